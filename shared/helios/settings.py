@@ -1,0 +1,81 @@
+"""Every setting of Helios, read from the environment in one place.
+
+A msgspec Struct and not pydantic-settings: importing that takes longer than the rest of a function's cold
+start together, and this module lies on every function's cold path.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Meta
+
+from helios.errors import Misconfigured
+
+PREFIX = "HELIOS_"
+
+
+def _described(description: str, **limits: int) -> Meta:
+    return Meta(description=description, **limits)  # type: ignore[arg-type]  # ge and le are all we use
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How this process of Helios is set up; each field is the variable ``HELIOS_<FIELD>``."""
+
+    database_url: Annotated[str, _described("Postgres, as a postgresql:// URL. Required.")]
+    redis_url: Annotated[
+        str | None, _described("Redis or Valkey, as a redis:// or rediss:// URL. Empty: no duplicate filter.")
+    ] = None
+    seen_ttl_seconds: Annotated[
+        int, _described("How long Redis remembers a stored event, in seconds.", ge=1)
+    ] = 86_400
+    database_connections: Annotated[
+        int, _described("Most Postgres connections this process opens.", ge=1, le=100)
+    ] = 4
+    database_timeout_seconds: Annotated[
+        int, _described("Longest wait for a connection or for one statement, in seconds.", ge=1, le=300)
+    ] = 10
+    max_body_bytes: Annotated[
+        int, _described("Largest webhook body accepted, in bytes; a larger one is answered 413.", ge=1024)
+    ] = 1_048_576
+    dashboard_origin: Annotated[
+        str, _described("The only web origin that may call the API from a browser (CORS).")
+    ] = "http://localhost:5173"
+    log_level: Annotated[str, _described("DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+
+    def __repr__(self) -> str:
+        """All settings, passwords masked, so that a start-up log may print it."""
+        values = (f"{name}={masked(str(getattr(self, name)))!r}" for name in self.__struct_fields__)
+        return f"Settings({', '.join(values)})"
+
+
+def masked(url: str) -> str:
+    """The same URL with ``***`` for its password; any other text as it is."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def variable(field: str) -> str:
+    """The environment variable that sets this field."""
+    return PREFIX + field.upper()
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings from the environment; a variable that is empty counts as not set.
+
+    Raises:
+        Misconfigured: a variable is missing, unknown or of the wrong form; the message names it.
+    """
+    known = {variable(field): field for field in Settings.__struct_fields__}
+    given = {known[name]: value for name, value in environ.items() if name in known and value}
+    if "database_url" not in given:
+        raise Misconfigured(f"{variable('database_url')} is not set: write a postgresql:// URL into it")
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        raise Misconfigured(f"{variable(path.rstrip('`'))}: {reason}") from error
