@@ -13,6 +13,9 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 WayIn = Literal["eventbridge", "pubsub", "eventgrid", "cloudevents"]
 """The sender's contract: which words a delivery is written in."""
 
+LedgerSource = Source | Literal["unknown"]
+"""Whom the ledger counts for: a CloudEvent that can't be read may come from any cloud."""
+
 Key = tuple[Source, str]
 """An event's identity, ``(source, id)``: two clouds may use the same id for different events."""
 
@@ -22,6 +25,14 @@ MAX_NAME_CHARS = 256
 """Longest ``type``."""
 MAX_TEXT_CHARS = 2048
 """Longest ``subject`` and ``origin``."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an edge could not take a delivery as it came; the words of ``Rejected``."""
+
+    reason: str
+    field: str
+    status: int
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,12 +45,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         body: the bytes as received.
         headers: lower-case names; only those that the contract reads.
         received_at: when Helios got hold of it, UTC.
+        fault: set when the edge already knows that it can't be read: too large, say.
     """
 
     way_in: WayIn
     body: bytes
     received_at: datetime
     headers: Mapping[str, str] = {}
+    fault: Fault | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

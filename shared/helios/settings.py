@@ -17,33 +17,29 @@ from helios.errors import Misconfigured
 PREFIX = "HELIOS_"
 
 
-def _described(description: str, **limits: int) -> Meta:
-    return Meta(description=description, **limits)  # type: ignore[arg-type]  # ge and le are all we use
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How this process of Helios is set up; each field is the variable ``HELIOS_<FIELD>``."""
 
-    database_url: Annotated[str, _described("Postgres, as a postgresql:// URL. Required.")]
+    database_url: Annotated[str, Meta(description="Postgres, as a postgresql:// URL. Required.")]
     redis_url: Annotated[
-        str | None, _described("Redis or Valkey, as a redis:// or rediss:// URL. Empty: no duplicate filter.")
+        str | None, Meta(description="Redis or Valkey, as a redis:// or rediss:// URL. Empty: no duplicate filter.")
     ] = None
-    seen_ttl_seconds: Annotated[
-        int, _described("How long Redis remembers a stored event, in seconds.", ge=1)
-    ] = 86_400
+    seen_ttl_seconds: Annotated[int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)] = (
+        86_400
+    )
     database_connections: Annotated[
-        int, _described("Most Postgres connections this process opens.", ge=1, le=100)
+        int, Meta(description="Most Postgres connections this process opens.", ge=1, le=100)
     ] = 4
     database_timeout_seconds: Annotated[
-        int, _described("Longest wait for a connection or for one statement, in seconds.", ge=1, le=300)
+        int, Meta(description="Longest wait for a connection or for one statement, in seconds.", ge=1, le=300)
     ] = 10
     max_body_bytes: Annotated[
-        int, _described("Largest webhook body accepted, in bytes; a larger one is answered 413.", ge=1024)
+        int, Meta(description="Largest webhook body accepted, in bytes; a larger one is answered 413.", ge=1024)
     ] = 1_048_576
     dashboard_origin: Annotated[
-        str, _described("The only web origin that may call the API from a browser (CORS).")
+        str, Meta(description="The only web origin that may call the API from a browser (CORS).")
     ] = "http://localhost:5173"
-    log_level: Annotated[str, _described("DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+    log_level: Annotated[str, Meta(description="DEBUG, INFO, WARNING or ERROR.")] = "INFO"
 
     def __repr__(self) -> str:
         """All settings, passwords masked, so that a start-up log may print it."""

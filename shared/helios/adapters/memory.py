@@ -1,0 +1,213 @@
+"""A whole Helios in one process: the ports kept in dictionaries, for trying things out and for quick tests."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from datetime import datetime
+from threading import RLock
+
+import msgspec
+
+from helios.event import SOURCES, Event, Key
+from helios.ledger import Count, DeadLetter, Frame
+from helios.queries import (
+    LAST_DAY,
+    DeadLetterFilter,
+    EventFilter,
+    KeptDeadLetter,
+    Page,
+    Totals,
+    decode_cursor,
+    encode_cursor,
+)
+
+CountKey = tuple[datetime, str, str]
+
+
+class MemorySeen:
+    """Keeps ``Seen`` in a set that never forgets."""
+
+    failures = 0
+
+    def __init__(self) -> None:
+        self.keys: set[Key] = set()
+
+    def recall(self, keys: Collection[Key]) -> set[Key]:
+        """Those of the keys that are remembered."""
+        return self.keys & set(keys)
+
+    def remember(self, keys: Collection[Key]) -> None:
+        """Remember keys whose events are committed."""
+        self.keys |= set(keys)
+
+    def probe(self) -> None:
+        """Always answers."""
+
+
+class NoSeen:
+    """Keeps ``Seen`` by remembering nothing: what Helios runs with when no Redis is set."""
+
+    failures = 0
+
+    def recall(self, keys: Collection[Key]) -> set[Key]:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return set()
+
+    def remember(self, keys: Collection[Key]) -> None:
+        """Does nothing."""
+
+    def probe(self) -> None:
+        """Always answers."""
+
+
+class _State(msgspec.Struct):
+    events: dict[Key, Event] = {}
+    counts: dict[CountKey, Count] = {}
+    letters: dict[str, KeptDeadLetter] = {}
+    frames: list[Frame] = []
+
+
+class MemoryStore:
+    """Keeps ``EventStore`` and ``EventReader``; one transaction at a time, undone if its block raises."""
+
+    def __init__(self) -> None:
+        self._state = _State()
+        self._lock = RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator["MemoryTransaction"]:
+        """Begin a write; nothing of it shows before the block has been left normally."""
+        with self._lock:
+            draft = _State(
+                events=dict(self._state.events),
+                counts=deepcopy(self._state.counts),
+                letters=dict(self._state.letters),
+                frames=list(self._state.frames),
+            )
+            yield MemoryTransaction(draft)
+            self._state = draft
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The outbox."""
+        return self._state.frames
+
+    @property
+    def counts(self) -> list[Count]:
+        """The ledger."""
+        return list(self._state.counts.values())
+
+    def totals(self, now: datetime) -> Totals:
+        """The ledger summed up."""
+        counts = self.counts
+        return Totals(
+            events_by_source={
+                source: sum(count.stored for count in counts if count.source == source) for source in SOURCES
+            },
+            stored=sum(count.stored for count in counts),
+            duplicate=sum(count.duplicate for count in counts),
+            contradictory=sum(count.contradictory for count in counts),
+            rejected=sum(count.rejected for count in counts),
+            last_24h=sum(count.stored for count in counts if count.minute >= now - LAST_DAY),
+        )
+
+    def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
+        """Events, newest ``received_at`` first."""
+        position = decode_cursor(after, tuple[datetime, str, str]) if after else None
+        found = sorted(
+            (event for event in self._state.events.values() if _matches(event, where)),
+            key=_position,
+            reverse=True,
+        )
+        following = [event for event in found if position is None or _position(event) < position]
+        more = len(following) > limit
+        return Page(
+            items=following[:limit],
+            next_cursor=encode_cursor(_position(following[limit - 1])) if more else None,
+        )
+
+    def event(self, key: Key) -> Event | None:
+        """One event, or None."""
+        return self._state.events.get(key)
+
+    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[KeptDeadLetter]:
+        """Dead letters, newest first."""
+        before = decode_cursor(after, int) if after else None
+        following = [
+            kept
+            for kept in sorted(self._state.letters.values(), key=lambda kept: kept.id, reverse=True)
+            if where.source in {None, kept.letter.source}
+            and where.status in {None, kept.letter.status}
+            and (before is None or kept.id < before)
+        ]
+        more = len(following) > limit
+        return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
+
+    def probe(self) -> None:
+        """Always answers."""
+
+
+class MemoryTransaction:
+    """Keeps ``Transaction`` on a draft of the state."""
+
+    def __init__(self, draft: _State) -> None:
+        self._draft = draft
+
+    def insert(self, events: Sequence[Event]) -> set[Key]:
+        """Store the events that are new, and tell which were."""
+        fresh = {event.key: event for event in events if event.key not in self._draft.events}
+        self._draft.events |= fresh
+        return set(fresh)
+
+    def digests(self, keys: Collection[Key]) -> dict[Key, str]:
+        """The content digest of each stored event among the keys."""
+        return {key: event.digest for key, event in self.events(keys).items()}
+
+    def events(self, keys: Collection[Key]) -> dict[Key, Event]:
+        """The stored events among the keys, whole."""
+        return {key: self._draft.events[key] for key in keys if key in self._draft.events}
+
+    def count(self, counts: Sequence[Count]) -> None:
+        """Add to the ledger."""
+        for given in counts:
+            key = (given.minute, given.source, given.type)
+            known = self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2]))
+            known.stored += given.stored
+            known.duplicate += given.duplicate
+            known.contradictory += given.contradictory
+            known.rejected += given.rejected
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
+        for letter in letters:
+            known = self._draft.letters.get(letter.fingerprint)
+            if known is None:
+                kept = KeptDeadLetter(
+                    id=len(self._draft.letters) + 1, first_received_at=letter.received_at, letter=letter
+                )
+            else:
+                again = msgspec.structs.replace(
+                    known.letter,
+                    attempts=known.letter.attempts + letter.attempts,
+                    received_at=max(known.letter.received_at, letter.received_at),
+                )
+                kept = msgspec.structs.replace(known, letter=again)
+            self._draft.letters[letter.fingerprint] = kept
+
+    def publish(self, frame: Frame) -> None:
+        """Append a frame to the outbox."""
+        self._draft.frames.append(frame)
+
+
+def _position(event: Event) -> tuple[datetime, str, str]:
+    return (event.received_at, event.source, event.id)
+
+
+def _matches(event: Event, where: EventFilter) -> bool:
+    return (
+        where.source in {None, event.source}
+        and where.type in {None, event.type}
+        and where.order_id in {None, event.order_id}
+        and (where.since is None or event.received_at >= where.since)
+        and (where.until is None or event.received_at < where.until)
+    )

@@ -1,0 +1,60 @@
+"""Bring a database to the layout this version needs: plain SQL files, forward only, each applied once."""
+
+import hashlib
+from importlib import resources
+
+import psycopg
+
+from helios.errors import Misconfigured
+
+LOCK = 4_869_532_071
+"""Advisory lock: two deployments that migrate at once take turns."""
+
+CREATE_LEDGER = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    name text PRIMARY KEY,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+def migrations() -> list[tuple[str, str]]:
+    """Name and SQL of every migration, in the order in which they apply."""
+    folder = resources.files(__package__) / "migrations"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return [(file.name, file.read_text(encoding="utf-8")) for file in files]
+
+
+def migrate(database_url: str) -> list[str]:
+    """Apply what is missing, all or nothing, and return the names applied.
+
+    Raises:
+        Misconfigured: an applied migration's file has changed since, or the database is newer than this code.
+        psycopg.Error: the database can't be reached, or a statement failed.
+    """
+    with psycopg.connect(database_url, application_name="helios-migrate") as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        connection.execute(CREATE_LEDGER)
+        rows = connection.execute("SELECT name, checksum FROM schema_migrations").fetchall()
+        applied: dict[str, str] = dict(rows)
+        known = migrations()
+        if unknown := sorted(applied.keys() - {name for name, _ in known}):
+            raise Misconfigured(f"the database has migrations that this version doesn't know: {', '.join(unknown)}")
+        missing = [(name, sql) for name, sql in known if not _is_applied(name, sql, applied)]
+        for name, sql in missing:
+            connection.execute(sql.encode())
+            connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)", (name, _checksum(sql)))
+    return [name for name, _ in missing]
+
+
+def _is_applied(name: str, sql: str, applied: dict[str, str]) -> bool:
+    if name not in applied:
+        return False
+    if applied[name] != _checksum(sql):
+        raise Misconfigured(f"{name} was changed after it was applied: undo that, and write a new migration")
+    return True
+
+
+def _checksum(sql: str) -> str:
+    return hashlib.sha256(sql.encode()).hexdigest()

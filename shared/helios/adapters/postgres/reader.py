@@ -1,0 +1,149 @@
+"""The read side: the ledger summed up, and pages of events and dead letters."""
+
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg.rows import TupleRow
+
+from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
+from helios.event import SOURCES, Event, Key
+from helios.ledger import DeadLetter
+from helios.queries import (
+    LAST_DAY,
+    DeadLetterFilter,
+    EventFilter,
+    KeptDeadLetter,
+    Page,
+    Totals,
+    decode_cursor,
+    encode_cursor,
+)
+
+SELECT_TOTALS = """
+SELECT source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint,
+       coalesce(sum(stored) FILTER (WHERE minute >= %s), 0)::bigint
+FROM event_counts GROUP BY source
+"""
+
+SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
+
+DEAD_LETTER_COLUMNS = """
+id, first_received_at, fingerprint, source, way_in, status, reason, field, body, headers, last_received_at, attempts
+"""
+
+
+PROBE_SECONDS = 2
+"""How long a probe waits for a connection: longer than that is not healthy."""
+
+
+class PostgresReader:
+    """Keeps ``EventReader`` on a pool of connections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def totals(self, now: datetime) -> Totals:
+        """The ledger summed up; reads as many rows as there were (minute, source, type), never the events."""
+        rows = self._all(SELECT_TOTALS, [now - LAST_DAY])
+        stored = {source: count for source, count, *_ in rows}
+        return Totals(
+            events_by_source={source: stored.get(source, 0) for source in SOURCES},
+            stored=sum(row[1] for row in rows),
+            duplicate=sum(row[2] for row in rows),
+            contradictory=sum(row[3] for row in rows),
+            rejected=sum(row[4] for row in rows),
+            last_24h=sum(row[5] for row in rows),
+        )
+
+    def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
+        """Events, newest ``received_at`` first."""
+        conditions: list[tuple[LiteralString, Any]] = [
+            ("source = %s", where.source),
+            ("type = %s", where.type),
+            ("order_id = %s", where.order_id),
+            ("received_at >= %s", where.since),
+            ("received_at < %s", where.until),
+        ]
+        wanted = [(sql, [value]) for sql, value in conditions if value is not None]
+        if after:
+            position = decode_cursor(after, tuple[datetime, str, str])
+            wanted.append(("(received_at, source, id) < (%s, %s, %s)", list(position)))
+        rows = self._page(
+            f"SELECT {EVENT_COLUMNS} FROM events",  # noqa: S608 - a constant of ours
+            wanted,
+            "ORDER BY received_at DESC, source DESC, id DESC",
+            limit,
+        )
+        events = [event_from_row(row) for row in rows[:limit]]
+        more = len(rows) > limit
+        last = (events[-1].received_at, *events[-1].key) if more else None
+        return Page(items=events, next_cursor=encode_cursor(last) if last else None)
+
+    def event(self, key: Key) -> Event | None:
+        """One event, or None."""
+        rows = self._all(SELECT_EVENT, list(key))
+        return event_from_row(rows[0]) if rows else None
+
+    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[KeptDeadLetter]:
+        """Dead letters, newest first."""
+        conditions: list[tuple[LiteralString, Any]] = [
+            ("source = %s", where.source),
+            ("status = %s", where.status),
+            ("id < %s", decode_cursor(after, int) if after else None),
+        ]
+        wanted = [(sql, [value]) for sql, value in conditions if value is not None]
+        rows = self._page(
+            f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters",  # noqa: S608 - a constant of ours
+            wanted,
+            "ORDER BY id DESC",
+            limit,
+        )
+        letters = [_dead_letter(row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return Page(items=letters, next_cursor=encode_cursor(letters[-1].id) if more else None)
+
+    def probe(self) -> None:
+        """Return if Postgres answers a query now.
+
+        Raises:
+            Retryable: it does not.
+        """
+        with translated(), self._pool.connection(timeout=PROBE_SECONDS) as connection:
+            connection.execute("SELECT 1")
+
+    def _page(
+        self,
+        select: LiteralString,
+        wanted: list[tuple[LiteralString, list[Any]]],
+        order: LiteralString,
+        limit: int,
+    ) -> list[TupleRow]:
+        """One row more than ``limit``, if there is one, so that the end is known."""
+        where = " AND ".join(sql for sql, _ in wanted)
+        query = f"{select} {'WHERE' if wanted else ''} {where} {order} LIMIT %s"
+        return self._all(query, [value for _, values in wanted for value in values] + [limit + 1])
+
+    def _all(self, query: LiteralString, parameters: list[Any]) -> list[TupleRow]:
+        with translated(), self._pool.connection() as connection:
+            return connection.execute(query, parameters).fetchall()
+
+
+def _dead_letter(row: TupleRow) -> KeptDeadLetter:
+    id_, first, fingerprint, source, way_in, status, reason, field, body, headers, last, attempts = row
+    return KeptDeadLetter(
+        id=id_,
+        first_received_at=first,
+        letter=DeadLetter(
+            fingerprint=fingerprint,
+            source=source,
+            way_in=way_in,
+            status=status,
+            reason=reason,
+            field=field,
+            body=bytes(body),
+            headers=headers,
+            received_at=last,
+            attempts=attempts,
+        ),
+    )

@@ -1,0 +1,138 @@
+"""The write side: one batch, one transaction, one JSON parameter a table.
+
+A single JSON parameter read by ``json_to_recordset`` moves a batch about three times as fast as psycopg's
+adaptation of twelve lists, and as fast as COPY into a temporary table, without one.
+"""
+
+from base64 import b64encode
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+import psycopg
+
+from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
+from helios.event import Event, Key
+from helios.ledger import Count, DeadLetter, Frame
+
+INSERT_EVENTS = """
+INSERT INTO events
+    (source, id, type, subject, time, received_at, origin, data, order_id, customer_id, amount, digest)
+SELECT source, id, type, subject, time, received_at, origin, data, order_id, customer_id, amount, digest
+FROM json_to_recordset(%s::json) AS given (
+    source text, id text, type text, subject text, time timestamptz, received_at timestamptz, origin text,
+    data json, order_id text, customer_id text, amount numeric, digest text
+)
+ON CONFLICT (source, id) DO NOTHING
+RETURNING source, id
+"""
+
+SELECT_DIGESTS = """
+SELECT source, id, digest
+FROM json_to_recordset(%s::json) AS given (source text, id text)
+JOIN events USING (source, id)
+"""
+
+SELECT_EVENTS = f"""
+SELECT {EVENT_COLUMNS}
+FROM json_to_recordset(%s::json) AS given (source text, id text)
+JOIN events USING (source, id)
+"""  # noqa: S608 - only a constant of ours is filled in
+
+ADD_COUNTS = """
+INSERT INTO event_counts AS ledger (minute, source, type, stored, duplicate, contradictory, rejected)
+SELECT minute, source, type, stored, duplicate, contradictory, rejected
+FROM json_to_recordset(%s::json) AS given (
+    minute timestamptz, source text, type text,
+    stored bigint, duplicate bigint, contradictory bigint, rejected bigint
+)
+ON CONFLICT (minute, source, type) DO UPDATE SET
+    stored = ledger.stored + excluded.stored,
+    duplicate = ledger.duplicate + excluded.duplicate,
+    contradictory = ledger.contradictory + excluded.contradictory,
+    rejected = ledger.rejected + excluded.rejected
+"""
+
+BURY = """
+INSERT INTO dead_letters AS grave
+    (fingerprint, source, way_in, status, reason, field, body, headers, first_received_at, last_received_at, attempts)
+SELECT fingerprint, source, way_in, status, reason, field, decode(body, 'base64'), headers,
+       received_at, received_at, attempts
+FROM json_to_recordset(%s::json) AS given (
+    fingerprint text, source text, way_in text, status text, reason text, field text, body text, headers json,
+    received_at timestamptz, attempts bigint
+)
+ON CONFLICT (fingerprint) DO UPDATE SET
+    attempts = grave.attempts + excluded.attempts,
+    last_received_at = greatest(grave.last_received_at, excluded.last_received_at)
+"""
+
+APPEND_FRAME = "INSERT INTO frames (body) VALUES (%s::json)"
+
+
+class PostgresStore:
+    """Keeps ``EventStore`` on a pool of connections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @contextmanager
+    def transaction(self) -> Iterator["PostgresTransaction"]:
+        """Begin a write; it is durable when the block has been left normally."""
+        with (
+            translated(),
+            self._pool.connection() as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
+            yield PostgresTransaction(connection)
+
+
+class PostgresTransaction:
+    """Keeps ``Transaction`` on one connection, in pipeline mode: what needs no answer waits for none."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, events: Sequence[Event]) -> set[Key]:
+        """Store the events that are new, and tell which were."""
+        if not events:
+            return set()
+        return set(self._connection.execute(INSERT_EVENTS, (_json(events),)).fetchall())
+
+    def digests(self, keys: Collection[Key]) -> dict[Key, str]:
+        """The content digest of each stored event among the keys."""
+        if not keys:
+            return {}
+        rows = self._connection.execute(SELECT_DIGESTS, (_keys(keys),)).fetchall()
+        return {(source, id_): digest for source, id_, digest in rows}
+
+    def events(self, keys: Collection[Key]) -> dict[Key, Event]:
+        """The stored events among the keys, whole."""
+        if not keys:
+            return {}
+        rows = self._connection.execute(SELECT_EVENTS, (_keys(keys),)).fetchall()
+        events = [event_from_row(row) for row in rows]
+        return {event.key: event for event in events}
+
+    def count(self, counts: Sequence[Count]) -> None:
+        """Add to the ledger."""
+        self._connection.execute(ADD_COUNTS, (_json(counts),))
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
+        rows = [msgspec.structs.asdict(letter) | {"body": b64encode(letter.body)} for letter in letters]
+        self._connection.execute(BURY, (_json(rows),))
+
+    def publish(self, frame: Frame) -> None:
+        """Append a frame to the outbox."""
+        self._connection.execute(APPEND_FRAME, (_json(frame),))
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _keys(keys: Collection[Key]) -> str:
+    return _json([{"source": source, "id": id_} for source, id_ in keys])

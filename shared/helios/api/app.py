@@ -1,0 +1,78 @@
+"""The application: every route, and what all of them share."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from helios import bootstrap, logs, settings
+from helios.api import queries, replies, status, webhooks
+from helios.api.coalesce import Coalescer
+from helios.api.metrics import Metrics
+from helios.api.shapes import SCHEMAS
+from helios.bootstrap import Services
+from helios.flows.ingest import ingest
+
+DESCRIPTION = "The events of three clouds, each stored exactly once: what arrived, and what did not fit."
+
+
+def create_app(services: Services | None = None) -> FastAPI:
+    """Build the API.
+
+    Args:
+        services: what it works with; by default built from the environment, with JSON logs on standard error.
+
+    Raises:
+        Misconfigured: a setting is missing or wrong.
+    """
+    if services is None:
+        configured = settings.load()
+        logs.configure(configured.log_level)
+        services = bootstrap.build(configured)
+    metrics = Metrics(seen=services.seen)
+    coalescer = Coalescer(
+        metrics.observing(partial(ingest, seen=services.seen, store=services.store)),
+        timeout_seconds=2 * services.settings.database_timeout_seconds,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        coalescer.close()
+        services.close()
+
+    app = FastAPI(title="Helios", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=[services.settings.dashboard_origin],
+        allow_methods=["GET", "POST"],
+        allow_headers=["content-type"],
+    )
+    replies.install(app)
+    app.include_router(webhooks.router(coalescer, max_body_bytes=services.settings.max_body_bytes))
+    app.include_router(queries.router(services.reader))
+    app.include_router(status.router(services, metrics))
+    _describe_shapes(app)
+    return app
+
+
+def _describe_shapes(app: FastAPI) -> None:
+    """Let OpenAPI name our msgspec models: FastAPI by itself only knows pydantic's."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = generate()
+            references, components = msgspec.json.schema_components(
+                list(SCHEMAS.values()), ref_template="#/components/schemas/{name}"
+            )
+            named = schema.setdefault("components", {}).setdefault("schemas", {})
+            named.update(components)
+            named.update(zip(SCHEMAS, references, strict=True))
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way, "Extending OpenAPI"

@@ -1,0 +1,62 @@
+"""What Prometheus sees of one process."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from helios.errors import Retryable
+from helios.event import Delivery, Outcome
+from helios.ports import Seen
+
+Ingest = Callable[[Sequence[Delivery]], list[Outcome]]
+
+
+class Metrics:
+    """This process' counters; the ledger's totals, which survive it, are at /api/v1/stats."""
+
+    def __init__(self, *, seen: Seen) -> None:
+        self.registry = CollectorRegistry()
+        self._deliveries = Counter(
+            "helios_deliveries", "Deliveries by way in and outcome", ["way_in", "status"], registry=self.registry
+        )
+        self._batch_size = Histogram(
+            "helios_batch_deliveries",
+            "Deliveries stored by one transaction",
+            buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500),
+            registry=self.registry,
+        )
+        self._batch_seconds = Histogram(
+            "helios_batch_seconds",
+            "Time to store one batch",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+        self._retryable = Counter(
+            "helios_retryable_batches", "Batches refused for the sender to repeat", registry=self.registry
+        )
+        Gauge("helios_seen_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
+            lambda: seen.failures
+        )
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def observing(self, ingest: Ingest) -> Ingest:
+        """The same ``ingest``, watched."""
+
+        def observed(deliveries: Sequence[Delivery]) -> list[Outcome]:
+            started = time.perf_counter()
+            try:
+                outcomes = ingest(deliveries)
+            except Retryable:
+                self._retryable.inc()
+                raise
+            self._batch_seconds.observe(time.perf_counter() - started)
+            self._batch_size.observe(len(deliveries))
+            for delivery, outcome in zip(deliveries, outcomes, strict=True):
+                self._deliveries.labels(delivery.way_in, outcome.status).inc()
+            return outcomes
+
+        return observed

@@ -1,0 +1,77 @@
+"""What was stored: events, and the deliveries that did not become events."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import AfterValidator
+
+from helios.api.replies import documented, problem, reply
+from helios.api.shapes import dead_letter_view
+from helios.event import MAX_ID_CHARS, MAX_NAME_CHARS, LedgerSource, Source
+from helios.ports import EventReader
+from helios.queries import DeadLetterFilter, EventFilter, Page
+
+MAX_PAGE = 500
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL character")
+    return text
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("has no offset: write 2025-11-26T12:00:00Z")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is outside the calendar") from error
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[datetime, AfterValidator(_utc)]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items on this page")]
+After = Annotated[str | None, Query(description="next_cursor of the page before", max_length=8192)]
+
+
+def router(reader: EventReader) -> APIRouter:
+    """Pages over the store; plain functions, which FastAPI runs in threads."""
+    routes = APIRouter(prefix="/api/v1", tags=["events"])
+
+    @routes.get("/events", responses=documented(200, "EventPage", 400, 422, 503))
+    def events(
+        source: Annotated[Source | None, Query(description="The cloud")] = None,
+        type: Annotated[Text | None, Query(max_length=MAX_NAME_CHARS)] = None,  # noqa: A002 - CloudEvents' word
+        order_id: Annotated[Text | None, Query(max_length=MAX_ID_CHARS)] = None,
+        since: Annotated[Moment | None, Query(description="received_at at or after this")] = None,
+        until: Annotated[Moment | None, Query(description="received_at before this")] = None,
+        after: After = None,
+        limit: Limit = 50,
+    ) -> Response:
+        """List events, the last received first."""
+        where = EventFilter(source=source, type=type, order_id=order_id, since=since, until=until)
+        return reply(reader.events(where, after=after, limit=limit))
+
+    @routes.get("/events/{source}/{id:path}", responses=documented(200, "Event", 404, 422, 503))
+    def event(
+        source: Source,
+        id: Annotated[Text, Path(max_length=MAX_ID_CHARS)],  # noqa: A002 - CloudEvents' word
+    ) -> Response:
+        """Show one event, its payload as it was sent."""
+        found = reader.event((source, id))
+        return reply(found) if found else problem(404, f"No event of {source} has the id {id!r}")
+
+    @routes.get("/dead-letters", responses=documented(200, "DeadLetterPage", 400, 422, 503))
+    def dead_letters(
+        source: Annotated[LedgerSource | None, Query(description="The cloud")] = None,
+        status: Annotated[Literal["rejected", "contradictory"] | None, Query()] = None,
+        after: After = None,
+        limit: Limit = 50,
+    ) -> Response:
+        """List the deliveries that did not become events, each with its reason; the newest first."""
+        page = reader.dead_letters(DeadLetterFilter(source=source, status=status), after=after, limit=limit)
+        return reply(Page(items=[dead_letter_view(kept) for kept in page.items], next_cursor=page.next_cursor))
+
+    return routes

@@ -1,0 +1,73 @@
+"""From an HTTP request to deliveries, without trusting its size or its type."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from fastapi import Request
+
+from helios.event import Delivery, Fault, WayIn
+from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.normalise import split
+
+CONTRACT_HEADERS = ("content-type", "event_type")
+CONTRACT_HEADER_PREFIXES = ("ce-", "x-goog-pubsub-")
+"""The headers that a contract reads; no other is looked at or kept."""
+
+JSON_TYPES = ("/json", "+json")
+PLAIN_TEXT = "text/plain"
+"""Amazon SNS posts its JSON as plain text (SNS Developer Guide, "HTTP/HTTPS headers")."""
+
+UNWRAPPED = "x-goog-pubsub-message-id"
+"""Marks Pub/Sub's unwrapped push, whose content type is whatever the publisher wrote."""
+
+DRAINED_BODIES = 16
+"""How many times the limit is read and dropped, so that a client that only listens at the end hears the 413."""
+
+
+async def receive(request: Request, way_in: WayIn, max_bytes: int) -> Sequence[Delivery]:
+    """The deliveries in a request; one that is too large or of another type carries its fault."""
+    body, too_large = await _read(request, max_bytes)
+    headers = contract_headers(request)
+    received_at = datetime.now(UTC)
+    fault = _too_large(max_bytes) if too_large else _type_fault(headers)
+    if fault is None and (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+        fault = Fault(reason=f"is {encoding!r}: send it uncompressed", field="header content-encoding", status=415)
+    if fault:
+        return [Delivery(way_in=way_in, body=body, headers=headers, received_at=received_at, fault=fault)]
+    return split(way_in, body, headers, received_at)
+
+
+def contract_headers(request: Request) -> dict[str, str]:
+    """The headers that some contract reads, names in lower case."""
+    return {
+        name: value
+        for name, value in request.headers.items()
+        if name in CONTRACT_HEADERS or name.startswith(CONTRACT_HEADER_PREFIXES)
+    }
+
+
+async def _read(request: Request, max_bytes: int) -> tuple[bytes, bool]:
+    """The body, or what a dead letter keeps of it and True."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= max_bytes:
+            chunks.append(chunk)
+        elif size > max_bytes * DRAINED_BODIES:
+            break
+    body = b"".join(chunks)
+    return (body[:MAX_DEAD_LETTER_BYTES], True) if size > max_bytes else (body, False)
+
+
+def _too_large(max_bytes: int) -> Fault:
+    return Fault(reason=f"is larger than {max_bytes} bytes: send less at once", field="body", status=413)
+
+
+def _type_fault(headers: Mapping[str, str]) -> Fault | None:
+    if UNWRAPPED in headers:
+        return None
+    media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type.endswith(JSON_TYPES) or media_type == PLAIN_TEXT:
+        return None
+    return Fault(reason=f"is {media_type!r}: send application/json", field="header content-type", status=415)

@@ -1,0 +1,77 @@
+"""Answers: JSON from msgspec models, and every error as an RFC 9457 problem."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from helios.api.shapes import FieldError, Problem
+from helios.errors import Rejected, Retryable
+
+RETRY_AFTER_SECONDS = 5
+
+
+def reply(value: object, *, status: int = 200) -> Response:
+    """A model as JSON."""
+    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
+
+
+def problem(
+    status: int, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    """An RFC 9457 problem; its type says nothing that the status doesn't, as section 4.2.1 puts it."""
+    body = Problem(
+        type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors)
+    )
+    return Response(
+        msgspec.json.encode(body), status_code=status, media_type="application/problem+json", headers=headers
+    )
+
+
+def rejection(field: str, reason: str, *, status: int) -> Response:
+    """The answer to one delivery or parameter that can't be read."""
+    return problem(status, f"{field} {reason}", errors=[FieldError(field=field, reason=reason)])
+
+
+def documented(ok: int, schema: str, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """What a route can answer, for OpenAPI: the schema's name on success, problems otherwise."""
+    answers: dict[int | str, dict[str, Any]] = {ok: _content("application/json", schema, HTTPStatus(ok).phrase)}
+    for status in errors:
+        answers[status] = _content("application/problem+json", "Problem", HTTPStatus(status).phrase)
+    return answers
+
+
+def _content(media_type: str, schema: str, description: str) -> dict[str, Any]:
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    return {"description": description, "content": {media_type: {"schema": reference}}}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error that leaves a route."""
+
+    @app.exception_handler(Rejected)
+    async def _rejected(_: Request, error: Rejected) -> Response:
+        return rejection(error.field, error.reason, status=error.status)
+
+    @app.exception_handler(Retryable)
+    async def _retryable(_: Request, error: Retryable) -> Response:
+        return problem(
+            503, f"Nothing was stored, send it again: {error}", headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> Response:
+        errors = [
+            FieldError(field=".".join(str(part) for part in found["loc"]), reason=str(found["msg"]))
+            for found in error.errors()
+        ]
+        return problem(422, "; ".join(f"{one.field}: {one.reason}" for one in errors), errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return problem(error.status_code, detail, headers=error.headers)

@@ -1,0 +1,152 @@
+"""What the API answers with; these and the core's own models are its OpenAPI schemas."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from helios.event import Event, Source, Status
+from helios.ledger import DeadLetter
+from helios.queries import KeptDeadLetter, Page
+
+Component = Literal["healthy", "unhealthy", "disabled"]
+EventPage = Page[Event]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one delivery."""
+
+    status: Status
+    source: Source | None = None
+    id: str | None = None
+    field: str | None = None
+    reason: str | None = None
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of each element of an array, in its order."""
+
+    results: list[Result]
+
+
+class ValidationResponse(msgspec.Struct, frozen=True, rename="camel"):
+    """The answer to Event Grid's validation handshake."""
+
+    validation_response: str
+
+
+class FieldError(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with a request, and where."""
+
+    field: str
+    reason: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An RFC 9457 problem."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
+
+
+class ComponentHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts Helios stands on."""
+
+    database: Component
+    redis: Component
+    kafka: Component
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """The totals since the first event; the deliveries that did not become events are counted beside them."""
+
+    total_events: int
+    events_by_source: dict[Source, int]
+    last_24h: int
+    duplicates: int
+    contradictory: int
+    rejected: int
+    health: ComponentHealth
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """This process answers."""
+
+    status: Literal["healthy"]
+
+
+class DetailedHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Each part, probed just now.
+
+    Attributes:
+        status: ``degraded``: slower but exact (no Redis). ``unhealthy``: nothing can be stored (no database).
+        database: Postgres answered a query.
+        redis: Redis answered a PING.
+        kafka: not in use.
+        uptime: seconds since this process started.
+        timestamp: of this answer, UTC.
+        reasons: of each part that is unhealthy, what it said.
+    """
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    database: Component
+    redis: Component
+    kafka: Component
+    uptime: float
+    timestamp: datetime
+    reasons: dict[str, str]
+
+
+class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter; its body is shown as text, bytes that are no UTF-8 as U+FFFD."""
+
+    id: int
+    source: str
+    way_in: str
+    status: Literal["rejected", "contradictory"]
+    field: str
+    reason: str
+    attempts: int
+    first_received_at: datetime
+    last_received_at: datetime
+    headers: dict[str, str]
+    body: str
+
+
+DeadLetterPage = Page[DeadLetterView]
+
+
+def dead_letter_view(kept: KeptDeadLetter) -> DeadLetterView:
+    """The dead letter as the API shows it."""
+    letter: DeadLetter = kept.letter
+    return DeadLetterView(
+        id=kept.id,
+        source=letter.source,
+        way_in=letter.way_in,
+        status=letter.status,
+        field=letter.field,
+        reason=letter.reason,
+        attempts=letter.attempts,
+        first_received_at=kept.first_received_at,
+        last_received_at=letter.received_at,
+        headers=dict(letter.headers),
+        body=letter.body.decode(errors="replace"),
+    )
+
+
+SCHEMAS: dict[str, Any] = {
+    "Event": Event,
+    "EventPage": EventPage,
+    "Result": Result,
+    "Results": Results,
+    "ValidationResponse": ValidationResponse,
+    "Problem": Problem,
+    "Stats": Stats,
+    "Health": Health,
+    "DetailedHealth": DetailedHealth,
+    "DeadLetterPage": DeadLetterPage,
+}
+"""The OpenAPI name of each shape that an answer or a request can have."""

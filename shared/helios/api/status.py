@@ -1,0 +1,99 @@
+"""How Helios is: totals, health, metrics."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.concurrency import run_in_threadpool
+
+from helios.api.metrics import Metrics
+from helios.api.replies import documented, reply
+from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
+from helios.bootstrap import Services
+from helios.errors import Retryable
+
+PROBE_SECONDS = 3.0
+"""Longest wait for a probe: what takes longer is not healthy, whatever it says in the end."""
+
+
+def router(services: Services, metrics: Metrics) -> APIRouter:
+    """The status routes of one process."""
+    routes = APIRouter(tags=["status"])
+    started = time.monotonic()
+
+    async def probe_all() -> tuple[ComponentHealth, dict[str, str]]:
+        database, redis = await asyncio.gather(_probe(services.reader.probe), _probe(services.seen.probe))
+        reasons = {name: reason for name, reason in (("database", database), ("redis", redis)) if reason}
+        health = ComponentHealth(
+            database=_verdict(database),
+            redis=_verdict(redis) if services.settings.redis_url else "disabled",
+            kafka="disabled",
+        )
+        return health, reasons
+
+    @routes.get("/api/v1/stats", responses=documented(200, "Stats", 503))
+    async def stats() -> Response:
+        """Show the totals."""
+        now = datetime.now(UTC)
+        (health, _), totals = await asyncio.gather(
+            probe_all(), run_in_threadpool(services.reader.totals, now), return_exceptions=False
+        )
+        return reply(
+            Stats(
+                total_events=totals.stored,
+                events_by_source=totals.events_by_source,
+                last_24h=totals.last_24h,
+                duplicates=totals.duplicate,
+                contradictory=totals.contradictory,
+                rejected=totals.rejected,
+                health=health,
+            )
+        )
+
+    @routes.get("/api/v1/health", responses=documented(200, "Health"))
+    async def health() -> Response:
+        """Answer, and so show that this process is alive."""
+        return reply(Health(status="healthy"))
+
+    @routes.get(
+        "/api/v1/health/detailed", responses=documented(200, "DetailedHealth") | documented(503, "DetailedHealth")
+    )
+    async def detailed_health() -> Response:
+        """Probe every part now; 503 when events can't be stored."""
+        found, reasons = await probe_all()
+        able = found.database == "healthy"
+        body = DetailedHealth(
+            status="unhealthy" if not able else "degraded" if reasons else "healthy",
+            database=found.database,
+            redis=found.redis,
+            kafka=found.kafka,
+            uptime=round(time.monotonic() - started, 3),
+            timestamp=datetime.now(UTC),
+            reasons=reasons,
+        )
+        return reply(body, status=200 if able else 503)
+
+    @routes.get("/metrics", include_in_schema=False)
+    def prometheus() -> Response:
+        """Show this process' metrics in Prometheus' text format."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+async def _probe(probe: Callable[[], None]) -> str | None:
+    """Why a part is not healthy, or None."""
+    try:
+        await asyncio.wait_for(run_in_threadpool(probe), PROBE_SECONDS)
+    except TimeoutError:
+        return f"no answer within {PROBE_SECONDS:g} s"
+    except Retryable as error:
+        return str(error)
+    return None
+
+
+def _verdict(reason: str | None) -> Component:
+    return "unhealthy" if reason else "healthy"

@@ -1,0 +1,142 @@
+"""The ways in: one webhook per cloud, and one for CloudEvents from anywhere."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from helios.api.coalesce import Coalescer
+from helios.api.receive import receive
+from helios.api.replies import documented, rejection, reply
+from helios.api.shapes import Result, Results, ValidationResponse
+from helios.event import Delivery, Outcome, WayIn
+from helios.normalise.eventgrid import validation_code
+
+ERRORS = (400, 413, 415, 503)
+
+EXAMPLE_EVENTBRIDGE = {
+    "version": "0",
+    "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+    "detail-type": "OrderPlaced",
+    "source": "shop.orders",
+    "account": "123456789012",
+    "time": "2025-11-26T12:00:00Z",
+    "region": "us-east-1",
+    "detail": {"order_id": "ORD-1", "customer_id": "CUST-0001", "amount": 999.99},
+}
+EXAMPLE_PUBSUB = {
+    "message": {
+        "messageId": "136969346945",
+        "publishTime": "2025-11-26T12:00:00Z",
+        "attributes": {"event_type": "PaymentProcessed"},
+        "data": "eyJvcmRlcl9pZCI6ICJPUkQtMSIsICJhbW91bnQiOiA5OTkuOTl9",
+    },
+    "subscription": "projects/shop/subscriptions/helios",
+}
+EXAMPLE_EVENTGRID = [
+    {
+        "id": "b3cccc7d-cd06-42f3-8f45-cbb1f6ad4ae1",
+        "topic": "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/stock",
+        "subject": "orders/ORD-1",
+        "eventType": "InventoryReserved",
+        "eventTime": "2025-11-26T12:00:00Z",
+        "data": {"order_id": "ORD-1", "quantity": 2},
+        "dataVersion": "1.0",
+    }
+]
+EXAMPLE_CLOUDEVENT = {
+    "specversion": "1.0",
+    "id": "A234-1234-1234",
+    "source": "//pubsub.googleapis.com/projects/shop/topics/payments",
+    "type": "PaymentProcessed",
+    "time": "2025-11-26T12:00:00Z",
+    "datacontenttype": "application/json",
+    "data": {"order_id": "ORD-1", "amount": 999.99},
+}
+
+
+def _body(example: object, media_type: str = "application/json") -> dict[str, Any]:
+    """OpenAPI's description of a body that the route reads by itself."""
+    return {"requestBody": {"required": True, "content": {media_type: {"schema": {}, "example": example}}}}
+
+
+def router(coalescer: Coalescer, *, max_body_bytes: int) -> APIRouter:
+    """The four ways in, all feeding one coalescer."""
+    routes = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
+
+    async def take_in(request: Request, way_in: WayIn, status: int) -> Response:
+        deliveries = await receive(request, way_in, max_body_bytes)
+        return _answer(deliveries, await coalescer.submit(deliveries), status)
+
+    @routes.post(
+        "/aws/eventbridge",
+        status_code=202,
+        responses=documented(202, "Result", *ERRORS),
+        openapi_extra=_body(EXAMPLE_EVENTBRIDGE),
+    )
+    async def eventbridge(request: Request) -> Response:
+        """Take in an EventBridge event: from an API destination, or inside an SNS notification."""
+        return await take_in(request, "eventbridge", 202)
+
+    @routes.post("/gcp/pubsub", responses=documented(200, "Result", *ERRORS), openapi_extra=_body(EXAMPLE_PUBSUB))
+    async def pubsub(request: Request) -> Response:
+        """Take in a Pub/Sub push: wrapped, unwrapped with metadata, or as a CloudEvent."""
+        return await take_in(request, "pubsub", 200)
+
+    @routes.post(
+        "/azure/eventgrid", responses=documented(200, "Results", *ERRORS), openapi_extra=_body(EXAMPLE_EVENTGRID)
+    )
+    async def eventgrid(request: Request) -> Response:
+        """Take in Event Grid events of either schema, and answer its validation handshake."""
+        deliveries = await receive(request, "eventgrid", max_body_bytes)
+        if len(deliveries) == 1 and (code := validation_code(request.headers, deliveries[0].body)):
+            return reply(ValidationResponse(validation_response=code))
+        return _answer(deliveries, await coalescer.submit(deliveries), 200)
+
+    @routes.post(
+        "/cloudevents",
+        status_code=202,
+        responses=documented(202, "Result", *ERRORS),
+        openapi_extra=_body(EXAMPLE_CLOUDEVENT, "application/cloudevents+json"),
+    )
+    async def cloudevents(request: Request) -> Response:
+        """Take in CloudEvents 1.0: structured, batch or binary."""
+        return await take_in(request, "cloudevents", 202)
+
+    @routes.options("/cloudevents", include_in_schema=False)
+    @routes.options("/azure/eventgrid", include_in_schema=False)
+    async def handshake(request: Request) -> Response:
+        """Allow the sender that asks (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection")."""
+        origin = request.headers.get("webhook-request-origin")
+        if origin is None:
+            return Response(status_code=204, headers={"Allow": "POST"})
+        headers = {"Allow": "POST", "WebHook-Allowed-Origin": origin}
+        if "webhook-request-rate" in request.headers:
+            headers["WebHook-Allowed-Rate"] = "*"
+        return Response(status_code=200, headers=headers)
+
+    return routes
+
+
+def _answer(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], status: int) -> Response:
+    """One result, or one for each element of an array.
+
+    A request of which nothing could be read is answered with the first reason; a mixed array is a success, since
+    what was rejected in it is kept, and sending it again would not help.
+    """
+    first = outcomes[0]
+    if all(outcome.status == "rejected" for outcome in outcomes):
+        return rejection(first.field or "body", first.reason or "can't be read", status=first.http_status)
+    if len(deliveries) == 1:
+        return reply(_result(first), status=status)
+    return reply(Results(results=[_result(outcome) for outcome in outcomes]), status=status)
+
+
+def _result(outcome: Outcome) -> Result:
+    return Result(
+        status=outcome.status,
+        source=outcome.event.source if outcome.event else None,
+        id=outcome.event.id if outcome.event else None,
+        field=outcome.field,
+        reason=outcome.reason,
+    )

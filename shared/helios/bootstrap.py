@@ -1,0 +1,49 @@
+"""Settings in, working parts out: the one place where ports meet adapters."""
+
+import msgspec
+
+from helios.adapters.memory import NoSeen
+from helios.adapters.postgres.connection import Pool, open_pool
+from helios.adapters.postgres.reader import PostgresReader
+from helios.adapters.postgres.store import PostgresStore
+from helios.ports import EventReader, EventStore, Seen
+from helios.settings import Settings
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entry point needs; built once per process or warm container."""
+
+    settings: Settings
+    store: EventStore
+    reader: EventReader
+    seen: Seen
+    pool: Pool
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.pool.close()
+
+
+def build(settings: Settings) -> Services:
+    """Everything, connected lazily: a database that is down does not stop a process from starting."""
+    pool = open_pool(
+        settings.database_url,
+        connections=settings.database_connections,
+        timeout_seconds=settings.database_timeout_seconds,
+    )
+    return Services(
+        settings=settings,
+        store=PostgresStore(pool),
+        reader=PostgresReader(pool),
+        seen=_seen(settings),
+        pool=pool,
+    )
+
+
+def _seen(settings: Settings) -> Seen:
+    if not settings.redis_url:
+        return NoSeen()
+    # Late: importing the Redis client costs a cold start more than any other part.
+    from helios.adapters.redis_seen import RedisSeen
+
+    return RedisSeen(settings.redis_url, ttl_seconds=settings.seen_ttl_seconds)

@@ -1,0 +1,232 @@
+"""Deliveries in, each fact stored exactly once, everything else kept with its reason."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from helios.errors import Rejected
+from helios.event import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
+from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
+from helios.normalise import normalise
+from helios.ports import EventStore, Seen, Transaction
+
+log = logging.getLogger("helios.ingest")
+
+SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
+    "eventbridge": "aws",
+    "pubsub": "gcp",
+    "eventgrid": "azure",
+    "cloudevents": "unknown",
+}
+"""Whom a delivery that can't be read is counted for."""
+
+_exact = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class _Reading(msgspec.Struct, frozen=True):
+    """A delivery, and what was read in it."""
+
+    delivery: Delivery
+    content: Event | Rejected
+
+
+def ingest(deliveries: Sequence[Delivery], *, seen: Seen, store: EventStore) -> list[Outcome]:
+    """Turn any number of deliveries of one fact into one stored event.
+
+    Returning means that the cloud may forget the deliveries: each is stored, or kept as a dead letter.
+
+    Args:
+        deliveries: a batch, in order of arrival; the first of two that contradict each other is believed.
+        seen: asked first, told last: a key is remembered only once its event is durable.
+        store: decides what is new.
+
+    Returns:
+        What became of each delivery, in the same order.
+
+    Raises:
+        Retryable: nothing is certain; the cloud must deliver all of them again, which is safe.
+    """
+    started = time.perf_counter()
+    readings = [_read(delivery) for delivery in deliveries]
+    keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
+    hinted = seen.recall(keys) if keys else set()
+    outcomes = _store(readings, hinted, store)
+    seen.remember(
+        {
+            outcome.event.key
+            for outcome in outcomes
+            if outcome.event and outcome.status in {"stored", "duplicate"} and outcome.event.key not in hinted
+        }
+    )
+    _log(outcomes, started)
+    return outcomes
+
+
+def _read(delivery: Delivery) -> _Reading:
+    try:
+        return _Reading(delivery, normalise(delivery))
+    except Rejected as fault:
+        return _Reading(delivery, fault)
+
+
+def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore) -> list[Outcome]:
+    """Store a batch, or find the delivery in it that can't be stored and bury that one alone."""
+    try:
+        with store.transaction() as transaction:
+            return _write(readings, hinted, transaction)
+    except Rejected as fault:
+        if len(readings) > 1:
+            half = len(readings) // 2
+            return _store(readings[:half], hinted, store) + _store(readings[half:], hinted, store)
+        if isinstance(readings[0].content, Rejected):
+            raise  # even the dead letter can't be kept: better to be sent it again than to lose it
+        return _store([_Reading(readings[0].delivery, fault)], hinted, store)
+
+
+def _write(readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction) -> list[Outcome]:
+    events = [reading.content for reading in readings if isinstance(reading.content, Event)]
+    verdicts = iter(_judge(events, hinted, transaction))
+    outcomes = [
+        next(verdicts)
+        if isinstance(reading.content, Event)
+        else Outcome(
+            status="rejected",
+            reason=reading.content.reason,
+            field=reading.content.field,
+            http_status=reading.content.status,
+        )
+        for reading in readings
+    ]
+    deliveries = [reading.delivery for reading in readings]
+    counts = _tally(deliveries, outcomes)
+    transaction.count(counts)
+    if letters := _letters(deliveries, outcomes):
+        transaction.bury(letters)
+    transaction.publish(Frame(counts=counts, events=_summaries(outcomes)))
+    return outcomes
+
+
+def _judge(events: Sequence[Event], hinted: set[Key], transaction: Transaction) -> list[Outcome]:
+    """Insert what is new; tell duplicates from contradictions among the rest."""
+    firsts: dict[Key, Event] = {}
+    for event in events:
+        firsts.setdefault(event.key, event)
+    # A mark in Redis may be older than the database, after a restore: Postgres confirms each.
+    digests = transaction.digests(sorted(hinted & firsts.keys()))
+    # Sorted, because concurrent writers of the same keys in different order deadlock.
+    fresh = [firsts[key] for key in sorted(firsts.keys() - digests.keys())]
+    stored = transaction.insert(fresh)
+    digests |= transaction.digests(sorted({event.key for event in fresh} - stored))
+    digests |= {key: firsts[key].digest for key in stored}
+
+    suspects = sorted({event.key for event in events if event.digest != digests[event.key]})
+    originals = transaction.events(suspects)
+
+    def verdict(event: Event) -> Outcome:
+        if event.key in stored and firsts[event.key] is event:
+            return Outcome(status="stored", event=event)
+        if event.digest == digests[event.key]:
+            return Outcome(status="duplicate", event=event)
+        return _compared(event, originals[event.key])
+
+    return [verdict(event) for event in events]
+
+
+def _compared(event: Event, original: Event) -> Outcome:
+    """A duplicate, if only the spelling differs (10.0 and 10.00, the order of keys); else a contradiction."""
+    before, after = _content(original), _content(event)
+    differing = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    if not differing:
+        return Outcome(status="duplicate", event=event)
+    return Outcome(
+        status="contradictory",
+        event=event,
+        reason=f"differs from the stored event of the same source and id in {', '.join(differing)}",
+        field=differing[0],
+    )
+
+
+def _content(event: Event) -> dict[str, object]:
+    data = _exact.decode(event.data)
+    fields = {f"data.{name}": value for name, value in data.items()} if isinstance(data, dict) else {"data": data}
+    return {"type": event.type, "subject": event.subject, "time": event.time} | fields
+
+
+def _tally(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[Count]:
+    """The batch's counts, sorted by (minute, source, type)."""
+    tally: dict[tuple[datetime, str, str], Count] = {}
+    for delivery, outcome in zip(deliveries, outcomes, strict=True):
+        minute = delivery.received_at.replace(second=0, microsecond=0)
+        source = outcome.event.source if outcome.event else SOURCE_OF_WAY_IN[delivery.way_in]
+        type_ = outcome.event.type if outcome.event else ""
+        count = tally.setdefault((minute, source, type_), Count(minute=minute, source=source, type=type_))
+        setattr(count, outcome.status, getattr(count, outcome.status) + 1)
+    return [tally[key] for key in sorted(tally)]
+
+
+def _letters(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[DeadLetter]:
+    """One letter for each distinct delivery that did not become an event, sorted by fingerprint."""
+    letters: dict[str, DeadLetter] = {}
+    for delivery, outcome in zip(deliveries, outcomes, strict=True):
+        if outcome.status not in {"rejected", "contradictory"}:
+            continue
+        fingerprint = _fingerprint(delivery)
+        known = letters.get(fingerprint)
+        letters[fingerprint] = DeadLetter(
+            fingerprint=fingerprint,
+            source=outcome.event.source if outcome.event else SOURCE_OF_WAY_IN[delivery.way_in],
+            way_in=delivery.way_in,
+            status="rejected" if outcome.status == "rejected" else "contradictory",
+            reason=(outcome.reason or "").replace("\0", "\\0"),
+            field=(outcome.field or "").replace("\0", "\\0"),
+            body=delivery.body[:MAX_DEAD_LETTER_BYTES],
+            headers=delivery.headers,
+            received_at=delivery.received_at,
+            attempts=known.attempts + 1 if known else 1,
+        )
+    return [letters[fingerprint] for fingerprint in sorted(letters)]
+
+
+def _fingerprint(delivery: Delivery) -> str:
+    head = msgspec.json.encode([delivery.way_in, sorted(delivery.headers.items())])
+    return hashlib.blake2b(head + delivery.body, digest_size=16).hexdigest()
+
+
+def _summaries(outcomes: Sequence[Outcome]) -> list[EventSummary]:
+    """The last events stored, at most MAX_FRAME_EVENTS of them."""
+    stored = [outcome.event for outcome in outcomes if outcome.event and outcome.status == "stored"]
+    return [
+        EventSummary(
+            source=event.source,
+            id=event.id,
+            type=event.type,
+            subject=event.subject,
+            time=event.time,
+            received_at=event.received_at,
+            order_id=event.order_id,
+            customer_id=event.customer_id,
+            amount=event.amount,
+        )
+        for event in stored[-MAX_FRAME_EVENTS:]
+    ]
+
+
+def _log(outcomes: Sequence[Outcome], started: float) -> None:
+    """The one wide line of a batch."""
+    statuses: list[Status] = [outcome.status for outcome in outcomes]
+    lags = [(outcome.event.received_at - outcome.event.time).total_seconds() for outcome in outcomes if outcome.event]
+    log.info(
+        "ingested",
+        extra={
+            "events": len(outcomes),
+            **{status: statuses.count(status) for status in sorted(set(statuses))},
+            "sources": sorted({outcome.event.source for outcome in outcomes if outcome.event}),
+            "oldest_lag_s": round(max(lags), 3) if lags else None,
+            "duration_ms": round((time.perf_counter() - started) * 1000, 2),
+        },
+    )

@@ -1,0 +1,88 @@
+"""What a batch leaves behind besides its events: counts, dead letters, and a frame for those who watch."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from helios.event import LedgerSource, Source, WayIn
+
+MAX_DEAD_LETTER_BYTES = 262_144
+"""How much of a dead letter's body is kept: all of any message that EventBridge or Event Grid delivers."""
+
+MAX_FRAME_EVENTS = 100
+"""How many events a frame shows; its counts are exact all the same."""
+
+
+class Count(msgspec.Struct, kw_only=True):
+    """Deliveries of one type in one minute by what became of them; ``received`` is their sum.
+
+    Attributes:
+        minute: of ``received_at``, UTC.
+        source: the cloud.
+        type: the event type; empty when it could not be read.
+        stored: new events.
+        duplicate: deliveries of events already stored.
+        contradictory: deliveries that gave a stored event other content.
+        rejected: deliveries that could not be read.
+    """
+
+    minute: datetime
+    source: LedgerSource
+    type: str
+    stored: int = 0
+    duplicate: int = 0
+    contradictory: int = 0
+    rejected: int = 0
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that did not become an event, kept with its reason.
+
+    Attributes:
+        fingerprint: 32 hex digits: the same delivery has the same one, so a poison message that is sent again
+            stays one letter.
+        source: the cloud whose way in it came through.
+        way_in: which contract its body should have followed.
+        status: why it is here.
+        reason: what is wrong, in a sentence.
+        field: where, in the sender's spelling.
+        body: the bytes as received, the first MAX_DEAD_LETTER_BYTES of them.
+        headers: those that the contract reads.
+        received_at: when Helios received it (last), UTC.
+        attempts: how often it was delivered.
+    """
+
+    fingerprint: str
+    source: LedgerSource
+    way_in: WayIn
+    status: Literal["rejected", "contradictory"]
+    reason: str
+    field: str
+    body: bytes
+    headers: Mapping[str, str]
+    received_at: datetime
+    attempts: int
+
+
+class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the live feed: an event without its payload."""
+
+    source: Source
+    id: str
+    type: str
+    subject: str | None
+    time: datetime
+    received_at: datetime
+    order_id: str | None
+    customer_id: str | None
+    amount: Decimal | None
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch changed: counts are exact, events a sample of at most MAX_FRAME_EVENTS."""
+
+    counts: list[Count]
+    events: list[EventSummary]

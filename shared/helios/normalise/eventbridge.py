@@ -1,0 +1,76 @@
+"""AWS: an EventBridge event, bare or inside an Amazon SNS notification (as SQS and HTTPS endpoints get it)."""
+
+import msgspec
+from msgspec import Raw
+
+from helios.errors import Rejected
+from helios.event import Delivery, Event
+from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
+
+
+class _EventBridgeEvent(msgspec.Struct):
+    """Amazon EventBridge User Guide, "Event structure reference"."""
+
+    id: Id
+    detail_type: Name = msgspec.field(name="detail-type")
+    source: Text
+    time: Time
+    detail: Raw
+    account: Text = ""
+    region: Text = ""
+
+
+class _SnsMessage(msgspec.Struct, rename="pascal"):
+    """Amazon SNS Developer Guide, "HTTP/HTTPS notification JSON format"."""
+
+    type: str = ""
+    message: str = ""
+    topic_arn: str = ""
+
+
+_event = msgspec.json.Decoder(_EventBridgeEvent)
+_sns = msgspec.json.Decoder(_SnsMessage)
+
+
+def normalise(delivery: Delivery) -> Event:
+    """The Event in an EventBridge event or in an SNS notification of one.
+
+    Raises:
+        Rejected: it is neither, or it asks for an SNS subscription to be confirmed.
+    """
+    if b'"TopicArn"' in delivery.body and (notification := _notification(delivery.body)) is not None:
+        return _from_event(delivery, notification, within="Message")
+    return _from_event(delivery, delivery.body, within="")
+
+
+def _from_event(delivery: Delivery, text: bytes, *, within: str) -> Event:
+    check_text(text, field=within or "body")
+    event = decode(_event, text, within=within)
+    return build(
+        delivery,
+        source="aws",
+        id=event.id,
+        type=event.detail_type,
+        subject=None,
+        time=event.time,
+        origin=f"{event.source}/{event.account}/{event.region}",
+        data=bytes(event.detail),
+        data_field=f"{within}.detail".lstrip("."),
+    )
+
+
+def _notification(body: bytes) -> bytes | None:
+    """The message in an SNS notification; None if the body is something else."""
+    try:
+        message = _sns.decode(body)
+    except msgspec.MsgspecError:
+        return None  # no notification: the caller reads the body as an event, and names what is wrong with it
+    if message.type == "Notification":
+        return message.message.encode()
+    if message.type in {"SubscriptionConfirmation", "UnsubscribeConfirmation"}:
+        raise Rejected(
+            f"is {message.type!r}: Helios follows no link out of a request; confirm the subscription to "
+            f"{message.topic_arn} yourself, with the token that the dead letter keeps",
+            field="Type",
+        )
+    return None

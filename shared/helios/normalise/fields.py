@@ -1,0 +1,190 @@
+"""What every contract shares: decoding with errors that name the field, and the parts of an Event we compute."""
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+from helios.errors import Rejected
+from helios.event import MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TEXT_CHARS, Delivery, Event, Source
+
+T = TypeVar("T")
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
+Time = Annotated[datetime, Meta(tz=True)]
+
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
+_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+_AMOUNT_CHARS = 40
+_AMOUNT_DIGITS = 18
+
+
+class _Known(msgspec.Struct):
+    """The payload fields that Helios shows, each under the two spellings in use."""
+
+    order_id: Raw = Raw()
+    orderId: Raw = Raw()  # noqa: N815 - the sender's spelling
+    customer_id: Raw = Raw()
+    customerId: Raw = Raw()  # noqa: N815 - the sender's spelling
+    amount: Raw = Raw()
+
+
+_known = msgspec.json.Decoder(_Known)
+_reference = msgspec.json.Decoder(Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | int)
+_amount = msgspec.json.Decoder(Decimal)
+_time = msgspec.json.Decoder(Time)
+_anything = msgspec.json.Decoder(Raw)
+_NOTHING_KNOWN = _Known()
+
+
+def decode(decoder: msgspec.json.Decoder[T], text: bytes | Raw, *, within: str = "") -> T:
+    """Decode JSON text, or say which field of it is wrong.
+
+    Args:
+        decoder: for the shape that the contract asks for.
+        text: UTF-8 JSON.
+        within: where the text was found, in the sender's spelling; empty for the body itself.
+
+    Raises:
+        Rejected: the text is not JSON (RFC 8259: NaN is not), or a field is missing or of the wrong type.
+    """
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        reason, field = explain(str(error))
+        raise Rejected(reason, field=_join(within, field)) from error
+    except msgspec.DecodeError as error:
+        raise Rejected(f"is not valid JSON: {error}", field=within or "body") from error
+    except UnicodeDecodeError as error:
+        raise Rejected(f"is not UTF-8: {error.reason} at byte {error.start}", field=within or "body") from error
+    except RecursionError as error:
+        raise Rejected("is nested too deeply to be read", field=within or "body") from error
+
+
+def explain(message: str) -> tuple[str, str]:
+    """The reason and the field path out of msgspec's message."""
+    path = _PATH.search(message)
+    where = path["path"] if path else ""
+    reason = _PATH.sub("", message)
+    if missing := _MISSING.search(reason):
+        return "is missing", _join(where, missing["name"])
+    return f"is not what it should be: {reason[0].lower()}{reason[1:]}", where
+
+
+def _join(outer: str, inner: str) -> str:
+    return ".".join(part for part in (outer, inner) if part) or "body"
+
+
+def check_text(text: bytes, *, field: str = "body") -> None:
+    r"""Refuse what is JSON but cannot be stored as text.
+
+    Raises:
+        Rejected: the bytes are not UTF-8 (RFC 8259 section 8.1), or hold ``\u0000``, which Postgres' text can't.
+    """
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            raise Rejected(f"is not UTF-8: {error.reason} at byte {error.start}", field=field) from error
+    if b"\\u0000" in text and _NUL.search(text):
+        raise Rejected("holds a NUL character (\\u0000), which can't be stored as text: leave it out", field=field)
+
+
+def parse_time(text: str, *, field: str) -> datetime:
+    """The instant an RFC 3339 timestamp names, in UTC.
+
+    Raises:
+        Rejected: it is not one, or it has no offset.
+    """
+    return utc(decode(_time, msgspec.json.encode(text), within=field))
+
+
+def utc(moment: datetime) -> datetime:
+    """The same instant in UTC; where that lies outside the calendar, the nearest one inside."""
+    if moment.tzinfo is UTC or moment.utcoffset() == timedelta(0):
+        return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first and last day of the calendar
+        return moment.replace(tzinfo=UTC)
+
+
+def build(
+    delivery: Delivery,
+    *,
+    source: Source,
+    id: str,  # noqa: A002 - CloudEvents' word
+    type: str,  # noqa: A002 - CloudEvents' word
+    subject: str | None,
+    time: datetime,
+    origin: str,
+    data: bytes,
+    data_field: str,
+) -> Event:
+    """Make the Event, taking the payload fields that Helios shows from ``data`` (JSON text).
+
+    Raises:
+        Rejected: ``data`` is not JSON, or an attribute holds a NUL character.
+    """
+    if "\0" in f"{id}{type}{subject}{origin}":
+        raise Rejected("one of id, type, subject and source holds a NUL character: leave it out", field="id")
+    data = data.strip()
+    known = _read_known(data, data_field)
+    time = utc(time)
+    return Event(
+        source=source,
+        id=id,
+        type=type,
+        subject=subject or None,
+        time=time,
+        received_at=delivery.received_at,
+        origin=origin,
+        data=Raw(data),
+        order_id=_as_reference(known.order_id or known.orderId),
+        customer_id=_as_reference(known.customer_id or known.customerId),
+        amount=_as_amount(known.amount),
+        digest=_digest(type, subject, time, data),
+    )
+
+
+def _digest(type_: str, subject: str | None, time: datetime, data: bytes) -> str:
+    head = f"{type_}\0{subject or ''}\0{time.timestamp()}\0".encode()
+    return hashlib.blake2b(head + data, digest_size=8).hexdigest()
+
+
+def _read_known(data: bytes, data_field: str) -> _Known:
+    if data.startswith(b"{"):
+        return decode(_known, data, within=data_field)
+    decode(_anything, data, within=data_field)
+    return _NOTHING_KNOWN
+
+
+def _as_reference(value: bytes | Raw) -> str | None:
+    """A business id, whether it was sent as text or as a number; None if it is neither."""
+    if not value:
+        return None
+    try:
+        return str(_reference.decode(value))
+    except msgspec.MsgspecError:
+        return None  # any payload is welcome; it only isn't shown under this heading
+
+
+def _as_amount(value: bytes | Raw) -> Decimal | None:
+    """An exact amount, whether it was sent as a number or as text; None if it is neither, or absurd."""
+    if not value or len(value) > _AMOUNT_CHARS:
+        return None
+    try:
+        amount = _amount.decode(value)
+    except msgspec.MsgspecError:
+        return None
+    if amount.is_finite() and -_AMOUNT_DIGITS < amount.adjusted() < _AMOUNT_DIGITS:
+        return amount
+    return None

@@ -1,0 +1,92 @@
+"""What can be asked of the store, and the shapes of its answers."""
+
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+import msgspec
+
+from helios.errors import Rejected
+from helios.event import Source
+from helios.ledger import DeadLetter
+
+T = TypeVar("T")
+
+LAST_DAY = timedelta(hours=24)
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger summed up.
+
+    Attributes:
+        events_by_source: stored events of each cloud, every cloud named.
+        stored: all stored events.
+        duplicate: deliveries of events already stored.
+        contradictory: deliveries that gave a stored event other content.
+        rejected: deliveries that could not be read.
+        last_24h: events stored in the last 24 hours.
+    """
+
+    events_by_source: dict[Source, int]
+    stored: int
+    duplicate: int
+    contradictory: int
+    rejected: int
+    last_24h: int
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events; None means any. ``since`` and ``until`` bound ``received_at``: since <= it < until."""
+
+    source: Source | None = None
+    type: str | None = None
+    order_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters; None means any."""
+
+    source: str | None = None
+    status: str | None = None
+
+
+class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter as it is kept.
+
+    Attributes:
+        id: ascending in the order of first arrival.
+        first_received_at: when it first came, UTC.
+        letter: what came.
+    """
+
+    id: int
+    first_received_at: datetime
+    letter: DeadLetter
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+_Position = TypeVar("_Position")
+
+
+def encode_cursor(position: object) -> str:
+    """A position in an ordering as opaque text for a URL."""
+    return msgspec.json.encode(position).hex()
+
+
+def decode_cursor(cursor: str, type_: type[_Position]) -> _Position:
+    """The position that ``encode_cursor`` was given.
+
+    Raises:
+        Rejected: the text is no cursor of this ordering.
+    """
+    try:
+        return msgspec.json.decode(bytes.fromhex(cursor), type=type_)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Rejected("is not a cursor: pass next_cursor of the page before, unchanged", field="after") from error
