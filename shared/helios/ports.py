@@ -92,5 +92,8 @@ class EventReader(Protocol):
             Rejected: ``after`` is not a cursor that an earlier page gave.
         """
 
+    def dead_letter(self, number: int) -> KeptDeadLetter | None:
+        """One dead letter by its id, or None."""
+
     def probe(self) -> None:
         """Return if the store answers now."""

@@ -143,6 +143,10 @@ class MemoryStore:
         more = len(following) > limit
         return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
 
+    def dead_letter(self, number: int) -> KeptDeadLetter | None:
+        """One dead letter by its id, or None."""
+        return next((kept for kept in self._state.letters.values() if kept.id == number), None)
+
     def probe(self) -> None:
         """Always answers."""
 

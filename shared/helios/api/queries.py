@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator
 
 from helios.api.replies import documented, problem, reply
-from helios.api.shapes import dead_letter_view
+from helios.api.shapes import PREVIEW_BYTES, dead_letter_view
 from helios.event import MAX_ID_CHARS, MAX_NAME_CHARS, LedgerSource, Source
 from helios.ports import EventReader
 from helios.queries import DeadLetterFilter, EventFilter, Page
@@ -72,6 +72,19 @@ def router(reader: EventReader) -> APIRouter:
     ) -> Response:
         """List the deliveries that did not become events, each with its reason; the newest first."""
         page = reader.dead_letters(DeadLetterFilter(source=source, status=status), after=after, limit=limit)
-        return reply(Page(items=[dead_letter_view(kept) for kept in page.items], next_cursor=page.next_cursor))
+        return reply(
+            Page(
+                items=[dead_letter_view(kept, shown_bytes=PREVIEW_BYTES) for kept in page.items],
+                next_cursor=page.next_cursor,
+            )
+        )
+
+    @routes.get("/dead-letters/{id}", responses=documented(200, "DeadLetterView", 404, 422, 503))
+    def dead_letter(
+        id: Annotated[int, Path(ge=1, lt=2**63)],  # noqa: A002 - the field's word
+    ) -> Response:
+        """Show one dead letter, with all that was kept of its body."""
+        found = reader.dead_letter(id)
+        return reply(dead_letter_view(found)) if found else problem(404, f"No dead letter has the id {id}")
 
     return routes

@@ -6,7 +6,6 @@ from typing import Any, Literal
 import msgspec
 
 from helios.event import Event, Source, Status
-from helios.ledger import DeadLetter
 from helios.queries import KeptDeadLetter, Page
 
 Component = Literal["healthy", "unhealthy", "disabled"]
@@ -101,7 +100,12 @@ class DetailedHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter; its body is shown as text, bytes that are no UTF-8 as U+FFFD."""
+    """A dead letter as text.
+
+    Attributes:
+        body: what was received, bytes that are no UTF-8 as U+FFFD; in a list only the first PREVIEW_BYTES.
+        body_bytes: how many bytes are kept.
+    """
 
     id: int
     source: str
@@ -114,14 +118,18 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     last_received_at: datetime
     headers: dict[str, str]
     body: str
+    body_bytes: int
 
+
+PREVIEW_BYTES = 1_000
+"""How much of a dead letter's body a list shows."""
 
 DeadLetterPage = Page[DeadLetterView]
 
 
-def dead_letter_view(kept: KeptDeadLetter) -> DeadLetterView:
-    """The dead letter as the API shows it."""
-    letter: DeadLetter = kept.letter
+def dead_letter_view(kept: KeptDeadLetter, *, shown_bytes: int | None = None) -> DeadLetterView:
+    """The dead letter as the API shows it, with the first ``shown_bytes`` of its body, or all of it."""
+    letter = kept.letter
     return DeadLetterView(
         id=kept.id,
         source=letter.source,
@@ -133,7 +141,8 @@ def dead_letter_view(kept: KeptDeadLetter) -> DeadLetterView:
         first_received_at=kept.first_received_at,
         last_received_at=letter.received_at,
         headers=dict(letter.headers),
-        body=letter.body.decode(errors="replace"),
+        body=letter.body[:shown_bytes].decode(errors="replace"),
+        body_bytes=len(letter.body),
     )
 
 
@@ -147,6 +156,7 @@ SCHEMAS: dict[str, Any] = {
     "Stats": Stats,
     "Health": Health,
     "DetailedHealth": DetailedHealth,
+    "DeadLetterView": DeadLetterView,
     "DeadLetterPage": DeadLetterPage,
 }
 """The OpenAPI name of each shape that an answer or a request can have."""

@@ -33,6 +33,8 @@ id, first_received_at, fingerprint, source, way_in, status, reason, field, body,
 """
 
 
+SELECT_DEAD_LETTER = f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters WHERE id = %s"  # noqa: S608 - a constant of ours
+
 PROBE_SECONDS = 2
 """How long a probe waits for a connection: longer than that is not healthy."""
 
@@ -102,6 +104,11 @@ class PostgresReader:
         letters = [_dead_letter(row) for row in rows[:limit]]
         more = len(rows) > limit
         return Page(items=letters, next_cursor=encode_cursor(letters[-1].id) if more else None)
+
+    def dead_letter(self, number: int) -> KeptDeadLetter | None:
+        """One dead letter by its id, or None."""
+        rows = self._all(SELECT_DEAD_LETTER, [number])
+        return _dead_letter(rows[0]) if rows else None
 
     def probe(self) -> None:
         """Return if Postgres answers a query now.

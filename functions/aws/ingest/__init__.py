@@ -1,0 +1,1 @@
+"""EventBridge events, by way of SQS."""

@@ -1,0 +1,47 @@
+"""Lambda: batches of EventBridge events from SQS, each batch one ``ingest``."""
+
+import logging
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
+from aws_lambda_powertools.metrics import MetricUnit
+
+from helios import bootstrap, settings
+from helios.errors import Retryable
+from helios.event import Delivery
+from helios.flows.ingest import ingest
+
+logger = Logger(service="helios-ingest")
+logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
+copy_config_to_registered_loggers(logger, include={"helios"})
+metrics = Metrics(namespace="Helios", service="ingest")
+services = bootstrap.build(settings.load())
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
+    """Store an SQS batch, and name the messages that SQS must deliver again.
+
+    What can't be read is kept as a dead letter and acknowledged: delivering it again would not help. When the
+    database is away every message is handed back; after five receives SQS moves it to its dead-letter queue.
+
+    AWS Lambda Developer Guide, "Implementing partial batch responses" (``ReportBatchItemFailures``).
+    """
+    received_at = datetime.now(UTC)
+    records = event["Records"]
+    deliveries = [
+        Delivery(way_in="eventbridge", body=record["body"].encode(), received_at=received_at) for record in records
+    ]
+    try:
+        outcomes = ingest(deliveries, seen=services.seen, store=services.store)
+    except Retryable as error:
+        logger.warning("handed back", extra={"events": len(records), "error": str(error)})
+        metrics.add_metric("retryable", MetricUnit.Count, len(records))
+        return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in records]}
+    for status, count in Counter(outcome.status for outcome in outcomes).items():
+        metrics.add_metric(status, MetricUnit.Count, count)
+    return {"batchItemFailures": []}
