@@ -1,9 +1,11 @@
 """Settings in, working parts out: the one place where ports meet adapters."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from helios.adapters.memory import NoSeen
-from helios.adapters.postgres.connection import Pool, open_pool
+from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
 from helios.ports import EventReader, EventStore, Seen
@@ -11,17 +13,17 @@ from helios.settings import Settings
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """What an entry point needs; built once per process or warm container."""
+    """What an entry point needs; built once per process or warm container.
+
+    Attributes:
+        close: gives the connections back.
+    """
 
     settings: Settings
     store: EventStore
     reader: EventReader
     seen: Seen
-    pool: Pool
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self.pool.close()
+    close: Callable[[], None]
 
 
 def build(settings: Settings) -> Services:
@@ -36,7 +38,7 @@ def build(settings: Settings) -> Services:
         store=PostgresStore(pool),
         reader=PostgresReader(pool),
         seen=_seen(settings),
-        pool=pool,
+        close=pool.close,
     )
 
 

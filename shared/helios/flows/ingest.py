@@ -154,7 +154,8 @@ def _compared(event: Event, original: Event) -> Outcome:
 def _content(event: Event) -> dict[str, object]:
     data = _exact.decode(event.data)
     fields = {f"data.{name}": value for name, value in data.items()} if isinstance(data, dict) else {"data": data}
-    return {"type": event.type, "subject": event.subject, "time": event.time} | fields
+    told = event.time != event.received_at  # else it was only given the time of its arrival
+    return {"type": event.type, "subject": event.subject, "time": event.time if told else None} | fields
 
 
 def _tally(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[Count]:

@@ -75,7 +75,7 @@ def normalise_from(delivery: Delivery, cloud: Source | None) -> Event:
         id=attributes.id,
         type=attributes.type,
         subject=attributes.subject,
-        time=attributes.time or delivery.received_at,
+        time=attributes.time,
         origin=attributes.source,
         data=data,
         data_field=data_field,

@@ -124,12 +124,15 @@ def build(
     id: str,  # noqa: A002 - CloudEvents' word
     type: str,  # noqa: A002 - CloudEvents' word
     subject: str | None,
-    time: datetime,
+    time: datetime | None,
     origin: str,
     data: bytes,
     data_field: str,
 ) -> Event:
     """Make the Event, taking the payload fields that Helios shows from ``data`` (JSON text).
+
+    An event that does not say when it happened gets the time of its arrival; that is no part of its content, or a
+    second delivery would contradict the first.
 
     Raises:
         Rejected: ``data`` is not JSON, or an attribute holds a NUL character.
@@ -138,13 +141,12 @@ def build(
         raise Rejected("one of id, type, subject and source holds a NUL character: leave it out", field="id")
     data = data.strip()
     known = _read_known(data, data_field)
-    time = utc(time)
     return Event(
         source=source,
         id=id,
         type=type,
         subject=subject or None,
-        time=time,
+        time=utc(time) if time else delivery.received_at,
         received_at=delivery.received_at,
         origin=origin,
         data=Raw(data),
@@ -155,8 +157,8 @@ def build(
     )
 
 
-def _digest(type_: str, subject: str | None, time: datetime, data: bytes) -> str:
-    head = f"{type_}\0{subject or ''}\0{time.timestamp()}\0".encode()
+def _digest(type_: str, subject: str | None, time: datetime | None, data: bytes) -> str:
+    head = f"{type_}\0{subject or ''}\0{time.timestamp() if time else ''}\0".encode()
     return hashlib.blake2b(head + data, digest_size=8).hexdigest()
 
 

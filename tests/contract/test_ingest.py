@@ -1,0 +1,227 @@
+"""What ingest promises, on every store that Helios ships."""
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from helios.adapters.memory import MemorySeen, NoSeen
+from helios.event import Delivery, Fault
+from helios.flows.ingest import ingest
+from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.queries import DeadLetterFilter, EventFilter
+from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
+
+
+def take_in(store, *deliveries, seen=None):
+    return [outcome.status for outcome in ingest(deliveries, seen=seen or NoSeen(), store=store)]
+
+
+def ids(store):
+    return {event.key for event in store.events(EventFilter(), after=None, limit=500).items}
+
+
+def letters(store):
+    return [kept.letter for kept in store.dead_letters(DeadLetterFilter(), after=None, limit=500).items]
+
+
+def test_a_new_event_is_stored(store):
+    assert take_in(store, eventbridge("1")) == ["stored"]
+    assert store.event(("aws", "1")).order_id == "ORD-1"
+
+
+def test_the_stored_event_is_the_normalised_one(store):
+    """Every attribute survives the store."""
+    outcome = ingest([eventbridge("1")], seen=NoSeen(), store=store)[0]
+
+    assert store.event(("aws", "1")) == outcome.event
+
+
+def test_a_second_delivery_is_a_duplicate(store):
+    take_in(store, eventbridge("1"))
+
+    assert take_in(store, eventbridge("1")) == ["duplicate"]
+    assert ids(store) == {("aws", "1")}
+
+
+def test_a_batch_may_repeat_itself(store):
+    assert take_in(store, *[eventbridge("1")] * 50) == ["stored"] + ["duplicate"] * 49
+
+
+def test_duplicate_new_new(store):
+    take_in(store, eventgrid("1"))
+
+    assert take_in(store, eventgrid("1"), eventgrid("2"), eventgrid("3")) == ["duplicate", "stored", "stored"]
+
+
+def test_two_clouds_may_use_one_id(store):
+    assert take_in(store, eventbridge("1"), eventgrid("1")) == ["stored", "stored"]
+    assert ids(store) == {("aws", "1"), ("azure", "1")}
+
+
+def test_other_content_under_one_id_is_contradictory_and_kept(store):
+    take_in(store, eventbridge("1", detail={"amount": 10.0}))
+    second = eventbridge("1", detail={"amount": 12.0})
+
+    assert take_in(store, second) == ["contradictory"]
+    assert [(letter.status, letter.field, letter.body) for letter in letters(store)] == [
+        ("contradictory", "data.amount", second.body)
+    ]
+
+
+def test_a_contradiction_inside_a_batch_is_seen(store):
+    assert take_in(store, eventbridge("1"), eventbridge("1", type_="OrderCancelled")) == ["stored", "contradictory"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('{"amount":10.0}', '{"amount":10.00}'),
+        ('{"a":1,"b":[1,2]}', '{ "b": [1, 2], "a": 1 }'),
+        ('{"a":"\\u00e9"}', '{"a":"é"}'),
+    ],
+    ids=["number spelling", "key order and space", "escapes"],
+)
+def test_the_same_content_spelt_otherwise_is_a_duplicate(store, first, second):
+    def spelt(detail: str) -> Delivery:
+        body = json.dumps(json.loads(eventbridge("1").body) | {"detail": "HERE"}).replace('"HERE"', detail)
+        return Delivery(way_in="eventbridge", body=body.encode(), received_at=NOON)
+
+    assert take_in(store, spelt(first), spelt(second)) == ["stored", "duplicate"]
+
+
+def test_a_bad_event_does_not_hold_up_its_batch(store):
+    assert take_in(store, eventbridge("1"), poison(), eventbridge("2")) == ["stored", "rejected", "stored"]
+    assert [(letter.status, letter.field, letter.source) for letter in letters(store)] == [
+        ("rejected", "body", "aws")
+    ]
+
+
+def test_a_batch_of_nothing_but_poison_is_acknowledged(store):
+    assert take_in(store, poison(b"{"), poison(b"[")) == ["rejected", "rejected"]
+
+
+def test_a_poison_that_comes_again_stays_one_letter(store):
+    take_in(store, poison(), poison())
+    take_in(store, poison())
+
+    assert [letter.attempts for letter in letters(store)] == [3]
+
+
+def test_what_the_edge_could_not_take_is_kept_with_its_fault(store):
+    fault = Fault(reason="is larger than 10 bytes", field="body", status=413)
+    take_in(store, Delivery(way_in="pubsub", body=b"x" * 10, received_at=NOON, fault=fault))
+
+    assert [(letter.reason, letter.source) for letter in letters(store)] == [("is larger than 10 bytes", "gcp")]
+
+
+def test_a_dead_letter_is_cut_off_at_its_limit(store):
+    take_in(store, poison(b"{" * (MAX_DEAD_LETTER_BYTES + 1)))
+
+    assert [len(letter.body) for letter in letters(store)] == [MAX_DEAD_LETTER_BYTES]
+
+
+def test_a_dead_letter_keeps_any_bytes(store):
+    anything = bytes(range(256))
+    take_in(store, poison(anything))
+
+    assert [letter.body for letter in letters(store)] == [anything]
+
+
+def test_a_mark_without_a_row_does_not_swallow_the_event(store):
+    """After a restore of the database, Redis remembers what Postgres has lost."""
+    seen = MemorySeen()
+    seen.remember({("aws", "1")})
+
+    assert take_in(store, eventbridge("1"), eventbridge("1"), seen=seen) == ["stored", "duplicate"]
+
+
+def test_a_marked_contradiction_is_still_seen(store):
+    """Redis alone would take it for a duplicate."""
+    seen = MemorySeen()
+    take_in(store, eventbridge("1"), seen=seen)
+
+    assert take_in(store, eventbridge("1", type_="OrderCancelled"), seen=seen) == ["contradictory"]
+
+
+def test_stored_and_duplicate_events_are_remembered_and_no_others(store):
+    seen = MemorySeen()
+    take_in(store, eventbridge("1"))
+    take_in(store, eventbridge("1"), eventbridge("2"), eventbridge("2", type_="Other"), poison(), seen=seen)
+
+    assert seen.keys == {("aws", "1"), ("aws", "2")}
+
+
+def test_the_ledger_conserves_every_delivery(store):
+    """received = stored + duplicate + contradictory + rejected."""
+    take_in(store, eventbridge("1"), eventbridge("1"), eventbridge("1", type_="Other"), poison(), eventgrid("1"))
+    totals = store.totals(NOON)
+
+    assert (totals.stored, totals.duplicate, totals.contradictory, totals.rejected) == (2, 1, 1, 1)
+    assert totals.events_by_source == {"aws": 1, "gcp": 0, "azure": 1}
+
+
+def test_the_last_day_is_counted_by_when_events_were_received(store):
+    take_in(store, eventbridge("1", received_at=NOON - timedelta(hours=25)), eventbridge("2"))
+
+    assert store.totals(NOON).last_24h == 1
+
+
+def test_pages_give_every_event_once_and_in_order(store):
+    """Also where many were received in the same instant."""
+    take_in(store, *[eventbridge(str(n), received_at=NOON + timedelta(seconds=n // 5)) for n in range(23)])
+    found, cursor = [], None
+    while True:
+        page = store.events(EventFilter(), after=cursor, limit=4)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert Counter(event.id for event in found) == Counter(str(n) for n in range(23))
+    assert [event.received_at for event in found] == sorted((event.received_at for event in found), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (EventFilter(source="azure"), {"3"}),
+        (EventFilter(type="OrderShipped"), {"2"}),
+        (EventFilter(order_id="ORD-1"), {"1"}),
+        (EventFilter(since=NOON + timedelta(seconds=1)), {"2", "3"}),
+        (EventFilter(until=NOON + timedelta(seconds=1)), {"1"}),
+        (EventFilter(source="gcp"), set()),
+    ],
+    ids=["source", "type", "order", "since", "until", "none"],
+)
+def test_events_can_be_filtered(store, where, expected):
+    take_in(
+        store,
+        eventbridge("1"),
+        eventbridge("2", type_="OrderShipped", received_at=NOON + timedelta(seconds=1)),
+        eventgrid("3", received_at=NOON + timedelta(seconds=2)),
+    )
+
+    assert {event.id for event in store.events(where, after=None, limit=10).items} == expected
+
+
+def test_four_writers_of_the_same_shuffled_events_agree(store):
+    """No deadlock, no loss, no double, and the ledger adds up."""
+    deliveries = [eventbridge(str(n)) for n in range(200)]
+
+    def write(seed: int) -> list[str]:
+        mine = Random(seed).sample(deliveries, len(deliveries))
+        return [
+            status
+            for start in range(0, len(mine), 50)
+            for status in take_in(store, *mine[start : start + 50])
+        ]
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = Counter(status for result in pool.map(write, range(4)) for status in result)
+
+    assert statuses == {"stored": 200, "duplicate": 600}
+    assert (store.totals(NOON).stored, store.totals(NOON).duplicate) == (200, 600)

@@ -1,0 +1,272 @@
+"""What the API answers, request by request, over the store in memory."""
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from helios.adapters.memory import MemorySeen, MemoryStore
+from helios.api import create_app
+from helios.bootstrap import Services
+from helios.errors import Retryable
+from helios.settings import Settings
+from tests.support.deliveries import eventbridge, eventgrid
+
+AWS = "/api/v1/webhooks/aws/eventbridge"
+GCP = "/api/v1/webhooks/gcp/pubsub"
+AZURE = "/api/v1/webhooks/azure/eventgrid"
+CLOUDEVENTS = "/api/v1/webhooks/cloudevents"
+JSON = {"content-type": "application/json"}
+LIMIT = 4096
+
+
+class AwayStore(MemoryStore):
+    """A store whose database is away."""
+
+    def transaction(self):
+        raise Retryable("Postgres: connection refused")
+
+    def totals(self, now):
+        raise Retryable("Postgres: connection refused")
+
+    def probe(self):
+        raise Retryable("Postgres: connection refused")
+
+
+def client_on(store: MemoryStore) -> TestClient:
+    settings = Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT)
+    services = Services(settings=settings, store=store, reader=store, seen=MemorySeen(), close=lambda: None)
+    return TestClient(create_app(services))
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with client_on(MemoryStore()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def away() -> Iterator[TestClient]:
+    with client_on(AwayStore()) as opened:
+        yield opened
+
+
+def push(data: bytes = b'{"order_id":"ORD-1"}', **message) -> dict:
+    given = {"messageId": "1", "publishTime": "2025-11-26T12:00:00Z", "data": base64.b64encode(data).decode()}
+    return {"message": given | message, "subscription": "projects/shop/subscriptions/helios"}
+
+
+CLOUDEVENT = {"specversion": "1.0", "id": "1", "type": "T", "source": "arn:aws:s3:::bucket", "data": {}}
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "status"),
+    [
+        (AWS, json.loads(eventbridge().body), 202),
+        (GCP, push(), 200),
+        (AZURE, json.loads(eventgrid().body), 200),
+        (AZURE, [json.loads(eventgrid().body)], 200),
+        (CLOUDEVENTS, CLOUDEVENT, 202),
+    ],
+    ids=["eventbridge", "pubsub", "eventgrid", "eventgrid array", "cloudevents"],
+)
+def test_a_webhook_stores_its_event(client, url, body, status):
+    """A second delivery is a success too, and says that it was one."""
+    first, second = client.post(url, json=body), client.post(url, json=body)
+
+    assert [(answer.status_code, answer.json()["status"]) for answer in (first, second)] == [
+        (status, "stored"),
+        (status, "duplicate"),
+    ]
+
+
+def test_an_event_appears_in_the_list_and_in_the_totals(client):
+    client.post(AWS, content=eventbridge("test-123").body, headers=JSON)
+
+    assert [event["id"] for event in client.get("/api/v1/events").json()["items"]] == ["test-123"]
+    assert client.get("/api/v1/events/aws/test-123").json()["order_id"] == "ORD-test-123"
+    stats = client.get("/api/v1/stats").json()
+    assert (stats["total_events"], stats["last_24h"]) == (1, 1)
+    assert stats["events_by_source"] == {"aws": 1, "gcp": 0, "azure": 0}
+
+
+def test_an_array_has_a_result_per_element(client):
+    """What is bad in it is kept, and does not make the cloud send the rest again."""
+    client.post(AZURE, content=eventgrid("1").body, headers=JSON)
+    array = [json.loads(eventgrid(id_).body) for id_ in ("1", "2")] + [{"id": "3"}]
+    answer = client.post(AZURE, json=array)
+
+    assert answer.status_code == 200
+    assert [result["status"] for result in answer.json()["results"]] == ["duplicate", "stored", "rejected"]
+    assert answer.json()["results"][2]["field"] == "eventType"
+
+
+@pytest.mark.parametrize(
+    ("url", "content", "headers", "status", "field"),
+    [
+        (AWS, b'{"id":', JSON, 400, "body"),
+        (AWS, b"", JSON, 400, "body"),
+        (AWS, eventbridge().body.replace(b"10.0", b"NaN"), JSON, 400, "body"),
+        (AWS, eventbridge().body.replace(b"ORD-1", b"\\u0000"), JSON, 400, "body"),
+        (AWS, b"\xff\xfe", JSON, 400, "body"),
+        (AWS, b'{"detail-type":"T"}', JSON, 400, "id"),
+        (AWS, eventbridge().body.replace(b"2025-11-26T", b"26.11. "), JSON, 400, "time"),
+        (AWS, b" " * (LIMIT + 1), JSON, 413, "body"),
+        (AWS, b"{}", {"content-type": "application/x-www-form-urlencoded"}, 415, "header content-type"),
+        (AWS, b"{}", JSON | {"content-encoding": "gzip"}, 415, "header content-encoding"),
+        (GCP, json.dumps(push(data=b"{", messageId="")).encode(), JSON, 400, "message.messageId"),
+        (GCP, json.dumps(push()).replace("eyJ", "!!!").encode(), JSON, 400, "message.data"),
+        (AZURE, b"[1]", JSON, 400, "body"),
+        (CLOUDEVENTS, b"{}", JSON | {"ce-specversion": "1.0", "ce-id": "1"}, 400, "header ce-source"),
+    ],
+    ids=[
+        *("cut off", "empty", "NaN", "NUL", "not UTF-8", "missing id", "bad time", "too large", "form"),
+        *("compressed", "missing message id", "not base64", "a number", "binary without source"),
+    ],
+)
+def test_bad_input_is_a_problem_that_names_the_field_and_is_kept(client, url, content, headers, status, field):
+    answer = client.post(url, content=content, headers=headers)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    kept = client.get("/api/v1/dead-letters").json()["items"]
+    assert [(letter["field"], letter["reason"]) for letter in kept] == [(field, answer.json()["errors"][0]["reason"])]
+
+
+def test_a_dead_letter_can_be_read_whole(client):
+    """The list shows the beginning of its body."""
+    client.post(AWS, content=b"x" * 3000, headers=JSON)
+    listed = client.get("/api/v1/dead-letters").json()["items"][0]
+    whole = client.get(f"/api/v1/dead-letters/{listed['id']}").json()
+
+    assert (len(listed["body"]), len(whole["body"]), listed["body_bytes"]) == (1000, 3000, 3000)
+
+
+def test_headers_that_no_contract_reads_are_not_kept(client):
+    """A dead letter must not become a store of other people's credentials."""
+    client.post(AWS, content=b"x", headers=JSON | {"authorization": "Bearer secret", "ce-source": "s"})
+
+    kept = client.get("/api/v1/dead-letters").json()["items"][0]["headers"]
+    assert kept == {"content-type": "application/json", "ce-source": "s"}
+
+
+def test_event_grids_validation_code_is_echoed(client):
+    event = {
+        "id": "1",
+        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+        "eventTime": "2025-11-26T12:00:00Z",
+        "subject": "",
+        "data": {"validationCode": "512d38b6", "validationUrl": "https://example.com/never-followed"},
+        "dataVersion": "2",
+    }
+    answer = client.post(AZURE, json=[event], headers={"aeg-event-type": "SubscriptionValidation"})
+
+    assert (answer.status_code, answer.json()) == (200, {"validationResponse": "512d38b6"})
+    assert client.get("/api/v1/events").json()["items"] == []
+
+
+@pytest.mark.parametrize("url", [CLOUDEVENTS, AZURE])
+def test_the_cloudevents_handshake_is_answered(client, url):
+    asked = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
+    answer = client.options(url, headers=asked)
+
+    assert answer.status_code == 200
+    assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
+    assert answer.headers["webhook-allowed-rate"] == "*"
+
+
+def test_without_a_database_a_webhook_asks_to_be_sent_the_event_again(away):
+    answer = away.post(AWS, content=eventbridge().body, headers=JSON)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_without_a_database_health_says_so(away):
+    answer = away.get("/api/v1/health/detailed")
+
+    assert answer.status_code == 503
+    assert (answer.json()["status"], answer.json()["database"]) == ("unhealthy", "unhealthy")
+    assert answer.json()["reasons"] == {"database": "Postgres: connection refused"}
+    assert away.get("/api/v1/health").status_code == 200
+    assert away.get("/api/v1/stats").status_code == 503
+
+
+def test_detailed_health_names_every_part(client):
+    health = client.get("/api/v1/health/detailed").json()
+
+    assert set(health) == {"status", "database", "redis", "kafka", "uptime", "timestamp", "reasons"}
+    assert (health["status"], health["redis"], health["kafka"]) == ("healthy", "disabled", "disabled")
+
+
+def test_pages_follow_each_other(client):
+    for number in range(5):
+        client.post(AWS, content=eventbridge(str(number)).body, headers=JSON)
+    first = client.get("/api/v1/events", params={"limit": 3}).json()
+    second = client.get("/api/v1/events", params={"limit": 3, "after": first["next_cursor"]}).json()
+
+    assert [event["id"] for page in (first, second) for event in page["items"]] == ["4", "3", "2", "1", "0"]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("limit=0", 422, "query.limit"),
+        ("limit=501", 422, "query.limit"),
+        ("source=mars", 422, "query.source"),
+        ("since=yesterday", 422, "query.since"),
+        ("since=2025-11-26T12:00:00", 422, "query.since"),
+        ("until=0001-01-01T00:00:00%2B14:00", 422, "query.until"),
+        ("type=%00", 422, "query.type"),
+        ("after=zz", 400, "after"),
+        ("after=5b5d", 400, "after"),
+    ],
+)
+def test_a_bad_query_is_a_problem_that_names_the_parameter(client, query, status, field):
+    answer = client.get(f"/api/v1/events?{query}")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("url", ["/api/v1/events/aws/nothing", "/api/v1/dead-letters/1", "/nowhere"])
+def test_what_is_not_there_is_a_problem(client, url):
+    answer = client.get(url)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_an_id_with_slashes_can_be_asked_for(client):
+    client.post(CLOUDEVENTS, json=CLOUDEVENT | {"id": "a/b?c"})
+
+    assert client.get("/api/v1/events/aws/a/b%3Fc").json()["id"] == "a/b?c"
+
+
+def test_only_the_dashboard_may_call_from_a_browser(client):
+    def allowed(origin: str) -> str | None:
+        return client.get("/api/v1/health", headers={"origin": origin}).headers.get("access-control-allow-origin")
+
+    assert allowed("http://localhost:5173") == "http://localhost:5173"
+    assert allowed("https://elsewhere.example") is None
+
+
+def test_prometheus_sees_outcomes(client):
+    client.post(AWS, content=eventbridge().body, headers=JSON)
+    client.post(AWS, content=b"{", headers=JSON)
+    lines = client.get("/metrics").text.splitlines()
+
+    assert 'helios_deliveries_total{status="stored",way_in="eventbridge"} 1.0' in lines
+    assert 'helios_deliveries_total{status="rejected",way_in="eventbridge"} 1.0' in lines
+
+
+def test_the_schema_names_every_shape_it_refers_to(client):
+    """A reference into nowhere breaks every client generator."""
+    schema = client.get("/openapi.json").json()
+    text = json.dumps(schema)
+    referred = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+
+    assert referred - set(schema["components"]["schemas"]) == set()
+    assert client.get("/docs").status_code == 200

@@ -1,0 +1,149 @@
+"""Every wire shape and every way to get it wrong: golden pairs, and properties that hold for any input."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helios.errors import Rejected
+from helios.event import Delivery, Event, WayIn
+from helios.normalise import normalise, split
+
+PAYLOADS = Path(__file__).parents[1] / "payloads"
+RECEIVED_AT = datetime(2025, 11, 26, 12, 0, 5, tzinfo=UTC)
+
+WAYS_IN: tuple[WayIn, ...] = get_args(WayIn)
+
+
+def delivery(body: bytes, way_in: WayIn = "eventbridge", headers: dict[str, str] | None = None) -> Delivery:
+    return Delivery(way_in=way_in, body=body, headers=headers or {}, received_at=RECEIVED_AT)
+
+
+def pairs(expected: str) -> list[Any]:
+    found = sorted(PAYLOADS.glob(f"*/*.{expected}.json"))
+    names = [f"{path.parent.name}/{path.name.split('.')[0]}" for path in found]
+    return [pytest.param(PAYLOADS / name, id=name) for name in names]
+
+
+def read(stem: Path) -> Delivery:
+    headers = stem.with_suffix(".headers.json")
+    way_in = msgspec.convert(stem.parent.name, WayIn)
+    given_headers = json.loads(headers.read_text()) if headers.exists() else {}
+    return delivery(stem.with_suffix(".in.json").read_bytes(), way_in, given_headers)
+
+
+@pytest.mark.parametrize("stem", pairs("event"))
+def test_a_payload_becomes_its_event(stem):
+    """The golden pair: what lies in the .in file becomes what lies in the .event file."""
+    exact = msgspec.json.Decoder(float_hook=Decimal)
+    expected = exact.decode(stem.with_suffix(".event.json").read_bytes())
+
+    assert exact.decode(msgspec.json.encode(normalise(read(stem)))) == expected
+
+
+@pytest.mark.parametrize("stem", pairs("rejected"))
+def test_a_bad_payload_is_rejected_with_its_field(stem):
+    """The golden pair: what lies in the .in file is refused as the .rejected file says."""
+    with pytest.raises(Rejected) as caught:
+        normalise(read(stem))
+
+    fault = {"field": caught.value.field, "reason": caught.value.reason, "status": caught.value.status}
+    assert fault == json.loads(stem.with_suffix(".rejected.json").read_text())
+
+
+def test_every_payload_has_its_expectation():
+    """A golden input that nobody looks at proves nothing."""
+    inputs = {str(path)[: -len(".in.json")] for path in PAYLOADS.glob("*/*.in.json")}
+    expectations = {str(path).rsplit(".", 2)[0] for path in PAYLOADS.glob("*/*") if ".in." not in path.name}
+
+    assert inputs - expectations == set()
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+@given(body=st.binary(max_size=200))
+def test_no_bytes_make_it_raise_anything_but_rejected(way_in, body):
+    """Whatever arrives becomes events or reasons."""
+    for part in split(way_in, body, {}, RECEIVED_AT):
+        try:
+            assert isinstance(normalise(part), Event)
+        except Rejected as fault:
+            assert fault.field
+            assert fault.reason
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+envelopes = st.fixed_dictionaries(
+    {},
+    optional={
+        name: json_values | st.sampled_from(["1.0", "2025-11-26T12:00:00Z", "Notification", "arn:aws:x", "e30="])
+        for name in (
+            *("id", "detail-type", "source", "time", "detail", "message", "data", "data_base64", "specversion"),
+            *("type", "eventType", "eventTime", "subject", "topic", "Type", "Message", "TopicArn", "cloud"),
+        )
+    },
+)
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+@given(envelope=envelopes)
+def test_no_json_makes_it_raise_anything_but_rejected(way_in, envelope):
+    """The same, for bodies that look more like the real thing."""
+    try:
+        assert isinstance(normalise(delivery(json.dumps(envelope).encode(), way_in)), Event)
+    except Rejected as fault:
+        assert fault.field
+
+
+@given(payload=json_values)
+def test_the_payload_is_kept_byte_for_byte(payload):
+    """What the sender wrote is what is stored: key order, number spelling and all."""
+    detail = json.dumps(payload).encode()
+    body = b'{"id":"1","detail-type":"T","source":"s","time":"2025-11-26T12:00:00Z","detail":' + detail + b"}"
+    try:
+        assert bytes(normalise(delivery(body)).data) == detail
+    except Rejected as fault:
+        assert "\\u0000" in fault.reason or "surrogate" in fault.reason or "JSON" in fault.reason
+
+
+def test_an_array_of_event_grid_events_is_split():
+    """Each element becomes a delivery of its own, in order."""
+    assert [part.body for part in split("eventgrid", b' [{"id":"1"}, {"id":"2"}]', {}, RECEIVED_AT)] == [
+        b'{"id":"1"}',
+        b'{"id":"2"}',
+    ]
+
+
+@pytest.mark.parametrize("body", [b"[", b"[]", b"[1,", b"[" * 100_000])
+def test_an_array_that_cannot_be_split_is_one_delivery(body):
+    """Then normalising says what is wrong with the whole."""
+    assert [part.body for part in split("eventgrid", body, {}, RECEIVED_AT)] == [body]
+
+
+def test_equal_content_has_an_equal_digest():
+    """The digest does not depend on when Helios received the event."""
+    body = b'{"id":"1","detail-type":"T","source":"s","time":"2025-11-26T12:00:00Z","detail":{"a":1}}'
+    later = Delivery(way_in="eventbridge", body=body, received_at=RECEIVED_AT.replace(year=2026))
+
+    assert normalise(delivery(body)).digest == normalise(later).digest
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b'"T"', b'"U"'), (b"12:00:00", b"12:00:01"), (b'{"a":1}', b'{"a":2}')],
+    ids=["type", "time", "data"],
+)
+def test_other_content_has_another_digest(before, after):
+    """Each attribute that makes up the content changes it."""
+    body = b'{"id":"1","detail-type":"T","source":"s","time":"2025-11-26T12:00:00Z","detail":{"a":1}}'
+
+    assert normalise(delivery(body)).digest != normalise(delivery(body.replace(before, after))).digest
