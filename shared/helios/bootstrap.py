@@ -1,11 +1,9 @@
 """Settings in, working parts out: the one place where ports meet adapters."""
 
-from collections.abc import Callable
-
 import msgspec
 
 from helios.adapters.memory import NoSeen
-from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
 from helios.ports import EventReader, EventStore, Seen
@@ -16,14 +14,20 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What an entry point needs; built once per process or warm container.
 
     Attributes:
-        close: gives the connections back.
+        pool: the connections behind ``store`` and ``reader``; None when they are in memory.
     """
 
     settings: Settings
     store: EventStore
     reader: EventReader
     seen: Seen
-    close: Callable[[], None]
+    pool: Pool | None = None
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.seen.close()
+        if self.pool:
+            self.pool.close()
 
 
 def build(settings: Settings) -> Services:
@@ -38,7 +42,7 @@ def build(settings: Settings) -> Services:
         store=PostgresStore(pool),
         reader=PostgresReader(pool),
         seen=_seen(settings),
-        close=pool.close,
+        pool=pool,
     )
 
 

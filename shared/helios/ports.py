@@ -33,6 +33,9 @@ class Seen(Protocol):
             Retryable: it does not.
         """
 
+    def close(self) -> None:
+        """Let go of its connections."""
+
 
 class Transaction(Protocol):
     """One atomic write. Collections may be empty; keys within one call are distinct and sorted."""

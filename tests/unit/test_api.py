@@ -37,7 +37,7 @@ class AwayStore(MemoryStore):
 
 def client_on(store: MemoryStore) -> TestClient:
     settings = Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT)
-    services = Services(settings=settings, store=store, reader=store, seen=MemorySeen(), close=lambda: None)
+    services = Services(settings=settings, store=store, reader=store, seen=MemorySeen())
     return TestClient(create_app(services))
 
 

@@ -43,6 +43,9 @@ class MemorySeen:
     def probe(self) -> None:
         """Always answers."""
 
+    def close(self) -> None:
+        """Has nothing to let go of."""
+
 
 class NoSeen:
     """Keeps ``Seen`` by remembering nothing: what Helios runs with when no Redis is set."""
@@ -58,6 +61,9 @@ class NoSeen:
 
     def probe(self) -> None:
         """Always answers."""
+
+    def close(self) -> None:
+        """Has nothing to let go of."""
 
 
 class _State(msgspec.Struct):

@@ -82,6 +82,10 @@ class RedisSeen:
             raise Retryable(f"Redis: {error}") from error
         self._paused_until = 0.0
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
     def _is_paused(self) -> bool:
         return time.monotonic() < self._paused_until
 
