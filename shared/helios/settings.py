@@ -6,7 +6,7 @@ start together, and this module lies on every function's cold path.
 
 import os
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="Most Postgres connections this process opens.", ge=1, le=100)
     ] = 4
     database_timeout_seconds: Annotated[
-        int, Meta(description="Longest wait for a connection or for one statement, in seconds.", ge=1, le=300)
+        int, Meta(description="Longest time for one statement, or to make a connection, in seconds.", ge=1, le=300)
     ] = 10
     max_body_bytes: Annotated[
         int, Meta(description="Largest webhook body accepted, in bytes; a larger one is answered 413.", ge=1024)
@@ -39,7 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dashboard_origin: Annotated[
         str, Meta(description="The only web origin that may call the API from a browser (CORS).")
     ] = "http://localhost:5173"
-    log_level: Annotated[str, Meta(description="DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="How much is logged, and what is worse.")
+    ] = "INFO"
 
     def __repr__(self) -> str:
         """All settings, passwords masked, so that a start-up log may print it."""

@@ -95,9 +95,7 @@ def test_the_same_content_spelt_otherwise_is_a_duplicate(store, first, second):
 
 def test_a_bad_event_does_not_hold_up_its_batch(store):
     assert take_in(store, eventbridge("1"), poison(), eventbridge("2")) == ["stored", "rejected", "stored"]
-    assert [(letter.status, letter.field, letter.source) for letter in letters(store)] == [
-        ("rejected", "body", "aws")
-    ]
+    assert [(letter.status, letter.field, letter.source) for letter in letters(store)] == [("rejected", "body", "aws")]
 
 
 def test_a_batch_of_nothing_but_poison_is_acknowledged(store):
@@ -214,11 +212,7 @@ def test_four_writers_of_the_same_shuffled_events_agree(store):
 
     def write(seed: int) -> list[str]:
         mine = Random(seed).sample(deliveries, len(deliveries))
-        return [
-            status
-            for start in range(0, len(mine), 50)
-            for status in take_in(store, *mine[start : start + 50])
-        ]
+        return [status for start in range(0, len(mine), 50) for status in take_in(store, *mine[start : start + 50])]
 
     with ThreadPoolExecutor(4) as pool:
         statuses = Counter(status for result in pool.map(write, range(4)) for status in result)

@@ -9,8 +9,11 @@ from helios.adapters import redis_seen
 from helios.adapters.memory import MemorySeen
 from helios.adapters.redis_seen import RedisSeen
 from helios.errors import Retryable
+from helios.event import Key
 
-A, B, SAME_ID_ELSEWHERE = ("aws", "1"), ("aws", "2"), ("gcp", "1")
+A: Key = ("aws", "1")
+B: Key = ("aws", "2")
+SAME_ID_ELSEWHERE: Key = ("gcp", "1")
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ from helios.errors import Rejected, Retryable
 
 Pool = ConnectionPool[psycopg.Connection]
 
+WAIT_SECONDS = 2
+"""How long a caller waits for a connection before it hears that there is none."""
+
 PAYLOAD_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 """Errors that a value causes, whoever writes it, whenever."""
 
@@ -20,14 +23,15 @@ def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> P
     Args:
         database_url: a ``postgresql://`` URL.
         connections: most connections open at once.
-        timeout_seconds: longest wait for a connection or for one statement.
+        timeout_seconds: longest time for a statement, or for a new connection to be made.
     """
     return ConnectionPool(
         database_url,
         min_size=0,
         max_size=connections,
-        timeout=timeout_seconds,
-        max_idle=300,
+        timeout=WAIT_SECONDS,
+        # Give up at once: the next caller tries again, where the pool would wait longer each time it fails.
+        reconnect_timeout=0,
         # A connection that the server closed meanwhile costs a round trip to find out, not a failed batch.
         check=ConnectionPool.check_connection,
         kwargs={

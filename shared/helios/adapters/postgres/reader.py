@@ -35,9 +35,6 @@ id, first_received_at, fingerprint, source, way_in, status, reason, field, body,
 
 SELECT_DEAD_LETTER = f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters WHERE id = %s"  # noqa: S608 - a constant of ours
 
-PROBE_SECONDS = 2
-"""How long a probe waits for a connection: longer than that is not healthy."""
-
 
 class PostgresReader:
     """Keeps ``EventReader`` on a pool of connections."""
@@ -116,8 +113,7 @@ class PostgresReader:
         Raises:
             Retryable: it does not.
         """
-        with translated(), self._pool.connection(timeout=PROBE_SECONDS) as connection:
-            connection.execute("SELECT 1")
+        self._all("SELECT 1", [])
 
     def _page(
         self,

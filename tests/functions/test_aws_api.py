@@ -1,0 +1,51 @@
+"""The API Lambda, given what an API Gateway HTTP API gives it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.deliveries import eventbridge
+
+
+def request(method: str, path: str, body: bytes = b"", query: str = "") -> dict[str, Any]:
+    """Amazon API Gateway Developer Guide, payload format 2.0."""
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {"content-type": "application/json", "host": "api.example"},
+        "requestContext": {
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "t"},
+            "requestId": "1",
+            "routeKey": "$default",
+            "stage": "$default",
+        },
+        "body": body.decode(),
+        "isBase64Encoded": False,
+    }
+
+
+@pytest.fixture
+def api(load_handler):
+    """The function after a cold start."""
+    return load_handler("aws/api/handler").handler
+
+
+def test_the_api_works_unchanged_behind_api_gateway(api):
+    """Several requests to one warm container, as the first one must not close what the second needs."""
+    posts = [api(request("POST", "/api/v1/webhooks/aws/eventbridge", eventbridge("1").body), {}) for _ in range(2)]
+    listed = api(request("GET", "/api/v1/events", query="source=aws"), {})
+
+    assert [(answer["statusCode"], json.loads(answer["body"])["status"]) for answer in posts] == [
+        (202, "stored"),
+        (202, "duplicate"),
+    ]
+    assert [event["id"] for event in json.loads(listed["body"])["items"]] == ["1"]
+
+
+def test_a_bad_request_is_a_problem_there_too(api):
+    answer = api(request("POST", "/api/v1/webhooks/aws/eventbridge", b"{"), {})
+
+    assert (answer["statusCode"], answer["headers"]["content-type"]) == (400, "application/problem+json")

@@ -1,0 +1,57 @@
+"""Settings: what is wrong is said by name, and no secret is said at all."""
+
+from pathlib import Path
+
+import pytest
+
+from helios.errors import Misconfigured
+from helios.settings import Settings, load, masked, variable
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+
+
+def test_a_setting_is_read_from_its_variable():
+    read = load({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_SEEN_TTL_SECONDS": "60", "HOME": "/"})
+
+    assert (read.database_url, read.seen_ttl_seconds, read.redis_url) == ("postgresql://db/helios", 60, None)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({}, "HELIOS_DATABASE_URL is not set"),
+        ({"HELIOS_DATABASE_URL": ""}, "HELIOS_DATABASE_URL is not set"),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_SEEN_TTL_SECONDS": "soon"}, "HELIOS_SEEN_TTL_SECONDS: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_DATABASE_CONNECTIONS": "0"}, "HELIOS_DATABASE_CONNECTIONS: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_LOG_LEVEL": "LOUD"}, "HELIOS_LOG_LEVEL: "),
+    ],
+)
+def test_a_wrong_setting_is_named(environ, message):
+    with pytest.raises(Misconfigured, match=message):
+        load(environ)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "postgresql://user:s3cret@db:5432/helios?sslmode=require",
+            "postgresql://user:***@db:5432/helios?sslmode=require",
+        ),
+        ("rediss://:s3cret@cache:6379/0", "rediss://:***@cache:6379/0"),
+        ("http://localhost:5173", "http://localhost:5173"),
+    ],
+)
+def test_a_password_is_masked(url, shown):
+    assert masked(url) == shown
+
+
+def test_printing_the_settings_shows_no_password():
+    assert "s3cret" not in repr(Settings(database_url="postgresql://user:s3cret@db/helios"))
+
+
+def test_the_example_file_has_every_setting_and_no_other():
+    """`.env.example` is the list a user sets up from."""
+    lines = [line.lstrip("# ") for line in EXAMPLE.read_text().splitlines() if "HELIOS_" in line and "=" in line]
+
+    assert [line.partition("=")[0] for line in lines] == [variable(name) for name in Settings.__struct_fields__]
