@@ -3,27 +3,75 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
-export UV_LINK_MODE ?= copy
-
-# The environment is whole when this file exists; it is rebuilt when a lock file changes.
+PY := $(BIN)/python
+# This file exists when the environment is whole; it is made again when a lock file changes.
 SETUP := $(VENV)/.complete
+SOURCES := shared functions local scripts tests
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: $(SETUP) ## Install everything into .venv (hash-pinned; does nothing when it is up to date)
+setup: $(SETUP) ## Install everything into .venv, hash-pinned (every other target does it too)
 
 $(SETUP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Helios needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Helios needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into $(VENV)"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) \
+	  || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	@awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.lock
+	@$(BIN)/uv pip sync --quiet --python $(PY) --require-hashes --compile-bytecode requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+.PHONY: local-demo
+local-demo: setup ## Run all of Helios on this machine, with traffic; ends with Ctrl-C (ARGS="--rate 100" and more)
+	@$(PY) -m local.demo $(ARGS)
+
+.PHONY: local-stop
+local-stop: setup ## End a demo that runs in another terminal
+	@$(PY) -m local.stop
+
+.PHONY: test
+test: setup ## Run every test; each starts the servers it needs
+	@$(PY) -m pytest $(ARGS)
+
+.PHONY: lint
+lint: setup ## Check style, types and layers
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: check
+check: lint test ## All that CI runs
+
+.PHONY: bench
+bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
+	@$(PY) -m scripts.bench $(ARGS)
+
+.PHONY: package
+package: setup ## Build every function's archive into build/
+	@$(PY) -m scripts.package $(ARGS)
+
+.PHONY: format
+format: setup ## Put the code into its form
+	@$(BIN)/ruff check --fix --quiet $(SOURCES)
+	@$(BIN)/ruff format --quiet $(SOURCES)
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header
+
+.PHONY: lock
+lock: setup ## Resolve the lock files again after a change of dependencies (ARGS=--upgrade for newer versions)
+	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
+	@for wanted in functions/*/requirements.in functions/*/*/requirements.in; do \
+	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done

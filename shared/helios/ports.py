@@ -71,6 +71,13 @@ class EventStore(Protocol):
             Rejected: some value can't be stored, whoever tries. Nothing was written.
         """
 
+    def remove_frames(self, *, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` frames that were published before an instant, the oldest first; return how many.
+
+        Raises:
+            Retryable: the store can't be reached.
+        """
+
 
 class EventReader(Protocol):
     """What was stored, for those who ask. Every method raises Retryable when the store can't be reached."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import RLock
 
 import msgspec
@@ -70,7 +70,7 @@ class _State(msgspec.Struct):
     events: dict[Key, Event] = {}
     counts: dict[CountKey, Count] = {}
     letters: dict[str, KeptDeadLetter] = {}
-    frames: list[Frame] = []
+    frames: list[tuple[datetime, Frame]] = []
 
 
 class MemoryStore:
@@ -93,10 +93,17 @@ class MemoryStore:
             yield MemoryTransaction(draft)
             self._state = draft
 
+    def remove_frames(self, *, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` frames that were published before an instant, the oldest first; return how many."""
+        with self._lock:
+            old = [published for published, _ in self._state.frames if published < before][:limit]
+            self._state.frames = self._state.frames[len(old) :]
+            return len(old)
+
     @property
     def frames(self) -> list[Frame]:
         """The outbox."""
-        return self._state.frames
+        return [frame for _, frame in self._state.frames]
 
     @property
     def counts(self) -> list[Count]:
@@ -206,7 +213,7 @@ class MemoryTransaction:
 
     def publish(self, frame: Frame) -> None:
         """Append a frame to the outbox."""
-        self._draft.frames.append(frame)
+        self._draft.frames.append((datetime.now(UTC), frame))
 
 
 def _position(event: Event) -> tuple[datetime, str, str]:

@@ -1,22 +1,32 @@
 """The application: every route, and what all of them share."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.concurrency import run_in_threadpool
 
 from helios import bootstrap, logs, settings
 from helios.api import queries, replies, status, webhooks
-from helios.api.coalesce import Coalescer
 from helios.api.metrics import Metrics
 from helios.api.shapes import SCHEMAS
 from helios.bootstrap import Services
+from helios.errors import Retryable
+from helios.flows.coalesce import Coalescer
 from helios.flows.ingest import ingest
+from helios.flows.sweep import sweep
+from helios.ports import EventStore
 
+log = logging.getLogger("helios.api")
+
+SWEEP_SECONDS = 60
 DESCRIPTION = "The events of three clouds, each stored exactly once: what arrived, and what did not fit."
 
 
@@ -41,7 +51,9 @@ def create_app(services: Services | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(_sweep_for_ever(services.store))
         yield
+        sweeping.cancel()
         coalescer.close()
         services.close()
 
@@ -58,6 +70,16 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.include_router(status.router(services, metrics))
     _describe_shapes(app)
     return app
+
+
+async def _sweep_for_ever(store: EventStore) -> None:
+    """What a schedule does in the clouds: Mangum runs no lifespan, so Lambda never comes here."""
+    while True:
+        try:
+            await run_in_threadpool(sweep, datetime.now(UTC), store=store)
+        except Retryable as error:
+            log.warning("sweep put off", extra={"error": str(error)})
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 def _describe_shapes(app: FastAPI) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from helios.api.coalesce import Coalescer
 from helios.api.receive import receive
 from helios.api.replies import documented, rejection, reply
 from helios.api.shapes import Result, Results, ValidationResponse
 from helios.event import Delivery, Outcome, WayIn
+from helios.flows.coalesce import Coalescer
 from helios.normalise.eventgrid import validation_code
 
 ERRORS = (400, 413, 415, 503)

@@ -6,6 +6,7 @@ adaptation of twelve lists, and as fast as COPY into a temporary table, without 
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 import msgspec
 import psycopg
@@ -70,6 +71,14 @@ ON CONFLICT (fingerprint) DO UPDATE SET
 APPEND_FRAME = "INSERT INTO frames (body) VALUES (%s::json)"
 
 
+# SKIP LOCKED: two sweeps at once share the work instead of waiting for each other.
+REMOVE_FRAMES = """
+DELETE FROM frames WHERE id IN (
+    SELECT id FROM frames WHERE created_at < %s ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED
+)
+"""
+
+
 class PostgresStore:
     """Keeps ``EventStore`` on a pool of connections."""
 
@@ -86,6 +95,11 @@ class PostgresStore:
             connection.transaction(),
         ):
             yield PostgresTransaction(connection)
+
+    def remove_frames(self, *, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` frames that were published before an instant, the oldest first; return how many."""
+        with translated(), self._pool.connection() as connection:
+            return connection.execute(REMOVE_FRAMES, (before, limit)).rowcount
 
 
 class PostgresTransaction:

@@ -55,4 +55,5 @@ CREATE TABLE frames (
     created_at timestamptz NOT NULL DEFAULT now(),
     body json NOT NULL
 );
+CREATE INDEX frames_created_at ON frames (created_at);
 CREATE INDEX frames_waiting ON frames (id) WHERE position IS NULL;

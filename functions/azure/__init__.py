@@ -1,0 +1,1 @@
+"""Azure Functions, Python v2 programming model: one folder, one function app."""

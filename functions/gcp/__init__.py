@@ -1,0 +1,1 @@
+"""Google Cloud Functions (2nd gen): one folder, one source archive."""

@@ -1,0 +1,35 @@
+"""Cloud Function: Pub/Sub messages, as Eventarc delivers them, one CloudEvent a request."""
+
+from datetime import UTC, datetime
+
+import functions_framework
+import msgspec
+from cloudevents.http import CloudEvent
+
+from helios import bootstrap, logs, settings
+from helios.event import Delivery
+from helios.flows.ingest import ingest as store_batch
+
+configured = settings.load()
+logs.configure(configured.log_level)
+services = bootstrap.build(configured)
+
+ATTRIBUTES = ("specversion", "id", "source", "type", "time", "subject")
+
+
+@functions_framework.cloud_event
+def ingest(event: CloudEvent) -> None:
+    """Store one message. Returning acknowledges it; raising makes Pub/Sub send it again.
+
+    A message that can't be read is kept as a dead letter and acknowledged: a 4xx would bring it back for ever.
+
+    Raises:
+        Retryable: nothing was stored.
+    """
+    delivery = Delivery(
+        way_in="pubsub",
+        body=msgspec.json.encode(event.data),
+        headers={f"ce-{name}": event[name] for name in ATTRIBUTES if event.get(name)},
+        received_at=datetime.now(UTC),
+    )
+    store_batch([delivery], seen=services.seen, store=services.store)
