@@ -1,0 +1,78 @@
+"""The Cloud Function, served by Google's functions-framework and given what Eventarc gives it."""
+
+import base64
+import json
+from pathlib import Path
+
+import functions_framework
+import pytest
+
+from helios.adapters.postgres.reader import PostgresReader
+from helios.queries import DeadLetterFilter, EventFilter
+
+MAIN = Path(__file__).parents[2] / "functions" / "gcp" / "main.py"
+
+HEADERS = {
+    "content-type": "application/json",
+    "ce-specversion": "1.0",
+    "ce-type": "google.cloud.pubsub.topic.v1.messagePublished",
+    "ce-source": "//pubsub.googleapis.com/projects/shop/topics/payments",
+    "ce-time": "2025-11-26T12:00:01.123Z",
+}
+
+
+@pytest.fixture
+def function(pool, database_url, valkey_server, monkeypatch):
+    """A client of the function after a cold start."""
+    monkeypatch.setenv("HELIOS_DATABASE_URL", database_url)
+    monkeypatch.setenv("HELIOS_REDIS_URL", valkey_server.url)
+    app = functions_framework.create_app("ingest", str(MAIN), "cloudevent")
+    return app.test_client()
+
+
+def message(data: bytes, message_id: str) -> dict:
+    """What Eventarc posts; functions-framework's own conversion drops subscription and deliveryAttempt."""
+    return {
+        "message": {
+            "data": base64.b64encode(data).decode(),
+            "messageId": message_id,
+            "publishTime": "2025-11-26T12:00:01.123Z",
+            "attributes": {"ce-type": "PaymentProcessed", "ce-id": f"payment-{message_id}"},
+        },
+        "subscription": "projects/shop/subscriptions/helios",
+    }
+
+
+def deliver(function, data: bytes, message_id: str = "1") -> int:
+    headers = HEADERS | {"ce-id": message_id}
+    return function.post("/", data=json.dumps(message(data, message_id)), headers=headers).status_code
+
+
+def test_a_message_is_stored_with_its_payload_untouched(function, pool):
+    payload = b'{"order_id": "ORD-1", "amount": 999.90}'
+
+    assert deliver(function, payload) == 200
+    event = PostgresReader(pool).event(("gcp", "payment-1"))
+    assert event is not None
+    assert (event.type, bytes(event.data), event.origin) == ("PaymentProcessed", payload, HEADERS["ce-source"])
+
+
+def test_a_message_delivered_again_is_acknowledged_and_stored_once(function, pool):
+    assert [deliver(function, b"{}"), deliver(function, b"{}")] == [200, 200]
+    assert len(PostgresReader(pool).events(EventFilter(), after=None, limit=10).items) == 1
+
+
+def test_poison_is_kept_and_acknowledged(function, pool):
+    """A 4xx would make Pub/Sub send it for ever."""
+    assert deliver(function, b"{") == 200
+    letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
+    assert [(kept.letter.field, kept.letter.source) for kept in letters] == [("message.data", "gcp")]
+
+
+def test_without_a_database_the_message_is_not_acknowledged(function, pool, postgres_server):
+    postgres_server.stop()
+    try:
+        assert deliver(function, b"{}") == 500
+    finally:
+        postgres_server.start()
+    assert deliver(function, b"{}") == 200
