@@ -18,7 +18,7 @@ pytest_plugins = ["tests.fixtures.servers"]
 settings.register_profile("helios", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("helios")
 
-TABLES = "events, event_counts, dead_letters, frames"
+TABLES = "events, event_counts, dead_letters, frames, consumers"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -45,6 +45,7 @@ def pool(database_url) -> Iterator[Pool]:
     opened = open_pool(database_url, connections=4, timeout_seconds=10)
     with opened.connection() as connection:
         connection.execute(f"TRUNCATE {TABLES}")
+        connection.execute("UPDATE stream SET position = 0")
     yield opened
     opened.close()
 

@@ -4,9 +4,10 @@ import msgspec
 
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres.connection import Pool, open_pool
+from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
-from helios.ports import EventReader, EventStore, Seen
+from helios.ports import Bell, EventReader, EventStore, Listener, Outbox, Seen
 from helios.settings import Settings
 
 
@@ -21,6 +22,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     store: EventStore
     reader: EventReader
     seen: Seen
+    outbox: Outbox
+    bell: Bell
+    listener: Listener
     pool: Pool | None = None
 
     def close(self) -> None:
@@ -42,6 +46,9 @@ def build(settings: Settings) -> Services:
         store=PostgresStore(pool),
         reader=PostgresReader(pool),
         seen=_seen(settings),
+        outbox=PostgresOutbox(pool),
+        bell=PostgresBell(pool),
+        listener=PostgresListener(settings.database_url),
         pool=pool,
     )
 

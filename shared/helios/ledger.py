@@ -86,3 +86,27 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
     counts: list[Count]
     events: list[EventSummary]
+
+
+class StreamFrame(Frame, frozen=True, kw_only=True):
+    """A frame in its place.
+
+    Attributes:
+        position: one more than that of the frame before.
+        published_at: when its batch was stored, UTC.
+    """
+
+    position: int
+    published_at: datetime
+
+
+class StreamWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of the stream can be had.
+
+    Attributes:
+        oldest: the first position that is still kept; None when there is none.
+        position: the latest position given.
+    """
+
+    oldest: int | None
+    position: int

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from helios.event import Event, Key
-from helios.ledger import Count, DeadLetter, Frame
+from helios.ledger import Count, DeadLetter, Frame, StreamFrame, StreamWindow
 from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter, Page, Totals
 
 
@@ -76,6 +76,71 @@ class EventStore(Protocol):
 
         Raises:
             Retryable: the store can't be reached.
+        """
+
+
+class Bell(Protocol):
+    """Wakes whoever relays frames. Only a hurry: what is not rung for is found by the next ring or sweep."""
+
+    def ring(self) -> None:
+        """Say that there are new frames.
+
+        Raises:
+            Retryable: nobody heard it.
+        """
+
+
+class Listener(Protocol):
+    """Hears the bell."""
+
+    def wait(self, seconds: float) -> None:
+        """Return when the bell has rung since the last call, or after so many seconds; it may return for nothing.
+
+        Raises:
+            Retryable: it can't be heard now.
+        """
+
+    def close(self) -> None:
+        """Stop to listen."""
+
+
+class Cursor(Protocol):
+    """One consumer's place in the stream.
+
+    Attributes:
+        position: up to where everything has been dealt with.
+    """
+
+    position: int
+
+    def advance(self, position: int) -> None:
+        """Everything up to here has been dealt with."""
+
+
+class Outbox(Protocol):
+    """The frames as a stream. Every method raises Retryable when the store can't be reached."""
+
+    def number(self) -> None:
+        """Give every frame that waits for one its position, gapless and durable."""
+
+    def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
+        """The numbered frames that follow a position, in order."""
+
+    def window(self) -> StreamWindow:
+        """Which positions can still be had."""
+
+    def cursor(self, consumer: str) -> AbstractContextManager[Cursor]:
+        """A consumer's place, held by one at a time; it moves when the block is left normally."""
+
+
+class Broadcaster(Protocol):
+    """Reaches everybody who watches now."""
+
+    def broadcast(self, message: bytes) -> None:
+        """Send a message to all; who can't be reached any more is forgotten.
+
+        Raises:
+            Retryable: some who watch may not have got it.
         """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from helios.adapters.memory import MemorySeen, MemoryStore
+from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
 from helios.api import create_app
 from helios.bootstrap import Services
 from helios.errors import Retryable
@@ -37,7 +37,16 @@ class AwayStore(MemoryStore):
 
 def client_on(store: MemoryStore) -> TestClient:
     settings = Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT)
-    services = Services(settings=settings, store=store, reader=store, seen=MemorySeen())
+    outbox = MemoryOutbox(store)
+    services = Services(
+        settings=settings,
+        store=store,
+        reader=store,
+        seen=MemorySeen(),
+        outbox=outbox,
+        bell=outbox,
+        listener=outbox,
+    )
     return TestClient(create_app(services))
 
 

@@ -1,15 +1,15 @@
 """A whole Helios in one process: the ports kept in dictionaries, for trying things out and for quick tests."""
 
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime
-from threading import RLock
 
 import msgspec
 
 from helios.event import SOURCES, Event, Key
-from helios.ledger import Count, DeadLetter, Frame
+from helios.ledger import Count, DeadLetter, Frame, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
     DeadLetterFilter,
@@ -70,7 +70,8 @@ class _State(msgspec.Struct):
     events: dict[Key, Event] = {}
     counts: dict[CountKey, Count] = {}
     letters: dict[str, KeptDeadLetter] = {}
-    frames: list[tuple[datetime, Frame]] = []
+    frames: list[StreamFrame] = []
+    position: int = 0
 
 
 class MemoryStore:
@@ -78,7 +79,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._state = _State()
-        self._lock = RLock()
+        self._lock = threading.RLock()
 
     @contextmanager
     def transaction(self) -> Iterator["MemoryTransaction"]:
@@ -89,6 +90,7 @@ class MemoryStore:
                 counts=deepcopy(self._state.counts),
                 letters=dict(self._state.letters),
                 frames=list(self._state.frames),
+                position=self._state.position,
             )
             yield MemoryTransaction(draft)
             self._state = draft
@@ -96,14 +98,19 @@ class MemoryStore:
     def remove_frames(self, *, before: datetime, limit: int) -> int:
         """Remove at most ``limit`` frames that were published before an instant, the oldest first; return how many."""
         with self._lock:
-            old = [published for published, _ in self._state.frames if published < before][:limit]
+            old = [frame for frame in self._state.frames if frame.published_at < before][:limit]
             self._state.frames = self._state.frames[len(old) :]
             return len(old)
 
     @property
-    def frames(self) -> list[Frame]:
+    def stream(self) -> list[StreamFrame]:
         """The outbox."""
-        return [frame for _, frame in self._state.frames]
+        return self._state.frames
+
+    @property
+    def position(self) -> int:
+        """The latest position given."""
+        return self._state.position
 
     @property
     def counts(self) -> list[Count]:
@@ -164,6 +171,59 @@ class MemoryStore:
         """Always answers."""
 
 
+class MemoryOutbox:
+    """Keeps ``Outbox``, ``Bell`` and ``Listener`` over a ``MemoryStore``, whose frames have positions from the start."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._rung = threading.Event()
+        self._cursors: dict[str, MemoryCursor] = {}
+
+    def number(self) -> None:
+        """Has nothing to do."""
+
+    def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
+        """The frames that follow a position, in order."""
+        return [frame for frame in self._store.stream if frame.position > after][:limit]
+
+    def window(self) -> StreamWindow:
+        """Which positions can still be had."""
+        frames = self._store.stream
+        return StreamWindow(oldest=frames[0].position if frames else None, position=self._store.position)
+
+    @contextmanager
+    def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
+        """A consumer's place."""
+        known = self._cursors.setdefault(consumer, MemoryCursor(0))
+        moved = MemoryCursor(known.position)
+        yield moved
+        known.position = moved.position
+
+    def ring(self) -> None:
+        """Wake who waits."""
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Return when rung, or after so many seconds."""
+        self._rung.wait(seconds)
+        self._rung.clear()
+
+    def close(self) -> None:
+        """Wake who waits, for the last time."""
+        self._rung.set()
+
+
+class MemoryCursor:
+    """Keeps ``Cursor``."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def advance(self, position: int) -> None:
+        """Everything up to here is dealt with."""
+        self.position = position
+
+
 class MemoryTransaction:
     """Keeps ``Transaction`` on a draft of the state."""
 
@@ -213,7 +273,15 @@ class MemoryTransaction:
 
     def publish(self, frame: Frame) -> None:
         """Append a frame to the outbox."""
-        self._draft.frames.append((datetime.now(UTC), frame))
+        self._draft.position += 1
+        self._draft.frames.append(
+            StreamFrame(
+                position=self._draft.position,
+                published_at=datetime.now(UTC),
+                counts=frame.counts,
+                events=frame.events,
+            )
+        )
 
 
 def _position(event: Event) -> tuple[datetime, str, str]:

@@ -14,7 +14,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from helios import bootstrap, logs, settings
-from helios.api import queries, replies, status, webhooks
+from helios.api import live, queries, replies, status, webhooks
+from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
 from helios.api.shapes import SCHEMAS
 from helios.bootstrap import Services
@@ -45,15 +46,20 @@ def create_app(services: Services | None = None) -> FastAPI:
         services = bootstrap.build(configured)
     metrics = Metrics(seen=services.seen)
     coalescer = Coalescer(
-        metrics.observing(partial(ingest, seen=services.seen, store=services.store)),
+        metrics.observing(partial(ingest, seen=services.seen, store=services.store, bell=services.bell)),
         timeout_seconds=2 * services.settings.database_timeout_seconds,
     )
 
+    hub = Hub()
+    follower = Follower(services.outbox, services.listener, hub)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        follower.start()
         sweeping = asyncio.create_task(_sweep_for_ever(services.store))
         yield
         sweeping.cancel()
+        follower.stop()
         coalescer.close()
         services.close()
 
@@ -67,6 +73,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     replies.install(app)
     app.include_router(webhooks.router(coalescer, max_body_bytes=services.settings.max_body_bytes))
     app.include_router(queries.router(services.reader))
+    app.include_router(live.router(services.outbox, hub, dashboard_origin=services.settings.dashboard_origin))
     app.include_router(status.router(services, metrics))
     _describe_shapes(app)
     return app

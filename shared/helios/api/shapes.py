@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from helios.event import Event, Source, Status
+from helios.ledger import StreamFrame
 from helios.queries import KeptDeadLetter, Page
 
 Component = Literal["healthy", "unhealthy", "disabled"]
@@ -32,6 +33,20 @@ class ValidationResponse(msgspec.Struct, frozen=True, rename="camel"):
     """The answer to Event Grid's validation handshake."""
 
     validation_response: str
+
+
+class FramePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of the stream.
+
+    Attributes:
+        frames: in order of their positions, without a hole.
+        position: the latest position given.
+        oldest: the first position that is still kept; None when there is none.
+    """
+
+    frames: list[StreamFrame]
+    position: int
+    oldest: int | None
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +167,7 @@ SCHEMAS: dict[str, Any] = {
     "Result": Result,
     "Results": Results,
     "ValidationResponse": ValidationResponse,
+    "FramePage": FramePage,
     "Problem": Problem,
     "Stats": Stats,
     "Health": Health,

@@ -9,11 +9,11 @@ from decimal import Decimal
 
 import msgspec
 
-from helios.errors import Rejected
+from helios.errors import Rejected, Retryable
 from helios.event import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
 from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
 from helios.normalise import normalise
-from helios.ports import EventStore, Seen, Transaction
+from helios.ports import Bell, EventStore, Seen, Transaction
 
 log = logging.getLogger("helios.ingest")
 
@@ -35,7 +35,7 @@ class _Reading(msgspec.Struct, frozen=True):
     content: Event | Rejected
 
 
-def ingest(deliveries: Sequence[Delivery], *, seen: Seen, store: EventStore) -> list[Outcome]:
+def ingest(deliveries: Sequence[Delivery], *, seen: Seen, store: EventStore, bell: Bell | None = None) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
 
     Returning means that the cloud may forget the deliveries: each is stored, or kept as a dead letter.
@@ -44,6 +44,7 @@ def ingest(deliveries: Sequence[Delivery], *, seen: Seen, store: EventStore) -> 
         deliveries: a batch, in order of arrival; the first of two that contradict each other is believed.
         seen: asked first, told last: a key is remembered only once its event is durable.
         store: decides what is new.
+        bell: told that there is a new frame; None: who watches finds it by itself.
 
     Returns:
         What became of each delivery, in the same order.
@@ -63,8 +64,17 @@ def ingest(deliveries: Sequence[Delivery], *, seen: Seen, store: EventStore) -> 
             if outcome.event and outcome.status in {"stored", "duplicate"} and outcome.event.key not in hinted
         }
     )
+    if bell:
+        _ring(bell)
     _log(outcomes, started)
     return outcomes
+
+
+def _ring(bell: Bell) -> None:
+    try:
+        bell.ring()
+    except Retryable as error:  # everything is stored; the next ring or sweep brings the frame
+        log.warning("not rung", extra={"error": str(error)})
 
 
 def _read(delivery: Delivery) -> _Reading:

@@ -1,0 +1,140 @@
+"""The outbox as a stream: frames get their positions here, and those who follow it are woken."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import msgspec
+import psycopg
+
+from helios.adapters.postgres.connection import Pool, translated
+from helios.errors import Retryable
+from helios.ledger import Frame, StreamFrame, StreamWindow
+
+CHANNEL = "helios_frames"
+
+ANY_WAITING = "SELECT EXISTS (SELECT FROM frames WHERE position IS NULL)"
+
+# The lock first, in a statement of its own: the next one must see what the holder before us has numbered.
+LOCK_STREAM = "SELECT position FROM stream FOR UPDATE"
+
+NUMBER_FRAMES = """
+WITH waiting AS (
+    SELECT id, row_number() OVER (ORDER BY id) AS place FROM frames WHERE position IS NULL
+), numbered AS (
+    UPDATE frames SET position = stream.position + waiting.place
+    FROM waiting, stream WHERE frames.id = waiting.id
+    RETURNING 1
+)
+UPDATE stream SET position = position + (SELECT count(*) FROM numbered)
+"""
+
+SELECT_FRAMES = """
+SELECT position, created_at, body::text FROM frames WHERE position > %s ORDER BY position LIMIT %s
+"""
+
+SELECT_WINDOW = "SELECT (SELECT min(position) FROM frames), (SELECT position FROM stream)"
+
+LOCK_CONSUMER = """
+INSERT INTO consumers (name, position) VALUES (%s, 0)
+ON CONFLICT (name) DO UPDATE SET position = consumers.position
+RETURNING position
+"""
+
+ADVANCE_CONSUMER = "UPDATE consumers SET position = %s WHERE name = %s"
+
+
+class PostgresOutbox:
+    """Keeps ``Outbox`` on a pool of connections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def number(self) -> None:
+        """Give every frame that waits for one its position, gapless, in the order of the outbox."""
+        with translated(), self._pool.connection() as connection:
+            (waiting,) = connection.execute(ANY_WAITING).fetchone() or (False,)
+            if waiting:
+                connection.execute(LOCK_STREAM)
+                connection.execute(NUMBER_FRAMES)
+
+    def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
+        """The numbered frames that follow a position, in order."""
+        with translated(), self._pool.connection() as connection:
+            rows = connection.execute(SELECT_FRAMES, (after, limit)).fetchall()
+        return [_frame(position, published_at, body) for position, published_at, body in rows]
+
+    def window(self) -> StreamWindow:
+        """Which positions can still be had."""
+        with translated(), self._pool.connection() as connection:
+            oldest, latest = connection.execute(SELECT_WINDOW).fetchone() or (None, 0)
+        return StreamWindow(oldest=oldest, position=latest)
+
+    @contextmanager
+    def cursor(self, consumer: str) -> Iterator["PostgresCursor"]:
+        """This consumer's place in the stream; a second one of the same name waits until the first has left."""
+        with translated(), self._pool.connection() as connection:
+            (position,) = connection.execute(LOCK_CONSUMER, (consumer,)).fetchone() or (0,)
+            yield PostgresCursor(connection, consumer, position)
+
+
+class PostgresCursor:
+    """Keeps ``Cursor``: the place moves when the block is left normally."""
+
+    def __init__(self, connection: psycopg.Connection, consumer: str, position: int) -> None:
+        self.position = position
+        self._connection = connection
+        self._consumer = consumer
+
+    def advance(self, position: int) -> None:
+        """Everything up to here is dealt with."""
+        self.position = position
+        self._connection.execute(ADVANCE_CONSUMER, (position, self._consumer))
+
+
+class PostgresBell:
+    """Keeps ``Bell`` with NOTIFY, which reaches every process that follows the stream."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def ring(self) -> None:
+        """Wake those who follow the stream; outside of the ingest transaction, since NOTIFY makes commits queue up."""
+        with translated(), self._pool.connection() as connection:
+            connection.execute(f"NOTIFY {CHANNEL}")
+
+
+class PostgresListener:
+    """Waits for the bell, on a connection of its own."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._connection: psycopg.Connection | None = None
+
+    def wait(self, seconds: float) -> None:
+        """Return when the bell has rung since the last call, or after so many seconds.
+
+        Raises:
+            Retryable: the database can't be reached.
+        """
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(self._database_url, autocommit=True, application_name="helios-live")
+                self._connection.execute(f"LISTEN {CHANNEL}")
+                return  # it may have rung before we listened
+            for _ in self._connection.notifies(timeout=seconds, stop_after=1):
+                pass
+        except psycopg.Error as error:
+            self.close()
+            raise Retryable(f"Postgres: {error}") from error
+
+    def close(self) -> None:
+        """Stop to listen."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _frame(position: int, published_at: datetime, body: str) -> StreamFrame:
+    frame = msgspec.json.decode(body, type=Frame)
+    return StreamFrame(position=position, published_at=published_at, counts=frame.counts, events=frame.events)

@@ -1,0 +1,173 @@
+"""The live stream for those who watch: WebSocket clients of this process, and frames for who missed some."""
+
+import asyncio
+import logging
+import threading
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query, Response, WebSocket, WebSocketDisconnect
+from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
+
+from helios.api.replies import documented, reply
+from helios.api.shapes import FramePage
+from helios.errors import Retryable
+from helios.flows.relay import BATCH, messages
+from helios.ports import Listener, Outbox
+
+log = logging.getLogger("helios.live")
+
+POLL_SECONDS = 5.0
+"""How long to sleep without a bell: one that was lost costs no more than this."""
+
+GATHER_SECONDS = 0.02
+"""Pause after a message, in which the next one grows: 200 clients times 50 messages a second are enough."""
+
+MAX_BACKLOG = 256
+"""Messages that may wait for a slow client before it is dropped; it comes back and catches up from frames."""
+
+MAX_PAGE = BATCH
+
+
+class _Client:
+    """One watcher, and what waits to be sent to it."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.socket = socket
+        self.backlog: asyncio.Queue[str] = asyncio.Queue(MAX_BACKLOG)
+        self.dropped = asyncio.Event()
+
+
+class Hub:
+    """Everybody who watches through this process; only the event loop's thread touches it."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._clients: set[_Client] = set()
+
+    @property
+    def clients(self) -> int:
+        """How many watch."""
+        return len(self._clients)
+
+    def publish(self, message: str, position: int) -> None:
+        """Queue a message for every client, and drop those that have stopped reading."""
+        self.position = position
+        for client in self._clients:
+            if client.backlog.full():
+                client.dropped.set()
+            else:
+                client.backlog.put_nowait(message)
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Keep one client served until it leaves or falls behind."""
+        await socket.accept()
+        client = _Client(socket)
+        client.backlog.put_nowait(_text({"type": "hello", "position": self.position}))
+        self._clients.add(client)
+        work = {
+            asyncio.create_task(coroutine)
+            for coroutine in (self._send(client), self._answer(client), client.dropped.wait())
+        }
+        try:
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            if client.dropped.is_set():
+                await socket.close(WS_1013_TRY_AGAIN_LATER, "too slow: reconnect, and catch up from /api/v1/frames")
+            for task in done:
+                task.result()
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # it has gone: what it missed, it asks for
+        finally:
+            self._clients.discard(client)
+            for task in work:
+                task.cancel()
+
+    async def _send(self, client: _Client) -> None:
+        while True:
+            await client.socket.send_text(await client.backlog.get())
+
+    async def _answer(self, client: _Client) -> None:
+        """A ping is answered with the position; anything else is not ours to understand."""
+        while True:
+            if '"ping"' in await client.socket.receive_text():
+                await client.socket.send_text(_text({"type": "pong", "position": self.position}))
+
+
+class Follower:
+    """Follows the outbox in a thread of its own, and hands what is new to the hub."""
+
+    def __init__(self, outbox: Outbox, listener: Listener, hub: Hub) -> None:
+        self._outbox = outbox
+        self._listener = listener
+        self._hub = hub
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what is new from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End before long."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        position: int | None = None
+        while not self._stopping.is_set():
+            try:
+                if position is None:
+                    position = self._outbox.window().position
+                    self._hand_over(None, position)
+                position = self._pass_on(position)
+                self._listener.wait(POLL_SECONDS)
+            except Retryable as error:
+                log.warning("the live stream is interrupted", extra={"error": str(error)})
+                self._stopping.wait(1)
+        self._listener.close()
+
+    def _pass_on(self, position: int) -> int:
+        self._outbox.number()
+        while frames := self._outbox.frames(after=position, limit=BATCH):
+            position = frames[-1].position
+            for message in messages(frames):
+                self._hand_over(message.decode(), position)
+            self._stopping.wait(GATHER_SECONDS)
+            self._outbox.number()
+        return position
+
+    def _hand_over(self, message: str | None, position: int) -> None:
+        if message is None:
+            self._loop.call_soon_threadsafe(setattr, self._hub, "position", position)
+        else:
+            self._loop.call_soon_threadsafe(self._hub.publish, message, position)
+
+
+def router(outbox: Outbox, hub: Hub, *, dashboard_origin: str) -> APIRouter:
+    """The routes of the live stream."""
+    routes = APIRouter(prefix="/api/v1", tags=["live"])
+
+    @routes.get("/frames", responses=documented(200, "FramePage", 422, 503))
+    def frames(
+        after: Annotated[int, Query(ge=0, lt=2**63, description="The last position that was seen")] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most frames on this page")] = 100,
+    ) -> Response:
+        """List the frames that follow a position; there is a gap if ``after + 1`` is less than ``oldest``."""
+        outbox.number()
+        window = outbox.window()
+        found = outbox.frames(after=after, limit=limit)
+        return reply(FramePage(frames=found, position=window.position, oldest=window.oldest))
+
+    @routes.websocket("/ws/events")
+    async def events(socket: WebSocket) -> None:
+        """Send frames as they come."""
+        if socket.headers.get("origin", dashboard_origin) != dashboard_origin:
+            await socket.close(WS_1008_POLICY_VIOLATION, "this origin may not watch: see HELIOS_DASHBOARD_ORIGIN")
+            return
+        await hub.serve(socket)
+
+    return routes
+
+
+def _text(message: object) -> str:
+    return msgspec.json.encode(message).decode()

@@ -1,0 +1,165 @@
+"""What the stream promises to those who watch, on every outbox that Helios ships."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
+from helios.errors import Retryable
+from helios.flows.ingest import ingest
+from helios.flows.relay import MAX_MESSAGE_BYTES, messages, relay
+from helios.flows.sweep import FRAMES_KEPT, sweep
+from helios.ledger import MAX_FRAME_EVENTS
+from tests.support.deliveries import eventbridge
+
+
+class Audience:
+    """A broadcaster that keeps what it was given; ``away`` makes it fail after so many messages."""
+
+    def __init__(self, *, away_after: int | None = None) -> None:
+        self.messages: list[bytes] = []
+        self.away_after = away_after
+
+    def broadcast(self, message: bytes) -> None:
+        if self.away_after is not None and len(self.messages) >= self.away_after:
+            raise Retryable("nobody is there")
+        self.messages.append(message)
+
+    @property
+    def positions(self) -> list[int]:
+        return [frame["position"] for message in self.messages for frame in json.loads(message)["frames"]]
+
+
+@pytest.fixture
+def outbox(store, request):
+    """The outbox of the store under test."""
+    return MemoryOutbox(store) if isinstance(store, MemoryStore) else PostgresOutbox(request.getfixturevalue("pool"))
+
+
+def take_in(store, *names, **how):
+    ingest([eventbridge(name, **how) for name in names], seen=NoSeen(), store=store)
+
+
+def test_every_batch_is_one_frame_in_its_place(store, outbox):
+    take_in(store, "1", "2")
+    take_in(store, "3")
+    outbox.number()
+    first, second = outbox.frames(after=0, limit=10)
+
+    assert (first.position, [event.id for event in first.events]) == (1, ["1", "2"])
+    assert (second.position, [event.id for event in second.events]) == (2, ["3"])
+
+
+def test_a_batch_of_duplicates_is_counted_and_shows_no_event(store, outbox):
+    take_in(store, "1")
+    take_in(store, "1", "1")
+    outbox.number()
+    frame = outbox.frames(after=1, limit=1)[0]
+
+    assert ([count.duplicate for count in frame.counts], frame.events) == ([2], [])
+
+
+def test_a_large_batch_is_counted_exactly_and_shown_as_a_sample(store, outbox):
+    take_in(store, *map(str, range(300)))
+    outbox.number()
+    frame = outbox.frames(after=0, limit=1)[0]
+
+    assert (sum(count.stored for count in frame.counts), len(frame.events)) == (300, MAX_FRAME_EVENTS)
+
+
+def test_relaying_sends_each_frame_once_and_in_order(store, outbox):
+    audience = Audience()
+    take_in(store, "1")
+    take_in(store, "2")
+
+    assert relay("test", outbox=outbox, broadcaster=audience) == 2
+    assert relay("test", outbox=outbox, broadcaster=audience) == 0
+    take_in(store, "3")
+    relay("test", outbox=outbox, broadcaster=audience)
+    assert audience.positions == [1, 2, 3]
+
+
+def test_two_consumers_have_places_of_their_own(store, outbox):
+    one, other = Audience(), Audience()
+    take_in(store, "1")
+    relay("one", outbox=outbox, broadcaster=one)
+    take_in(store, "2")
+    relay("other", outbox=outbox, broadcaster=other)
+
+    assert (one.positions, other.positions) == ([1], [1, 2])
+
+
+def test_a_relay_that_dies_before_it_sends_sends_the_same_positions_later(store, outbox):
+    """Clients tell repeats by position, so a position must never come to mean another frame."""
+    take_in(store, "1")
+    with pytest.raises(Retryable):
+        relay("test", outbox=outbox, broadcaster=Audience(away_after=0))
+    take_in(store, "2")
+    audience = Audience()
+    relay("test", outbox=outbox, broadcaster=audience)
+
+    frames = [frame for message in audience.messages for frame in json.loads(message)["frames"]]
+    assert [(frame["position"], frame["events"][0]["id"]) for frame in frames] == [(1, "1"), (2, "2")]
+
+
+def test_messages_stay_below_the_gateways_frame_size(store, outbox):
+    """Even when a hundred events have the longest subjects there are."""
+    take_in(store, *map(str, range(100)), type_="T" * 256)
+    for number in range(200):
+        take_in(store, f"small-{number}")
+    outbox.number()
+    sent = list(messages(outbox.frames(after=0, limit=500)))
+    frames = [frame for message in sent for frame in json.loads(message)["frames"]]
+
+    assert max(map(len, sent)) <= MAX_MESSAGE_BYTES
+    assert [frame["position"] for frame in frames] == list(range(1, 202))
+    assert sum(count["stored"] for frame in frames for count in frame["counts"]) == 300
+    assert 0 < len(frames[0]["events"]) < 100
+
+
+def test_the_window_says_what_can_still_be_had(store, outbox):
+    """After a sweep, a client that was away too long learns that it has a gap."""
+    take_in(store, "1")
+    outbox.number()
+    assert (outbox.window().oldest, outbox.window().position) == (1, 1)
+
+    assert sweep(datetime.now(UTC) + FRAMES_KEPT + timedelta(seconds=1), store=store) == 1
+    assert (outbox.window().oldest, outbox.window().position) == (None, 1)
+    take_in(store, "2")
+    outbox.number()
+    assert (outbox.window().oldest, outbox.window().position) == (2, 2)
+
+
+def test_positions_stay_gapless_with_many_writers_and_relays(store, outbox):
+    audiences = [Audience() for _ in range(3)]
+
+    def write(writer: int) -> None:
+        for number in range(25):
+            take_in(store, f"{writer}-{number}")
+
+    def follow(audience: Audience) -> None:
+        while len(audience.positions) + sum(len(other.positions) for other in audiences if other is not audience) < 75:
+            relay("shared", outbox=outbox, broadcaster=audience)
+
+    with ThreadPoolExecutor(6) as pool:
+        work = [pool.submit(write, writer) for writer in range(3)]
+        work += [pool.submit(follow, audience) for audience in audiences]
+        for one in work:
+            one.result(timeout=60)
+
+    assert sorted(position for audience in audiences for position in audience.positions) == list(range(1, 76))
+
+
+def test_the_bell_wakes_who_listens(database_url, pool):
+    """And a bell that rang before anybody listened is not needed: the first wait returns at once."""
+    listener = PostgresListener(database_url)
+    listener.wait(60)
+    PostgresBell(pool).ring()
+    started = datetime.now(UTC)
+    listener.wait(60)
+    listener.close()
+
+    assert datetime.now(UTC) - started < timedelta(seconds=30)
