@@ -2,6 +2,7 @@
 
 import msgspec
 
+from helios.adapters.bells import Bells, HttpBell
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
@@ -47,10 +48,23 @@ def build(settings: Settings) -> Services:
         reader=PostgresReader(pool),
         seen=_seen(settings),
         outbox=PostgresOutbox(pool),
-        bell=PostgresBell(pool),
+        bell=_bell(settings, pool),
         listener=PostgresListener(settings.database_url),
         pool=pool,
     )
+
+
+def _bell(settings: Settings, pool: Pool) -> Bell:
+    """NOTIFY for the processes of this database, and whatever else has to be woken."""
+    bells: list[Bell] = [PostgresBell(pool)]
+    if settings.relay_queue_url:
+        # Late: boto3 is AWS' own runtime's, and no other cloud's.
+        from helios.adapters.aws import SqsBell
+
+        bells.append(SqsBell(settings.relay_queue_url))
+    if settings.ring_url:
+        bells.append(HttpBell(settings.ring_url, settings.ring_secret or ""))
+    return Bells(bells)
 
 
 def _seen(settings: Settings) -> Seen:

@@ -144,6 +144,19 @@ class Broadcaster(Protocol):
         """
 
 
+class Connections(Protocol):
+    """Who is connected through a gateway. Every method raises Retryable when that can't be known."""
+
+    def add(self, connection: str) -> None:
+        """It is connected; saying so twice does no harm."""
+
+    def remove(self, connection: str) -> None:
+        """It has left."""
+
+    def all(self) -> Sequence[str]:
+        """Everybody who is connected, as far as is known."""
+
+
 class EventReader(Protocol):
     """What was stored, for those who ask. Every method raises Retryable when the store can't be reached."""
 

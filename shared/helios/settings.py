@@ -5,7 +5,7 @@ start together, and this module lies on every function's cold path.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,6 +23,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Annotated[str, Meta(description="Postgres, as a postgresql:// URL. Required.")]
     redis_url: Annotated[
         str | None, Meta(description="Redis or Valkey, as a redis:// or rediss:// URL. Empty: no duplicate filter.")
+    ] = None
+    relay_queue_url: Annotated[
+        str | None, Meta(description="SQS queue that starts the relay function. Empty: not on AWS.")
+    ] = None
+    websocket_endpoint: Annotated[
+        str | None, Meta(description="API Gateway's management endpoint, https://..., for the relay function.")
+    ] = None
+    ring_url: Annotated[
+        str | None, Meta(description="Where a function outside of AWS rings: https://.../api/v1/relay/ring.")
+    ] = None
+    ring_secret: Annotated[
+        str | None, Meta(description="The secret that ringing takes, on both sides. Empty: nobody may ring.")
     ] = None
     seen_ttl_seconds: Annotated[int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)] = (
         86_400
@@ -45,8 +57,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """All settings, passwords masked, so that a start-up log may print it."""
-        values = (f"{name}={masked(str(getattr(self, name)))!r}" for name in self.__struct_fields__)
+        values = (f"{name}={_shown(name, getattr(self, name))!r}" for name in self.__struct_fields__)
         return f"Settings({', '.join(values)})"
+
+
+def _shown(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    return "***" if name.endswith("_secret") else masked(str(value))
 
 
 def masked(url: str) -> str:
@@ -62,16 +80,20 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Settings:
+def load(environ: Mapping[str, str] = os.environ, *, require: Sequence[str] = ()) -> Settings:
     """Read the settings from the environment; a variable that is empty counts as not set.
+
+    Args:
+        environ: where they stand.
+        require: the optional settings that this process can't do without.
 
     Raises:
         Misconfigured: a variable is missing, unknown or of the wrong form; the message names it.
     """
     known = {variable(field): field for field in Settings.__struct_fields__}
     given = {known[name]: value for name, value in environ.items() if name in known and value}
-    if "database_url" not in given:
-        raise Misconfigured(f"{variable('database_url')} is not set: write a postgresql:// URL into it")
+    if missing := [field for field in ("database_url", *require) if field not in given]:
+        raise Misconfigured(f"{variable(missing[0])} is not set; .env.example says what belongs into it")
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:

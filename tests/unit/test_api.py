@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
 from helios.api import create_app
@@ -35,8 +36,8 @@ class AwayStore(MemoryStore):
         raise Retryable("Postgres: connection refused")
 
 
-def client_on(store: MemoryStore) -> TestClient:
-    settings = Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT)
+def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClient:
+    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT)
     outbox = MemoryOutbox(store)
     services = Services(
         settings=settings,
@@ -279,3 +280,46 @@ def test_the_schema_names_every_shape_it_refers_to(client):
 
     assert referred - set(schema["components"]["schemas"]) == set()
     assert client.get("/docs").status_code == 200
+
+
+def test_ringing_takes_the_secret():
+    """Anybody may know the URL."""
+    store = MemoryStore()
+    settings = Settings(database_url="postgresql://nowhere", ring_secret="s3cret")
+    with client_on(store, settings) as client:
+        statuses = [
+            client.post("/api/v1/relay/ring", headers=headers).status_code
+            for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer s3cret"})
+        ]
+
+    assert statuses == [401, 401, 202]
+
+
+def test_without_a_secret_nobody_may_ring(client):
+    assert client.post("/api/v1/relay/ring", headers={"authorization": "Bearer "}).status_code == 401
+
+
+def test_frames_tell_what_happened_since_a_position(client):
+    for number in range(3):
+        client.post(AWS, content=eventbridge(str(number)).body, headers=JSON)
+    page = client.get("/api/v1/frames", params={"after": 1, "limit": 1}).json()
+
+    assert [(frame["position"], frame["events"][0]["id"]) for frame in page["frames"]] == [(2, "1")]
+    assert (page["oldest"], page["position"]) == (1, 3)
+
+
+def test_who_watches_is_greeted_and_sent_what_is_new(client):
+    with client.websocket_connect("/api/v1/ws/events") as watcher:
+        assert watcher.receive_json() == {"type": "hello", "position": 0}
+        client.post(AWS, content=eventbridge("1").body, headers=JSON)
+        message = watcher.receive_json()
+        watcher.send_json({"type": "ping"})
+
+        assert [event["id"] for frame in message["frames"] for event in frame["events"]] == ["1"]
+        assert watcher.receive_json() == {"type": "pong", "position": 1}
+
+
+def test_only_the_dashboard_may_watch_from_a_browser(client):
+    elsewhere = {"origin": "https://elsewhere.example"}
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/api/v1/ws/events", headers=elsewhere):
+        pass

@@ -172,7 +172,7 @@ class MemoryStore:
 
 
 class MemoryOutbox:
-    """Keeps ``Outbox``, ``Bell`` and ``Listener`` over a ``MemoryStore``, whose frames have positions from the start."""
+    """Keeps ``Outbox``, ``Bell`` and ``Listener`` over a ``MemoryStore``; its frames have positions from the start."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store

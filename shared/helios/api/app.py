@@ -73,7 +73,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     replies.install(app)
     app.include_router(webhooks.router(coalescer, max_body_bytes=services.settings.max_body_bytes))
     app.include_router(queries.router(services.reader))
-    app.include_router(live.router(services.outbox, hub, dashboard_origin=services.settings.dashboard_origin))
+    app.include_router(live.router(services.outbox, services.bell, hub, services.settings))
     app.include_router(status.router(services, metrics))
     _describe_shapes(app)
     return app

@@ -1,19 +1,21 @@
 """The live stream for those who watch: WebSocket clients of this process, and frames for who missed some."""
 
 import asyncio
+import hmac
 import logging
 import threading
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Header, Query, Response, WebSocket, WebSocketDisconnect
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 
-from helios.api.replies import documented, reply
-from helios.api.shapes import FramePage
+from helios.api.replies import documented, problem, reply
+from helios.api.shapes import FramePage, Rung
 from helios.errors import Retryable
 from helios.flows.relay import BATCH, messages
-from helios.ports import Listener, Outbox
+from helios.ports import Bell, Listener, Outbox
+from helios.settings import Settings
 
 log = logging.getLogger("helios.live")
 
@@ -143,8 +145,9 @@ class Follower:
             self._loop.call_soon_threadsafe(self._hub.publish, message, position)
 
 
-def router(outbox: Outbox, hub: Hub, *, dashboard_origin: str) -> APIRouter:
+def router(outbox: Outbox, bell: Bell, hub: Hub, settings: Settings) -> APIRouter:
     """The routes of the live stream."""
+    dashboard_origin = settings.dashboard_origin
     routes = APIRouter(prefix="/api/v1", tags=["live"])
 
     @routes.get("/frames", responses=documented(200, "FramePage", 422, 503))
@@ -157,6 +160,16 @@ def router(outbox: Outbox, hub: Hub, *, dashboard_origin: str) -> APIRouter:
         window = outbox.window()
         found = outbox.frames(after=after, limit=limit)
         return reply(FramePage(frames=found, position=window.position, oldest=window.oldest))
+
+    @routes.post("/relay/ring", status_code=202, responses=documented(202, "Rung", 401, 503))
+    def ring(authorization: Annotated[str, Header()] = "") -> Response:
+        """Wake the relay from another cloud: what a function there has stored is shown now, not within a minute."""
+        secret = settings.ring_secret
+        if not secret or not hmac.compare_digest(authorization.encode(), f"Bearer {secret}".encode()):
+            detail = "Ringing takes `Authorization: Bearer` and the HELIOS_RING_SECRET that this API has, if it has one"
+            return problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+        bell.ring()
+        return reply(Rung(status="rung"), status=202)
 
     @routes.websocket("/ws/events")
     async def events(socket: WebSocket) -> None:

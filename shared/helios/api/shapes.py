@@ -49,6 +49,12 @@ class FramePage(msgspec.Struct, frozen=True, kw_only=True):
     oldest: int | None
 
 
+class Rung(msgspec.Struct, frozen=True, kw_only=True):
+    """The relay has been woken."""
+
+    status: Literal["rung"]
+
+
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong with a request, and where."""
 
@@ -168,6 +174,7 @@ SCHEMAS: dict[str, Any] = {
     "Results": Results,
     "ValidationResponse": ValidationResponse,
     "FramePage": FramePage,
+    "Rung": Rung,
     "Problem": Problem,
     "Stats": Stats,
     "Health": Health,

@@ -1,0 +1,1 @@
+"""Who watches: the routes of the API Gateway WebSocket."""

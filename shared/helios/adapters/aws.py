@@ -1,0 +1,74 @@
+"""AWS' side of the relay: SQS to ring with, API Gateway to broadcast through. Only AWS' functions and demos load it."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from helios.errors import Retryable
+from helios.ports import Connections
+
+PARALLEL_POSTS = 32
+"""Posts under way at once: each waits for API Gateway, hardly any for the CPU."""
+
+_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    max_pool_connections=PARALLEL_POSTS,
+    retries={"mode": "standard", "max_attempts": 3},  # 429 and 5xx, with backoff
+)
+
+
+class SqsBell:
+    """Keeps ``Bell`` with a message to the queue that starts the relay function."""
+
+    def __init__(self, queue_url: str) -> None:
+        self._queue_url = queue_url
+        self._sqs: Any = boto3.client("sqs", config=_CONFIG)
+
+    def ring(self) -> None:
+        """Start the relay function; what the message says doesn't matter."""
+        try:
+            self._sqs.send_message(QueueUrl=self._queue_url, MessageBody="ring")
+        except (BotoCoreError, ClientError) as error:
+            raise Retryable(f"SQS: {error}") from error
+
+
+class ApiGatewayBroadcaster:
+    """Keeps ``Broadcaster`` with API Gateway's ``@connections``."""
+
+    def __init__(self, endpoint_url: str, connections: Connections) -> None:
+        """Broadcast to these connections.
+
+        Args:
+            endpoint_url: the stage's ``https://...execute-api.../{stage}`` (not ``wss``).
+            connections: who is connected.
+        """
+        self._connections = connections
+        self._gateway: Any = boto3.client("apigatewaymanagementapi", endpoint_url=endpoint_url, config=_CONFIG)
+        self._threads = ThreadPoolExecutor(PARALLEL_POSTS, thread_name_prefix="post")
+
+    def broadcast(self, message: bytes) -> None:
+        """Post to every connection at once, and forget those that are gone or can't take it.
+
+        A client that is forgotten while it is alive registers again with its next ping, and sees from the answer
+        what it has missed.
+        """
+        ids = self._connections.all()
+        delivered = self._threads.map(lambda connection: self.post(connection, message), ids)
+        self._forget(connection for connection, done in zip(ids, delivered, strict=True) if not done)
+
+    def post(self, connection: str, message: bytes) -> bool:
+        """Whether this connection has taken the message; 410 Gone is how API Gateway says that it has left."""
+        try:
+            self._gateway.post_to_connection(ConnectionId=connection, Data=message)
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def _forget(self, connections: Iterable[str]) -> None:
+        for connection in connections:
+            self._connections.remove(connection)
