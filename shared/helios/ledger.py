@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from helios.event import LedgerSource, Source, WayIn
+from helios.event import Event, LedgerSource, Source, WayIn
 
 MAX_DEAD_LETTER_BYTES = 262_144
 """How much of a dead letter's body is kept: all of any message that EventBridge or Event Grid delivers."""
@@ -98,6 +98,18 @@ class StreamFrame(Frame, frozen=True, kw_only=True):
 
     position: int
     published_at: datetime
+
+
+class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch stored.
+
+    Attributes:
+        position: that of its frame.
+        events: every event it stored, in no particular order; empty if all were duplicates.
+    """
+
+    position: int
+    events: list[Event]
 
 
 class StreamWindow(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from helios.event import Event, Key
-from helios.ledger import Count, DeadLetter, Frame, StreamFrame, StreamWindow
+from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter, Page, Totals
 
 
@@ -55,8 +55,8 @@ class Transaction(Protocol):
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
 
-    def publish(self, frame: Frame) -> None:
-        """Append a frame to the outbox."""
+    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
+        """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
 
 class EventStore(Protocol):
@@ -71,8 +71,13 @@ class EventStore(Protocol):
             Rejected: some value can't be stored, whoever tries. Nothing was written.
         """
 
-    def remove_frames(self, *, before: datetime, limit: int) -> int:
-        """Remove at most ``limit`` frames that were published before an instant, the oldest first; return how many.
+    def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
+        """Remove at most ``limit`` frames, the oldest first, and return how many.
+
+        Args:
+            before: those published before this, if every consumer of the stream is past them;
+            at_last: those published before this in any case.
+            limit: how many.
 
         Raises:
             Retryable: the store can't be reached.
@@ -125,6 +130,9 @@ class Outbox(Protocol):
 
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
         """The numbered frames that follow a position, in order."""
+
+    def events(self, *, after: int, limit: int) -> list[StreamEvents]:
+        """The same frames, each as the events that it stored: all of them, and whole."""
 
     def window(self) -> StreamWindow:
         """Which positions can still be had."""

@@ -11,7 +11,7 @@ from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, Post
 from helios.errors import Retryable
 from helios.flows.ingest import ingest
 from helios.flows.relay import MAX_MESSAGE_BYTES, messages, relay
-from helios.flows.sweep import FRAMES_KEPT, sweep
+from helios.flows.sweep import FRAMES_KEPT, FRAMES_KEPT_AT_LAST, sweep
 from helios.ledger import MAX_FRAME_EVENTS
 from tests.support.deliveries import eventbridge
 
@@ -118,6 +118,30 @@ def test_messages_stay_below_the_gateways_frame_size(store, outbox):
     assert [frame["position"] for frame in frames] == list(range(1, 202))
     assert sum(count["stored"] for frame in frames for count in frame["counts"]) == 300
     assert 0 < len(frames[0]["events"]) < 100
+
+
+def test_every_stored_event_can_be_had_whole(store, outbox):
+    """Also those that a frame does not show."""
+    take_in(store, *map(str, range(150)))
+    take_in(store, "1")
+    outbox.number()
+    first, second = outbox.events(after=0, limit=10)
+
+    assert {event.id for event in first.events} == set(map(str, range(150)))
+    assert first.events[0] == store.event(first.events[0].key)
+    assert (second.position, second.events) == (2, [])
+
+
+def test_frames_wait_for_a_consumer_that_is_behind_but_not_for_ever(store, outbox):
+    take_in(store, "1")
+    relay("kafka", outbox=outbox, broadcaster=Audience())
+    take_in(store, "2")
+    outbox.number()
+    now = datetime.now(UTC) + timedelta(seconds=1)
+
+    assert sweep(now + FRAMES_KEPT, store=store) == 1
+    assert [frame.position for frame in outbox.frames(after=0, limit=10)] == [2]
+    assert sweep(now + FRAMES_KEPT_AT_LAST, store=store) == 1
 
 
 def test_the_window_says_what_can_still_be_had(store, outbox):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from helios.event import SOURCES, Event, Key
-from helios.ledger import Count, DeadLetter, Frame, StreamFrame, StreamWindow
+from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
     DeadLetterFilter,
@@ -71,6 +71,7 @@ class _State(msgspec.Struct):
     counts: dict[CountKey, Count] = {}
     letters: dict[str, KeptDeadLetter] = {}
     frames: list[StreamFrame] = []
+    stored: dict[int, list[Key]] = {}
     position: int = 0
 
 
@@ -80,6 +81,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._state = _State()
         self._lock = threading.RLock()
+        self.consumers: dict[str, int] = {}
 
     @contextmanager
     def transaction(self) -> Iterator["MemoryTransaction"]:
@@ -90,15 +92,21 @@ class MemoryStore:
                 counts=deepcopy(self._state.counts),
                 letters=dict(self._state.letters),
                 frames=list(self._state.frames),
+                stored=dict(self._state.stored),
                 position=self._state.position,
             )
             yield MemoryTransaction(draft)
             self._state = draft
 
-    def remove_frames(self, *, before: datetime, limit: int) -> int:
-        """Remove at most ``limit`` frames that were published before an instant, the oldest first; return how many."""
+    def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
+        """Remove old frames that every consumer is past, and very old ones in any case; return how many."""
         with self._lock:
-            old = [frame for frame in self._state.frames if frame.published_at < before][:limit]
+            passed = min(self.consumers.values(), default=self._state.position)
+            old = [
+                frame
+                for frame in self._state.frames
+                if frame.published_at < (before if frame.position <= passed else at_last)
+            ][:limit]
             self._state.frames = self._state.frames[len(old) :]
             return len(old)
 
@@ -106,6 +114,10 @@ class MemoryStore:
     def stream(self) -> list[StreamFrame]:
         """The outbox."""
         return self._state.frames
+
+    def stored_by(self, position: int) -> list[Event]:
+        """The events that the batch of this frame stored."""
+        return [self._state.events[key] for key in self._state.stored[position]]
 
     @property
     def position(self) -> int:
@@ -177,7 +189,6 @@ class MemoryOutbox:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._rung = threading.Event()
-        self._cursors: dict[str, MemoryCursor] = {}
 
     def number(self) -> None:
         """Has nothing to do."""
@@ -185,6 +196,13 @@ class MemoryOutbox:
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
         """The frames that follow a position, in order."""
         return [frame for frame in self._store.stream if frame.position > after][:limit]
+
+    def events(self, *, after: int, limit: int) -> list[StreamEvents]:
+        """The same frames, each as the events that it stored: all of them, and whole."""
+        return [
+            StreamEvents(position=frame.position, events=self._store.stored_by(frame.position))
+            for frame in self.frames(after=after, limit=limit)
+        ]
 
     def window(self) -> StreamWindow:
         """Which positions can still be had."""
@@ -194,10 +212,9 @@ class MemoryOutbox:
     @contextmanager
     def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
         """A consumer's place."""
-        known = self._cursors.setdefault(consumer, MemoryCursor(0))
-        moved = MemoryCursor(known.position)
+        moved = MemoryCursor(self._store.consumers.setdefault(consumer, 0))
         yield moved
-        known.position = moved.position
+        self._store.consumers[consumer] = moved.position
 
     def ring(self) -> None:
         """Wake who waits."""
@@ -271,9 +288,10 @@ class MemoryTransaction:
                 kept = msgspec.structs.replace(known, letter=again)
             self._draft.letters[letter.fingerprint] = kept
 
-    def publish(self, frame: Frame) -> None:
-        """Append a frame to the outbox."""
+    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
+        """Append a frame to the outbox, with the keys of all events that were stored."""
         self._draft.position += 1
+        self._draft.stored[self._draft.position] = list(keys)
         self._draft.frames.append(
             StreamFrame(
                 position=self._draft.position,

@@ -117,7 +117,8 @@ def _write(readings: Sequence[_Reading], hinted: set[Key], transaction: Transact
     transaction.count(counts)
     if letters := _letters(deliveries, outcomes):
         transaction.bury(letters)
-    transaction.publish(Frame(counts=counts, events=_summaries(outcomes)))
+    stored = [outcome.event for outcome in outcomes if outcome.event and outcome.status == "stored"]
+    transaction.publish(Frame(counts=counts, events=_summaries(stored)), [event.key for event in stored])
     return outcomes
 
 
@@ -208,9 +209,8 @@ def _fingerprint(delivery: Delivery) -> str:
     return hashlib.blake2b(head + delivery.body, digest_size=16).hexdigest()
 
 
-def _summaries(outcomes: Sequence[Outcome]) -> list[EventSummary]:
-    """The last events stored, at most MAX_FRAME_EVENTS of them."""
-    stored = [outcome.event for outcome in outcomes if outcome.event and outcome.status == "stored"]
+def _summaries(stored: Sequence[Event]) -> list[EventSummary]:
+    """The last of the events, at most MAX_FRAME_EVENTS."""
     return [
         EventSummary(
             source=event.source,

@@ -8,8 +8,10 @@ import msgspec
 import psycopg
 
 from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.errors import Retryable
-from helios.ledger import Frame, StreamFrame, StreamWindow
+from helios.event import Event
+from helios.ledger import Frame, StreamEvents, StreamFrame, StreamWindow
 
 CHANNEL = "helios_frames"
 
@@ -32,6 +34,14 @@ UPDATE stream SET position = position + (SELECT count(*) FROM numbered)
 SELECT_FRAMES = """
 SELECT position, created_at, body::text FROM frames WHERE position > %s ORDER BY position LIMIT %s
 """
+
+SELECT_EVENTS_OF_FRAMES = f"""
+SELECT page.position, {EVENT_COLUMNS}
+FROM (SELECT position, keys FROM frames WHERE position > %s ORDER BY position LIMIT %s) AS page
+LEFT JOIN LATERAL json_to_recordset(page.keys) AS stored (source text, id text) ON true
+LEFT JOIN events USING (source, id)
+ORDER BY page.position
+"""  # noqa: S608 - only a constant of ours is filled in
 
 SELECT_WINDOW = "SELECT (SELECT min(position) FROM frames), (SELECT position FROM stream)"
 
@@ -63,6 +73,17 @@ class PostgresOutbox:
         with translated(), self._pool.connection() as connection:
             rows = connection.execute(SELECT_FRAMES, (after, limit)).fetchall()
         return [_frame(position, published_at, body) for position, published_at, body in rows]
+
+    def events(self, *, after: int, limit: int) -> list[StreamEvents]:
+        """The same frames, each as the events that it stored: all of them, and whole."""
+        with translated(), self._pool.connection() as connection:
+            rows = connection.execute(SELECT_EVENTS_OF_FRAMES, (after, limit)).fetchall()
+        found: dict[int, list[Event]] = {}
+        for position, *event in rows:
+            events = found.setdefault(position, [])
+            if event[0] is not None:  # a frame of duplicates stored nothing
+                events.append(event_from_row(tuple(event)))
+        return [StreamEvents(position=position, events=events) for position, events in found.items()]
 
     def window(self) -> StreamWindow:
         """Which positions can still be had."""

@@ -68,13 +68,18 @@ ON CONFLICT (fingerprint) DO UPDATE SET
     last_received_at = greatest(grave.last_received_at, excluded.last_received_at)
 """
 
-APPEND_FRAME = "INSERT INTO frames (body) VALUES (%s::json)"
+APPEND_FRAME = "INSERT INTO frames (body, keys) VALUES (%s::json, %s::json)"
 
 
 # SKIP LOCKED: two sweeps at once share the work instead of waiting for each other.
 REMOVE_FRAMES = """
 DELETE FROM frames WHERE id IN (
-    SELECT id FROM frames WHERE created_at < %s ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT id FROM frames
+    WHERE created_at < %(before)s AND (
+        created_at < %(at_last)s
+        OR NOT EXISTS (SELECT FROM consumers WHERE frames.position IS NULL OR consumers.position < frames.position)
+    )
+    ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 """
 
@@ -96,10 +101,11 @@ class PostgresStore:
         ):
             yield PostgresTransaction(connection)
 
-    def remove_frames(self, *, before: datetime, limit: int) -> int:
-        """Remove at most ``limit`` frames that were published before an instant, the oldest first; return how many."""
+    def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
+        """Remove old frames that every consumer is past, and very old ones in any case; return how many."""
         with translated(), self._pool.connection() as connection:
-            return connection.execute(REMOVE_FRAMES, (before, limit)).rowcount
+            found = {"before": before, "at_last": at_last, "limit": limit}
+            return connection.execute(REMOVE_FRAMES, found).rowcount
 
 
 class PostgresTransaction:
@@ -137,9 +143,9 @@ class PostgresTransaction:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
         self._connection.execute(BURY, (_json(letters),))
 
-    def publish(self, frame: Frame) -> None:
-        """Append a frame to the outbox."""
-        self._connection.execute(APPEND_FRAME, (_json(frame),))
+    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
+        """Append a frame to the outbox, with the keys of all events that were stored."""
+        self._connection.execute(APPEND_FRAME, (_json(frame), _keys(keys)))
 
 
 def _json(value: object) -> str:

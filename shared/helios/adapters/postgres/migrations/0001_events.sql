@@ -53,7 +53,10 @@ CREATE TABLE frames (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     position bigint UNIQUE,
     created_at timestamptz NOT NULL DEFAULT now(),
-    body json NOT NULL
+    -- What is shown: exact counts, and a sample of the events.
+    body json NOT NULL,
+    -- What was stored: [{"source", "id"}, ...] of every event of the batch, for those who must not miss one.
+    keys json NOT NULL
 );
 CREATE INDEX frames_created_at ON frames (created_at);
 CREATE INDEX frames_waiting ON frames (id) WHERE position IS NULL;
