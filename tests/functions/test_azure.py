@@ -1,0 +1,126 @@
+"""The Azure function app, served by the local host and given what Event Grid gives it."""
+
+import http.client
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from helios.adapters.postgres.reader import PostgresReader
+from helios.queries import DeadLetterFilter, EventFilter
+from local.ports import HOST, free_port
+from local.probes import answers
+from local.process import Process, scrubbed_environment
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+KEYS = {f"AZURE_HOST_{name}_KEY": name.lower() for name in ("MASTER", "DEFAULT", "EVENT_GRID")}
+WEBHOOK = "/runtime/webhooks/EventGrid?" + urlencode({"functionName": "ingest", "code": "event_grid"})
+
+
+@pytest.fixture(scope="module")
+def host(database_url, valkey_server, server_folder) -> Iterator[int]:
+    """The port of a host that runs functions/azure."""
+    port = free_port()
+    helios = {"HELIOS_DATABASE_URL": database_url, "HELIOS_REDIS_URL": valkey_server.url}
+    with Process(
+        "azure-function",
+        [sys.executable, "-m", "local.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
+        log=server_folder / "azure-function.log",
+        env=scrubbed_environment(**helios, **KEYS),
+        cwd=ROOT,
+    ) as process:
+        process.wait_ready(answers(f"http://{HOST}:{port}/admin/host/ping"), seconds=30)
+        yield port
+
+
+def post(port: int, body: object, path: str = WEBHOOK, **headers: str) -> int:
+    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **headers})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def deliver(port: int, *events: dict) -> int:
+    return post(port, list(events), **{"aeg-event-type": "Notification"})
+
+
+def reserved(id_: str, **data: object) -> dict:
+    """An event in Event Grid's schema."""
+    return {
+        "id": id_,
+        "topic": "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/stock",
+        "subject": f"orders/ORD-{id_}",
+        "eventType": "InventoryReserved",
+        "eventTime": "2025-11-26T12:00:02.1234567Z",
+        "data": {"order_id": f"ORD-{id_}", "quantity": 2} | data,
+        "dataVersion": "1.0",
+        "metadataVersion": "1",
+    }
+
+
+def cloud_event(id_: str) -> dict:
+    return {
+        "specversion": "1.0",
+        "id": id_,
+        "source": "/subscriptions/s",
+        "type": "InventoryReserved",
+        "time": "2025-11-26T12:00:02Z",
+        "data": {"order_id": f"ORD-{id_}"},
+    }
+
+
+def test_an_array_is_stored_as_one_batch(host, pool):
+    """The host calls once per event; the coalescer makes one transaction, or two, of it again."""
+    assert deliver(host, *(reserved(str(number)) for number in range(50))) == 202
+    with pool.connection() as connection:
+        events, frames = connection.execute("SELECT (SELECT count(*) FROM events), count(*) FROM frames").fetchone()
+    assert events == 50
+    assert frames <= 3
+
+
+def test_both_schemas_become_events(host, pool):
+    assert [deliver(host, reserved("1")), deliver(host, cloud_event("2"))] == [202, 202]
+    found = {event.id: event for event in PostgresReader(pool).events(EventFilter(), after=None, limit=10).items}
+
+    assert {(event.id, event.type, event.order_id) for event in found.values()} == {
+        ("1", "InventoryReserved", "ORD-1"),
+        ("2", "InventoryReserved", "ORD-2"),
+    }
+    assert found["1"].origin.endswith("topics/stock")
+
+
+def test_poison_is_kept_and_acknowledged(host, pool):
+    assert deliver(host, reserved("1", note="\0"), reserved("2")) == 202
+    letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
+
+    assert [(kept.letter.source, kept.letter.field) for kept in letters] == [("azure", "body")]
+    assert PostgresReader(pool).event(("azure", "2")) is not None
+
+
+def test_without_a_database_event_grid_is_asked_to_send_it_again(host, pool, postgres_server):
+    postgres_server.stop()
+    try:
+        assert deliver(host, reserved("1")) == 500
+    finally:
+        postgres_server.start()
+    assert deliver(host, reserved("1")) == 202
+    assert PostgresReader(pool).event(("azure", "1")) is not None
+
+
+def test_the_timer_sweeps(host, pool):
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO frames (created_at, body, keys) VALUES (now() - interval '2 hours', '{}', '[]')"
+        )
+
+    def is_swept() -> bool:
+        with pool.connection() as connection:
+            return connection.execute("SELECT count(*) FROM frames").fetchone() == (0,)
+
+    assert post(host, {"input": ""}, "/admin/functions/sweep", **{"x-functions-key": "master"}) == 202
+    eventually(is_swept)
