@@ -1,0 +1,107 @@
+"""Every fact of the local stack in one place: ports, folders, names; each setting is ``HELIOS_LOCAL_<FIELD>``."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from helios.errors import Misconfigured
+from local.ports import HOST
+
+PREFIX = "HELIOS_LOCAL_"
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+AWS_REGION = "us-east-1"
+AWS_ACCOUNT = "000000000000"
+"""The account an emulator gives to whoever asks."""
+BUS = "helios"
+QUEUE = "helios-events"
+DEAD_LETTER_QUEUE = "helios-events-dlq"
+INGEST_FUNCTION = "helios-ingest"
+API_FUNCTION = "helios-api"
+HTTP_API = "helios-api"
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the local stack listens and where it keeps its things.
+
+    Attributes:
+        postgres_port: Postgres.
+        valkey_port: Valkey.
+        aws_port: every AWS service.
+        api_port: Helios' own API.
+        dashboard_port: the dashboard.
+        pubsub_port: Pub/Sub, gRPC.
+        pubsub_admin_port: the Pub/Sub emulator's own HTTP: its certificates and its state.
+        eventgrid_port: Event Grid.
+        gcp_function_port: the Cloud Function.
+        azure_function_port: the Azure Function.
+        state: data, logs and what else outlives a run; nothing in it is worth keeping.
+    """
+
+    postgres_port: Port = 55432
+    valkey_port: Port = 56379
+    aws_port: Port = 4566
+    api_port: Port = 8001
+    dashboard_port: Port = 5173
+    pubsub_port: Port = 8085
+    pubsub_admin_port: Port = 8086
+    eventgrid_port: Port = 8087
+    gcp_function_port: Port = 8088
+    azure_function_port: Port = 7071
+    state: str = str(REPOSITORY / ".helios")
+
+    @property
+    def folder(self) -> Path:
+        """The state folder, absolute."""
+        return Path(self.state).absolute()
+
+    def log(self, name: str) -> Path:
+        """The log file of a part."""
+        return self.folder / "logs" / f"{name}.log"
+
+    @property
+    def aws_url(self) -> str:
+        """The endpoint of every AWS service."""
+        return f"http://{HOST}:{self.aws_port}"
+
+    @property
+    def api_url(self) -> str:
+        """Helios' own API."""
+        return f"http://{HOST}:{self.api_port}"
+
+
+def variable(field: str) -> str:
+    """The environment variable that sets this field."""
+    return PREFIX + field.upper()
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the settings; a variable that is empty counts as not set.
+
+    Raises:
+        Misconfigured: a variable is unknown or of the wrong form, or two parts share a port.
+    """
+    known = {variable(field): field for field in Config.__struct_fields__}
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise Misconfigured(f"{unknown[0]} is no setting; the settings are {', '.join(known)}")
+    try:
+        config = msgspec.convert({known[name]: value for name, value in given.items()}, Config, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        raise Misconfigured(f"{variable(path.rstrip('`'))}: {reason}") from error
+    owners: dict[int, str] = {}
+    for field in Config.__struct_fields__:
+        if not field.endswith("_port"):
+            continue
+        port = getattr(config, field)
+        if port in owners:
+            raise Misconfigured(f"{variable(owners[port])} and {variable(field)} are both {port}")
+        owners[port] = field
+    return config

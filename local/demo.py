@@ -1,0 +1,219 @@
+"""``python -m local.demo``, also ``make local-demo``: everything on this machine, with live traffic, until Ctrl-C."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Final, NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+
+from helios.errors import HeliosError
+from local import aws, figures, postgres, preflight, summary, valkey
+from local.config import Config, load
+from local.figures import Figures, Rate
+from local.instance import Instance
+from local.parts import parts, traffic
+from local.ports import HOST, PortTaken
+from local.postgres import Postgres
+from local.process import PartFailed
+from local.server import Command
+from local.supervisor import Supervisor
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+_TICK_SECONDS: Final = 0.5
+_PLAIN_SECONDS: Final = 5.0
+_FIRST_EVENT_SECONDS: Final = 60.0
+
+
+class Options(NamedTuple):
+    """The command line."""
+
+    rate: float
+    error_rate: float
+    duration: float
+    traffic: bool
+    fresh: bool
+
+
+class Interrupted(BaseException):
+    """Somebody asked the demo to end: not an error, and not to be caught as one."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo, and return its exit status: 1 if a part failed or an event was lost."""
+    options = _options(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        config = load()
+        with Instance(config.folder):
+            return Demo(config, options, console).run()
+    except Interrupted:
+        return EXIT_OK
+    except (HeliosError, PortTaken) as error:
+        console.print(f"local-demo: {error}", markup=False, style="red")
+        return EXIT_USAGE
+    except PartFailed as error:
+        console.print(f"local-demo: {error}", markup=False, style="red")
+        return EXIT_FAILED
+
+
+class Demo:
+    """One run of the demo."""
+
+    def __init__(self, config: Config, options: Options, console: Console) -> None:
+        self._config = config
+        self._options = options
+        self._console = console
+        self._began = time.monotonic()
+        self._parts = parts(config)
+        self._summary = config.folder / "traffic.json"
+
+    def run(self) -> int:
+        """Start everything, show what happens, and end everything; the exit status."""
+        preflight.check(self._config, self._parts)
+        self._clean()
+        self._say("starting; what each part says is in " + str(self._config.log("*")))
+        with Supervisor(self._parts, self._say) as supervisor:
+            supervisor.start()
+            self._say(_banner(self._config, seconds=time.monotonic() - self._began))
+            if not self._options.traffic:
+                self._until_interrupted(lambda: self._watch(supervisor, None, None))
+                return EXIT_OK
+            before = self._first_figures(supervisor)
+            options = self._options
+            simulator = traffic(
+                self._config,
+                rate=options.rate,
+                error_rate=options.error_rate,
+                duration=options.duration,
+                summary=self._summary,
+            )
+            with simulator:
+                self._until_interrupted(lambda: self._watch(supervisor, simulator, before))
+                self._say("ending: waiting for what is under way")
+            return self._sum_up(before)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def _clean(self) -> None:
+        """Forget earlier runs: their logs and summary and, if asked to, their data."""
+        shutil.rmtree(self._config.folder / "logs", ignore_errors=True)
+        self._summary.unlink(missing_ok=True)
+        if self._options.fresh:
+            for part in self._parts:
+                if isinstance(part.server, Postgres):
+                    part.server.discard()
+
+    def _fetch(self) -> Figures | None:
+        return figures.fetch(f"{HOST}:{self._config.api_port}")
+
+    def _first_figures(self, supervisor: Supervisor) -> Figures:
+        """Where the counts stand before any traffic."""
+        while (now := self._fetch()) is None:
+            supervisor.check()
+            time.sleep(_TICK_SECONDS)
+        return now
+
+    def _until_interrupted(self, watch: Callable[[], None]) -> None:
+        try:
+            watch()
+        except Interrupted:
+            self._say("")  # below the terminal's ^C
+
+    def _watch(self, supervisor: Supervisor, simulator: Command | None, before: Figures | None) -> None:
+        """Show the figures until the traffic or the time is over."""
+        rate, began, next_line = Rate(), time.monotonic(), 0.0
+        awaited = before.total_events if before else None
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            while not (simulator and simulator.broken) and not self._over(began, simulator):
+                supervisor.check()
+                now = self._fetch()
+                speed = rate.update(now.total_events) if now else 0.0
+                if awaited is not None and now and now.total_events > awaited:
+                    self._say(f"first event stored {time.monotonic() - self._began:.1f} s after the start")
+                    awaited = None
+                elif awaited is not None and time.monotonic() - began > _FIRST_EVENT_SECONDS:
+                    raise PartFailed(
+                        f"no event was stored within {_FIRST_EVENT_SECONDS:g} s: see the logs of each part"
+                    )
+                if self._console.is_terminal:
+                    live.update(figures.table(now, speed), refresh=True)
+                elif time.monotonic() >= next_line:
+                    self._say(figures.line(now, speed))
+                    next_line = time.monotonic() + _PLAIN_SECONDS
+                time.sleep(_TICK_SECONDS)
+
+    def _over(self, began: float, simulator: Command | None) -> bool:
+        """Whether a run without traffic, which nothing else ends, has lasted as long as it was asked to."""
+        duration = self._options.duration
+        return simulator is None and 0 < duration < time.monotonic() - began
+
+    def _sum_up(self, before: Figures) -> int:
+        """Say what became of what was sent."""
+        sent = summary.read(self._summary)
+        if sent is None:
+            raise PartFailed(f"the traffic ended without a summary: see {self._config.log('traffic')}")
+        after = summary.settle(self._fetch, before, sent)
+        if after is None:
+            raise PartFailed("the API does not answer, so what became of the events can't be told")
+        text, good = summary.tell(sent, before, after)
+        self._say(text)
+        return EXIT_OK if good else EXIT_FAILED
+
+
+def _banner(config: Config, *, seconds: float) -> str:
+    links = {
+        "API": f"{config.api_url}/docs",
+        "figures": f"{config.api_url}/api/v1/stats",
+        "AWS": f"{config.aws_url} (bus helios; the API behind its gateway: {aws.api_url(config.aws_url)})",
+        "Postgres": postgres.url(config.postgres_port),
+        "Valkey": valkey.url(config.valkey_port),
+        "logs": str(config.log("*").parent),
+    }
+    lines = [f"  {name:<9} {where}" for name, where in links.items()]
+    return "\n".join(
+        [
+            "",
+            f"Helios runs, ready after {seconds:.1f} s",
+            *lines,
+            "  All of it listens on this machine only, and none of it asks who you are: keep it that way.",
+            "  Ctrl-C or `make local-stop` ends everything.",
+            "",
+        ]
+    )
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """End in good order; asked a second time, end at once: the parts' keepers see to it that nothing is left."""
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, lambda _number, _frame: os._exit(EXIT_INTERRUPTED))
+    raise Interrupted(signal.Signals(number).name)
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(prog="local-demo", description="Run Helios and its clouds on this machine.")
+    parser.add_argument("--rate", type=float, default=10.0, metavar="N", help="events per second (10)")
+    parser.add_argument(
+        "--error-rate", type=float, default=0.05, metavar="F", help="share of orders that get one anomaly (0.05)"
+    )
+    parser.add_argument("--duration", type=float, default=0.0, metavar="S", help="seconds of traffic (0: until Ctrl-C)")
+    parser.add_argument("--no-traffic", dest="traffic", action="store_false", help="start everything, send nothing")
+    parser.add_argument("--fresh", action="store_true", help="forget the events of earlier runs")
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Commands that developers and the demo run; nothing that is deployed imports them."""

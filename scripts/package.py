@@ -1,0 +1,197 @@
+"""Builds one zip per cloud function: the helios wheel, the function's own code and its hash-pinned requirements.
+
+``python -m scripts.package [--native] [NAME ...]``. Every folder below ``functions/`` that holds a
+``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and becomes
+``build/aws-ingest.zip``. The same inputs give the same bytes, so an unchanged function is not deployed again.
+"""
+
+import argparse
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Column, Table
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+NATIVE = BUILD / "native"
+"""Where the packages for this machine lie."""
+
+CLOUD_PYTHON = "3.11"
+CLOUD_PLATFORM = "x86_64-manylinux2014"
+MAX_ZIPPED = 50 * 1024 * 1024
+"""AWS Lambda Developer Guide, "Lambda quotas": largest package that can be uploaded directly."""
+MAX_UNZIPPED = 250 * 1024 * 1024
+"""The same page: largest package when unpacked, layers included."""
+
+_FUNCTIONS = ROOT / "functions"
+_INSTALL_NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", ".lock"}
+"""What installers write next to a package: paths of this machine, and hashes of files that are left out."""
+_NOT_CODE = {"requirements.in", "requirements.txt", "__init__.py"}
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time a zip can tell."""
+
+
+class Package(NamedTuple):
+    """A built zip.
+
+    Attributes:
+        name: ``aws-ingest``.
+        path: the zip.
+        zipped: its size in bytes.
+        unzipped: the size of its contents in bytes.
+        fresh: False when it was up to date already.
+    """
+
+    name: str
+    path: Path
+    zipped: int
+    unzipped: int
+    fresh: bool
+
+
+def functions() -> dict[str, Path]:
+    """The folder of every function by its name."""
+    folders = sorted(file.parent for file in _FUNCTIONS.rglob("requirements.txt"))
+    return {"-".join(folder.relative_to(_FUNCTIONS).parts): folder for folder in folders}
+
+
+def build(name: str, *, native: bool) -> Package:
+    """Build one function's zip, or leave it alone when nothing it is made of has changed.
+
+    Args:
+        name: as ``functions()`` spells it.
+        native: for this machine's platform and Python, into ``NATIVE``, instead of the cloud's.
+
+    Raises:
+        subprocess.CalledProcessError: a requirement could not be installed; uv has said why.
+    """
+    target = (NATIVE if native else BUILD) / f"{name}.zip"
+    stamp = target.with_suffix(".inputs")
+    inputs = _digest(functions()[name], native=native)
+    fresh = not target.exists() or not stamp.exists() or stamp.read_text() != inputs
+    if fresh:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            contents, archive = Path(scratch) / "contents", Path(scratch) / target.name
+            _collect(functions()[name], contents, native=native)
+            _zip(contents, archive, level=1 if native else 9)
+            stamp.unlink(missing_ok=True)
+            archive.replace(target)
+        stamp.write_text(inputs)
+    with zipfile.ZipFile(target) as archive_file:
+        unzipped = sum(entry.file_size for entry in archive_file.infolist())
+    return Package(name, target, target.stat().st_size, unzipped, fresh)
+
+
+def _digest(folder: Path, *, native: bool) -> str:
+    """Over everything that the zip depends on."""
+    digest = hashlib.sha256()
+    wheel = [
+        *_files(ROOT / "shared/helios"),
+        ROOT / "pyproject.toml",
+        ROOT / "README.md",
+        *sorted(ROOT.glob("LICENSE*")),
+    ]
+    for file in (*_files(folder), *wheel, Path(__file__)):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode())
+        digest.update(content)
+    digest.update(f"{sys.version} {platform.platform()}".encode() if native else b"cloud")
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below the folder but caches, in a fixed order."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            yield file
+
+
+def _collect(folder: Path, target: Path, *, native: bool) -> None:
+    """Put the requirements, the helios package and the function's own files into one folder."""
+    cloud = ["--python-platform", CLOUD_PLATFORM, "--python-version", CLOUD_PYTHON, "--only-binary", ":all:"]
+    where = ["--python", sys.executable] if native else cloud
+    install = ["pip", "install", "--quiet", "--target", str(target), "--no-deps", *where]
+    _uv(*install, "--require-hashes", "--requirement", str(folder / "requirements.txt"))
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        _uv(*install, str(_wheel(Path(scratch))))
+    for file in _files(folder):
+        if file.name not in _NOT_CODE:
+            copy = target / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+
+def _wheel(folder: Path) -> Path:
+    """The helios wheel, built into this folder."""
+    build = ["build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable]
+    _uv(*build, "--out-dir", str(folder), str(ROOT))
+    return next(folder.glob("*.whl"))
+
+
+def _uv(*arguments: str) -> None:
+    uv = Path(sysconfig.get_path("scripts")) / "uv"
+    subprocess.run([uv, *arguments], check=True, env={**os.environ, "UV_LINK_MODE": "copy"})
+
+
+def _zip(folder: Path, archive: Path, *, level: int) -> None:
+    """Zip a folder: fixed order, times and modes, without what a function never reads."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as out:
+        for file in _files(folder):
+            name = file.relative_to(folder)
+            if name.parts[0] == "bin" or file.name in _INSTALL_NOTES or file.suffix == ".pyi":
+                continue
+            entry = zipfile.ZipInfo(name.as_posix(), _EPOCH)
+            entry.create_system = 3  # Unix, whose modes these are
+            mode = 0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644
+            entry.external_attr = (stat.S_IFREG | mode) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            out.writestr(entry, file.read_bytes(), compresslevel=level)
+
+
+def _show(packages: Sequence[Package]) -> None:
+    table = Table(Column("package", no_wrap=True), "zipped", "of 50 MB", "unzipped", "of 250 MB", "")
+    for package in packages:
+        table.add_row(
+            str(package.path.relative_to(ROOT)),
+            f"{package.zipped / 1e6:.1f} MB",
+            f"{package.zipped / MAX_ZIPPED:.0%}",
+            f"{package.unzipped / 1e6:.1f} MB",
+            f"{package.unzipped / MAX_UNZIPPED:.0%}",
+            "built" if package.fresh else "up to date",
+        )
+    Console().print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build what was asked for, show the sizes, and return 1 if Lambda would refuse one."""
+    known = functions()
+    parser = argparse.ArgumentParser(prog="package", description="Build the zips of the cloud functions.")
+    parser.add_argument("--native", action="store_true", help="for this machine instead of the clouds")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(known)}; by default all")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - known.keys():
+        parser.error(f"no such function: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    try:
+        packages = [build(name, native=options.native) for name in options.names or known]
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(f"package: {' '.join(map(str, error.cmd))} failed, see above\n")
+        return 1
+    _show(packages)
+    return int(any(package.zipped > MAX_ZIPPED or package.unzipped > MAX_UNZIPPED for package in packages))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

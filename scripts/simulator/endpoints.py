@@ -1,0 +1,137 @@
+"""Finds out where each cloud's events go, from the SDKs' own variables, and refuses what can't be meant."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from helios.errors import Misconfigured
+from helios.event import Source
+
+from .answers import Publisher
+
+_AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_AZURE_HOSTS: Final = (".eventgrid.azure.net", ".eventgrid.azure.us", ".eventgrid.azure.cn")
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the events of one cloud go.
+
+    Attributes:
+        source: the cloud.
+        address: the host or URL.
+        name: of the bus (``helios``), topic (``projects/p/topics/helios-events``) or, on Azure, nothing.
+        emulated: True when it is not the real cloud.
+        setting: the variable that decided it.
+    """
+
+    source: Source
+    address: str
+    name: str
+    emulated: bool
+    setting: str
+
+    def __str__(self) -> str:
+        kind = "emulator" if self.emulated else "real cloud"
+        return f"{self.source}: {kind} at {self.address} ({self.setting}){' ' + self.name if self.name else ''}"
+
+
+def find(
+    sources: Sequence[Source], *, allow_mixed: bool, environ: Mapping[str, str] = os.environ
+) -> dict[Source, Endpoint]:
+    """The endpoint of each of these clouds.
+
+    Raises:
+        Misconfigured: a variable is missing or wrong, or some endpoints are emulators and others are not.
+    """
+    finders = {"aws": _aws, "gcp": _gcp, "azure": _azure}
+    found: dict[Source, Endpoint] = {source: finders[source](environ) for source in sources}
+    if len({endpoint.emulated for endpoint in found.values()}) > 1 and not allow_mixed:
+        listed = "; ".join(str(endpoint) for endpoint in found.values())
+        raise Misconfigured(
+            f"some endpoints are emulators and some are real clouds ({listed}): set the missing variable, "
+            "leave a cloud out with --source, or say --allow-mixed if you mean it"
+        )
+    return found
+
+
+def connect(endpoint: Endpoint, *, environ: Mapping[str, str] = os.environ) -> Publisher:
+    """A publisher for the endpoint; only now is that cloud's SDK imported.
+
+    Raises:
+        Misconfigured: the SDK finds no credentials.
+    """
+    match endpoint.source:
+        case "aws":
+            from .eventbridge import EventBridge
+
+            return EventBridge(endpoint.address, region=_region(environ) or "us-east-1", bus=endpoint.name)
+        case "gcp":
+            from .pubsub import PubSub
+
+            return PubSub(topic=endpoint.name)
+        case "azure":
+            from .eventgrid import EventGrid
+
+            return EventGrid(endpoint.address, key=_required("azure", "HELIOS_AZURE_EVENTGRID_KEY", environ))
+
+
+def _aws(environ: Mapping[str, str]) -> Endpoint:
+    bus = environ.get("HELIOS_AWS_EVENT_BUS") or "helios"
+    for variable in ("AWS_ENDPOINT_URL_EVENTBRIDGE", "AWS_ENDPOINT_URL"):
+        if url := environ.get(variable):
+            host = _host(url, variable)
+            emulated = not host.endswith(_AWS_HOSTS)
+            return Endpoint(source="aws", address=url, name=bus, emulated=emulated, setting=variable)
+    region = _region(environ)
+    if not region:
+        raise _unset("aws", "AWS_ENDPOINT_URL", "the emulator's URL, or AWS_REGION for the real cloud")
+    address = f"https://events.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+    return Endpoint(source="aws", address=address, name=bus, emulated=False, setting="AWS_REGION")
+
+
+def _region(environ: Mapping[str, str]) -> str | None:
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+
+
+def _gcp(environ: Mapping[str, str]) -> Endpoint:
+    project = _required("gcp", "GOOGLE_CLOUD_PROJECT", environ)
+    topic = f"projects/{project}/topics/{environ.get('HELIOS_GCP_TOPIC') or 'helios-events'}"
+    if host := environ.get("PUBSUB_EMULATOR_HOST"):
+        return Endpoint(source="gcp", address=host, name=topic, emulated=True, setting="PUBSUB_EMULATOR_HOST")
+    address = "pubsub.googleapis.com"
+    return Endpoint(source="gcp", address=address, name=topic, emulated=False, setting="GOOGLE_CLOUD_PROJECT")
+
+
+def _azure(environ: Mapping[str, str]) -> Endpoint:
+    setting = "HELIOS_AZURE_EVENTGRID_ENDPOINT"
+    url = _required("azure", setting, environ)
+    _required("azure", "HELIOS_AZURE_EVENTGRID_KEY", environ)
+    emulated = not _host(url, setting).endswith(_AZURE_HOSTS)
+    return Endpoint(source="azure", address=url, name="", emulated=emulated, setting=setting)
+
+
+def _required(source: Source, variable: str, environ: Mapping[str, str]) -> str:
+    hints = {
+        "GOOGLE_CLOUD_PROJECT": "the project id (any name for the emulator)",
+        "HELIOS_AZURE_EVENTGRID_ENDPOINT": "the topic's endpoint, such as https://NAME.REGION-1.eventgrid.azure.net/api/events",
+        "HELIOS_AZURE_EVENTGRID_KEY": "the topic's access key",
+    }
+    if not (value := environ.get(variable)):
+        raise _unset(source, variable, hints[variable])
+    return value
+
+
+def _unset(source: Source, variable: str, value: str) -> Misconfigured:
+    return Misconfigured(
+        f"{variable} is not set: write {value}, or leave {source} out by naming the others with --source"
+    )
+
+
+def _host(url: str, variable: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise Misconfigured(f"{variable}: {url!r} is not an http:// or https:// URL")
+    return parts.hostname

@@ -1,0 +1,108 @@
+"""Puts events on an EventBridge bus, through boto3."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NotConnected
+
+from helios.errors import Misconfigured
+
+from .answers import Answer, may_pass, try_again
+from .envelopes import EVENT_SOURCE
+from .plan import Emission
+
+MOST_ENTRIES: Final = 10
+"""Amazon EventBridge API Reference, "PutEvents": the most entries of one call."""
+
+_PASSING: Final = {
+    "InternalException",
+    "InternalFailure",
+    "ResourceNotFoundException",  # an emulator that was restarted has forgotten its buses until they are made again
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingException",
+}
+"""Error codes that may pass; the others say that the entry or the credentials are wrong."""
+
+
+class EventBridge:
+    """A Publisher for one bus. EventBridge gives each event its id, also when the same one is put again."""
+
+    batch = MOST_ENTRIES
+    concurrency = 4
+
+    def __init__(self, url: str, *, region: str, bus: str) -> None:
+        """Build a publisher for the bus at this endpoint.
+
+        Raises:
+            Misconfigured: boto3 finds no credentials.
+        """
+        session = boto3.Session(region_name=region)
+        if session.get_credentials() is None:
+            raise Misconfigured(
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set (any value will do for the emulator)"
+            )
+        self._bus = bus
+        # The lane sends again, and shows that it does: botocore's own retries would hide an outage.
+        config = Config(
+            retries={"total_max_attempts": 1},
+            max_pool_connections=self.concurrency,
+            connect_timeout=5,
+            read_timeout=30,
+        )
+        self._client = session.client("events", endpoint_url=url, config=config)
+        self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="eventbridge")
+
+    async def publish(self, emissions: Sequence[Emission]) -> list[Answer]:
+        """Put up to MOST_ENTRIES events on the bus."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._put, emissions)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._threads.shutdown()
+        self._client.close()
+
+    def _put(self, emissions: Sequence[Emission]) -> list[Answer]:
+        try:
+            reply = self._client.put_events(Entries=[self._entry(emission) for emission in emissions])
+        except NotConnected as error:
+            return [try_again(str(error))] * len(emissions)
+        except HTTPClientError as error:
+            return [try_again(str(error), maybe_taken=True)] * len(emissions)
+        except ClientError as error:
+            return [_refused(error)] * len(emissions)
+        except BotoCoreError as error:
+            return [Answer(outcome="failed", reason=str(error))] * len(emissions)
+        return [_answer(entry) for entry in reply["Entries"]]
+
+    def _entry(self, emission: Emission) -> dict[str, object]:
+        return {
+            "EventBusName": self._bus,
+            "Source": EVENT_SOURCE,
+            "DetailType": emission.type,
+            "Detail": emission.data.decode(),
+            "Time": emission.time,
+        }
+
+
+def _answer(entry: dict[str, str]) -> Answer:
+    """What PutEvents says of one entry: the call succeeds even when some of its entries failed."""
+    if event_id := entry.get("EventId"):
+        return Answer(outcome="accepted", event_id=event_id)
+    code = entry.get("ErrorCode", "")
+    reason = f"{code}: {entry.get('ErrorMessage', '')}"
+    return try_again(reason) if code in _PASSING else Answer(outcome="failed", reason=reason)
+
+
+def _refused(error: ClientError) -> Answer:
+    """What an error reply to the whole call says of each of its entries."""
+    reply: dict[str, Any] = error.response
+    status = reply.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = reply.get("Error", {}).get("Code", "")
+    passing = may_pass(status) or code in _PASSING
+    return try_again(str(error)) if passing else Answer(outcome="failed", reason=str(error))

@@ -1,0 +1,99 @@
+"""One queue for each cloud: sends in batches, sends again what may yet be taken, and gives up only in the end."""
+
+import asyncio
+import random
+import time
+from typing import Final
+
+from .answers import Answer, Publisher
+from .ledger import Ledger
+from .plan import Emission
+
+QUEUE_LIMIT: Final = 10_000
+"""How many events may wait while a cloud is down, before the whole run waits."""
+
+FIRST_WAIT_S: Final = 0.1
+LONGEST_WAIT_S: Final = 5.0
+
+
+class Lane:
+    """The way to one cloud."""
+
+    def __init__(self, publisher: Publisher, ledger: Ledger, *, began: float, patience: float) -> None:
+        """Build a lane.
+
+        Args:
+            publisher: sends the events.
+            ledger: is told what came of them.
+            began: the ``time.monotonic()`` at which the run began.
+            patience: for how long after it was due an event is sent again before it counts as failed, in seconds.
+        """
+        self._publisher = publisher
+        self._ledger = ledger
+        self._began = began
+        self._patience = patience
+        self._deadline = float("inf")
+        self._queue: asyncio.Queue[Emission] = asyncio.Queue(QUEUE_LIMIT)
+        self._workers: list[asyncio.Task[None]] = []
+        self.outage = ""
+        """Why the last answer was no answer; empty while all is well."""
+
+    def open(self, group: asyncio.TaskGroup) -> None:
+        """Start to send; a fault of ours in doing so ends the group."""
+        self._workers = [group.create_task(self._work()) for _ in range(self._publisher.concurrency)]
+
+    async def put(self, emission: Emission) -> None:
+        """Queue an event; waits while the queue is full."""
+        await self._queue.put(emission)
+
+    @property
+    def waiting(self) -> int:
+        """How many events are queued and not yet under way."""
+        return self._queue.qsize()
+
+    def hurry(self, seconds: float) -> None:
+        """Give up whatever is not taken within so many seconds from now."""
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+
+    async def finish(self) -> None:
+        """Wait until every event has its final answer, then stop to send."""
+        await self._queue.join()
+        for worker in self._workers:
+            worker.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < self._publisher.batch and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            await self._send(batch)
+
+    async def _send(self, batch: list[Emission]) -> None:
+        """Send until each event has its final answer."""
+        for emission in batch:
+            self._ledger.sent[emission.source] += 1
+        give_up_at = self._began + batch[0].due + self._patience
+        wait = FIRST_WAIT_S
+        while True:
+            answers = await self._publisher.publish(batch)
+            left = min(give_up_at, self._deadline) - time.monotonic()
+            batch = self._unsettled(batch, answers, give_up=left <= 0)
+            if not batch:
+                return
+            asked = max(answer.after or 0.0 for answer in answers)
+            pause = max(wait * random.uniform(0.5, 1), asked)  # noqa: S311 - spreads the load, guards nothing
+            await asyncio.sleep(min(pause, left))
+            wait = min(wait * 2, LONGEST_WAIT_S)
+
+    def _unsettled(self, batch: list[Emission], answers: list[Answer], *, give_up: bool) -> list[Emission]:
+        """Enter the answers that are final, and return the events that must be sent again."""
+        again = []
+        for emission, answer in zip(batch, answers, strict=True):
+            self.outage = answer.reason if answer.again else ""
+            if answer.again and not give_up:
+                self._ledger.send_again(emission, answer)
+                again.append(emission)
+            else:
+                self._ledger.settle(emission, answer, latency=time.monotonic() - self._began - emission.due)
+                self._queue.task_done()
+        return again

@@ -1,0 +1,219 @@
+"""Turns an order into the events that will tell of it, now and then with one anomaly."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import NAMESPACE_URL, uuid5
+
+import msgspec
+
+from helios.event import SOURCES, Source
+
+from .anomalies import ANOMALIES, Anomaly, Injection
+from .poisons import PAYLOAD_POISONS, POISONS, Via
+from .shop import CUSTOMERS, FOLLOW_UPS, LEGS, Order, Shop, to_json
+
+MOST_EVENTS_OF_AN_ORDER = 5
+"""Three legs, one of them twice, and a follow-up."""
+
+ORDERS_PER_FOLLOW_UP = 3
+"""Three orders are nine legs; with one follow-up on AWS that is 4 : 3 : 3."""
+
+WEIGHTS: dict[Source, int] = {"aws": 4, "gcp": 3, "azure": 3}
+"""How often an anomaly befalls each cloud: as its share of the events, so that anomalies don't shift the mix."""
+
+WRONG_BY = tuple(Decimal(text) for text in ("0.50", "1.00", "9.99", "-0.25"))
+"""By how much a payment differs from its order; the cheapest order costs more than this."""
+
+
+class Emission(msgspec.Struct, kw_only=True, eq=False):
+    """One event, to be sent once.
+
+    Attributes:
+        source: the cloud to send it to.
+        type: the event's type.
+        id: the publisher's id for it. EventBridge gives its own to what is put on a bus.
+        order_id: the order it tells of.
+        data: the payload, JSON text unless the poison says otherwise.
+        due: when to send it, in seconds since the run began.
+        time: when it happened, UTC.
+        patient: True when it must not be sent before it is due, though there be nothing else to send.
+        poison: how it is malformed, as a name in POISONS.
+        original: the earlier event that this one repeats.
+        injection: the anomaly that it is part of.
+    """
+
+    source: Source
+    type: str
+    id: str
+    order_id: str
+    data: bytes
+    due: float
+    time: datetime
+    patient: bool = False
+    poison: str | None = None
+    original: "Emission | None" = None
+    injection: Injection | None = None
+
+    @property
+    def subject(self) -> str:
+        """What it is about, as a path."""
+        return f"orders/{self.order_id}"
+
+
+class Planner:
+    """Plans orders one by one; the same seed gives the same orders with the same anomalies."""
+
+    def __init__(
+        self,
+        *,
+        seed: int | None,
+        start: datetime,
+        via: Via,
+        sources: Sequence[Source],
+        error_rate: float,
+        jitter: float,
+        lateness: float,
+    ) -> None:
+        """Build a planner.
+
+        Args:
+            seed: None for one that differs every time.
+            start: the instant at which the run begins, UTC.
+            via: how the events will leave, which decides what can be malformed.
+            sources: the clouds that take part.
+            error_rate: the share of orders that get an anomaly, 0 to 1.
+            jitter: the longest time between an order and its other legs, in seconds.
+            lateness: how long after the order a late leg comes, in seconds.
+        """
+        self._chance = random.Random(seed)  # noqa: S311 - a simulation, not a secret
+        self._shop = Shop(self._chance)
+        self._start = start
+        self._via = via
+        self._sources = [source for source in SOURCES if source in sources]
+        self._error_rate = error_rate
+        self._jitter = jitter
+        self._lateness = lateness
+        self.orders = 0
+
+    def order(self, at: float, *, horizon: float) -> tuple[list[Emission], Injection | None]:
+        """The events of the next order, and the anomaly among them, if there is one.
+
+        Args:
+            at: when the order is placed, in seconds since the run began.
+            horizon: when the run ends; a leg that could come only after that is never planned.
+        """
+        order, emissions = self._legs(at)
+        if "aws" in self._sources and self.orders % ORDERS_PER_FOLLOW_UP == 0:
+            follow_up = self._emission("aws", self._chance.choice(FOLLOW_UPS), order, at + self._jitter)
+            emissions.append(follow_up)
+        if self._chance.random() >= self._error_rate:
+            return emissions, None
+        return self._spoilt(order, emissions, allow_late=at + self._jitter + self._lateness < horizon)
+
+    def filling(self, at: float, *, room: int) -> list[Emission]:
+        """What still fits into a run that ends: an order without anomaly or follow-up, or one event of an old order."""
+        if room >= len(self._sources):
+            return self._legs(at)[1]
+        if room >= 1 and "aws" in self._sources:
+            order = self._shop.order(self._instant(at))
+            return [self._emission("aws", self._chance.choice(FOLLOW_UPS), order, at)]
+        return []
+
+    def _legs(self, at: float) -> tuple[Order, list[Emission]]:
+        self.orders += 1
+        order = self._shop.order(self._instant(at))
+        delays = [0.0, *(self._chance.uniform(0, self._jitter) for _ in self._sources[1:])]
+        legs = zip(self._sources, delays, strict=True)
+        return order, [self._emission(source, LEGS[source], order, at + delay) for source, delay in legs]
+
+    def _emission(self, source: Source, type_: str, order: Order, due: float) -> Emission:
+        return Emission(
+            source=source,
+            type=type_,
+            id=str(uuid5(NAMESPACE_URL, f"{type_}/{order.order_id}")),
+            order_id=order.order_id,
+            data=to_json(self._shop.payload(type_, order)),
+            due=due,
+            time=self._instant(due),
+        )
+
+    def _instant(self, offset: float) -> datetime:
+        return self._start + timedelta(seconds=offset)
+
+    def _spoilt(self, order: Order, emissions: list[Emission], *, allow_late: bool) -> tuple[list[Emission], Injection]:
+        """The same events with one anomaly, chosen from those that these clouds and this run allow."""
+        anomaly = self._chance.choice([kind for kind in ANOMALIES if self._possible(kind, allow_late=allow_late)])
+        source: Source = "gcp" if anomaly == "mismatch" else self._affected()
+        leg = next(emission for emission in emissions if emission.source == source)
+        injection = Injection(order_id=order.order_id, anomaly=anomaly, source=source, type=leg.type)
+        leg.injection = injection
+        inject: dict[Anomaly, Callable[[Order, list[Emission], Emission], None]] = {
+            "missing": self._missing,
+            "late": self._late,
+            "duplicate": self._duplicate,
+            "contradictory": self._contradictory,
+            "mismatch": self._mismatch,
+            "poison": self._poison,
+        }
+        inject[anomaly](order, emissions, leg)
+        return emissions, injection
+
+    def _possible(self, anomaly: Anomaly, *, allow_late: bool) -> bool:
+        """Whether anything would show: a lone leg can't be missing, and a payment alone contradicts no order."""
+        match anomaly:
+            case "missing":
+                return len(self._sources) > 1
+            case "late":
+                return len(self._sources) > 1 and allow_late
+            case "mismatch":
+                return {"aws", "gcp"} <= set(self._sources)
+            case _:
+                return True
+
+    def _affected(self) -> Source:
+        return self._chance.choices(self._sources, weights=[WEIGHTS[source] for source in self._sources])[0]
+
+    def _missing(self, _: Order, emissions: list[Emission], leg: Emission) -> None:
+        emissions.remove(leg)
+
+    def _late(self, _: Order, emissions: list[Emission], leg: Emission) -> None:
+        others = [emission.due for emission in emissions if emission is not leg]
+        leg.due = min(others) + self._lateness
+        leg.patient = True
+        _details(leg)["late_seconds"] = self._lateness
+
+    def _duplicate(self, _: Order, emissions: list[Emission], leg: Emission) -> None:
+        emissions.append(self._again(leg, leg.data))
+
+    def _contradictory(self, order: Order, emissions: list[Emission], leg: Emission) -> None:
+        """Repeat the leg with another customer: no flow compares that, so nothing else looks wrong."""
+        other = self._chance.choice([customer for customer in CUSTOMERS if customer != order.customer_id])
+        data = leg.data.replace(order.customer_id.encode(), other.encode())
+        _details(leg).update({"field": "customer_id", "first": order.customer_id, "second": other})
+        emissions.append(self._again(leg, data))
+
+    def _again(self, leg: Emission, data: bytes) -> Emission:
+        # On a bus the id is EventBridge's own: what is put twice has two ids.
+        _details(leg)["same_id"] = not (self._via == "cloud" and leg.source == "aws")
+        due = leg.due + self._chance.uniform(self._jitter / 2, self._jitter)
+        return msgspec.structs.replace(leg, data=data, due=due, original=leg)
+
+    def _mismatch(self, order: Order, _: list[Emission], leg: Emission) -> None:
+        paid = order.amount + self._chance.choice(WRONG_BY)
+        leg.data = leg.data.replace(b'"amount":%s' % str(order.amount).encode(), b'"amount":%s' % str(paid).encode())
+        _details(leg).update({"field": "amount", "ordered": str(order.amount), "paid": str(paid)})
+
+    def _poison(self, _: Order, __: list[Emission], leg: Emission) -> None:
+        leg.poison = self._chance.choice(POISONS[self._via][leg.source])
+        if spoil := PAYLOAD_POISONS.get(leg.poison):
+            leg.data = spoil(leg.data)
+        _details(leg)["poison"] = leg.poison
+
+
+def _details(leg: Emission) -> dict[str, object]:
+    """The details of the anomaly that the leg is part of."""
+    if leg.injection is None:
+        raise AssertionError("only a leg that was chosen for an anomaly has details")
+    return leg.injection.details

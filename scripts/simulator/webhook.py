@@ -1,0 +1,226 @@
+"""Posts events to Helios' webhooks over a few long-lived connections.
+
+A client of its own, because at 1000 requests a second the usual ones take a large share of the cores for which they
+compete with the server that they measure.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import httptools
+import msgspec
+
+from helios.errors import Misconfigured
+from helios.event import SOURCES, Source
+
+from .answers import Answer, Outcome, may_pass, try_again
+from .envelopes import PATHS, body
+from .plan import Emission
+
+REQUEST_TIMEOUT_S: Final = 30.0
+CONNECT_TIMEOUT_S: Final = 5.0
+
+_SUCCESS = range(200, 300)
+_REJECTING = {400, 413, 415, 422}
+_HEADERS: dict[Source, str] = {
+    "aws": "content-type: application/json; charset=utf-8\r\n",
+    "gcp": "content-type: application/json\r\n",
+    "azure": "content-type: application/json; charset=utf-8\r\naeg-event-type: Notification\r\n",
+}
+
+
+class Response(msgspec.Struct):
+    """An HTTP response; header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Connection(asyncio.Protocol):
+    """One HTTP/1.1 connection, which carries one request at a time."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._waiter: asyncio.Future[Response] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    async def request(self, raw: bytes) -> Response:
+        """Send a whole request and wait for its whole response.
+
+        Raises:
+            OSError: the connection broke, the answer took too long, or it was not HTTP.
+        """
+        if self.closed or self._transport is None:
+            raise ConnectionResetError("the server closed the connection")
+        self._headers, self._body = {}, bytearray()
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._transport.write(raw)
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                return await self._waiter
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {REQUEST_TIMEOUT_S:.0f} s") from None
+        finally:
+            if not self._waiter.done() or self._waiter.cancelled():
+                self.close()  # the answer may still come, and must not be taken for the next one's
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can carry no further request."""
+        return self._transport is None or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close it, whatever is under way."""
+        if self._transport:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asyncio: it is open."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+
+    def data_received(self, data: bytes) -> None:
+        """Asyncio: some bytes came."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._break(ConnectionError(f"the answer is not HTTP: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Asyncio: it is closed."""
+        self._break(exc or ConnectionResetError("the server closed the connection"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser: one header is complete."""
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, part: bytes) -> None:
+        """The parser: a part of the body."""
+        self._body += part
+
+    def on_message_complete(self) -> None:
+        """The parser: the response is complete."""
+        response = Response(self._parser.get_status_code(), self._headers, bytes(self._body))
+        if not self._parser.should_keep_alive():
+            self.close()
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(response)
+
+    def _break(self, error: Exception) -> None:
+        self.close()
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_exception(error)
+
+
+class Webhook:
+    """A Publisher that plays the three clouds' deliveries over HTTP."""
+
+    batch = 1
+    concurrency = 32
+
+    def __init__(self, url: str) -> None:
+        """Build a publisher for the API at this base URL.
+
+        Raises:
+            Misconfigured: it is not an http:// or https:// URL.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise Misconfigured(f"--url {url}: write an http:// or https:// URL, such as http://localhost:8001")
+        self._host = parts.hostname
+        self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
+        self._port = parts.port or (443 if self._ssl else 80)
+        self._idle: list[Connection] = []
+        self._heads = {
+            source: (
+                f"POST {parts.path.rstrip('/')}{PATHS[source]} HTTP/1.1\r\n"
+                f"host: {parts.netloc.rpartition('@')[2]}\r\n{_HEADERS[source]}content-length: "
+            ).encode()
+            for source in SOURCES
+        }
+
+    async def publish(self, emissions: Sequence[Emission]) -> list[Answer]:
+        """Post each event as one request."""
+        return [await self._post(emission) for emission in emissions]
+
+    async def close(self) -> None:
+        """Close the connections that are idle; no other is left when the lanes are done."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _post(self, emission: Emission) -> Answer:
+        content = body(emission)
+        raw = b"%s%d\r\n\r\n%s" % (self._heads[emission.source], len(content), content)
+        try:
+            connection = await self._connection()
+            response = await connection.request(raw)
+        except OSError as error:
+            return try_again(str(error) or type(error).__name__)
+        if not connection.closed:
+            self._idle.append(connection)
+        return read(response)
+
+    async def _connection(self) -> Connection:
+        """The connection that was used last, so that few stay busy; a new one when none is idle."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            loop = asyncio.get_running_loop()
+            return (await loop.create_connection(Connection, self._host, self._port, ssl=self._ssl))[1]
+
+
+class _Status(msgspec.Struct):
+    """The part of an answer that says what became of the events."""
+
+    status: str = ""
+
+
+class _Problem(msgspec.Struct):
+    """The parts of a problem document (RFC 9457) that are shown."""
+
+    title: str = ""
+    detail: str = ""
+
+
+_status = msgspec.json.Decoder(_Status)
+_problem = msgspec.json.Decoder(_Problem)
+_TAKEN: dict[str, Outcome] = {"duplicate": "duplicate", "contradictory": "contradictory"}
+
+
+def read(response: Response) -> Answer:
+    """What a webhook's response says of the one event that was posted."""
+    if response.status in _SUCCESS:
+        try:
+            status = _status.decode(response.body).status
+        except msgspec.MsgspecError:
+            status = ""
+        return Answer(outcome=_TAKEN.get(status, "accepted"))
+    problem = _read_problem(response)
+    reason = f"HTTP {response.status} {problem or 'without a problem document (application/problem+json)'}"
+    if may_pass(response.status):
+        return try_again(reason, after=_seconds(response.headers.get("retry-after")))
+    # A refusal without an explanation is no verdict on the event: a wrong URL answers the same.
+    return Answer(outcome="rejected" if problem and response.status in _REJECTING else "failed", reason=reason)
+
+
+def _read_problem(response: Response) -> str:
+    """The explanation in a problem document; empty if the response is none."""
+    if not response.headers.get("content-type", "").startswith("application/problem+json"):
+        return ""
+    try:
+        problem = _problem.decode(response.body)
+    except msgspec.MsgspecError:
+        return ""
+    return problem.detail or problem.title
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The seconds that Retry-After asks for; its other form, a date, is not used by any API here."""
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None

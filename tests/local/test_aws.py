@@ -1,0 +1,88 @@
+"""What is put on the bus arrives in Postgres, through a real queue and the real function."""
+
+import contextlib
+import json
+import time
+import urllib.request
+
+import psycopg
+import pytest
+
+from local import aws
+from local.config import BUS, DEAD_LETTER_QUEUE, QUEUE
+from scripts.package import NATIVE
+
+
+@pytest.fixture
+def client(aws_stack):
+    """Gives boto3 clients, and closes them."""
+    with contextlib.ExitStack() as stack:
+        yield lambda service: stack.enter_context(contextlib.closing(aws.client(service, aws_stack.deployed.endpoint)))
+
+
+def put(client, *details):
+    """Put events on the bus; their ids."""
+    entries = [
+        {"EventBusName": BUS, "Source": "shop", "DetailType": "OrderPlaced", "Detail": json.dumps(detail)}
+        for detail in details
+    ]
+    reply = client("events").put_events(Entries=entries)
+    assert reply["FailedEntryCount"] == 0
+    return {entry["EventId"] for entry in reply["Entries"]}
+
+
+def stored(aws_stack, ids):
+    """Those of the ids that are in Postgres."""
+    with psycopg.connect(aws_stack.database_url) as connection:
+        rows = connection.execute("SELECT id FROM events WHERE source = 'aws' AND id = ANY(%s)", [list(ids)])
+        return {row[0] for row in rows}
+
+
+def wait_until_stored(aws_stack, ids, seconds=60):
+    """Those of the ids that are in Postgres, once all are or the time is over."""
+    deadline = time.monotonic() + seconds
+    while (found := stored(aws_stack, ids)) != ids and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def test_an_event_put_on_the_bus_is_stored(aws_stack, client):
+    ids = put(client, *({"order_id": f"ORD-{n}", "amount": 9.5} for n in range(10)))
+    assert wait_until_stored(aws_stack, ids) == ids
+
+
+def test_the_functions_never_see_the_developer_s_own_account(aws_stack):
+    assert not [name for name in aws_stack.server._environment() if name.startswith("AWS_") and "METADATA" not in name]
+
+
+def test_the_api_answers_behind_the_http_api(aws_stack):
+    with urllib.request.urlopen(f"{aws_stack.deployed.api_url}/api/v1/health", timeout=60) as answer:
+        assert json.load(answer) == {"status": "healthy"}
+
+
+def test_deploying_again_leaves_one_of_each(aws_stack, client):
+    environment = client("lambda").get_function_configuration(FunctionName="helios-ingest")["Environment"]["Variables"]
+    packages = {row.package: NATIVE / f"{row.package}.zip" for row in aws.FUNCTIONS}
+    again = aws.deploy(aws_stack.deployed.endpoint, packages, environment, visibility_seconds=2)
+    assert again == aws_stack.deployed
+    assert len(client("lambda").list_event_source_mappings()["EventSourceMappings"]) == 1
+    assert len(client("apigatewayv2").get_apis()["Items"]) == 1
+    assert len(client("apigatewayv2").get_routes(ApiId=again.api_url.split("/")[-2])["Items"]) == 1
+    assert len(client("events").list_targets_by_rule(Rule=QUEUE, EventBusName=BUS)["Targets"]) == 1
+    ids = put(client, {"order_id": "ORD-AGAIN", "amount": 1})
+    assert wait_until_stored(aws_stack, ids) == ids
+
+
+def test_the_queue_gives_up_after_five_receives(aws_stack, client):
+    attributes = client("sqs").get_queue_attributes(QueueUrl=aws_stack.deployed.queue_url, AttributeNames=["All"])
+    redrive = json.loads(attributes["Attributes"]["RedrivePolicy"])
+    assert redrive["maxReceiveCount"] in (5, "5")
+    assert redrive["deadLetterTargetArn"].endswith(f":{DEAD_LETTER_QUEUE}")
+    policy = json.loads(attributes["Attributes"]["Policy"])
+    assert policy["Statement"][0]["Principal"] == {"Service": "events.amazonaws.com"}
+
+
+def test_the_mapping_lets_the_function_hand_back_a_part_of_a_batch(client):
+    (mapping,) = client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BatchSize"] == aws.BATCH_SIZE

@@ -1,0 +1,117 @@
+"""Postgres and Valkey start, stop, survive kill -9 and come back in place."""
+
+import os
+
+import psycopg
+import pytest
+import redis
+
+from local.ports import free_port
+from local.postgres import Postgres
+from local.process import PartFailed
+from local.valkey import Valkey
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    """A Postgres that no other test needs."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = Postgres(folder / "data", free_port(), log=folder / "log")
+    server.start()
+    yield server
+    server.discard()
+
+
+@pytest.fixture
+def valkey(tmp_path):
+    """A Valkey that no other test needs."""
+    with Valkey(tmp_path / "data", free_port(), log=tmp_path / "log") as server:
+        yield server
+
+
+def query(server, statement):
+    """The rows that a statement gives; each call is a connection and a transaction of its own."""
+    with psycopg.connect(server.url) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_postgres_keeps_its_promises_about_durability(postgres):
+    settings = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('port')"
+    assert query(postgres, settings) == [("on", "on", str(postgres.port))]
+
+
+def test_postgres_listens_on_loopback_only(postgres):
+    addresses = "SELECT current_setting('listen_addresses'), current_setting('unix_socket_directories')"
+    assert query(postgres, addresses) == [("127.0.0.1", "")]
+
+
+def test_what_postgres_committed_survives_kill_9(postgres):
+    query(postgres, "CREATE TABLE kept AS SELECT 42 AS answer")
+    postgres.kill()
+    postgres.start()
+    assert query(postgres, "SELECT answer FROM kept") == [(42,)]
+
+
+def test_postgres_stops_in_order_and_starts_again(postgres):
+    postgres.stop()
+    with pytest.raises(psycopg.OperationalError):
+        query(postgres, "SELECT 1")
+    postgres.start()
+    assert query(postgres, "SELECT 1") == [(1,)]
+
+
+def test_a_lock_of_a_killed_server_whose_number_is_someone_else_s_is_no_obstacle(postgres):
+    lock = postgres._place.data / "postmaster.pid"
+    whole = lock.read_text()
+    postgres.kill()
+    lock.write_text(whole.replace(whole.split("\n")[0], str(os.getpid()), 1))
+    postgres.start()
+    assert query(postgres, "SELECT 1") == [(1,)]
+
+
+def test_a_second_server_on_the_same_data_is_refused(postgres, tmp_path):
+    second = Postgres(postgres._data, free_port(), log=tmp_path / "log")
+    with pytest.raises(PartFailed, match=rf"already runs on .* \(process {postgres.pid}\)"):
+        second.start()
+
+
+def test_a_paused_postgres_hangs_and_goes_on(postgres):
+    postgres.pause()
+    try:
+        with pytest.raises(psycopg.errors.ConnectionTimeout):
+            psycopg.connect(postgres.url, connect_timeout=2)
+    finally:
+        postgres.resume()
+    assert query(postgres, "SELECT 1") == [(1,)]
+
+
+def test_an_unfinished_data_folder_is_made_anew(tmp_path):
+    server = Postgres(tmp_path / "data", free_port(), log=tmp_path / "log")
+    server._place.data.mkdir(parents=True)
+    (server._place.data / "half").write_text("an interrupted run")
+    try:
+        server.start()
+        assert query(server, "SELECT 1") == [(1,)]
+    finally:
+        server.discard()
+
+
+def test_valkey_forgets_when_it_is_killed_and_comes_back(valkey):
+    with redis.Redis.from_url(valkey.url) as client:
+        client.set("key", "value")
+        valkey.kill()
+        with pytest.raises(redis.ConnectionError):
+            client.get("key")
+        valkey.start()
+        assert client.get("key") is None
+
+
+def test_valkey_remembers_when_it_is_asked_to(tmp_path):
+    with Valkey(tmp_path / "data", free_port(), log=tmp_path / "log", persist=True) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("key", "value")
+        server.stop()
+        server.start()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.get("key") == b"value"

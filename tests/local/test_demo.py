@@ -1,0 +1,151 @@
+"""The demo as a user runs it: one command up, one command down, and nothing left whatever happens to it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from local import config, figures, keeper
+from local.ports import HOST, free_port
+from local.postgres import Postgres
+from tests.local.living import wait_until_gone
+
+START_SECONDS = 180
+"""The first start on a machine installs ministack and builds the packages."""
+
+
+class RunningDemo:
+    """A demo with ports and a state folder of its own."""
+
+    def __init__(self, folder, options, chosen):
+        ports = {field: free_port() for field in config.Config.__struct_fields__ if field.endswith("_port")}
+        settings = {"state": folder / "state"} | ports | chosen
+        self.environ = os.environ | {config.variable(field): str(value) for field, value in settings.items()}
+        self.config = config.load(self.environ)
+        self.output = folder / "output"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "local.demo", *options],
+                cwd=config.REPOSITORY,
+                env=self.environ,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_for(self, text, seconds=START_SECONDS):
+        """The output so far, once it contains the text."""
+        deadline = time.monotonic() + seconds
+        while text not in (said := self.output.read_text()):
+            assert self.process.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.05)
+        return said
+
+    def wait(self, seconds=START_SECONDS):
+        """Its exit status and all it said."""
+        return self.process.wait(seconds), self.output.read_text()
+
+    def part(self, name):
+        """The process id of a part, by a word of its command line."""
+        return next(pid for pid, words in self.commands().items() if name in words and "keeper.py" not in words)
+
+    def commands(self):
+        """The command line of every process of the demo by its id."""
+        pids = ",".join(map(str, keeper.descendants(self.process.pid)))
+        listing = subprocess.run(
+            ["ps", "-ww", "-o", "pid=,args=", "-p", pids], capture_output=True, check=True, text=True
+        )
+        rows = (line.split(maxsplit=1) for line in listing.stdout.splitlines())
+        return {int(pid): words for pid, words in rows}
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Starts a demo with these options; it is ended however the test ends."""
+    demos = []
+
+    def start(*options, **settings):
+        demos.append(RunningDemo(tmp_path, options, settings))
+        return demos[-1]
+
+    yield start
+    for one in demos:
+        everyone = keeper.descendants(one.process.pid)
+        one.process.kill()
+        one.process.wait()
+        assert wait_until_gone(everyone) == []
+        # As root its data lie outside the test's folder.
+        Postgres(one.config.folder / "postgres", one.config.postgres_port, log=one.output).discard()
+
+
+def test_a_timed_run_accounts_for_every_event(demo):
+    status, said = demo("--duration", "5", "--rate", "20").wait()
+    assert status == 0, said
+    rows = re.findall(r"^ +([\d,]+)  ([a-z ]+)$", said, re.MULTILINE)
+    counts = {name: int(count.replace(",", "")) for count, name in rows}
+    assert counts["sent"] == 100
+    assert counts["lost"] == counts["given up by the sender"] == 0
+    assert counts["stored"] + counts["duplicate"] + counts["contradictory"] + counts["rejected"] >= 100
+    assert "first event stored" in said
+
+
+def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
+    run = demo("--no-traffic")
+    run.wait_for("Helios runs")
+    os.kill(run.part("uvicorn"), signal.SIGKILL)
+    run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
+    deadline = time.monotonic() + 60
+    while figures.fetch(f"{HOST}:{run.config.api_port}") is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    everyone = keeper.descendants(run.process.pid)
+    stop = [sys.executable, "-m", "local.stop"]
+    stopped = subprocess.run(stop, cwd=config.REPOSITORY, env=run.environ, check=True, capture_output=True, text=True)
+    assert stopped.stdout == "the demo has ended\n"
+    assert run.wait()[0] == 0
+    assert wait_until_gone(everyone) == []
+
+
+def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
+    run = demo("--rate", "50")
+    run.wait_for("first event stored")
+    everyone = run.commands()
+    for part in ("postgres", "valkey-server", "-m ministack", "_worker.py", "uvicorn", "simulate_traffic"):
+        assert any(part in words for words in everyone.values()), part
+    run.process.kill()
+    run.process.wait()
+    assert wait_until_gone(everyone) == []
+
+
+def test_an_interrupted_start_leaves_nothing(demo):
+    run = demo("--no-traffic")
+    run.wait_for("valkey       ready")
+    everyone = keeper.descendants(run.process.pid)
+    run.process.send_signal(signal.SIGINT)
+    status, said = run.wait(60)
+    assert status == 0, said
+    assert wait_until_gone(everyone) == []
+
+
+def test_a_part_whose_state_is_lost_ends_the_demo_with_its_name(demo):
+    run = demo("--no-traffic")
+    run.wait_for("Helios runs")
+    os.kill(run.part("-m ministack"), signal.SIGKILL)
+    status, said = run.wait(60)
+    assert status == 1
+    assert "aws ended by SIGKILL, and what it held is gone with it." in said
+
+
+def test_a_taken_port_is_told_before_anything_starts(demo):
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+        status, said = demo(postgres_port=port).wait(60)
+    assert status == 2
+    assert f"port {port}, which postgres needs, is not free" in said
+    assert "HELIOS_LOCAL_POSTGRES_PORT" in said

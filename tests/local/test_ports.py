@@ -1,0 +1,23 @@
+"""A port in use is told in words that lead to the way out."""
+
+import os
+import socket
+
+import pytest
+
+from local.ports import HOST, PortTaken, free_port, require_free
+
+
+def test_a_taken_port_names_the_port_the_setting_and_the_process():
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(PortTaken) as taken:
+            require_free(port, part="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
+    message = str(taken.value)
+    assert message.startswith(f"port {port}, which postgres needs, is not free: ")
+    assert f"(process {os.getpid()}) holds it" in message
+    assert "set HELIOS_LOCAL_POSTGRES_PORT to another port" in message
+
+
+def test_a_free_port_is_no_problem():
+    require_free(free_port(), part="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")

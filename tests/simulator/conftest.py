@@ -1,0 +1,85 @@
+"""A real Helios API for the simulator to talk to: over HTTP, with the store in memory, and with outages on demand."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
+from helios.api import create_app
+from helios.bootstrap import Services
+from helios.event import Event
+from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter
+from helios.settings import Settings
+
+
+class Helios:
+    """The API on a port of its own."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.refusals = 0
+        outbox = MemoryOutbox(self.store)
+        self.app = create_app(
+            Services(
+                settings=Settings(database_url="postgresql://nowhere"),
+                store=self.store,
+                reader=self.store,
+                seen=MemorySeen(),
+                outbox=outbox,
+                bell=outbox,
+                listener=outbox,
+            )
+        )
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(self._answer, log_level="critical", ws="none", interface="asgi3")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+
+    def start(self) -> None:
+        self._thread.start()
+        deadline = time.monotonic() + 20
+        while not self._server.started:
+            assert time.monotonic() < deadline, "the API did not start"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+        self._socket.close()
+
+    def refuse(self, requests: int) -> None:
+        """Answer so many requests with 503, as when Postgres is away, before anything is stored."""
+        self.refusals = requests
+
+    def events(self) -> list[Event]:
+        return self.store.events(EventFilter(), after=None, limit=1_000_000).items
+
+    def dead_letters(self) -> list[KeptDeadLetter]:
+        return self.store.dead_letters(DeadLetterFilter(), after=None, limit=1_000_000).items
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and self.refusals > 0:
+            self.refusals -= 1
+            more = True
+            while more:
+                more = (await receive()).get("more_body", False)
+            headers = [(b"content-type", b"application/problem+json"), (b"retry-after", b"0")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
+            await send({"type": "http.response.body", "body": b'{"title":"Service Unavailable"}'})
+            return
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture
+def helios() -> Iterator[Helios]:
+    """A running API whose store is empty."""
+    api = Helios()
+    api.start()
+    yield api
+    api.stop()

@@ -1,0 +1,44 @@
+"""Short ways to build what the simulator is made of."""
+
+import math
+from datetime import UTC, datetime
+
+from helios.event import SOURCES
+from scripts.simulator.anomalies import Injection
+from scripts.simulator.plan import Emission, Planner
+from scripts.simulator.schedule import Schedule
+
+START = datetime(2025, 11, 26, 12, tzinfo=UTC)
+
+
+def planner(*, seed=1, via="webhook", sources=SOURCES, error_rate=0.05, jitter=1.5, lateness=5.0) -> Planner:
+    return Planner(
+        seed=seed,
+        start=START,
+        via=via,
+        sources=sources,
+        error_rate=error_rate,
+        jitter=jitter,
+        lateness=lateness,
+    )
+
+
+def schedule(*, rate=100.0, most_events=math.inf, most_orders=math.inf, missing=None, **planned) -> Schedule:
+    """A schedule; anomalies without an event are appended to ``missing``."""
+    kept: list[Injection] = [] if missing is None else missing
+    return Schedule(
+        planner(**planned),
+        start=START,
+        rate=rate,
+        most_events=most_events,
+        most_orders=most_orders,
+        without_event=kept.append,
+    )
+
+
+def drain(planned: Schedule) -> list[Emission]:
+    """All events, in the order in which they would be sent."""
+    emissions = []
+    while planned.next_at() is not None:
+        emissions.append(planned.take())
+    return emissions

@@ -1,0 +1,260 @@
+"""The simulator through the clouds' own SDKs: each publisher's reading of each answer, and a whole run."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import grpc  # type: ignore[import-untyped]  # ships no types
+import pytest
+
+from local.ports import free_port
+from scripts.simulate_traffic import EXIT_OK, EXIT_USAGE, EXIT_WRONG, main
+from scripts.simulator.answers import Answer, Publisher
+from scripts.simulator.eventbridge import MOST_ENTRIES, EventBridge
+from scripts.simulator.eventgrid import EventGrid
+from scripts.simulator.plan import Emission
+from scripts.simulator.pubsub import PubSub
+from tests.simulator.clouds import HttpCloud, PubSubCloud, event_grid, put_events
+from tests.simulator.support import drain, schedule
+
+TOPIC = "projects/shop/topics/helios-events"
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch, tmp_path):
+    """Only what the tests set: nothing of the developer's own."""
+    for variable in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "PUBSUB_EMULATOR_HOST"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
+@pytest.fixture
+def aws() -> Iterator[HttpCloud]:
+    with HttpCloud(put_events) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def azure() -> Iterator[HttpCloud]:
+    with HttpCloud(event_grid) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def gcp(monkeypatch) -> Iterator[PubSubCloud]:
+    with PubSubCloud() as cloud:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", cloud.host)
+        yield cloud
+
+
+def some(source, number) -> list[Emission]:
+    return drain(schedule(sources=(source,), most_events=number, error_rate=0))
+
+
+def publish(publisher: Publisher, emissions: list[Emission]) -> list[Answer]:
+    async def once() -> list[Answer]:
+        try:
+            return await publisher.publish(emissions)
+        finally:
+            await publisher.close()
+
+    return asyncio.run(once())
+
+
+def bus(url: str) -> EventBridge:
+    return EventBridge(url, region="us-east-1", bus="helios")
+
+
+def test_a_bus_gives_each_event_its_id(aws):
+    emissions = some("aws", 3)
+    answers = publish(bus(aws.url), emissions)
+
+    assert [(answer.outcome, answer.event_id) for answer in answers] == [
+        ("accepted", f"aws-{number}") for number in range(3)
+    ]
+    entry = aws.calls[0]["Entries"][0]
+    assert (entry["EventBusName"], entry["DetailType"]) == ("helios", "OrderPlaced")
+    assert json.loads(entry["Detail"])["order_id"] == emissions[0].order_id
+    assert entry["Time"] == emissions[0].time.timestamp()
+
+
+def test_entries_fail_one_by_one(aws):
+    """FailedEntryCount: the call succeeds, and only some of its entries do."""
+    entries = [
+        {"EventId": "a"},
+        {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"},
+        {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."},
+    ]
+    aws.next = [(200, {"FailedEntryCount": 2, "Entries": entries})]
+    answers = publish(bus(aws.url), some("aws", 3))
+
+    assert [(answer.outcome, answer.again) for answer in answers] == [
+        ("accepted", False),
+        ("failed", True),
+        ("failed", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "again"),
+    [
+        (500, "InternalException", True),
+        (400, "ThrottlingException", True),
+        (400, "ResourceNotFoundException", True),
+        (400, "AccessDeniedException", False),
+        (403, "InvalidSignatureException", False),
+    ],
+)
+def test_a_call_to_a_bus_fails_as_a_whole(aws, status, code, again):
+    aws.next = [(status, {"__type": code, "message": "no"})]
+    answers = publish(bus(aws.url), some("aws", 2))
+
+    assert [(answer.outcome, answer.again) for answer in answers] == [("failed", again)] * 2
+    assert len(aws.calls) == 1, "the SDK tried again by itself"
+
+
+def test_a_bus_that_is_not_there_has_taken_nothing():
+    (answer,) = publish(bus(f"http://127.0.0.1:{free_port()}"), some("aws", 1))
+
+    assert (answer.again, answer.maybe_taken) == (True, False)
+
+
+def test_a_bus_that_breaks_off_may_have_taken_everything(aws):
+    aws.next = [None]
+    (answer,) = publish(bus(aws.url), some("aws", 1))
+
+    assert (answer.again, answer.maybe_taken) == (True, True)
+
+
+def test_a_topic_takes_cloudevents(gcp):
+    (emission,) = some("gcp", 1)
+    (answer,) = publish(PubSub(topic=TOPIC), [emission])
+    (message,) = gcp.messages
+
+    assert answer.outcome == "accepted"
+    assert gcp.topics == {TOPIC}
+    assert message.data == emission.data
+    assert message.attributes["ce-id"] == emission.id
+    assert message.attributes["ce-type"] == "PaymentProcessed"
+
+
+@pytest.mark.parametrize(
+    ("code", "again"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, True),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, True),
+        (grpc.StatusCode.NOT_FOUND, True),
+        (grpc.StatusCode.INVALID_ARGUMENT, False),
+        (grpc.StatusCode.PERMISSION_DENIED, False),
+    ],
+)
+def test_a_topic_refuses(gcp, code, again):
+    gcp.next = [code]
+    (answer,) = publish(PubSub(topic=TOPIC), some("gcp", 1))
+
+    assert (answer.outcome, answer.again) == ("failed", again)
+    assert not gcp.messages, "the SDK tried again by itself"
+
+
+def test_event_grid_takes_a_batch(azure):
+    emissions = some("azure", 5)
+    answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), emissions)
+
+    assert [answer.outcome for answer in answers] == ["accepted"] * 5
+    assert [event["id"] for event in azure.calls[0]] == [emission.id for emission in emissions]
+    assert azure.headers[0]["aeg-sas-key"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("status", "again"), [(503, True), (429, True), (404, True), (400, False), (401, False), (413, False)]
+)
+def test_event_grid_refuses(azure, status, again):
+    azure.next = [(status, {"error": {"code": "Whatever", "message": "no"}})]
+    answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
+
+    assert [(answer.outcome, answer.again) for answer in answers] == [("failed", again)] * 2
+    assert len(azure.calls) == 1, "the SDK tried again by itself"
+
+
+@pytest.fixture
+def three_clouds(monkeypatch, aws, gcp, azure):
+    """All of them, set up as the SDKs' own variables say."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
+    monkeypatch.setenv("HELIOS_AZURE_EVENTGRID_ENDPOINT", f"{azure.url}/api/events")
+    monkeypatch.setenv("HELIOS_AZURE_EVENTGRID_KEY", "secret")
+    return aws, gcp, azure
+
+
+def simulate(tmp_path, *arguments: str) -> tuple[int, dict, list[dict]]:
+    """The exit status, the summary and the truth of one run."""
+    summary, truth = tmp_path / "summary.json", tmp_path / "truth.jsonl"
+    files = ("--summary", str(summary), "--truth", str(truth))
+    status = main(["--via", "cloud", "--jitter", "0.2", "--lateness", "0.5", "--patience", "10", *arguments, *files])
+    return status, json.loads(summary.read_bytes()), [json.loads(line) for line in truth.read_bytes().splitlines()]
+
+
+def test_a_run_reaches_every_cloud(three_clouds, tmp_path):
+    """Nothing is lost, nothing comes twice but what the truth tells of."""
+    aws, gcp, azure = three_clouds
+    status, summary, truth = simulate(tmp_path, "--rate", "300", "--count", "600", "--error-rate", "0.3")
+    again = Counter(line["source"] for line in truth if line["anomaly"] in {"duplicate", "contradictory"})
+    entries = [entry for call in aws.calls for entry in call["Entries"]]
+    grid_ids = [event["id"] for call in azure.calls for event in call]
+    push_ids = [message.attributes["ce-id"] for message in gcp.messages]
+
+    assert status == EXIT_OK
+    assert len(entries) + len(grid_ids) + len(push_ids) == summary["total"]["accepted"] == 600
+    assert max(len(call["Entries"]) for call in aws.calls) <= MOST_ENTRIES
+    assert len(grid_ids) - len(set(grid_ids)) == again["azure"]
+    assert len(push_ids) - len(set(push_ids)) == again["gcp"]
+
+
+def test_the_truth_tells_that_a_bus_gives_new_ids(aws, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.url)
+    arguments = ("--source", "aws", "--rate", "300", "--count", "200", "--error-rate", "1")
+    _, _, truth = simulate(tmp_path, *arguments)
+    repeated = [line for line in truth if line["anomaly"] in {"duplicate", "contradictory"}]
+
+    assert repeated
+    assert not any(line["details"]["same_id"] for line in repeated)
+
+
+def test_an_outage_of_every_cloud_loses_nothing(three_clouds, tmp_path):
+    aws, gcp, azure = three_clouds
+    aws.next = [(500, {"__type": "InternalFailure"})] * 3
+    azure.next = [(503, "")] * 3
+    gcp.next = [grpc.StatusCode.UNAVAILABLE] * 3
+    status, summary, _ = simulate(tmp_path, "--rate", "100", "--count", "100", "--error-rate", "0")
+
+    assert status == EXIT_OK
+    assert (summary["total"]["accepted"], summary["total"]["failed"]) == (100, 0)
+    assert all(row["retried"] >= 3 for row in summary["sources"].values())
+
+
+def test_what_may_have_been_put_twice_is_in_the_truth(aws, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.url)
+    aws.next = [None]
+    status, _, truth = simulate(tmp_path, "--source", "aws", "--rate", "5", "--count", "2", "--error-rate", "0")
+
+    assert status == EXIT_OK
+    assert [(line["anomaly"], line["details"]["certain"]) for line in truth] == [("duplicate", False)]
+
+
+def test_a_refused_key_fails_the_run(three_clouds, tmp_path):
+    *_, azure = three_clouds
+    azure._reply = lambda _: (401, {"error": {"code": "Unauthorized"}})
+    status, summary, _ = simulate(tmp_path, "--source", "azure", "--rate", "100", "--count", "10", "--error-rate", "0")
+
+    assert status == EXIT_WRONG
+    assert summary["total"]["failed"] == 10
+
+
+def test_a_cloud_that_is_not_set_up_is_named(capsys):
+    assert main(["--via", "cloud", "--source", "aws"]) == EXIT_USAGE
+    assert "AWS_ENDPOINT_URL is not set" in capsys.readouterr().err

@@ -1,0 +1,75 @@
+"""Where events go is decided by the SDKs' own variables; what can't be meant is refused."""
+
+import pytest
+
+from helios.errors import Misconfigured
+from helios.event import SOURCES
+from scripts.simulator.endpoints import find
+
+AWS_LOCAL = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+AWS_REAL = {"AWS_REGION": "eu-central-1"}
+GCP_LOCAL = {"PUBSUB_EMULATOR_HOST": "127.0.0.1:8085", "GOOGLE_CLOUD_PROJECT": "shop"}
+GCP_REAL = {"GOOGLE_CLOUD_PROJECT": "shop"}
+AZURE_KEY = {"HELIOS_AZURE_EVENTGRID_KEY": "very-secret"}
+AZURE_LOCAL = {"HELIOS_AZURE_EVENTGRID_ENDPOINT": "http://127.0.0.1:8087/topics/t/api/events"} | AZURE_KEY
+AZURE_REAL = {"HELIOS_AZURE_EVENTGRID_ENDPOINT": "https://t.westeurope-1.eventgrid.azure.net/api/events"} | AZURE_KEY
+
+
+@pytest.mark.parametrize(
+    ("environ", "emulated"),
+    [(AWS_LOCAL | GCP_LOCAL | AZURE_LOCAL, True), (AWS_REAL | GCP_REAL | AZURE_REAL, False)],
+    ids=["local", "real"],
+)
+def test_all_local_or_all_real(environ, emulated):
+    found = find(SOURCES, allow_mixed=False, environ=environ)
+
+    assert [endpoint.emulated for endpoint in found.values()] == [emulated] * 3
+
+
+def test_the_names_have_defaults_and_variables():
+    names = {"HELIOS_AWS_EVENT_BUS": "orders", "HELIOS_GCP_TOPIC": "payments"}
+    local = AWS_LOCAL | GCP_LOCAL
+    plain, named = (
+        [endpoint.name for endpoint in find(("aws", "gcp"), allow_mixed=False, environ=environ).values()]
+        for environ in (local, local | names)
+    )
+
+    assert plain == ["helios", "projects/shop/topics/helios-events"]
+    assert named == ["orders", "projects/shop/topics/payments"]
+
+
+@pytest.mark.parametrize(
+    ("source", "environ", "variable"),
+    [
+        ("aws", {}, "AWS_ENDPOINT_URL"),
+        ("aws", {"AWS_ENDPOINT_URL": "127.0.0.1:4566"}, "AWS_ENDPOINT_URL"),
+        ("gcp", {}, "GOOGLE_CLOUD_PROJECT"),
+        ("gcp", {"PUBSUB_EMULATOR_HOST": "127.0.0.1:8085"}, "GOOGLE_CLOUD_PROJECT"),
+        ("azure", {}, "HELIOS_AZURE_EVENTGRID_ENDPOINT"),
+        ("azure", {"HELIOS_AZURE_EVENTGRID_ENDPOINT": "http://127.0.0.1:8087/"}, "HELIOS_AZURE_EVENTGRID_KEY"),
+        ("azure", {"HELIOS_AZURE_EVENTGRID_ENDPOINT": "127.0.0.1"} | AZURE_KEY, "HELIOS_AZURE_EVENTGRID_ENDPOINT"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(source, environ, variable):
+    with pytest.raises(Misconfigured, match=variable):
+        find((source,), allow_mixed=False, environ=environ)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [AWS_LOCAL | GCP_REAL | AZURE_LOCAL, AWS_REAL | GCP_LOCAL | AZURE_LOCAL, AWS_LOCAL | GCP_LOCAL | AZURE_REAL],
+)
+def test_a_mix_of_emulators_and_real_clouds_is_refused(environ):
+    """A forgotten variable must not send a test's events to a real cloud, nor real ones nowhere."""
+    with pytest.raises(Misconfigured, match="--allow-mixed") as refused:
+        find(SOURCES, allow_mixed=False, environ=environ)
+
+    assert "very-secret" not in str(refused.value)
+
+
+def test_a_mix_can_be_meant():
+    assert len(find(SOURCES, allow_mixed=True, environ=AWS_LOCAL | GCP_REAL | AZURE_LOCAL)) == 3
+
+
+def test_clouds_that_take_no_part_need_no_settings():
+    assert list(find(("gcp",), allow_mixed=False, environ=GCP_LOCAL)) == ["gcp"]

@@ -1,0 +1,109 @@
+"""What the simulator posts is what each cloud posts: Helios' own readers are the judges."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from helios.errors import Rejected
+from helios.event import SOURCES, Delivery, Source, WayIn
+from helios.normalise import normalise
+from scripts.simulator import envelopes
+from scripts.simulator.plan import Emission
+from scripts.simulator.poisons import ENVELOPE_POISONS, PAYLOAD_POISONS, POISONS
+from tests.simulator.support import START, drain, schedule
+
+WAYS_IN: dict[Source, WayIn] = {"aws": "eventbridge", "gcp": "pubsub", "azure": "eventgrid"}
+
+
+def deliver(emission: Emission) -> Delivery:
+    """What arrives at the webhook; an array is one delivery an element."""
+    body = envelopes.body(emission)
+    if emission.source == "azure" and body.startswith(b"[") and body.endswith(b"]"):
+        body = body[1:-1]
+    return Delivery(way_in=WAYS_IN[emission.source], body=body, received_at=datetime.now(UTC))
+
+
+def an_order(**planned) -> dict[str, Emission]:
+    """The legs of one order."""
+    return {e.source: e for e in drain(schedule(most_orders=1, error_rate=0, **planned))}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_envelope_says_all_of_the_event(source):
+    emission = an_order()[source]
+    event = normalise(deliver(emission))
+
+    assert (event.source, event.id, event.type) == (source, emission.id, emission.type)
+    assert event.order_id == emission.order_id
+    assert bytes(event.data) == emission.data
+    whole = emission.time.replace(microsecond=0) if source == "aws" else emission.time
+    assert event.time == whole
+
+
+def test_an_eventbridge_event_has_exactly_the_documented_fields():
+    body = json.loads(envelopes.body(an_order()["aws"]))
+
+    assert list(body) == ["version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"]
+    assert body["time"] == START.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_a_push_has_exactly_the_documented_fields():
+    """A republished message keeps its CloudEvent id, and a redelivered one its message id."""
+    body = json.loads(envelopes.body(an_order()["gcp"]))
+    message = body["message"]
+
+    assert set(body) == {"message", "subscription"}
+    assert set(message) == {"attributes", "data", "messageId", "message_id", "publishTime", "publish_time"}
+    assert message["messageId"] == message["message_id"]
+    assert message["messageId"].isdecimal()
+    assert message["publishTime"] == message["publish_time"]
+    assert message["attributes"]["ce-specversion"] == "1.0"
+
+
+def test_an_event_grid_delivery_is_an_array_with_exactly_the_documented_fields():
+    (event,) = json.loads(envelopes.body(an_order()["azure"]))
+
+    assert set(event) == {
+        "id",
+        "topic",
+        "subject",
+        "eventType",
+        "eventTime",
+        "data",
+        "dataVersion",
+        "metadataVersion",
+    }
+
+
+def test_a_duplicate_is_the_same_body_again():
+    """As is a contradictory one, but for its content."""
+    for emission in drain(schedule(most_events=2000, error_rate=0.5)):
+        if emission.original and emission.injection:
+            same = envelopes.body(emission) == envelopes.body(emission.original)
+            assert same == (emission.injection.anomaly == "duplicate")
+
+
+@pytest.mark.parametrize(
+    ("source", "poison"), [(source, poison) for source in SOURCES for poison in POISONS["webhook"][source]]
+)
+def test_every_poison_is_rejected(source, poison):
+    emission = an_order()[source]
+    emission.poison = poison
+    if poison in PAYLOAD_POISONS:
+        emission.data = PAYLOAD_POISONS[poison](emission.data)
+
+    with pytest.raises(Rejected):
+        normalise(deliver(emission))
+
+
+@pytest.mark.parametrize(
+    ("source", "poison"), [(source, poison) for source in SOURCES for poison in POISONS["cloud"][source]]
+)
+def test_a_poison_for_a_cloud_is_one_that_the_cloud_lets_through(source, poison):
+    """It is in the payload, and on AWS and Azure it is JSON: those clouds check that."""
+    assert poison in PAYLOAD_POISONS
+    assert poison not in ENVELOPE_POISONS
+    spoilt = PAYLOAD_POISONS[poison](an_order()[source].data)
+    if source != "gcp":
+        json.loads(spoilt)

@@ -1,0 +1,184 @@
+"""What the simulator sends and when, without sending it."""
+
+import itertools
+from collections import Counter
+
+import msgspec
+import pytest
+
+from helios.event import SOURCES
+from scripts.simulator.anomalies import ANOMALIES, Injection
+from tests.simulator.support import START, drain, schedule
+
+
+def injections(emissions, missing=()) -> list[Injection]:
+    """Each anomaly once."""
+    found = {id(emission.injection): emission.injection for emission in emissions if emission.injection}
+    return [*found.values(), *missing]
+
+
+@pytest.mark.parametrize("error_rate", [0.0, 0.05, 1.0])
+def test_the_mix_is_40_30_30(error_rate):
+    """Within 2 points over 1000 events, whatever goes wrong with the orders."""
+    shares = Counter(emission.source for emission in drain(schedule(most_events=1000, error_rate=error_rate)))
+
+    assert [shares[source] / 1000 for source in SOURCES] == pytest.approx([0.4, 0.3, 0.3], abs=0.02)
+
+
+def test_the_mix_is_exact_in_the_long_run():
+    shares = Counter(emission.source for emission in drain(schedule(most_events=30_000, error_rate=0)))
+
+    assert [shares[source] / 30_000 for source in SOURCES] == pytest.approx([0.4, 0.3, 0.3], abs=0.0005)
+
+
+def test_the_same_seed_gives_the_same_events():
+    """Byte for byte, anomalies and instants included, when the runs begin at the same instant."""
+    first, second = (
+        [
+            (e.source, e.type, e.id, e.data, e.due, e.time, e.poison)
+            for e in drain(schedule(seed=7, most_events=2000, error_rate=0.5))
+        ]
+        for _ in range(2)
+    )
+
+    assert first == second
+
+
+def test_another_seed_gives_other_events():
+    first, second = ({e.id for e in drain(schedule(seed=seed, most_events=300))} for seed in (1, 2))
+
+    assert not first & second
+
+
+def test_every_slot_has_one_event():
+    """Event n is due at n / rate: neither orders nor anomalies make the schedule drift."""
+    emissions = drain(schedule(rate=50, most_events=1000, error_rate=0.5, lateness=3))
+
+    assert [e.due for e in emissions] == pytest.approx([n / 50 for n in range(1000)])
+
+
+def test_each_order_is_told_to_every_cloud():
+    """Amount, currency and quantity agree, and the amount is the sum of the items."""
+    emissions = drain(schedule(most_events=1000, error_rate=0))
+    orders: dict[str, dict] = {}
+    for emission in emissions:
+        data = msgspec.json.decode(emission.data)
+        orders.setdefault(data["order_id"], {})[emission.type] = data
+    legs = [
+        [told["OrderPlaced"], told["PaymentProcessed"], told["InventoryReserved"]]
+        for told in orders.values()
+        if "OrderPlaced" in told
+    ]
+
+    assert len(legs) > 290
+    for order, payment, inventory in legs:
+        total = sum(item["unit_price"] * item["quantity"] for item in order["items"])
+        assert order["amount"] == pytest.approx(total)
+        assert (payment["amount"], payment["currency"]) == (order["amount"], order["currency"])
+        assert inventory["quantity"] == order["quantity"]
+        assert len({told["customer_id"] for told in (order, payment, inventory)}) == 1
+
+
+def test_ids_are_unique_but_for_repeated_events():
+    emissions = drain(schedule(most_events=5000, rate=5000, error_rate=0.5, lateness=0.2, jitter=0.1))
+    ids = Counter((e.source, e.id) for e in emissions)
+
+    assert {e.id for e in emissions if e.original} == {id_ for (_, id_), count in ids.items() if count > 1}
+
+
+def test_the_error_rate_is_the_share_of_orders_with_an_anomaly():
+    missing: list[Injection] = []
+    emissions = drain(schedule(most_events=20_000, rate=1000, error_rate=0.2, missing=missing))
+    kinds = Counter(injection.anomaly for injection in injections(emissions, missing))
+
+    assert kinds.total() / 6000 == pytest.approx(0.2, abs=0.02)
+    assert set(kinds) == set(ANOMALIES)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 50, 999])
+def test_a_count_is_met_exactly(count):
+    assert len(drain(schedule(most_events=count, error_rate=0.5, lateness=0.1))) == count
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_one_cloud_alone_gets_all_events(source):
+    emissions = drain(schedule(sources=(source,), most_events=100, error_rate=0.5))
+
+    assert Counter(e.source for e in emissions) == {source: 100}
+
+
+def test_a_number_of_orders_is_played_to_the_end():
+    """Late legs included, at their time."""
+    missing: list[Injection] = []
+    emissions = drain(schedule(most_orders=50, error_rate=1, lateness=60, missing=missing))
+    late = [e for e in emissions if e.patient]
+
+    assert len(injections(emissions, missing)) == 50
+    assert late
+    assert all(e.due >= 60 for e in late)
+
+
+def test_a_late_leg_comes_after_the_window():
+    emissions = drain(schedule(most_events=2000, rate=100, error_rate=0.3, lateness=5))
+    first: dict[str, float] = {}
+    for emission in emissions:
+        first.setdefault(emission.order_id, emission.due)
+    late = [e.due - first[e.order_id] for e in emissions if e.patient]
+
+    assert late
+    # The order's first leg may itself have waited for a few slots.
+    assert min(late) > 4.8
+
+
+def test_a_finite_run_plans_no_leg_beyond_its_end():
+    emissions = drain(schedule(most_events=500, rate=100, error_rate=1, lateness=60))
+
+    assert not [e for e in emissions if e.patient]
+    assert emissions[-1].due < 5
+
+
+def test_a_repeated_event_keeps_its_id_and_time():
+    """A duplicate also keeps its content; a contradictory one differs in the customer alone."""
+    seen = Counter[str]()
+    for again in drain(schedule(most_events=3000, error_rate=0.5)):
+        if (first := again.original) and again.injection:
+            assert (again.id, again.time, again.type) == (first.id, first.time, first.type)
+            one, two = (msgspec.json.decode(e.data) for e in (first, again))
+            differing = [name for name in one if one[name] != two[name]]
+            assert differing == ([] if again.injection.anomaly == "duplicate" else ["customer_id"])
+            seen[again.injection.anomaly] += 1
+
+    assert min(seen["duplicate"], seen["contradictory"]) > 20
+
+
+def test_a_mismatch_is_what_the_truth_says():
+    emissions = drain(schedule(most_events=3000, error_rate=0.5))
+    wrong = [(e, e.injection.details) for e in emissions if e.injection and e.injection.anomaly == "mismatch"]
+
+    assert wrong
+    for emission, details in wrong:
+        assert b'"amount":' + str(details["paid"]).encode() + b"," in emission.data
+        assert details["paid"] != details["ordered"]
+        assert float(str(details["paid"])) > 0
+
+
+def test_stopping_turns_late_legs_into_missing_ones():
+    """What has begun is sent at once; what would come much later is not, and the truth says so."""
+    missing: list[Injection] = []
+    planned = schedule(rate=100, error_rate=1, lateness=1000, missing=missing)
+    sent = [planned.take() for _ in range(1000)]
+    before = len(missing)
+    planned.stop()
+    rest = drain(planned)
+    dropped = missing[before:]
+
+    assert dropped
+    assert all("late" in str(injection.details["reason"]) for injection in dropped)
+    assert not [e for e in itertools.chain(sent, rest) if e.patient]
+    assert len(rest) < 4 * 1.5 * 100
+
+
+def test_an_event_happens_when_it_is_sent():
+    emissions = [e for e in drain(schedule(most_events=500)) if not e.original]
+
+    assert [(e.time - START).total_seconds() for e in emissions] == pytest.approx([e.due for e in emissions], abs=1e-5)
