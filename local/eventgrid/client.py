@@ -1,0 +1,84 @@
+"""Set the emulator up over HTTP: what a deployer needs."""
+
+import http.client
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+_SECONDS = 90
+"""Longer than a handshake with an endpoint that never answers."""
+
+
+class SetupFailed(Exception):  # noqa: N818 - reads as the fact it is
+    """The emulator refused a topic or a subscription; the message is its own."""
+
+
+def ensure(
+    url: str,
+    *,
+    topic: str,
+    key: str,
+    subscription: str,
+    endpoint_url: str,
+    input_schema: str = "EventGridSchema",
+    max_events_per_batch: int = 1,
+    dead_letter_container: str | None = None,
+    **properties: Any,
+) -> str:
+    """Make a topic with one webhook subscription exist just so, and return the URL to publish to.
+
+    Doing it again changes nothing, except that the endpoint is asked for its consent again.
+
+    Args:
+        url: the emulator's: ``http://127.0.0.1:8087``.
+        topic: the topic's name.
+        key: the key publishers will use; Base64, if they are to sign tokens with it.
+        subscription: the subscription's name.
+        endpoint_url: where to deliver; it must answer already.
+        input_schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``.
+        max_events_per_batch: 1 to 5000.
+        dead_letter_container: where undeliverable events go; None drops them.
+        properties: further properties of the subscription, in Azure's words: ``filter``, ``retryPolicy``.
+
+    Raises:
+        SetupFailed: the emulator refused it.
+        OSError: the emulator can't be reached.
+    """
+    webhook = {"endpointUrl": endpoint_url, "maxEventsPerBatch": max_events_per_batch}
+    wanted: dict[str, Any] = {"destination": {"endpointType": "WebHook", "properties": webhook}} | properties
+    if dead_letter_container:
+        blob = {"blobContainerName": dead_letter_container}
+        wanted["deadLetterDestination"] = {"endpointType": "StorageBlob", "properties": blob}
+    made = call(url, "PUT", f"/topics/{topic}", {"key1": key, "properties": {"inputSchema": input_schema}})
+    call(url, "PUT", f"/topics/{topic}/eventSubscriptions/{subscription}", {"properties": wanted})
+    endpoint: str = made["properties"]["endpoint"]
+    return endpoint
+
+
+def status(url: str) -> dict[str, Any]:
+    """The emulator's counts by topic."""
+    topics: dict[str, Any] = call(url, "GET", "/status")["topics"]
+    return topics
+
+
+def call(url: str, method: str, path: str, body: Any = None) -> Any:
+    """One request to the emulator, and its answer.
+
+    ``http.client`` and not ``urllib``: a proxy that the environment names has no business with loopback.
+
+    Raises:
+        SetupFailed: the answer is an error.
+        OSError: the emulator can't be reached.
+    """
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_SECONDS)
+    try:
+        connection.request(method, path, None if body is None else msgspec.json.encode(body))
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    answer = msgspec.json.decode(content) if content else None
+    if response.status >= http.HTTPStatus.BAD_REQUEST:
+        raise SetupFailed(f"{method} {path}: {answer['error']['message'] if answer else response.status}")
+    return answer

@@ -1,0 +1,119 @@
+"""The host as a process, with what tests do to it."""
+
+import http.client
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from local.azure_host.client import event_grid_url
+from local.ports import HOST, free_port
+from local.probes import answers
+from local.process import Process, scrubbed_environment
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+APP = Path(__file__).parent / "app"
+MASTER, DEFAULT, EVENT_GRID = "master-key", "default-key", "event-grid-key"
+KEYS = {
+    "AZURE_HOST_MASTER_KEY": MASTER,
+    "AZURE_HOST_DEFAULT_KEY": DEFAULT,
+    "AZURE_HOST_EVENT_GRID_KEY": EVENT_GRID,
+}
+
+
+class Response(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class Hosted:
+    """One host with the small app of these tests, or another."""
+
+    def __init__(self, folder: Path, app: Path = APP, *, env: Mapping[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self.log = folder / "azure_host.log"
+        self._record = folder / "record"
+        self._app = app
+        self._env = {"RECORD": str(self._record), "TICK": "0 0 0 1 1 *", **KEYS, **(env or {})}
+
+    def launch(self) -> None:
+        """Start the process, ready or not."""
+        self.process = Process(
+            "azure-host",
+            [sys.executable, "-m", "local.azure_host", self._app, "--port", str(self.port)],
+            log=self.log,
+            env=scrubbed_environment(PYTHONDONTWRITEBYTECODE="1", **self._env),
+            cwd=REPOSITORY,
+        )
+
+    def start(self) -> None:
+        self.launch()
+        self.process.wait_ready(answers(f"{self.url}/admin/host/ping"), seconds=20)
+
+    def event_grid_url(self, function: str = "inventory", key: str = EVENT_GRID) -> str:
+        return event_grid_url(self.url, function, key)
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=20)
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request(method, path, content, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        text = response.read().decode()
+        found = Response(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
+        connection.close()
+        return found
+
+    def notify(self, *events: dict[str, Any], function: str = "inventory") -> Response:
+        """Deliver as Event Grid does."""
+        path = self.event_grid_url(function).removeprefix(self.url)
+        return self.call("POST", path, list(events), aeg_event_type="Notification")
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the functions wrote down so far."""
+        if not self._record.exists():
+            return []
+        return [json.loads(line) for line in self._record.read_text().splitlines()]
+
+    def wait_records(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + 20
+        while not enough(records := self.records()):
+            assert time.monotonic() < deadline, (records, self.log.read_text()[-2000:])
+            time.sleep(0.02)
+        return records
+
+
+def grid_event(id_: str, **data: Any) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "topic": "/topics/helios",
+        "subject": "orders/1",
+        "eventType": "InventoryReserved",
+        "eventTime": "2025-11-26T12:00:00Z",
+        "data": data,
+        "dataVersion": "1.0",
+        "metadataVersion": "1",
+    }
+
+
+def run_to_its_end(hosted: Hosted) -> tuple[int | None, str]:
+    """The exit code of a host that does not start, and what it said."""
+    hosted.launch()
+    code = hosted.process.wait(20)
+    said = hosted.log.read_text()
+    hosted.process.kill()
+    return code, said
+
+
+def write_app(folder: Path, source: str, host_json: str | None = '{"version": "2.0"}') -> Path:
+    """A folder with this app."""
+    app = folder / f"app-{os.urandom(4).hex()}"
+    app.mkdir()
+    (app / "function_app.py").write_text(f"import azure.functions as func\napp = func.FunctionApp()\n{source}")
+    if host_json is not None:
+        (app / "host.json").write_text(host_json)
+    return app

@@ -1,0 +1,97 @@
+"""The emulator as a process, with what tests do to it."""
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from azure.core.credentials import AzureKeyCredential
+from azure.eventgrid import EventGridPublisherClient
+
+from local.eventgrid import client
+from local.ports import HOST, free_port
+from local.probes import answers
+from local.process import Process
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+KEY = "aGVsaW9zLXRlc3Qta2V5LTE="
+SCALE = 0.001
+"""Ten seconds become ten milliseconds."""
+_numbers = itertools.count(1)
+
+
+class Emulated:
+    """One emulator; it may be killed and started again."""
+
+    def __init__(self, folder: Path, *options: str, scale: float = SCALE) -> None:
+        self.folder = folder
+        self._scale = scale
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self.log = folder / "eventgrid.log"
+        self._options = options
+
+    def start(self) -> None:
+        self.process = Process(
+            "eventgrid",
+            [
+                *(sys.executable, "-m", "local.eventgrid", "--port", str(self.port), "--data", self.folder / "data"),
+                *("--time-scale", str(self._scale), *self._options),
+            ],
+            log=self.log,
+            cwd=REPOSITORY,
+        )
+        self.process.wait_ready(answers(f"{self.url}/health"), seconds=20)
+
+    def topic(self, schema: str = "EventGridSchema") -> str:
+        """A new topic's name."""
+        name = f"topic-{next(_numbers)}"
+        client.call(self.url, "PUT", f"/topics/{name}", {"key1": KEY, "properties": {"inputSchema": schema}})
+        return name
+
+    def subscribe(self, topic: str, endpoint: str, name: str = "helios", **properties: Any) -> dict[str, Any]:
+        """Create a subscription; ``webhook`` holds further properties of its destination."""
+        webhook = {"endpointUrl": endpoint, **properties.pop("webhook", {})}
+        wanted = {"destination": {"endpointType": "WebHook", "properties": webhook}, **properties}
+        path = f"/topics/{topic}/eventSubscriptions/{name}"
+        answer: dict[str, Any] = client.call(self.url, "PUT", path, {"properties": wanted})
+        return answer
+
+    def subscription(self, topic: str, name: str = "helios") -> dict[str, Any]:
+        answer: dict[str, Any] = client.call(self.url, "GET", f"/topics/{topic}/eventSubscriptions/{name}")
+        return answer
+
+    def endpoint(self, topic: str) -> str:
+        return f"{self.url}/topics/{topic}/api/events"
+
+    def publisher(self, topic: str, key: str = KEY) -> EventGridPublisherClient:
+        """The vendor's client, unchanged."""
+        return EventGridPublisherClient(self.endpoint(topic), AzureKeyCredential(key))
+
+    def publish(self, topic: str, *events: Any) -> None:
+        with self.publisher(topic) as publisher:
+            publisher.send(list(events))
+
+    def counts(self, topic: str, name: str = "helios") -> dict[str, Any]:
+        counts: dict[str, Any] = client.status(self.url)[topic]["eventSubscriptions"][name]
+        return counts
+
+    def wait_counts(
+        self, topic: str, reached: Callable[[dict[str, Any]], bool], name: str = "helios"
+    ) -> dict[str, Any]:
+        """The subscription's counts, once they are as asked."""
+        deadline = time.monotonic() + 20
+        while not reached(counts := self.counts(topic, name)):
+            assert time.monotonic() < deadline, counts
+            time.sleep(0.02)
+        return counts
+
+    def dead_letters(self, container: str = "dead") -> list[dict[str, Any]]:
+        files = sorted((self.folder / "data" / "dead-letters" / container).rglob("*.json"))
+        return [letter for file in files for letter in json.loads(file.read_bytes())]
+
+
+BLOB = {"endpointType": "StorageBlob", "properties": {"blobContainerName": "dead"}}
