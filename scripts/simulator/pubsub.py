@@ -7,7 +7,7 @@ from typing import Final
 from google.api_core import exceptions
 from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
-from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # ships no types
+from google.cloud import pubsub_v1
 
 from helios.errors import Misconfigured
 

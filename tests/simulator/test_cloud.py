@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
-import grpc  # type: ignore[import-untyped]  # ships no types
+import grpc
 import pytest
 
 from local.ports import free_port

@@ -1,0 +1,354 @@
+"""Topics and subscriptions, and what passes from the ones to the others."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from google.pubsub_v1 import types
+
+from local.pubsub import journal as records
+from local.pubsub.errors import already_exists, invalid, not_found
+from local.pubsub.filters import BadFilter, parse
+from local.pubsub.journal import Journal, recover
+from local.pubsub.subscription import DEFAULT_ATTEMPTS, Delivered, Message, Policy, Subscription
+
+log = logging.getLogger("helios.local.pubsub")
+
+# Pub/Sub documentation, "Quotas and limits", "Resource limits".
+MAX_MESSAGE_BYTES = 10_000_000
+MAX_MESSAGES_PER_PUBLISH = 1000
+MAX_ATTRIBUTES = 100
+MAX_ATTRIBUTE_KEY_BYTES = 256
+MAX_ATTRIBUTE_VALUE_BYTES = 1024
+MAX_ORDERING_KEY_BYTES = 1024
+
+ACK_DEADLINE_RANGE = range(10, 601)
+DEFAULT_ACK_DEADLINE = 10
+ATTEMPTS_RANGE = range(5, 101)
+DEFAULT_MINIMUM_BACKOFF, DEFAULT_MAXIMUM_BACKOFF = 10.0, 600.0
+"""Of a retry policy that names only the other; without any, a message comes again at once (pull) or soon (push)."""
+PUSH_MINIMUM_BACKOFF, PUSH_MAXIMUM_BACKOFF = 0.1, 60.0
+"""Pub/Sub documentation, "Push subscriptions", "Push backoff"."""
+
+UNCHANGEABLE = frozenset({"name", "topic", "filter", "enable_message_ordering"})
+
+Wire = TypeVar("Wire", types.Topic, types.Subscription)
+
+_NAME = re.compile(r"projects/[^/]+/(topics|subscriptions)/[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}")
+
+
+class Subscriber:
+    """A subscription with its messages.
+
+    Attributes:
+        wire: as the API shows it.
+        messages: its state.
+        changed: set whenever there may be something to deliver; whoever delivers clears it.
+    """
+
+    def __init__(self, wire: types.Subscription, messages: Subscription) -> None:
+        self.wire = wire
+        self.messages = messages
+        self.changed = asyncio.Event()
+
+
+class Broker:
+    """Everything the emulator knows; only the event loop touches it."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Recover what the journal holds, and begin a new one with it."""
+        self._journal = journal
+        self._topics: dict[str, types.Topic] = {}
+        self._subscribers: dict[str, Subscriber] = {}
+        self._last_id = 0
+        self.created = asyncio.Event()
+        """Set when a subscription was made or changed: its push delivery has to follow."""
+        self._recover()
+
+    # --- topics
+
+    def create_topic(self, wire: types.Topic) -> types.Topic:
+        """Make a topic."""
+        _check_name(wire.name, "topics")
+        if wire.name in self._topics:
+            raise already_exists("Topic")
+        self._topics[wire.name] = wire
+        self._write(records.TopicMade(wire.name, types.Topic.serialize(wire)))
+        return wire
+
+    def topic(self, name: str) -> types.Topic:
+        """The topic of that name."""
+        if name not in self._topics:
+            raise not_found(name)
+        return self._topics[name]
+
+    def topics(self, project: str) -> list[types.Topic]:
+        """The topics of a project (``projects/p``), by name."""
+        return [self._topics[name] for name in sorted(self._topics) if name.startswith(f"{project}/")]
+
+    def update_topic(self, wire: types.Topic, fields: Sequence[str]) -> types.Topic:
+        """Change the fields of a topic."""
+        changed = _updated(self.topic(wire.name), wire, fields)
+        self._topics[wire.name] = changed
+        self._write(records.TopicMade(wire.name, types.Topic.serialize(changed)))
+        return changed
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic; its subscriptions stay, with what they already have."""
+        self.topic(name)
+        del self._topics[name]
+        for subscriber in self._subscribers.values():
+            if subscriber.wire.topic == name:
+                subscriber.wire.topic = "_deleted-topic_"
+                self._write(_made(subscriber.wire))
+        self._write(records.TopicGone(name))
+
+    # --- subscriptions
+
+    def create_subscription(self, wire: types.Subscription) -> types.Subscription:
+        """Make a subscription; it gets what is published from now on."""
+        _check_name(wire.name, "subscriptions")
+        if wire.name in self._subscribers:
+            raise already_exists("Subscription")
+        self.topic(wire.topic)
+        wire.ack_deadline_seconds = wire.ack_deadline_seconds or DEFAULT_ACK_DEADLINE
+        self._subscribe(wire)
+        self._write(_made(wire))
+        self.created.set()
+        return wire
+
+    def subscriber(self, name: str) -> Subscriber:
+        """The subscription of that name."""
+        if name not in self._subscribers:
+            raise not_found(name)
+        return self._subscribers[name]
+
+    def subscribers(self, project: str = "", *, topic: str = "") -> list[Subscriber]:
+        """The subscriptions of a project, of a topic, or all, by name."""
+        return [
+            self._subscribers[name]
+            for name in sorted(self._subscribers)
+            if name.startswith(f"{project}/" if project else "") and topic in {"", self._subscribers[name].wire.topic}
+        ]
+
+    def update_subscription(self, wire: types.Subscription, fields: Sequence[str]) -> types.Subscription:
+        """Change the fields of a subscription."""
+        subscriber = self.subscriber(wire.name)
+        changed = _updated(subscriber.wire, wire, fields)
+        subscriber.messages.policy = _policy(changed)
+        subscriber.wire = changed
+        self._write(_made(changed))
+        subscriber.changed.set()
+        self.created.set()
+        return changed
+
+    def delete_subscription(self, name: str) -> None:
+        """Delete a subscription and all that it still owes."""
+        self.subscriber(name)
+        del self._subscribers[name]
+        self._write(records.SubscriptionGone(name))
+        self.created.set()
+
+    # --- messages
+
+    def publish(self, topic: str, messages: Sequence[types.PubsubMessage]) -> list[str]:
+        """Take messages in, and return their ids; once this returns they survive the process."""
+        self.topic(topic)
+        if not 0 < len(messages) <= MAX_MESSAGES_PER_PUBLISH:
+            raise invalid(f"A publish request has 1 to {MAX_MESSAGES_PER_PUBLISH} messages, not {len(messages)}.")
+        for message in messages:
+            _check_message(message)
+        return self._publish(topic, [(bytes(one.data), dict(one.attributes), one.ordering_key) for one in messages])
+
+    def take(self, name: str, most: int) -> list[Delivered]:
+        """Lease the next messages of a subscription."""
+        return self.subscriber(name).messages.take(most, time.monotonic())
+
+    def acknowledge(self, name: str, ack_ids: Sequence[str]) -> None:
+        """Be done with these deliveries; one whose lease is over is ignored, as in Pub/Sub."""
+        subscriber = self.subscriber(name)
+        done = [subscriber.messages.acknowledge(ack_id) for ack_id in ack_ids]
+        self._write(*(records.Settled(name, message.id) for message in done if message))
+        subscriber.changed.set()  # an ordering key may be free now
+
+    def modify_deadline(self, name: str, ack_ids: Sequence[str], seconds: float) -> None:
+        """Extend leases, or nack with 0 seconds."""
+        subscriber = self.subscriber(name)
+        for ack_id in ack_ids:
+            subscriber.messages.modify_deadline(ack_id, seconds, time.monotonic())
+        subscriber.changed.set()
+
+    def status(self) -> dict[str, dict[str, int]]:
+        """How many messages each subscription owes, by where they are."""
+        return {
+            name: {
+                "waiting": one.messages.waiting,
+                "leased": one.messages.leased,
+                "backing_off": one.messages.backing_off,
+            }
+            for name, one in sorted(self._subscribers.items())
+        }
+
+    def close(self) -> None:
+        """Let go of the journal; what is owed stays in it."""
+        self._journal.close()
+
+    def _publish(self, topic: str, contents: Sequence[tuple[bytes, Mapping[str, str], str]]) -> list[str]:
+        now = time.time()
+        messages = []
+        for data, attributes, ordering_key in contents:
+            self._last_id += 1
+            messages.append(Message(str(self._last_id), data, attributes, ordering_key, now))
+        written: list[records.Record] = [records.Numbered(self._last_id)]
+        for subscriber in self.subscribers(topic=topic):
+            wanted = [one for one in messages if subscriber.messages.policy.matches(one.attributes)]
+            written += [records.Owed(subscriber.wire.name, one) for one in wanted]
+            for one in wanted:
+                subscriber.messages.add(one)
+            subscriber.changed.set()
+        self._write(*written)
+        return [message.id for message in messages]
+
+    def _give_up(self, name: str, message: Message, attempts: int) -> None:
+        """Pub/Sub documentation, "Handle message failures": forward to the dead-letter topic, with these attributes."""
+        self._write(records.Settled(name, message.id))
+        wire = self._subscribers[name].wire
+        topic = wire.dead_letter_policy.dead_letter_topic
+        if topic not in self._topics:
+            return
+        _, project, _, short = name.split("/")
+        attributes = dict(message.attributes) | {
+            "CloudPubSubDeadLetterSourceDeliveryCount": str(attempts),
+            "CloudPubSubDeadLetterSourceSubscription": short,
+            "CloudPubSubDeadLetterSourceSubscriptionProject": project,
+            "CloudPubSubDeadLetterSourceTopicPublishTime": rfc3339(message.published),
+        }
+        self._publish(topic, [(message.data, attributes, message.ordering_key)])
+
+    def _subscribe(self, wire: types.Subscription) -> None:
+        name = wire.name
+        messages = Subscription(
+            _policy(wire), given_up=lambda message, attempts: self._give_up(name, message, attempts)
+        )
+        self._subscribers[name] = Subscriber(wire, messages)
+
+    # --- the journal
+
+    def _write(self, *written: records.Record) -> None:
+        self._journal.write(*written)
+        if self._journal.grown:
+            self._journal.rewrite(self._everything())
+
+    def _everything(self) -> Iterator[records.Record]:
+        yield records.Numbered(self._last_id)
+        for name, topic in self._topics.items():
+            yield records.TopicMade(name, types.Topic.serialize(topic))
+        for name, subscriber in self._subscribers.items():
+            yield _made(subscriber.wire)
+            for message in subscriber.messages.unacknowledged():
+                yield records.Owed(name, message)
+
+    def _recover(self) -> None:
+        found = recover(self._journal.replay())
+        self._last_id = found.last_id
+        self._topics = {name: types.Topic.deserialize(wire) for name, wire in found.topics.items()}
+        for name, wire in found.subscriptions.items():
+            self._subscribe(types.Subscription.deserialize(wire))
+            owed = found.owed.get(name, {})
+            for message in owed.values():
+                self._subscribers[name].messages.add(message)
+            if owed:
+                log.info("recovered", extra={"subscription": name, "messages": len(owed)})
+        self._journal.rewrite(self._everything())
+
+
+def rfc3339(seconds: float) -> str:
+    """A time in seconds since the epoch, as Google writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _made(wire: types.Subscription) -> records.SubscriptionMade:
+    return records.SubscriptionMade(wire.name, types.Subscription.serialize(wire))
+
+
+def _check_name(name: str, kind: str) -> None:
+    if not _NAME.fullmatch(name) or f"/{kind}/" not in name or name.rpartition("/")[2].startswith("goog"):
+        raise invalid(f"Invalid [{kind}] name: (name={name})")
+
+
+def _check_message(message: types.PubsubMessage) -> None:
+    if not message.data and not message.attributes:
+        raise invalid("Some messages in the publish request are empty: each needs data or attributes.")
+    if len(message.data) > MAX_MESSAGE_BYTES:
+        raise invalid(f"The message data is larger than {MAX_MESSAGE_BYTES} bytes.")
+    if len(message.attributes) > MAX_ATTRIBUTES:
+        raise invalid(f"A message has at most {MAX_ATTRIBUTES} attributes.")
+    for key, value in message.attributes.items():
+        if not 0 < len(key.encode()) <= MAX_ATTRIBUTE_KEY_BYTES or len(value.encode()) > MAX_ATTRIBUTE_VALUE_BYTES:
+            raise invalid(f"The attribute {key[:40]!r} is too long, or has no key.")
+    if len(message.ordering_key.encode()) > MAX_ORDERING_KEY_BYTES:
+        raise invalid(f"An ordering key has at most {MAX_ORDERING_KEY_BYTES} bytes.")
+
+
+def _policy(wire: types.Subscription) -> Policy:
+    """The rules of delivery in a subscription.
+
+    Raises:
+        Refused: one of them is out of its range.
+    """
+    if wire.ack_deadline_seconds not in ACK_DEADLINE_RANGE:
+        raise invalid(f"ack_deadline_seconds is {wire.ack_deadline_seconds}: it must be 10 to 600.")
+    try:
+        matches = parse(wire.filter)
+    except BadFilter as error:
+        raise invalid(f"Invalid filter: {error}") from error
+    minimum, maximum = _backoff(wire)
+    return Policy(
+        ack_deadline=wire.ack_deadline_seconds,
+        minimum_backoff=minimum,
+        maximum_backoff=maximum,
+        max_attempts=_max_attempts(wire),
+        ordered=wire.enable_message_ordering,
+        matches=matches,
+    )
+
+
+def _backoff(wire: types.Subscription) -> tuple[float, float]:
+    if "retry_policy" in wire:
+        policy = wire.retry_policy
+        minimum = policy.minimum_backoff.total_seconds() if "minimum_backoff" in policy else DEFAULT_MINIMUM_BACKOFF
+        maximum = policy.maximum_backoff.total_seconds() if "maximum_backoff" in policy else DEFAULT_MAXIMUM_BACKOFF
+        if not 0 <= minimum <= maximum <= DEFAULT_MAXIMUM_BACKOFF:
+            raise invalid("retry_policy: 0 <= minimum_backoff <= maximum_backoff <= 600 s must hold.")
+        return minimum, maximum
+    return (PUSH_MINIMUM_BACKOFF, PUSH_MAXIMUM_BACKOFF) if wire.push_config.push_endpoint else (0.0, 0.0)
+
+
+def _max_attempts(wire: types.Subscription) -> int | None:
+    policy = wire.dead_letter_policy
+    if not policy.dead_letter_topic:
+        return None
+    attempts = policy.max_delivery_attempts or DEFAULT_ATTEMPTS
+    if attempts not in ATTEMPTS_RANGE:
+        raise invalid(f"max_delivery_attempts is {attempts}: it must be 5 to 100.")
+    return attempts
+
+
+def _updated(old: Wire, new: Wire, fields: Sequence[str]) -> Wire:
+    """A copy of ``old`` with these fields of ``new`` (a field mask: ``push_config``, ``labels``).
+
+    Raises:
+        Refused: there is no such field, or it can't be changed.
+    """
+    if not fields:
+        raise invalid("The update_mask in the request is empty.")
+    changed: Wire = type(old).deserialize(type(old).serialize(old))
+    for field in (name.partition(".")[0] for name in fields):
+        if field not in type(old).meta.fields or field in UNCHANGEABLE:
+            raise invalid(f"Invalid update_mask provided in the request: {field!r} can't be changed.")
+        setattr(changed, field, getattr(new, field))
+    return changed

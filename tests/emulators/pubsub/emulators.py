@@ -1,0 +1,108 @@
+"""The emulators that the conformance suite runs on: ours, and Google's own where it is installed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.cloud import pubsub_v1
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from local.ports import HOST, free_port
+from local.probes import answers
+from local.process import Process, scrubbed_environment
+
+ROOT = Path(__file__).parents[3]
+
+
+class Emulator:
+    """A running emulator, and clients of it as Google ships them."""
+
+    name = ""
+    process: Process
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.http_port = free_port()
+        self._channels: list[grpc.Channel] = []
+
+    def publisher(self, **options: Any) -> pubsub_v1.PublisherClient:
+        transport = PublisherGrpcTransport(channel=self._channel())
+        return pubsub_v1.PublisherClient(transport=transport, **options)
+
+    def subscriber(self) -> pubsub_v1.SubscriberClient:
+        return pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=self._channel()))
+
+    def _channel(self) -> grpc.Channel:
+        channel = grpc.insecure_channel(f"{HOST}:{self.port}")
+        self._channels.append(channel)
+        return channel
+
+    def close(self) -> None:
+        for channel in self._channels:
+            channel.close()
+        self.process.stop()
+
+
+class Helios(Emulator):
+    """Ours."""
+
+    name = "helios"
+
+    def start(self) -> None:
+        self.process = Process(
+            "pubsub",
+            [
+                *(sys.executable, "-m", "local.pubsub", "--port", str(self.port)),
+                *("--http-port", str(self.http_port), "--data", self.folder),
+            ],
+            log=self.folder / "pubsub.log",
+            cwd=ROOT,
+        )
+        self.process.wait_ready(answers(f"{self.url}/healthz"), seconds=30)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.http_port}"
+
+    def status(self) -> dict[str, dict[str, int]]:
+        with urllib.request.urlopen(f"{self.url}/status") as answer:
+            return json.load(answer)["subscriptions"]
+
+
+class Google(Emulator):
+    """Google's, as the package google-cloud-cli-pubsub-emulator installs it."""
+
+    name = "google"
+
+    def start(self) -> None:
+        jar = google_jar()
+        assert jar
+        self.process = Process(
+            "google-pubsub",
+            ["java", "-jar", jar, f"--host={HOST}", f"--port={self.port}"],
+            log=self.folder / "google.log",
+            env=scrubbed_environment(),
+        )
+        self.process.wait_ready(answers(f"http://{HOST}:{self.port}/"), seconds=60)
+
+
+def google_jar() -> str | None:
+    """Where Google's emulator lies: PUBSUB_EMULATOR_JAR says so, or the package manager; None if it can't be run."""
+    if not shutil.which("java"):
+        return None
+    if jar := os.environ.get("PUBSUB_EMULATOR_JAR"):
+        return jar
+    if not shutil.which("dpkg"):
+        return None
+    listed = subprocess.run(
+        ["dpkg", "-L", "google-cloud-cli-pubsub-emulator"], capture_output=True, check=False, text=True
+    )
+    return next((line for line in listed.stdout.splitlines() if line.endswith("-all.jar")), None)

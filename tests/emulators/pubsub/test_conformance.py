@@ -1,0 +1,300 @@
+"""What Pub/Sub promises its clients, on our emulator and, where it is installed, on Google's own."""
+
+import base64
+import json
+import time
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from google.api_core.exceptions import AlreadyExists, InvalidArgument, NotFound
+from google.cloud import pubsub_v1
+from google.pubsub_v1 import types
+
+from tests.support.waiting import eventually
+
+
+class Queue:
+    """A topic with a subscription, and both clients."""
+
+    def __init__(self, emulator, project, **subscription):
+        self.publisher = emulator.publisher()
+        self.subscriber = emulator.subscriber()
+        self.topic = f"projects/{project}/topics/orders"
+        self.name = f"projects/{project}/subscriptions/orders"
+        self.publisher.create_topic(name=self.topic)
+        wanted = types.Subscription(name=self.name, topic=self.topic, **subscription)
+        self.subscriber.create_subscription(request=wanted)
+
+    def publish(self, *payloads: bytes, **attributes: str) -> list[str]:
+        sent = [self.publisher.publish(self.topic, payload, **attributes) for payload in payloads]
+        return [future.result(timeout=30) for future in sent]
+
+    def pull(self, most: int = 100) -> list[types.ReceivedMessage]:
+        request = {"subscription": self.name, "max_messages": most, "return_immediately": False}
+        return list(self.subscriber.pull(request=request, timeout=20).received_messages)
+
+    def pull_all(self, count: int) -> list[types.ReceivedMessage]:
+        """Pull until there are so many."""
+        found: list[types.ReceivedMessage] = []
+        eventually(lambda: len(found) >= count or (found.extend(self.pull()) or len(found) >= count))
+        return found
+
+    def acknowledge(self, *messages: types.ReceivedMessage) -> None:
+        self.subscriber.acknowledge(subscription=self.name, ack_ids=[one.ack_id for one in messages])
+
+    def nack(self, *messages: types.ReceivedMessage) -> None:
+        ids = [one.ack_id for one in messages]
+        self.subscriber.modify_ack_deadline(subscription=self.name, ack_ids=ids, ack_deadline_seconds=0)
+
+
+@pytest.fixture
+def queue(emulator, project):
+    return Queue(emulator, project)
+
+
+def payloads(messages):
+    return Counter(one.message.data for one in messages)
+
+
+def test_topics_and_subscriptions_can_be_had_listed_and_deleted(emulator, project, queue):
+    assert queue.publisher.get_topic(topic=queue.topic).name == queue.topic
+    assert queue.subscriber.get_subscription(subscription=queue.name).topic == queue.topic
+    assert [one.name for one in queue.publisher.list_topics(project=f"projects/{project}")] == [queue.topic]
+    assert [one.name for one in queue.subscriber.list_subscriptions(project=f"projects/{project}")] == [queue.name]
+    assert list(queue.publisher.list_topic_subscriptions(topic=queue.topic)) == [queue.name]
+
+    queue.subscriber.delete_subscription(subscription=queue.name)
+    queue.publisher.delete_topic(topic=queue.topic)
+    assert list(queue.publisher.list_topics(project=f"projects/{project}")) == []
+    with pytest.raises(NotFound):
+        queue.subscriber.get_subscription(subscription=queue.name)
+
+
+def test_a_name_that_is_taken_is_refused(queue):
+    with pytest.raises(AlreadyExists):
+        queue.publisher.create_topic(name=queue.topic)
+    with pytest.raises(AlreadyExists):
+        queue.subscriber.create_subscription(name=queue.name, topic=queue.topic)
+
+
+def test_what_is_not_there_is_not_found(emulator, project):
+    with pytest.raises(NotFound):
+        emulator.publisher().get_topic(topic=f"projects/{project}/topics/nothing")
+    with pytest.raises(NotFound):
+        emulator.publisher().publish(f"projects/{project}/topics/nothing", b"x").result(timeout=30)
+    with pytest.raises(NotFound):
+        emulator.subscriber().pull(subscription=f"projects/{project}/subscriptions/nothing", max_messages=1)
+
+
+def test_a_subscription_needs_its_topic(emulator, project):
+    with pytest.raises(NotFound):
+        emulator.subscriber().create_subscription(
+            name=f"projects/{project}/subscriptions/orders", topic=f"projects/{project}/topics/nothing"
+        )
+
+
+@pytest.mark.parametrize("name", ["x", "9digits", "goog-orders", "a" * 256])
+def test_a_bad_name_is_refused(emulator, project, name):
+    with pytest.raises(InvalidArgument):
+        emulator.publisher().create_topic(name=f"projects/{project}/topics/{name}")
+
+
+def test_a_message_is_pulled_as_it_was_published(queue):
+    (id_,) = queue.publish(b'{"order_id": "ORD-1"}', event_type="PaymentProcessed")
+    (received,) = queue.pull()
+    message = received.message
+
+    assert (message.data, dict(message.attributes)) == (b'{"order_id": "ORD-1"}', {"event_type": "PaymentProcessed"})
+    assert message.message_id == id_
+    assert message.publish_time.year >= 2025
+
+
+def test_an_acknowledged_message_does_not_come_again(queue):
+    queue.publish(b"1", b"2")
+    first = queue.pull_all(2)
+    queue.acknowledge(*first)
+    queue.publish(b"3")
+
+    assert payloads(queue.pull()) == {b"3": 1}
+
+
+def test_a_nacked_message_comes_again(queue):
+    queue.publish(b"1")
+    (first,) = queue.pull()
+    queue.nack(first)
+    (again,) = queue.pull()
+
+    assert (again.message.message_id, again.ack_id != first.ack_id) == (first.message.message_id, True)
+
+
+def test_a_lease_that_ends_brings_the_message_again(queue):
+    queue.publish(b"1")
+    (first,) = queue.pull()
+    queue.subscriber.modify_ack_deadline(subscription=queue.name, ack_ids=[first.ack_id], ack_deadline_seconds=1)
+
+    assert payloads(queue.pull_all(1)) == {b"1": 1}
+
+
+def test_every_subscription_gets_every_message(queue):
+    other = queue.name + "-too"
+    queue.subscriber.create_subscription(name=other, topic=queue.topic)
+    queue.publish(b"1")
+    mine = queue.pull()
+    queue.name = other
+
+    assert payloads(mine) == payloads(queue.pull()) == {b"1": 1}
+
+
+def test_a_streaming_pull_gets_everything_and_acknowledges_it(queue):
+    seen = Counter()
+
+    def note(message: pubsub_v1.subscriber.message.Message) -> None:
+        seen[message.data] += 1
+        message.ack()
+
+    flow = pubsub_v1.types.FlowControl(max_messages=10)
+    stream = queue.subscriber.subscribe(queue.name, note, flow_control=flow)
+    queue.publish(*(str(number).encode() for number in range(200)))
+    eventually(lambda: len(seen) == 200)
+    stream.cancel()
+    stream.result(timeout=20)
+
+    assert set(seen.values()) == {1}
+
+
+def test_messages_of_one_ordering_key_come_in_order(emulator, project):
+    queue = Queue(emulator, project, enable_message_ordering=True)
+    options = pubsub_v1.types.PublisherOptions(enable_message_ordering=True)
+    publisher = emulator.publisher(publisher_options=options)
+    sent = [publisher.publish(queue.topic, str(number).encode(), ordering_key="ORD-1") for number in range(20)]
+    for future in sent:
+        future.result(timeout=30)
+    found: list[bytes] = []
+
+    def next_ones() -> bool:
+        messages = queue.pull()
+        found.extend(one.message.data for one in messages)
+        queue.acknowledge(*messages)
+        return len(found) >= 20
+
+    eventually(next_ones)
+    assert found == [str(number).encode() for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('attributes.cloud = "gcp"', {b"gcp"}),
+        ('attributes.cloud != "gcp"', {b"aws", b"none"}),
+        ("attributes:cloud", {b"gcp", b"aws"}),
+        ("NOT attributes:cloud", {b"none"}),
+        ('hasPrefix(attributes.cloud, "a")', {b"aws"}),
+        ('attributes.cloud = "gcp" OR attributes.cloud = "aws"', {b"gcp", b"aws"}),
+        ('attributes:cloud AND NOT (attributes.cloud = "gcp")', {b"aws"}),
+    ],
+)
+def test_a_filter_lets_through_what_it_says(ours, project, text, expected):
+    """Google's emulator takes a filter and ignores it."""
+    queue = Queue(ours, project, filter=text)
+    queue.publish(b"gcp", cloud="gcp")
+    queue.publish(b"aws", cloud="aws")
+    queue.publish(b"none")
+
+    assert set(payloads(queue.pull_all(len(expected)))) == expected
+
+
+def test_a_filter_that_makes_no_sense_is_refused(ours, project):
+    """Google's emulator does not read it."""
+    with pytest.raises(InvalidArgument):
+        Queue(ours, project, filter="payload.amount > 10")
+
+
+def test_a_message_that_fails_too_often_goes_to_the_dead_letter_topic(ours, project):
+    """Google's emulator counts attempts and forwards nothing."""
+    dead = Queue(ours, f"{project}-dead")
+    policy = types.DeadLetterPolicy(dead_letter_topic=dead.topic, max_delivery_attempts=5)
+    queue = Queue(ours, project, dead_letter_policy=policy)
+    queue.publish(b"poison", order="1")
+    attempts = []
+    for _ in range(5):
+        (received,) = queue.pull_all(1)
+        attempts.append(received.delivery_attempt)
+        queue.nack(received)
+    (letter,) = dead.pull_all(1)
+
+    assert attempts == [1, 2, 3, 4, 5]
+    assert letter.message.data == b"poison"
+    assert letter.message.attributes["order"] == "1"
+    assert letter.message.attributes["CloudPubSubDeadLetterSourceSubscription"] == "orders"
+
+
+def test_a_push_is_wrapped_and_acknowledged_by_its_status(emulator, project, receiver):
+    push = types.PushConfig(push_endpoint=f"{receiver.url}/push")
+    queue = Queue(emulator, project, push_config=push)
+    (id_,) = queue.publish(b'{"order_id": "ORD-1"}', event_type="PaymentProcessed")
+    eventually(lambda: len(receiver.received) == 1)
+    body = json.loads(receiver.received[0].body)
+
+    assert receiver.received[0].path == "/push"
+    assert base64.b64decode(body["message"]["data"]) == b'{"order_id": "ORD-1"}'
+    assert (body["message"]["messageId"], body["message"]["attributes"]) == (id_, {"event_type": "PaymentProcessed"})
+    assert body["subscription"] == queue.name
+
+
+def test_a_push_that_fails_is_repeated_until_it_is_taken(emulator, project, receiver):
+    receiver.answers = [500, 503, 400]
+    push = types.PushConfig(push_endpoint=receiver.url)
+    queue = Queue(emulator, project, push_config=push)
+    queue.publish(b"1")
+    eventually(lambda: len(receiver.received) == 4)
+    queue.publish(b"2")
+    eventually(lambda: len(receiver.received) == 5)
+
+    data = [base64.b64decode(json.loads(one.body)["message"]["data"]) for one in receiver.received]
+    assert data == [b"1", b"1", b"1", b"1", b"2"]
+
+
+def test_the_endpoint_can_be_changed(emulator, project, receiver):
+    queue = Queue(emulator, project)
+    push = types.PushConfig(push_endpoint=receiver.url)
+    queue.subscriber.modify_push_config(subscription=queue.name, push_config=push)
+    queue.publish(b"1")
+    eventually(lambda: len(receiver.received) == 1)
+
+    assert queue.subscriber.get_subscription(subscription=queue.name).push_config.push_endpoint == receiver.url
+
+
+def test_a_subscription_can_be_updated_by_a_field_mask(queue):
+    changed = types.Subscription(name=queue.name, ack_deadline_seconds=42, labels={"team": "shop"})
+    queue.subscriber.update_subscription(
+        request={"subscription": changed, "update_mask": {"paths": ["ack_deadline_seconds"]}}
+    )
+    found = queue.subscriber.get_subscription(subscription=queue.name)
+
+    assert (found.ack_deadline_seconds, dict(found.labels)) == (42, {})
+
+
+@pytest.mark.parametrize("seconds", [5, 601])
+def test_an_ack_deadline_out_of_range_is_refused(ours, project, seconds):
+    """Google's emulator takes 5 seconds, the service does not."""
+    with pytest.raises(InvalidArgument):
+        Queue(ours, project, ack_deadline_seconds=seconds)
+
+
+def test_an_empty_message_is_refused(queue):
+    with pytest.raises(InvalidArgument):
+        queue.publisher.publish(queue.topic, b"").result(timeout=30)
+
+
+def test_a_retry_policy_delays_what_failed(ours, project):
+    """Google's emulator keeps a retry policy and delivers again at once."""
+    policy = types.RetryPolicy(minimum_backoff=timedelta(seconds=1), maximum_backoff=timedelta(seconds=2))
+    queue = Queue(ours, project, retry_policy=policy)
+    queue.publish(b"1")
+    (first,) = queue.pull()
+    failed = time.monotonic()
+    queue.nack(first)
+
+    assert payloads(queue.pull_all(1)) == {b"1": 1}
+    assert time.monotonic() - failed >= 0.8

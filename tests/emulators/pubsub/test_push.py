@@ -1,0 +1,96 @@
+"""The forms of a push that Helios understands, and the tokens that come with it."""
+
+import json
+
+import pytest
+import requests
+from google.auth.transport.requests import Request
+from google.oauth2 import id_token
+from google.pubsub_v1 import types
+
+from helios.event import Delivery
+from helios.normalise import normalise
+from local.pubsub.client import EVENTARC_MODE, ensure
+from local.pubsub.push import MESSAGE_PUBLISHED
+from tests.emulators.pubsub.test_conformance import Queue
+from tests.support.deliveries import NOON
+from tests.support.waiting import eventually
+
+PAYMENT = b'{"order_id": "ORD-1", "amount": 10.50}'
+ACCOUNT = "helios@shop.iam.gserviceaccount.com"
+
+
+def pushed(ours, project, receiver, **push):
+    """What a push endpoint receives of one payment."""
+    config = types.PushConfig(**{"push_endpoint": receiver.url, **push})
+    queue = Queue(ours, project, push_config=config)
+    queue.publish(PAYMENT, event_type="PaymentProcessed")
+    eventually(lambda: len(receiver.received) == 1)
+    return receiver.received[0]
+
+
+@pytest.mark.parametrize(
+    "push",
+    [
+        {},
+        {"no_wrapper": types.PushConfig.NoWrapper(write_metadata=True)},
+        {"push_endpoint": EVENTARC_MODE},
+    ],
+    ids=["wrapped", "unwrapped", "CloudEvent"],
+)
+def test_helios_reads_every_form_of_a_push(ours, project, receiver, push):
+    if "push_endpoint" in push:
+        push = {"push_endpoint": f"{receiver.url}?{push['push_endpoint']}"}
+    received = pushed(ours, project, receiver, **push)
+    event = normalise(Delivery(way_in="pubsub", body=received.body, headers=received.headers, received_at=NOON))
+
+    assert (event.source, event.type, bytes(event.data)) == ("gcp", "PaymentProcessed", PAYMENT)
+
+
+def test_an_unwrapped_push_without_metadata_is_the_bare_data(ours, project, receiver):
+    received = pushed(ours, project, receiver, no_wrapper=types.PushConfig.NoWrapper(write_metadata=False))
+
+    assert received.body == PAYMENT
+    assert [name for name in received.headers if name.startswith("x-goog")] == []
+
+
+def test_a_cloud_event_is_in_binary_mode_and_wraps_the_message(ours, project, receiver):
+    received = pushed(ours, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}")
+
+    assert received.headers["ce-type"] == MESSAGE_PUBLISHED
+    assert received.headers["ce-source"] == f"//pubsub.googleapis.com/projects/{project}/topics/orders"
+    assert received.headers["ce-id"] == json.loads(received.body)["message"]["messageId"]
+
+
+@pytest.mark.parametrize("certificates", ["v1", "v3"])
+def test_googles_own_library_accepts_the_token(ours, project, receiver, certificates):
+    """Both as X.509 certificates and as a key set."""
+    token = types.PushConfig.OidcToken(service_account_email=ACCOUNT, audience="https://helios.example")
+    received = pushed(ours, project, receiver, oidc_token=token)
+    with requests.Session() as session:
+        claims = id_token.verify_token(
+            received.headers["authorization"].removeprefix("Bearer "),
+            Request(session),
+            audience="https://helios.example",
+            certs_url=f"{ours.url}/oauth2/{certificates}/certs",
+        )
+
+    assert (claims["email"], claims["email_verified"], claims["iss"]) == (ACCOUNT, True, "https://accounts.google.com")
+
+
+def test_setting_up_twice_changes_nothing_and_follows_a_new_endpoint(ours, project, receiver, monkeypatch):
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{ours.port}")
+    for path in ("old", "new", "new"):
+        ensure(
+            project=project,
+            topic="orders",
+            subscription="orders",
+            push_endpoint=f"{receiver.url}/{path}",
+            service_account=ACCOUNT,
+            dead_letter_topic="dead",
+        )
+    publisher = ours.publisher()
+    publisher.publish(f"projects/{project}/topics/orders", b"1").result(timeout=30)
+    eventually(lambda: len(receiver.received) == 1)
+
+    assert receiver.received[0].path == "/new"
