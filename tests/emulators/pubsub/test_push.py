@@ -6,6 +6,7 @@ from base64 import urlsafe_b64decode
 import pytest
 import requests
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 from google.pubsub_v1 import types
@@ -83,7 +84,9 @@ def test_the_key_set_has_the_key_of_the_certificate(ours):
     with requests.Session() as session:
         ((key_id, certificate),) = session.get(f"{ours.url}/oauth2/v1/certs").json().items()
         (key,) = session.get(f"{ours.url}/oauth2/v3/certs").json()["keys"]
-    numbers = x509.load_pem_x509_certificate(certificate.encode()).public_key().public_numbers()
+    public_key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+    assert isinstance(public_key, RSAPublicKey)
+    numbers = public_key.public_numbers()
 
     def number(text: str) -> int:
         return int.from_bytes(urlsafe_b64decode(text + "=="))
