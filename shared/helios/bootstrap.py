@@ -1,5 +1,7 @@
 """Settings in, working parts out: the one place where ports meet adapters."""
 
+import logging
+
 import msgspec
 
 from helios.adapters.bells import Bells, HttpBell
@@ -10,6 +12,8 @@ from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
 from helios.ports import Bell, EventReader, EventStore, Listener, Outbox, Seen
 from helios.settings import Settings
+
+log = logging.getLogger("helios.bootstrap")
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +41,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
 def build(settings: Settings) -> Services:
     """Everything, connected lazily: a database that is down does not stop a process from starting."""
+    log.info("starting", extra=settings.shown())
     pool = open_pool(
         settings.database_url,
         connections=settings.database_connections,

@@ -55,16 +55,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="How much is logged, and what is worse.")
     ] = "INFO"
 
+    def shown(self) -> dict[str, object]:
+        """All settings, secrets masked, so that a start-up log may tell them."""
+        return {name: _shown(name, getattr(self, name)) for name in self.__struct_fields__}
+
     def __repr__(self) -> str:
-        """All settings, passwords masked, so that a start-up log may print it."""
-        values = (f"{name}={_shown(name, getattr(self, name))!r}" for name in self.__struct_fields__)
-        return f"Settings({', '.join(values)})"
+        """The same: no secret is ever printed by accident."""
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
 
 
-def _shown(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    return "***" if name.endswith("_secret") else masked(str(value))
+def _shown(name: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return "***" if name.endswith("_secret") else masked(value)
 
 
 def masked(url: str) -> str:

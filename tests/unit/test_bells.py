@@ -1,0 +1,96 @@
+"""Every way to wake the relay, and what becomes of one that nobody hears."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from helios.adapters.aws import SqsBell
+from helios.adapters.bells import Bells, HttpBell
+from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.errors import Retryable
+from helios.flows.ingest import ingest
+from tests.support.deliveries import eventbridge
+
+
+class Silent:
+    """A bell that nobody hears."""
+
+    def __init__(self) -> None:
+        self.tried = 0
+
+    def ring(self) -> None:
+        self.tried += 1
+        raise Retryable("nobody is there")
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield boto3.client("sqs")
+
+
+def test_sqs_rings_with_a_message(aws):
+    url = aws.create_queue(QueueName="helios-relay")["QueueUrl"]
+    SqsBell(url).ring()
+
+    assert len(aws.receive_message(QueueUrl=url)["Messages"]) == 1
+
+
+def test_a_queue_that_is_not_there_is_retryable(aws):
+    with pytest.raises(Retryable, match="SQS"):
+        SqsBell("https://sqs.eu-central-1.amazonaws.com/123456789012/nothing").ring()
+
+
+@pytest.mark.parametrize(("status", "heard"), [(202, True), (401, False), (503, False)])
+def test_another_cloud_rings_over_http_with_the_secret(status, heard):
+    asked: list[tuple[str, str | None]] = []
+
+    class Api(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Api) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        bell = HttpBell(f"http://127.0.0.1:{server.server_port}/api/v1/relay/ring", "s3cret")
+        if heard:
+            bell.ring()
+        else:
+            with pytest.raises(Retryable, match=str(status)):
+                bell.ring()
+        thread.join()
+
+    assert asked == [("/api/v1/relay/ring", "Bearer s3cret")]
+
+
+def test_an_api_that_is_not_there_is_retryable():
+    with pytest.raises(Retryable):
+        HttpBell("http://127.0.0.1:9/api/v1/relay/ring", "s3cret").ring()
+
+
+def test_every_bell_is_rung_whatever_became_of_the_one_before():
+    heard, first, last = MemoryOutbox(MemoryStore()), Silent(), Silent()
+    with pytest.raises(Retryable, match="nobody is there; nobody is there"):
+        Bells([first, heard, last]).ring()
+
+    assert (first.tried, last.tried) == (1, 1)
+
+
+def test_a_bell_that_nobody_hears_loses_nothing():
+    store = MemoryStore()
+    outcomes = ingest([eventbridge("1")], seen=NoSeen(), store=store, bell=Silent())
+
+    assert [outcome.status for outcome in outcomes] == ["stored"]
+    assert len(MemoryOutbox(store).frames(after=0, limit=1)) == 1
