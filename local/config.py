@@ -24,6 +24,17 @@ INGEST_FUNCTION = "helios-ingest"
 API_FUNCTION = "helios-api"
 HTTP_API = "helios-api"
 
+GCP_PROJECT = "helios-local"
+GCP_TOPIC = "helios-events"
+AZURE_TOPIC = "helios-events"
+AZURE_TOPIC_KEY = "aGVsaW9zLWxvY2FsLXRvcGljLWtleQ=="
+AZURE_HOST_KEYS = {
+    "AZURE_HOST_MASTER_KEY": "helios-local-master",
+    "AZURE_HOST_DEFAULT_KEY": "helios-local-default",
+    "AZURE_HOST_EVENT_GRID_KEY": "helios-local-event-grid",
+}
+"""No secrets: they open emulators that listen on this machine only, and show that keys are asked for."""
+
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 
@@ -69,6 +80,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def aws_url(self) -> str:
         """The endpoint of every AWS service."""
         return f"http://{HOST}:{self.aws_port}"
+
+    @property
+    def pubsub_url(self) -> str:
+        """The Pub/Sub emulator's own HTTP."""
+        return f"http://{HOST}:{self.pubsub_admin_port}"
+
+    @property
+    def eventgrid_url(self) -> str:
+        """The Event Grid emulator."""
+        return f"http://{HOST}:{self.eventgrid_port}"
+
+    @property
+    def gcp_function_url(self) -> str:
+        """The Cloud Function."""
+        return f"http://{HOST}:{self.gcp_function_port}"
+
+    @property
+    def azure_function_url(self) -> str:
+        """The host of the Azure Function."""
+        return f"http://{HOST}:{self.azure_function_port}"
 
     @property
     def api_url(self) -> str:

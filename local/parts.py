@@ -2,23 +2,21 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from helios.event import Source
 from local import aws, postgres, valkey
-from local.config import REPOSITORY, Config
+from local.azure_host.client import event_grid_url
+from local.config import AZURE_HOST_KEYS, AZURE_TOPIC, AZURE_TOPIC_KEY, GCP_PROJECT, GCP_TOPIC, REPOSITORY, Config
+from local.eventgrid.client import topic_url
 from local.ministack import Ministack
 from local.ports import HOST
 from local.postgres import Postgres
-from local.probes import answers
+from local.probes import accepts, answers
 from local.process import scrubbed_environment
 from local.server import Command, Server, Task
 from local.valkey import Valkey
-
-SOURCES: Final[tuple[Source, ...]] = ("aws",)
-"""The clouds whose emulators are among the parts: traffic is sent to these."""
 
 
 class Part(NamedTuple):
@@ -86,6 +84,8 @@ def parts(config: Config) -> list[Part]:
             ),
             needs=("aws", "packages", "migrations", "valkey"),
         ),
+        *_gcp(config, helios),
+        *_azure(config, helios),
         Part(
             "api",
             Command(
@@ -102,19 +102,127 @@ def parts(config: Config) -> list[Part]:
     ]
 
 
+def _gcp(config: Config, helios: Mapping[str, str]) -> list[Part]:
+    """Pub/Sub, the Cloud Function under Google's own framework, and the subscription that pushes to it."""
+    pubsub = f"{HOST}:{config.pubsub_port}"
+    emulator = ["--port", str(config.pubsub_port), "--http-port", str(config.pubsub_admin_port)]
+    function = ["--target", "ingest", "--source", str(REPOSITORY / "functions/gcp/main.py")]
+    address = ["--signature-type", "cloudevent", "--host", HOST, "--port", str(config.gcp_function_port)]
+    deployment = ["--project", GCP_PROJECT, "--topic", GCP_TOPIC, "--function-url", config.gcp_function_url]
+    return [
+        Part(
+            "pubsub",
+            Command(
+                "pubsub",
+                _python("local.pubsub", *emulator, "--data", str(config.folder / "pubsub")),
+                env=scrubbed_environment(),
+                ready=answers(f"{config.pubsub_url}/healthz"),
+                log=config.log("pubsub"),
+                cwd=REPOSITORY,
+            ),
+            ports=("pubsub_port", "pubsub_admin_port"),
+            restarts=True,
+        ),
+        Part(
+            "gcp-function",
+            Command(
+                "gcp-function",
+                _python("functions_framework", *function, *address),
+                env=scrubbed_environment(**helios),
+                ready=accepts(config.gcp_function_port),
+                log=config.log("gcp-function"),
+            ),
+            needs=("migrations", "valkey"),
+            ports=("gcp_function_port",),
+            restarts=True,
+        ),
+        Part(
+            "gcp-topic",
+            Task(
+                "gcp-topic",
+                _python("local.pubsub.client", *deployment),
+                env=scrubbed_environment(PUBSUB_EMULATOR_HOST=pubsub),
+                log=config.log("gcp-topic"),
+                cwd=REPOSITORY,
+            ),
+            needs=("pubsub", "gcp-function"),
+        ),
+    ]
+
+
+def _azure(config: Config, helios: Mapping[str, str]) -> list[Part]:
+    """Event Grid, the function app under our host, and the subscription that posts to it."""
+    port, data = ["--port", str(config.eventgrid_port)], ["--data", str(config.folder / "eventgrid")]
+    # A tenth of Event Grid's waits: the first retry after an outage comes after one second, not ten.
+    emulator = [*port, *data, "--time-scale", "0.1"]
+    host = [str(REPOSITORY / "functions/azure"), "--port", str(config.azure_function_port)]
+    endpoint = event_grid_url(config.azure_function_url, "ingest", AZURE_HOST_KEYS["AZURE_HOST_EVENT_GRID_KEY"])
+    deployment = ["--url", config.eventgrid_url, "--topic", AZURE_TOPIC, "--key", AZURE_TOPIC_KEY]
+    return [
+        Part(
+            "eventgrid",
+            Command(
+                "eventgrid",
+                _python("local.eventgrid", *emulator),
+                env=scrubbed_environment(),
+                ready=answers(f"{config.eventgrid_url}/health"),
+                log=config.log("eventgrid"),
+                cwd=REPOSITORY,
+            ),
+            ports=("eventgrid_port",),
+            restarts=True,
+        ),
+        Part(
+            "azure-function",
+            Command(
+                "azure-function",
+                _python("local.azure_host", *host),
+                env=scrubbed_environment(**helios, **AZURE_HOST_KEYS),
+                ready=answers(f"{config.azure_function_url}/admin/host/ping"),
+                log=config.log("azure-function"),
+                cwd=REPOSITORY,
+            ),
+            needs=("migrations", "valkey"),
+            ports=("azure_function_port",),
+            restarts=True,
+        ),
+        Part(
+            "azure-topic",
+            Task(
+                "azure-topic",
+                _python("local.eventgrid.client", *deployment, "--endpoint-url", endpoint),
+                env=scrubbed_environment(),
+                log=config.log("azure-topic"),
+                cwd=REPOSITORY,
+            ),
+            needs=("eventgrid", "azure-function"),
+        ),
+    ]
+
+
 def traffic(config: Config, *, rate: float, error_rate: float, duration: float, summary: Path) -> Command:
     """The simulator: it publishes through the clouds' own SDKs, and writes its summary into a file when it ends."""
-    sources = [word for source in SOURCES for word in ("--source", source)]
     options = ["--via", "cloud", "--rate", rate, "--error-rate", error_rate, "--duration", duration]
     return Command(
         "traffic",
-        _python("scripts.simulate_traffic", *map(str, options), *sources, "--summary", str(summary)),
-        env=scrubbed_environment(**aws.sdk_environment(config.aws_url)),
+        _python("scripts.simulate_traffic", *map(str, options), "--summary", str(summary)),
+        env=scrubbed_environment(**sdk_environment(config)),
         ready=lambda: True,  # its first event is awaited instead
         log=config.log("traffic"),
         cwd=REPOSITORY,
         stop_seconds=30,  # it waits for the answers to what it has sent
     )
+
+
+def sdk_environment(config: Config) -> dict[str, str]:
+    """The variables that lead the vendors' SDKs, and the simulator, to the emulators."""
+    return aws.sdk_environment(config.aws_url) | {
+        "PUBSUB_EMULATOR_HOST": f"{HOST}:{config.pubsub_port}",
+        "GOOGLE_CLOUD_PROJECT": GCP_PROJECT,
+        "HELIOS_GCP_TOPIC": GCP_TOPIC,
+        "HELIOS_AZURE_EVENTGRID_ENDPOINT": topic_url(config.eventgrid_url, AZURE_TOPIC),
+        "HELIOS_AZURE_EVENTGRID_KEY": AZURE_TOPIC_KEY,
+    }
 
 
 def helios_environment(config: Config) -> dict[str, str]:

@@ -1,11 +1,23 @@
 """Readiness checks that parts share."""
 
 import http.client
+import socket
 from urllib.parse import urlsplit
 
+from local.ports import HOST
 from local.process import Probe
 
 _SECONDS = 2
+
+
+def accepts(port: int) -> Probe:
+    """Asks whether something listens on this port."""
+
+    def probe() -> bool:
+        socket.create_connection((HOST, port), timeout=_SECONDS).close()
+        return True
+
+    return probe
 
 
 def answers(url: str) -> Probe:

@@ -20,7 +20,7 @@ configured = settings.load()
 logging.getLogger("helios").setLevel(configured.log_level)
 services = bootstrap.build(configured)
 coalescer = Coalescer(
-    partial(store_batch, seen=services.seen, store=services.store),
+    partial(store_batch, seen=services.seen, store=services.store, bell=services.bell),
     timeout_seconds=2 * configured.database_timeout_seconds,
 )
 app = func.FunctionApp()

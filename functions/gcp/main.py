@@ -1,20 +1,27 @@
 """Cloud Function: Pub/Sub messages, as Eventarc delivers them, one CloudEvent a request."""
 
 from datetime import UTC, datetime
+from functools import cache
 
 import functions_framework
 import msgspec
 from cloudevents.http import CloudEvent
 
 from helios import bootstrap, logs, settings
+from helios.bootstrap import Services
 from helios.event import Delivery
 from helios.flows.ingest import ingest as store_batch
 
 configured = settings.load()
 logs.configure(configured.log_level)
-services = bootstrap.build(configured)
 
 ATTRIBUTES = ("specversion", "id", "source", "type", "time", "subject")
+
+
+@cache
+def services() -> Services:
+    """Built with the first request: the framework's server forks after the import, and threads don't survive that."""
+    return bootstrap.build(configured)
 
 
 @functions_framework.cloud_event
@@ -32,4 +39,4 @@ def ingest(event: CloudEvent) -> None:
         headers={f"ce-{name}": event[name] for name in ATTRIBUTES if event.get(name)},
         received_at=datetime.now(UTC),
     )
-    store_batch([delivery], seen=services.seen, store=services.store)
+    store_batch([delivery], seen=services().seen, store=services().store, bell=services().bell)

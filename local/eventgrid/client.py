@@ -1,6 +1,8 @@
-"""Set the emulator up over HTTP: what a deployer needs."""
+"""Set the emulator up over HTTP: what a deployer needs. ``python -m local.eventgrid.client`` does it for the demo."""
 
+import argparse
 import http.client
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,6 +10,9 @@ import msgspec
 
 _SECONDS = 90
 """Longer than a handshake with an endpoint that never answers."""
+
+MAX_EVENTS_PER_BATCH = 50
+"""What the demo's function gets at once, at most: the coalescer makes one transaction of it."""
 
 
 class SetupFailed(Exception):  # noqa: N818 - reads as the fact it is
@@ -56,6 +61,11 @@ def ensure(
     return endpoint
 
 
+def topic_url(url: str, topic: str) -> str:
+    """Where to publish to a topic of the emulator at this URL."""
+    return f"{url}/topics/{topic}/api/events"
+
+
 def status(url: str) -> dict[str, Any]:
     """The emulator's counts by topic."""
     topics: dict[str, Any] = call(url, "GET", "/status")["topics"]
@@ -82,3 +92,26 @@ def call(url: str, method: str, path: str, body: Any = None) -> Any:
     if response.status >= http.HTTPStatus.BAD_REQUEST:
         raise SetupFailed(f"{method} {path}: {answer['error']['message'] if answer else response.status}")
     return answer
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Set up one topic and its webhook subscription."""
+    parser = argparse.ArgumentParser(prog="python -m local.eventgrid.client", description=__doc__)
+    parser.add_argument("--url", required=True, help="the emulator's")
+    parser.add_argument("--topic", required=True)
+    parser.add_argument("--key", required=True, help="the key publishers use")
+    parser.add_argument("--endpoint-url", required=True, help="where to deliver")
+    given = parser.parse_args(arguments)
+    ensure(
+        given.url,
+        topic=given.topic,
+        key=given.key,
+        subscription=f"{given.topic}-function",
+        endpoint_url=given.endpoint_url,
+        max_events_per_batch=MAX_EVENTS_PER_BATCH,
+        dead_letter_container=f"{given.topic}-dead-letters",
+    )
+
+
+if __name__ == "__main__":
+    main()
