@@ -1,0 +1,118 @@
+"""All of Helios on free ports, as the demo starts it, without its traffic."""
+
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from local import figures, postgres
+from local.config import REPOSITORY, Config
+from local.figures import Figures
+from local.parts import parts, sdk_environment
+from local.ports import HOST, free_port
+from local.process import scrubbed_environment
+from local.server import Server
+from local.supervisor import Supervisor
+from tests.support.waiting import eventually
+
+
+class Traffic:
+    """A finished run of the simulator.
+
+    Attributes:
+        summary: what it says of itself.
+        truth: the anomalies that it injected.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.summary = json.loads((folder / "summary.json").read_bytes())
+        self.truth = [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()]
+
+
+class Stack:
+    """The running parts."""
+
+    def __init__(self, config: Config, folder: Path, running: dict[str, Server]) -> None:
+        self.config = config
+        self._folder = folder
+        self._running = running
+        self._runs = 0
+
+    def part(self, name: str) -> Server:
+        return self._running[name]
+
+    def simulate(self, *options: str) -> "Simulation":
+        """Begin traffic through the vendors' SDKs."""
+        self._runs += 1
+        folder = self._folder / f"traffic-{self._runs}"
+        folder.mkdir()
+        return Simulation(folder, self.config, options)
+
+    def figures(self) -> Figures:
+        found = figures.fetch(f"{HOST}:{self.config.api_port}")
+        assert found
+        return found
+
+    def get(self, path: str) -> Any:
+        connection = http.client.HTTPConnection(HOST, self.config.api_port, timeout=30)
+        connection.request("GET", path)
+        answer = json.load(connection.getresponse())
+        connection.close()
+        return answer
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(postgres.url(self.config.postgres_port)) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def wait_until_taken(self, before: Figures, count: int) -> None:
+        """Return once Helios accounts for so many deliveries more than before."""
+        eventually(lambda: self.figures().taken - before.taken >= count, seconds=90)
+
+    def wait_until_stored(self, before: Figures, count: int) -> None:
+        """Return once so many more events are stored; those that came twice don't count."""
+        eventually(lambda: self.figures().total_events - before.total_events >= count, seconds=90)
+
+
+class Simulation:
+    """A run of the simulator under way."""
+
+    def __init__(self, folder: Path, config: Config, options: tuple[str, ...]) -> None:
+        self._folder = folder
+        files = ["--summary", str(folder / "summary.json"), "--truth", str(folder / "truth.jsonl")]
+        with (folder / "output").open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "scripts.simulate_traffic", "--via", "cloud", "--seed", "7", *options, *files],
+                cwd=REPOSITORY,
+                env=scrubbed_environment(**sdk_environment(config)),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def finish(self) -> Traffic:
+        """Wait for its end, which must be a good one."""
+        status = self._process.wait(180)
+        assert status == 0, (self._folder / "output").read_text()[-3000:]
+        return Traffic(self._folder)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Everything, ready."""
+    folder = tmp_path_factory.mktemp("stack")
+    ports = {name: free_port() for name in Config.__struct_fields__ if name.endswith("_port")}
+    config = msgspec.convert({"state": str(folder / "state")} | ports, Config)
+    every = parts(config)
+    said: list[str] = []
+    with Supervisor(every, said.append) as supervisor:
+        supervisor.start()
+        yield Stack(config, folder, {part.name: part.server for part in every})
+    for part in every:
+        if isinstance(part.server, postgres.Postgres):
+            part.server.discard()

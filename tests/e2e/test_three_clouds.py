@@ -1,0 +1,128 @@
+"""Orders cross three clouds through the vendors' own SDKs, the emulators and the real function code."""
+
+from collections import Counter
+
+import pytest
+
+from tests.support.waiting import eventually
+
+SOURCES = ("aws", "gcp", "azure")
+
+OUTCOME_SUM = (
+    "SELECT source, sum(stored), sum(duplicate), sum(contradictory), sum(rejected) FROM event_counts GROUP BY 1"
+)
+STORED = "SELECT source, count(*), count(DISTINCT id) FROM events GROUP BY 1"
+
+
+def stored_by_source(stack) -> dict[str, int]:
+    return {source: count for source, count, _ in stack.rows(STORED)}
+
+
+def check_ledger(stack) -> None:
+    """The ledger says of each cloud what its rows say."""
+    ledger = {source: int(stored) for source, stored in stack.rows(LEDGER)}
+    rows = stack.rows(STORED)
+
+    assert {source: count for source, count, _ in rows} == {name: n for name, n in ledger.items() if n}
+    assert all(count == distinct for _, count, distinct in rows)
+
+
+def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
+    before, rows_before = stack.figures(), stored_by_source(stack)
+    traffic = stack.simulate("--rate", "100", "--count", "1000", "--error-rate", "0").finish()
+    stack.wait_until_stored(before, 1000)
+    stored = {source: count - rows_before.get(source, 0) for source, count in stored_by_source(stack).items()}
+
+    assert stored == {source: traffic.summary["sources"][source]["accepted"] for source in SOURCES}
+    assert sum(stored.values()) == 1000
+    shares = {source: stored[source] / 10 for source in SOURCES}
+    assert shares == pytest.approx({"aws": 40, "gcp": 30, "azure": 30}, abs=2)
+    check_ledger(stack)
+
+
+def test_an_order_is_seen_on_every_cloud(stack):
+    before = stack.figures()
+    stack.simulate("--rate", "50", "--orders", "5", "--jitter", "0.1", "--error-rate", "0").finish()
+    stack.wait_until_taken(before, 15)
+    newest = stack.get("/api/v1/events?limit=100")["items"]
+    order = next(event["order_id"] for event in newest if event["type"] == "OrderPlaced")
+    legs = stack.get(f"/api/v1/events?order_id={order}")["items"]
+
+    assert {"OrderPlaced", "PaymentProcessed", "InventoryReserved"} <= {event["type"] for event in legs}
+    assert {event["source"] for event in legs} == set(SOURCES)
+    assert len({event["amount"] for event in legs if event["amount"]}) == 1
+
+
+def test_what_is_wrong_is_told_from_what_is_right(stack):
+    """Duplicates, contradictions and poison, as many as were injected; nothing else suffers from them."""
+    before = stack.figures()
+    options = ("--rate", "100", "--orders", "150", "--error-rate", "0.4", "--lateness", "2", "--jitter", "0.2")
+    traffic = stack.simulate(*options).finish()
+    stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
+    after = stack.figures()
+    # EventBridge gives each event an id of its own, so what is published twice there is two events.
+    repeats = Counter(one["anomaly"] for one in traffic.truth if one["source"] != "aws")
+    poison = sum(one["anomaly"] == "poison" for one in traffic.truth)
+
+    assert after.duplicates - before.duplicates == repeats["duplicate"]
+    assert after.contradictory - before.contradictory == repeats["contradictory"]
+    assert after.rejected - before.rejected == poison > 0
+    assert after.taken - before.taken == traffic.summary["total"]["accepted"]
+    check_ledger(stack)
+
+
+def test_a_poison_message_is_one_dead_letter_with_its_reason(stack):
+    """It is acknowledged: no cloud sends it for ever, and what follows is not held up."""
+    letters = stack.get("/api/v1/dead-letters?status=rejected&limit=500")["items"]
+
+    assert {letter["source"] for letter in letters} <= set(SOURCES)
+    assert all(letter["reason"] and letter["field"] for letter in letters)
+    assert {letter["attempts"] for letter in letters} == {1}
+
+
+@pytest.mark.parametrize("name", ["gcp-function", "azure-function"])
+def test_a_function_that_is_down_gets_everything_later(stack, name):
+    """The cloud keeps what it could not deliver, and delivers it once the function is back."""
+    before = stack.figures()
+    simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
+    eventually(lambda: stack.figures().taken > before.taken)
+    stack.part(name).kill()
+    eventually(lambda: stack.figures().taken - before.taken > 100)
+    stack.part(name).start()
+    traffic = simulation.finish()
+    stack.wait_until_stored(before, 300)
+
+    assert traffic.summary["total"]["accepted"] == 300
+    assert stack.figures().total_events - before.total_events == 300
+    check_ledger(stack)
+
+
+@pytest.mark.parametrize("name", ["pubsub", "eventgrid"])
+def test_an_emulator_that_is_killed_loses_nothing(stack, name):
+    """The simulator reconnects, and what had been acknowledged to it is delivered by the next process."""
+    before = stack.figures()
+    simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
+    eventually(lambda: stack.figures().taken > before.taken)
+    stack.part(name).kill()
+    stack.part(name).start()
+    traffic = simulation.finish()
+    stack.wait_until_stored(before, 300)
+
+    assert traffic.summary["total"]["accepted"] == 300
+    # A cloud may deliver an event twice when its answer was lost: that is a duplicate, never a second row.
+    assert stack.figures().total_events - before.total_events == 300
+    check_ledger(stack)
+
+
+def test_postgres_away_delays_events_and_loses_none(stack):
+    """Each cloud keeps what was not acknowledged, in its own way."""
+    before = stack.figures()
+    simulation = stack.simulate("--rate", "40", "--count", "200", "--error-rate", "0")
+    eventually(lambda: stack.figures().taken > before.taken)
+    stack.part("postgres").stop()
+    stack.part("postgres").start()
+    simulation.finish()
+    stack.wait_until_stored(before, 200)
+
+    assert stack.figures().total_events - before.total_events == 200
+    check_ledger(stack)
