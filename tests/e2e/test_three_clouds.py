@@ -8,9 +8,7 @@ from tests.support.waiting import eventually
 
 SOURCES = ("aws", "gcp", "azure")
 
-OUTCOME_SUM = (
-    "SELECT source, sum(stored), sum(duplicate), sum(contradictory), sum(rejected) FROM event_counts GROUP BY 1"
-)
+LEDGER = "SELECT source, sum(stored) FROM event_counts GROUP BY 1"
 STORED = "SELECT source, count(*), count(DISTINCT id) FROM events GROUP BY 1"
 
 
