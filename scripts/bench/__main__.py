@@ -1,0 +1,51 @@
+"""``python -m scripts.bench``, also ``make bench``: measure, print the tables, and write them as JSON."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from local.config import REPOSITORY
+from scripts.bench import imports, ingest, live, normalising, report, stats, webhooks
+from scripts.bench.report import Table
+from scripts.bench.servers import Servers, servers
+
+MEASURES: dict[str, Callable[..., list[Table]]] = {
+    "normalise": normalising.measure,
+    "ingest": ingest.measure,
+    "webhooks": webhooks.measure,
+    "live": live.measure,
+    "imports": imports.measure,
+    "stats": stats.measure,
+}
+
+
+def main() -> None:
+    """Read the command line, and measure."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measure Helios on this machine.")
+    parser.add_argument("--quick", action="store_true", help="a minute instead of several; one million events at most")
+    parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="NAME", help=f"of {', '.join(MEASURES)}")
+    parser.add_argument("--json", type=Path, default=REPOSITORY / "build" / "bench.json", help="where the figures go")
+    given = parser.parse_args()
+    console = Console(highlight=False)
+    machine = report.machine()
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    tables: list[Table] = []
+    with servers() as running:
+        for name in given.only or MEASURES:
+            tables += _measure(console, running, name, quick=given.quick)
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    report.write(given.json, tables)
+    console.print(f"written to {given.json}")
+
+
+def _measure(console: Console, running: Servers, name: str, *, quick: bool) -> list[Table]:
+    found = MEASURES[name](running, quick=quick)
+    for table in found:
+        report.show(console, table)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The whole way of a batch, against a bare insert of the same rows into the same table."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import psycopg
+
+from helios.adapters.memory import NoSeen
+from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.store import INSERT_EVENTS, PostgresStore
+from helios.adapters.redis_seen import RedisSeen
+from helios.event import Delivery
+from helios.flows.ingest import ingest
+from helios.normalise import normalise
+from scripts.bench.payloads import deliveries
+from scripts.bench.report import Table, median
+from scripts.bench.servers import Servers
+
+BATCHES = (1, 10, 100, 500, 1000)
+STORM_BATCH = 500
+
+
+def measure(running: Servers, *, quick: bool) -> list[Table]:
+    """Events per second of both, interleaved, at each batch size; and of a storm of duplicates."""
+    pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
+    seen = RedisSeen(running.redis_url, ttl_seconds=600)
+    store = PostgresStore(pool)
+    try:
+        with psycopg.connect(running.database_url) as connection:
+            connection.execute("SELECT 1")
+            paths = _Paths(seen, store, connection)
+            rows = [_row(paths, batch, quick=quick) for batch in BATCHES]
+            storm = _storm(paths, quick=quick)
+    finally:
+        seen.close()
+        pool.close()
+    running.empty()
+    return [
+        Table(
+            title="Ingest, events/s on one connection",
+            columns=("batch", "whole path", "bare insert", "ratio"),
+            rows=rows,
+            goal="goal: ratio of at least 0.5 at 500",
+        ),
+        Table(
+            title=f"A storm of duplicates, batches of {STORM_BATCH}, events/s",
+            columns=("what arrives", "events/s", "ratio to new events"),
+            rows=storm,
+            goal="goal: at least half of the throughput of new events",
+        ),
+    ]
+
+
+class _Paths:
+    """The ways to store a batch."""
+
+    def __init__(self, seen: RedisSeen, store: PostgresStore, connection: psycopg.Connection) -> None:
+        self.seen = seen
+        self.store = store
+        self._connection = connection
+
+    def whole(self, batch: Sequence[Delivery]) -> None:
+        ingest(batch, seen=self.seen, store=self.store)
+
+    def without_redis(self, batch: Sequence[Delivery]) -> None:
+        ingest(batch, seen=NoSeen(), store=self.store)
+
+    def bare(self, rows: str) -> None:
+        self._connection.execute(INSERT_EVENTS, (rows,))
+        self._connection.commit()
+
+
+def _row(paths: _Paths, batch: int, *, quick: bool) -> tuple[int, float, float, float]:
+    repeats = max(5, min(300, (2_000 if quick else 12_000) // batch))
+    whole, bare = [], []
+    for _ in range(repeats):
+        given = deliveries(batch)
+        whole.append(_seconds(lambda given=given: paths.whole(given)))  # type: ignore[misc]  # a default binds it now
+        rows = msgspec.json.encode([normalise(one) for one in deliveries(batch)]).decode()
+        bare.append(_seconds(lambda rows=rows: paths.bare(rows)))  # type: ignore[misc]  # as above
+    per_second, bare_per_second = batch / median(whole), batch / median(bare)
+    return batch, per_second, bare_per_second, per_second / bare_per_second
+
+
+def _storm(paths: _Paths, *, quick: bool) -> list[tuple[str, float, float]]:
+    repeats = 5 if quick else 20
+    new, known, unmarked = [], [], []
+    for _ in range(repeats):
+        given = deliveries(STORM_BATCH)
+        new.append(_seconds(lambda given=given: paths.whole(given)))  # type: ignore[misc]  # a default binds it now
+        known.append(_seconds(lambda given=given: paths.whole(given)))  # type: ignore[misc]  # as above
+        unmarked.append(_seconds(lambda given=given: paths.without_redis(given)))  # type: ignore[misc]  # as above
+    base = STORM_BATCH / median(new)
+    figures = (
+        ("new events", new),
+        ("duplicates, remembered by Redis", known),
+        ("duplicates, Redis away", unmarked),
+    )
+    return [(name, STORM_BATCH / median(times), STORM_BATCH / median(times) / base) for name, times in figures]
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started

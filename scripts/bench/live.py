@@ -1,0 +1,86 @@
+"""From a webhook to a WebSocket message."""
+
+import asyncio
+import json
+import time
+import uuid
+
+import aiohttp
+import uvloop
+
+from local.ports import HOST
+from scripts.bench.load import PATH
+from scripts.bench.payloads import SHAPES
+from scripts.bench.report import Table, percentile
+from scripts.bench.servers import Servers, api
+
+RATES = (10, 100, 1000)
+
+
+def measure(running: Servers, *, quick: bool) -> list[Table]:
+    """Milliseconds from the beginning of a POST until its event arrives at a watcher, at several rates."""
+    seconds = 4 if quick else 15
+    with api(running) as (port, _):
+        rows = [uvloop.run(_watch_and_post(port, rate, seconds)) for rate in RATES]
+    running.empty()
+    return [
+        Table(
+            title="Webhook to WebSocket, ms",
+            columns=("events/s asked", "events/s posted", "p50", "p99", "shown of sent"),
+            rows=rows,
+            goal="goal: p99 below 100; the promise is 500. A frame shows at most 100 events of a batch.",
+        )
+    ]
+
+
+async def _watch_and_post(port: int, rate: int, seconds: float) -> tuple[int, float, float, float, str]:
+    sent: dict[str, float] = {}
+    latencies: list[float] = []
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as http,
+        http.ws_connect(f"ws://{HOST}:{port}/api/v1/ws/events", max_msg_size=0) as socket,
+    ):
+        await socket.receive()  # the greeting: from now on it is told everything
+        watching = asyncio.create_task(_watch(socket, sent, latencies))
+        began = time.perf_counter()
+        await _post(http, port, rate, int(rate * seconds), sent)
+        took = time.perf_counter() - began
+        await _settle(latencies, len(sent))
+        watching.cancel()
+    shown = f"{len(latencies)} of {len(sent)}"
+    return rate, len(sent) / took, percentile(latencies, 50), percentile(latencies, 99), shown
+
+
+async def _watch(socket: aiohttp.ClientWebSocketResponse, sent: dict[str, float], latencies: list[float]) -> None:
+    async for message in socket:
+        now = time.perf_counter()
+        content = json.loads(message.data)
+        for frame in content.get("frames", ()):
+            latencies += [(now - sent[event["id"]]) * 1e3 for event in frame["events"] if event["id"] in sent]
+
+
+async def _post(http: aiohttp.ClientSession, port: int, rate: int, count: int, sent: dict[str, float]) -> None:
+    """Post by a schedule, whether or not the answers keep up."""
+    url, text = f"http://{HOST}:{port}{PATH}", SHAPES["EventBridge"][1]
+
+    async def post(id_: str) -> None:
+        body = text.replace("ID", id_, 1).encode()
+        sent[id_] = time.perf_counter()
+        async with http.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
+            answer.raise_for_status()
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            delay = began + number / rate - time.perf_counter()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            group.create_task(post(uuid.uuid4().hex))
+
+
+async def _settle(latencies: list[float], expected: int) -> None:
+    """Wait until everything has arrived, or nothing has for half a second."""
+    before = -1
+    while len(latencies) < expected and len(latencies) != before:
+        before = len(latencies)
+        await asyncio.sleep(0.5)

@@ -1,0 +1,86 @@
+"""Tables of figures, for eyes and for machines."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table as RichTable
+
+Cell = str | int | float
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One question and its figures.
+
+    Attributes:
+        title: what was measured, with its unit.
+        columns: their heads.
+        rows: a cell per column.
+        goal: what we want of it, in words; empty if nothing.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    goal: str = ""
+
+
+def show(console: Console, table: Table) -> None:
+    """Print a table."""
+    shown = RichTable(title=table.title, caption=table.goal or None, title_justify="left", caption_justify="left")
+    for number, column in enumerate(table.columns):
+        shown.add_column(column, justify="left" if number == 0 else "right")
+    for row in table.rows:
+        shown.add_row(*(_text(cell) for cell in row))
+    console.print(shown)
+
+
+def _text(cell: Cell) -> str:
+    if isinstance(cell, float):
+        return f"{cell:,.2f}" if abs(cell) < 100 else f"{cell:,.0f}"  # noqa: PLR2004 - how many digits mean something
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def write(path: Path, tables: Sequence[Table]) -> None:
+    """Write all tables, and what they were measured on, as JSON."""
+    path.write_text(json.dumps({"machine": machine(), "tables": msgspec.to_builtins(tables)}, indent=2) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value that ``percent`` of the values do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    rank = max(1, -(-len(ordered) * percent // 100))
+    return ordered[int(rank) - 1]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one."""
+    return statistics.median(values)

@@ -1,0 +1,73 @@
+"""Real servers for a run, on free ports, with data that is gone afterwards."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+
+from helios.adapters.postgres.migrate import migrate
+from local.config import REPOSITORY
+from local.ports import HOST, free_port
+from local.postgres import Postgres
+from local.probes import answers
+from local.process import Process, scrubbed_environment
+from local.valkey import Valkey
+
+TABLES = "events, event_counts, dead_letters, frames, consumers"
+
+
+class Servers(NamedTuple):
+    """Where they are.
+
+    Attributes:
+        database_url: a migrated, empty database.
+        redis_url: an empty Valkey.
+        folder: for logs.
+    """
+
+    database_url: str
+    redis_url: str
+    folder: Path
+
+    def empty(self) -> None:
+        """Forget everything that was stored."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute(f"TRUNCATE {TABLES}".encode())
+
+
+@contextmanager
+def servers() -> Iterator[Servers]:
+    """Postgres and Valkey for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="helios-bench-") as name:
+        folder = Path(name)
+        postgres = Postgres(folder / "postgres", free_port(), log=folder / "postgres.log")
+        try:
+            postgres.start()
+            with Valkey(folder / "valkey", free_port(), log=folder / "valkey.log") as valkey:
+                migrate(postgres.url)
+                yield Servers(postgres.url, valkey.url, folder)
+        finally:
+            postgres.discard()
+
+
+@contextmanager
+def api(running: Servers) -> Iterator[tuple[int, Process]]:
+    """The API with one worker; its port and its process."""
+    port = free_port()
+    options = ["--host", HOST, "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    environment = scrubbed_environment(
+        HELIOS_DATABASE_URL=running.database_url, HELIOS_REDIS_URL=running.redis_url, HELIOS_LOG_LEVEL="WARNING"
+    )
+    with Process(
+        "api",
+        [sys.executable, "-m", "uvicorn", "--factory", "helios.api:create_app", *options],
+        log=running.folder / "api.log",
+        env=environment,
+        cwd=REPOSITORY,
+    ) as process:
+        process.wait_ready(answers(f"http://{HOST}:{port}/api/v1/health"), seconds=30)
+        yield port, process
