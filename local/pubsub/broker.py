@@ -5,13 +5,14 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from google.pubsub_v1 import types
 
 from local.pubsub import journal as records
-from local.pubsub.errors import already_exists, invalid, not_found
+from local.pubsub.errors import already_exists, invalid, not_found, out_of_range
 from local.pubsub.filters import BadFilter, parse
 from local.pubsub.journal import Journal, recover
 from local.pubsub.subscription import DEFAULT_ATTEMPTS, Delivered, Message, Policy, Subscription
@@ -19,7 +20,8 @@ from local.pubsub.subscription import DEFAULT_ATTEMPTS, Delivered, Message, Poli
 log = logging.getLogger("helios.local.pubsub")
 
 # Pub/Sub documentation, "Quotas and limits", "Resource limits".
-MAX_MESSAGE_BYTES = 10_000_000
+MAX_PUBLISH_BYTES = 10_000_000
+"""Of the data in one request, and so of one message too."""
 MAX_MESSAGES_PER_PUBLISH = 1000
 MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_KEY_BYTES = 256
@@ -28,8 +30,10 @@ MAX_ORDERING_KEY_BYTES = 1024
 
 ACK_DEADLINE_RANGE = range(10, 601)
 DEFAULT_ACK_DEADLINE = 10
+RETENTION = timedelta(days=7)
+"""What Pub/Sub shows of a subscription that names none."""
 ATTEMPTS_RANGE = range(5, 101)
-DEFAULT_MINIMUM_BACKOFF, DEFAULT_MAXIMUM_BACKOFF = 10.0, 600.0
+DEFAULT_MINIMUM_BACKOFF, DEFAULT_MAXIMUM_BACKOFF = timedelta(seconds=10), timedelta(seconds=600)
 """Of a retry policy that names only the other; without any, a message comes again at once (pull) or soon (push)."""
 PUSH_MINIMUM_BACKOFF, PUSH_MAXIMUM_BACKOFF = 0.1, 60.0
 """Pub/Sub documentation, "Push subscriptions", "Push backoff"."""
@@ -65,6 +69,8 @@ class Broker:
         self._topics: dict[str, types.Topic] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._last_id = 0
+        self.recovered = 0
+        """How many messages an earlier process left unacknowledged, over all subscriptions."""
         self.created = asyncio.Event()
         """Set when a subscription was made or changed: its push delivery has to follow."""
         self._recover()
@@ -115,7 +121,8 @@ class Broker:
         if wire.name in self._subscribers:
             raise already_exists("Subscription")
         self.topic(wire.topic)
-        wire.ack_deadline_seconds = wire.ack_deadline_seconds or DEFAULT_ACK_DEADLINE
+        self._check_dead_letter_topic(wire)
+        wire = _with_defaults(wire)
         self._subscribe(wire)
         self._write(_made(wire))
         self.created.set()
@@ -138,7 +145,9 @@ class Broker:
     def update_subscription(self, wire: types.Subscription, fields: Sequence[str]) -> types.Subscription:
         """Change the fields of a subscription."""
         subscriber = self.subscriber(wire.name)
-        changed = _updated(subscriber.wire, wire, fields)
+        changed = _with_defaults(_updated(subscriber.wire, wire, fields))
+        if changed.dead_letter_policy != subscriber.wire.dead_letter_policy:
+            self._check_dead_letter_topic(changed)
         subscriber.messages.policy = _policy(changed)
         subscriber.wire = changed
         self._write(_made(changed))
@@ -155,18 +164,25 @@ class Broker:
 
     # --- messages
 
-    def publish(self, topic: str, messages: Sequence[types.PubsubMessage]) -> list[str]:
-        """Take messages in, and return their ids; once this returns they survive the process."""
+    def publish(self, topic: str, messages: Sequence[Any]) -> list[str]:
+        """Take messages in, and return their ids; once this returns they survive the process.
+
+        Args:
+            topic: its name.
+            messages: raw protobuf; the client library's wrappers cost more time than all the rest.
+        """
         self.topic(topic)
         if not 0 < len(messages) <= MAX_MESSAGES_PER_PUBLISH:
             raise invalid(f"A publish request has 1 to {MAX_MESSAGES_PER_PUBLISH} messages, not {len(messages)}.")
+        if sum(len(message.data) for message in messages) > MAX_PUBLISH_BYTES:
+            raise invalid(f"A publish request has at most {MAX_PUBLISH_BYTES} bytes.")
         for message in messages:
             _check_message(message)
         return self._publish(topic, [(bytes(one.data), dict(one.attributes), one.ordering_key) for one in messages])
 
-    def take(self, name: str, most: int) -> list[Delivered]:
-        """Lease the next messages of a subscription."""
-        return self.subscriber(name).messages.take(most, time.monotonic())
+    def take(self, name: str, most: int, *, deadline: float | None = None) -> list[Delivered]:
+        """Lease the next messages of a subscription; for so many seconds, or as it says itself."""
+        return self.subscriber(name).messages.take(most, time.monotonic(), deadline=deadline)
 
     def acknowledge(self, name: str, ack_ids: Sequence[str]) -> None:
         """Be done with these deliveries; one whose lease is over is ignored, as in Pub/Sub."""
@@ -193,6 +209,11 @@ class Broker:
             for name, one in sorted(self._subscribers.items())
         }
 
+    @property
+    def unreadable(self) -> int:
+        """How many records of an earlier process could not be read: what they said is lost."""
+        return self._journal.unreadable
+
     def close(self) -> None:
         """Let go of the journal; what is owed stays in it."""
         self._journal.close()
@@ -204,22 +225,30 @@ class Broker:
             self._last_id += 1
             messages.append(Message(str(self._last_id), data, attributes, ordering_key, now))
         written: list[records.Record] = [records.Numbered(self._last_id)]
-        for subscriber in self.subscribers(topic=topic):
+        routes = []
+        for subscriber in self._subscribers.values():
+            if subscriber.wire.topic != topic:
+                continue
             wanted = [one for one in messages if subscriber.messages.policy.matches(one.attributes)]
             written += [records.Owed(subscriber.wire.name, one) for one in wanted]
+            routes.append((subscriber, wanted))
+        self._write(*written)  # before anybody can have them: what can't be kept is not delivered either
+        for subscriber, wanted in routes:
             for one in wanted:
                 subscriber.messages.add(one)
             subscriber.changed.set()
-        self._write(*written)
         return [message.id for message in messages]
 
-    def _give_up(self, name: str, message: Message, attempts: int) -> None:
-        """Pub/Sub documentation, "Handle message failures": forward to the dead-letter topic, with these attributes."""
-        self._write(records.Settled(name, message.id))
-        wire = self._subscribers[name].wire
-        topic = wire.dead_letter_policy.dead_letter_topic
+    def _give_up(self, name: str, message: Message, attempts: int) -> bool:
+        """Pub/Sub documentation, "Handle message failures": forward to the dead-letter topic, with these attributes.
+
+        False if that topic was deleted: then the message stays where it is.
+        """
+        topic = self._subscribers[name].wire.dead_letter_policy.dead_letter_topic
+        facts = {"subscription": name, "message_id": message.id, "attempts": attempts, "dead_letter_topic": topic}
         if topic not in self._topics:
-            return
+            log.warning("no dead-letter topic: the message is delivered again", extra=facts)
+            return False
         _, project, _, short = name.split("/")
         attributes = dict(message.attributes) | {
             "CloudPubSubDeadLetterSourceDeliveryCount": str(attempts),
@@ -228,6 +257,14 @@ class Broker:
             "CloudPubSubDeadLetterSourceTopicPublishTime": rfc3339(message.published),
         }
         self._publish(topic, [(message.data, attributes, message.ordering_key)])
+        self._write(records.Settled(name, message.id))  # last: two dead letters are better than none
+        log.warning("given up", extra=facts)
+        return True
+
+    def _check_dead_letter_topic(self, wire: types.Subscription) -> None:
+        topic = wire.dead_letter_policy.dead_letter_topic
+        if topic and topic not in self._topics:
+            raise not_found(topic)
 
     def _subscribe(self, wire: types.Subscription) -> None:
         name = wire.name
@@ -254,13 +291,15 @@ class Broker:
 
     def _recover(self) -> None:
         found = recover(self._journal.replay())
-        self._last_id = found.last_id
+        # Microseconds of the clock, as long as Google's ids are: a new folder must not give out ids a second time.
+        self._last_id = max(found.last_id, time.time_ns() // 1000)
         self._topics = {name: types.Topic.deserialize(wire) for name, wire in found.topics.items()}
         for name, wire in found.subscriptions.items():
-            self._subscribe(types.Subscription.deserialize(wire))
+            self._subscribe(_with_defaults(types.Subscription.deserialize(wire)))
             owed = found.owed.get(name, {})
             for message in owed.values():
                 self._subscribers[name].messages.add(message)
+            self.recovered += len(owed)
             if owed:
                 log.info("recovered", extra={"subscription": name, "messages": len(owed)})
         self._journal.rewrite(self._everything())
@@ -280,11 +319,9 @@ def _check_name(name: str, kind: str) -> None:
         raise invalid(f"Invalid [{kind}] name: (name={name})")
 
 
-def _check_message(message: types.PubsubMessage) -> None:
+def _check_message(message: Any) -> None:
     if not message.data and not message.attributes:
         raise invalid("Some messages in the publish request are empty: each needs data or attributes.")
-    if len(message.data) > MAX_MESSAGE_BYTES:
-        raise invalid(f"The message data is larger than {MAX_MESSAGE_BYTES} bytes.")
     if len(message.attributes) > MAX_ATTRIBUTES:
         raise invalid(f"A message has at most {MAX_ATTRIBUTES} attributes.")
     for key, value in message.attributes.items():
@@ -292,6 +329,22 @@ def _check_message(message: types.PubsubMessage) -> None:
             raise invalid(f"The attribute {key[:40]!r} is too long, or has no key.")
     if len(message.ordering_key.encode()) > MAX_ORDERING_KEY_BYTES:
         raise invalid(f"An ordering key has at most {MAX_ORDERING_KEY_BYTES} bytes.")
+
+
+def _with_defaults(wire: types.Subscription) -> types.Subscription:
+    """The same subscription with what Pub/Sub puts where the caller said nothing."""
+    full: types.Subscription = types.Subscription.deserialize(types.Subscription.serialize(wire))
+    full.ack_deadline_seconds = wire.ack_deadline_seconds or DEFAULT_ACK_DEADLINE
+    if "message_retention_duration" not in wire:
+        full.message_retention_duration = RETENTION
+    if wire.dead_letter_policy.dead_letter_topic and not wire.dead_letter_policy.max_delivery_attempts:
+        full.dead_letter_policy.max_delivery_attempts = DEFAULT_ATTEMPTS
+    if "retry_policy" in wire:
+        if "minimum_backoff" not in wire.retry_policy:
+            full.retry_policy.minimum_backoff = DEFAULT_MINIMUM_BACKOFF
+        if "maximum_backoff" not in wire.retry_policy:
+            full.retry_policy.maximum_backoff = DEFAULT_MAXIMUM_BACKOFF
+    return full
 
 
 def _policy(wire: types.Subscription) -> Policy:
@@ -302,6 +355,9 @@ def _policy(wire: types.Subscription) -> Policy:
     """
     if wire.ack_deadline_seconds not in ACK_DEADLINE_RANGE:
         raise invalid(f"ack_deadline_seconds is {wire.ack_deadline_seconds}: it must be 10 to 600.")
+    endpoint = urlsplit(wire.push_config.push_endpoint)
+    if wire.push_config.push_endpoint and (endpoint.scheme not in {"http", "https"} or not endpoint.hostname):
+        raise invalid("Unsupported push_endpoint")
     try:
         matches = parse(wire.filter)
     except BadFilter as error:
@@ -319,10 +375,9 @@ def _policy(wire: types.Subscription) -> Policy:
 
 def _backoff(wire: types.Subscription) -> tuple[float, float]:
     if "retry_policy" in wire:
-        policy = wire.retry_policy
-        minimum = policy.minimum_backoff.total_seconds() if "minimum_backoff" in policy else DEFAULT_MINIMUM_BACKOFF
-        maximum = policy.maximum_backoff.total_seconds() if "maximum_backoff" in policy else DEFAULT_MAXIMUM_BACKOFF
-        if not 0 <= minimum <= maximum <= DEFAULT_MAXIMUM_BACKOFF:
+        minimum = wire.retry_policy.minimum_backoff.total_seconds()
+        maximum = wire.retry_policy.maximum_backoff.total_seconds()
+        if not 0 <= minimum <= maximum <= DEFAULT_MAXIMUM_BACKOFF.total_seconds():
             raise invalid("retry_policy: 0 <= minimum_backoff <= maximum_backoff <= 600 s must hold.")
         return minimum, maximum
     return (PUSH_MINIMUM_BACKOFF, PUSH_MAXIMUM_BACKOFF) if wire.push_config.push_endpoint else (0.0, 0.0)
@@ -332,9 +387,9 @@ def _max_attempts(wire: types.Subscription) -> int | None:
     policy = wire.dead_letter_policy
     if not policy.dead_letter_topic:
         return None
-    attempts = policy.max_delivery_attempts or DEFAULT_ATTEMPTS
+    attempts: int = policy.max_delivery_attempts
     if attempts not in ATTEMPTS_RANGE:
-        raise invalid(f"max_delivery_attempts is {attempts}: it must be 5 to 100.")
+        raise out_of_range("max_delivery_attempts", attempts, ATTEMPTS_RANGE)
     return attempts
 
 

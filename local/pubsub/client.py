@@ -38,7 +38,8 @@ def ensure(
         subscription: the subscription's short name.
         push_endpoint: where to deliver.
         service_account: in whose name the tokens are; their audience is the endpoint.
-        dead_letter_topic: where to put what was delivered so often in vain; None: deliver for ever.
+        dead_letter_topic: where to put what was delivered so often in vain, with a pull subscription of the same
+            name, which keeps it; None: deliver for ever.
         max_delivery_attempts: 5 to 100.
         minimum_backoff: wait after the first failure.
     """
@@ -60,6 +61,11 @@ def ensure(
                 dead_letter_topic=publisher.topic_path(project, dead_letter_topic),
                 max_delivery_attempts=max_delivery_attempts,
             )
+            with contextlib.suppress(AlreadyExists):  # a topic without a subscription keeps nothing
+                subscriber.create_subscription(
+                    name=subscriber.subscription_path(project, dead_letter_topic),
+                    topic=publisher.topic_path(project, dead_letter_topic),
+                )
         try:
             subscriber.create_subscription(request=wanted)
         except AlreadyExists:

@@ -23,6 +23,17 @@ def already_exists(kind: str) -> Refused:
     return Refused(grpc.StatusCode.ALREADY_EXISTS, f"{kind} already exists")
 
 
+def out_of_range(field: str, given: int, limits: range) -> Refused:
+    """A number is too small or too large."""
+    small = given < limits.start
+    size, limit = ("small", "minimum") if small else ("large", "maximum")
+    bound = limits.start if small else limits.stop - 1
+    return Refused(
+        grpc.StatusCode.OUT_OF_RANGE,
+        f"The value for {field} is too {size}. You passed {given} in the request, but the {limit} value is {bound}.",
+    )
+
+
 def invalid(message: str) -> Refused:
     """The request makes no sense."""
     return Refused(grpc.StatusCode.INVALID_ARGUMENT, message)

@@ -5,10 +5,11 @@ not acknowledged when the process ended, even by kill -9, is delivered by the ne
 itself: a power cut may lose messages, which a machine for development can bear.
 """
 
+import errno
 import logging
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -114,7 +115,9 @@ class Journal:
         """Name the file; ``replay`` reads it, and must come before the first ``write``."""
         self._path = path
         self._records = 0
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self.unreadable = 0
+        """How many lines ``replay`` left out."""
 
     def replay(self) -> Iterator[Record]:
         """What an earlier process wrote, in order; a last line that was cut off by its end is left out, and logged."""
@@ -125,17 +128,23 @@ class Journal:
                 try:
                     yield _decoder.decode(line)
                 except msgspec.MsgspecError as error:
+                    self.unreadable += 1
                     log.warning("journal line left out", extra={"error": str(error), "bytes": len(line)})
 
     def rewrite(self, records: Iterator[Record]) -> None:
         """Begin the file anew with these records, and stay open for more."""
-        self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_suffix(".new")
-        self._file = fresh.open("wb", buffering=0)
-        lines = [_encoder.encode(record) for record in records]
-        self._file.write(b"".join(line + b"\n" for line in lines))
+        fresh.unlink(missing_ok=True)
+        file = FileIO(fresh, "a")
+        try:
+            self._append(file, records)
+        except OSError:
+            file.close()  # the one in use is still whole
+            raise
         fresh.replace(self._path)
+        self.close()
+        self._file = file
         self._records = 0
 
     def write(self, *records: Record) -> None:
@@ -143,8 +152,15 @@ class Journal:
         if self._file is None:
             raise ValueError("the journal is not open: rewrite comes first")
         if records:
-            self._file.write(b"".join(_encoder.encode(record) + b"\n" for record in records))
+            self._append(self._file, records)
             self._records += len(records)
+
+    def _append(self, file: FileIO, records: Iterable[Record]) -> None:
+        content = b"".join(_encoder.encode(record) + b"\n" for record in records)
+        end = file.tell()
+        if file.write(content) != len(content):
+            file.truncate(end)  # half a line would spoil the next one
+            raise OSError(errno.ENOSPC, "the disk is full", str(self._path))
 
     @property
     def grown(self) -> bool:

@@ -56,7 +56,9 @@ def _application(broker: Broker, signer: Signer) -> web.Application:
         return web.json_response({"status": "healthy"})
 
     async def status(_: web.Request) -> web.Response:
-        return web.json_response({"subscriptions": broker.status()})
+        return web.json_response(
+            {"subscriptions": broker.status(), "recovered": broker.recovered, "unreadable": broker.unreadable}
+        )
 
     async def certificates(_: web.Request) -> web.Response:
         return web.json_response(signer.certificates)

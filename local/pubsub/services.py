@@ -9,7 +9,7 @@ import grpc
 from google.protobuf import empty_pb2
 from google.pubsub_v1 import types
 
-from local.pubsub.broker import Broker
+from local.pubsub.broker import ACK_DEADLINE_RANGE, Broker
 from local.pubsub.errors import Refused, invalid
 from local.pubsub.push import wait_for_change
 from local.pubsub.subscription import Delivered
@@ -43,7 +43,8 @@ class PublisherService:
 
     async def publish(self, request: Any) -> Any:
         """Publish."""
-        return types.PublishResponse(message_ids=self._broker.publish(request.topic, request.messages))
+        raw = types.PublishRequest.pb(request)
+        return types.PublishResponse(message_ids=self._broker.publish(raw.topic, raw.messages))
 
     async def get_topic(self, request: Any) -> Any:
         """GetTopic."""
@@ -101,11 +102,13 @@ class SubscriberService:
 
     async def acknowledge(self, request: Any) -> Any:
         """Acknowledge."""
+        _check_ack_ids(request)
         self._broker.acknowledge(request.subscription, request.ack_ids)
         return EMPTY
 
     async def modify_ack_deadline(self, request: Any) -> Any:
         """ModifyAckDeadline."""
+        _check_ack_ids(request)
         if not 0 <= request.ack_deadline_seconds <= MAX_ACK_DEADLINE:
             raise invalid(
                 f"ack_deadline_seconds is {request.ack_deadline_seconds}: it must be 0 to {MAX_ACK_DEADLINE}."
@@ -130,14 +133,20 @@ class SubscriberService:
 
     async def streaming_pull(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """StreamingPull: messages out, acknowledgements in, within the client's flow control."""
-        first = await anext(aiter(requests))
-        name = first.subscription
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return  # the client left before it said what it wants
+        name, deadline = first.subscription, first.stream_ack_deadline_seconds
+        if deadline not in ACK_DEADLINE_RANGE:
+            raise invalid("stream_ack_deadline_seconds must be between 10 and 600 seconds")
         subscriber = self._broker.subscriber(name)
         most = first.max_outstanding_messages or STREAM_BATCH
         outstanding: set[str] = set()
 
         async def answers() -> None:
+            nonlocal deadline
             async for request in requests:
+                deadline = request.stream_ack_deadline_seconds or deadline
                 self._broker.acknowledge(name, request.ack_ids)
                 outstanding.difference_update(request.ack_ids)
                 for ack_id, seconds in zip(
@@ -151,14 +160,21 @@ class SubscriberService:
                 subscriber.changed.clear()
                 # What was acknowledged by a call of its own, or whose lease is over, is not outstanding any more.
                 outstanding &= subscriber.messages.leases
-                taken = self._broker.take(name, min(STREAM_BATCH, most - len(outstanding)))
+                taken = self._broker.take(name, min(STREAM_BATCH, most - len(outstanding)), deadline=deadline)
                 if taken:
                     outstanding.update(one.ack_id for one in taken)
                     yield types.StreamingPullResponse(received_messages=_received(subscriber.wire, taken))
                 else:
                     await wait_for_change(subscriber, at_most=1)
+            if reader.done():
+                await reader  # its client is done, or it refused what the client sent
         finally:
             reader.cancel()
+
+
+def _check_ack_ids(request: Any) -> None:
+    if not request.ack_ids:
+        raise invalid("No ack ids specified.")
 
 
 def _received(wire: types.Subscription, taken: list[Delivered]) -> list[types.ReceivedMessage]:

@@ -13,6 +13,12 @@ import msgspec
 
 from local.pubsub.filters import Filter
 
+MAX_TAKEN_BYTES = 10_000_000
+"""Most bytes handed out at once, unless one message is larger: what a client can receive has an end."""
+
+MAX_DOUBLINGS = 30
+"""Far beyond any limit of a wait, and far below what a float can hold: a message may fail for ever."""
+
 DEFAULT_ATTEMPTS = 5
 """Pub/Sub documentation, "Handle message failures": the default of max_delivery_attempts."""
 
@@ -33,6 +39,11 @@ class Message(msgspec.Struct, frozen=True):
     attributes: Mapping[str, str]
     ordering_key: str
     published: float
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes to hand it out."""
+        return len(self.data) + sum(len(key) + len(value) for key, value in self.attributes.items())
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,43 +97,49 @@ class Subscription:
         policy: may be replaced at any time.
     """
 
-    def __init__(self, policy: Policy, *, given_up: Callable[[Message, int], None]) -> None:
+    def __init__(self, policy: Policy, *, given_up: Callable[[Message, int], bool]) -> None:
         """Begin empty.
 
         Args:
-            policy: how to deliver.
-            given_up: told of each message that reached its last attempt, with the number of attempts.
+            policy: how to deliver; ``ordered`` stays as it is.
+            given_up: asked to take over a message that reached its last attempt, with the number of attempts. False
+                if nobody can: then it is delivered again.
         """
         self.policy = policy
         self._given_up = given_up
         self._waiting: deque[_Entry] = deque()
         self._leases: dict[str, _Lease] = {}
+        self._lease_ends: list[tuple[float, str]] = []  # a heap; of leases that moved on, the old ends remain in it
         self._backing_off: list[tuple[float, int, _Entry]] = []
-        self._keys_under_way: set[str] = set()
+        self._followers: dict[str, deque[_Entry]] = {}  # by ordering key: what comes after the one that is under way
         self._numbers = itertools.count(1)
 
     def add(self, message: Message) -> None:
-        """Queue a message, unless the filter keeps it out: then it counts as acknowledged."""
-        self._waiting.append(_Entry(message))
+        """Queue a message; one with an ordering key waits until those before it are done with."""
+        entry = _Entry(message)
+        key = self._key(entry)
+        if key in self._followers:
+            self._followers[key].append(entry)
+            return
+        if key:
+            self._followers[key] = deque()
+        self._waiting.append(entry)
 
-    def take(self, most: int, now: float) -> list[Delivered]:
-        """Lease the next messages, at most so many."""
+    def take(self, most: int, now: float, *, deadline: float | None = None) -> list[Delivered]:
+        """Lease the next messages, at most so many, for ``deadline`` seconds or as long as the policy says."""
         self._return_due(now)
+        until = now + (self.policy.ack_deadline if deadline is None else deadline)
         taken: list[Delivered] = []
-        held_back: list[_Entry] = []
+        size = 0
         while self._waiting and len(taken) < most:
+            size += self._waiting[0].message.size
+            if taken and size > MAX_TAKEN_BYTES:
+                break
             entry = self._waiting.popleft()
-            key = entry.message.ordering_key if self.policy.ordered else ""
-            if key and key in self._keys_under_way:
-                held_back.append(entry)
-                continue
-            if key:
-                self._keys_under_way.add(key)
             entry.attempt += 1
             ack_id = f"{entry.message.id}:{next(self._numbers)}"
-            self._leases[ack_id] = _Lease(entry, now + self.policy.ack_deadline)
+            self._lease(ack_id, _Lease(entry, until))
             taken.append(Delivered(ack_id, entry.message, entry.attempt))
-        self._waiting.extendleft(reversed(held_back))
         return taken
 
     def acknowledge(self, ack_id: str) -> Message | None:
@@ -130,7 +147,7 @@ class Subscription:
         lease = self._leases.pop(ack_id, None)
         if lease is None:
             return None
-        self._keys_under_way.discard(lease.entry.message.ordering_key)
+        self._done(lease.entry)
         return lease.entry.message
 
     def modify_deadline(self, ack_id: str, seconds: float, now: float) -> bool:
@@ -139,16 +156,16 @@ class Subscription:
         if lease is None:
             return False
         if seconds > 0:
-            lease.until = now + seconds
+            self._lease(ack_id, _Lease(lease.entry, now + seconds))
         else:
             self._fail(ack_id, now)
         return True
 
     def next_event(self) -> float | None:
         """When something comes due by itself: a lease that ends, a wait that is over."""
-        times = [lease.until for lease in self._leases.values()]
-        if self._backing_off:
-            times.append(self._backing_off[0][0])
+        while self._lease_ends and not self._holds(*self._lease_ends[0]):
+            heapq.heappop(self._lease_ends)
+        times = [heap[0][0] for heap in (self._lease_ends, self._backing_off) if heap]
         return min(times, default=None)
 
     @property
@@ -159,7 +176,7 @@ class Subscription:
     @property
     def waiting(self) -> int:
         """Messages that could be delivered now, but for their ordering keys."""
-        return len(self._waiting)
+        return len(self._waiting) + sum(map(len, self._followers.values()))
 
     @property
     def leased(self) -> int:
@@ -172,33 +189,56 @@ class Subscription:
         return len(self._backing_off)
 
     def unacknowledged(self) -> Iterator[Message]:
-        """Every message that is still owed."""
+        """Every message that is still owed; those that share an ordering key in their order."""
         for entry in self._waiting:
             yield entry.message
         for lease in self._leases.values():
             yield lease.entry.message
         for _, _, entry in self._backing_off:
             yield entry.message
+        for entry in itertools.chain.from_iterable(self._followers.values()):
+            yield entry.message
+
+    def _key(self, entry: _Entry) -> str:
+        return entry.message.ordering_key if self.policy.ordered else ""
+
+    def _lease(self, ack_id: str, lease: _Lease) -> None:
+        self._leases[ack_id] = lease
+        heapq.heappush(self._lease_ends, (lease.until, ack_id))
+
+    def _holds(self, until: float, ack_id: str) -> bool:
+        lease = self._leases.get(ack_id)
+        return lease is not None and lease.until == until
 
     def _return_due(self, now: float) -> None:
-        for ack_id in [ack_id for ack_id, lease in self._leases.items() if lease.until <= now]:
-            self._fail(ack_id, now)
+        while self._lease_ends and self._lease_ends[0][0] <= now:
+            until, ack_id = heapq.heappop(self._lease_ends)
+            if self._holds(until, ack_id):
+                self._fail(ack_id, now)
         while self._backing_off and self._backing_off[0][0] <= now:
-            entry = heapq.heappop(self._backing_off)[2]
-            self._keys_under_way.discard(entry.message.ordering_key)
-            self._waiting.appendleft(entry)
+            self._waiting.appendleft(heapq.heappop(self._backing_off)[2])
+
+    def _done(self, entry: _Entry) -> None:
+        """Let the next message of its ordering key follow."""
+        key = self._key(entry)
+        if not key:
+            return
+        if self._followers[key]:
+            self._waiting.append(self._followers[key].popleft())
+        else:
+            del self._followers[key]
 
     def _fail(self, ack_id: str, now: float) -> None:
         """A delivery came to nothing: give the message up, or deliver it again after a while."""
         entry = self._leases.pop(ack_id).entry
-        key = entry.message.ordering_key
-        if self.policy.max_attempts is not None and entry.attempt >= self.policy.max_attempts:
-            self._keys_under_way.discard(key)
-            self._given_up(entry.message, entry.attempt)
+        last = self.policy.max_attempts is not None and entry.attempt >= self.policy.max_attempts
+        if last and self._given_up(entry.message, entry.attempt):
+            self._done(entry)
             return
-        wait = min(self.policy.minimum_backoff * 2 ** (entry.attempt - 1), self.policy.maximum_backoff)
-        if wait > 0:  # its key stays under way: what follows must not overtake it
+        wait = min(
+            self.policy.minimum_backoff * 2 ** min(entry.attempt - 1, MAX_DOUBLINGS), self.policy.maximum_backoff
+        )
+        if wait > 0:
             heapq.heappush(self._backing_off, (now + wait, next(self._numbers), entry))
-        else:
-            self._keys_under_way.discard(key)
-            self._waiting.appendleft(entry)
+        else:  # at the end, so that one message that always fails does not keep the others back
+            self._waiting.append(entry)

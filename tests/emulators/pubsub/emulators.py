@@ -72,9 +72,12 @@ class Helios(Emulator):
     def url(self) -> str:
         return f"http://{HOST}:{self.http_port}"
 
-    def status(self) -> dict[str, dict[str, int]]:
+    def figures(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}/status") as answer:
-            return json.load(answer)["subscriptions"]
+            return json.load(answer)
+
+    def status(self) -> dict[str, dict[str, int]]:
+        return self.figures()["subscriptions"]
 
 
 class Google(Emulator):

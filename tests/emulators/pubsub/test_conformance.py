@@ -7,8 +7,9 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from google.api_core.exceptions import AlreadyExists, InvalidArgument, NotFound
+from google.api_core.exceptions import AlreadyExists, InvalidArgument, NotFound, OutOfRange
 from google.cloud import pubsub_v1
+from google.pubsub_v1 import PublisherClient as GapicPublisher
 from google.pubsub_v1 import types
 
 from tests.support.waiting import eventually
@@ -286,6 +287,93 @@ def test_an_ack_deadline_out_of_range_is_refused(ours, project, seconds):
     """Google's emulator takes 5 seconds, the service does not."""
     with pytest.raises(InvalidArgument):
         Queue(ours, project, ack_deadline_seconds=seconds)
+
+
+def test_attempts_out_of_range_are_refused(emulator, project):
+    dead = Queue(emulator, f"{project}-dead")
+    for attempts in (4, 101):
+        policy = types.DeadLetterPolicy(dead_letter_topic=dead.topic, max_delivery_attempts=attempts)
+        with pytest.raises(OutOfRange):
+            Queue(emulator, f"{project}-{attempts}", dead_letter_policy=policy)
+
+
+def test_a_dead_letter_topic_must_be_there(emulator, project):
+    policy = types.DeadLetterPolicy(dead_letter_topic=f"projects/{project}/topics/nothing")
+    with pytest.raises(NotFound):
+        Queue(emulator, project, dead_letter_policy=policy)
+
+
+def test_what_a_subscription_does_not_say_is_filled_in(emulator, project):
+    dead = Queue(emulator, f"{project}-dead")
+    queue = Queue(
+        emulator,
+        project,
+        dead_letter_policy=types.DeadLetterPolicy(dead_letter_topic=dead.topic),
+        retry_policy=types.RetryPolicy(),
+    )
+    found = queue.subscriber.get_subscription(subscription=queue.name)
+
+    assert found.ack_deadline_seconds == 10
+    assert found.message_retention_duration == timedelta(days=7)
+    assert found.dead_letter_policy.max_delivery_attempts == 5
+    policy = found.retry_policy
+    assert (policy.minimum_backoff, policy.maximum_backoff) == (timedelta(seconds=10), timedelta(seconds=600))
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "ftp://127.0.0.1/"])
+def test_an_endpoint_that_is_no_url_is_refused(emulator, project, endpoint):
+    with pytest.raises(InvalidArgument):
+        Queue(emulator, project, push_config=types.PushConfig(push_endpoint=endpoint))
+
+
+def test_an_acknowledgement_of_nothing_is_refused(queue):
+    with pytest.raises(InvalidArgument):
+        queue.acknowledge()
+    with pytest.raises(InvalidArgument):
+        queue.nack()
+
+
+def test_a_streaming_pull_needs_a_deadline_in_range(queue):
+    request = types.StreamingPullRequest(subscription=queue.name, stream_ack_deadline_seconds=9)
+    with pytest.raises(InvalidArgument):
+        list(queue.subscriber.streaming_pull(requests=iter([request]), timeout=20))
+
+
+def test_more_than_1000_messages_in_a_request_are_refused(queue):
+    request = {"topic": queue.topic, "messages": [{"data": b"x"}] * 1001}
+    with pytest.raises(InvalidArgument):
+        GapicPublisher.publish(queue.publisher, request=request, timeout=20)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"data": b"x" * 5_000_001}] * 2,
+        [{"data": b"x", "ordering_key": "k" * 1025}],
+        [{"attributes": {"k" * 257: "v"}}],
+        [{"attributes": {"k": "v" * 1025}}],
+        [{"attributes": {str(number): "v" for number in range(101)}}],
+    ],
+    ids=["bytes", "ordering key", "attribute's key", "attribute's value", "attributes"],
+)
+def test_a_request_beyond_the_limits_is_refused(ours, project, messages):
+    """Google's emulator has none of these limits."""
+    queue = Queue(ours, project)
+    with pytest.raises(InvalidArgument):
+        GapicPublisher.publish(queue.publisher, request={"topic": queue.topic, "messages": messages}, timeout=20)
+
+
+def test_a_message_stays_when_its_dead_letter_topic_is_gone(ours, project):
+    """Google's emulator never forwards."""
+    dead = Queue(ours, f"{project}-dead")
+    policy = types.DeadLetterPolicy(dead_letter_topic=dead.topic, max_delivery_attempts=5)
+    queue = Queue(ours, project, dead_letter_policy=policy)
+    dead.publisher.delete_topic(topic=dead.topic)
+    queue.publish(b"precious")
+    for _ in range(5):
+        queue.nack(*queue.pull_all(1))
+
+    assert payloads(queue.pull_all(1)) == {b"precious": 1}
 
 
 def test_an_empty_message_is_refused(queue):

@@ -20,6 +20,7 @@ from tests.support.deliveries import NOON
 from tests.support.waiting import eventually
 
 PAYMENT = b'{"order_id": "ORD-1", "amount": 10.50}'
+NOTHING = {"waiting": 0, "leased": 0, "backing_off": 0}
 ACCOUNT = "helios@shop.iam.gserviceaccount.com"
 
 
@@ -63,6 +64,50 @@ def test_a_cloud_event_is_in_binary_mode_and_wraps_the_message(ours, project, re
     assert received.headers["ce-type"] == MESSAGE_PUBLISHED
     assert received.headers["ce-source"] == f"//pubsub.googleapis.com/projects/{project}/topics/orders"
     assert received.headers["ce-id"] == json.loads(received.body)["message"]["messageId"]
+
+
+@pytest.mark.parametrize("status", [102, 200, 201, 202, 204])
+def test_these_statuses_acknowledge(ours, project, receiver, status):
+    receiver.answers = [status]
+    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint=receiver.url))
+    queue.publish(b"1")
+    eventually(lambda: ours.status()[queue.name] == NOTHING)
+
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("status", [206, 302, 404, 429])
+def test_any_other_status_does_not(ours, project, receiver, status):
+    receiver.answers = [status]
+    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint=receiver.url))
+    queue.publish(b"1")
+    eventually(lambda: ours.status()[queue.name] == NOTHING)
+
+    assert len(receiver.received) == 2
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"Content-Length": "1"},
+        {"transfer-encoding": "chunked"},
+        {"not a name": "x"},
+        {"name": "two\r\nlines: x"},
+        {"x-goog-pubsub-message-id": "another"},
+        {"Authorization": "Bearer x"},
+    ],
+    ids=lambda attributes: next(iter(attributes)),
+)
+def test_an_attribute_can_not_change_what_a_request_is(ours, project, receiver, attributes):
+    config = types.PushConfig(push_endpoint=receiver.url, no_wrapper=types.PushConfig.NoWrapper(write_metadata=True))
+    queue = Queue(ours, project, push_config=config)
+    (id_,) = queue.publish(PAYMENT, kind="kept", **attributes)
+    eventually(lambda: len(receiver.received) == 1)
+    received = receiver.received[0]
+    headers = received.headers
+
+    assert (received.body, headers["x-goog-pubsub-message-id"], headers["kind"]) == (PAYMENT, id_, "kept")
+    assert {"authorization", "lines", "transfer-encoding"}.isdisjoint(headers)
 
 
 def test_googles_own_library_accepts_the_token(ours, project, receiver):
@@ -110,3 +155,4 @@ def test_setting_up_twice_changes_nothing_and_follows_a_new_endpoint(ours, proje
     eventually(lambda: len(receiver.received) == 1)
 
     assert receiver.received[0].path == "/new"
+    assert f"projects/{project}/subscriptions/dead" in ours.status()

@@ -19,7 +19,7 @@ def subscription(given_up=None, **policy) -> Subscription:
         "ordered": False,
         "matches": parse(""),
     }
-    return Subscription(Policy(**rules | policy), given_up=given_up or (lambda _message, _attempts: None))
+    return Subscription(Policy(**rules | policy), given_up=given_up or (lambda _message, _attempts: True))
 
 
 def ids(taken):
@@ -65,7 +65,12 @@ def test_the_wait_after_a_failure_doubles_up_to_its_limit():
 
 def test_a_message_is_given_up_after_its_last_attempt():
     lost = []
-    state = subscription(given_up=lambda one, attempts: lost.append((one.id, attempts)), max_attempts=5)
+
+    def take_over(one, attempts):
+        lost.append((one.id, attempts))
+        return True
+
+    state = subscription(given_up=take_over, max_attempts=5)
     state.add(message(1))
     for _ in range(5):
         (taken,) = state.take(1, now=0)
@@ -73,6 +78,60 @@ def test_a_message_is_given_up_after_its_last_attempt():
 
     assert lost == [("1", 5)]
     assert list(state.unacknowledged()) == []
+
+
+def nack(state, *taken, now=0.0):
+    for one in taken:
+        state.modify_deadline(one.ack_id, 0, now)
+
+
+def test_a_message_that_nobody_takes_over_is_delivered_again():
+    """Its dead-letter topic was deleted, say."""
+    state = subscription(given_up=lambda _message, _attempts: False, max_attempts=1)
+    state.add(message(1))
+    nack(state, *state.take(1, now=0))
+
+    assert ids(state.take(1, now=0)) == ["1"]
+
+
+def test_a_message_may_fail_for_ever():
+    """Doubling 2000 times is more than a number can hold."""
+    state = subscription(minimum_backoff=1.0, maximum_backoff=60.0)
+    state.add(message(1))
+    now = 0.0
+    for _ in range(2000):
+        (taken,) = state.take(1, now)
+        nack(state, taken, now=now)
+        now += 60
+
+    assert ids(state.take(1, now)) == ["1"]
+
+
+def test_a_message_that_fails_at_once_does_not_keep_the_others_back():
+    state = subscription()
+    state.add(message(1))
+    state.add(message(2))
+    nack(state, *state.take(1, now=0))
+
+    assert ids(state.take(1, now=0)) == ["2"]
+
+
+def test_no_more_is_handed_out_at_once_than_a_client_can_receive():
+    state = subscription()
+    for number in range(3):
+        state.add(Message(str(number), b"x" * 6_000_000, {}, "", 0.0))
+
+    assert [ids(state.take(10, now=0)) for _ in range(4)] == [["0"], ["1"], ["2"], []]
+
+
+def test_what_is_owed_keeps_the_order_of_a_key():
+    """The journal is written from it, and the next process delivers in that order."""
+    state = subscription(ordered=True)
+    for number in range(3):
+        state.add(message(number, "a"))
+    state.take(1, now=0)
+
+    assert [one.id for one in state.unacknowledged()] == ["0", "1", "2"]
 
 
 def test_an_ordering_key_has_one_message_under_way():
