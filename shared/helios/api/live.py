@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Response, WebSocket, WebSocketDisconnect
+from starlette.concurrency import run_in_threadpool
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 
 from helios.api.replies import documented, problem, reply
@@ -61,9 +62,16 @@ class Hub:
             else:
                 client.backlog.put_nowait(message)
 
-    async def serve(self, socket: WebSocket) -> None:
-        """Keep one client served until it leaves or falls behind."""
+    async def serve(self, socket: WebSocket, position: int) -> None:
+        """Keep one client served until it leaves or falls behind.
+
+        Args:
+            socket: the client's.
+            position: the stream's now: where to begin if nobody watched so far.
+        """
         await socket.accept()
+        if not self._clients:
+            self.position = position
         client = _Client(socket)
         client.backlog.put_nowait(_text({"type": "hello", "position": self.position}))
         self._clients.add(client)
@@ -96,7 +104,7 @@ class Hub:
 
 
 class Follower:
-    """Follows the outbox in a thread of its own, and hands what is new to the hub."""
+    """Follows the outbox in a thread of its own while somebody watches, and hands what is new to the hub."""
 
     def __init__(self, outbox: Outbox, listener: Listener, hub: Hub) -> None:
         self._outbox = outbox
@@ -106,7 +114,7 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def start(self) -> None:
-        """Begin with what is new from now on."""
+        """Begin."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
@@ -118,10 +126,10 @@ class Follower:
         position: int | None = None
         while not self._stopping.is_set():
             try:
-                if position is None:
-                    position = self._outbox.window().position
-                    self._hand_over(None, position)
-                position = self._pass_on(position)
+                if self._hub.clients:
+                    position = self._pass_on(self._hub.position if position is None else position)
+                else:
+                    position = None  # whoever comes first says where to begin
                 self._listener.wait(POLL_SECONDS)
             except Retryable as error:
                 log.warning("the live stream is interrupted", extra={"error": str(error)})
@@ -133,22 +141,20 @@ class Follower:
         while frames := self._outbox.frames(after=position, limit=BATCH):
             position = frames[-1].position
             for message in messages(frames):
-                self._hand_over(message.decode(), position)
+                self._loop.call_soon_threadsafe(self._hub.publish, message.decode(), position)
             self._stopping.wait(GATHER_SECONDS)
             self._outbox.number()
         return position
-
-    def _hand_over(self, message: str | None, position: int) -> None:
-        if message is None:
-            self._loop.call_soon_threadsafe(setattr, self._hub, "position", position)
-        else:
-            self._loop.call_soon_threadsafe(self._hub.publish, message, position)
 
 
 def router(outbox: Outbox, bell: Bell, hub: Hub, settings: Settings) -> APIRouter:
     """The routes of the live stream."""
     dashboard_origin = settings.dashboard_origin
     routes = APIRouter(prefix="/api/v1", tags=["live"])
+
+    def latest() -> int:
+        outbox.number()
+        return outbox.window().position
 
     @routes.get("/frames", responses=documented(200, "FramePage", 422, 503))
     def frames(
@@ -177,7 +183,7 @@ def router(outbox: Outbox, bell: Bell, hub: Hub, settings: Settings) -> APIRoute
         if socket.headers.get("origin", dashboard_origin) != dashboard_origin:
             await socket.close(WS_1008_POLICY_VIOLATION, "this origin may not watch: see HELIOS_DASHBOARD_ORIGIN")
             return
-        await hub.serve(socket)
+        await hub.serve(socket, await run_in_threadpool(latest))
 
     return routes
 

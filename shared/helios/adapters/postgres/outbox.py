@@ -121,7 +121,7 @@ class PostgresBell:
 
     def ring(self) -> None:
         """Wake those who follow the stream; outside of the ingest transaction, since NOTIFY makes commits queue up."""
-        with translated(), self._pool.connection() as connection:
+        with translated(), self._pool.connection() as connection, connection.pipeline(), connection.transaction():
             connection.execute(f"NOTIFY {CHANNEL}")
 
 
