@@ -73,5 +73,6 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: lock
 lock: setup ## Resolve the lock files again after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
-	@for wanted in functions/*/requirements.in functions/*/*/requirements.in; do \
+	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
+	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
 	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done

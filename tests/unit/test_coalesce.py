@@ -8,7 +8,7 @@ import pytest
 
 from helios.errors import Retryable
 from helios.event import Delivery, Outcome
-from helios.flows.coalesce import MAX_BATCH, MAX_WAITING_BYTES, Coalescer
+from helios.flows.coalesce import MAX_BATCH, MAX_BATCH_BYTES, MAX_WAITING_BYTES, Coalescer
 from tests.support.deliveries import eventbridge, poison
 
 
@@ -70,6 +70,17 @@ def test_a_batch_has_a_limit_but_a_request_is_never_torn(ingest):
     coalescer.close()
 
     assert [len(batch) for batch in ingest.batches] == [1, MAX_BATCH + 1, MAX_BATCH, 1]
+
+
+def test_a_batch_of_large_bodies_is_a_small_one(ingest):
+    """Memory: on its way to Postgres a batch is copied several times."""
+    half = poison(b"x" * (MAX_BATCH_BYTES // 2))
+    larger = poison(b"x" * (MAX_BATCH_BYTES + 1))
+    coalescer = Coalescer(ingest, timeout_seconds=10)
+    asyncio.run(gather(coalescer, ingest, [[poison()], [half], [half], [half], [larger], [poison()]]))
+    coalescer.close()
+
+    assert [len(batch) for batch in ingest.batches] == [1, 2, 1, 1, 1]
 
 
 def test_an_error_is_everybodys_and_the_next_request_starts_anew(ingest):

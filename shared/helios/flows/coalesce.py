@@ -13,6 +13,9 @@ from helios.event import Delivery, Outcome
 MAX_BATCH = 500
 """Deliveries in one batch: beyond that a larger one is hardly faster."""
 
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""Bodies in one batch: on its way to Postgres a batch is copied some six times."""
+
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 """Bodies that may wait for their turn; more are refused, so that a slow database can't fill the memory."""
 
@@ -84,14 +87,17 @@ class Coalescer:
                 await asyncio.sleep(GATHER_SECONDS)
 
     def _take(self) -> list[_Request]:
-        """The next batch: whole requests, MAX_BATCH deliveries unless a single request has more."""
+        """The next batch: whole requests, within MAX_BATCH and MAX_BATCH_BYTES unless a single one is larger."""
         batch: list[_Request] = []
-        room = MAX_BATCH
-        while self._waiting and (not batch or len(self._waiting[0].deliveries) <= room):
-            request = self._waiting.popleft()
-            self._waiting_bytes -= request.size
+        room, room_bytes = MAX_BATCH, MAX_BATCH_BYTES
+        while self._waiting:
+            request = self._waiting[0]
             room -= len(request.deliveries)
-            batch.append(request)
+            room_bytes -= request.size
+            if batch and (room < 0 or room_bytes < 0):
+                break
+            batch.append(self._waiting.popleft())
+            self._waiting_bytes -= request.size
         return batch
 
 
