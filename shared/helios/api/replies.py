@@ -38,7 +38,7 @@ def rejection(field: str, reason: str, *, status: int) -> Response:
 
 
 def documented(ok: int, schema: str, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """What a route can answer, for OpenAPI: the schema's name on success, problems otherwise."""
+    """What a route can answer, for OpenAPI: on success one of the schemas (``A | B``), problems otherwise."""
     answers: dict[int | str, dict[str, Any]] = {ok: _content("application/json", schema, HTTPStatus(ok).phrase)}
     for status in errors:
         answers[status] = _content("application/problem+json", "Problem", HTTPStatus(status).phrase)
@@ -46,8 +46,9 @@ def documented(ok: int, schema: str, *errors: int) -> dict[int | str, dict[str, 
 
 
 def _content(media_type: str, schema: str, description: str) -> dict[str, Any]:
-    reference = {"$ref": f"#/components/schemas/{schema}"}
-    return {"description": description, "content": {media_type: {"schema": reference}}}
+    references = [{"$ref": f"#/components/schemas/{name}"} for name in schema.split(" | ")]
+    answer = references[0] if len(references) == 1 else {"anyOf": references}
+    return {"description": description, "content": {media_type: {"schema": answer}}}
 
 
 def install(app: FastAPI) -> None:

@@ -84,7 +84,9 @@ def router(coalescer: Coalescer, *, max_body_bytes: int) -> APIRouter:
         return await take_in(request, "pubsub", 200)
 
     @routes.post(
-        "/azure/eventgrid", responses=documented(200, "Results", *ERRORS), openapi_extra=_body(EXAMPLE_EVENTGRID)
+        "/azure/eventgrid",
+        responses=documented(200, "Result | Results | ValidationResponse", *ERRORS),
+        openapi_extra=_body(EXAMPLE_EVENTGRID),
     )
     async def eventgrid(request: Request) -> Response:
         """Take in Event Grid events of either schema, and answer its validation handshake."""
@@ -96,7 +98,7 @@ def router(coalescer: Coalescer, *, max_body_bytes: int) -> APIRouter:
     @routes.post(
         "/cloudevents",
         status_code=202,
-        responses=documented(202, "Result", *ERRORS),
+        responses=documented(202, "Result | Results", *ERRORS),
         openapi_extra=_body(EXAMPLE_CLOUDEVENT, "application/cloudevents+json"),
     )
     async def cloudevents(request: Request) -> Response:

@@ -1,0 +1,144 @@
+"""What generated requests make of the API on real servers: no 5xx, and no answer that its description does not name."""
+
+import asyncio
+import json
+from itertools import count, product
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from helios.api.webhooks import EXAMPLE_CLOUDEVENT, EXAMPLE_EVENTBRIDGE, EXAMPLE_EVENTGRID, EXAMPLE_PUBSUB
+from scripts.openapi import document
+from tests.support.client import EVENTBRIDGE, EVENTGRID, call, post, session
+from tests.support.deliveries import eventbridge, poison
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+SAME_EVERY_TIME = settings(
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    # The API is one for all examples: that it holds what earlier ones stored is the point.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+schema = schemathesis.openapi.from_dict(json.loads(document()))
+
+
+@pytest.fixture
+def filled_api(api):
+    """With an event and a dead letter to show."""
+    assert call(api.url, EVENTBRIDGE, eventbridge().body).status == 202
+    assert call(api.url, EVENTBRIDGE, poison().body).status == 400
+    return api
+
+
+@schema.parametrize()
+@settings(SAME_EVERY_TIME, max_examples=25)
+def test_every_answer_is_as_described(case, filled_api):
+    case.call_and_validate(base_url=filled_api.url, checks=CHECKS, timeout=20)
+
+
+WRAPPED: Any = EXAMPLE_PUBSUB
+ENVELOPES: dict[str, tuple[str, Any, Any]] = {
+    "eventbridge": (EVENTBRIDGE, EXAMPLE_EVENTBRIDGE, EXAMPLE_EVENTBRIDGE["id"]),
+    "pubsub": ("/api/v1/webhooks/gcp/pubsub", WRAPPED, WRAPPED["message"]["messageId"]),
+    "eventgrid": (EVENTGRID, EXAMPLE_EVENTGRID, EXAMPLE_EVENTGRID[0]["id"]),
+    "cloudevents": ("/api/v1/webhooks/cloudevents", EXAMPLE_CLOUDEVENT, EXAMPLE_CLOUDEVENT["id"]),
+}
+"""Of each way in: its path, a good body, and the id in it."""
+
+DEEP = "[" * 20_000 + "]" * 20_000
+
+# Texts of JSON, not values: what a parser in another language would let through.
+AWKWARD = [
+    *("NaN", "-Infinity", "1e999", "1e-999", "-0", "9" * 400, "1." + "0" * 400, "1e131072", "true", "null", "{}", "[]"),
+    *('"\\u0000"', '"\\ud800"', '"\\udc00\\ud800"', '"\ufeff"', '"\u202e"', '""', '" "', '"' + "é" * 3000 + '"'),
+    *('"0000-00-00T00:00:00Z"', '"9999-12-31T23:59:59.999999999-14:00"', '"0001-01-01T00:00:00+14:00"'),
+    *('"2025-02-30T12:00:00Z"', '"2016-12-31T23:59:60Z"', '"2025-11-26"', '"====="', '"e30"', '"gICA"', DEEP),
+]
+"""What a field may hold that no sender should write."""
+
+values = st.sampled_from(AWKWARD) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+).map(json.dumps)
+
+
+def places(value, path=()):
+    """The path of every field and element in a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for name, item in inner for found in [(*path, name), *places(item, (*path, name))]]
+
+
+def spoiled(value, path, text: str) -> str:
+    """The value as JSON, with other JSON text at one place."""
+    if not path:
+        return text
+    name, *rest = path
+    if isinstance(value, list):
+        return "[" + ",".join(spoiled(v, rest, text) if i == name else json.dumps(v) for i, v in enumerate(value)) + "]"
+    fields = (f"{json.dumps(k)}:{spoiled(v, rest, text) if k == name else json.dumps(v)}" for k, v in value.items())
+    return "{" + ",".join(fields) + "}"
+
+
+def request(way_in: str, number: int, place, text: str) -> tuple[str, bytes]:
+    """The path and body of an event of its own, with this text at that place."""
+    path, envelope, id_ = ENVELOPES[way_in]
+    fresh = json.loads(json.dumps(envelope).replace(id_, f"spoiled-{number}"))
+    return path, spoiled(fresh, place, text).encode()
+
+
+def assert_taken_or_refused(answer, case) -> None:
+    """Never a 5xx, and a refusal names the field; the case is what a failure shows."""
+    assert answer.status in {200, 202, 400, 415}, (case, answer)
+    errors = [] if answer.status < 400 else answer.body["errors"]
+    assert all(error["field"] and error["reason"] for error in errors), (case, answer)
+
+
+numbers = count()
+
+
+@pytest.mark.parametrize("way_in", ENVELOPES)
+@settings(SAME_EVERY_TIME, max_examples=50)
+@given(data=st.data())
+def test_a_spoiled_field_is_no_error_of_the_server(way_in, data, api):
+    place = data.draw(st.sampled_from(places(ENVELOPES[way_in][1])))
+    text = data.draw(values)
+
+    assert_taken_or_refused(call(api.url, *request(way_in, next(numbers), place, text)), (place, text))
+
+
+@pytest.mark.parametrize("way_in", ENVELOPES)
+def test_an_awkward_value_is_no_error_of_the_server_anywhere(way_in, api, records):
+    """Many at once: what can't be stored is found among what can."""
+    cases = list(product(places(ENVELOPES[way_in][1]), AWKWARD))
+
+    async def send():
+        async with session(api.url, clients=8) as opened:
+            requests = [request(way_in, number, *case) for number, case in enumerate(cases)]
+            return await asyncio.gather(*(post(opened, *one) for one in requests))
+
+    for case, answer in zip(cases, asyncio.run(send()), strict=True):
+        assert_taken_or_refused(answer, case)
+    assert len(records.keys()) > len(AWKWARD)  # some do fit
+    for path in ("/api/v1/events?limit=500", "/api/v1/dead-letters?limit=500"):
+        assert call(api.url, path).status == 200
+    records.assert_exact()

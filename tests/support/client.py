@@ -1,0 +1,159 @@
+"""Clients of the API: one request at a time, and load that behaves as a cloud does."""
+
+import asyncio
+import http.client
+import itertools
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from tests.support.deliveries import eventbridge
+from tests.support.waiting import eventually
+
+EVENTBRIDGE = "/api/v1/webhooks/aws/eventbridge"
+EVENTGRID = "/api/v1/webhooks/azure/eventgrid"
+JSON = {"content-type": "application/json"}
+
+REQUEST_SECONDS = 30
+RETRY_SECONDS = 0.1
+"""Shorter than any cloud waits, and than the Retry-After that it is told: the test need not take so long."""
+
+
+class Answer(NamedTuple):
+    """What a request was answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+def call(url: str, path: str, body: bytes | None = None) -> Answer:
+    """GET, or POST a JSON body; the answer's body is read as JSON. Raises OSError or HTTPException without one."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=REQUEST_SECONDS)
+    try:
+        connection.request("GET" if body is None else "POST", path, body, JSON)
+        response = connection.getresponse()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, headers, _strict(response.read()))
+    finally:
+        connection.close()
+
+
+def _strict(body: bytes) -> Any:
+    """JSON as RFC 8259 has it: Python's own reader would let NaN through."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(body, parse_constant=refuse)
+
+
+@asynccontextmanager
+async def session(url: str, *, clients: int) -> AsyncIterator[aiohttp.ClientSession]:
+    """So many connections at most, each used again and again."""
+    connector = aiohttp.TCPConnector(limit=clients)
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout, headers=JSON) as opened:
+        yield opened
+
+
+async def post(opened: aiohttp.ClientSession, path: str, body: bytes) -> Answer:
+    """POST a JSON body; the answer's body is read as JSON."""
+    async with opened.post(path, data=body) as response:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, headers, _strict(await response.read()))
+
+
+async def deliver(
+    opened: aiohttp.ClientSession, body: bytes, note: Callable[[Answer | None], None] = lambda _: None
+) -> None:
+    """POST an EventBridge event until it is acknowledged.
+
+    Args:
+        opened: where.
+        body: the event.
+        note: told of every answer that is not 202, and None of every request that has no answer.
+    """
+    while True:
+        try:
+            answer = await post(opened, EVENTBRIDGE, body)
+        except (aiohttp.ClientError, TimeoutError):
+            note(None)
+        else:
+            if answer.status == http.HTTPStatus.ACCEPTED:
+                return
+            note(answer)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+class Load:
+    """Sends new events until the block ends, each again and again until it is acknowledged; every fifth one twice.
+
+    Attributes:
+        acknowledged: the ids that the API has taken, in order.
+        refused: every answer that was not 202.
+        broken: how many requests had no answer.
+    """
+
+    def __init__(self, url: str, *, clients: int = 16, per_second: int = 150) -> None:
+        self.acknowledged: list[str] = []
+        self.refused: list[Answer] = []
+        self.broken = 0
+        self._url = url
+        self._clients = clients
+        self._pause = clients / per_second
+        self._ids = (f"{number:05}" for number in itertools.count())
+        self._ending = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="load")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.go_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+        if self._failure:
+            raise self._failure
+
+    def go_on(self, events: int = 50) -> None:
+        """Return once so many more events have been acknowledged."""
+        goal = len(self.acknowledged) + events
+        eventually(lambda: len(self.acknowledged) >= goal, seconds=40)
+
+    def wait_refused(self, answers: int = 5) -> None:
+        """Return once so many more requests have been refused."""
+        goal = len(self.refused) + answers
+        eventually(lambda: len(self.refused) >= goal, seconds=40)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._send())
+        except BaseException as failure:  # noqa: BLE001 - the test's thread raises it
+            self._failure = failure
+
+    async def _send(self) -> None:
+        async with session(self._url, clients=self._clients) as opened, asyncio.timeout(100):
+            await asyncio.gather(*(self._client(opened) for _ in range(self._clients)))
+
+    async def _client(self, opened: aiohttp.ClientSession) -> None:
+        while not self._ending.is_set():
+            id_ = next(self._ids)
+            await deliver(opened, eventbridge(id_).body, self._note)
+            if id_.endswith(("0", "5")):
+                await deliver(opened, eventbridge(id_).body, self._note)
+            self.acknowledged.append(id_)
+            await asyncio.sleep(self._pause)
+
+    def _note(self, answer: Answer | None) -> None:
+        if answer:
+            self.refused.append(answer)
+        else:
+            self.broken += 1

@@ -1,0 +1,79 @@
+"""``python -m tests.support.crash STEP -m MODULE ARGUMENTS``: run a module that kills itself at one step of ingest.
+
+The step's function is wrapped before the module starts, so production code needs no hook for it. The end is a SIGKILL
+to itself: no ``finally``, no exit handler, no goodbye to Postgres.
+"""
+
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from helios.adapters.postgres.store import PostgresTransaction
+from helios.adapters.redis_seen import RedisSeen
+from helios.flows import ingest
+
+
+class Step(NamedTuple):
+    """A place between two steps of ingest.
+
+    Attributes:
+        owner: the class or module that has the function.
+        function: the name of the step next to the place.
+        is_after: whether the place is after that step or before it.
+        is_committed: whether the batch is durable there.
+    """
+
+    owner: type | ModuleType
+    function: str
+    is_after: bool
+    is_committed: bool
+
+
+STEPS = {
+    "before-recall": Step(RedisSeen, "recall", is_after=False, is_committed=False),
+    "after-recall": Step(RedisSeen, "recall", is_after=True, is_committed=False),
+    "before-insert": Step(PostgresTransaction, "insert", is_after=False, is_committed=False),
+    "before-count": Step(PostgresTransaction, "count", is_after=False, is_committed=False),
+    "before-bury": Step(PostgresTransaction, "bury", is_after=False, is_committed=False),
+    "before-publish": Step(PostgresTransaction, "publish", is_after=False, is_committed=False),
+    "before-commit": Step(PostgresTransaction, "publish", is_after=True, is_committed=False),
+    "before-remember": Step(RedisSeen, "remember", is_after=False, is_committed=True),
+    "after-remember": Step(RedisSeen, "remember", is_after=True, is_committed=True),
+    "before-answer": Step(ingest, "_log", is_after=False, is_committed=True),
+}
+"""Every place between two steps, in the order in which a batch passes them."""
+
+
+def die() -> None:
+    """End as ``kill -9`` ends a process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(step: Step) -> None:
+    """Wrap the step's function, so that whoever calls it dies there."""
+    original: Callable[..., Any] = getattr(step.owner, step.function)
+
+    @wraps(original)
+    def deadly(*args: Any, **kwargs: Any) -> None:
+        if step.is_after:
+            original(*args, **kwargs)
+        die()
+
+    setattr(step.owner, step.function, deadly)
+
+
+def main() -> None:
+    """Arm the step, then become the module."""
+    _, step, _, module, *arguments = sys.argv
+    arm(STEPS[step])
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What the database holds after a test, as the facts that must agree."""
+
+from typing import Any
+
+from helios.adapters.postgres.connection import Pool
+
+IDS_IN_FRAMES = """
+SELECT stored.source, stored.id FROM frames CROSS JOIN LATERAL json_to_recordset(frames.keys)
+AS stored (source text, id text) ORDER BY 1, 2
+"""
+
+
+class Records:
+    """Reads the tables directly: the judge of what the code under test says of itself."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def keys(self) -> list[tuple[Any, ...]]:
+        """The source and id of every row of ``events``, sorted."""
+        return self._rows("SELECT source, id FROM events ORDER BY 1, 2")
+
+    def ids(self, source: str) -> list[str]:
+        """The ids of one source, sorted."""
+        return [id_ for of, id_ in self.keys() if of == source]
+
+    def assert_exact(self) -> None:
+        """Each event once in ``events``, in the ledger and in the outbox; dead letters as often as counted."""
+        keys = self.keys()
+        rows_by_source = dict(self._rows("SELECT source, count(*) FROM events GROUP BY source"))
+        counted = dict(self._rows("SELECT source, sum(stored)::int FROM event_counts GROUP BY source"))
+        assert {source: count for source, count in counted.items() if count} == rows_by_source
+
+        assert self._rows(IDS_IN_FRAMES) == keys
+
+        refused = self._rows("SELECT coalesce(sum(rejected + contradictory), 0)::int FROM event_counts")
+        assert self._rows("SELECT coalesce(sum(attempts), 0)::int FROM dead_letters") == refused
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self._pool.connection() as connection:
+            return connection.execute(query).fetchall()
