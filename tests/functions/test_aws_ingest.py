@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
@@ -12,37 +11,10 @@ import redis
 
 from helios.adapters.postgres.reader import PostgresReader
 from helios.queries import DeadLetterFilter, EventFilter
+from tests.support.aws_lambda import Context, sqs
 from tests.support.deliveries import eventbridge
 
-HANDLER = Path(__file__).parents[2] / "functions" / "aws" / "ingest" / "handler.py"
-
-CONTEXT = {
-    "function_name": "helios-ingest",
-    "memory_limit_in_mb": 256,
-    "invoked_function_arn": "arn:aws:lambda:eu-central-1:123456789012:function:helios-ingest",
-    "aws_request_id": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
-}
-Context = type("Context", (), CONTEXT)
-"""Lambda's context, as far as Powertools reads it."""
-
-
-def sqs(*bodies: bytes) -> dict:
-    """AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": a batch."""
-    return {
-        "Records": [
-            {
-                "messageId": str(uuid.UUID(int=number)),
-                "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
-                "body": body.decode(),
-                "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1764158400000"},
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:helios-events",
-                "awsRegion": "eu-central-1",
-            }
-            for number, body in enumerate(bodies)
-        ]
-    }
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -72,11 +44,10 @@ def test_five_hundred_messages_are_one_batch(ingest, pool):
 
 def test_every_invocation_says_one_wide_line_and_its_metrics(database_url, pool):
     """In a process of its own, as on Lambda: logs are what it writes to standard output."""
-    script = f"import json, sys, handler; handler.handler(json.load(sys.stdin), type('Context', (), {CONTEXT})())"
     ran = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-m", "tests.support.aws_lambda", "functions.aws.ingest.handler"],
         input=json.dumps(sqs(eventbridge("1").body, b"{")),
-        cwd=HANDLER.parent,
+        cwd=REPOSITORY,
         env=os.environ | {"HELIOS_DATABASE_URL": database_url},
         capture_output=True,
         text=True,
