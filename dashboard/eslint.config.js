@@ -1,0 +1,68 @@
+import jsxA11y from "eslint-plugin-jsx-a11y";
+import reactHooks from "eslint-plugin-react-hooks";
+import tseslint from "typescript-eslint";
+
+/** Who may import what: each folder of src/ knows only those before it. A feature knows no other feature. */
+const LAYERS = ["lib", "api", "live", "state", "ui", "features", "app"];
+const FEATURES = ["charts", "connection", "dead-letters", "event-details", "health", "stats", "stream"];
+
+const forbid = (files, patterns) => ({
+  files,
+  rules: { "no-restricted-imports": ["error", { patterns }] },
+});
+
+const ABOVE = { group: ["../*"], message: "Within a folder use ./, across folders @/." };
+
+const later = (layer) => ({
+  group: LAYERS.slice(LAYERS.indexOf(layer) + 1).map((name) => `@/${name}/*`),
+  message: `src/${layer} must not know the folders that are built on it.`,
+});
+
+const boundaries = [
+  ...LAYERS.slice(0, -1).map((layer) => forbid([`src/${layer}/**`], [ABOVE, later(layer)])),
+  ...FEATURES.map((feature) =>
+    forbid(
+      [`src/features/${feature}/**`],
+      [
+        ABOVE,
+        later("features"),
+        {
+          group: FEATURES.filter((other) => other !== feature).map((other) => `@/features/${other}/*`),
+          message: "Features meet in src/app.",
+        },
+      ],
+    ),
+  ),
+  forbid(["src/app/**"], [ABOVE]),
+];
+
+export default tseslint.config(
+  { ignores: ["dist", "src/api/schema.d.ts"] },
+  {
+    files: ["src/**/*.{ts,tsx}", "tests/**/*.{ts,tsx}", "vite.config.ts"],
+    extends: [
+      tseslint.configs.strictTypeChecked,
+      tseslint.configs.stylisticTypeChecked,
+      jsxA11y.flatConfigs.strict,
+      reactHooks.configs.flat["recommended-latest"],
+    ],
+    languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      "no-console": "error",
+      eqeqeq: "error",
+      "@typescript-eslint/explicit-module-boundary-types": "error",
+      // A number in a template reads well, and is what it says.
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
+      // What is not shown is `cond && …`, whatever the type of cond; ?? would not do the same.
+      "@typescript-eslint/prefer-nullish-coalescing": ["error", { ignorePrimitives: { string: true } }],
+    },
+  },
+  ...boundaries,
+  {
+    files: ["tests/**"],
+    rules: {
+      // Whether memory stays flat is seen inside alone.
+      "@typescript-eslint/dot-notation": ["error", { allowPrivateClassPropertyAccess: true }],
+    },
+  },
+);

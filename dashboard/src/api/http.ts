@@ -1,0 +1,68 @@
+/** One way to ask the API, and one kind of error when it does not answer as it should. */
+import { API_URL } from "@/config";
+
+import type { components } from "./schema";
+
+export type Schemas = components["schemas"];
+
+const TIMEOUT_MS = 10_000;
+
+/** What went wrong, in a sentence a viewer can act on. */
+export class ApiError extends Error {
+  override name = "ApiError";
+
+  /** @param status the HTTP status, or null when nothing answered. */
+  constructor(
+    message: string,
+    readonly status: number | null,
+  ) {
+    super(message);
+  }
+}
+
+export type Query = Record<string, string | number | null | undefined>;
+
+/** The address of a path of the API; parameters that are empty are left out. */
+export function apiUrl(path: string, query: Query = {}): string {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  return `${API_URL}${path}${search && `?${search}`}`;
+}
+
+/**
+ * GET as text.
+ *
+ * @param accept further statuses whose body is an answer, not an error.
+ * @throws ApiError
+ */
+export async function getText(url: string, signal?: AbortSignal, accept: readonly number[] = []): Promise<string> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  let response: Response;
+  try {
+    response = await fetch(url, { signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    const why = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "can't be reached";
+    throw new ApiError(`The API at ${API_URL} ${why}.`, null);
+  }
+  const text = await response.text();
+  if (!response.ok && !accept.includes(response.status)) {
+    throw new ApiError(detail(text) ?? `The API answered ${response.status}.`, response.status);
+  }
+  return text;
+}
+
+/** GET as JSON; what it throws is `getText`'s. */
+export async function get<T>(url: string, signal?: AbortSignal, accept: readonly number[] = []): Promise<T> {
+  return JSON.parse(await getText(url, signal, accept)) as T;
+}
+
+/** The sentence in an RFC 9457 problem. */
+function detail(text: string): string | null {
+  try {
+    const problem = JSON.parse(text) as Partial<Schemas["Problem"]>;
+    return problem.detail ?? null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,22 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+
+import { LiveProvider } from "@/live/provider";
+
+import { DashboardPage } from "./dashboard-page";
+import { ErrorBoundary } from "./error-boundary";
+
+// Aggregates are asked again every few seconds anyway; a try in between would only delay the message.
+const queries = new QueryClient({ defaultOptions: { queries: { retry: false, refetchOnWindowFocus: true } } });
+
+export function App(): ReactNode {
+  return (
+    <ErrorBoundary>
+      <QueryClientProvider client={queries}>
+        <LiveProvider>
+          <DashboardPage />
+        </LiveProvider>
+      </QueryClientProvider>
+    </ErrorBoundary>
+  );
+}

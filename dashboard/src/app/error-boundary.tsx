@@ -1,0 +1,30 @@
+import { Component, type ReactNode } from "react";
+
+import { Notice } from "@/ui/notice";
+
+/** What is shown when the page itself has a fault. */
+export class ErrorBoundary extends Component<{ children: ReactNode }, { error: Error | null }> {
+  override state: { error: Error | null } = { error: null };
+
+  static getDerivedStateFromError(error: Error): { error: Error } {
+    return { error };
+  }
+
+  override render(): ReactNode {
+    const { error } = this.state;
+    if (!error) return this.props.children;
+    return (
+      <main className="grid min-h-dvh place-items-center">
+        <Notice
+          tone="bad"
+          title="The dashboard has a fault"
+          onRetry={() => {
+            location.reload();
+          }}
+        >
+          {error.message}. Nothing is lost: events are stored whether or not they are shown.
+        </Notice>
+      </main>
+    );
+  }
+}

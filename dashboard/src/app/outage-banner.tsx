@@ -1,0 +1,19 @@
+import type { ReactNode } from "react";
+
+import { useTotals } from "@/features/stats/api";
+import { timeOfDay } from "@/lib/format";
+
+/** Says so when the figures are old, or missing, because the API does not answer. */
+export function OutageBanner(): ReactNode {
+  const { query } = useTotals();
+  if (!query.error) return null;
+  const age = query.data
+    ? `The totals are as of ${timeOfDay(query.dataUpdatedAt)}.`
+    : "There are no totals to show yet.";
+  return (
+    <p role="alert" className="rounded-xl bg-bad-soft px-4 py-2.5 text-[13px] text-ink">
+      <strong className="font-semibold text-bad">{query.error.message}</strong> {age} The page asks again every few
+      seconds; you need not reload it.
+    </p>
+  );
+}

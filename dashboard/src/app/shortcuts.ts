@@ -1,0 +1,61 @@
+/** The page's keys. They never take a key from a field that is being written in, or Space from a button. */
+import { useEffect } from "react";
+
+import { moveFocus } from "@/features/stream/row-focus";
+import { SEARCH_ID } from "@/features/stream/toolbar";
+import { useView } from "@/state/view";
+
+export const SHORTCUTS: [keys: string[], does: string][] = [
+  [["/"], "Search the stream"],
+  [["Space"], "Pause and resume"],
+  [["↓", "j"], "To the next event"],
+  [["↑", "k"], "To the event before"],
+  [["Enter"], "Open the event"],
+  [["Esc"], "Close, clear the search, or go on live"],
+  [["?"], "Show these keys"],
+];
+
+const WRITES = "input, select, textarea";
+const TAKES_SPACE = `${WRITES}, button, a, summary`;
+
+export function useShortcuts(): void {
+  useEffect(() => {
+    addEventListener("keydown", onKeyDown);
+    return () => {
+      removeEventListener("keydown", onKeyDown);
+    };
+  }, []);
+}
+
+function onKeyDown(event: KeyboardEvent): void {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (document.querySelector("dialog[open]")) return;
+  const target = event.target instanceof Element ? event.target : document.body;
+  if (target.matches(WRITES)) return;
+  if (act(event.key, target)) event.preventDefault();
+}
+
+function act(key: string, target: Element): boolean {
+  const { paused, setPaused, showHelp } = useView.getState();
+  switch (key) {
+    case "/":
+      document.getElementById(SEARCH_ID)?.focus();
+      return true;
+    case "?":
+      showHelp(true);
+      return true;
+    case " ":
+      if (target.matches(TAKES_SPACE)) return false;
+      setPaused(!paused);
+      return true;
+    case "Escape":
+      setPaused(false);
+      return true;
+    case "j":
+    case "k":
+      // The arrows do the same within the list alone: elsewhere they scroll, as everywhere.
+      return moveFocus(key);
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,108 @@
+import { useMemo, type ReactNode } from "react";
+import { Area, AreaChart, CartesianGrid, ReferenceArea, Tooltip, XAxis, YAxis } from "recharts";
+
+import { CLOUD_NAMES, SOURCES } from "@/lib/clouds";
+import { minuteOfDay, rate, shortCount, timeOfDay } from "@/lib/format";
+import type { Pulse } from "@/live/model";
+import { CloudMark } from "@/ui/cloud-mark";
+
+import { DASHES, FILL, LINE } from "./styles";
+import { peak, points, STEP_SECONDS, type Point } from "./throughput-data";
+
+const MINUTES = [15, 12, 9, 6, 3, 0];
+
+/** Events per second of each cloud, stacked, over the last 15 minutes. */
+export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode {
+  // A new picture every few seconds is enough: what moves each second are the sparklines.
+  const step = Math.floor((pulse.second + 1) / STEP_SECONDS);
+  // eslint-disable-next-line react-hooks/exhaustive-deps -- redrawn by the step, with the pulse of that moment
+  const data = useMemo(() => points(pulse), [step, pulse.since]);
+  const end = step * STEP_SECONDS * 1000;
+  const start = end - 15 * 60_000;
+  const since = data.find((point) => point.aws !== null)?.at ?? end;
+
+  return (
+    <figure
+      aria-label={`Events per second over the last 15 minutes; at most ${rate(peak(data))}`}
+      className="h-56 px-2 pb-3 sm:px-3"
+    >
+        <AreaChart
+          data={data}
+          responsive
+          style={{ width: "100%", height: "100%" }}
+          margin={{ top: 8, right: 12, bottom: 0, left: 0 }}
+          accessibilityLayer={false}
+        >
+          <CartesianGrid vertical={false} stroke="var(--color-line)" />
+          <XAxis
+            dataKey="at"
+            type="number"
+            domain={[start, end]}
+            ticks={MINUTES.map((minutes) => end - minutes * 60_000)}
+            tickFormatter={minuteOfDay}
+            tick={{ fill: "var(--color-faint)", fontSize: 11 }}
+            tickLine={false}
+            axisLine={{ stroke: "var(--color-line)" }}
+            interval="preserveEnd"
+            minTickGap={24}
+          />
+          <YAxis
+            width={40}
+            tickFormatter={shortCount}
+            tick={{ fill: "var(--color-faint)", fontSize: 11 }}
+            tickLine={false}
+            axisLine={false}
+            tickCount={4}
+          />
+          <Tooltip content={<Reading />} isAnimationActive={false} cursor={{ stroke: "var(--color-edge)" }} />
+          {since > start && (
+            <ReferenceArea
+              x1={start}
+              x2={Math.min(since, end)}
+              fill="var(--color-raised)"
+              fillOpacity={0.7}
+              label={
+                since - start > 4 * 60_000
+                  ? { value: "not watched", fill: "var(--color-faint)", fontSize: 11 }
+                  : ""
+              }
+            />
+          )}
+          {SOURCES.map((source) => (
+            <Area
+              key={source}
+              dataKey={source}
+              stackId="all"
+              type="monotone"
+              stroke={LINE[source]}
+              strokeWidth={1.75}
+              strokeDasharray={DASHES[source]}
+              fill={FILL[source]}
+              fillOpacity={0.28}
+              isAnimationActive={false}
+            />
+          ))}
+        </AreaChart>
+    </figure>
+  );
+}
+
+/** What the pointer is on. Recharts fills in the properties. */
+function Reading({ active, payload }: { active?: boolean; payload?: readonly { payload: Point }[] }): ReactNode {
+  const point = payload?.[0]?.payload;
+  if (!active || !point) return null;
+  return (
+    <div className="rounded-lg border border-line bg-panel px-3 py-2 text-xs shadow-lg">
+      <p className="mb-1 text-faint tabular-nums">
+        {timeOfDay(point.at - STEP_SECONDS * 1000)} – {timeOfDay(point.at)}
+      </p>
+      {SOURCES.toReversed().map((source) => (
+        <p key={source} className="flex items-center gap-2 leading-5">
+          <CloudMark source={source} className="size-2.5" />
+          {CLOUD_NAMES[source]}
+          <span className="ml-auto pl-4 font-medium tabular-nums">{rate(point[source] ?? 0)}/s</span>
+        </p>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,30 @@
+/** From seconds to the points of a chart. */
+import { SOURCES, type Source } from "@/lib/clouds";
+import type { Pulse } from "@/live/model";
+import { KEPT_SECONDS } from "@/live/throughput";
+
+export const STEP_SECONDS = 10;
+
+/** Events per second over the step that ends at `at`, in ms; null: nobody was watching all of it. */
+export type Point = { at: number } & Record<Source, number | null>;
+
+/** Points on round times, so that a step keeps its value while the window moves on; an unfinished one is left out. */
+export function points({ second, series, since }: Pulse): Point[] {
+  const first = second - KEPT_SECONDS + 1;
+  const result: Point[] = [];
+  for (let start = roundUp(first); start + STEP_SECONDS - 1 <= second; start += STEP_SECONDS) {
+    const mean = (source: Source): number | null =>
+      start < since ? null : sum(series[source].slice(start - first, start - first + STEP_SECONDS)) / STEP_SECONDS;
+    result.push({ at: (start + STEP_SECONDS) * 1000, aws: mean("aws"), gcp: mean("gcp"), azure: mean("azure") });
+  }
+  return result;
+}
+
+/** The busiest step of all that were watched. */
+export function peak(all: readonly Point[]): number {
+  return Math.max(0, ...all.map((point) => sum(SOURCES.map((source) => point[source] ?? 0))));
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+const roundUp = (second: number): number => Math.ceil(second / STEP_SECONDS) * STEP_SECONDS;

@@ -1,0 +1,43 @@
+import { useEffect, useRef, useState, type ReactNode } from "react";
+
+import { plural } from "@/lib/format";
+import { useConnection, useFeed, type Connection } from "@/live/keys";
+
+const EVERY_MS = 30_000;
+
+const CONNECTION: Record<Connection["phase"], string> = {
+  connecting: "",
+  live: "Live.",
+  waiting: "The live stream is interrupted; reconnecting.",
+};
+
+/** Tells a screen reader what happens, in one sentence now and then: reading every event aloud would help nobody. */
+export function Announcer(): ReactNode {
+  const { arrived } = useFeed();
+  const { phase } = useConnection();
+  const latest = useRef(arrived);
+  const [news, setNews] = useState("");
+
+  useEffect(() => {
+    latest.current = arrived;
+  }, [arrived]);
+
+  useEffect(() => {
+    let told = latest.current;
+    const timer = setInterval(() => {
+      const more = latest.current - told;
+      told = latest.current;
+      if (more > 0) setNews(`${plural(more, "new event")} in the last ${EVERY_MS / 1000} seconds.`);
+    }, EVERY_MS);
+    return () => {
+      clearInterval(timer);
+    };
+  }, []);
+
+  return (
+    <div className="sr-only">
+      <p role="status">{CONNECTION[phase]}</p>
+      <p role="status">{news}</p>
+    </div>
+  );
+}

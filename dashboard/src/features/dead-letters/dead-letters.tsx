@@ -1,0 +1,70 @@
+import type { ReactNode } from "react";
+
+import { isSource } from "@/lib/clouds";
+import { age } from "@/lib/format";
+import { useNow } from "@/lib/use-now";
+import { CloudBadge } from "@/ui/cloud-mark";
+import { Notice, Skeleton } from "@/ui/notice";
+import { Panel } from "@/ui/panel";
+
+import { useDeadLetters, type DeadLetter } from "./api";
+
+/** The last deliveries that could not be taken in, each with its reason; one opens to show what was received. */
+export function DeadLetters(): ReactNode {
+  const { data, error, refetch } = useDeadLetters();
+  return (
+    <Panel title="Dead letters" aside={<span className="text-xs text-faint">the latest</span>}>
+      {error && !data ? (
+        <Notice tone="bad" title="Dead letters can't be shown" onRetry={() => void refetch()}>
+          {error.message}
+        </Notice>
+      ) : data?.length === 0 ? (
+        <Notice title="None">Every delivery could be read, and none contradicted another.</Notice>
+      ) : (
+        <ul className="pb-2">
+          {data?.map((letter) => <Letter key={letter.id} letter={letter} />) ?? <Skeleton className="mx-5 mb-3 h-16" />}
+        </ul>
+      )}
+    </Panel>
+  );
+}
+
+function Letter({ letter }: { letter: DeadLetter }): ReactNode {
+  return (
+    <li className="border-t border-line first:border-t-0">
+      <details>
+        <summary className="cursor-pointer list-none px-4 py-2 hover:bg-raised focus-visible:-outline-offset-2 sm:px-5">
+          <span className="flex items-center gap-2 text-[13px]">
+            {isSource(letter.source) ? (
+              <CloudBadge source={letter.source} />
+            ) : (
+              <span className="rounded-md bg-raised px-1.5 text-xs leading-5.5 font-semibold text-soft">unknown</span>
+            )}
+            <span className="font-medium">{letter.status}</span>
+            <span className="ml-auto text-xs whitespace-nowrap text-faint tabular-nums">
+              {letter.attempts > 1 && `× ${letter.attempts} · `}
+              <Age at={letter.last_received_at} />
+            </span>
+          </span>
+          <span className="mt-1 block text-xs leading-4.5 break-words text-soft">
+            <code className="font-mono text-ink">{letter.field}</code> {letter.reason}
+          </span>
+        </summary>
+        <pre
+          // Long lines scroll, and a keyboard must reach them.
+          // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+          tabIndex={0}
+          role="region"
+          aria-label="What was received"
+          className="mx-4 mb-3 max-h-40 overflow-auto rounded-lg bg-raised p-3 font-mono text-[11px] break-all whitespace-pre-wrap sm:mx-5"
+        >
+          {letter.body}
+        </pre>
+      </details>
+    </li>
+  );
+}
+
+function Age({ at }: { at: string }): ReactNode {
+  return age(useNow() - Date.parse(at));
+}

@@ -1,0 +1,37 @@
+import { useEffect, useState, type ReactNode } from "react";
+
+import { Button } from "@/ui/button";
+import { Icon } from "@/ui/icons";
+
+const SHOWN_MS = 2000;
+
+/** Copies a text, and says whether that worked. */
+export function CopyButton({ text, children }: { text: string; children: string }): ReactNode {
+  const [outcome, setOutcome] = useState<"Copied" | "Copying was refused" | null>(null);
+
+  useEffect(() => {
+    if (!outcome) return;
+    const timer = setTimeout(() => {
+      setOutcome(null);
+    }, SHOWN_MS);
+    return () => {
+      clearTimeout(timer);
+    };
+  }, [outcome]);
+
+  const copy = async (): Promise<void> => {
+    try {
+      await navigator.clipboard.writeText(text);
+      setOutcome("Copied");
+    } catch {
+      setOutcome("Copying was refused");
+    }
+  };
+
+  return (
+    <Button onClick={() => void copy()}>
+      <Icon name={outcome === "Copied" ? "check" : "copy"} className="size-3.5" />
+      <span aria-live="polite">{outcome ?? children}</span>
+    </Button>
+  );
+}

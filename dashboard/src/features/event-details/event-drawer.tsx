@@ -1,0 +1,108 @@
+import { useState, type ReactNode } from "react";
+
+import { ApiError } from "@/api/http";
+import { openEvent, useAddress, type EventKey } from "@/state/address";
+import { Button } from "@/ui/button";
+import { CloudBadge } from "@/ui/cloud-mark";
+import { Dialog } from "@/ui/dialog";
+import { Icon } from "@/ui/icons";
+import { Notice, Skeleton } from "@/ui/notice";
+
+import { asCurl, eventUrl, useEvent, type EventDetails } from "./api";
+import { CopyButton } from "./copy-button";
+import { Facts } from "./facts";
+
+/** The event that the URL names, over the page's right side. */
+export function EventDrawer(): ReactNode {
+  const { event } = useAddress();
+  if (!event) return null;
+  return (
+    <Dialog
+      label="Event"
+      onClose={close}
+      className="mt-0 mr-0 mb-0 ml-auto h-dvh max-h-dvh w-full max-w-xl border-l shadow-2xl"
+    >
+      <Contents key={`${event.source}/${event.id}`} eventKey={event} />
+    </Dialog>
+  );
+}
+
+function close(): void {
+  openEvent(null);
+}
+
+function Contents({ eventKey }: { eventKey: EventKey }): ReactNode {
+  const { data, error, refetch } = useEvent(eventKey);
+  return (
+    <div className="flex h-full flex-col">
+      <header className="flex items-start gap-3 border-b border-line px-5 py-4">
+        <div className="min-w-0 flex-1">
+          <div className="flex items-center gap-2.5">
+            <CloudBadge source={eventKey.source} />
+            <h2 className="truncate text-base font-semibold tracking-tight">{data?.event.type ?? "Event"}</h2>
+          </div>
+          <p className="mt-1.5 font-mono text-xs break-all text-soft">{eventKey.id}</p>
+        </div>
+        <Button look="quiet" className="w-8 px-0" onClick={close} aria-label="Close">
+          <Icon name="close" />
+        </Button>
+      </header>
+      {data ? (
+        <Details details={data} url={eventUrl(eventKey)} />
+      ) : error instanceof ApiError && error.status === 404 ? (
+        <Notice title="There is no such event">It was never stored, or the address is not quite right.</Notice>
+      ) : error ? (
+        <Notice tone="bad" title="The event can't be shown" onRetry={() => void refetch()}>
+          {error.message}
+        </Notice>
+      ) : (
+        <Skeleton className="m-5 h-64" />
+      )}
+    </div>
+  );
+}
+
+type View = "normalised" | "payload";
+const VIEWS: [View, string][] = [
+  ["normalised", "Normalised"],
+  ["payload", "Raw payload"],
+];
+
+function Details({ details, url }: { details: EventDetails; url: string }): ReactNode {
+  const [view, setView] = useState<View>("normalised");
+  const text = details[view];
+  return (
+    <div className="min-h-0 flex-1 overflow-y-auto px-5 py-4">
+      <Facts event={details.event} />
+      <div className="mt-5 flex flex-wrap items-center gap-2">
+        <div role="group" aria-label="Form" className="mr-auto flex h-8 overflow-hidden rounded-lg border border-edge">
+          {VIEWS.map(([each, name]) => (
+            <button
+              key={each}
+              type="button"
+              aria-pressed={view === each}
+              onClick={() => {
+                setView(each);
+              }}
+              className="border-l border-line px-3 text-[13px] text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
+            >
+              {name}
+            </button>
+          ))}
+        </div>
+        <CopyButton text={text}>Copy JSON</CopyButton>
+        <CopyButton text={asCurl(url)}>Copy as curl</CopyButton>
+      </div>
+      <pre
+        // Long lines scroll, and a keyboard must reach them.
+        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+        tabIndex={0}
+        role="region"
+        aria-label={view === "normalised" ? "The event as Helios keeps it" : "The payload as it was sent"}
+        className="mt-3 overflow-x-auto rounded-lg border border-line bg-page p-4 font-mono text-xs leading-5"
+      >
+        {text}
+      </pre>
+    </div>
+  );
+}

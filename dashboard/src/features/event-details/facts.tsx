@@ -1,0 +1,59 @@
+import type { ReactNode } from "react";
+
+import type { Schemas } from "@/api/http";
+import { amount, duration } from "@/lib/format";
+import { openEvent, setFilter } from "@/state/address";
+
+const moment = new Intl.DateTimeFormat("en", {
+  dateStyle: "medium",
+  timeStyle: "medium",
+  hourCycle: "h23",
+});
+
+/** What one wants to know first; what the event does not say is left out. */
+export function Facts({ event }: { event: Schemas["Event"] }): ReactNode {
+  const lag = Date.parse(event.received_at) - Date.parse(event.time);
+  return (
+    <dl className="grid grid-cols-[5.5rem_1fr] gap-x-4 gap-y-1.5 text-[13px]">
+      <Fact name="Order">{event.order_id && <OrderLink id={event.order_id} />}</Fact>
+      <Fact name="Customer">{event.customer_id}</Fact>
+      <Fact name="Amount">{event.amount && <span className="tabular-nums">{amount(event.amount)}</span>}</Fact>
+      <Fact name="Happened">{moment.format(Date.parse(event.time))}</Fact>
+      <Fact name="Received">
+        {moment.format(Date.parse(event.received_at))} ({duration(lag)} later)
+      </Fact>
+      <Fact name="Origin">{event.origin}</Fact>
+      <Fact name="Subject">{event.subject}</Fact>
+      <Fact name="Digest">
+        <code className="font-mono text-xs">{event.digest}</code>
+      </Fact>
+    </dl>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }): ReactNode {
+  if (!children) return null;
+  return (
+    <div className="contents">
+      <dt className="text-faint">{name}</dt>
+      <dd className="min-w-0 break-words">{children}</dd>
+    </div>
+  );
+}
+
+/** Leads to everything that was received about the same order. */
+function OrderLink({ id }: { id: string }): ReactNode {
+  return (
+    <button
+      type="button"
+      className="text-left font-mono text-xs break-all text-accent underline underline-offset-2"
+      onClick={() => {
+        openEvent(null);
+        setFilter({ source: null, type: null, text: id });
+      }}
+    >
+      {id}
+      <span className="sr-only">: show all events of this order</span>
+    </button>
+  );
+}

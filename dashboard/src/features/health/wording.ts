@@ -1,0 +1,102 @@
+/** What is wrong, in words, and what it means for the viewer. */
+import type { Schemas } from "@/api/http";
+import { CLOUD_NAMES, SOURCES } from "@/lib/clouds";
+import { age, duration, secondsUntil } from "@/lib/format";
+import type { Connection } from "@/live/keys";
+import type { CloudPulse, Pulse } from "@/live/model";
+
+export type Tone = "good" | "warn" | "bad" | "off";
+
+export interface Line {
+  name: string;
+  tone: Tone;
+  /** One or two words. */
+  state: string;
+  /** A sentence, when there is more to say. */
+  detail?: string;
+}
+
+type Health = Schemas["DetailedHealth"];
+type Part = "database" | "redis" | "kafka";
+
+const NAMES: Record<Part, string> = { database: "Database", redis: "Redis", kafka: "Kafka" };
+/** What it means that a part is away. */
+const MEANS: Record<Part, [Tone, string]> = {
+  database: ["bad", "Nothing can be stored. Senders are told to send again, so nothing is lost."],
+  redis: ["warn", "Duplicates are found by the database alone: slower, as exact."],
+  kafka: ["warn", "Events wait in the database until it is back."],
+};
+const NOT_USED: Record<Part, string> = {
+  database: "No database is set.",
+  redis: "No Redis is set: duplicates are found by the database alone.",
+  kafka: "No broker is set.",
+};
+
+/** @param failure why the API itself did not answer. */
+export function partLines(health: Health | undefined, failure: Error | null): Line[] {
+  if (failure) {
+    return [{ name: "API", tone: "bad", state: "Away", detail: failure.message }];
+  }
+  return (["database", "redis", "kafka"] as const).map((part) => partLine(part, health));
+}
+
+function partLine(part: Part, health: Health | undefined): Line {
+  const name = NAMES[part];
+  switch (health?.[part]) {
+    case undefined:
+      return { name, tone: "off", state: "Asking" };
+    case "healthy":
+      return { name, tone: "good", state: "Healthy" };
+    case "disabled":
+      return { name, tone: "off", state: "Not in use", detail: NOT_USED[part] };
+    case "unhealthy": {
+      const [tone, meaning] = MEANS[part];
+      return { name, tone, state: "Away", detail: `${meaning} It said: ${health.reasons[part] ?? "nothing"}` };
+    }
+  }
+}
+
+/** @param now the server's clock. */
+export function streamLine(connection: Connection, now: number): Line {
+  const name = "Live stream";
+  switch (connection.phase) {
+    case "live":
+      return connection.catchingUp
+        ? { name, tone: "warn", state: "Catching up", detail: "What was missed is being fetched." }
+        : { name, tone: "good", state: "Connected" };
+    case "connecting":
+      return { name, tone: "off", state: "Connecting" };
+    case "waiting":
+      return {
+        name,
+        tone: "bad",
+        state: "Disconnected",
+        detail: `Next try in ${secondsUntil(connection.retryAt, now)} s. What is missed meanwhile is fetched then.`,
+      };
+  }
+}
+
+/** A cloud that says nothing for so long is worth a look: it, or the way from it, may be down. */
+const SILENT_MS = 60_000;
+
+/** @param now the server's clock. */
+export function cloudLines(pulse: Pulse | null, now: number): Line[] {
+  return SOURCES.map((source) => {
+    const name = CLOUD_NAMES[source];
+    const cloud = pulse?.clouds[source];
+    const lastReceivedAt = cloud?.lastReceivedAt ?? null;
+    if (!cloud || lastReceivedAt === null) {
+      return { name, tone: "off", state: "Nothing yet", detail: "No event since this page was opened." };
+    }
+    const silence = now - lastReceivedAt;
+    const behind = `${lagInWords(cloud)} behind`;
+    if (silence < SILENT_MS) return { name, tone: "good", state: behind };
+    return { name, tone: "warn", state: `Silent for ${age(silence)}`, detail: `Its last events came ${behind}.` };
+  });
+}
+
+/** A cloud whose clock is ahead of ours is not behind at all. */
+function lagInWords({ lag, coarse }: CloudPulse): string {
+  const ms = Math.max(0, lag ?? 0);
+  return coarse && ms < 1000 ? "less than 1 s" : duration(ms);
+}

@@ -1,0 +1,79 @@
+import { useRef, type KeyboardEvent, type ReactNode } from "react";
+
+import { useView } from "@/state/view";
+import { cx } from "@/ui/class-names";
+import { Panel } from "@/ui/panel";
+
+import { Controls } from "./controls";
+import { COLUMNS } from "./row";
+import { moveFocus, STREAM_ID } from "./row-focus";
+import { RowList } from "./row-list";
+import { Toolbar } from "./toolbar";
+import { useBrowsing } from "./use-browsing";
+import { useRows } from "./use-rows";
+
+/** The last events, the newest on top; held while the viewer pauses, or is busy with them. */
+export function EventStream(): ReactNode {
+  const { paused, setPaused } = useView();
+  const { browsing, stop, handlers } = useBrowsing();
+  const list = useRef<HTMLDivElement>(null);
+  const { rows, waiting, sampled, history } = useRows(paused || browsing);
+
+  const resume = (): void => {
+    setPaused(false);
+    stop();
+    list.current?.scrollTo({ top: 0 });
+    const { activeElement } = document;
+    if (activeElement instanceof HTMLElement && list.current?.contains(activeElement)) activeElement.blur();
+  };
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.key === "Escape") resume();
+    else if (moveFocus(event.key)) event.preventDefault();
+  };
+
+  return (
+    <Panel
+      title="Live events"
+      aside={<Controls paused={paused} browsing={browsing} waiting={waiting} onResume={resume} />}
+    >
+      <Toolbar />
+      <Headings />
+      {/* The rows are the controls; their container only moves the focus between them. */}
+      {/* eslint-disable-next-line jsx-a11y/no-static-element-interactions */}
+      <div
+        ref={list}
+        id={STREAM_ID}
+        onKeyDown={onKeyDown}
+        {...handlers}
+        className="relative h-[70vh] min-h-80 overflow-y-auto overscroll-contain border-t border-line sm:h-[34rem] sm:border-t-0"
+      >
+        <RowList rows={rows} sampled={sampled} history={history} />
+      </div>
+      <p className="border-t border-line px-4 py-2 text-xs text-faint sm:px-5">
+        {sampled
+          ? "Faster than one can read: the list shows a sample, the figures count every event."
+          : "The last 100 events, the newest on top."}
+      </p>
+    </Panel>
+  );
+}
+
+function Headings(): ReactNode {
+  return (
+    <div
+      aria-hidden
+      className={cx(
+        "hidden gap-x-3 border-y border-line px-5 py-1.5 text-[11px] font-medium text-faint sm:grid",
+        COLUMNS,
+      )}
+    >
+      <span>Cloud</span>
+      <span>Type</span>
+      <span>Order</span>
+      <span>Customer</span>
+      <span className="text-right">Amount</span>
+      <span className="text-right">Age</span>
+    </div>
+  );
+}

@@ -1,0 +1,75 @@
+import type { ReactNode } from "react";
+
+import { isFiltering, NO_FILTER } from "@/lib/filter";
+import { useConnection } from "@/live/keys";
+import type { Row } from "@/live/model";
+import { setFilter, useAddress } from "@/state/address";
+import { Button } from "@/ui/button";
+import { Code } from "@/ui/code";
+import { Notice, Skeleton } from "@/ui/notice";
+
+import type { History } from "./api";
+import { EventRow, GapRow } from "./row";
+
+interface RowListProps {
+  rows: readonly Row[];
+  sampled: boolean;
+  history: History;
+}
+
+export function RowList({ rows, sampled, history }: RowListProps): ReactNode {
+  const { event: opened } = useAddress();
+  if (rows.length === 0) return <NoRows history={history} />;
+  const openedKey = opened && `${opened.source}/${opened.id}`;
+  // One row alone is reached by Tab; the arrows lead to the others.
+  const tabbable = (rows.find((row) => row.key === openedKey) ?? rows.find((row) => row.kind === "event"))?.key;
+  return (
+    // At speed a row that lights up is noise, and painting it costs more than all else.
+    <ol className="group/rows" data-calm={!sampled || undefined}>
+      {rows.map((row) =>
+        row.kind === "gap" ? (
+          <GapRow key={row.key} row={row} />
+        ) : (
+          <EventRow key={row.key} row={row} tabbable={row.key === tabbable} selected={row.key === openedKey} />
+        ),
+      )}
+    </ol>
+  );
+}
+
+function NoRows({ history }: { history: History }): ReactNode {
+  const { filter } = useAddress();
+  const { phase } = useConnection();
+  if (history.isPending) {
+    return Array.from({ length: 8 }, (_, index) => <Skeleton key={index} className="mx-5 my-3 h-5" />);
+  }
+  if (history.isError) {
+    return (
+      <Notice tone="bad" title="Earlier events can't be shown" onRetry={() => void history.refetch()}>
+        {history.error.message} New ones appear here as soon as they come.
+      </Notice>
+    );
+  }
+  if (isFiltering(filter)) return <NoMatch />;
+  return (
+    <Notice title="No events yet">
+      {phase === "live" && "Helios listens. "}Send some: <Code>python -m scripts.simulate_traffic</Code>
+    </Notice>
+  );
+}
+
+function NoMatch(): ReactNode {
+  return (
+    <Notice title="Nothing matches">
+      <p>New events that match appear here. Older ones are found by their whole order id.</p>
+      <Button
+        className="mt-3"
+        onClick={() => {
+          setFilter(NO_FILTER);
+        }}
+      >
+        Clear the filter
+      </Button>
+    </Notice>
+  );
+}

@@ -1,0 +1,95 @@
+import { memo, type ReactNode } from "react";
+
+import { age, amount, plural, timeOfDay } from "@/lib/format";
+import { useNow } from "@/lib/use-now";
+import type { EventSummary, Row } from "@/live/model";
+import { openEvent } from "@/state/address";
+import { CloudBadge } from "@/ui/cloud-mark";
+import { cx } from "@/ui/class-names";
+
+/** Shared with the heading above the rows. */
+export const COLUMNS = "sm:grid-cols-[4.75rem_minmax(8rem,1.2fr)_minmax(9rem,1.4fr)_minmax(5.5rem,0.8fr)_5.5rem_3.5rem]";
+
+interface EventRowProps {
+  row: Extract<Row, { kind: "event" }>;
+  tabbable: boolean;
+  selected: boolean;
+}
+
+/** One event; the whole row opens it. */
+export const EventRow = memo(function EventRow({ row, tabbable, selected }: EventRowProps): ReactNode {
+  const { event } = row;
+  return (
+    <li className="border-t border-line group-data-[calm]/rows:animate-arrive first:border-t-0">
+      <button
+        type="button"
+        data-row={row.key}
+        tabIndex={tabbable ? 0 : -1}
+        aria-current={selected || undefined}
+        onClick={() => {
+          openEvent(event);
+        }}
+        className={cx(
+          "grid w-full grid-cols-[4.25rem_1fr_auto] items-center gap-x-3 gap-y-0.5 px-4 py-2 text-left text-[13px]",
+          "hover:bg-raised focus-visible:-outline-offset-2 aria-[current]:bg-raised sm:h-10 sm:px-5 sm:py-0",
+          COLUMNS,
+        )}
+      >
+        <CloudBadge source={event.source} className="row-span-2 justify-self-start sm:row-span-1" />
+        <span className="truncate font-medium">{event.type}</span>
+        <Age at={row.receivedAt} className="sm:order-last" />
+        <Order event={event} />
+        <Cell label="customer" value={event.customer_id} className="hidden text-soft sm:block" />
+        <Cell
+          label="amount"
+          value={event.amount === null ? null : amount(event.amount)}
+          className="text-right tabular-nums"
+        />
+      </button>
+    </li>
+  );
+});
+
+function Order({ event }: { event: EventSummary }): ReactNode {
+  return (
+    <span className="truncate font-mono text-xs text-soft">
+      <span className="sr-only">order </span>
+      {event.order_id ?? <span className="text-faint">{event.subject ?? "–"}</span>}
+    </span>
+  );
+}
+
+function Cell({ label, value, className }: { label: string; value: string | null; className: string }): ReactNode {
+  return (
+    <span className={cx("truncate", className)}>
+      <span className="sr-only">{label} </span>
+      {value ?? <span className="text-faint">–</span>}
+    </span>
+  );
+}
+
+/** How long ago it was received; the clock of all rows ticks together. */
+function Age({ at, className }: { at: number; className?: string }): ReactNode {
+  return (
+    <time
+      dateTime={new Date(at).toISOString()}
+      title={timeOfDay(at)}
+      className={cx("text-right text-xs whitespace-nowrap text-faint tabular-nums", className)}
+    >
+      {age(useNow() - at)}
+    </time>
+  );
+}
+
+/** Where the stream has a hole that can't be filled. */
+export function GapRow({ row }: { row: Extract<Row, { kind: "gap" }> }): ReactNode {
+  const what = row.missing === null ? "The stream began anew" : `${plural(row.missing, "frame")} of the stream missed`;
+  return (
+    <li className="flex flex-wrap items-baseline gap-x-2 border-y border-dashed border-warn bg-warn-soft px-4 py-2 text-[13px] sm:px-5">
+      <strong className="font-semibold text-warn">{what}</strong>
+      <span className="text-soft">
+        at {timeOfDay(row.receivedAt)}. The totals were counted again; missed events are in the store, not in this list.
+      </span>
+    </li>
+  );
+}

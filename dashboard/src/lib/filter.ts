@@ -1,0 +1,36 @@
+/** What the viewer looks for, and whether an event is that. */
+import type { Source } from "./clouds";
+
+export interface Filter {
+  source: Source | null;
+  type: string | null;
+  /** Part of an id, type, subject, order or customer; upper and lower case are the same. */
+  text: string;
+}
+
+export const NO_FILTER: Filter = { source: null, type: null, text: "" };
+
+export const isFiltering = (filter: Filter): boolean =>
+  filter.source !== null || filter.type !== null || filter.text !== "";
+
+interface Searchable {
+  source: string;
+  type: string;
+  id: string;
+  subject: string | null;
+  order_id: string | null;
+  customer_id: string | null;
+}
+
+export function matchesKind(filter: Filter, source: string, type: string): boolean {
+  return (filter.source === null || filter.source === source) && (filter.type === null || filter.type === type);
+}
+
+export function matches(filter: Filter, event: Searchable): boolean {
+  if (!matchesKind(filter, event.source, event.type)) return false;
+  if (filter.text === "") return true;
+  const wanted = filter.text.toLowerCase();
+  return [event.order_id, event.customer_id, event.id, event.type, event.subject].some((field) =>
+    field?.toLowerCase().includes(wanted),
+  );
+}

@@ -1,0 +1,44 @@
+/**
+ * JSON as text, indented without being parsed into values: 10.00 stays 10.00, long numbers keep their digits, and
+ * members keep their order.
+ */
+
+/** Strings, punctuation, and everything else between white space. */
+const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
+
+/** The text with one member or element a line. */
+export function indent(json: string): string {
+  let depth = 0;
+  let out = "";
+  let before = "";
+  const line = (): string => `\n${"  ".repeat(depth)}`;
+  for (const [token] of json.matchAll(TOKEN)) {
+    if (token === "}" || token === "]") {
+      depth--;
+      if (before !== "{" && before !== "[") out += line();
+    } else if (before === "{" || before === "[" || before === ",") out += line();
+    out += token === ":" ? ": " : token;
+    if (token === "{" || token === "[") depth++;
+    before = token;
+  }
+  return out;
+}
+
+/** The text of one member of an object, or null when it has no such member. */
+export function member(json: string, name: string): string | null {
+  let depth = 0;
+  let key = "";
+  let start = -1;
+  for (const match of json.matchAll(TOKEN)) {
+    const [token] = match;
+    if (depth === 1 && (token === "," || token === "}")) {
+      if (start >= 0) return json.slice(start, match.index).trim();
+      key = "";
+    } else if (depth === 1 && token === ":" && start < 0) {
+      if (key === JSON.stringify(name)) start = match.index + 1;
+    } else if (depth === 1) key = token;
+    if (token === "{" || token === "[") depth++;
+    else if (token === "}" || token === "]") depth--;
+  }
+  return null;
+}

@@ -1,0 +1,159 @@
+/** From the socket to the query cache: folds every message at once, and shows the sum once per animation frame. */
+import type { QueryClient } from "@tanstack/react-query";
+
+import type { Filter } from "@/lib/filter";
+import { serverNow } from "@/lib/server-clock";
+
+import { Follower } from "./follower";
+import { CONNECTION, COUNTED, FEED, PULSE, type Connection } from "./keys";
+import { LiveModel, type Counted } from "./model";
+import { fetchFrames } from "./protocol";
+import { LiveSocket, TIMING, type SocketState, type Timing } from "./socket";
+
+/** Queries under this key sum up what is stored, and are asked again when the stream can't tell the difference. */
+export const AGGREGATES = ["aggregates"] as const;
+/** Queries under this key list what was stored before, and are asked again when something was missed for good. */
+export const HISTORY = ["history"] as const;
+
+/** Between two pictures when events come faster than one can read: five a second leave the browser its time. */
+const CROWDED_PAUSE_MS = 200;
+
+export class LiveClient {
+  private readonly model = new LiveModel();
+  private readonly socket: LiveSocket;
+  private readonly follower: Follower;
+  private ticking: ReturnType<typeof setInterval> | undefined;
+  private painting: number | undefined;
+  private paintedAt = 0;
+  private connection: Connection = { phase: "connecting" };
+  /** Frames came since the last tick. */
+  private fresh = false;
+  /** Frames came since the aggregates were last asked for. */
+  private unsettled = false;
+
+  constructor(
+    private readonly queries: QueryClient,
+    url: string,
+    timing: Timing = TIMING,
+  ) {
+    this.follower = new Follower(fetchFrames, {
+      onBegin: (complete) => {
+        this.model.begin(complete);
+      },
+      onFrames: (frames, live) => {
+        this.fresh = this.unsettled = true;
+        this.model.fold(frames, live);
+        this.paint();
+      },
+      onGap: (missing) => {
+        this.model.gap(missing, serverNow());
+        this.askAgain();
+        void this.queries.invalidateQueries({ queryKey: HISTORY });
+        this.paint();
+      },
+      onCatchingUp: (catchingUp) => {
+        if (this.connection.phase === "live") this.tell({ ...this.connection, catchingUp });
+        if (!catchingUp) this.askAgain();
+      },
+    });
+    this.socket = new LiveSocket(
+      url,
+      {
+        onState: (state) => {
+          this.tell(connectionOf(state));
+        },
+        onMessage: (message) => {
+          if (message.type === "frames") this.follower.receive(message.frames);
+          else this.follower.hear(message.position);
+        },
+      },
+      timing,
+    );
+  }
+
+  start(): void {
+    this.socket.open();
+    this.ticking = setInterval(() => {
+      this.tick();
+    }, 1000);
+    window.addEventListener("online", this.wake);
+    document.addEventListener("visibilitychange", this.wake);
+  }
+
+  stop(): void {
+    this.socket.close();
+    this.follower.stop();
+    clearInterval(this.ticking);
+    if (this.painting !== undefined) cancelAnimationFrame(this.painting);
+    window.removeEventListener("online", this.wake);
+    document.removeEventListener("visibilitychange", this.wake);
+  }
+
+  readonly retryNow = (): void => {
+    this.socket.open();
+  };
+
+  /** What frames added so far; the difference to a later moment is what came in between. */
+  counted(): Counted {
+    return this.model.counts();
+  }
+
+  setFilter(filter: Filter): void {
+    this.model.setFilter(filter);
+    this.paint();
+  }
+
+  private readonly wake = (): void => {
+    if (!document.hidden) this.socket.wake();
+  };
+
+  /**
+   * Show what was folded with the next animation frame, or a little later when the last picture is fresh. A hidden page
+   * gets no animation frames, and so does no work until it is shown; nothing is lost by that.
+   */
+  private paint(): void {
+    if (this.painting !== undefined) return;
+    this.painting = requestAnimationFrame((now) => {
+      this.painting = undefined;
+      const pause = this.model.crowded ? CROWDED_PAUSE_MS : 0;
+      if (now - this.paintedAt < pause) {
+        this.paint();
+        return;
+      }
+      this.paintedAt = now;
+      this.queries.setQueryData(FEED, this.model.feed());
+      this.queries.setQueryData(COUNTED, this.model.counts());
+    });
+  }
+
+  private tick(): void {
+    this.model.tick();
+    this.queries.setQueryData(PULSE, this.model.pulse(serverNow()));
+    if (this.unsettled && !this.fresh) {
+      this.askAgain();
+      this.paint();
+    }
+    this.fresh = false;
+  }
+
+  private askAgain(): void {
+    this.unsettled = false;
+    void this.queries.invalidateQueries({ queryKey: AGGREGATES });
+  }
+
+  private tell(connection: Connection): void {
+    this.connection = connection;
+    this.queries.setQueryData(CONNECTION, connection);
+  }
+}
+
+function connectionOf(state: SocketState): Connection {
+  switch (state.phase) {
+    case "connecting":
+      return state;
+    case "open":
+      return { phase: "live", catchingUp: false };
+    case "waiting":
+      return { phase: "waiting", retryAt: serverNow() + state.delay };
+  }
+}

@@ -1,0 +1,166 @@
+/** Every position once and in order, from frames that come more than once, out of order, or not at all. */
+import type { FetchFrames, Frame, FramePage } from "./protocol";
+
+export interface FollowerHandlers {
+  /** The stream is followed from here on. `complete`: nothing that is kept of it lies before. */
+  onBegin: (complete: boolean) => void;
+  /** The next frames. `live`: they are new; else they were published before this page knew of them. */
+  onFrames: (frames: readonly Frame[], live: boolean) => void;
+  /** Frames were missed for good; null: the stream began anew, and how many is not known. */
+  onGap: (missing: number | null) => void;
+  onCatchingUp: (catchingUp: boolean) => void;
+}
+
+/** Most frames the API gives at once. */
+const PAGE = 500;
+/** How far back a page that was just opened looks, so that its charts don't begin empty. */
+const LOOK_BACK = PAGE;
+/** What lies further behind is skipped, and shown as a gap: fetching it would take longer than it is worth. */
+const FURTHEST = 20_000;
+/** Most frames that wait for a hole before them; those beyond are fetched again. */
+const MOST_WAITING = 2000;
+const RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 15_000;
+/** After so many answers that don't lead on, the stream is another than the one we knew. */
+const MOST_STALLS = 3;
+
+export class Follower {
+  /** The last position that was handed on; null: none yet. */
+  private last: number | null = null;
+  /** The latest position that anybody spoke of. */
+  private target = 0;
+  private readonly waiting = new Map<number, Frame>();
+  private doubtful = false;
+  private running = false;
+  private stopping = new AbortController();
+
+  constructor(
+    private readonly fetchFrames: FetchFrames,
+    private readonly handlers: FollowerHandlers,
+  ) {}
+
+  /** The server told its latest position. */
+  hear(position: number): void {
+    if (this.last !== null && position < this.last) this.doubtful = true;
+    this.target = Math.max(this.target, position);
+    this.proceed();
+  }
+
+  /** Frames came, whichever. */
+  receive(frames: readonly Frame[]): void {
+    for (const frame of frames) {
+      this.target = Math.max(this.target, frame.position);
+      if (frame.position > (this.last ?? -1) && this.waiting.size < MOST_WAITING) {
+        this.waiting.set(frame.position, frame);
+      }
+    }
+    this.proceed();
+  }
+
+  /** Ask for nothing more; what is told later begins anew from where we are. */
+  stop(): void {
+    this.stopping.abort();
+    this.stopping = new AbortController();
+  }
+
+  private proceed(): void {
+    if (this.running) return;
+    this.drain();
+    if (!this.isBehind()) return;
+    const { signal } = this.stopping;
+    this.running = true;
+    this.handlers.onCatchingUp(true);
+    void this.catchUp(signal).finally(() => {
+      this.running = false;
+      this.handlers.onCatchingUp(false);
+      // What came in the meantime was left to the run that has just ended.
+      if (!signal.aborted) this.proceed();
+    });
+  }
+
+  private isBehind(): boolean {
+    return this.doubtful || this.last === null || this.last < this.target;
+  }
+
+  /** Hand on what is next in line. */
+  private drain(): void {
+    if (this.last === null) return;
+    const ready: Frame[] = [];
+    let next: Frame | undefined;
+    while ((next = this.waiting.get(this.last + 1))) {
+      ready.push(next);
+      this.waiting.delete(++this.last);
+    }
+    if (ready.length > 0) this.handlers.onFrames(ready, true);
+  }
+
+  private async catchUp(signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    let stalls = 0;
+    while (!signal.aborted && this.isBehind()) {
+      const before = this.last;
+      try {
+        const page = await this.fetchFrames(before ?? 0, before === null ? 1 : PAGE, signal);
+        failures = 0;
+        if (before === null || page.position < before) this.begin(page);
+        else this.follow(page, before);
+        this.drain();
+      } catch {
+        await pause(Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** failures++), signal);
+        continue;
+      }
+      if (this.last !== before) stalls = 0;
+      else if (this.isBehind()) {
+        if (++stalls >= MOST_STALLS) this.forget();
+        await pause(RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** Find our place in a stream that we did not follow until now. */
+  private begin(page: FramePage): void {
+    if (this.last !== null) this.forget();
+    this.target = Math.max(this.target, page.position);
+    this.last = Math.max(firstKept(page) - 1, page.position - LOOK_BACK);
+    this.handlers.onBegin(this.last === firstKept(page) - 1);
+    for (const position of this.waiting.keys()) if (position <= this.last) this.waiting.delete(position);
+  }
+
+  /** The stream is not the one that we knew. */
+  private forget(): void {
+    this.last = null;
+    this.target = 0;
+    this.doubtful = false;
+    this.waiting.clear();
+    this.handlers.onGap(null);
+  }
+
+  private follow(page: FramePage, last: number): void {
+    this.doubtful = false;
+    const start = Math.max(firstKept(page) - 1, last, page.position - last > FURTHEST ? page.position - LOOK_BACK : 0);
+    if (start > last) {
+      this.handlers.onGap(start - last);
+      this.last = start;
+    }
+    const next = page.frames.filter((frame) => frame.position > start);
+    if (next[0]?.position !== start + 1) return;
+    this.handlers.onFrames(next, false);
+    this.last = start + next.length;
+    for (const frame of next) this.waiting.delete(frame.position);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+/** The first position that can still be had; when there is none, the one that comes next. */
+function firstKept(page: FramePage): number {
+  return page.oldest ?? page.position + 1;
+}

@@ -1,0 +1,40 @@
+/** What the live stream leaves in the query cache, and how a component reads it. */
+import { skipToken, useQuery } from "@tanstack/react-query";
+
+import { perSource } from "@/lib/clouds";
+import { NO_FILTER } from "@/lib/filter";
+
+import type { Counted, Feed, Pulse } from "./model";
+
+export type Connection =
+  | { phase: "connecting" }
+  /** `catchingUp`: what was missed is being fetched. */
+  | { phase: "live"; catchingUp: boolean }
+  /** `retryAt`: by the server's clock, as all times. */
+  | { phase: "waiting"; retryAt: number };
+
+export const FEED = ["live", "feed"] as const;
+export const COUNTED = ["live", "counted"] as const;
+export const PULSE = ["live", "pulse"] as const;
+export const CONNECTION = ["live", "connection"] as const;
+
+const NO_ROWS: Feed = { rows: [], filter: NO_FILTER, arrived: 0, sampled: false };
+const NOTHING: Counted = { stored: perSource(() => 0), duplicate: 0, contradictory: 0, rejected: 0 };
+
+/** Written by the stream alone: never fetched, never forgotten, and not compared field by field. */
+function useWritten<T>(queryKey: readonly string[], initialData: T): T {
+  const { data = initialData } = useQuery<T>({
+    queryKey,
+    queryFn: skipToken,
+    staleTime: Infinity,
+    gcTime: Infinity,
+    structuralSharing: false,
+  });
+  return data;
+}
+
+export const useFeed = (): Feed => useWritten(FEED, NO_ROWS);
+export const useCounted = (): Counted => useWritten(COUNTED, NOTHING);
+/** Null in the first second. */
+export const usePulse = (): Pulse | null => useWritten<Pulse | null>(PULSE, null);
+export const useConnection = (): Connection => useWritten<Connection>(CONNECTION, { phase: "connecting" });

@@ -1,0 +1,193 @@
+/** What the frames add up to. Mutable, and cheap to add to; the page gets snapshots of it. */
+import type { Schemas } from "@/api/http";
+import { isSource, perSource, type Source } from "@/lib/clouds";
+import { matches, matchesKind, NO_FILTER, type Filter } from "@/lib/filter";
+
+import type { Frame } from "./protocol";
+import { Throughput, type Series } from "./throughput";
+
+export type EventSummary = Schemas["EventSummary"];
+
+export type Row =
+  | { kind: "event"; key: string; event: EventSummary; receivedAt: number }
+  /** Frames that this page will never see; null: how many is not known. */
+  | { kind: "gap"; key: string; missing: number | null; receivedAt: number };
+
+export interface Feed {
+  /** At most MAX_ROWS, the newest first. */
+  rows: readonly Row[];
+  /** What the rows match. */
+  filter: Filter;
+  /** How many events that match came since the page was opened; only differences mean anything. */
+  arrived: number;
+  /** Some events were left out of the rows, because nobody could read them at that speed. */
+  sampled: boolean;
+}
+
+/** What frames added since the page was opened, exactly. */
+export interface Counted {
+  stored: Readonly<Record<Source, number>>;
+  duplicate: number;
+  contradictory: number;
+  rejected: number;
+}
+
+export interface Pulse {
+  /** The last whole second, in seconds since 1970 by the server's clock. */
+  second: number;
+  series: Series;
+  /** From this second on the page knows all; -Infinity: of the whole quarter of an hour. */
+  since: number;
+  clouds: Readonly<Record<Source, CloudPulse>>;
+  types: readonly string[];
+}
+
+export interface CloudPulse {
+  /** When its last event was received, in ms. */
+  lastReceivedAt: number | null;
+  /** Median time from happening there to being received here, in ms. */
+  lag: number | null;
+  /** It tells its times in whole seconds, as EventBridge does, so that a lag below one says nothing. */
+  coarse: boolean;
+}
+
+export const MAX_ROWS = 100;
+/** Rows kept so that a filter finds something at once. */
+const KEPT_ROWS = 2000;
+/** More new rows than these in a second are not legible; the counts stay exact. */
+const ROWS_PER_SECOND = 40;
+const LAG_SAMPLE = 50;
+const MAX_TYPES = 200;
+
+export class LiveModel {
+  private recent: Row[] = [];
+  private shown: Row[] = [];
+  private filter = NO_FILTER;
+  private arrived = 0;
+  private room = ROWS_PER_SECOND;
+  private sampled = false;
+  private gaps = 0;
+  private readonly counted = { stored: perSource(() => 0), duplicate: 0, contradictory: 0, rejected: 0 };
+  private readonly throughput = new Throughput();
+  private readonly lags = perSource((): number[] => []);
+  private readonly coarse = perSource(() => false);
+  private readonly lastReceivedAt = perSource((): number | null => null);
+  private readonly types = new Set<string>();
+  private since = Infinity;
+
+  /** @param complete nothing was published in the last hour but what will be folded. */
+  begin(complete: boolean): void {
+    this.since = complete ? -Infinity : Infinity;
+  }
+
+  /** @param live false: they are counted in the totals already, which were fetched meanwhile. */
+  fold(frames: readonly Frame[], live: boolean): void {
+    for (const frame of frames) {
+      const second = Math.floor(Date.parse(frame.published_at) / 1000);
+      this.since = Math.min(this.since, second);
+      for (const count of frame.counts) this.addCount(count, second, live);
+      for (const event of frame.events) this.addEvent(event);
+    }
+    if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
+    if (!live) this.refill();
+  }
+
+  /** @param now by the server's clock, in ms. */
+  gap(missing: number | null, now: number): void {
+    const row: Row = { kind: "gap", key: `gap ${++this.gaps}`, missing, receivedAt: now };
+    // A stream that began anew repeats its events.
+    if (missing === null) this.recent = [];
+    this.since = Infinity;
+    this.recent.push(row);
+    this.refill();
+  }
+
+  setFilter(filter: Filter): void {
+    this.filter = filter;
+    this.refill();
+  }
+
+  /** A second has passed: as many rows again may be shown, and when none came, what was left out. */
+  tick(): void {
+    if (this.sampled && this.room === ROWS_PER_SECOND) this.refill();
+    this.room = ROWS_PER_SECOND;
+  }
+
+  /** More rows came this second than are shown one by one. */
+  get crowded(): boolean {
+    return this.room <= 0;
+  }
+
+  feed(): Feed {
+    return {
+      rows: this.shown.slice(-MAX_ROWS).reverse(),
+      filter: this.filter,
+      arrived: this.arrived,
+      sampled: this.sampled,
+    };
+  }
+
+  counts(): Counted {
+    return { ...this.counted, stored: { ...this.counted.stored } };
+  }
+
+  /** @param now by the server's clock, in ms. */
+  pulse(now: number): Pulse {
+    const second = Math.floor(now / 1000) - 1;
+    return {
+      second,
+      series: this.throughput.series(second),
+      since: Math.min(this.since, second + 1),
+      clouds: perSource((source) => ({
+        lastReceivedAt: this.lastReceivedAt[source],
+        lag: median(this.lags[source]),
+        coarse: this.coarse[source],
+      })),
+      types: [...this.types].sort(),
+    };
+  }
+
+  private addCount(count: Schemas["Count"], second: number, live: boolean): void {
+    if (count.type && this.types.size < MAX_TYPES) this.types.add(count.type);
+    if (isSource(count.source)) this.throughput.add(second, count.source, count.stored);
+    if (this.filter.text === "" && matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;
+    if (!live) return;
+    if (isSource(count.source)) this.counted.stored[count.source] += count.stored;
+    this.counted.duplicate += count.duplicate;
+    this.counted.contradictory += count.contradictory;
+    this.counted.rejected += count.rejected;
+  }
+
+  private addEvent(event: EventSummary): void {
+    const row: Row = {
+      kind: "event",
+      key: `${event.source}/${event.id}`,
+      event,
+      receivedAt: Date.parse(event.received_at),
+    };
+    this.recent.push(row);
+    this.lastReceivedAt[event.source] = Math.max(this.lastReceivedAt[event.source] ?? 0, row.receivedAt);
+    const happenedAt = Date.parse(event.time);
+    this.coarse[event.source] = happenedAt % 1000 === 0;
+    const lags = this.lags[event.source];
+    if (lags.push(row.receivedAt - happenedAt) > LAG_SAMPLE) lags.shift();
+
+    if (!matches(this.filter, event)) return;
+    if (this.filter.text !== "") this.arrived++;
+    if (this.room > 0) {
+      this.room--;
+      if (this.shown.push(row) > 2 * MAX_ROWS) this.shown = this.shown.slice(-MAX_ROWS);
+    } else this.sampled = true;
+  }
+
+  /** Show the newest rows that match, every one of them. */
+  private refill(): void {
+    const matching = this.recent.filter((row) => row.kind === "gap" || matches(this.filter, row.event));
+    this.shown = matching.slice(-MAX_ROWS);
+    this.sampled = false;
+  }
+}
+
+function median(values: readonly number[]): number | null {
+  return [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)] ?? null;
+}

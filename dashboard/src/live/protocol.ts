@@ -1,0 +1,27 @@
+/** The words of the live stream: what the server sends, and what is asked of it. */
+import { apiUrl, get, type Schemas } from "@/api/http";
+
+export type Frame = Schemas["StreamFrame"];
+export type FramePage = Schemas["FramePage"];
+
+/** `hello` comes from the API's own socket only; API Gateway sends nothing until it is asked. */
+export type Message = { type: "hello" | "pong"; position: number } | { type: "frames"; frames: Frame[] };
+
+export const PING = JSON.stringify({ type: "ping" });
+
+/** The message, or null when it is none of ours: API Gateway may send notices of its own. */
+export function parseMessage(text: string): Message | null {
+  try {
+    const message = JSON.parse(text) as Message | null;
+    if (message?.type === "frames" && Array.isArray(message.frames)) return message;
+    if ((message?.type === "hello" || message?.type === "pong") && Number.isInteger(message.position)) return message;
+  } catch {
+    // not JSON
+  }
+  return null;
+}
+
+export type FetchFrames = (after: number, limit: number, signal: AbortSignal) => Promise<FramePage>;
+
+export const fetchFrames: FetchFrames = (after, limit, signal) =>
+  get<FramePage>(apiUrl("/api/v1/frames", { after, limit }), signal);

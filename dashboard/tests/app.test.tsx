@@ -1,0 +1,216 @@
+/** The whole page against a server on a real port. */
+import { act, render, screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { event, frame, frames, START } from "./support/frames";
+import { TestServer } from "./support/server";
+
+vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing
+
+let server: TestServer;
+let user: ReturnType<typeof userEvent.setup>;
+
+beforeEach(async () => {
+  server = await TestServer.start();
+  window.heliosConfig = { apiUrl: server.url, wsUrl: server.wsUrl };
+  vi.resetModules();
+  user = userEvent.setup();
+});
+
+afterEach(async () => {
+  await server.stop();
+});
+
+async function open(): Promise<void> {
+  const { App } = await import("@/app/app");
+  render(<App />);
+}
+
+async function openLive(): Promise<void> {
+  await open();
+  await screen.findByText("Live");
+}
+
+const row = (order: string): Promise<HTMLElement> =>
+  screen.findByRole("button", { name: new RegExp(`order ${order}\\b`) });
+const rows = (): string[] =>
+  screen
+    .queryAllByRole("button", { name: /order ORD/ })
+    .map((button) => /order (ORD-\w+?)customer/.exec(button.textContent)?.[1] ?? "");
+
+test("an event appears with the frame that carries it, and the totals follow", async () => {
+  server.stats.total_events = 41;
+  server.stats.events_by_source = { aws: 41, gcp: 0, azure: 0 };
+  await openLive();
+  const all = await screen.findByRole("article", { name: "All events" });
+  await within(all).findByText("41");
+
+  server.publish(frame(1, [event("x", { source: "gcp", type: "PaymentProcessed" })]));
+  expect(await row("ORD-x")).toHaveTextContent("GCP");
+  await within(all).findByText("42");
+});
+
+test("a stream behind API Gateway says nothing on connect, and is followed all the same", async () => {
+  server.greets = false;
+  server.outbox.publish(...frames(1, 3));
+  await openLive();
+  await row("ORD-e3");
+  expect(server.received).toContain('{"type":"ping"}');
+});
+
+test("events of before are there, those of both are there once", async () => {
+  const stored = { ...event("e1"), origin: "shop", data: {}, digest: "0" };
+  server.events = [stored, { ...stored, id: "old", order_id: "ORD-old" }];
+  server.outbox.publish(frame(1));
+  await openLive();
+  await row("ORD-e1");
+  await row("ORD-old");
+  expect(rows()).toHaveLength(2);
+});
+
+test("pause keeps the rows and counts what comes; resume shows it", async () => {
+  server.outbox.publish(...frames(1, 2));
+  await openLive();
+  await row("ORD-e2");
+  await user.click(screen.getByRole("button", { name: "Pause" }));
+  server.publish(...frames(3, 7));
+
+  const resume = await screen.findByRole("button", { name: "5 new, resume" });
+  expect(rows()).toEqual(["ORD-e2", "ORD-e1"]);
+  await user.click(resume);
+  await row("ORD-e7");
+  expect(rows()).toHaveLength(7);
+});
+
+test("the filter is in the URL and binds the live stream", async () => {
+  history.replaceState(null, "", "/?source=azure");
+  await openLive();
+  server.publish(frame(1, [event("a"), event("b", { source: "azure" })]));
+  await row("ORD-b");
+  expect(rows()).toEqual(["ORD-b"]);
+  expect(screen.getByRole("button", { name: "Azure", pressed: true })).toBeVisible();
+
+  await user.click(screen.getByRole("button", { name: "All" }));
+  await row("ORD-a");
+  expect(location.search).toBe("");
+
+  await user.type(screen.getByRole("searchbox"), "ord-a");
+  await waitFor(() => {
+    expect(rows()).toEqual(["ORD-a"]);
+  });
+  expect(location.search).toBe("?q=ord-a");
+  server.publish(frame(2, [event("ab"), event("c")]));
+  await row("ORD-ab");
+  expect(rows()).not.toContain("ORD-c");
+});
+
+test("a server that restarts is found again, and nothing is missed or shown twice", async () => {
+  server.outbox.publish(...frames(1, 3));
+  await openLive();
+  await row("ORD-e3");
+  await server.stop();
+  expect(await screen.findByText(/^Reconnecting in \d+ s$/)).toBeVisible();
+
+  server.outbox.publish(...frames(4, 9));
+  await server.start();
+  await user.click(screen.getByRole("button", { name: "Try now" }));
+  await row("ORD-e9");
+  server.send({ type: "frames", frames: frames(2, 9) }); // a relay that was killed sends again
+  server.publish(frame(10));
+  await row("ORD-e10");
+  expect(new Set(rows()).size).toBe(10);
+  expect(rows()).toHaveLength(10);
+  expect(screen.queryByText(/missed/)).toBeNull();
+});
+
+test("what can't be had any more is shown as a gap", async () => {
+  server.outbox.publish(...frames(1, 3));
+  await openLive();
+  await row("ORD-e3");
+  server.outbox.publish(...frames(4, 99));
+  server.outbox.forgetBefore(90);
+  server.send({ type: "pong", position: 99 });
+  expect(await screen.findByText("86 frames of the stream missed")).toBeVisible();
+  await row("ORD-e99");
+});
+
+test("a row opens the event, normalised and raw, with what one copies", async () => {
+  const payload = { z: 1, a: "b" };
+  server.events = [{ ...event("x"), origin: "shop/1/us-east-1", data: payload, digest: "00ff" }];
+  const copied = vi.spyOn(navigator.clipboard, "writeText");
+  await openLive();
+  await user.click(await row("ORD-x"));
+
+  const drawer = await screen.findByRole("dialog", { name: "Event" });
+  expect(location.search).toBe("?event=aws%2Fx");
+  expect(await within(drawer).findByText("shop/1/us-east-1")).toBeVisible();
+  await user.click(within(drawer).getByRole("button", { name: "Raw payload" }));
+  expect(within(drawer).getByRole("region")).toHaveTextContent('{ "z": 1, "a": "b" }');
+  await user.click(within(drawer).getByRole("button", { name: "Copy as curl" }));
+  expect(copied).toHaveBeenCalledWith(`curl --fail-with-body '${server.url}/api/v1/events/aws/x'`);
+  await within(drawer).findByText("Copied");
+
+  await user.click(within(drawer).getByRole("button", { name: /ORD-x/ }));
+  expect(screen.queryByRole("dialog")).toBeNull();
+  expect(location.search).toBe("?q=ORD-x");
+});
+
+test("an event that is not there says so", async () => {
+  history.replaceState(null, "", "/?event=gcp/none");
+  await openLive();
+  expect(await screen.findByText("There is no such event")).toBeVisible();
+});
+
+test("the keys work, but not while one writes", async () => {
+  server.outbox.publish(...frames(1, 3));
+  await openLive();
+  await row("ORD-e3");
+
+  await user.keyboard("j");
+  expect(document.activeElement).toHaveTextContent("ORD-e3");
+  await user.keyboard("{ArrowDown}");
+  expect(document.activeElement).toHaveTextContent("ORD-e2");
+  await user.keyboard("k{Escape}");
+  expect(document.body).toHaveFocus();
+
+  await user.keyboard(" ");
+  expect(screen.getByText("Paused")).toBeVisible();
+  await user.keyboard("/ j?");
+  expect(screen.getByRole("searchbox")).toHaveValue(" j?");
+  await user.keyboard("{Escape}");
+  expect(screen.getByRole("searchbox")).toHaveValue("");
+  await user.keyboard("{Escape}");
+  expect(screen.queryByText("Paused")).toBeNull();
+
+  await user.keyboard("?");
+  expect(screen.getByRole("dialog", { name: "Keyboard shortcuts" })).toBeVisible();
+});
+
+test("a page without its API says what is wrong, and recovers by itself", async () => {
+  await server.stop();
+  await open();
+  expect(await screen.findByText(`The API at ${server.url} can't be reached.`, { selector: "strong" })).toBeVisible();
+  expect(screen.getByText("Earlier events can't be shown")).toBeVisible();
+
+  await server.start();
+  server.publish(frame(1, [event("x")], START));
+  await screen.findByText("Live");
+  await row("ORD-x");
+  await waitFor(() => {
+    expect(screen.queryByText(`The API at ${server.url} can't be reached.`)).toBeNull();
+  });
+});
+
+test("the theme goes round and is remembered", async () => {
+  await openLive();
+  await user.click(screen.getByRole("button", { name: /Theme: system/ }));
+  expect(document.documentElement).toHaveAttribute("data-theme", "light");
+  expect(localStorage.getItem("helios-theme")).toBe("light");
+  act(() => {
+    localStorage.clear();
+  });
+  await user.click(screen.getByRole("button", { name: /Theme: light/ }));
+  await user.click(screen.getByRole("button", { name: /Theme: dark/ }));
+  expect(document.documentElement).not.toHaveAttribute("data-theme");
+});

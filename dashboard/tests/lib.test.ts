@@ -1,0 +1,144 @@
+import { expect, test } from "vitest";
+
+import { asCurl } from "@/features/event-details/api";
+import { points, STEP_SECONDS } from "@/features/charts/throughput-data";
+import { addUp } from "@/features/stats/api";
+import { cloudLines, partLines, streamLine } from "@/features/health/wording";
+import { age, amount, duration, percent } from "@/lib/format";
+import { indent, member } from "@/lib/json-text";
+import { perSource } from "@/lib/clouds";
+import { KEPT_SECONDS, Throughput } from "@/live/throughput";
+
+test("an amount keeps all its digits", () => {
+  expect(["0.10", "1234567.80", "-1000", "123456789012345678901234.5678", "1E+3"].map(amount)).toEqual([
+    "0.10",
+    "1,234,567.80",
+    "-1,000",
+    "123,456,789,012,345,678,901,234.5678",
+    "1E+3",
+  ]);
+});
+
+test("times are told in the unit that fits", () => {
+  const ages = [-5, 900, 59_000, 60_000, 7_200_000, 200_000_000].map(age);
+  expect(ages).toEqual(["now", "now", "59 s", "1 min", "2 h", "2 d"]);
+  expect([3.4, 999, 1500, 61_000].map(duration)).toEqual(["3 ms", "999 ms", "1.5 s", "1 min"]);
+  expect(percent(1, 0)).toBe("–");
+});
+
+test("JSON is indented without a change to its values", () => {
+  const text = '{"b":10.00,"a":[1,{"c":"x, {y}: \\"z\\""}],"n":12345678901234567890,"e":{},"f":[]}';
+  expect(indent(text)).toBe(
+    [
+      "{",
+      '  "b": 10.00,',
+      '  "a": [',
+      "    1,",
+      "    {",
+      '      "c": "x, {y}: \\"z\\""',
+      "    }",
+      "  ],",
+      '  "n": 12345678901234567890,',
+      '  "e": {},',
+      '  "f": []',
+      "}",
+    ].join("\n"),
+  );
+});
+
+test("a member is found at the top level alone, byte for byte", () => {
+  const text = '{"x":{"data":1},"data": {"amount":10.00, "s":"}"} ,"y":"data"}';
+  expect(member(text, "data")).toBe('{"amount":10.00, "s":"}"}');
+  expect(member(text, "y")).toBe('"data"');
+  expect(member(text, "none")).toBeNull();
+  expect(member('{"data":[1,2]}', "data")).toBe("[1,2]");
+});
+
+test("a curl command survives quotes in an id", () => {
+  expect(asCurl("http://a/it's")).toBe("curl --fail-with-body 'http://a/it'\\''s'");
+});
+
+test("the ring forgets what is older than a quarter of an hour", () => {
+  const ring = new Throughput();
+  ring.add(1000, "aws", 3);
+  ring.add(1000 + KEPT_SECONDS, "gcp", 5);
+  ring.add(1000, "aws", 9); // too late
+  const series = ring.series(1000 + KEPT_SECONDS);
+  expect(series.aws.reduce((sum, value) => sum + value)).toBe(0);
+  expect(series.gcp.at(-1)).toBe(5);
+  expect(series.gcp).toHaveLength(KEPT_SECONDS);
+});
+
+test("the chart shows rates for whole steps, and nothing for what nobody watched", () => {
+  const second = 90_000 * STEP_SECONDS - 1;
+  const pulse = {
+    second,
+    series: perSource(() => Array.from({ length: KEPT_SECONDS }, () => 2)),
+    since: second + 1 - 3 * STEP_SECONDS,
+    clouds: perSource(() => ({ lastReceivedAt: null, lag: null, coarse: false })),
+    types: [],
+  };
+  const data = points(pulse);
+  expect(data).toHaveLength(KEPT_SECONDS / STEP_SECONDS);
+  expect(data.at(-1)).toEqual({ at: (second + 1) * 1000, aws: 2, gcp: 2, azure: 2 });
+  expect(data.filter(({ aws }) => aws !== null)).toHaveLength(3);
+});
+
+test("the totals are what was counted, and what the stream added since", () => {
+  const stats = {
+    total_events: 10,
+    events_by_source: { aws: 5, gcp: 3, azure: 2 },
+    last_24h: 4,
+    duplicates: 1,
+    contradictory: 0,
+    rejected: 2,
+    health: { database: "healthy", redis: "healthy", kafka: "disabled" },
+  } as const;
+  const before = { stored: { aws: 100, gcp: 0, azure: 0 }, duplicate: 3, contradictory: 0, rejected: 0 };
+  const now = { stored: { aws: 101, gcp: 2, azure: 0 }, duplicate: 4, contradictory: 0, rejected: 0 };
+  expect(addUp({ stats, counted: before }, now)).toEqual({
+    stored: { aws: 6, gcp: 5, azure: 2 },
+    total: 13,
+    last24h: 7,
+    duplicate: 2,
+    contradictory: 0,
+    rejected: 2,
+  });
+});
+
+test("health says what is wrong and what that means", () => {
+  const health = {
+    status: "degraded",
+    database: "healthy",
+    redis: "unhealthy",
+    kafka: "disabled",
+    uptime: 1,
+    timestamp: "",
+    reasons: { redis: "Connection refused" },
+  } as const;
+  const [database, redis, kafka] = partLines(health, null);
+  expect(database).toMatchObject({ tone: "good", state: "Healthy" });
+  expect(redis).toMatchObject({ tone: "warn", state: "Away" });
+  expect(redis?.detail).toContain("slower, as exact. It said: Connection refused");
+  expect(kafka).toMatchObject({ tone: "off", state: "Not in use" });
+  expect(partLines(undefined, new Error("nobody there"))).toMatchObject([{ name: "API", detail: "nobody there" }]);
+});
+
+test("a stream that is down tells when it tries again", () => {
+  expect(streamLine({ phase: "waiting", retryAt: 12_300 }, 10_000).detail).toContain("Next try in 3 s");
+});
+
+test("a cloud that goes quiet is told of after a minute", () => {
+  const clouds = {
+    ...perSource(() => ({ lastReceivedAt: 1_000_000, lag: 320, coarse: false })),
+    aws: { lastReceivedAt: 1_000_000, lag: 320, coarse: true },
+    azure: { lastReceivedAt: 800_000, lag: 20, coarse: false },
+  };
+  const pulse = { second: 1000, series: perSource(() => []), since: 0, clouds, types: [] };
+  expect(cloudLines(pulse, 1_001_000).map(({ state }) => state)).toEqual([
+    "less than 1 s behind",
+    "320 ms behind",
+    "Silent for 3 min",
+  ]);
+  expect(cloudLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("Nothing yet"));
+});

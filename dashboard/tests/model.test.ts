@@ -1,0 +1,94 @@
+import { beforeEach, expect, test } from "vitest";
+
+import { NO_FILTER } from "@/lib/filter";
+import { LiveModel, MAX_ROWS, type Row } from "@/live/model";
+import type { Frame } from "@/live/protocol";
+
+import { count, event, frame, frames, START } from "./support/frames";
+
+let model: LiveModel;
+const keys = (rows: readonly Row[]): string[] => rows.map(({ key }) => key);
+
+beforeEach(() => {
+  model = new LiveModel();
+});
+
+test("the newest row is on top, and there are never more than a hundred", () => {
+  model.fold(frames(1, 300), false);
+  const { rows } = model.feed();
+  expect(rows).toHaveLength(MAX_ROWS);
+  expect(rows[0]?.key).toBe("aws/e300");
+  expect(rows.at(-1)?.key).toBe("aws/e201");
+});
+
+test("counts are exact also where the rows are a sample", () => {
+  const burst: Frame = { ...frame(1), counts: [count("gcp", "A", 900), { ...count("aws", "B", 100), duplicate: 7 }] };
+  model.fold([burst, ...frames(2, 200)], true);
+  const { rows, sampled } = model.feed();
+  expect(model.counts()).toEqual({ stored: { aws: 299, gcp: 900, azure: 0 }, duplicate: 7, contradictory: 0, rejected: 0 });
+  expect(sampled).toBe(true);
+  expect(rows.length).toBeLessThan(MAX_ROWS);
+});
+
+test("when a burst is over, every one of the last rows is there", () => {
+  model.fold(frames(1, 200), true);
+  expect(model.feed().sampled).toBe(true);
+  model.tick();
+  model.tick();
+  const { rows, sampled } = model.feed();
+  expect(sampled).toBe(false);
+  expect(keys(rows).slice(0, 2)).toEqual(["aws/e200", "aws/e199"]);
+});
+
+test("what was published before does not count as new: the totals know it already", () => {
+  model.fold(frames(1, 5), false);
+  expect(model.counts().stored.aws).toBe(0);
+  expect(model.pulse(START + 1000).series.aws.at(-1)).toBe(5);
+});
+
+test("a filter finds rows that came before it was set, and those that come after", () => {
+  model.fold([frame(1, [event("a"), event("b", { source: "azure", type: "InventoryReserved" })])], true);
+  model.setFilter({ ...NO_FILTER, source: "azure" });
+  expect(keys(model.feed().rows)).toEqual(["azure/b"]);
+
+  const before = model.feed().arrived;
+  model.fold([frame(2, [event("c"), event("d", { source: "azure" })])], true);
+  expect(keys(model.feed().rows)).toEqual(["azure/d", "azure/b"]);
+  expect(model.feed().arrived - before).toBe(1);
+});
+
+test("a text finds order, customer, id and type, in upper and lower case", () => {
+  const byOrder = event("a", { order_id: "ORD-77" });
+  const byCustomer = event("b", { customer_id: "CUST-0077", order_id: null });
+  model.fold([frame(1, [byOrder, byCustomer])], true);
+  model.setFilter({ ...NO_FILTER, text: "ord-77" });
+  expect(keys(model.feed().rows)).toEqual(["aws/a"]);
+  model.setFilter({ ...NO_FILTER, text: "77" });
+  expect(model.feed().rows).toHaveLength(2);
+});
+
+test("a gap is a row in its place, whatever the filter", () => {
+  model.fold(frames(1, 1), true);
+  model.gap(12, START + 1);
+  expect(model.pulse(START + 9000).since).toBe(START / 1000 + 9);
+  model.fold(frames(14, 14), true);
+  model.setFilter({ ...NO_FILTER, source: "aws" });
+  expect(model.feed().rows.map(({ kind }) => kind)).toEqual(["event", "gap", "event"]);
+});
+
+test("memory stays flat under a long load", () => {
+  for (let second = 0; second < 120; second++) {
+    model.fold(frames(second * 1000, second * 1000 + 999), true);
+    model.tick();
+  }
+  expect(model["recent"].length).toBeLessThan(6000);
+  expect(model["shown"].length).toBeLessThan(3 * MAX_ROWS);
+});
+
+test("the pulse tells of each cloud how far behind it is", () => {
+  const late = event("a", { source: "gcp", time: new Date(START - 480.5).toISOString() });
+  model.fold([frame(1, [late])], true);
+  const { clouds } = model.pulse(START + 2000);
+  expect(clouds.gcp).toEqual({ lastReceivedAt: START + 20, lag: 501, coarse: false });
+  expect(clouds.aws).toEqual({ lastReceivedAt: null, lag: null, coarse: false });
+});

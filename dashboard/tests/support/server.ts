@@ -1,0 +1,120 @@
+/** A small Helios: the API's answers and its live stream, on a real port, to be stopped and started again. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import { WebSocketServer, type WebSocket } from "ws";
+
+import type { Schemas } from "@/api/http";
+
+import { Outbox } from "./frames";
+import type { Frame } from "@/live/protocol";
+
+export class TestServer {
+  readonly outbox = new Outbox();
+  readonly received: string[] = [];
+  events: Schemas["Event"][] = [];
+  stats: Schemas["Stats"] = {
+    total_events: 0,
+    events_by_source: { aws: 0, gcp: 0, azure: 0 },
+    last_24h: 0,
+    duplicates: 0,
+    contradictory: 0,
+    rejected: 0,
+    health: { database: "healthy", redis: "healthy", kafka: "disabled" },
+  };
+  /** API Gateway says nothing on connect; the API itself says hello. */
+  greets = true;
+  answersPings = true;
+  port = 0;
+  connections = 0;
+  private http: Server | null = null;
+  private sockets: WebSocketServer | null = null;
+
+  static async start(): Promise<TestServer> {
+    const server = new TestServer();
+    await server.start();
+    return server;
+  }
+
+  async start(): Promise<void> {
+    const http = createServer((request, response) => {
+      this.answer(request, response);
+    });
+    this.sockets = new WebSocketServer({ server: http });
+    this.sockets.on("connection", (socket) => {
+      this.greet(socket);
+    });
+    await new Promise<void>((resolve) => http.listen(this.port, "127.0.0.1", resolve));
+    this.http = http;
+    this.port = (http.address() as AddressInfo).port;
+  }
+
+  async stop(): Promise<void> {
+    this.kick();
+    this.sockets?.close();
+    this.http?.closeAllConnections();
+    await new Promise((resolve) => this.http?.close(resolve));
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get wsUrl(): string {
+    return `ws://127.0.0.1:${this.port}/api/v1/ws/events`;
+  }
+
+  /** End every connection at once, as a killed server does. */
+  kick(): void {
+    for (const socket of this.sockets?.clients ?? []) socket.terminate();
+  }
+
+  send(message: unknown): void {
+    for (const socket of this.sockets?.clients ?? []) socket.send(JSON.stringify(message));
+  }
+
+  /** Store frames, and tell everybody who watches. */
+  publish(...frames: Frame[]): void {
+    this.outbox.publish(...frames);
+    this.send({ type: "frames", frames });
+  }
+
+  private greet(socket: WebSocket): void {
+    this.connections++;
+    if (this.greets) socket.send(JSON.stringify({ type: "hello", position: this.outbox.position }));
+    socket.on("message", (data: Buffer) => {
+      this.received.push(data.toString());
+      if (this.answersPings) socket.send(JSON.stringify({ type: "pong", position: this.outbox.position }));
+    });
+  }
+
+  private answer(request: IncomingMessage, response: ServerResponse): void {
+    const url = new URL(request.url ?? "/", this.url);
+    const [status, body] = this.find(url);
+    response.writeHead(status, { "Content-Type": "application/json", "Access-Control-Allow-Origin": "*" });
+    response.end(typeof body === "string" ? body : JSON.stringify(body));
+  }
+
+  private find({ pathname, searchParams }: URL): [number, unknown] {
+    switch (pathname) {
+      case "/api/v1/stats":
+        return [200, this.stats];
+      case "/api/v1/health/detailed": {
+        const { health } = this.stats;
+        return [200, { status: "healthy", ...health, uptime: 60, timestamp: new Date().toISOString(), reasons: {} }];
+      }
+      case "/api/v1/frames":
+        return [200, this.outbox.page(Number(searchParams.get("after")), Number(searchParams.get("limit")))];
+      case "/api/v1/events": {
+        const order = searchParams.get("order_id");
+        return [200, { items: this.events.filter((one) => !order || one.order_id === order), next_cursor: null }];
+      }
+      case "/api/v1/dead-letters":
+        return [200, { items: [], next_cursor: null }];
+      default: {
+        const found = this.events.find((one) => pathname === `/api/v1/events/${one.source}/${one.id}`);
+        return found ? [200, found] : [404, { detail: `No event has this id` }];
+      }
+    }
+  }
+}
