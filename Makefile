@@ -40,12 +40,18 @@ local-demo: setup ## Run all of Helios on this machine, with traffic; ends with 
 local-stop: setup ## End a demo that runs in another terminal
 	@$(PY) -m local.stop
 
+.PHONY: dashboard
+dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
+	@$(PY) -m local.dashboard_build
+
 .PHONY: test
-test: setup ## Run every test; each starts the servers it needs
+test: dashboard ## Run every test; each starts the servers it needs (ARGS goes to pytest)
+	@cd dashboard && npm test --silent
 	@$(PY) -m pytest $(ARGS)
 
 .PHONY: lint
-lint: setup ## Check style, types and layers
+lint: dashboard ## Check style, types and layers
+	@cd dashboard && npm run --silent lint && npm run --silent typecheck && npm run --silent types:check
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy

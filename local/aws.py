@@ -1,31 +1,37 @@
-"""Puts Helios onto an emulated AWS: bus, rule, queues, functions, mapping and HTTP API, as infra/terraform/aws does.
+"""Puts Helios onto an emulated AWS, as infra/terraform/aws does on the real one; what is there is brought up to date.
 
-A second run brings what is there up to date. What is new is one more row of ``FUNCTIONS`` or one more small function
-called by ``deploy``.
+    bus -> rule -> queue -> ingest function --ring--> queue -> relay function -> WebSocket API -> whoever watches
+                            HTTP API -> api function --ring--^       ^-- schedule --> sweep function
+
+What is new is one more row of ``FUNCTIONS``, or one more resource in ``deploy``.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
-
-from localstack_client.session import Session
+from typing import Final, NamedTuple
 
 from helios import settings
-from helios.errors import Misconfigured
+from local import aws_resources
+from local.aws_resources import Clients, Queue
 from local.config import (
     API_FUNCTION,
     AWS_ACCOUNT,
-    AWS_REGION,
     BUS,
     DEAD_LETTER_QUEUE,
     HTTP_API,
     INGEST_FUNCTION,
     QUEUE,
+    RELAY_FUNCTION,
+    RELAY_QUEUE,
+    SCHEDULE,
+    SWEEP_FUNCTION,
+    WEBSOCKET_API,
+    WEBSOCKET_FUNCTION,
+    WEBSOCKET_STAGE,
 )
 from scripts.package import NATIVE
 
@@ -38,12 +44,16 @@ BATCH_WINDOW_SECONDS: Final = 1
 """The same guide: batches of more than 10 need a window."""
 MAX_CONCURRENCY: Final = 2
 """The least that SQS mappings allow; more wait for the cores of one machine: five cold starts at once took 7 s."""
+RING_BATCH_SIZE: Final = 10
+"""Rings that wait are answered together: all of them ask for the same."""
+RING_RETENTION_SECONDS: Final = 5 * 60
+"""An old ring is of no use: the schedule has relayed since."""
+MOST_RETENTION_SECONDS: Final = 14 * 24 * 60 * 60
+"""Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
 
-_KEY: Final = "test"
-_PATIENCE: Final = {"Delay": 0.05, "MaxAttempts": 400}
-"""How a waiter asks; by default once a second."""
-_API_ID: Final = "4e110505"
-"""ministack takes an API's id from a tag, 8 hex digits, so that the URL is the same after every start."""
+# ministack takes an API's id from a tag, 8 hex digits, so that the URL is the same after every start.
+_HTTP_API_ID: Final = "4e110505"
+_WEBSOCKET_API_ID: Final = "4e110506"
 
 
 class Function(NamedTuple):
@@ -53,16 +63,21 @@ class Function(NamedTuple):
         name: on AWS.
         package: as ``scripts.package`` calls it.
         memory: in MB.
+        settings: those of Helios' settings that it needs and others don't, of ``addresses()``.
     """
 
     name: str
     package: str
     memory: int
+    settings: tuple[str, ...] = ()
 
 
 FUNCTIONS: Final = (
-    Function(INGEST_FUNCTION, "aws-ingest", 512),
-    Function(API_FUNCTION, "aws-api", 512),
+    Function(INGEST_FUNCTION, "aws-ingest", 512, ("relay_queue_url",)),
+    Function(API_FUNCTION, "aws-api", 512, ("relay_queue_url",)),
+    Function(WEBSOCKET_FUNCTION, "aws-websocket", 256, ("websocket_endpoint",)),
+    Function(RELAY_FUNCTION, "aws-relay", 512, ("websocket_endpoint",)),
+    Function(SWEEP_FUNCTION, "aws-sweep", 256),
 )
 
 
@@ -74,46 +89,38 @@ class Deployed(NamedTuple):
         bus: the name of the event bus.
         queue_url: the queue between the bus and the ingest function.
         dead_letter_queue_url: where SQS puts what was received MAX_RECEIVES times.
+        relay_queue_url: as ``relay_queue_url()`` tells it.
         api_url: as ``api_url()`` tells it.
+        websocket_url: as ``websocket_url()`` tells it.
     """
 
     endpoint: str
     bus: str
     queue_url: str
     dead_letter_queue_url: str
+    relay_queue_url: str
     api_url: str
-
-
-def sdk_environment(endpoint: str) -> dict[str, str]:
-    """The variables that lead AWS' SDKs to the emulator and to nothing of the developer's own."""
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": AWS_REGION,
-        "AWS_DEFAULT_REGION": AWS_REGION,
-        "AWS_ACCESS_KEY_ID": _KEY,
-        "AWS_SECRET_ACCESS_KEY": _KEY,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+    websocket_url: str
 
 
 def api_url(endpoint: str) -> str:
     """Helios' API behind the HTTP API, without a trailing slash."""
-    return f"{endpoint}/_aws/execute-api/{_API_ID}/$default"
+    return f"{endpoint}/_aws/execute-api/{_HTTP_API_ID}/$default"
 
 
-def client(service: str, endpoint: str) -> Any:
-    """A boto3 client for this service of the emulator; the caller closes it.
+def websocket_url(endpoint: str) -> str:
+    """The live stream behind the WebSocket API, for clients."""
+    return f"{_websocket_endpoint(endpoint)}".replace("http", "ws", 1)
 
-    Raises:
-        Misconfigured: the environment leads boto3 elsewhere.
-    """
-    session = Session(_KEY, _KEY, region_name=AWS_REGION, localstack_host=endpoint.removeprefix("http://"))
-    made = session.client(service)
-    if made.meta.endpoint_url != endpoint:
-        raise Misconfigured(f"AWS_ENDPOINT_URL leads to {made.meta.endpoint_url} instead of {endpoint}: unset it")
-    return made
+
+def relay_queue_url(endpoint: str) -> str:
+    """The queue to ring at; known before it is made."""
+    return f"{endpoint}/{AWS_ACCOUNT}/{RELAY_QUEUE}"
+
+
+def _websocket_endpoint(endpoint: str) -> str:
+    """The same stage, for those who post to connections."""
+    return f"{endpoint}/_aws/execute-api/{_WEBSOCKET_API_ID}/{WEBSOCKET_STAGE}"
 
 
 def deploy(
@@ -128,141 +135,66 @@ def deploy(
     Args:
         endpoint: the emulator, ``http://127.0.0.1:4566``.
         packages: the zip of each package that ``FUNCTIONS`` names.
-        environment: the functions' variables.
+        environment: the variables that all functions get.
         visibility_seconds: how long SQS waits before it delivers again what a function did not acknowledge.
     """
-    with _Clients(endpoint) as clients:
-        queue, dead_letter_queue = _queues(clients, visibility_seconds)
-        _route_bus_to(clients, queue)
+    with Clients(endpoint) as clients:
+        queue, dead_letter_queue, relay_queue = _queues(clients, visibility_seconds)
+        aws_resources.route_bus(clients, BUS, queue, rule=QUEUE)
         for function in FUNCTIONS:
-            _function(clients, function, packages[function.package], environment)
-        _map(clients, queue, INGEST_FUNCTION)
-        _http_api(clients, API_FUNCTION)
-    return Deployed(endpoint, BUS, queue.url, dead_letter_queue.url, api_url(endpoint))
+            aws_resources.function(
+                clients,
+                function.name,
+                packages[function.package],
+                {**environment, **_own_environment(function, endpoint)},
+                memory=function.memory,
+                timeout=FUNCTION_TIMEOUT_SECONDS,
+            )
+        _map_queues(clients, queue, relay_queue)
+        aws_resources.schedule(clients, SCHEDULE, "rate(1 minute)", (RELAY_FUNCTION, SWEEP_FUNCTION))
+        aws_resources.http_api(clients, HTTP_API, _HTTP_API_ID, API_FUNCTION)
+        aws_resources.websocket_api(
+            clients, WEBSOCKET_API, _WEBSOCKET_API_ID, WEBSOCKET_FUNCTION, stage=WEBSOCKET_STAGE
+        )
+    return Deployed(
+        endpoint=endpoint,
+        bus=BUS,
+        queue_url=queue.url,
+        dead_letter_queue_url=dead_letter_queue.url,
+        relay_queue_url=relay_queue.url,
+        api_url=api_url(endpoint),
+        websocket_url=websocket_url(endpoint),
+    )
 
 
-class _Clients:
-    """One client per service: making one takes longer than most calls."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.sqs = client("sqs", endpoint)
-        self.events = client("events", endpoint)
-        self.functions = client("lambda", endpoint)
-        self.gateway = client("apigatewayv2", endpoint)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for one in vars(self).values():
-            one.close()
+def _own_environment(function: Function, endpoint: str) -> dict[str, str]:
+    """The variables that this function gets and others don't."""
+    addresses = {"relay_queue_url": relay_queue_url(endpoint), "websocket_endpoint": _websocket_endpoint(endpoint)}
+    return {settings.variable(field): addresses[field] for field in function.settings}
 
 
-class _Queue(NamedTuple):
-    url: str
-    arn: str
+def _queues(clients: Clients, visibility_seconds: int) -> tuple[Queue, Queue, Queue]:
+    """The queue of events, where it puts what can't be handled, and the queue to ring at."""
+    dead_letters = aws_resources.queue(
+        clients, DEAD_LETTER_QUEUE, {"MessageRetentionPeriod": str(MOST_RETENTION_SECONDS)}
+    )
+    redrive = {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVES}
+    visibility = {"VisibilityTimeout": str(visibility_seconds)}
+    events = aws_resources.queue(clients, QUEUE, visibility | {"RedrivePolicy": json.dumps(redrive)})
+    retention = {"MessageRetentionPeriod": str(RING_RETENTION_SECONDS)}
+    return events, dead_letters, aws_resources.queue(clients, RELAY_QUEUE, visibility | retention)
 
 
-def _queues(clients: _Clients, visibility_seconds: int) -> tuple[_Queue, _Queue]:
-    """The queue, and where it puts what can't be handled."""
-    dead_letter_queue = _queue(
-        clients.sqs, DEAD_LETTER_QUEUE, {"MessageRetentionPeriod": "1209600"}
-    )  # 14 days, the most
-    redrive = {"deadLetterTargetArn": dead_letter_queue.arn, "maxReceiveCount": MAX_RECEIVES}
-    attributes = {"VisibilityTimeout": str(visibility_seconds), "RedrivePolicy": json.dumps(redrive)}
-    return _queue(clients.sqs, QUEUE, attributes), dead_letter_queue
-
-
-def _queue(sqs: Any, name: str, attributes: Mapping[str, str]) -> _Queue:
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    return _Queue(url, arn)
-
-
-def _route_bus_to(clients: _Clients, queue: _Queue) -> None:
-    """The bus, a rule that matches every event on it, and the leave to put them into the queue."""
-    events = clients.events
-    with contextlib.suppress(events.exceptions.ResourceAlreadyExistsException):  # from an earlier run
-        events.create_event_bus(Name=BUS)
-    rule = events.put_rule(Name=QUEUE, EventBusName=BUS, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
-    events.put_targets(Rule=QUEUE, EventBusName=BUS, Targets=[{"Id": QUEUE, "Arn": queue.arn}])
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue.arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": rule["RuleArn"]}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    clients.sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"Policy": policy})
-
-
-def _function(clients: _Clients, function: Function, package: Path, environment: Mapping[str, str]) -> None:
-    """The function with this code and these variables."""
-    functions = clients.functions
-    settings = {
-        "FunctionName": function.name,
-        "Role": f"arn:aws:iam::{AWS_ACCOUNT}:role/{function.name}",  # the emulator asks for no real one
-        # The emulator has our interpreter only, and is slow when asked for another.
-        "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
-        "Handler": "handler.handler",
-        "Timeout": FUNCTION_TIMEOUT_SECONDS,
-        "MemorySize": function.memory,
-        "Environment": {"Variables": dict(environment)},
-    }
-    code = package.read_bytes()
-    try:
-        functions.create_function(**settings, Code={"ZipFile": code})
-    except functions.exceptions.ResourceConflictException:
-        functions.update_function_configuration(**settings)
-        functions.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=_PATIENCE)
-        functions.update_function_code(FunctionName=function.name, ZipFile=code)
-        functions.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=_PATIENCE)
-    else:
-        functions.get_waiter("function_active_v2").wait(FunctionName=function.name, WaiterConfig=_PATIENCE)
-
-
-def _map(clients: _Clients, queue: _Queue, function: str) -> None:
-    """Hand the queue's messages to the function, in batches of which it may refuse a part."""
-    functions = clients.functions
-    settings = {
-        "FunctionName": function,
+def _map_queues(clients: Clients, queue: Queue, relay_queue: Queue) -> None:
+    """Events in batches of which the function may refuse a part, and rings, a few at once."""
+    few = {"ScalingConfig": {"MaximumConcurrency": MAX_CONCURRENCY}, "Enabled": True}
+    events = {
         "BatchSize": BATCH_SIZE,
         "MaximumBatchingWindowInSeconds": BATCH_WINDOW_SECONDS,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
-        "ScalingConfig": {"MaximumConcurrency": MAX_CONCURRENCY},
-        "Enabled": True,
     }
-    known = functions.list_event_source_mappings(EventSourceArn=queue.arn, FunctionName=function)["EventSourceMappings"]
-    if known:
-        functions.update_event_source_mapping(UUID=known[0]["UUID"], **settings)
-    else:
-        functions.create_event_source_mapping(EventSourceArn=queue.arn, **settings)
-
-
-def _http_api(clients: _Clients, function: str) -> None:
-    """An HTTP API that hands every request to the function."""
-    gateway = clients.gateway
-    if _API_ID in {api["ApiId"] for api in gateway.get_apis()["Items"]}:
-        return
-    gateway.create_api(Name=HTTP_API, ProtocolType="HTTP", Tags={"ms-custom-id": _API_ID})
-    integration = gateway.create_integration(
-        ApiId=_API_ID,
-        IntegrationType="AWS_PROXY",
-        IntegrationUri=f"arn:aws:lambda:{AWS_REGION}:{AWS_ACCOUNT}:function:{function}",
-        PayloadFormatVersion="2.0",
-    )
-    target = f"integrations/{integration['IntegrationId']}"
-    gateway.create_route(ApiId=_API_ID, RouteKey="$default", Target=target)
-    gateway.create_stage(ApiId=_API_ID, StageName="$default", AutoDeploy=True)
-    clients.functions.add_permission(
-        FunctionName=function,
-        StatementId=HTTP_API,
-        Action="lambda:InvokeFunction",
-        Principal="apigateway.amazonaws.com",
-        SourceArn=f"arn:aws:execute-api:{AWS_REGION}:{AWS_ACCOUNT}:{_API_ID}/*",
-    )
+    aws_resources.mapping(clients, queue, INGEST_FUNCTION, few | events)
+    aws_resources.mapping(clients, relay_queue, RELAY_FUNCTION, few | {"BatchSize": RING_BATCH_SIZE})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

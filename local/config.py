@@ -22,7 +22,14 @@ QUEUE = "helios-events"
 DEAD_LETTER_QUEUE = "helios-events-dlq"
 INGEST_FUNCTION = "helios-ingest"
 API_FUNCTION = "helios-api"
+WEBSOCKET_FUNCTION = "helios-websocket"
+RELAY_FUNCTION = "helios-relay"
+SWEEP_FUNCTION = "helios-sweep"
 HTTP_API = "helios-api"
+WEBSOCKET_API = "helios-live"
+WEBSOCKET_STAGE = "live"
+RELAY_QUEUE = "helios-relay"
+SCHEDULE = "helios-every-minute"
 
 GCP_PROJECT = "helios-local"
 GCP_TOPIC = "helios-events"
@@ -100,6 +107,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def azure_function_url(self) -> str:
         """The host of the Azure Function."""
         return f"http://{HOST}:{self.azure_function_port}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """The dashboard, as a browser must spell it: the API answers to this origin only."""
+        return f"http://localhost:{self.dashboard_port}"
 
     @property
     def api_url(self) -> str:

@@ -15,7 +15,8 @@ from rich.live import Live
 
 from helios.errors import HeliosError
 from local import aws, figures, postgres, preflight, summary, valkey
-from local.config import Config, load
+from local.config import AZURE_TOPIC, BUS, GCP_PROJECT, GCP_TOPIC, Config, load
+from local.eventgrid.client import topic_url
 from local.figures import Figures, Rate
 from local.instance import Instance
 from local.parts import parts, traffic
@@ -176,20 +177,23 @@ class Demo:
 
 def _banner(config: Config, *, seconds: float) -> str:
     links = {
+        "dashboard": config.dashboard_url,
         "API": f"{config.api_url}/docs",
         "figures": f"{config.api_url}/api/v1/stats",
-        "AWS": f"{config.aws_url} (bus helios; the API behind its gateway: {aws.api_url(config.aws_url)})",
+        "AWS": f"{config.aws_url} (bus {BUS}; the API behind its gateway: {aws.api_url(config.aws_url)})",
+        "Pub/Sub": f"{HOST}:{config.pubsub_port} (project {GCP_PROJECT}, topic {GCP_TOPIC})",
+        "Event Grid": topic_url(config.eventgrid_url, AZURE_TOPIC),
         "Postgres": postgres.url(config.postgres_port),
         "Valkey": valkey.url(config.valkey_port),
         "logs": str(config.log("*").parent),
     }
-    lines = [f"  {name:<9} {where}" for name, where in links.items()]
+    lines = [f"  {name:<10}  {where}" for name, where in links.items()]
     return "\n".join(
         [
             "",
             f"Helios runs, ready after {seconds:.1f} s",
             *lines,
-            "  All of it listens on this machine only, and none of it asks who you are: keep it that way.",
+            "  The ways in are unguarded, and so open to this machine only: keep it that way.",
             "  Ctrl-C or `make local-stop` ends everything.",
             "",
         ]

@@ -1,12 +1,13 @@
 """What the demo is made of, a row per part: what runs, what it needs first, which ports it takes."""
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from local import aws, postgres, valkey
+from local import aws, aws_resources, postgres, valkey
 from local.azure_host.client import event_grid_url
 from local.config import AZURE_HOST_KEYS, AZURE_TOPIC, AZURE_TOPIC_KEY, GCP_PROJECT, GCP_TOPIC, REPOSITORY, Config
 from local.eventgrid.client import topic_url
@@ -14,7 +15,7 @@ from local.ministack import Ministack
 from local.ports import HOST
 from local.postgres import Postgres
 from local.probes import accepts, answers
-from local.process import scrubbed_environment
+from local.process import Probe, scrubbed_environment
 from local.server import Command, Server, Task
 from local.valkey import Valkey
 
@@ -42,160 +43,150 @@ class Part(NamedTuple):
 
 def parts(config: Config) -> list[Part]:
     """Every part of the demo but the traffic."""
-    log, folder = config.log, config.folder
-    helios = helios_environment(config)
+    secret = secrets.token_urlsafe()
+    return [
+        *_databases(config),
+        *_aws(config),
+        _api(config, secret),
+        *_gcp(config, secret),
+        *_azure(config, secret),
+        *_dashboard(config),
+    ]
+
+
+def _databases(config: Config) -> list[Part]:
+    """Postgres with its tables, and Valkey."""
+    data, log = config.folder, config.log
     return [
         Part(
             "postgres",
-            Postgres(folder / "postgres", config.postgres_port, log=log("postgres")),
+            Postgres(data / "postgres", config.postgres_port, log=log("postgres")),
             ports=("postgres_port",),
         ),
-        Part(
-            "valkey",
-            Valkey(folder / "valkey", config.valkey_port, log=log("valkey")),
-            ports=("valkey_port",),
-        ),
-        Part(
-            "aws",
-            Ministack(folder, config.aws_port, log=log("aws")),
-            ports=("aws_port",),
-        ),
-        Part(
-            "packages",
-            # The whole environment: uv has settings of its own there (a proxy, an index, a cache).
-            Task(
-                "packages", _python("scripts.package", "--native"), env=os.environ, log=log("packages"), cwd=REPOSITORY
-            ),
-        ),
-        Part(
+        Part("valkey", Valkey(data / "valkey", config.valkey_port, log=log("valkey")), ports=("valkey_port",)),
+        _task(
+            config,
             "migrations",
-            Task("migrations", _python("helios", "migrate"), env=scrubbed_environment(**helios), log=log("migrations")),
+            _python("helios", "migrate"),
+            env=helios_environment(config),
             needs=("postgres",),
             remedy="If the events of earlier runs are of no use, start without them: make local-demo ARGS=--fresh",
-        ),
-        Part(
-            "deployment",
-            Task(
-                "deployment",
-                _python("local.aws", config.aws_url),
-                env=scrubbed_environment(**aws.sdk_environment(config.aws_url), **helios),
-                log=log("deployment"),
-                cwd=REPOSITORY,
-            ),
-            needs=("aws", "packages", "migrations", "valkey"),
-        ),
-        *_gcp(config, helios),
-        *_azure(config, helios),
-        Part(
-            "api",
-            Command(
-                "api",
-                _python("uvicorn", *_uvicorn(config)),
-                env=scrubbed_environment(**helios),
-                ready=answers(f"{config.api_url}/api/v1/health"),
-                log=log("api"),
-            ),
-            needs=("migrations", "valkey"),
-            ports=("api_port",),
-            restarts=True,
         ),
     ]
 
 
-def _gcp(config: Config, helios: Mapping[str, str]) -> list[Part]:
+def _aws(config: Config) -> list[Part]:
+    """Every AWS service, and Helios on it."""
+    return [
+        Part("aws", Ministack(config.folder, config.aws_port, log=config.log("aws")), ports=("aws_port",)),
+        # The whole environment: uv has settings of its own there (a proxy, an index, a cache).
+        _task(config, "packages", _python("scripts.package", "--native"), env=os.environ),
+        _task(
+            config,
+            "deployment",
+            _python("local.aws", config.aws_url),
+            env=aws_resources.sdk_environment(config.aws_url) | helios_environment(config),
+            needs=("aws", "packages", "migrations", "valkey"),
+        ),
+    ]
+
+
+def _api(config: Config, secret: str) -> Part:
+    """Helios' API. It rings the relay function on AWS, for itself and for the other clouds' functions."""
+    bell = {"HELIOS_RELAY_QUEUE_URL": aws.relay_queue_url(config.aws_url), "HELIOS_RING_SECRET": secret}
+    address = ["--host", HOST, "--port", str(config.api_port)]
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    return _command(
+        config,
+        "api",
+        _python("uvicorn", "--factory", "helios.api:create_app", *address, *options),
+        env=helios_environment(config) | aws_resources.sdk_environment(config.aws_url) | bell,
+        ready=answers(f"{config.api_url}/api/v1/health"),
+        needs=("migrations", "valkey"),
+        ports=("api_port",),
+    )
+
+
+def _gcp(config: Config, secret: str) -> list[Part]:
     """Pub/Sub, the Cloud Function under Google's own framework, and the subscription that pushes to it."""
-    pubsub = f"{HOST}:{config.pubsub_port}"
     emulator = ["--port", str(config.pubsub_port), "--http-port", str(config.pubsub_admin_port)]
     function = ["--target", "ingest", "--source", str(REPOSITORY / "functions/gcp/main.py")]
     address = ["--signature-type", "cloudevent", "--host", HOST, "--port", str(config.gcp_function_port)]
-    deployment = ["--project", GCP_PROJECT, "--topic", GCP_TOPIC, "--function-url", config.gcp_function_url]
+    topic = ["--project", GCP_PROJECT, "--topic", GCP_TOPIC, "--function-url", config.gcp_function_url]
     return [
-        Part(
+        _command(
+            config,
             "pubsub",
-            Command(
-                "pubsub",
-                _python("local.pubsub", *emulator, "--data", str(config.folder / "pubsub")),
-                env=scrubbed_environment(),
-                ready=answers(f"{config.pubsub_url}/healthz"),
-                log=config.log("pubsub"),
-                cwd=REPOSITORY,
-            ),
+            _python("local.pubsub", *emulator, "--data", str(config.folder / "pubsub")),
+            ready=answers(f"{config.pubsub_url}/healthz"),
             ports=("pubsub_port", "pubsub_admin_port"),
-            restarts=True,
         ),
-        Part(
+        _command(
+            config,
             "gcp-function",
-            Command(
-                "gcp-function",
-                _python("functions_framework", *function, *address),
-                env=scrubbed_environment(**helios),
-                ready=accepts(config.gcp_function_port),
-                log=config.log("gcp-function"),
-            ),
+            _python("functions_framework", *function, *address),
+            env=_ringing_environment(config, secret),
+            ready=accepts(config.gcp_function_port),
             needs=("migrations", "valkey"),
             ports=("gcp_function_port",),
-            restarts=True,
         ),
-        Part(
+        _task(
+            config,
             "gcp-topic",
-            Task(
-                "gcp-topic",
-                _python("local.pubsub.client", *deployment),
-                env=scrubbed_environment(PUBSUB_EMULATOR_HOST=pubsub),
-                log=config.log("gcp-topic"),
-                cwd=REPOSITORY,
-            ),
+            _python("local.pubsub.client", *topic),
+            env={"PUBSUB_EMULATOR_HOST": f"{HOST}:{config.pubsub_port}"},
             needs=("pubsub", "gcp-function"),
         ),
     ]
 
 
-def _azure(config: Config, helios: Mapping[str, str]) -> list[Part]:
+def _azure(config: Config, secret: str) -> list[Part]:
     """Event Grid, the function app under our host, and the subscription that posts to it."""
-    port, data = ["--port", str(config.eventgrid_port)], ["--data", str(config.folder / "eventgrid")]
+    emulator = ["--port", str(config.eventgrid_port), "--data", str(config.folder / "eventgrid")]
     # A tenth of Event Grid's waits: the first retry after an outage comes after one second, not ten.
-    emulator = [*port, *data, "--time-scale", "0.1"]
+    scale = ["--time-scale", "0.1"]
     host = [str(REPOSITORY / "functions/azure"), "--port", str(config.azure_function_port)]
     endpoint = event_grid_url(config.azure_function_url, "ingest", AZURE_HOST_KEYS["AZURE_HOST_EVENT_GRID_KEY"])
-    deployment = ["--url", config.eventgrid_url, "--topic", AZURE_TOPIC, "--key", AZURE_TOPIC_KEY]
+    topic = ["--url", config.eventgrid_url, "--topic", AZURE_TOPIC, "--key", AZURE_TOPIC_KEY]
     return [
-        Part(
+        _command(
+            config,
             "eventgrid",
-            Command(
-                "eventgrid",
-                _python("local.eventgrid", *emulator),
-                env=scrubbed_environment(),
-                ready=answers(f"{config.eventgrid_url}/health"),
-                log=config.log("eventgrid"),
-                cwd=REPOSITORY,
-            ),
+            _python("local.eventgrid", *emulator, *scale),
+            ready=answers(f"{config.eventgrid_url}/health"),
             ports=("eventgrid_port",),
-            restarts=True,
         ),
-        Part(
+        _command(
+            config,
             "azure-function",
-            Command(
-                "azure-function",
-                _python("local.azure_host", *host),
-                env=scrubbed_environment(**helios, **AZURE_HOST_KEYS),
-                ready=answers(f"{config.azure_function_url}/admin/host/ping"),
-                log=config.log("azure-function"),
-                cwd=REPOSITORY,
-            ),
+            _python("local.azure_host", *host),
+            env=_ringing_environment(config, secret) | AZURE_HOST_KEYS,
+            ready=answers(f"{config.azure_function_url}/admin/host/ping"),
             needs=("migrations", "valkey"),
             ports=("azure_function_port",),
-            restarts=True,
         ),
-        Part(
+        _task(
+            config,
             "azure-topic",
-            Task(
-                "azure-topic",
-                _python("local.eventgrid.client", *deployment, "--endpoint-url", endpoint),
-                env=scrubbed_environment(),
-                log=config.log("azure-topic"),
-                cwd=REPOSITORY,
-            ),
+            _python("local.eventgrid.client", *topic, "--endpoint-url", endpoint),
             needs=("eventgrid", "azure-function"),
+        ),
+    ]
+
+
+def _dashboard(config: Config) -> list[Part]:
+    """The dashboard, watching through AWS' WebSocket."""
+    stream = ["--api-url", config.api_url, "--ws-url", aws.websocket_url(config.aws_url)]
+    return [
+        # The whole environment: npm has settings of its own there, as uv has.
+        _task(config, "dashboard-build", _python("local.dashboard_build"), env=os.environ),
+        _command(
+            config,
+            "dashboard",
+            _python("local.dashboard", "--port", str(config.dashboard_port), *stream),
+            ready=answers(f"http://{HOST}:{config.dashboard_port}/"),
+            needs=("dashboard-build",),
+            ports=("dashboard_port",),
         ),
     ]
 
@@ -216,7 +207,7 @@ def traffic(config: Config, *, rate: float, error_rate: float, duration: float, 
 
 def sdk_environment(config: Config) -> dict[str, str]:
     """The variables that lead the vendors' SDKs, and the simulator, to the emulators."""
-    return aws.sdk_environment(config.aws_url) | {
+    return aws_resources.sdk_environment(config.aws_url) | {
         "PUBSUB_EMULATOR_HOST": f"{HOST}:{config.pubsub_port}",
         "GOOGLE_CLOUD_PROJECT": GCP_PROJECT,
         "HELIOS_GCP_TOPIC": GCP_TOPIC,
@@ -230,23 +221,46 @@ def helios_environment(config: Config) -> dict[str, str]:
     return {
         "HELIOS_DATABASE_URL": postgres.url(config.postgres_port),
         "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
-        "HELIOS_DASHBOARD_ORIGIN": f"http://localhost:{config.dashboard_port}",
+        "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
     }
+
+
+def _ringing_environment(config: Config, secret: str) -> dict[str, str]:
+    """Those, for a function outside of AWS: it rings at the API."""
+    ring = {"HELIOS_RING_URL": f"{config.api_url}/api/v1/relay/ring", "HELIOS_RING_SECRET": secret}
+    return helios_environment(config) | ring
+
+
+def _command(
+    config: Config,
+    name: str,
+    command: Sequence[str],
+    *,
+    ready: Probe,
+    env: Mapping[str, str] | None = None,
+    needs: tuple[str, ...] = (),
+    ports: tuple[str, ...],
+) -> Part:
+    """A row for a server that is a command, and that holds nothing which a new start would lack."""
+    environment = scrubbed_environment(**env or {})
+    server = Command(name, command, env=environment, ready=ready, log=config.log(name), cwd=REPOSITORY)
+    return Part(name, server, needs=needs, ports=ports, restarts=True)
+
+
+def _task(
+    config: Config,
+    name: str,
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    needs: tuple[str, ...] = (),
+    remedy: str = "",
+) -> Part:
+    """A row for a command that is to run to its end."""
+    environment = scrubbed_environment(**env or {})
+    server = Task(name, command, env=environment, log=config.log(name), cwd=REPOSITORY)
+    return Part(name, server, needs=needs, remedy=remedy)
 
 
 def _python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
-
-
-def _uvicorn(config: Config) -> Sequence[str]:
-    address = ["--host", HOST, "--port", str(config.api_port)]
-    return [
-        "--factory",
-        "helios.api:create_app",
-        *address,
-        "--loop",
-        "uvloop",
-        "--http",
-        "httptools",
-        "--no-access-log",
-    ]

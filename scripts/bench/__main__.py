@@ -36,7 +36,7 @@ def main() -> None:
         for name in given.only or MEASURES:
             tables += _measure(console, running, name, quick=given.quick)
     given.json.parent.mkdir(parents=True, exist_ok=True)
-    report.write(given.json, tables)
+    report.write(given.json, machine, tables)
     console.print(f"written to {given.json}")
 
 

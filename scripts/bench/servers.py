@@ -55,6 +55,19 @@ def servers() -> Iterator[Servers]:
 
 
 @contextmanager
+def another_database(running: Servers) -> Iterator[Servers]:
+    """The same servers with a migrated database of its own, which is dropped afterwards."""
+    with psycopg.connect(running.database_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE another")
+        url = psycopg.conninfo.make_conninfo(running.database_url, dbname="another")
+        try:
+            migrate(url)
+            yield running._replace(database_url=url)
+        finally:
+            connection.execute("DROP DATABASE another WITH (FORCE)")
+
+
+@contextmanager
 def api(running: Servers) -> Iterator[tuple[int, Process]]:
     """The API with one worker; its port and its process."""
     port = free_port()

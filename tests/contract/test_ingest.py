@@ -168,6 +168,20 @@ def test_the_last_day_is_counted_by_when_events_were_received(store):
     assert store.totals(NOON).last_24h == 1
 
 
+@pytest.mark.parametrize("minutes_past_the_hour", [0, 1, 30, 59])
+def test_the_last_day_is_exact_to_the_minute(store, minutes_past_the_hour):
+    """Wherever in an hour it begins."""
+    now = NOON + timedelta(minutes=minutes_past_the_hour)
+    ages = [timedelta(minutes=minutes) for minutes in range(1320, 1560, 7)]
+    ages += [timedelta(days=1), timedelta(days=1, minutes=1), timedelta(0)]
+    take_in(store, *[eventbridge(str(n), received_at=now - age) for n, age in enumerate(ages)])
+
+    totals = store.totals(now)
+
+    assert totals.stored == len(ages)
+    assert totals.last_24h == sum(age <= timedelta(days=1) for age in ages)
+
+
 def test_pages_give_every_event_once_and_in_order(store):
     """Also where many were received in the same instant."""
     take_in(store, *[eventbridge(str(n), received_at=NOON + timedelta(seconds=n // 5)) for n in range(23)])
@@ -219,3 +233,25 @@ def test_four_writers_of_the_same_shuffled_events_agree(store):
 
     assert statuses == {"stored": 200, "duplicate": 600}
     assert (store.totals(NOON).stored, store.totals(NOON).duplicate) == (200, 600)
+
+
+def test_writers_of_many_minutes_and_clouds_at_once_add_up(store):
+    """No deadlock, though each batch touches the same sums in its own order of minutes."""
+
+    def write(seed: int) -> None:
+        random = Random(seed)
+        for number in range(30):
+            batch = [
+                (eventbridge if random.random() < 0.5 else eventgrid)(
+                    f"{seed}-{number}-{n}", received_at=NOON - timedelta(minutes=random.randrange(120))
+                )
+                for n in range(6)
+            ]
+            take_in(store, *batch, batch[0])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+
+    totals = store.totals(NOON)
+    assert (totals.stored, totals.duplicate, totals.last_24h) == (720, 120, 720)
+    assert sum(totals.events_by_source.values()) == totals.stored

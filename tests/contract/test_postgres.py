@@ -11,7 +11,7 @@ from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
 from helios.errors import Misconfigured, Rejected, Retryable
 from helios.flows.ingest import ingest
-from tests.support.deliveries import eventbridge
+from tests.support.deliveries import NOON, eventbridge
 
 
 @pytest.fixture
@@ -55,6 +55,35 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database, monkeypatc
         migrate(empty_database)
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+
+
+def test_totals_of_what_was_counted_before_they_were_kept(empty_database, monkeypatch):
+    every = migrations.migrations()
+    monkeypatch.setattr(migrations, "migrations", lambda: [one for one in every if one[0] < "0003"])
+    migrate(empty_database)
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(
+            "INSERT INTO event_counts (minute, source, type, stored, duplicate, contradictory, rejected)"
+            " VALUES ('2025-11-25 11:59Z', 'aws', 'a', 1, 2, 3, 4), ('2025-11-25 12:00Z', 'aws', 'b', 10, 20, 30, 40),"
+            " ('2025-11-26 11:59Z', 'gcp', 'a', 100, 0, 0, 0), ('2025-11-26 11:59Z', 'unknown', '', 0, 0, 0, 5)"
+        )
+    monkeypatch.setattr(migrations, "migrations", lambda: every)
+    migrate(empty_database)
+    with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
+        totals = PostgresReader(pool).totals(NOON)
+
+    assert (totals.stored, totals.duplicate, totals.contradictory, totals.rejected) == (111, 22, 33, 49)
+    assert totals.last_24h == 110
+    assert totals.events_by_source == {"aws": 11, "gcp": 100, "azure": 0}
+
+
+@pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])
+def test_an_emptied_ledger_has_empty_totals(pool, tables):
+    ingest([eventbridge("1")], seen=NoSeen(), store=PostgresStore(pool))
+    with pool.connection() as connection:
+        connection.execute(f"TRUNCATE {tables}")
+
+    assert PostgresReader(pool).totals(NOON).stored == 0
 
 
 def test_a_database_that_is_away_is_retryable_and_comes_back(postgres_server, pool):

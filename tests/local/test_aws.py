@@ -8,8 +8,8 @@ import urllib.request
 import psycopg
 import pytest
 
-from local import aws
-from local.config import BUS, DEAD_LETTER_QUEUE, QUEUE
+from local import aws, aws_resources
+from local.config import BUS, DEAD_LETTER_QUEUE, INGEST_FUNCTION, QUEUE, SCHEDULE
 from scripts.package import NATIVE
 
 
@@ -17,7 +17,8 @@ from scripts.package import NATIVE
 def client(aws_stack):
     """Gives boto3 clients, and closes them."""
     with contextlib.ExitStack() as stack:
-        yield lambda service: stack.enter_context(contextlib.closing(aws.client(service, aws_stack.deployed.endpoint)))
+        endpoint = aws_stack.deployed.endpoint
+        yield lambda service: stack.enter_context(contextlib.closing(aws_resources.client(service, endpoint)))
 
 
 def put(client, *details):
@@ -60,17 +61,34 @@ def test_the_api_answers_behind_the_http_api(aws_stack):
         assert json.load(answer) == {"status": "healthy"}
 
 
+def resources(client):
+    """How many there are of what a deployment creates, a number per kind."""
+    functions, gateway, events = client("lambda"), client("apigatewayv2"), client("events")
+    apis = gateway.get_apis()["Items"]
+    rules = [(QUEUE, BUS), (SCHEDULE, "default")]
+    return {
+        "functions": len(functions.list_functions()["Functions"]),
+        "mappings": len(functions.list_event_source_mappings()["EventSourceMappings"]),
+        "apis": len(apis),
+        "routes": sum(len(gateway.get_routes(ApiId=api["ApiId"])["Items"]) for api in apis),
+        "targets": sum(len(events.list_targets_by_rule(Rule=name, EventBusName=bus)["Targets"]) for name, bus in rules),
+        "queues": len(client("sqs").list_queues()["QueueUrls"]),
+    }
+
+
 def test_deploying_again_leaves_one_of_each(aws_stack, client):
-    environment = client("lambda").get_function_configuration(FunctionName="helios-ingest")["Environment"]["Variables"]
     packages = {row.package: NATIVE / f"{row.package}.zip" for row in aws.FUNCTIONS}
-    again = aws.deploy(aws_stack.deployed.endpoint, packages, environment, visibility_seconds=2)
+    again = aws.deploy(aws_stack.deployed.endpoint, packages, aws_stack.environment, visibility_seconds=2)
     assert again == aws_stack.deployed
-    assert len(client("lambda").list_event_source_mappings()["EventSourceMappings"]) == 1
-    assert len(client("apigatewayv2").get_apis()["Items"]) == 1
-    assert len(client("apigatewayv2").get_routes(ApiId=again.api_url.split("/")[-2])["Items"]) == 1
-    assert len(client("events").list_targets_by_rule(Rule=QUEUE, EventBusName=BUS)["Targets"]) == 1
+    assert resources(client) == {"functions": 5, "mappings": 2, "apis": 2, "routes": 4, "targets": 3, "queues": 3}
     ids = put(client, {"order_id": "ORD-AGAIN", "amount": 1})
     assert wait_until_stored(aws_stack, ids) == ids
+
+
+def test_what_is_known_before_the_deployment_is_true_after_it(aws_stack):
+    """The demo's API is told where to ring before there is a queue."""
+    endpoint = aws_stack.deployed.endpoint
+    assert aws_stack.deployed.relay_queue_url == aws.relay_queue_url(endpoint)
 
 
 def test_the_queue_gives_up_after_five_receives(aws_stack, client):
@@ -83,6 +101,7 @@ def test_the_queue_gives_up_after_five_receives(aws_stack, client):
 
 
 def test_the_mapping_lets_the_function_hand_back_a_part_of_a_batch(client):
-    (mapping,) = client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    mappings = client("lambda").list_event_source_mappings(FunctionName=INGEST_FUNCTION)
+    (mapping,) = mappings["EventSourceMappings"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["BatchSize"] == aws.BATCH_SIZE

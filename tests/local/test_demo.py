@@ -1,5 +1,6 @@
 """The demo as a user runs it: one command up, one command down, and nothing left whatever happens to it."""
 
+import json
 import os
 import re
 import signal
@@ -7,8 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
+from websockets.sync.client import connect
 
 from local import config, figures, keeper
 from local.ports import HOST, free_port
@@ -95,9 +98,24 @@ def test_a_timed_run_accounts_for_every_event(demo):
     assert "first event stored" in said
 
 
+def test_what_any_cloud_stores_reaches_who_watches_through_the_dashboard_s_stream(demo):
+    """The dashboard tells where its stream is: API Gateway's WebSocket, which only AWS' own relay function feeds."""
+    run = demo("--rate", "20")
+    run.wait_for("Helios runs")
+    with urllib.request.urlopen(f"http://{HOST}:{run.config.dashboard_port}/config.js", timeout=20) as answer:
+        stream = re.search(r'"wsUrl": "(ws://[^"]+)"', answer.read().decode())
+    assert stream
+    sources: set[str] = set()
+    with connect(stream[1], proxy=None) as socket:
+        while sources != {"aws", "gcp", "azure"}:
+            frames = json.loads(socket.recv(timeout=60))["frames"]
+            sources |= {event["source"] for frame in frames for event in frame["events"]}
+
+
 def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     run = demo("--no-traffic")
-    run.wait_for("Helios runs")
+    said = run.wait_for("Helios runs")
+    assert f"dashboard   {run.config.dashboard_url}" in said
     os.kill(run.part("uvicorn"), signal.SIGKILL)
     run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
     deadline = time.monotonic() + 60
@@ -116,7 +134,15 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
     run.wait_for("first event stored")
     everyone = run.commands()
-    for part in ("postgres", "valkey-server", "-m ministack", "_worker.py", "uvicorn", "simulate_traffic"):
+    emulators = (
+        "-m ministack",
+        "_worker.py",
+        "local.pubsub",
+        "local.eventgrid",
+        "functions_framework",
+        "local.azure_host",
+    )
+    for part in ("postgres", "valkey-server", *emulators, "uvicorn", "local.dashboard", "simulate_traffic"):
         assert any(part in words for words in everyone.values()), part
     run.process.kill()
     run.process.wait()

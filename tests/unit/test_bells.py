@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from helios.adapters.aws import SqsBell
-from helios.adapters.bells import Bells, HttpBell
+from helios.adapters.bells import BackgroundBell, Bells, HttpBell
 from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.errors import Retryable
 from helios.flows.ingest import ingest
@@ -86,6 +86,71 @@ def test_every_bell_is_rung_whatever_became_of_the_one_before():
         Bells([first, heard, last]).ring()
 
     assert (first.tried, last.tried) == (1, 1)
+
+
+class Slow:
+    """A bell that takes its time; ``heard`` counts what has been rung."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self.under_way = threading.Event()
+        self.may_end = threading.Event()
+
+    def ring(self) -> None:
+        self.under_way.set()
+        assert self.may_end.wait(20)
+        self.heard += 1
+
+
+@pytest.fixture
+def slow():
+    """A slow bell, and the same in the background."""
+    slow = Slow()
+    background = BackgroundBell(slow)
+    background.start()
+    yield slow, background
+    slow.may_end.set()
+    background.stop()
+
+
+def test_rings_in_the_background_keep_nobody_waiting_and_are_one(slow):
+    bell, background = slow
+    background.ring()
+    assert bell.under_way.wait(20)
+    for _ in range(1000):
+        background.ring()
+    bell.may_end.set()
+    background.stop()
+
+    assert 2 <= bell.heard <= 3  # the first, one for all that rang meanwhile, and the last
+
+
+def test_what_rang_last_is_rung_before_the_end():
+    bell = Slow()
+    bell.may_end.set()
+    background = BackgroundBell(bell)
+    background.start()
+    background.ring()
+    background.stop()
+
+    assert bell.heard >= 1
+
+
+def test_a_background_bell_that_nobody_hears_goes_on(caplog):
+    silent = Silent()
+    background = BackgroundBell(silent)
+    background.start()
+    background.ring()
+    background.stop()
+
+    assert silent.tried >= 1
+    assert "not rung" in caplog.text
+
+
+def test_a_bell_that_was_not_started_rings_at_once():
+    """As in a function, which may be frozen when it has answered."""
+    with pytest.raises(Retryable):
+        BackgroundBell(Silent()).ring()
 
 
 def test_a_bell_that_nobody_hears_loses_nothing():

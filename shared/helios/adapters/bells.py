@@ -1,5 +1,7 @@
-"""Bells: over HTTPS from another cloud, and several at once."""
+"""Bells: over HTTPS from another cloud, several at once, and one that keeps nobody waiting."""
 
+import logging
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -7,7 +9,12 @@ from collections.abc import Sequence
 from helios.errors import Retryable
 from helios.ports import Bell
 
+log = logging.getLogger("helios.bells")
+
 TIMEOUT_SECONDS = 2.0
+
+PAUSE_SECONDS = 0.02
+"""Shortest time from the end of one ring in the background to the next: each costs the CPU a few milliseconds."""
 
 
 class HttpBell:
@@ -49,3 +56,53 @@ class Bells:
                 failures.append(str(error))
         if failures:
             raise Retryable("; ".join(failures))
+
+
+class BackgroundBell:
+    """Keeps ``Bell`` without a wait for who rings: a thread does it, once for all that rang meanwhile.
+
+    For processes that live on. A function may be frozen as soon as it has answered, so it never starts the thread, and
+    rings by itself.
+    """
+
+    def __init__(self, bell: Bell) -> None:
+        """Pass rings on to this bell, at once and in the caller's thread until ``start`` is called."""
+        self._bell = bell
+        self._rung = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Ring in the background from now on; a ring that nobody hears is then only logged."""
+        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, after a last ring in case that one is owed."""
+        self._stopping.set()
+        self._rung.set()
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    def ring(self) -> None:
+        """Ring soon: now, or a moment after the ring that is under way."""
+        if self._thread:
+            self._rung.set()
+        else:
+            self._bell.ring()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._rung.wait()
+            self._rung.clear()  # before it rings: who asks from now on may have more to tell than this ring finds
+            self._pass_on()
+            self._stopping.wait(PAUSE_SECONDS)
+        if self._rung.is_set():  # during the last pause
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        try:
+            self._bell.ring()
+        except Retryable as error:  # nothing is lost: the next ring or sweep brings what this one was for
+            log.warning("not rung", extra={"error": str(error)})

@@ -14,6 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from helios import bootstrap, logs, settings
+from helios.adapters.bells import BackgroundBell
 from helios.api import live, queries, replies, status, webhooks
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
@@ -45,8 +46,9 @@ def create_app(services: Services | None = None) -> FastAPI:
         logs.configure(configured.log_level)
         services = bootstrap.build(configured)
     metrics = Metrics(seen=services.seen)
+    bell = BackgroundBell(services.bell)
     coalescer = Coalescer(
-        metrics.observing(partial(ingest, seen=services.seen, store=services.store, bell=services.bell)),
+        metrics.observing(partial(ingest, seen=services.seen, store=services.store, bell=bell)),
         timeout_seconds=2 * services.settings.database_timeout_seconds,
     )
 
@@ -55,12 +57,14 @@ def create_app(services: Services | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        bell.start()
         follower.start()
         sweeping = asyncio.create_task(_sweep_for_ever(services.store))
         yield
         sweeping.cancel()
         follower.stop()
         coalescer.close()
+        bell.stop()
         services.close()
 
     app = FastAPI(title="Helios", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
@@ -73,7 +77,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     replies.install(app)
     app.include_router(webhooks.router(coalescer, max_body_bytes=services.settings.max_body_bytes))
     app.include_router(queries.router(services.reader))
-    app.include_router(live.router(services.outbox, services.bell, hub, services.settings))
+    app.include_router(live.router(services.outbox, bell, hub, services.settings))
     app.include_router(status.router(services, metrics))
     _describe_shapes(app)
     return app
@@ -100,8 +104,8 @@ def _describe_shapes(app: FastAPI) -> None:
                 list(SCHEMAS.values()), ref_template="#/components/schemas/{name}"
             )
             named = schema.setdefault("components", {}).setdefault("schemas", {})
-            named.update(components)
-            named.update(zip(SCHEMAS, references, strict=True))
+            # A generic shape is listed under our name too (EventPage is Page_Event_); the others have theirs already.
+            named.update(dict(zip(SCHEMAS, references, strict=True)) | components)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way, "Extending OpenAPI"

@@ -125,28 +125,29 @@ def _write(readings: Sequence[_Reading], hinted: set[Key], transaction: Transact
 
 def _judge(events: Sequence[Event], hinted: set[Key], transaction: Transaction) -> list[Outcome]:
     """Insert what is new; tell duplicates from contradictions among the rest."""
+    keyed = [(event.key, event) for event in events]
     firsts: dict[Key, Event] = {}
-    for event in events:
-        firsts.setdefault(event.key, event)
+    for key, event in keyed:
+        firsts.setdefault(key, event)
     # A mark in Redis may be older than the database, after a restore: Postgres confirms each.
     digests = transaction.digests(sorted(hinted & firsts.keys()))
     # Sorted, because concurrent writers of the same keys in different order deadlock.
-    fresh = [firsts[key] for key in sorted(firsts.keys() - digests.keys())]
-    stored = transaction.insert(fresh)
-    digests |= transaction.digests(sorted({event.key for event in fresh} - stored))
+    fresh = sorted(firsts.keys() - digests.keys())
+    stored = transaction.insert([firsts[key] for key in fresh])
+    digests |= transaction.digests(sorted(set(fresh) - stored))
     digests |= {key: firsts[key].digest for key in stored}
 
-    suspects = sorted({event.key for event in events if event.digest != digests[event.key]})
+    suspects = sorted({key for key, event in keyed if event.digest != digests[key]})
     originals = transaction.events(suspects)
 
-    def verdict(event: Event) -> Outcome:
-        if event.key in stored and firsts[event.key] is event:
+    def verdict(key: Key, event: Event) -> Outcome:
+        if key in stored and firsts[key] is event:
             return Outcome(status="stored", event=event)
-        if event.digest == digests[event.key]:
+        if event.digest == digests[key]:
             return Outcome(status="duplicate", event=event)
-        return _compared(event, originals[event.key])
+        return _compared(event, originals[key])
 
-    return [verdict(event) for event in events]
+    return [verdict(key, event) for key, event in keyed]
 
 
 def _compared(event: Event, original: Event) -> Outcome:

@@ -1,6 +1,6 @@
 """The read side: the ledger summed up, and pages of events and dead letters."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 from psycopg.rows import TupleRow
@@ -20,10 +20,16 @@ from helios.queries import (
     encode_cursor,
 )
 
+# The last day is its full hours, and the minutes before the first of these.
 SELECT_TOTALS = """
-SELECT source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint,
-       coalesce(sum(stored) FILTER (WHERE minute >= %s), 0)::bigint
-FROM event_counts GROUP BY source
+SELECT source, stored, duplicate, contradictory, rejected, (
+    SELECT coalesce(sum(hour.stored), 0) FROM event_totals AS hour
+    WHERE hour.source = total.source AND hour.since >= %(first_hour)s
+)::bigint + (
+    SELECT coalesce(sum(ledger.stored), 0) FROM event_counts AS ledger
+    WHERE ledger.source = total.source AND ledger.minute >= %(since)s AND ledger.minute < %(first_hour)s
+)::bigint
+FROM event_totals AS total WHERE since = '-infinity'
 """
 
 SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
@@ -43,8 +49,11 @@ class PostgresReader:
         self._pool = pool
 
     def totals(self, now: datetime) -> Totals:
-        """The ledger summed up; reads as many rows as there were (minute, source, type), never the events."""
-        rows = self._all(SELECT_TOTALS, [now - LAST_DAY])
+        """The ledger summed up; reads the sums of a day's hours, and the counts of at most one hour."""
+        since = now - LAST_DAY
+        hour = since.replace(minute=0, second=0, microsecond=0)
+        first_hour = hour if hour == since else hour + timedelta(hours=1)
+        rows = self._all(SELECT_TOTALS, {"since": since, "first_hour": first_hour})
         stored = {source: count for source, count, *_ in rows}
         return Totals(
             events_by_source={source: stored.get(source, 0) for source in SOURCES},
@@ -127,7 +136,7 @@ class PostgresReader:
         query = f"{select} {'WHERE' if wanted else ''} {where} {order} LIMIT %s"
         return self._all(query, [value for _, values in wanted for value in values] + [limit + 1])
 
-    def _all(self, query: LiteralString, parameters: list[Any]) -> list[TupleRow]:
+    def _all(self, query: LiteralString, parameters: list[Any] | dict[str, Any]) -> list[TupleRow]:
         with translated(), self._pool.connection() as connection:
             return connection.execute(query, parameters).fetchall()
 

@@ -54,6 +54,22 @@ ON CONFLICT (minute, source, type) DO UPDATE SET
     rejected = ledger.rejected + excluded.rejected
 """
 
+# Ordered, as the counts are: concurrent writers of the same rows in different order deadlock.
+ADD_TOTALS = """
+INSERT INTO event_totals AS total (since, source, stored, duplicate, contradictory, rejected)
+SELECT bucket.since, source, sum(stored), sum(duplicate), sum(contradictory), sum(rejected)
+FROM json_to_recordset(%s::json) AS given (
+    minute timestamptz, source text, stored bigint, duplicate bigint, contradictory bigint, rejected bigint
+), LATERAL (VALUES ('-infinity'::timestamptz), (date_trunc('hour', minute, 'UTC'))) AS bucket (since)
+GROUP BY bucket.since, source
+ORDER BY bucket.since, source
+ON CONFLICT (since, source) DO UPDATE SET
+    stored = total.stored + excluded.stored,
+    duplicate = total.duplicate + excluded.duplicate,
+    contradictory = total.contradictory + excluded.contradictory,
+    rejected = total.rejected + excluded.rejected
+"""
+
 BURY = """
 INSERT INTO dead_letters AS grave
     (fingerprint, source, way_in, status, reason, field, body, headers, first_received_at, last_received_at, attempts)
@@ -136,8 +152,10 @@ class PostgresTransaction:
         return {event.key: event for event in events}
 
     def count(self, counts: Sequence[Count]) -> None:
-        """Add to the ledger."""
-        self._connection.execute(ADD_COUNTS, (_json(counts),))
+        """Add to the ledger and to its sums."""
+        given = (_json(counts),)
+        self._connection.execute(ADD_COUNTS, given)
+        self._connection.execute(ADD_TOTALS, given)
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""

@@ -1,0 +1,220 @@
+"""What is stored reaches those who watch through API Gateway's WebSocket, each frame in its place."""
+
+import contextlib
+import json
+import time
+
+import psycopg
+import pytest
+import redis
+from websockets.sync.client import connect
+
+from helios.adapters.redis_connections import KEY
+from local import aws_resources
+from local.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
+
+SECONDS = 60
+"""Far more than anything takes: a cold start on a busy machine."""
+
+WATCHERS = 5
+
+
+class Watcher:
+    """A client of the WebSocket API.
+
+    Attributes:
+        frames: every frame it got, in order of arrival.
+    """
+
+    def __init__(self, socket):
+        self.socket = socket
+        self.frames = []
+        self.ping()  # as the dashboard does: only now is it certain that API Gateway knows the connection
+
+    def ping(self):
+        """The position of the stream, asked through the socket; frames that come meanwhile are kept."""
+        self.socket.send(json.dumps({"type": "ping"}))
+        while (message := self._receive())["type"] != "pong":
+            pass
+        return message["position"]
+
+    def wait_for(self, condition):
+        """Read until the condition holds for the frames."""
+        while not condition(self.frames):
+            self._receive()
+        return self.frames
+
+    @property
+    def positions(self):
+        return [frame["position"] for frame in self.frames]
+
+    def _receive(self):
+        message = json.loads(self.socket.recv(timeout=SECONDS))
+        self.frames += message.get("frames", [])
+        return message
+
+
+@pytest.fixture
+def watch(aws_stack):
+    """Opens watchers, and closes those that are left."""
+    with contextlib.ExitStack() as stack:
+
+        def open_watcher():
+            url = aws_stack.deployed.websocket_url
+            return Watcher(stack.enter_context(connect(url, open_timeout=SECONDS, proxy=None)))
+
+        yield open_watcher
+
+
+@pytest.fixture
+def connections(aws_stack):
+    """The Redis of the functions."""
+    with redis.Redis.from_url(aws_stack.environment["HELIOS_REDIS_URL"], decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def functions(aws_stack):
+    """Lambda."""
+    with contextlib.closing(aws_resources.client("lambda", aws_stack.deployed.endpoint)) as client:
+        yield client
+
+
+@pytest.fixture
+def put(aws_stack):
+    """Puts events on the bus, at most ten at a time, and tells their ids."""
+    with contextlib.closing(aws_resources.client("events", aws_stack.deployed.endpoint)) as client:
+
+        def put_events(*order_ids):
+            entries = [
+                {
+                    "EventBusName": BUS,
+                    "Source": "shop",
+                    "DetailType": "OrderPlaced",
+                    "Detail": json.dumps({"order_id": one}),
+                }
+                for one in order_ids
+            ]
+            return {entry["EventId"] for entry in client.put_events(Entries=entries)["Entries"]}
+
+        yield put_events
+
+
+def shown(frames):
+    """The ids of the events that the frames show."""
+    return {event["id"] for frame in frames for event in frame["events"]}
+
+
+def count(frames, outcome):
+    """How many deliveries had this outcome."""
+    return sum(one[outcome] for frame in frames for one in frame["counts"])
+
+
+def test_an_event_put_on_the_bus_reaches_who_watches(watch, put):
+    watcher = watch()
+    ids = put("ORD-1", "ORD-2", "ORD-3")
+    frames = watcher.wait_for(lambda frames: ids <= shown(frames))
+    assert watcher.positions == list(range(watcher.positions[0], watcher.positions[0] + len(frames)))
+    assert count(frames, "stored") == 3
+
+
+def test_every_watcher_gets_every_position(watch, put):
+    watchers = [watch() for _ in range(WATCHERS)]
+    ids = set()
+    for number in range(20):
+        ids |= put(f"ORD-A{number}", f"ORD-B{number}")
+    for watcher in watchers:
+        watcher.wait_for(lambda frames: ids <= shown(frames))
+    first, last = min(watchers[0].positions), max(watchers[0].positions)
+    for watcher in watchers:
+        assert watcher.positions == list(range(first, last + 1))
+
+
+def test_a_ping_is_answered_with_the_position_of_the_latest_frame(watch, put):
+    watcher = watch()
+    ids = put("ORD-PING")
+    watcher.wait_for(lambda frames: ids <= shown(frames))
+    assert watcher.ping() == watcher.positions[-1]
+
+
+def test_a_duplicate_is_counted_for_who_watches(aws_stack, watch):
+    """Sent as SQS would: EventBridge gives each event an id of its own."""
+    event = {
+        "version": "0",
+        "id": "live-duplicate",
+        "detail-type": "OrderPlaced",
+        "source": "shop",
+        "account": "000000000000",
+        "time": "2025-11-26T12:00:00Z",
+        "region": "us-east-1",
+        "detail": {"order_id": "ORD-TWICE"},
+    }
+    watcher = watch()
+    with contextlib.closing(aws_resources.client("sqs", aws_stack.deployed.endpoint)) as sqs:
+        for _ in range(2):
+            sqs.send_message(QueueUrl=aws_stack.deployed.queue_url, MessageBody=json.dumps(event))
+    frames = watcher.wait_for(lambda frames: count(frames, "duplicate"))
+    assert (count(frames, "stored"), count(frames, "duplicate")) == (1, 1)
+
+
+def test_who_leaves_is_forgotten(watch, connections):
+    others = connections.smembers(KEY)
+    watcher = watch()
+    (connection,) = connections.smembers(KEY) - others
+    watcher.socket.close()
+    wait_until(lambda: not connections.sismember(KEY, connection))
+
+
+def test_a_connection_that_is_gone_is_forgotten_when_it_is_posted_to(watch, connections, put):
+    """API Gateway answers 410; here for one whose $disconnect was lost."""
+    connections.sadd(KEY, "gone0123456789ab")
+    watcher = watch()
+    ids = put("ORD-GONE")
+    watcher.wait_for(lambda frames: ids <= shown(frames))
+    wait_until(lambda: not connections.sismember(KEY, "gone0123456789ab"))
+
+
+def test_a_ping_heals_a_redis_that_was_flushed(watch, connections, put):
+    watcher = watch()
+    connections.flushall()
+    watcher.ping()
+    ids = put("ORD-HEALED")
+    assert ids <= shown(watcher.wait_for(lambda frames: ids <= shown(frames)))
+
+
+def test_the_schedule_s_relay_sends_what_nobody_rang_for(aws_stack, watch, functions):
+    watcher = watch()
+    before = watcher.ping()
+    add_frame(aws_stack, published="now()")
+    assert invoke(functions, RELAY_FUNCTION) is None
+    watcher.wait_for(lambda frames: frames)
+    assert watcher.positions == [before + 1]
+
+
+def test_the_schedule_s_sweep_removes_what_everybody_has_seen(aws_stack, functions):
+    add_frame(aws_stack, published="now() - interval '2 days'")
+    invoke(functions, RELAY_FUNCTION)
+    assert invoke(functions, SWEEP_FUNCTION) == {"frames_removed": 1}
+
+
+def add_frame(aws_stack, *, published):
+    """A frame whose ring was lost."""
+    with psycopg.connect(aws_stack.database_url) as connection:
+        body = json.dumps({"counts": [], "events": []})
+        connection.execute(f"INSERT INTO frames (body, keys, created_at) VALUES (%s, '[]', {published})", [body])
+
+
+def invoke(functions, name):
+    """What the function returns when EventBridge's schedule invokes it."""
+    event = {"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+    answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
+    assert "FunctionError" not in answer
+    return json.load(answer["Payload"])
+
+
+def wait_until(condition):
+    """Return once it holds."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

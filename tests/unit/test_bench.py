@@ -1,0 +1,55 @@
+"""The bench's own arithmetic, and that its tables say what was measured."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from scripts.bench.report import Table, machine, percentile, show, write
+
+TABLE = Table(
+    title="Speed, events/s",
+    columns=("what", "count", "rate", "ratio"),
+    rows=[("whole path", 1_000_000, 12345.6, 0.517)],
+    goal="goal: 0.5",
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"),
+    [
+        ([7.0], 50, 7.0),
+        ([7.0], 99, 7.0),
+        ([3.0, 1.0, 2.0], 50, 2.0),
+        ([4.0, 3.0, 2.0, 1.0], 50, 2.0),
+        ([float(value) for value in range(1, 101)], 99, 99.0),
+        ([float(value) for value in range(1, 102)], 99, 100.0),
+        ([1.0, 2.0], 0, 1.0),
+        ([1.0, 2.0], 100, 2.0),
+    ],
+)
+def test_a_percentile_is_one_of_the_values(values, percent, expected):
+    assert percentile(values, percent) == expected
+
+
+def test_a_percentile_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="nothing was measured"):
+        percentile([], 50)
+
+
+def test_a_table_shows_small_figures_finely_and_large_ones_roundly():
+    text = io.StringIO()
+    show(Console(file=text, width=120), TABLE)
+
+    shown = text.getvalue()
+    assert all(part in shown for part in ("Speed, events/s", "1,000,000", "12,346", "0.52", "goal: 0.5"))
+
+
+def test_the_file_holds_the_machine_and_the_exact_figures(tmp_path):
+    file = tmp_path / "bench.json"
+    write(file, machine(), [TABLE])
+
+    written = json.loads(file.read_text())
+    assert written["tables"][0]["rows"] == [["whole path", 1_000_000, 12345.6, 0.517]]
+    assert {"measured_at", "cpu", "cores", "load_average", "python"} <= written["machine"].keys()
