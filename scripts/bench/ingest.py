@@ -72,7 +72,7 @@ class _Paths:
 
 
 def _row(paths: _Paths, batch: int, *, quick: bool) -> tuple[int, float, float, float]:
-    repeats = max(5, min(300, (2_000 if quick else 12_000) // batch))
+    repeats = max(12 if quick else 30, min(300, (2_000 if quick else 12_000) // batch))
     whole, bare = [], []
     for _ in range(repeats):
         given = deliveries(batch)

@@ -19,7 +19,7 @@ RATES = (10, 100, 1000)
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
     """Milliseconds from the beginning of a POST until its event arrives at a watcher, at several rates."""
-    seconds = 4 if quick else 15
+    seconds = 2 if quick else 15
     with api(running) as (port, _):
         rows = [uvloop.run(_watch_and_post(port, rate, seconds)) for rate in RATES]
     running.empty()

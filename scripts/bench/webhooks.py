@@ -14,7 +14,7 @@ CLIENTS = (1, 16, 64)
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
     """Requests per second against one worker, each a new event, with their latencies."""
-    seconds = 3 if quick else 8
+    seconds = 2 if quick else 8
     with api(running) as (port, process):
         _load(port, 16, 1)  # the first requests import, connect and prepare
         rows = [_row(port, clients, seconds) for clients in CLIENTS]
