@@ -50,6 +50,13 @@ class RunningDemo:
             time.sleep(0.05)
         return said
 
+    def wait_for_figures(self, condition, seconds=60):
+        """Return once the API tells figures for which this holds."""
+        deadline = time.monotonic() + seconds
+        while not ((now := figures.fetch(f"{HOST}:{self.config.api_port}")) and condition(now)):
+            assert time.monotonic() < deadline, now
+            time.sleep(0.05)
+
     def wait(self, seconds=START_SECONDS):
         """Its exit status and all it said."""
         return self.process.wait(seconds), self.output.read_text()
@@ -106,7 +113,7 @@ def test_what_any_cloud_stores_reaches_who_watches_through_the_dashboard_s_strea
         stream = re.search(r'"wsUrl": "(ws://[^"]+)"', answer.read().decode())
     assert stream
     sources: set[str] = set()
-    with connect(stream[1], proxy=None) as socket:
+    with connect(stream[1], proxy=None, open_timeout=60) as socket:
         while sources != {"aws", "gcp", "azure"}:
             frames = json.loads(socket.recv(timeout=60))["frames"]
             sources |= {event["source"] for frame in frames for event in frame["events"]}
@@ -118,10 +125,7 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     assert f"dashboard   {run.config.dashboard_url}" in said
     os.kill(run.part("uvicorn"), signal.SIGKILL)
     run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
-    deadline = time.monotonic() + 60
-    while figures.fetch(f"{HOST}:{run.config.api_port}") is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    run.wait_for_figures(lambda _: True)
     everyone = keeper.descendants(run.process.pid)
     stop = [sys.executable, "-m", "local.stop"]
     stopped = subprocess.run(stop, cwd=config.REPOSITORY, env=run.environ, check=True, capture_output=True, text=True)
@@ -130,19 +134,21 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     assert wait_until_gone(everyone) == []
 
 
+PARTS = (
+    *("postgres", "valkey-server", "uvicorn", "local.dashboard", "simulate_traffic"),
+    *("-m ministack", "_worker.py"),  # AWS, and a function on it
+    *("local.pubsub", "functions_framework"),
+    *("local.eventgrid", "local.azure_host"),
+)
+"""A word of the command line of each."""
+
+
 def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
     run.wait_for("first event stored")
+    run.wait_for_figures(lambda figures: all(figures.events_by_source.values()))
     everyone = run.commands()
-    emulators = (
-        "-m ministack",
-        "_worker.py",
-        "local.pubsub",
-        "local.eventgrid",
-        "functions_framework",
-        "local.azure_host",
-    )
-    for part in ("postgres", "valkey-server", *emulators, "uvicorn", "local.dashboard", "simulate_traffic"):
+    for part in PARTS:
         assert any(part in words for words in everyone.values()), part
     run.process.kill()
     run.process.wait()
