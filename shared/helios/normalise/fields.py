@@ -40,7 +40,6 @@ class _Known(msgspec.Struct):
 _known = msgspec.json.Decoder(_Known)
 _reference = msgspec.json.Decoder(Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | int)
 _amount = msgspec.json.Decoder(Decimal)
-_time = msgspec.json.Decoder(Time)
 _anything = msgspec.json.Decoder(Raw)
 _NOTHING_KNOWN = _Known()
 
@@ -96,15 +95,6 @@ def check_text(text: bytes, *, field: str = "body") -> None:
             raise Rejected(f"is not UTF-8: {error.reason} at byte {error.start}", field=field) from error
     if b"\\u0000" in text and _NUL.search(text):
         raise Rejected("holds a NUL character (\\u0000), which can't be stored as text: leave it out", field=field)
-
-
-def parse_time(text: str, *, field: str) -> datetime:
-    """The instant an RFC 3339 timestamp names, in UTC.
-
-    Raises:
-        Rejected: it is not one, or it has no offset.
-    """
-    return utc(decode(_time, msgspec.json.encode(text), within=field))
 
 
 def utc(moment: datetime) -> datetime:
