@@ -117,6 +117,8 @@ class Demo:
             for part in self._parts:
                 if isinstance(part.server, Postgres):
                     part.server.discard()
+                if part.data:
+                    shutil.rmtree(part.data, ignore_errors=True)
 
     def _fetch(self) -> Figures | None:
         return figures.fetch(f"{HOST}:{self._config.api_port}")

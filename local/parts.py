@@ -31,6 +31,7 @@ class Part(NamedTuple):
         restarts: whether it is started again when it ends by itself. A part that would come back without what it
             held (the queues of the AWS emulator, say) is not: its end is the end of the demo, with a message.
         remedy: what to try when it does not start.
+        data: the folder in which an emulator keeps what it has not delivered yet.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Part(NamedTuple):
     ports: tuple[str, ...] = ()
     restarts: bool = False
     remedy: str = ""
+    data: Path | None = None
 
 
 def parts(config: Config) -> list[Part]:
@@ -109,6 +111,7 @@ def _api(config: Config, secret: str) -> Part:
 
 def _gcp(config: Config, secret: str) -> list[Part]:
     """Pub/Sub, the Cloud Function under Google's own framework, and the subscription that pushes to it."""
+    data = config.folder / "pubsub"
     emulator = ["--port", str(config.pubsub_port), "--http-port", str(config.pubsub_admin_port)]
     function = ["--target", "ingest", "--source", str(REPOSITORY / "functions/gcp/main.py")]
     address = ["--signature-type", "cloudevent", "--host", HOST, "--port", str(config.gcp_function_port)]
@@ -117,8 +120,9 @@ def _gcp(config: Config, secret: str) -> list[Part]:
         _command(
             config,
             "pubsub",
-            _python("local.pubsub", *emulator, "--data", str(config.folder / "pubsub")),
+            _python("local.pubsub", *emulator, "--data", str(data)),
             ready=answers(f"{config.pubsub_url}/healthz"),
+            data=data,
             ports=("pubsub_port", "pubsub_admin_port"),
         ),
         _command(
@@ -142,7 +146,8 @@ def _gcp(config: Config, secret: str) -> list[Part]:
 
 def _azure(config: Config, secret: str) -> list[Part]:
     """Event Grid, the function app under our host, and the subscription that posts to it."""
-    emulator = ["--port", str(config.eventgrid_port), "--data", str(config.folder / "eventgrid")]
+    data = config.folder / "eventgrid"
+    emulator = ["--port", str(config.eventgrid_port), "--data", str(data)]
     # A tenth of Event Grid's waits: the first retry after an outage comes after one second, not ten.
     scale = ["--time-scale", "0.1"]
     host = [str(REPOSITORY / "functions/azure"), "--port", str(config.azure_function_port)]
@@ -154,6 +159,7 @@ def _azure(config: Config, secret: str) -> list[Part]:
             "eventgrid",
             _python("local.eventgrid", *emulator, *scale),
             ready=answers(f"{config.eventgrid_url}/health"),
+            data=data,
             ports=("eventgrid_port",),
         ),
         _command(
@@ -240,11 +246,12 @@ def _command(
     env: Mapping[str, str] | None = None,
     needs: tuple[str, ...] = (),
     ports: tuple[str, ...],
+    data: Path | None = None,
 ) -> Part:
     """A row for a server that is a command, and that holds nothing which a new start would lack."""
     environment = scrubbed_environment(**env or {})
     server = Command(name, command, env=environment, ready=ready, log=config.log(name), cwd=REPOSITORY)
-    return Part(name, server, needs=needs, ports=ports, restarts=True)
+    return Part(name, server, needs=needs, ports=ports, restarts=True, data=data)
 
 
 def _task(

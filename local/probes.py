@@ -14,8 +14,9 @@ def accepts(port: int) -> Probe:
     """Asks whether something listens on this port."""
 
     def probe() -> bool:
-        socket.create_connection((HOST, port), timeout=_SECONDS).close()
-        return True
+        with socket.create_connection((HOST, port), timeout=_SECONDS) as connection:
+            # While nobody listens, a connection may be given this very port to start from, and so reach itself.
+            return bool(connection.getsockname() != connection.getpeername())
 
     return probe
 

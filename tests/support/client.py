@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
@@ -71,8 +72,8 @@ async def post(opened: aiohttp.ClientSession, path: str, body: bytes) -> Answer:
 
 async def deliver(
     opened: aiohttp.ClientSession, body: bytes, note: Callable[[Answer | None], None] = lambda _: None
-) -> None:
-    """POST an EventBridge event until it is acknowledged.
+) -> Answer:
+    """POST an EventBridge event until it is acknowledged, and return the acknowledgement.
 
     Args:
         opened: where.
@@ -86,7 +87,7 @@ async def deliver(
             note(None)
         else:
             if answer.status == http.HTTPStatus.ACCEPTED:
-                return
+                return answer
             note(answer)
         await asyncio.sleep(RETRY_SECONDS)
 
@@ -96,12 +97,14 @@ class Load:
 
     Attributes:
         acknowledged: the ids that the API has taken, in order.
+        told: how many deliveries it has taken, by what it said became of them.
         refused: every answer that was not 202.
         broken: how many requests had no answer.
     """
 
     def __init__(self, url: str, *, clients: int = 16, per_second: int = 150) -> None:
         self.acknowledged: list[str] = []
+        self.told: Counter[str] = Counter()
         self.refused: list[Answer] = []
         self.broken = 0
         self._url = url
@@ -146,9 +149,9 @@ class Load:
     async def _client(self, opened: aiohttp.ClientSession) -> None:
         while not self._ending.is_set():
             id_ = next(self._ids)
-            await deliver(opened, eventbridge(id_).body, self._note)
-            if id_.endswith(("0", "5")):
-                await deliver(opened, eventbridge(id_).body, self._note)
+            for _ in range(2 if id_.endswith(("0", "5")) else 1):
+                answer = await deliver(opened, eventbridge(id_).body, self._note)
+                self.told[answer.body["status"]] += 1
             self.acknowledged.append(id_)
             await asyncio.sleep(self._pause)
 

@@ -46,7 +46,10 @@ STEPS = {
     "after-remember": Step(RedisSeen, "remember", is_after=True, is_committed=True),
     "before-answer": Step(ingest, "_log", is_after=False, is_committed=True),
 }
-"""Every place between two steps, in the order in which a batch passes them."""
+"""Every place between two steps, in the order in which a batch passes them.
+
+There is none within ``remember``: it is one script, which Redis runs whole or not at all.
+"""
 
 
 def die() -> None:

@@ -1,5 +1,6 @@
 """What the database holds after a test, as the facts that must agree."""
 
+from collections import Counter
 from typing import Any
 
 from helios.adapters.postgres.connection import Pool
@@ -8,6 +9,16 @@ IDS_IN_FRAMES = """
 SELECT stored.source, stored.id FROM frames CROSS JOIN LATERAL json_to_recordset(frames.keys)
 AS stored (source text, id text) ORDER BY 1, 2
 """
+
+SUMS = "sum(stored)::int, sum(duplicate)::int, sum(contradictory)::int, sum(rejected)::int"
+
+COUNTS_SUMMED_UP = f"""
+SELECT since::text, source, {SUMS} FROM event_counts,
+LATERAL (VALUES ('-infinity'::timestamptz), (date_trunc('hour', minute, 'UTC'))) AS bucket (since)
+GROUP BY since, source ORDER BY 1, 2
+"""
+
+TOTALS = f"SELECT since::text, source, {SUMS} FROM event_totals GROUP BY since, source ORDER BY 1, 2"
 
 
 class Records:
@@ -24,14 +35,24 @@ class Records:
         """The ids of one source, sorted."""
         return [id_ for of, id_ in self.keys() if of == source]
 
+    def ledger(self) -> Counter[str]:
+        """How many deliveries there were by what became of them."""
+        ((stored, duplicate, contradictory, rejected),) = self._rows(f"SELECT {SUMS} FROM event_counts")
+        sums = Counter(stored=stored, duplicate=duplicate, contradictory=contradictory, rejected=rejected)
+        return +sums  # without those that never occurred
+
     def assert_exact(self) -> None:
-        """Each event once in ``events``, in the ledger and in the outbox; dead letters as often as counted."""
+        """Each event once in ``events``, in the ledger and in the outbox; dead letters as often as counted.
+
+        The ledger's sums are those of its minutes.
+        """
         keys = self.keys()
         rows_by_source = dict(self._rows("SELECT source, count(*) FROM events GROUP BY source"))
         counted = dict(self._rows("SELECT source, sum(stored)::int FROM event_counts GROUP BY source"))
         assert {source: count for source, count in counted.items() if count} == rows_by_source
 
         assert self._rows(IDS_IN_FRAMES) == keys
+        assert self._rows(TOTALS) == self._rows(COUNTS_SUMMED_UP)
 
         refused = self._rows("SELECT coalesce(sum(rejected + contradictory), 0)::int FROM event_counts")
         assert self._rows("SELECT coalesce(sum(attempts), 0)::int FROM dead_letters") == refused
