@@ -25,6 +25,7 @@ resource "aws_apigatewayv2_route" "this" {
 resource "aws_apigatewayv2_stage" "this" {
   # checkov:skip=CKV_AWS_76: each connection and each message is a line of the function's own log; access logs would
   # ask for a role that the whole account's API Gateway shares
+  # checkov:skip=CKV2_AWS_51: browsers watch, and they have no certificates
   api_id      = aws_apigatewayv2_api.this.id
   name        = var.stage
   auto_deploy = true
