@@ -57,8 +57,20 @@ lint: dashboard ## Check style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+# Checkov pins so much that it has an environment of its own; this file exists when that is whole.
+CHECKOV := .checkov
+$(CHECKOV)/.complete: infra/terraform/checkov.lock $(SETUP)
+	@echo "Installing into $(CHECKOV)"
+	@$(BIN)/uv venv --quiet --clear --python $(PY) $(CHECKOV)
+	@$(BIN)/uv pip sync --quiet --python $(CHECKOV)/bin/python --require-hashes infra/terraform/checkov.lock
+	@touch $@
+
+.PHONY: policy
+policy: $(CHECKOV)/.complete ## Check Terraform's code against checkov's policies
+	@$(CHECKOV)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
+
 .PHONY: check
-check: lint test ## All that CI runs
+check: lint policy test ## All that CI runs
 
 .PHONY: bench
 bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
@@ -80,5 +92,6 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: setup ## Resolve the lock files again after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
+	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
 	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
 	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done

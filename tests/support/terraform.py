@@ -1,6 +1,5 @@
 """Terraform for tests: the program, the providers that lie on this machine, and a copy of the code to run it on."""
 
-import itertools
 import json
 import shutil
 import subprocess
@@ -27,7 +26,8 @@ def mirror() -> Path | None:
 
     Terraform's own places for such folders are known to it and need no configuration.
     """
-    found = itertools.chain.from_iterable(Path("/").glob(f"{'*/' * depth}{_REGISTRY}/hashicorp/aws") for depth in (1, 2))
+    patterns = (f"{folders}{_REGISTRY}/hashicorp/aws" for folders in ("*/", "*/*/"))
+    found = (folder for pattern in patterns for folder in Path("/").glob(pattern))
     return next((folder.parents[2] for folder in found), None)
 
 
