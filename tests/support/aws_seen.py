@@ -55,6 +55,7 @@ def _functions(clients: Clients, secrets: _Secrets) -> dict[str, Any]:
     told = {}
     for one in clients.functions.list_functions()["Functions"]:
         variables = one["Environment"]["Variables"]
+        variables.pop("HELIOS_SECRET_VERSION", None)
         if id_ := variables.pop("HELIOS_SECRET_ID", None):
             variables |= secrets(id_)
         told[one["FunctionName"]] = {

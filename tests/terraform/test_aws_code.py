@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from local.dashboard import _policy
 from tests.support import terraform
 
 ROOTS = [terraform.SOURCES / "aws"]
@@ -44,3 +45,11 @@ def test_every_variable_and_output_says_what_it_is(folder):
     for kind, name, body in blocks:
         assert re.search(r"^  description *= ", body, flags=re.MULTILINE), name
         assert kind == "output" or re.search(r"^  type *= ", body, flags=re.MULTILINE), name
+
+
+def test_cloudfront_sends_the_policy_that_the_demo_tries():
+    """Whoever changes what the page may load or call sees it work in the demo, and changes it here."""
+    code = (terraform.SOURCES / "modules/aws/dashboard/main.tf").read_text()
+    (policy,) = re.findall(r'^ +content_security_policy = "(.*)"$', code, flags=re.MULTILINE)
+    sent = policy.replace('${join(" ", var.connect_to)}', "https://api wss://live")
+    assert sent == _policy("https://api", "wss://live")

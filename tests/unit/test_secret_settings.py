@@ -39,7 +39,7 @@ def test_what_stands_in_the_environment_wins(secret):
     assert read.database_url == "postgresql://here/helios"
 
 
-@pytest.mark.parametrize("text", ["postgresql://helios:hunter2@db/helios", '["hunter2"]', '{"a": 1, "b": "hunter2"}'])
+@pytest.mark.parametrize("text", ["hunter2", '["hunter2"]', '{"a": 1, "b": "hunter2"}'])
 def test_a_secret_of_another_form_is_named_and_not_shown(secret, text):
     with pytest.raises(Misconfigured, match="HELIOS_SECRET_ID") as caught:
         bootstrap.configure(secret(text))

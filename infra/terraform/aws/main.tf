@@ -81,7 +81,7 @@ locals {
 
 resource "aws_secretsmanager_secret" "settings" {
   # checkov:skip=CKV_AWS_149: Secrets Manager's own key encrypts it; a key of one's own adds cost and no reader
-  # checkov:skip=CKV2_AWS_57: what is in it is rotated by raising database_password_version: see docs/operations.md
+  # checkov:skip=CKV2_AWS_57: what is in it is rotated by raising database_password_version: see README.md
   name                    = "${var.name}/settings"
   description             = "Settings of Helios that are secret, as JSON; each key is a variable of the functions."
   recovery_window_in_days = var.deletion_protection ? 30 : 0
@@ -115,8 +115,12 @@ locals {
   dashboard_origin    = coalesce(var.dashboard_origin, try("https://${module.dashboard[0].domain_name}", null), "http://localhost:5173")
   serves_dashboard    = !local.is_emulated && var.dashboard_origin == null
   runtime_environment = merge(var.settings, local.secret)
-  # Of the version, so that no function starts before its settings are there.
-  secret = { HELIOS_SECRET_ID = aws_secretsmanager_secret_version.settings.secret_id }
+  secret = {
+    # The version's, so that no function starts before its settings are there.
+    HELIOS_SECRET_ID = aws_secretsmanager_secret_version.settings.secret_id
+    # Read by nobody: another version makes Lambda start new functions, which read the secret again.
+    HELIOS_SECRET_VERSION = aws_secretsmanager_secret_version.settings.version_id
+  }
 
   read_settings = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.settings.arn] }
   ring          = { actions = ["sqs:SendMessage"], resources = [module.events.relay_queue.arn] }

@@ -175,7 +175,7 @@ variable "archive_days" {
 # The database.
 
 variable "database_url" {
-  description = "An existing Postgres, postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=require. Null: an Aurora cluster is made."
+  description = "An existing Postgres, as a postgresql:// URL that ends with ?sslmode=require or verify-full. Null: an Aurora cluster is made."
   type        = string
   default     = null
   sensitive   = true

@@ -21,7 +21,7 @@ mock_data "aws_iam_policy_document" {
 }
 
 mock_data "aws_secretsmanager_random_password" {
-  defaults = { random_password = "a-password-of-secrets-manager-with-48-characters" }
+  defaults = { random_password = "a-password-of-secrets-manager-with-48-characters" } # pragma: allowlist secret
 }
 
 mock_resource "aws_sqs_queue" {

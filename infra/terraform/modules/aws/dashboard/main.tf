@@ -1,4 +1,4 @@
-# The dashboard's files in a private bucket, served by CloudFront. `scripts/deploy.py` uploads them.
+# A private bucket for the dashboard's files, served by CloudFront.
 
 data "aws_caller_identity" "current" {}
 
@@ -108,7 +108,7 @@ resource "aws_cloudfront_response_headers_policy" "this" {
   security_headers_config {
     content_security_policy {
       override                = true
-      content_security_policy = "default-src 'self'; connect-src 'self' ${join(" ", var.connect_to)}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+      content_security_policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self' ${join(" ", var.connect_to)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     }
 
     content_type_options {

@@ -1,4 +1,4 @@
-# Alarms, and who hears of them. docs/operations.md says what to do about each.
+# Alarms, and who hears of them.
 
 resource "aws_sns_topic" "this" {
   # checkov:skip=CKV_AWS_26: CloudWatch can't publish to a topic encrypted with AWS' own key; alarms hold no payloads
