@@ -22,6 +22,7 @@ module "network" {
   cidr               = var.vpc_cidr
   zones              = var.zones
   is_database_public = length(var.database_clients) > 0
+  egress_ports       = var.egress_ports
 }
 
 module "database" {

@@ -1,7 +1,7 @@
 # What is deployed.
 
 variable "name" {
-  description = "Prefix of every name. Another one makes a second Helios in the same account."
+  description = "Prefix of every name. Another one, with another key for the state, makes a second Helios in the same account."
   type        = string
   default     = "helios"
 
@@ -75,8 +75,8 @@ variable "architecture" {
 
 variable "memory" {
   description = <<-EOT
-    Memory of each function in MB. Lambda gives a CPU in proportion (1769 MB are a whole one), and that decides, since
-    none of them needs more than 150 MB: 512 where a person or a batch waits for the answer, 256 elsewhere.
+    Memory of each function in MB. Lambda gives CPU in proportion (1769 MB are a whole one), and that decides: 512 where
+    a person, a batch or the stream waits for the answer, 256 elsewhere.
   EOT
   type = object({
     ingest    = optional(number, 512)
@@ -208,7 +208,7 @@ variable "database_clients" {
 }
 
 variable "database_version" {
-  description = "Aurora PostgreSQL's version."
+  description = "Aurora PostgreSQL's version when it is made; minor versions follow by themselves, a major one is a migration of its own."
   type        = string
   default     = "17.4"
 
@@ -314,6 +314,17 @@ variable "zones" {
   validation {
     condition     = contains([2, 3], var.zones)
     error_message = "zones must be 2 or 3: Aurora needs two, ElastiCache Serverless takes no more than three."
+  }
+}
+
+variable "egress_ports" {
+  description = "TCP ports that functions in the VPC may call: AWS and the web, Postgres, Valkey. An existing database or cache may be on another."
+  type        = set(number)
+  default     = [443, 5432, 6379]
+
+  validation {
+    condition     = contains(var.egress_ports, 443) && alltrue([for port in var.egress_ports : port >= 1 && port <= 65535])
+    error_message = "egress_ports must be ports from 1 to 65535, and 443 has to be among them: it is AWS' own."
   }
 }
 

@@ -23,7 +23,6 @@ provider "aws" {
 
   skip_credentials_validation = local.is_emulated
   skip_metadata_api_check     = local.is_emulated ? "true" : null
-  skip_requesting_account_id  = local.is_emulated
 
   dynamic "endpoints" {
     for_each = local.is_emulated ? [var.emulator_endpoint] : []

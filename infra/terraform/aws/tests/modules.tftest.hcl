@@ -114,6 +114,11 @@ run "every_queue_and_function_has_its_alarms" {
   }
 
   assert {
+    condition     = one(aws_budgets_budget.this[0].cost_filter).values == tolist(["user:Application$helios"])
+    error_message = "The budget must count what carries the tag, and nothing else of the account."
+  }
+
+  assert {
     condition     = length(aws_budgets_budget.this) == 1 && length(aws_sns_topic_subscription.email) == 1
     error_message = "Whoever is named hears of alarms and of the budget."
   }

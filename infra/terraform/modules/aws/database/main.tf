@@ -108,6 +108,10 @@ resource "aws_rds_cluster" "this" {
     min_capacity = var.capacity.min
     max_capacity = var.capacity.max
   }
+
+  lifecycle {
+    ignore_changes = [engine_version] # Aurora takes minor versions by itself, which no plan may want to take back
+  }
 }
 
 resource "aws_rds_cluster_instance" "this" {

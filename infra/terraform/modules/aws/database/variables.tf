@@ -24,7 +24,7 @@ variable "clients" {
 }
 
 variable "engine_version" {
-  description = "Aurora PostgreSQL's version."
+  description = "Aurora PostgreSQL's version when it is made; minor versions follow by themselves."
   type        = string
 }
 

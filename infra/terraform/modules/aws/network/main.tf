@@ -119,21 +119,17 @@ resource "aws_route_table_association" "functions" {
 resource "aws_security_group" "functions" {
   # checkov:skip=CKV2_AWS_5: every function of the root is in it
   name        = "${var.name}-functions"
-  description = "Helios functions: nothing comes in, TLS and Postgres go out."
+  description = "Helios functions: nothing comes in, a few ports go out."
   vpc_id      = aws_vpc.this.id
 
   tags = { Name = "${var.name}-functions" }
 }
 
 resource "aws_vpc_security_group_egress_rule" "functions" {
-  for_each = {
-    https    = 443
-    postgres = 5432
-    valkey   = 6379
-  }
+  for_each = { for port in var.egress_ports : tostring(port) => port }
 
   security_group_id = aws_security_group.functions.id
-  description       = "To whatever answers ${each.key}: an existing database or cache may lie anywhere."
+  description       = "Anywhere: an existing database or cache may be outside of this VPC."
   ip_protocol       = "tcp"
   from_port         = each.value
   to_port           = each.value

@@ -23,6 +23,11 @@ variable "zones" {
   }
 }
 
+variable "egress_ports" {
+  description = "TCP ports that functions may call."
+  type        = set(number)
+}
+
 variable "is_database_public" {
   description = "Whether the database's subnets have a route from the internet; its security group still names who may use it."
   type        = bool

@@ -112,7 +112,7 @@ resource "aws_budgets_budget" "this" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = ["user:Application$${var.name}"]
+    values = [format("user:Application$%s", var.name)]
   }
 
   dynamic "notification" {
