@@ -25,7 +25,7 @@ def seen(endpoint: str, *, addresses: dict[str, str]) -> dict[str, Any]:
     with Clients(endpoint) as clients:
         apis = {api["ApiId"]: api["Name"] for api in clients.gateway.get_apis()["Items"]}
         found = {
-            "functions": _functions(clients, _Secrets(endpoint)),
+            "functions": _functions(clients, endpoint),
             "mappings": _mappings(clients),
             "queues": _queues(clients),
             "rules": [_rule(clients, QUEUE, BUS), _rule(clients, SCHEDULE, "default")],
@@ -38,26 +38,21 @@ def seen(endpoint: str, *, addresses: dict[str, str]) -> dict[str, Any]:
     return told
 
 
-class _Secrets:
-    """Reads the variables that secrets hold."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
-
-    def __call__(self, id_: str) -> dict[str, str]:
-        with contextlib.closing(aws_resources.client("secretsmanager", self._endpoint)) as client:
-            variables: dict[str, str] = json.loads(client.get_secret_value(SecretId=id_)["SecretString"])
-            return variables
+def _secret(endpoint: str, id_: str) -> dict[str, str]:
+    """The variables that a secret holds."""
+    with contextlib.closing(aws_resources.client("secretsmanager", endpoint)) as client:
+        variables: dict[str, str] = json.loads(client.get_secret_value(SecretId=id_)["SecretString"])
+        return variables
 
 
-def _functions(clients: Clients, secrets: _Secrets) -> dict[str, Any]:
+def _functions(clients: Clients, endpoint: str) -> dict[str, Any]:
     """Each function with its variables, those of its secret too, and with who may invoke it."""
     told = {}
     for one in clients.functions.list_functions()["Functions"]:
         variables = one["Environment"]["Variables"]
         variables.pop("HELIOS_SECRET_VERSION", None)
         if id_ := variables.pop("HELIOS_SECRET_ID", None):
-            variables |= secrets(id_)
+            variables |= _secret(endpoint, id_)
         told[one["FunctionName"]] = {
             **{field: one[field] for field in _FUNCTION},
             "environment": variables,
