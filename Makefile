@@ -61,8 +61,13 @@ lint: dashboard ## Check style, types and layers
 audit: dashboard ## Look for known vulnerabilities in what is pinned, and for secrets in what git keeps
 	@$(PY) -m scripts.audit
 
+.PHONY: policy
+policy: setup ## Check Terraform's code against checkov's policies
+	@$(PY) -m scripts.tools infra/terraform/checkov.lock \
+	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
+
 .PHONY: check
-check: lint audit test ## All that CI runs
+check: lint policy audit test ## All that CI runs
 
 .PHONY: bench
 bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
@@ -86,5 +91,6 @@ lock: setup ## Resolve the lock files again after a change of dependencies (ARGS
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
 	@$(COMPILE) $(ARGS) scripts/audit.in --output-file scripts/audit.lock
+	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
 	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
 	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done

@@ -1,9 +1,12 @@
 """Settings in, working parts out: the one place where ports meet adapters."""
 
 import logging
+import os
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from helios import settings as environment
 from helios.adapters.bells import Bells, HttpBell
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres.connection import Pool, open_pool
@@ -37,6 +40,25 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         self.seen.close()
         if self.pool:
             self.pool.close()
+
+
+def configure(environ: Mapping[str, str] = os.environ, *, require: Sequence[str] = ()) -> Settings:
+    """The settings of this process: its environment, and what a secret on AWS adds to it.
+
+    Args:
+        environ: where they stand; a variable that is here too is not taken from the secret.
+        require: the optional settings that this process can't do without.
+
+    Raises:
+        Misconfigured: a variable is missing or of the wrong form, or the secret holds no settings.
+        Retryable: the secret can't be read now.
+    """
+    if secret := environ.get(environment.variable("secret_id")):
+        # Late: boto3 is AWS' own runtime's, and no other cloud's.
+        from helios.adapters.aws import secret_variables
+
+        environ = secret_variables(secret) | dict(environ)
+    return environment.load(environ, require=require)
 
 
 def build(settings: Settings) -> Services:

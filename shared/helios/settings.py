@@ -36,6 +36,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ring_secret: Annotated[
         str | None, Meta(description="The secret that ringing takes, on both sides. Empty: nobody may ring.")
     ] = None
+    secret_id: Annotated[
+        str | None,
+        Meta(description="AWS secret that holds more settings, as a JSON object. Empty: none does."),
+    ] = None
     seen_ttl_seconds: Annotated[int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)] = (
         86_400
     )

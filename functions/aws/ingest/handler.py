@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.metrics import MetricUnit
 
-from helios import bootstrap, settings
+from helios import bootstrap
 from helios.errors import Retryable
 from helios.event import Delivery
 from helios.flows.ingest import ingest
@@ -18,7 +18,7 @@ logger = Logger(service="helios-ingest")
 logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
 copy_config_to_registered_loggers(logger, include={"helios"})
 metrics = Metrics(namespace="Helios", service="ingest")
-services = bootstrap.build(settings.load())
+services = bootstrap.build(bootstrap.configure())
 
 
 @logger.inject_lambda_context

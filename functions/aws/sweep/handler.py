@@ -7,13 +7,13 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
-from helios import bootstrap, settings
+from helios import bootstrap
 from helios.flows.sweep import sweep
 
 logger = Logger(service="helios-sweep")
 logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
 copy_config_to_registered_loggers(logger, include={"helios"})
-services = bootstrap.build(settings.load())
+services = bootstrap.build(bootstrap.configure())
 
 
 @logger.inject_lambda_context

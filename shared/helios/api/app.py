@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
-from helios import bootstrap, logs, settings
+from helios import bootstrap, logs
 from helios.adapters.bells import BackgroundBell
 from helios.api import live, queries, replies, status, webhooks
 from helios.api.live import Follower, Hub
@@ -42,7 +42,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         Misconfigured: a setting is missing or wrong.
     """
     if services is None:
-        configured = settings.load()
+        configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build(configured)
     metrics = Metrics(seen=services.seen)
