@@ -158,4 +158,4 @@ class PostgresListener:
 
 def _frame(position: int, published_at: datetime, body: str) -> StreamFrame:
     frame = msgspec.json.decode(body, type=Frame)
-    return StreamFrame(position=position, published_at=published_at, counts=frame.counts, events=frame.events)
+    return StreamFrame(position=position, published_at=published_at, **msgspec.structs.asdict(frame))
