@@ -60,6 +60,10 @@ lint: dashboard ## Check style, types and layers
 .PHONY: check
 check: lint test ## All that CI runs
 
+.PHONY: prove
+prove: setup ## Inject anomalies into live traffic and compare what Helios reports with the truth (ARGS="--orders 200")
+	@$(PY) -m scripts.prove $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
 	@$(PY) -m scripts.bench $(ARGS)

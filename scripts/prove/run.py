@@ -78,7 +78,7 @@ def prove(plan: Plan, folder: Path, say: Say) -> Comparison:
     ports = {name: free_port() for name in Config.__struct_fields__ if name.endswith("_port")}
     flows_file = _flows_file(plan, folder / "flows.toml")
     config = msgspec.convert({"state": str(folder / "state"), "flows_file": str(flows_file)} | ports, Config)
-    every = parts(config)
+    every = [part for part in parts(config) if not part.name.startswith("dashboard")]  # nobody watches
     with Supervisor(every, say) as supervisor:
         supervisor.start()
         servers = {part.name: part.server for part in every}

@@ -153,6 +153,9 @@ class Outbox(Protocol):
     def window(self) -> StreamWindow:
         """Which positions can still be had."""
 
+    def waiting_since(self) -> datetime | None:
+        """When the oldest frame was published that has no position yet; None when there is none."""
+
     def cursor(self, consumer: str) -> AbstractContextManager[Cursor]:
         """A consumer's place, held by one at a time; it moves when the block is left normally."""
 

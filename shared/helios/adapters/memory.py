@@ -249,6 +249,10 @@ class MemoryOutbox:
         frames = self._store.stream
         return StreamWindow(oldest=frames[0].position if frames else None, position=self._store.position)
 
+    def waiting_since(self) -> datetime | None:
+        """None: frames have positions from the start."""
+        return None
+
     @contextmanager
     def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
         """A consumer's place."""

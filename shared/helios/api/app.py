@@ -19,6 +19,7 @@ from helios.api import flows, live, queries, replies, status, webhooks
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
 from helios.api.shapes import SCHEMAS
+from helios.api.store_metrics import StoreCollector
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.flows.coalesce import Coalescer
@@ -26,6 +27,9 @@ from helios.flows.ingest import ingest
 from helios.flows.sweep import expire_flows, sweep
 
 log = logging.getLogger("helios.api")
+
+Chore = Callable[[datetime], object]
+"""Something to do now and then; it is told the time."""
 
 SWEEP_SECONDS = 60
 EXPIRE_SECONDS = 2
@@ -48,6 +52,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         logs.configure(configured.log_level)
         services = bootstrap.build(configured)
     metrics = Metrics(seen=services.seen)
+    metrics.registry.register(StoreCollector(services))
     bell = BackgroundBell(services.bell)
     coalescer = Coalescer(
         metrics.observing(
@@ -56,10 +61,11 @@ def create_app(services: Services | None = None) -> FastAPI:
         timeout_seconds=2 * services.settings.database_timeout_seconds,
     )
 
-    every: dict[float, Callable[[datetime], object]] = {
-        SWEEP_SECONDS: partial(sweep, store=services.store, reconciler=services.reconciler, bell=bell),
-        EXPIRE_SECONDS: partial(expire_flows, store=services.store, reconciler=services.reconciler, bell=bell),
-    }
+    chores: list[tuple[float, Chore]] = [
+        (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, bell=bell)),
+        (EXPIRE_SECONDS, partial(expire_flows, store=services.store, reconciler=services.reconciler, bell=bell)),
+        (SWEEP_SECONDS, lambda _: services.outbox.number()),  # also when nobody watches
+    ]
     hub = Hub()
     follower = Follower(services.outbox, services.listener, hub)
 
@@ -67,10 +73,10 @@ def create_app(services: Services | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         bell.start()
         follower.start()
-        chores = [asyncio.create_task(_for_ever(seconds, chore)) for seconds, chore in every.items()]
+        tasks = [asyncio.create_task(_for_ever(seconds, chore)) for seconds, chore in chores]
         yield
-        for chore in chores:
-            chore.cancel()
+        for task in tasks:
+            task.cancel()
         follower.stop()
         coalescer.close()
         bell.stop()
@@ -93,7 +99,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     return app
 
 
-async def _for_ever(seconds: float, chore: Callable[[datetime], object]) -> None:
+async def _for_ever(seconds: float, chore: Chore) -> None:
     """What a schedule does in the clouds: Mangum runs no lifespan, so Lambda never comes here."""
     while True:
         try:

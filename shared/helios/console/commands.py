@@ -4,13 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from rich.console import RenderableType
 
-from helios.console import tables
 from helios.console.client import Client
 from helios.errors import Misconfigured
 from helios.event import SOURCES, Event
@@ -57,19 +56,19 @@ def _client(given: argparse.Namespace) -> Client:
 def _flows(given: argparse.Namespace) -> None:
     status = given.status or (None if given.issue else PROBLEMS)
     found = _client(given).items("flows", FlowRow, limit=given.limit, flow=given.flow, status=status, issue=given.issue)
-    _show(given, found, tables.flows)
+    _show(given, found, "flows")
 
 
 def _flow(given: argparse.Namespace) -> None:
     path = f"flows/{quote(given.flow, safe='')}/{quote(given.key, safe='')}"
-    _show(given, [_client(given).get(path, FlowStory)], tables.story)
+    _show(given, [_client(given).get(path, FlowStory)], "story")
 
 
 def _events(given: argparse.Namespace) -> None:
     found = _client(given).items(
         "events", Event, limit=given.limit, source=given.source, type=given.type, order_id=given.order
     )
-    _show(given, found, tables.events)
+    _show(given, found, "events")
 
 
 def _tail(given: argparse.Namespace) -> None:
@@ -84,16 +83,26 @@ def _tail(given: argparse.Namespace) -> None:
             _note(f"{left} more events were stored at the same time: see helios events")
         for item in frame.flows if given.flows else frame.events:
             if all(getattr(item, name) == value for name, value in asked):
-                sys.stdout.write(_json(item) if given.json else tables.line(item))
+                sys.stdout.write(_json(item) if given.json else _tables().line(item))
         sys.stdout.flush()
 
 
-def _show(given: argparse.Namespace, items: Iterable[object], table: Callable[[Any], RenderableType]) -> None:
+def _show(given: argparse.Namespace, items: Iterable[object], shape: str) -> None:
     if given.json:
         for item in items:
             sys.stdout.write(_json(item))
     else:
-        tables.show(table(list(items)))
+        tables = _tables()
+        tables.show(getattr(tables, shape)(list(items)))
+
+
+def _tables() -> ModuleType:
+    # Late: who runs migrate, or wants JSON, needs no library that draws.
+    try:
+        from helios.console import tables
+    except ImportError as error:
+        raise Misconfigured("tables take pip install 'helios[console]'; --json does without") from error
+    return tables
 
 
 def _json(item: object) -> str:

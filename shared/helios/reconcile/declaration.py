@@ -5,7 +5,7 @@ import tomllib
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -105,13 +105,14 @@ def load(path: str | None = None) -> tuple[Flow, ...]:
         raise Misconfigured(f"HELIOS_FLOWS_FILE: {path}: {error.strerror}") from error
     where = path or "flows.toml"
     try:
-        flows = msgspec.convert(tomllib.loads(text), _File).flow
+        given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{where}: {error}") from error
+    try:
+        flows = msgspec.convert(given, _File).flow
     except msgspec.ValidationError as error:
-        reason, _, key = str(error).partition(" - at `$.")
-        key = key.rstrip("`")
-        raise Misconfigured(f"{where}, line {_line(text, key)}: {key or 'flow'}: {reason}") from error
+        key, reason = _misshapen(given) or ("flow", str(error))
+        raise Misconfigured(f"{where}, line {_line(text, key)}: {key}: {reason}") from error
     for number, flow in enumerate(flows):
         if fault := _fault(flow, [other.name for other in flows[:number]]):
             key, reason = fault
@@ -140,24 +141,44 @@ def _fault(flow: Flow, taken: list[str]) -> tuple[str, str] | None:
     return None
 
 
+def _misshapen(given: dict[str, Any]) -> tuple[str, str] | None:
+    """The first key of the wrong shape, and why: msgspec names no index."""
+
+    def fault(value: Any, type_: Any, at: str) -> tuple[str, str] | None:
+        try:
+            msgspec.convert(value, type_)
+        except msgspec.ValidationError as error:
+            reason, _, path = str(error).partition(" - at `$")
+            return f"{at}{path.rstrip('`')}", reason
+        return None
+
+    for number, flow in enumerate(given.get("flow", [])):
+        at = f"flow[{number}]"
+        for name, type_ in (("leg", Leg), ("rule", Rule)):
+            parts = flow.get(name, []) if isinstance(flow, dict) else []
+            for index, part in enumerate(parts):
+                if found := fault(part, type_, f"{at}.{name}[{index}]"):
+                    return found
+        if found := fault(flow, Flow, at):
+            return found
+    return None
+
+
 def _side(text: str) -> tuple[str, str]:
     leg, _, path = text.partition(".")
     return leg, path
 
 
-_STEP: Final = re.compile(r"(\w+)(?:\[(\d+|\.\.\.)\])?")
+_STEP: Final = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
 
 def _line(text: str, key: str) -> int:
-    """The line on which a key stands, ``flow[0].leg[1].type`` say; that of its table when the key is not there.
-
-    msgspec writes ``[...]`` for any element, in which case it is the first.
-    """
+    """The line on which a key stands, ``flow[0].leg[1].type`` say; that of its table when the key is not there."""
     lines = text.splitlines()
     found, begin, table = 0, 0, ""
     for name, index in _STEP.findall(key):
         table = f"{table}.{name}".lstrip(".")
-        wanted = int(index) if index.isdigit() else 0
+        wanted = int(index or 0)
         for number, line in enumerate(lines[begin:], start=begin):
             if line.strip() == f"[[{table}]]":
                 if not wanted:
