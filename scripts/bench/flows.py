@@ -29,7 +29,6 @@ SOURCES = (
     "//pubsub.googleapis.com/projects/p/topics/t",
     "/subscriptions/s",
 )
-MILLION = 1_000_000
 LONG_AGO = timedelta(hours=1)
 
 # Spread over a day; one in a hundred has a problem.
@@ -67,7 +66,7 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
         pool.close()
     running.empty()
     rows = [_ratio(leg, times[leg, True], times[leg, False]) for leg in LEGS]
-    every = [sum((times[leg, flows] for leg in LEGS), []) for flows in (True, False)]
+    every = [[seconds for leg in LEGS for seconds in times[leg, flows]] for flows in (True, False)]
     return Table(
         title=f"Ingest with flows, batches of {BATCH}, events/s",
         columns=("what arrives", "with flows", "without", "ratio"),
@@ -83,11 +82,12 @@ def _ratio(name: str, with_flows: list[float], without: list[float]) -> tuple[st
 
 def _deliveries(type_: str, source: str, orders: Sequence[str], received_at: datetime | None = None) -> list[Delivery]:
     head = {"specversion": "1.0", "source": source, "type": type_, "time": TIME}
+    at = received_at or datetime.now(UTC)
     return [
         Delivery(
             way_in="cloudevents",
             body=json.dumps(head | {"id": uuid.uuid4().hex, "data": ORDER | {"order_id": order}}).encode(),
-            received_at=received_at or datetime.now(UTC),
+            received_at=at,
         )
         for order in orders
     ]

@@ -18,6 +18,7 @@ from helios.flows.sweep import expire_flows
 from helios.queries import FlowFilter
 from helios.reconcile.record import told
 from helios.reconcile.rows import FlowRow
+from helios.reconcile.verdict import Judge
 from tests.support.deliveries import NOON
 from tests.support.stories import ORDER, SHIPMENT, leg, sent
 
@@ -39,7 +40,7 @@ def take_in(store, *deliveries):
 
 
 def story(store, key: str = "ORD-1", flow=ORDER) -> FlowRow:
-    return told(flow, store.flow((flow.name, key)))
+    return told(Judge(flow), store.flow((flow.name, key)))
 
 
 def kinds(row: FlowRow) -> list[str]:
@@ -227,7 +228,7 @@ def in_batches(store, chosen, cut_at, prefix: str = "") -> Iterator[FlowRow]:
         take_in(store, *chosen[start:end])
     expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     for kept in store.flows(FlowFilter(key=prefix or None), after=None, limit=500).items:
-        yield told(ORDER, kept)
+        yield told(Judge(ORDER), kept)
 
 
 @settings(SAME_EVERY_TIME, max_examples=150)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from helios.normalise import normalise
 from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.verdict import judge
+from helios.reconcile.verdict import Judge
 from scripts.prove.compare import Finding, compare
 from scripts.simulator.anomalies import Injection
 from tests.support.deliveries import NOON
@@ -15,7 +15,7 @@ LONG_AFTER = NOON + timedelta(hours=1)
 
 def row(key: str, *deliveries):
     clues = [clue for one in deliveries for clue in Interest([ORDER]).clues(normalise(one))]
-    return judge(ORDER, key, add_up(Ledger(pieces=[clue.evidence]) for clue in clues), now=LONG_AFTER)
+    return Judge(ORDER).row(key, add_up(Ledger(pieces=[clue.evidence]) for clue in clues), now=LONG_AFTER)
 
 
 GOOD = row("ORD-1", leg("order"), leg("payment"), leg("inventory"))

@@ -21,7 +21,7 @@ from helios.queries import (
     decode_cursor,
     encode_cursor,
 )
-from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, add
 
 CountKey = tuple[datetime, str, str]
 
@@ -203,7 +203,7 @@ class MemoryStore:
         for count in self._state.flow_counts.values():
             if since <= count.minute < until and flow in {None, count.flow}:
                 begin = since + (count.minute - since) // bucket * bucket
-                _add(sums, msgspec.structs.replace(count, minute=begin))
+                add(sums, msgspec.structs.replace(count, minute=begin))
         return [sums[slot] for slot in sorted(sums)]
 
     def oldest_open(self, flow: str | None) -> datetime | None:
@@ -362,20 +362,7 @@ class MemoryTransaction:
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
         for given in counts:
-            _add(self._draft.flow_counts, given)
-
-
-def _add(sums: dict[tuple[datetime, str, str, str], FlowCount], given: FlowCount) -> None:
-    slot = (given.minute, given.flow, given.what, given.value)
-    known = sums.get(slot)
-    if known:
-        given = msgspec.structs.replace(
-            given,
-            stories=known.stories + given.stories,
-            amount=known.amount + given.amount,
-            seconds=known.seconds + given.seconds,
-        )
-    sums[slot] = given
+            add(self._draft.flow_counts, given)
 
 
 def _began(kept: FlowRecord) -> tuple[datetime, str, str]:

@@ -92,7 +92,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     replies.install(app)
     app.include_router(webhooks.router(coalescer, max_body_bytes=services.settings.max_body_bytes))
     app.include_router(queries.router(services.reader))
-    app.include_router(flows.router(services.flows, services.reader, services.reconciler.flows))
+    app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges))
     app.include_router(live.router(services.outbox, bell, hub, services.settings))
     app.include_router(status.router(services, metrics))
     _describe_shapes(app)

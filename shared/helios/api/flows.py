@@ -12,23 +12,23 @@ from helios.api.replies import documented, problem, reply
 from helios.event import MAX_ID_CHARS
 from helios.ports import EventReader, FlowReader
 from helios.queries import FlowFilter, Page
-from helios.reconcile.declaration import Flow
 from helios.reconcile.record import FlowRecord, told
 from helios.reconcile.rows import ISSUE_KINDS, FlowRow, FlowStatus, FlowStory, IssueKind, KeyedIssue
 from helios.reconcile.summary import HEARD_WITHIN, summed, trend_bucket
 from helios.reconcile.timeline import timeline
+from helios.reconcile.verdict import Judge
 
 LONGEST_PERIOD = timedelta(days=31)
 
 FlowName = Annotated[Text | None, Query(description="The flow's name", max_length=40)]
 
 
-def router(reader: FlowReader, events: EventReader, declared: Mapping[str, Flow]) -> APIRouter:
+def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge]) -> APIRouter:
     """Pages over the stories of the flows that are declared."""
     routes = APIRouter(prefix="/api/v1/flows", tags=["flows"])
 
     def rows(kept: list[FlowRecord]) -> list[FlowRow]:
-        return [told(declared[one.flow], one) for one in kept if one.flow in declared]
+        return [told(judges[one.flow], one) for one in kept if one.flow in judges]
 
     @routes.get("", responses=documented(200, "FlowPage", 400, 422, 503))
     def flows(
@@ -51,7 +51,7 @@ def router(reader: FlowReader, events: EventReader, declared: Mapping[str, Flow]
     @routes.get("/declarations", responses=documented(200, "Declarations"))
     def declarations() -> Response:
         """List the flows that are declared."""
-        return reply(list(declared.values()))
+        return reply([judge.flow for judge in judges.values()])
 
     @routes.get("/summary", responses=documented(200, "FlowSummary", 422, 503))
     def summary(
@@ -103,17 +103,17 @@ def router(reader: FlowReader, events: EventReader, declared: Mapping[str, Flow]
         key: Annotated[Text, Path(max_length=MAX_ID_CHARS)],
     ) -> Response:
         """Show one story: what each cloud told, and what follows from it."""
-        kept = reader.flow((flow, key)) if flow in declared else None
+        kept = reader.flow((flow, key)) if flow in judges else None
         if kept is None:
             return problem(404, f"No story of the flow {flow!r} has the key {key!r}")
-        row = told(declared[flow], kept)
+        row = told(judges[flow], kept)
         keys = dict.fromkeys((piece.source, piece.id) for piece in kept.ledger.pieces)
         stored = [event for identity in keys if (event := events.event(identity))]
         return reply(
             FlowStory(
                 **msgspec.structs.asdict(row),
                 events=sorted(stored, key=lambda event: event.received_at),
-                timeline=timeline(declared[flow], kept),
+                timeline=timeline(judges[flow], kept),
             )
         )
 

@@ -12,6 +12,7 @@ from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Interest, Ledger, add_up
 from helios.reconcile.record import FlowKey, FlowRecord, differences, record
 from helios.reconcile.rows import FlowStatus
+from helios.reconcile.verdict import Judge
 
 
 class Changes(NamedTuple):
@@ -31,11 +32,14 @@ Judged = tuple[FlowRecord | None, FlowRecord]
 
 
 class Reconciler:
-    """Knows the declared flows, and keeps their stories up to date."""
+    """Knows the declared flows, and keeps their stories up to date.
+
+    Attributes:
+        judges: who judges the stories of each flow, by its name.
+    """
 
     def __init__(self, flows: Sequence[Flow]) -> None:
-        """Take the flows as they are declared."""
-        self.flows = {flow.name: flow for flow in flows}
+        self.judges = {flow.name: Judge(flow) for flow in flows}
         self._interest = Interest(flows)
 
     def merge(self, outcomes: Sequence[Outcome], transaction: Transaction) -> Changes:
@@ -55,7 +59,7 @@ class Reconciler:
         if not gathered or now is None:
             return Changes([], {})
         fresh = [
-            record(self.flows[name], key, add_up(gathered[name, key]), now=now)
+            record(self.judges[name], key, add_up(gathered[name, key]), now=now)
             # Sorted, because concurrent writers of the same stories in different order deadlock.
             for name, key in sorted(gathered)
         ]
@@ -66,9 +70,9 @@ class Reconciler:
 
     def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
         """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed."""
-        overdue = transaction.overdue_flows(self.flows.keys(), now=now, limit=limit)
+        overdue = transaction.overdue_flows(self.judges.keys(), now=now, limit=limit)
         judged: list[Judged] = [
-            (before, record(self.flows[before.flow], before.key, before.ledger, now=now)) for before in overdue
+            (before, record(self.judges[before.flow], before.key, before.ledger, now=now)) for before in overdue
         ]
         transaction.write_flows([after for _, after in judged])
         return len(judged), _counted(judged, transaction)
@@ -79,7 +83,7 @@ class Reconciler:
         # What was once found missing in vain is not waited for again.
         now = now if before.waiting else max(now, before.deadline)
         ledger = add_up([before.ledger, fresh.ledger])
-        return before, record(self.flows[fresh.flow], fresh.key, ledger, now=now)
+        return before, record(self.judges[fresh.flow], fresh.key, ledger, now=now)
 
 
 def _counted(judged: Sequence[Judged], transaction: Transaction) -> Changes:

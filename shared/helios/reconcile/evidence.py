@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -84,30 +85,41 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
         return sum(piece.deliveries for piece in self.of(leg)) + self.others.get(leg, 0)
 
 
+class _Wanted(NamedTuple):
+    """A leg that an event type tells of, and what to read in it."""
+
+    flow: Flow
+    leg: Leg
+    key: list[str]
+    fields: list[tuple[str, list[str]]]
+
+
 class Interest:
     """Knows which events are clues; built once from the declared flows."""
 
     def __init__(self, flows: Sequence[Flow]) -> None:
-        self._legs: dict[str, list[tuple[Flow, Leg]]] = {}
+        self._wanted: dict[str, list[_Wanted]] = {}
         for flow in flows:
             for leg in flow.leg:
-                self._legs.setdefault(leg.type, []).append((flow, leg))
+                fields = [(path, path.split(".")) for path in flow.fields(leg.name)]
+                self._wanted.setdefault(leg.type, []).append(_Wanted(flow, leg, flow.key.split("."), fields))
 
     def clues(self, event: Event) -> Iterator[Clue]:
         """What the event says of each story it belongs to; nothing if its payload names none."""
-        legs = [pair for pair in self._legs.get(event.type, ()) if pair[1].source in {None, event.source}]
-        if not legs:
+        wanted = [one for one in self._wanted.get(event.type, ()) if one.leg.source in {None, event.source}]
+        if not wanted:
             return
         data = _exact.decode(event.data)
-        scalars = dict(_scalars(data))
+        scalars = _scalars(data)
         content = _digest(data)
-        for flow, leg in legs:
-            key = _text(_at(data, flow.key))
+        for flow, leg, key_path, paths in wanted:
+            key = _text(_at(data, key_path))
             if not key or len(key) > MAX_KEY_CHARS:
                 continue
-            fields = scalars | {
-                path: text for path in flow.fields(leg.name) if (text := _text(_at(data, path))) is not None
-            }
+            fields = dict(scalars)
+            for path, steps in paths:
+                if (text := _text(_at(data, steps))) is not None:
+                    fields[path] = text
             yield Clue(
                 flow,
                 key,
@@ -125,6 +137,9 @@ class Interest:
 
 def add_up(ledgers: Iterable[Ledger]) -> Ledger:
     """All evidence together: the same pieces are counted, and of each leg the first to arrive are kept."""
+    ledgers = list(ledgers)
+    if len(ledgers) == 1:
+        return ledgers[0]
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
     for ledger in ledgers:
@@ -170,8 +185,8 @@ def _digest(data: Any) -> str:
     return hashlib.blake2b(_canonical.encode(data), digest_size=8).hexdigest()
 
 
-def _at(data: Any, path: str) -> Any:
-    for name in path.split("."):
+def _at(data: Any, steps: list[str]) -> Any:
+    for name in steps:
         if not isinstance(data, dict):
             return None
         data = data.get(name)
@@ -180,26 +195,23 @@ def _at(data: Any, path: str) -> Any:
 
 def _text(value: Any) -> str | None:
     """A scalar as text; None for anything else."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return value
-        case int():
-            return str(value)
-        case Decimal():
-            return f"{value:f}"
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]  # which is what was asked
+    if kind is int:
+        return str(value)
+    if kind is Decimal:
+        return f"{value:f}"
+    if kind is bool:
+        return "true" if value else "false"
     return None
 
 
-def _scalars(data: Any) -> Iterator[tuple[str, str]]:
+def _scalars(data: Any) -> dict[str, str]:
     if not isinstance(data, dict):
-        return
-    for number, (name, value) in enumerate(sorted(data.items())):
-        if number == MAX_SCALARS:
-            return
-        if (text := _text(value)) is not None:
-            yield name, text[:MAX_SCALAR_CHARS]
+        return {}
+    texts = ((name, _text(value)) for name, value in islice(data.items(), MAX_SCALARS))
+    return {name: text[:MAX_SCALAR_CHARS] for name, text in texts if text is not None}
 
 
 def as_number(text: str) -> Decimal | None:

@@ -1,17 +1,17 @@
 """A story as it is kept: its evidence, and what of its verdict is searched for and summed up."""
 
-from collections import Counter
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Ledger
 from helios.reconcile.rows import PROBLEMS, FlowRow, FlowStatus, IssueKind
-from helios.reconcile.verdict import is_waiting, judge
+from helios.reconcile.verdict import Judge
 
 FlowKey = tuple[str, str]
 """A story's identity, ``(flow, key)``."""
@@ -73,65 +73,95 @@ class FlowCount(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
-def record(flow: Flow, key: str, ledger: Ledger, *, now: datetime) -> FlowRecord:
-    """The story that follows from the evidence; see ``judge``."""
-    row = judge(flow, key, ledger, now=now)
+def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime) -> FlowRecord:
+    """The story that follows from the evidence; see ``Judge.verdict``."""
+    verdict = judge.verdict(ledger, now=now)
     return FlowRecord(
-        flow=row.flow,
-        key=row.key,
-        status=row.status,
-        amount=row.amount,
-        opened_at=row.opened_at,
-        deadline=row.deadline,
-        settled_at=row.settled_at,
-        updated_at=row.updated_at,
-        match_seconds=row.time_to_match_seconds,
-        waiting=is_waiting(row),
+        flow=judge.flow.name,
+        key=key,
+        status=verdict.status,
+        amount=verdict.amount,
+        opened_at=verdict.opened_at,
+        deadline=verdict.deadline,
+        settled_at=verdict.settled_at,
+        updated_at=verdict.updated_at,
+        match_seconds=verdict.time_to_match_seconds,
+        waiting=verdict.waiting,
         clouds=len({piece.source for piece in ledger.pieces}),
-        issues=list(dict.fromkeys(issue.kind for issue in row.issues)),
+        issues=list(dict.fromkeys(issue.kind for issue in verdict.issues)),
         ledger=ledger,
     )
 
 
-def told(flow: Flow, kept: FlowRecord) -> FlowRow:
+def told(judge: Judge, kept: FlowRecord) -> FlowRow:
     """The story as it was judged when it was kept: whether its deadline had passed is part of it."""
-    return judge(flow, kept.key, kept.ledger, now=kept.opened_at if kept.waiting else kept.deadline)
+    return judge.row(kept.key, kept.ledger, now=kept.opened_at if kept.waiting else kept.deadline)
+
+
+class _Likeness(NamedTuple):
+    """What stories have in common that count alike."""
+
+    opened_at: datetime
+    flow: str
+    status: FlowStatus
+    clouds: int
+    issues: tuple[IssueKind, ...]
+    match: str | None
 
 
 def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list[FlowCount]:
     """What to add to the sums for stories that were one thing and are another, sorted."""
-    stories: Counter[tuple[datetime, str, str, str]] = Counter()
-    amounts: dict[tuple[datetime, str, str, str], Decimal] = {}
-    seconds: Counter[tuple[datetime, str, str, str]] = Counter()
+    # Likenesses first: the stories of a batch share a few, and a minute is dear to find.
+    stories: Counter[_Likeness] = Counter()
+    amounts: dict[_Likeness, Decimal] = defaultdict(Decimal)
+    seconds: dict[_Likeness, float] = defaultdict(float)
     for before, after in changes:
         for kept, sign in ((before, -1), (after, 1)):
             if kept is None:
                 continue
-            for what, value in _facts(kept):
-                slot = (kept.opened_at.replace(second=0, microsecond=0), kept.flow, what, value)
-                stories[slot] += sign
-                if what == "status" and value in PROBLEMS and kept.amount is not None:
-                    amounts[slot] = amounts.get(slot, Decimal(0)) + sign * kept.amount
-                if what == "match" and kept.match_seconds is not None:
-                    seconds[slot] += sign * kept.match_seconds  # type: ignore[assignment]  # a Counter adds floats, too
-    return [
-        FlowCount(
-            minute=slot[0],
-            flow=slot[1],
-            what=slot[2],  # type: ignore[arg-type]  # as _facts names them
-            value=slot[3],
-            stories=stories[slot],
-            amount=amounts.get(slot, Decimal(0)),
-            seconds=seconds[slot],
+            likeness = _likeness(kept)
+            stories[likeness] += sign
+            if kept.status in PROBLEMS and kept.amount is not None:
+                amounts[likeness] += sign * kept.amount
+            if kept.match_seconds is not None:
+                seconds[likeness] += sign * kept.match_seconds
+    sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
+    for likeness, number in stories.items():
+        for count in _counts(likeness, number, amounts.get(likeness, Decimal(0)), seconds.get(likeness, 0.0)):
+            add(sums, count)
+    return [sums[slot] for slot in sorted(sums) if _is_something(sums[slot])]
+
+
+def add(sums: dict[tuple[datetime, str, str, str], FlowCount], given: FlowCount) -> None:
+    """Add one count to sums that are kept by (minute, flow, what, value)."""
+    slot = (given.minute, given.flow, given.what, given.value)
+    if known := sums.get(slot):
+        given = msgspec.structs.replace(
+            given,
+            stories=known.stories + given.stories,
+            amount=known.amount + given.amount,
+            seconds=known.seconds + given.seconds,
         )
-        for slot in sorted(stories)
-        if stories[slot] or amounts.get(slot) or seconds[slot]
-    ]
+    sums[slot] = given
 
 
-def _facts(kept: FlowRecord) -> list[tuple[str, str]]:
-    facts = [("status", kept.status), ("clouds", str(kept.clouds)), *(("issue", kind) for kind in kept.issues)]
+def _likeness(kept: FlowRecord) -> _Likeness:
+    match = None
     if kept.match_seconds is not None:
-        bound = next((bound for bound in MATCH_SECONDS if kept.match_seconds <= bound), None)
-        facts.append(("match", "inf" if bound is None else f"{bound:g}"))
-    return facts
+        place = bisect_left(MATCH_SECONDS, kept.match_seconds)
+        match = f"{MATCH_SECONDS[place]:g}" if place < len(MATCH_SECONDS) else "inf"
+    return _Likeness(kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match)
+
+
+def _counts(likeness: _Likeness, stories: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
+    minute, flow = likeness.opened_at.replace(second=0, microsecond=0), likeness.flow
+    yield FlowCount(minute=minute, flow=flow, what="status", value=likeness.status, stories=stories, amount=amount)
+    yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(likeness.clouds), stories=stories)
+    for kind in likeness.issues:
+        yield FlowCount(minute=minute, flow=flow, what="issue", value=kind, stories=stories)
+    if likeness.match:
+        yield FlowCount(minute=minute, flow=flow, what="match", value=likeness.match, stories=stories, seconds=seconds)
+
+
+def _is_something(count: FlowCount) -> bool:
+    return bool(count.stories or count.amount or count.seconds)

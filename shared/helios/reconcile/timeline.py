@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from helios.reconcile.declaration import Flow
 from helios.reconcile.record import FlowRecord, told
 from helios.reconcile.rows import FlowRow, Step
+from helios.reconcile.verdict import Judge
 
 Told = Literal["leg", "duplicate", "contradictory"]
 _WORDS: dict[Told, str] = {
@@ -15,9 +15,9 @@ _WORDS: dict[Told, str] = {
 }
 
 
-def timeline(flow: Flow, kept: FlowRecord) -> list[Step]:
+def timeline(judge: Judge, kept: FlowRecord) -> list[Step]:
     """What happened when, by Helios' clock."""
-    row = told(flow, kept)
+    row = told(judge, kept)
     return sorted([*_evidence(kept), *_marks(row)], key=lambda step: step.at)
 
 

@@ -4,59 +4,143 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import product
+from typing import NamedTuple
 
-from helios.reconcile.declaration import Flow, Leg, Rule
+from helios.reconcile.declaration import Flow, Leg
 from helios.reconcile.evidence import Evidence, Ledger, as_number
 from helios.reconcile.rows import FlowIssue, FlowLeg, FlowRow, FlowStatus, LegState
 
 
-def judge(flow: Flow, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
-    """The verdict on a story of which there is at least one piece of evidence.
+class Verdict(NamedTuple):
+    """What is decided; the words are those of ``FlowRow``.
 
-    Only ``received_at`` decides what is late: the clouds' clocks may be wrong.
-
-    Args:
-        flow: what was declared.
-        key: the story's.
-        ledger: all evidence of it.
-        now: decides whether the deadline has passed, where a leg is waited for.
+    Attributes:
+        waiting: whether the deadline will still change something.
     """
-    opened_at = min(piece.received_at for piece in ledger.pieces)
-    in_time = opened_at + timedelta(seconds=flow.window_seconds)
-    deadline = in_time + timedelta(seconds=flow.grace_seconds)
-    legs = [_leg(leg, ledger, in_time=in_time, overdue=now >= deadline) for leg in flow.leg]
-    issues = [
-        *(_missing(leg) for leg in legs if leg.state == "missing"),
-        *(_late(leg, in_time) for leg in legs if leg.state == "late"),
-        *(issue for leg in flow.leg for issue in _repeated(leg, ledger)),
-        *(issue for rule in flow.rule for issue in _broken(rule, ledger)),
-    ]
-    status = _status(legs, issues)
-    heard = [leg.received_at for leg in legs if leg.received_at and not leg.optional]
-    settled_at = deadline if status == "incomplete" else max(heard, default=opened_at) if status != "open" else None
-    matched = status in {"matched", "matched_late"}
-    return FlowRow(
-        flow=flow.name,
-        key=key,
-        status=status,
-        amount=_amount(flow, ledger),
-        opened_at=opened_at,
-        deadline=deadline,
-        settled_at=settled_at,
-        updated_at=max(piece.received_at for piece in ledger.pieces),
-        time_to_match_seconds=(settled_at - opened_at).total_seconds() if matched and settled_at else None,
-        legs=legs,
-        issues=issues,
-    )
+
+    status: FlowStatus
+    amount: Decimal | None
+    opened_at: datetime
+    deadline: datetime
+    settled_at: datetime | None
+    updated_at: datetime
+    time_to_match_seconds: float | None
+    waiting: bool
+    issues: list[FlowIssue]
 
 
-def is_waiting(row: FlowRow) -> bool:
-    """Whether the deadline will still change something."""
-    return any(leg.state == "pending" and not leg.optional for leg in row.legs)
+class _Compared(NamedTuple):
+    """A rule, taken apart."""
+
+    one: str
+    one_path: str
+    other: str
+    other_path: str
+    tolerance: Decimal
 
 
-def _leg(leg: Leg, ledger: Ledger, *, in_time: datetime, overdue: bool) -> FlowLeg:
-    pieces = ledger.of(leg.name)
+class Judge:
+    """Judges the stories of one flow; what the declaration says is looked up once.
+
+    Attributes:
+        flow: what was declared.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self._window = timedelta(seconds=flow.window_seconds)
+        self._patience = timedelta(seconds=flow.window_seconds + flow.grace_seconds)
+        self._rules = [_Compared(*rule.sides[0], *rule.sides[1], rule.tolerance) for rule in flow.rule]
+        self._amounts = [(leg, path) for leg, _, path in (text.partition(".") for text in flow.amount)]
+
+    def verdict(self, ledger: Ledger, *, now: datetime) -> Verdict:
+        """The verdict on a story of which there is at least one piece of evidence.
+
+        Only ``received_at`` decides what is late: the clouds' clocks may be wrong.
+
+        Args:
+            ledger: all evidence of it.
+            now: decides whether the deadline has passed, where a leg is waited for.
+        """
+        told = by_leg(ledger)
+        received = [piece.received_at for piece in ledger.pieces]
+        opened_at = min(received)
+        in_time, deadline = opened_at + self._window, opened_at + self._patience
+        issues: list[FlowIssue] = []
+        waiting = missing = late = False
+        complete_at = opened_at
+        for leg in self.flow.leg:
+            pieces = told.get(leg.name)
+            if pieces is None:
+                if not leg.optional and now >= deadline:
+                    missing = True
+                    issues.append(_missing(leg))
+                waiting |= not leg.optional and now < deadline
+                continue
+            first = pieces[0]
+            if first.received_at > in_time:
+                late |= not leg.optional
+                issues.append(_late(leg, first, in_time))
+            if not leg.optional and first.received_at > complete_at:
+                complete_at = first.received_at
+            if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
+                issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
+        broken = [issue for rule in self._rules if (issue := _broken(rule, told))]
+        status: FlowStatus = (
+            "mismatched"
+            if broken
+            else "incomplete"
+            if missing
+            else "open"
+            if waiting
+            else "matched_late"
+            if late
+            else "matched"
+        )
+        matched = status in {"matched", "matched_late"}
+        settled_at = deadline if status == "incomplete" else None if status == "open" else complete_at
+        return Verdict(
+            status=status,
+            amount=self._amount(told),
+            opened_at=opened_at,
+            deadline=deadline,
+            settled_at=settled_at,
+            updated_at=max(received),
+            time_to_match_seconds=(complete_at - opened_at).total_seconds() if matched else None,
+            waiting=waiting,
+            issues=issues + broken,
+        )
+
+    def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
+        """The story in full: the verdict, and what is known of each leg."""
+        verdict = self.verdict(ledger, now=now)
+        given = verdict._asdict()
+        given.pop("waiting")
+        told = by_leg(ledger)
+        in_time, overdue = verdict.opened_at + self._window, now >= verdict.deadline
+        legs = [
+            _leg(leg, told.get(leg.name, []), ledger.deliveries(leg.name), in_time=in_time, overdue=overdue)
+            for leg in self.flow.leg
+        ]
+        return FlowRow(flow=self.flow.name, key=key, legs=legs, **given)
+
+    def _amount(self, told: dict[str, list[Evidence]]) -> Decimal | None:
+        for leg, path in self._amounts:
+            for piece in told.get(leg, ()):
+                if (number := as_number(piece.fields.get(path, ""))) is not None:
+                    return number
+        return None
+
+
+def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
+    """The evidence of each leg, first arrival first."""
+    told: dict[str, list[Evidence]] = {}
+    for piece in ledger.pieces:
+        told.setdefault(piece.leg, []).append(piece)
+    return told
+
+
+def _leg(leg: Leg, pieces: list[Evidence], deliveries: int, *, in_time: datetime, overdue: bool) -> FlowLeg:
     first = pieces[0] if pieces else None
     state: LegState
     if first:
@@ -73,43 +157,29 @@ def _leg(leg: Leg, ledger: Ledger, *, in_time: datetime, overdue: bool) -> FlowL
         time=first.time if first else None,
         received_at=first.received_at if first else None,
         fields=first.fields if first else {},
-        deliveries=ledger.deliveries(leg.name),
+        deliveries=deliveries,
     )
 
 
-def _status(legs: list[FlowLeg], issues: list[FlowIssue]) -> FlowStatus:
-    kinds = {issue.kind for issue in issues}
-    required = {leg.state for leg in legs if not leg.optional}
-    if "mismatch" in kinds:
-        return "mismatched"
-    if "missing" in required:
-        return "incomplete"
-    if "pending" in required:
-        return "open"
-    return "matched_late" if "late" in required else "matched"
-
-
-def _missing(leg: FlowLeg) -> FlowIssue:
+def _missing(leg: Leg) -> FlowIssue:
     who = leg.source or "any cloud"
     return FlowIssue(
         kind="missing", legs=[leg.name], field=None, values={}, detail=f"{leg.name}: {leg.type} from {who} never came"
     )
 
 
-def _late(leg: FlowLeg, in_time: datetime) -> FlowIssue:
-    seconds = (leg.received_at - in_time).total_seconds() if leg.received_at else 0.0
-    detail = f"{leg.name}: {leg.source} spoke {seconds:.1f} s after the window"
+def _late(leg: Leg, first: Evidence, in_time: datetime) -> FlowIssue:
+    seconds = (first.received_at - in_time).total_seconds()
+    detail = f"{leg.name}: {first.source} spoke {seconds:.1f} s after the window"
     return FlowIssue(kind="late", legs=[leg.name], field=None, values={leg.name: f"{seconds:.3f}"}, detail=detail)
 
 
-def _repeated(leg: Leg, ledger: Ledger) -> Iterator[FlowIssue]:
+def _repeated(leg: Leg, pieces: list[Evidence], deliveries: int) -> Iterator[FlowIssue]:
     """A leg that was told of more than once: in the same words, in others, or both."""
-    pieces = ledger.of(leg.name)
     by_content: dict[str, Evidence] = {}
     for piece in pieces:
         by_content.setdefault(piece.content, piece)
     variants = list(by_content.values())
-    deliveries = ledger.deliveries(leg.name)
     if deliveries > len(variants):
         yield FlowIssue(
             kind="duplicate",
@@ -136,36 +206,23 @@ def _said(piece: Evidence, field: str | None) -> str:
     return piece.fields.get(field, "not there") if field else piece.id
 
 
-def _broken(rule: Rule, ledger: Ledger) -> Iterator[FlowIssue]:
+def _broken(rule: _Compared, told: dict[str, list[Evidence]]) -> FlowIssue | None:
     """The rule, if any two variants of its legs break it; a side that nobody has told is no breach yet."""
-    (one, one_path), (other, other_path) = rule.sides
-    for first, second in product(ledger.of(one), ledger.of(other)):
-        left, right = first.fields.get(one_path), second.fields.get(other_path)
-        if not _agree(left, right, rule.tolerance):
-            yield FlowIssue(
+    for first, second in product(told.get(rule.one, ()), told.get(rule.other, ())):
+        left, right = first.fields.get(rule.one_path), second.fields.get(rule.other_path)
+        if left != right and not _agree(left, right, rule.tolerance):
+            return FlowIssue(
                 kind="mismatch",
-                legs=[one, other],
-                field=one_path,
-                values={one: left or "not there", other: right or "not there"},
-                detail=f"{one_path}: {one} on {first.source} says {left or 'nothing'}, "
-                f"{other} on {second.source} says {right or 'nothing'}",
+                legs=[rule.one, rule.other],
+                field=rule.one_path,
+                values={rule.one: left or "not there", rule.other: right or "not there"},
+                detail=f"{rule.one_path}: {rule.one} on {first.source} says {left or 'nothing'}, "
+                f"{rule.other} on {second.source} says {right or 'nothing'}",
             )
-            return
+    return None
 
 
 def _agree(left: str | None, right: str | None, tolerance: Decimal) -> bool:
-    if left is None or right is None:
-        return left == right
-    one, other = as_number(left), as_number(right)
-    if one is None or other is None:
-        return left == right
-    return abs(one - other) <= tolerance
-
-
-def _amount(flow: Flow, ledger: Ledger) -> Decimal | None:
-    for text in flow.amount:
-        leg, _, path = text.partition(".")
-        for piece in ledger.of(leg):
-            if (number := as_number(piece.fields.get(path, ""))) is not None:
-                return number
-    return None
+    """Whether two different texts are numbers that differ by no more than this."""
+    one, other = as_number(left or ""), as_number(right or "")
+    return one is not None and other is not None and abs(one - other) <= tolerance

@@ -21,18 +21,25 @@ json_to_recordset(%s::json) AS given (
 )
 """
 
-# One pass, in the order of the keys, takes every lock: rows that are there are updated to what they are, which locks
-# them; a writer of the same key is waited for. Selecting first and inserting what is missing could deadlock.
-OPEN_FLOWS = f"""
-INSERT INTO flows AS kept
+# All new ones first, in the order of their keys, then all others, in the same order: whoever waits for an insert holds
+# no lock on a row that was there, so that writers wait in line, and never for each other.
+INSERT_FLOWS = f"""
+INSERT INTO flows
     (flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds, issues,
      ledger)
 SELECT flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds, issues,
        ledger
 FROM {_GIVEN} ORDER BY flow, key
-ON CONFLICT (flow, key) DO UPDATE SET waiting = kept.waiting
-RETURNING {FLOW_COLUMNS}, xmax = 0
+ON CONFLICT (flow, key) DO NOTHING
+RETURNING flow, key
 """  # noqa: S608 - only constants of ours are filled in
+
+LOCK_FLOWS = f"""
+SELECT {FLOW_COLUMNS}
+FROM json_to_recordset(%s::json) AS given (flow text, key text)
+JOIN flows USING (flow, key)
+ORDER BY flow, key FOR UPDATE OF flows
+"""  # noqa: S608 - the same
 
 WRITE_FLOWS = f"""
 UPDATE flows SET
@@ -72,7 +79,7 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 
 OLDEST_OPEN = """
-SELECT min(opened_at) FROM flows WHERE status = 'open' AND (%(flow)s::text IS NULL OR flow = %(flow)s)
+SELECT min(opened_at) FROM flows WHERE waiting AND status = 'open' AND (%(flow)s::text IS NULL OR flow = %(flow)s)
 """
 
 LAST_HEARD = """

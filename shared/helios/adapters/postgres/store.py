@@ -12,7 +12,14 @@ import msgspec
 import psycopg
 
 from helios.adapters.postgres.connection import Pool, translated
-from helios.adapters.postgres.flows import COUNT_FLOWS, OPEN_FLOWS, OVERDUE_FLOWS, WRITE_FLOWS, flow_from_row
+from helios.adapters.postgres.flows import (
+    COUNT_FLOWS,
+    INSERT_FLOWS,
+    LOCK_FLOWS,
+    OVERDUE_FLOWS,
+    WRITE_FLOWS,
+    flow_from_row,
+)
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.event import Event, Key
 from helios.ledger import Count, DeadLetter, Frame
@@ -169,9 +176,12 @@ class PostgresTransaction:
 
     def open_flows(self, fresh: Sequence[FlowRecord]) -> dict[FlowKey, FlowRecord]:
         """Keep the stories that are new, and lock and return those that are not."""
-        rows = self._connection.execute(OPEN_FLOWS, (_json(fresh),)).fetchall()
-        known = [flow_from_row(row) for *row, is_new in rows if not is_new]
-        return {kept.identity: kept for kept in known}
+        new = set(self._connection.execute(INSERT_FLOWS, (_json(fresh),)).fetchall())
+        known = [{"flow": one.flow, "key": one.key} for one in fresh if one.identity not in new]
+        if not known:
+            return {}
+        kept = [flow_from_row(row) for row in self._connection.execute(LOCK_FLOWS, (_json(known),)).fetchall()]
+        return {one.identity: one for one in kept}
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Lock and return stories that still wait although their deadline has passed."""

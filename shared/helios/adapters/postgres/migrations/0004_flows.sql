@@ -21,7 +21,6 @@ CREATE INDEX flows_opened ON flows (opened_at, flow, key);
 -- Few stories have a problem or still wait: indexes of those alone stay small, and cost the others nothing.
 CREATE INDEX flows_with_issues ON flows (opened_at, flow, key) WHERE issues <> '{}';
 CREATE INDEX flows_waiting ON flows (deadline) WHERE waiting;
-CREATE INDEX flows_open ON flows (opened_at) WHERE status = 'open';
 
 -- Stories summed up by the minute in which they began, written in the transaction that writes the stories.
 CREATE TABLE flow_counts (
