@@ -69,6 +69,10 @@ policy: setup ## Check Terraform's code against checkov's policies
 .PHONY: check
 check: lint policy audit test ## All that CI runs
 
+.PHONY: prove
+prove: setup ## Inject anomalies into live traffic and compare what Helios reports with the truth (ARGS="--orders 200")
+	@$(PY) -m scripts.prove $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
 	@$(PY) -m scripts.bench $(ARGS)

@@ -13,7 +13,9 @@ from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
-from helios.ports import Bell, EventReader, EventStore, Listener, Outbox, Seen
+from helios.flows.reconcile import Reconciler
+from helios.ports import Bell, EventReader, EventStore, FlowReader, Listener, Outbox, Seen
+from helios.reconcile import declaration
 from helios.settings import Settings
 
 log = logging.getLogger("helios.bootstrap")
@@ -23,6 +25,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What an entry point needs; built once per process or warm container.
 
     Attributes:
+        flows: what is known of stories.
         pool: the connections behind ``store`` and ``reader``; None when they are in memory.
     """
 
@@ -33,6 +36,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     outbox: Outbox
     bell: Bell
     listener: Listener
+    reconciler: Reconciler
+    flows: FlowReader
     pool: Pool | None = None
 
     def close(self) -> None:
@@ -62,21 +67,28 @@ def configure(environ: Mapping[str, str] = os.environ, *, require: Sequence[str]
 
 
 def build(settings: Settings) -> Services:
-    """Everything, connected lazily: a database that is down does not stop a process from starting."""
+    """Everything, connected lazily: a database that is down does not stop a process from starting.
+
+    Raises:
+        Misconfigured: the file that declares the flows is wrong.
+    """
     log.info("starting", extra=settings.shown())
     pool = open_pool(
         settings.database_url,
         connections=settings.database_connections,
         timeout_seconds=settings.database_timeout_seconds,
     )
+    reader = PostgresReader(pool)
     return Services(
         settings=settings,
         store=PostgresStore(pool),
-        reader=PostgresReader(pool),
+        reader=reader,
         seen=_seen(settings),
         outbox=PostgresOutbox(pool),
         bell=_bell(settings, pool),
         listener=PostgresListener(settings.database_url),
+        reconciler=Reconciler(declaration.load(settings.flows_file)),
+        flows=reader,
         pool=pool,
     )
 

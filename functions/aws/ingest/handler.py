@@ -37,7 +37,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str,
         Delivery(way_in="eventbridge", body=record["body"].encode(), received_at=received_at) for record in records
     ]
     try:
-        outcomes = ingest(deliveries, seen=services.seen, store=services.store, bell=services.bell)
+        outcomes = ingest(
+            deliveries,
+            seen=services.seen,
+            store=services.store,
+            reconciler=services.reconciler,
+            bell=services.bell,
+        )
     except Retryable as error:
         logger.warning("handed back", extra={"events": len(records), "error": str(error)})
         metrics.add_metric("retryable", MetricUnit.Count, len(records))

@@ -19,4 +19,5 @@ services = bootstrap.build(bootstrap.configure())
 @logger.inject_lambda_context
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Sweep; an error is Lambda's to report and the next minute's to make good."""
-    return {"frames_removed": sweep(datetime.now(UTC), store=services.store)}
+    swept = sweep(datetime.now(UTC), store=services.store, reconciler=services.reconciler, bell=services.bell)
+    return {"frames_removed": swept.frames, "flows_judged": swept.flows}
