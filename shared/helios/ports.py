@@ -7,7 +7,7 @@ from typing import Protocol
 
 from helios.event import Event, Key
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
-from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter, Page, Totals
+from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter, MinuteCount, Page, Totals
 
 
 class Seen(Protocol):
@@ -170,6 +170,9 @@ class EventReader(Protocol):
 
     def totals(self, now: datetime) -> Totals:
         """The ledger summed up."""
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first.

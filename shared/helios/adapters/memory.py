@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from helios.event import SOURCES, Event, Key
+from helios.event import SOURCES, Event, Key, LedgerSource
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
     DeadLetterFilter,
     EventFilter,
     KeptDeadLetter,
+    MinuteCount,
     Page,
     Totals,
     decode_cursor,
@@ -142,6 +143,19 @@ class MemoryStore:
             rejected=sum(count.rejected for count in counts),
             last_24h=sum(count.stored for count in counts if count.minute >= now - LAST_DAY),
         )
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
+        for count in self.counts:
+            if count.minute >= since:
+                of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
+                known = sums.get((count.minute, count.source), (0, 0, 0, 0))
+                sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
+        return [
+            MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
+            for (minute, source), (new, again, other, unread) in sorted(sums.items())
+        ]
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
