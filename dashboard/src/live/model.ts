@@ -3,7 +3,7 @@ import type { Schemas } from "@/api/http";
 import { isSource, perSource, type Source } from "@/lib/clouds";
 import { matches, matchesKind, NO_FILTER, type Filter } from "@/lib/filter";
 
-import type { Frame } from "./protocol";
+import type { Counts, Frame } from "./protocol";
 import { Throughput, type Series } from "./throughput";
 
 export type EventSummary = Schemas["EventSummary"];
@@ -102,6 +102,11 @@ export class LiveModel {
     this.refill();
   }
 
+  /** What was stored while nobody watched. */
+  remember(counts: Counts): void {
+    this.throughput.remember(counts);
+  }
+
   setFilter(filter: Filter): void {
     this.filter = filter;
     this.refill();
@@ -134,10 +139,11 @@ export class LiveModel {
   /** @param now by the server's clock, in ms. */
   pulse(now: number): Pulse {
     const second = Math.floor(now / 1000) - 1;
+    const watched = Math.min(this.since, second + 1);
     return {
       second,
-      series: this.throughput.series(second),
-      since: Math.min(this.since, second + 1),
+      series: this.throughput.series(second, watched),
+      since: this.throughput.knownSince(watched),
       clouds: perSource((source) => ({
         lastReceivedAt: this.lastReceivedAt[source],
         lag: median(this.lags[source]),
