@@ -45,14 +45,14 @@ def create_app(services: Services | None = None) -> FastAPI:
         configured = settings.load()
         logs.configure(configured.log_level)
         services = bootstrap.build(configured)
-    metrics = Metrics(seen=services.seen)
+    hub = Hub()
+    metrics = Metrics(seen=services.seen, watchers=lambda: hub.clients)
     bell = BackgroundBell(services.bell)
     coalescer = Coalescer(
         metrics.observing(partial(ingest, seen=services.seen, store=services.store, bell=bell)),
         timeout_seconds=2 * services.settings.database_timeout_seconds,
     )
 
-    hub = Hub()
     follower = Follower(services.outbox, services.listener, hub)
 
     @asynccontextmanager
