@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from local.config import REPOSITORY
-from scripts.bench import imports, ingest, live, normalising, report, stats, webhooks
+from scripts.bench import imports, ingest, live, normalising, pixels, report, stats, webhooks
 from scripts.bench.report import Table
 from scripts.bench.servers import Servers, servers
 
@@ -16,6 +16,7 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "ingest": ingest.measure,
     "webhooks": webhooks.measure,
     "live": live.measure,
+    "pixels": pixels.measure,
     "imports": imports.measure,
     "stats": stats.measure,
 }
