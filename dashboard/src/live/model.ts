@@ -62,6 +62,8 @@ const MAX_TYPES = 200;
 export class LiveModel {
   private recent: Row[] = [];
   private shown: Row[] = [];
+  /** The rows as they were last given away; null when they have changed. The same array tells that nothing moved. */
+  private picture: readonly Row[] | null = null;
   private filter = NO_FILTER;
   private arrived = 0;
   private room = ROWS_PER_SECOND;
@@ -125,7 +127,7 @@ export class LiveModel {
 
   feed(): Feed {
     return {
-      rows: this.shown.slice(-MAX_ROWS).reverse(),
+      rows: (this.picture ??= this.shown.slice(-MAX_ROWS).reverse()),
       filter: this.filter,
       arrived: this.arrived,
       sampled: this.sampled,
@@ -182,6 +184,7 @@ export class LiveModel {
     if (this.filter.text !== "") this.arrived++;
     if (this.room > 0) {
       this.room--;
+      this.picture = null;
       if (this.shown.push(row) > 2 * MAX_ROWS) this.shown = this.shown.slice(-MAX_ROWS);
     } else this.sampled = true;
   }
@@ -190,6 +193,7 @@ export class LiveModel {
   private refill(): void {
     const matching = this.recent.filter((row) => row.kind === "gap" || matches(this.filter, row.event));
     this.shown = matching.slice(-MAX_ROWS);
+    this.picture = null;
     this.sampled = false;
   }
 }
