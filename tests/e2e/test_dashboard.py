@@ -22,6 +22,8 @@ from tests.support.client import call
 
 SOURCES = ("aws", "gcp", "azure")
 NARROW = {"width": 360, "height": 740}
+HEAP_GROWTH_MB = 20
+"""A page keeps the last 2000 rows at most."""
 FIRST_PAINT_MS = 1000
 """The promise for a page on the same machine; of several tries the best, since others may use the machine too."""
 
@@ -127,6 +129,17 @@ def test_a_page_that_was_hidden_catches_up(dashboard, stack):
     dashboard.wait_for_total(stack.figures().total_events)
 
     assert dashboard.page.get_by_text("of the stream missed").count() == 0
+
+
+def test_the_totals_stay_exact_and_memory_flat_under_load(dashboard, stack):
+    """The list samples, the figures do not. `make bench` does the same for longer, and counts the pictures."""
+    before, heap = stack.figures(), dashboard.heap_megabytes()
+    stack.simulate("--rate", "300", "--count", "3000", "--error-rate", "0").finish()
+    stack.wait_until_stored(before, 3000)
+    dashboard.wait_for_total(stack.figures().total_events)
+
+    assert dashboard.heap_megabytes() - heap < HEAP_GROWTH_MB
+    assert len(dashboard.rows()) <= 100
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -61,6 +61,15 @@ class Dashboard:
         card = self.page.get_by_role("article", name="All events")
         expect(card.get_by_text(f"{total:,}", exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
+    def heap_megabytes(self) -> float:
+        """JavaScript objects that are still in use."""
+        devtools = self.page.context.new_cdp_session(self.page)
+        devtools.send("Performance.enable")
+        devtools.send("HeapProfiler.collectGarbage")
+        metrics = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
+        devtools.detach()
+        return float(metrics["JSHeapUsedSize"]) / 1e6
+
     def overflow(self) -> int:
         """How many pixels the page is wider than its window."""
         pixels: int = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
