@@ -135,7 +135,7 @@ export class LiveClient {
   }
 
   private tick(): void {
-    this.model.tick();
+    if (this.model.tick()) this.paint();
     this.beat();
     if (this.unsettled && !this.fresh) {
       this.askAgain();

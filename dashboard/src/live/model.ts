@@ -88,7 +88,7 @@ export class LiveModel {
       const second = Math.floor(Date.parse(frame.published_at) / 1000);
       this.since = Math.min(this.since, second);
       for (const count of frame.counts) this.addCount(count, second, live);
-      for (const event of frame.events) this.addEvent(event);
+      for (const event of frame.events) this.addEvent(event, live);
     }
     if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
     if (!live) this.refill();
@@ -114,10 +114,16 @@ export class LiveModel {
     this.refill();
   }
 
-  /** A second has passed: as many rows again may be shown, and when none came, what was left out. */
-  tick(): void {
-    if (this.sampled && this.room === ROWS_PER_SECOND) this.refill();
+  /**
+   * A second has passed: as many rows again may be shown, and when none came, what was left out.
+   *
+   * @returns whether the rows have changed by that.
+   */
+  tick(): boolean {
+    const calm = this.sampled && this.room === ROWS_PER_SECOND;
+    if (calm) this.refill();
     this.room = ROWS_PER_SECOND;
+    return calm;
   }
 
   /** More rows came this second than are shown one by one. */
@@ -166,7 +172,7 @@ export class LiveModel {
     this.counted.rejected += count.rejected;
   }
 
-  private addEvent(event: EventSummary): void {
+  private addEvent(event: EventSummary, live: boolean): void {
     const row: Row = {
       kind: "event",
       key: `${event.source}/${event.id}`,
@@ -182,6 +188,7 @@ export class LiveModel {
 
     if (!matches(this.filter, event)) return;
     if (this.filter.text !== "") this.arrived++;
+    if (!live) return; // shown all at once when the last of them is here
     if (this.room > 0) {
       this.room--;
       this.picture = null;
