@@ -1,4 +1,4 @@
-"""Cloud Function: Pub/Sub messages, as Eventarc delivers them, one CloudEvent a request."""
+"""Cloud Functions: Pub/Sub messages, as Eventarc delivers them, one CloudEvent a request; and the sweep."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -6,11 +6,13 @@ from functools import cache
 import functions_framework
 import msgspec
 from cloudevents.http import CloudEvent
+from flask import Request
 
 from helios import bootstrap, logs, settings
 from helios.bootstrap import Services
 from helios.event import Delivery
 from helios.flows.ingest import ingest as store_batch
+from helios.flows.sweep import sweep as sweep_store
 
 configured = settings.load()
 logs.configure(configured.log_level)
@@ -40,3 +42,10 @@ def ingest(event: CloudEvent) -> None:
         received_at=datetime.now(UTC),
     )
     store_batch([delivery], seen=services().seen, store=services().store, bell=services().bell)
+
+
+@functions_framework.http
+def sweep(_request: Request) -> tuple[str, int]:
+    """Sweep, once a minute by Cloud Scheduler's clock; an error is answered 500, and the next minute makes it good."""
+    sweep_store(datetime.now(UTC), store=services().store)
+    return "", 204
