@@ -13,7 +13,8 @@ locals {
     tags           = local.tags
   }
 
-  redis_url = var.redis_url == null ? module.cache[0].url : var.redis_url
+  makes_cache = nonsensitive(var.redis_url == null)
+  redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
   # The names only: what is behind them is secret, so it can't decide how many resources there are.
   secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.ring_secret == null ? [] : ["RING_SECRET"])))
@@ -40,7 +41,7 @@ module "network" {
 
 module "cache" {
   source = "../modules/azure/cache"
-  count  = var.redis_url == null ? 1 : 0
+  count  = local.makes_cache ? 1 : 0
 
   name       = local.unique
   place      = local.place

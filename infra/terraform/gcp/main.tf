@@ -6,7 +6,8 @@ locals {
   # Google's own accounts in this project.
   pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
-  redis_url = var.redis_url == null ? module.cache[0].url : var.redis_url
+  makes_cache = nonsensitive(var.redis_url == null)
+  redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
   # The names only: what is behind them is secret, so it can't decide how many resources there are.
   secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.ring_secret == null ? [] : ["RING_SECRET"])))
@@ -52,7 +53,7 @@ module "network" {
 
 module "cache" {
   source = "../modules/gcp/cache"
-  count  = var.redis_url == null ? 1 : 0
+  count  = local.makes_cache ? 1 : 0
 
   name       = var.name
   region     = var.region
@@ -146,7 +147,7 @@ locals {
     network       = module.network.network_id
     subnetwork    = module.network.subnetwork_id
     settings      = local.settings
-    certificate   = try(module.cache[0].certificate_secret, null)
+    certificate   = local.makes_cache ? module.cache[0].certificate_secret : null
     secrets = {
       for name in local.secret_names : "HELIOS_${name}" => {
         secret  = google_secret_manager_secret.this[name].secret_id
