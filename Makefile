@@ -80,5 +80,6 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: setup ## Resolve the lock files again after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
+	@$(COMPILE) $(ARGS) infra/terraform/schemas/provider.in --output-file infra/terraform/schemas/provider.lock
 	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
 	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done

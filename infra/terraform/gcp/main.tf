@@ -132,6 +132,7 @@ resource "google_service_account" "build" {
 # Cloud Run functions documentation, "Custom service account for Cloud Build": the role that replaces the default
 # account's wide ones. It is given on the project because the build's repository doesn't exist before the first build.
 resource "google_project_iam_member" "build" {
+  # checkov:skip=CKV_GCP_49: it impersonates nobody; the role is the narrowest that Google offers to a build
   project = var.project
   role    = "roles/cloudbuild.builds.builder"
   member  = google_service_account.build.member
