@@ -1,7 +1,12 @@
 /** The words of the live stream: what the server sends, and what is asked of it. */
+import type { FlowChange } from "@/api/flows";
 import { apiUrl, get, type Schemas } from "@/api/http";
+import type { FlowStatus } from "@/lib/flows";
 
-export type Frame = Schemas["StreamFrame"];
+export type Frame = Schemas["StreamFrame"] & {
+  flows?: FlowChange[];
+  flow_statuses?: Record<string, Partial<Record<FlowStatus, number>>>;
+};
 export type FramePage = Schemas["FramePage"];
 
 /** `hello` comes from the API's own socket only; API Gateway sends nothing until it is asked. */
