@@ -1,6 +1,9 @@
-/** What the API says about flows. */
+/** What the API says about flows, and what is declared to be one. */
+import { useQuery, type UseQueryResult } from "@tanstack/react-query";
+
 import type { FlowStatus, IssueKind } from "@/lib/flows";
-import type { Schemas } from "./http";
+
+import { apiUrl, get, type Schemas } from "./http";
 
 export interface FlowIssue { kind: IssueKind; legs: string[]; field: string | null; values: Record<string, string>; detail: string }
 export interface FlowLeg {
@@ -28,4 +31,28 @@ export interface FlowDeclaration {
 }
 export interface FlowChange {
   flow: string; key: string; status: FlowStatus; previous: FlowStatus | null; issues: IssueKind[]; amount: string | null; opened_at: string;
+}
+
+/** What is declared changes with a restart of the API alone. */
+export function useDeclarations(): UseQueryResult<FlowDeclaration[]> {
+  return useQuery({
+    queryKey: ["declarations"],
+    queryFn: ({ signal }) => get<FlowDeclaration[]>(apiUrl("/api/v1/flows/declarations"), signal),
+    staleTime: Infinity,
+  });
+}
+
+interface Told {
+  source: string;
+  type: string;
+  order_id: string | null;
+}
+
+/** The stories that an event is part of: of each flow that has a leg for it. */
+export function storiesOf(event: Told, declared: readonly FlowDeclaration[]): { flow: string; key: string }[] {
+  const key = event.order_id;
+  if (key === null) return [];
+  return declared
+    .filter(({ legs }) => legs.some((leg) => leg.source === event.source && leg.type === event.type))
+    .map(({ name }) => ({ flow: name, key }));
 }

@@ -1,7 +1,7 @@
-/** The sums of reconciliation, kept current by the stream, and what is declared to be reconciled. */
+/** The sums of reconciliation, kept current by the stream. */
 import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
 
-import type { FlowDeclaration, FlowSummary } from "@/api/flows";
+import type { FlowSummary } from "@/api/flows";
 import { apiUrl, get } from "@/api/http";
 import { startOf, STATUSES } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
@@ -58,13 +58,4 @@ export function addUp({ summary, counted: before }: Baseline, now: LiveFlows, fl
   const total = STATUSES.reduce((sum, status) => sum + statuses[status], 0);
   const match_rate = total === open ? null : (matched + matched_late) / (total - open);
   return { ...summary, by_status: statuses, total, match_rate };
-}
-
-/** What is declared: it changes with a restart of the API alone. */
-export function useDeclarations(): UseQueryResult<FlowDeclaration[]> {
-  return useQuery({
-    queryKey: ["declarations"],
-    queryFn: ({ signal }) => get<FlowDeclaration[]>(apiUrl("/api/v1/flows/declarations"), signal),
-    staleTime: Infinity,
-  });
 }

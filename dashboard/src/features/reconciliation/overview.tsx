@@ -1,10 +1,11 @@
 import type { ReactNode } from "react";
 
+import { useDeclarations } from "@/api/flows";
 import { PERIOD_NAMES, PERIODS, type Period } from "@/lib/flows";
 import { setFlowFilter, useAddress } from "@/state/address";
 import { Notice } from "@/ui/notice";
 
-import { useDeclarations, useSummary } from "./api";
+import { useSummary } from "./api";
 import { Cards } from "./cards";
 import { Funnel } from "./funnel";
 import { Silence } from "./silence";

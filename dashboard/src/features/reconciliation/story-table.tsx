@@ -1,5 +1,6 @@
 import type { KeyboardEvent, ReactNode } from "react";
 
+import { useDeclarations } from "@/api/flows";
 import { moveFocus, ROWS_ID } from "@/lib/row-focus";
 import { useBrowsing } from "@/lib/use-browsing";
 import { setFlowFilter, useAddress } from "@/state/address";
@@ -9,7 +10,7 @@ import { Icon } from "@/ui/icons";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 
-import { useDeclarations, type Summary } from "./api";
+import type { Summary } from "./api";
 import { Filters } from "./filters";
 import { useStories } from "./stories";
 import { COLUMNS, StoryRow } from "./story-row";

@@ -66,7 +66,7 @@ function Title({ flowKey, story }: { flowKey: FlowKey; story: FlowStory | undefi
         {story && <StatusBadge status={story.status} />}
         {story?.amount && <span className="text-[15px] font-medium tabular-nums">{amount(story.amount)}</span>}
       </div>
-      <p className="mt-1 min-h-5 text-[13px] text-soft tabular-nums" aria-live="polite">
+      <p className="mt-1 min-h-5 text-[13px] text-soft tabular-nums">
         {story && <Standing story={story} />}
       </p>
     </div>
