@@ -14,7 +14,7 @@ export function Header(): ReactNode {
   const { showHelp } = useView();
   return (
     <header className="sticky top-0 z-10 border-b border-line bg-panel">
-      <div className="mx-auto flex min-h-14 max-w-[90rem] flex-wrap items-center gap-x-3 px-3 sm:px-6">
+      <div className="mx-auto flex min-h-14 max-w-[90rem] flex-wrap items-center gap-x-3 gap-y-1 px-3 max-sm:pt-2 sm:px-6">
         <img src="/logo.svg" alt="" className="size-7" />
         <h1 className="text-[17px] font-semibold tracking-tight">Helios</h1>
         <p className="hidden text-[13px] text-faint lg:block">three clouds, one exact view</p>

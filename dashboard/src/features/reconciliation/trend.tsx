@@ -11,7 +11,7 @@ type Bucket = FlowSummary["trend"][number];
 export function Trend({ trend }: { trend: readonly Bucket[] | null }): ReactNode {
   const settled = trend?.filter((bucket) => bucket.settled > 0);
   return (
-    <Panel title="Match rate over time" className="xl:col-span-2">
+    <Panel title="Settled orders, and how many matched" className="xl:col-span-2">
       {!trend || !settled ? (
         <Skeleton className="mx-5 mb-5 h-44" />
       ) : settled.length === 0 ? (
@@ -35,7 +35,7 @@ function Chart({ trend, lowest }: { trend: readonly Bucket[]; lowest: Bucket }):
       <Bars trend={trend} label={`Settled orders from ${timeOf(first)} to ${timeOf(last)}; match rate ${lowestInWords}`} />
       <figcaption className="mt-1.5 flex flex-wrap justify-between gap-x-4 text-xs text-faint tabular-nums">
         <span>{timeOf(first)}</span>
-        <span className="flex flex-wrap gap-x-4">
+        <span className="flex flex-wrap justify-center gap-x-4 max-sm:order-last max-sm:basis-full">
           <span className="flex items-center gap-1.5">
             <span aria-hidden className="size-2.5 rounded-sm bg-good" /> matched
           </span>

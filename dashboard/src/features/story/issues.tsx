@@ -17,7 +17,7 @@ const COLORS: Record<IssueKind, string> = {
 export function Issues({ story }: { story: FlowStory }): ReactNode {
   const { issues, status } = story;
   return (
-    <Panel title={issues.length > 0 ? "What is wrong" : "Nothing is wrong"}>
+    <Panel title={issues.length > 0 ? "Issues" : "No issues"}>
       {issues.length === 0 ? (
         <p className="px-4 pb-4 text-[13px] text-soft sm:px-5">{status === "open" ? waiting(story) : "All clouds agree."}</p>
       ) : (

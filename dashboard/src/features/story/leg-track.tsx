@@ -1,31 +1,28 @@
 import type { ReactNode } from "react";
 
-import type { FlowLeg, FlowStory } from "@/api/flows";
+import { useDeclarations, type FlowLeg, type FlowStory } from "@/api/flows";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
 import { duration, timeOfDay } from "@/lib/format";
 import { CloudMark } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
 
-/** A leg at the very end still needs room for its words. */
-const ROOM = 1.08;
-
-/** One lane a leg, on one scale from the first word to the deadline, or to the last leg when that came later. */
+/** One lane a leg, on one scale from the first word to the last, or to the deadline of what has not come. */
 export function LegTrack({ story }: { story: FlowStory }): ReactNode {
   const opened = Date.parse(story.opened_at);
-  const deadline = Date.parse(story.deadline);
-  const end = lastMoment(story, opened, deadline);
-  const place = (at: number): number => Math.max(0, (100 * (at - opened)) / ((end - opened) * ROOM));
-  const past = end >= deadline;
+  const end = lastMoment(story, opened);
+  const window = useDeclarations().data?.find(({ name }) => name === story.flow)?.window_seconds;
+  const late = window === undefined ? end : opened + window * 1000;
+  const place = (at: number): number => Math.max(0, (100 * (at - opened)) / (end - opened));
   return (
     <div className="px-4 pb-4 sm:px-5">
       <ul className="relative">
-        {past && (
-          <li
-            aria-hidden
-            className="absolute inset-y-0 right-0 left-24 sm:left-36"
-          >
-            <span className="absolute inset-y-0 right-0 border-l border-dashed border-warn bg-warn-soft/60" style={{ left: `${place(deadline)}%` }} />
+        {late < end && (
+          <li aria-hidden className="absolute inset-y-0 right-0 left-24 sm:left-36">
+            <span
+              className="absolute inset-y-0 right-0 border-l border-dashed border-warn bg-warn-soft"
+              style={{ left: `${place(late)}%` }}
+            />
           </li>
         )}
         {story.legs.map((leg) => (
@@ -34,7 +31,7 @@ export function LegTrack({ story }: { story: FlowStory }): ReactNode {
       </ul>
       <p className="mt-2 flex justify-between gap-3 pl-24 text-xs text-faint tabular-nums sm:pl-36">
         <span>{timeOfDay(opened)}</span>
-        {past && <span className="text-warn">deadline {timeOfDay(deadline)}</span>}
+        {late < end && <span className="text-warn">late from {timeOfDay(late)} on</span>}
         <span>+{duration(end - opened)}</span>
       </p>
     </div>
@@ -42,10 +39,10 @@ export function LegTrack({ story }: { story: FlowStory }): ReactNode {
 }
 
 /** The scale ends with what has come, so that quick orders are not all squeezed to the left. */
-function lastMoment({ legs, status }: FlowStory, opened: number, deadline: number): number {
+function lastMoment({ legs, status, deadline }: FlowStory, opened: number): number {
   const received = legs.flatMap((leg) => (leg.received_at === null ? [] : [Date.parse(leg.received_at)]));
   const lacks = status === "incomplete" || status === "open";
-  return Math.max(opened + 1, ...received, lacks ? deadline : 0);
+  return Math.max(opened + 1, ...received, lacks ? Date.parse(deadline) : 0);
 }
 
 interface LaneProps {
@@ -59,8 +56,9 @@ function Lane({ leg, opened, place }: LaneProps): ReactNode {
   const left = at === null ? 0 : place(at);
   return (
     <li className="relative flex h-12 items-center border-t border-line text-[13px] first:border-t-0">
-      <span className="w-24 shrink-0 truncate pr-2 font-medium sm:w-36">
-        {leg.name} <span className="text-xs font-normal text-faint">{sourceName(leg.source)}</span>
+      <span className="w-24 shrink-0 pr-2 leading-4 sm:w-36">
+        <span className="block truncate font-medium">{leg.name}</span>
+        <span className="block truncate text-xs text-faint">{sourceName(leg.source)}</span>
       </span>
       <span className="relative h-full flex-1">
         <span aria-hidden className="absolute top-1/2 right-0 left-0 h-px bg-line" />

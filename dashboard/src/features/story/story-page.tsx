@@ -2,7 +2,7 @@ import { useEffect, useRef, type ReactNode } from "react";
 
 import type { FlowStory } from "@/api/flows";
 import { ApiError } from "@/api/http";
-import { age, amount, duration, secondsUntil, timeOfDay } from "@/lib/format";
+import { amount, duration, secondsUntil, timeOfDay } from "@/lib/format";
 import { useNow } from "@/lib/use-now";
 import { toView, type FlowKey } from "@/state/address";
 import { Icon } from "@/ui/icons";
@@ -81,8 +81,8 @@ function Standing({ story }: { story: FlowStory }): ReactNode {
   if (story.time_to_match_seconds !== null) {
     return `${began}; complete ${duration(story.time_to_match_seconds * 1000)} later.`;
   }
+  if (story.settled_at !== null) return `${began}; settled ${duration(Date.parse(story.settled_at) - opened)} later.`;
   const deadline = Date.parse(story.deadline);
-  if (story.status !== "open") return `${began}, ${age(now - opened)} ago; the deadline was ${timeOfDay(deadline)}.`;
   if (now < deadline) return `${began}; incomplete unless all is there in ${secondsUntil(deadline, now)} s.`;
   return `${began}; the deadline has passed, and the next sweep settles it.`;
 }
