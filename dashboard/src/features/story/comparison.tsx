@@ -3,7 +3,7 @@ import type { ReactNode } from "react";
 import type { FlowIssue, FlowLeg, FlowStory } from "@/api/flows";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
-import { duration, timeOfDay } from "@/lib/format";
+import { span, timeOfDay } from "@/lib/format";
 import { toEvent } from "@/state/address";
 import { cx } from "@/ui/class-names";
 import { CloudBadge } from "@/ui/cloud-mark";
@@ -47,9 +47,7 @@ export function Comparison({ story: { legs, issues } }: { story: FlowStory }): R
           </Row>
           <Row name="received">
             {legs.map((leg) => (
-              <Cell key={leg.name}>
-                {leg.time && leg.received_at && `${duration(Date.parse(leg.received_at) - Date.parse(leg.time))} later`}
-              </Cell>
+              <Cell key={leg.name}>{lag(leg)}</Cell>
             ))}
           </Row>
           <Row name="deliveries">
@@ -115,6 +113,12 @@ function Field({ value, differs }: { value: string | undefined; differs: boolean
       )}
     </td>
   );
+}
+
+function lag({ time, received_at }: FlowLeg): string | null {
+  if (time === null || received_at === null) return null;
+  const ms = Date.parse(received_at) - Date.parse(time);
+  return ms < 0 ? `${span(-ms)} before, by its clock` : `${span(ms)} later`;
 }
 
 export function differs(issues: readonly FlowIssue[], leg: string, field: string): boolean {

@@ -3,7 +3,7 @@ import type { ReactNode } from "react";
 import { useDeclarations, type FlowLeg, type FlowStory } from "@/api/flows";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
-import { duration, timeOfDay } from "@/lib/format";
+import { span, timeOfDay } from "@/lib/format";
 import { CloudMark } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
 
@@ -31,8 +31,8 @@ export function LegTrack({ story }: { story: FlowStory }): ReactNode {
       </ul>
       <p className="mt-2 flex justify-between gap-3 pl-24 text-xs text-faint tabular-nums sm:pl-36">
         <span>{timeOfDay(opened)}</span>
-        {late < end && <span className="text-warn">late from {timeOfDay(late)} on</span>}
-        <span>+{duration(end - opened)}</span>
+        {late < end && <span className="whitespace-nowrap text-warn">late from {timeOfDay(late)}</span>}
+        <span className="whitespace-nowrap max-sm:hidden">+{span(end - opened)}</span>
       </p>
     </div>
   );
@@ -75,7 +75,7 @@ function Lane({ leg, opened, place }: LaneProps): ReactNode {
             )}
             style={{ left: `${left}%` }}
           >
-            {isSource(leg.source) && <CloudMark source={leg.source} className="size-4" />}+{duration(at - opened)}
+            {isSource(leg.source) && <CloudMark source={leg.source} className="size-4" />}+{span(at - opened)}
             {leg.state === "late" && " late"}
           </span>
         )}

@@ -2,7 +2,7 @@ import { useEffect, useRef, type ReactNode } from "react";
 
 import type { FlowStory } from "@/api/flows";
 import { ApiError } from "@/api/http";
-import { amount, duration, secondsUntil, timeOfDay } from "@/lib/format";
+import { amount, secondsUntil, span, timeOfDay } from "@/lib/format";
 import { useNow } from "@/lib/use-now";
 import { toView, type FlowKey } from "@/state/address";
 import { Icon } from "@/ui/icons";
@@ -79,9 +79,9 @@ function Standing({ story }: { story: FlowStory }): ReactNode {
   const opened = Date.parse(story.opened_at);
   const began = `First heard of at ${timeOfDay(opened)}`;
   if (story.time_to_match_seconds !== null) {
-    return `${began}; complete ${duration(story.time_to_match_seconds * 1000)} later.`;
+    return `${began}; complete ${span(story.time_to_match_seconds * 1000)} later.`;
   }
-  if (story.settled_at !== null) return `${began}; settled ${duration(Date.parse(story.settled_at) - opened)} later.`;
+  if (story.settled_at !== null) return `${began}; settled ${span(Date.parse(story.settled_at) - opened)} later.`;
   const deadline = Date.parse(story.deadline);
   if (now < deadline) return `${began}; incomplete unless all is there in ${secondsUntil(deadline, now)} s.`;
   return `${began}; the deadline has passed, and the next sweep settles it.`;

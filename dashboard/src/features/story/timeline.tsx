@@ -3,7 +3,7 @@ import type { ReactNode } from "react";
 import type { Moment } from "@/api/flows";
 import { isSource } from "@/lib/clouds";
 import { sentence } from "@/lib/flows";
-import { duration } from "@/lib/format";
+import { span } from "@/lib/format";
 import { toEvent } from "@/state/address";
 import { cx } from "@/ui/class-names";
 import { CloudMark } from "@/ui/cloud-mark";
@@ -44,7 +44,7 @@ export function Timeline({ moments }: { moments: readonly Moment[] }): ReactNode
             <p className="flex flex-wrap items-baseline justify-between gap-x-3">
               <span className={cx("font-medium", COLORS[moment.what])}>{NAMES[moment.what]}</span>
               <time dateTime={moment.at} className="text-xs text-faint tabular-nums">
-                {clock.format(Date.parse(moment.at))}, +{duration(Date.parse(moment.at) - first)}
+                {clock.format(Date.parse(moment.at))}, +{span(Date.parse(moment.at) - first)}
               </time>
             </p>
             <Detail moment={moment} />
