@@ -52,8 +52,11 @@ test("the header leads there and back", async () => {
   expect(location.search).toBe("?view=reconciliation");
   expect(screen.getByRole("link", { name: "Reconciliation" })).toHaveAttribute("aria-current", "page");
 
+  await user.click(screen.getByRole("heading", { name: "Do the three clouds agree?" }));
+  await user.keyboard(" "); // scrolls: what is not shown is not paused
   await user.click(screen.getByRole("link", { name: "Events" }));
   expect(await screen.findByText("Live events")).toBeVisible();
+  expect(screen.queryByText("Paused")).toBeNull();
   expect(location.search).toBe("");
 });
 

@@ -2,6 +2,7 @@
 import { useEffect } from "react";
 
 import { moveFocus } from "@/lib/row-focus";
+import { isShown } from "@/state/address";
 import { useView } from "@/state/view";
 import { SEARCH_ID } from "@/ui/search-field";
 
@@ -45,7 +46,7 @@ function act(key: string, target: Element): boolean {
       showHelp(true);
       return true;
     case " ":
-      if (target.matches(TAKES_SPACE)) return false;
+      if (target.matches(TAKES_SPACE) || !isShown("events")) return false;
       setPaused(!paused);
       return true;
     case "Escape":

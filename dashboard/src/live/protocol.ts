@@ -3,6 +3,7 @@ import type { FlowChange } from "@/api/flows";
 import { apiUrl, get, type Schemas } from "@/api/http";
 import type { FlowStatus } from "@/lib/flows";
 
+/** A frame of an API that reconciles nothing tells of no flows. */
 export type Frame = Schemas["StreamFrame"] & {
   flows?: FlowChange[];
   flow_statuses?: Record<string, Partial<Record<FlowStatus, number>>>;

@@ -89,6 +89,8 @@ export function useAddress(): Address {
   return useSyncExternalStore(subscribe, read);
 }
 
+export const isShown = (view: View): boolean => read().view === view;
+
 /** Typing must not fill the browser's history, so a filter replaces the one before. */
 export function setFilter(change: Partial<Filter>): void {
   const filter = { ...read().filter, ...change };

@@ -61,7 +61,7 @@ export function StoryTable({ summary }: { summary: Summary | null }): ReactNode 
       {data && query.error && <Failure message={query.error.message} onRetry={() => void query.refetch()} />}
       {hasNextPage && (
         <div className="border-t border-line p-3 text-center">
-          <Button disabled={isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
+          <Button disabled={isFetchingNextPage || query.isPlaceholderData} onClick={() => void query.fetchNextPage()}>
             {isFetchingNextPage ? "Fetching" : "Show more"}
           </Button>
         </div>
