@@ -151,7 +151,7 @@ test("a row opens the event, normalised and raw, with what one copies", async ()
   expect(copied).toHaveBeenCalledWith(`curl --fail-with-body '${server.url}/api/v1/events/aws/x'`);
   await within(drawer).findByText("Copied");
 
-  await user.click(within(drawer).getByRole("button", { name: /ORD-x/ }));
+  await user.click(within(drawer).getByRole("link", { name: /ORD-x/ }));
   expect(screen.queryByRole("dialog")).toBeNull();
   expect(location.search).toBe("?q=ORD-x");
 });

@@ -4,7 +4,7 @@ import { asCurl } from "@/features/event-details/api";
 import { points, STEP_SECONDS } from "@/features/charts/throughput-data";
 import { addUp } from "@/features/stats/api";
 import { cloudLines, partLines, streamLine } from "@/features/health/wording";
-import { age, amount, duration, percent } from "@/lib/format";
+import { age, amount, duration, percent, span } from "@/lib/format";
 import { indent, member } from "@/lib/json-text";
 import { perSource } from "@/lib/clouds";
 import { KEPT_SECONDS, Throughput } from "@/live/throughput";
@@ -23,6 +23,7 @@ test("times are told in the unit that fits", () => {
   const ages = [-5, 900, 59_000, 60_000, 7_200_000, 200_000_000].map(age);
   expect(ages).toEqual(["now", "now", "59 s", "1 min", "2 h", "2 d"]);
   expect([3.4, 999, 1500, 61_000].map(duration)).toEqual(["3 ms", "999 ms", "1.5 s", "1 min"]);
+  expect([900, 59_600, 64_000, 120_000, 7_200_000].map(span)).toEqual(["900 ms", "59.6 s", "1 min 4 s", "2 min", "2 h"]);
   expect(percent(1, 0)).toBe("–");
 });
 

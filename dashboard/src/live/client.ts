@@ -4,8 +4,9 @@ import type { QueryClient } from "@tanstack/react-query";
 import type { Filter } from "@/lib/filter";
 import { serverNow } from "@/lib/server-clock";
 
+import { FlowsModel, type LiveFlows } from "./flows";
 import { Follower } from "./follower";
-import { CONNECTION, COUNTED, FEED, PULSE, type Connection } from "./keys";
+import { CONNECTION, COUNTED, FEED, FLOWS, PULSE, type Connection } from "./keys";
 import { LiveModel, type Counted } from "./model";
 import { fetchCounts, fetchFrames } from "./protocol";
 import { LiveSocket, TIMING, type SocketState, type Timing } from "./socket";
@@ -23,6 +24,7 @@ const RECALL_PAUSE_MS = 5000;
 
 export class LiveClient {
   private readonly model = new LiveModel();
+  private readonly flowsModel = new FlowsModel();
   private readonly socket: LiveSocket;
   private readonly follower: Follower;
   private ticking: ReturnType<typeof setInterval> | undefined;
@@ -49,6 +51,7 @@ export class LiveClient {
       onFrames: (frames, live) => {
         this.fresh = this.unsettled = true;
         this.model.fold(frames, live);
+        this.flowsModel.fold(frames, live);
         this.paint();
       },
       onGap: (missing) => {
@@ -106,6 +109,11 @@ export class LiveClient {
     return this.model.counts();
   }
 
+  /** The same for flows. */
+  flows(): LiveFlows {
+    return this.flowsModel.read();
+  }
+
   setFilter(filter: Filter): void {
     this.model.setFilter(filter);
     this.paint();
@@ -131,6 +139,7 @@ export class LiveClient {
       this.paintedAt = now;
       this.queries.setQueryData(FEED, this.model.feed());
       this.queries.setQueryData(COUNTED, this.model.counts());
+      this.queries.setQueryData(FLOWS, this.flowsModel.read());
     });
   }
 
