@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from scripts import package
-from scripts.layouts import LAYOUTS
+from scripts.layouts import LAYOUTS, layout_of
 
 SDKS = {"boto3", "botocore", "google", "azure"}
 OWN = {"azure": "azure/functions"}
 """What a cloud's own worker asks of a function, and no SDK of its services."""
 
 ON_AWS = [name for name in package.functions() if name.startswith("aws-")]
-VENDORED = [name for name in package.functions() if package.layout_of(name).vendored]
+VENDORED = [name for name in package.functions() if layout_of(name).vendored]
 
 
 def inputs_and_bytes(built):
