@@ -61,16 +61,30 @@ lint: dashboard ## Check style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+.PHONY: audit
+audit: dashboard ## Look for known vulnerabilities in what is pinned, and for secrets in what git keeps
+	@$(PY) -m scripts.audit
+
+.PHONY: policy
+policy: setup ## Check Terraform's code against checkov's policies
+	@$(PY) -m scripts.tools infra/terraform/checkov.lock \
+	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
+
 .PHONY: check
-check: lint test ## All that CI runs
+check: lint policy audit test ## All that CI runs
+
+.PHONY: prove
+prove: setup ## Inject anomalies into live traffic and compare what Helios reports with the truth (ARGS="--orders 200")
+	@$(PY) -m scripts.prove $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
 	@$(PY) -m scripts.bench $(ARGS)
 
 .PHONY: package
-package: setup ## Build every function's archive into build/
+package: setup ## Build every function's archive into build/, each with its bill of materials (CycloneDX)
 	@$(PY) -m scripts.package $(ARGS)
+	@$(PY) -m scripts.sbom
 
 .PHONY: format
 format: setup ## Put the code into its form
@@ -84,5 +98,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: setup ## Resolve the lock files again after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
+	@$(COMPILE) $(ARGS) scripts/audit.in --output-file scripts/audit.lock
+	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
 	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
 	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done

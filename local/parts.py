@@ -229,6 +229,7 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_DATABASE_URL": postgres.url(config.postgres_port),
         "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
         "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
+        "HELIOS_FLOWS_FILE": config.flows_file,
     }
 
 

@@ -39,4 +39,5 @@ def ingest(event: CloudEvent) -> None:
         headers={f"ce-{name}": event[name] for name in ATTRIBUTES if event.get(name)},
         received_at=datetime.now(UTC),
     )
-    store_batch([delivery], seen=services().seen, store=services().store, bell=services().bell)
+    parts = services()
+    store_batch([delivery], seen=parts.seen, store=parts.store, reconciler=parts.reconciler, bell=parts.bell)

@@ -13,7 +13,7 @@ from local.eventgrid.topic import Schema
 
 ProvisioningState = Literal["Creating", "AwaitingManualAction", "Succeeded", "Failed"]
 
-SECRET = "Hidden"  # noqa: S105 - Azure's own word where it hides a secret header's value
+SECRET = "Hidden"  # noqa: S105 - Azure's own word where it hides a secret header's value  # pragma: allowlist secret
 MAX_DELIVERY_HEADERS = 10
 """Microsoft's "Custom delivery properties"."""
 

@@ -17,7 +17,7 @@ from local.probes import answers
 from local.process import Process, scrubbed_environment
 from local.valkey import Valkey
 
-TABLES = "events, event_counts, dead_letters, frames, consumers"
+TABLES = "events, event_counts, dead_letters, frames, consumers, flows, flow_counts"
 
 
 class Servers(NamedTuple):

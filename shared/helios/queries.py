@@ -8,6 +8,7 @@ import msgspec
 from helios.errors import Rejected
 from helios.event import Source
 from helios.ledger import DeadLetter
+from helios.reconcile.rows import FlowStatus, IssueKind
 
 T = TypeVar("T")
 
@@ -49,6 +50,23 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str | None = None
     status: str | None = None
+
+
+class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which stories; None and empty mean any. ``since`` and ``until`` bound ``opened_at``: since <= it < until.
+
+    Attributes:
+        status: any of these verdicts.
+        issue: with any of these kinds of issue.
+        key: a beginning of the story's key.
+    """
+
+    flow: str | None = None
+    status: tuple[FlowStatus, ...] = ()
+    issue: tuple[IssueKind, ...] = ()
+    key: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,14 +51,14 @@ def runtime(tmp_path):
     return folder
 
 
-ENVIRONMENT = {
+STORES = {"HELIOS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0"}
+LAMBDA = STORES | {
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
-    "HELIOS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
-    "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0",
     "HELIOS_RELAY_QUEUE_URL": "http://127.0.0.1:1/000000000000/helios-relay",
     "HELIOS_WEBSOCKET_ENDPOINT": "http://127.0.0.1:1/live",
 }
+ELSEWHERE = STORES | {"HELIOS_RING_URL": "http://127.0.0.1:1/api/v1/relay/ring", "HELIOS_RING_SECRET": "shown"}
 
 
 def unpacked(name, folder):
@@ -67,12 +67,12 @@ def unpacked(name, folder):
     return folder
 
 
-def holds(claim, *paths):
+def holds(claim, environment, *paths):
     """Whether a claim holds for an interpreter without site-packages, which sees these folders only."""
     script = f"import sys; sys.path[:0] = sys.argv[1:]; {claim}"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", script, *map(str, paths)],
-        env=ENVIRONMENT,
+        env=environment,
         check=False,
         capture_output=True,
         text=True,
@@ -85,14 +85,14 @@ def holds(claim, *paths):
 @pytest.mark.parametrize("name", ON_AWS)
 def test_an_unpacked_package_for_aws_needs_the_runtime_and_nothing_else(name, tmp_path, runtime):
     task = unpacked(name, tmp_path / "task")
-    assert holds("import handler; assert callable(handler.handler)", task, runtime)
+    assert holds("import handler; assert callable(handler.handler)", LAMBDA, task, runtime)
 
 
 def test_an_unpacked_package_for_azure_needs_nothing_else(tmp_path):
     """The worker puts .python_packages on the path, and the folder of host.json before it."""
     task = unpacked("azure", tmp_path / "task")
     claim = "import function_app; assert len(function_app.app.get_functions()) == 2"
-    assert holds(claim, task, task / LAYOUTS["azure"].packages)
+    assert holds(claim, ELSEWHERE, task, task / LAYOUTS["azure"].packages)
     assert (task / "host.json").is_file()
 
 
@@ -102,7 +102,7 @@ def test_an_unpacked_package_for_gcp_needs_its_requirements_and_nothing_else(tmp
     uv = Path(sys.executable).with_name("uv")
     requirements = ["--require-hashes", "--no-deps", "--requirement", task / "requirements.txt"]
     subprocess.run([uv, "pip", "install", "--quiet", "--target", site, *requirements], check=True, timeout=120)
-    assert holds("import main; assert callable(main.ingest)", task, site)
+    assert holds("import main; assert callable(main.ingest)", ELSEWHERE, task, site)
 
 
 @pytest.mark.parametrize("name", VENDORED)

@@ -12,6 +12,8 @@ from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
 from helios.api import create_app
 from helios.bootstrap import Services
 from helios.errors import Retryable
+from helios.flows.reconcile import Reconciler
+from helios.reconcile import declaration
 from helios.settings import Settings
 from tests.support.deliveries import eventbridge, eventgrid
 
@@ -47,6 +49,8 @@ def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClien
         outbox=outbox,
         bell=outbox,
         listener=outbox,
+        reconciler=Reconciler(declaration.load()),
+        flows=store,
     )
     return TestClient(create_app(services))
 

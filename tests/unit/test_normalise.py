@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from helios.errors import Rejected
 from helios.event import Delivery, Event, WayIn
 from helios.normalise import normalise, split
+from helios.normalise.eventgrid import validation_code
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 RECEIVED_AT = datetime(2025, 11, 26, 12, 0, 5, tzinfo=UTC)
@@ -75,6 +76,21 @@ def test_no_bytes_make_it_raise_anything_but_rejected(way_in, body):
         except Rejected as fault:
             assert fault.field
             assert fault.reason
+
+
+@pytest.mark.parametrize(
+    ("way_in", "body"),
+    [
+        ("eventbridge", b'{"Type": "Notification", "TopicArn": "\xff", "MessageId": "1", "Message": "{}"}'),
+        ("eventgrid", b'[{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent\xff"}]'),
+    ],
+)
+def test_text_that_is_not_utf_8_is_rejected(way_in, body):
+    """Also by the looks that are taken at a body before it is read as an event."""
+    assert validation_code({}, body) is None
+    with pytest.raises(Rejected) as fault:
+        normalise(delivery(body, way_in))
+    assert "UTF-8" in fault.value.reason
 
 
 json_values = st.recursive(

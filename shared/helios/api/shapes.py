@@ -8,6 +8,8 @@ import msgspec
 from helios.event import Event, Source, Status
 from helios.ledger import StreamFrame
 from helios.queries import KeptDeadLetter, Page
+from helios.reconcile.declaration import Flow
+from helios.reconcile.rows import FlowRow, FlowStory, FlowSummary, KeyedIssue
 
 Component = Literal["healthy", "unhealthy", "disabled"]
 EventPage = Page[Event]
@@ -146,6 +148,9 @@ PREVIEW_BYTES = 1_000
 """How much of a dead letter's body a list shows."""
 
 DeadLetterPage = Page[DeadLetterView]
+FlowPage = Page[FlowRow]
+FlowIssuePage = Page[KeyedIssue]
+Declarations = list[Flow]
 
 
 def dead_letter_view(kept: KeptDeadLetter, *, shown_bytes: int | None = None) -> DeadLetterView:
@@ -181,5 +186,10 @@ SCHEMAS: dict[str, Any] = {
     "DetailedHealth": DetailedHealth,
     "DeadLetterView": DeadLetterView,
     "DeadLetterPage": DeadLetterPage,
+    "FlowPage": FlowPage,
+    "FlowStory": FlowStory,
+    "FlowSummary": FlowSummary,
+    "FlowIssuePage": FlowIssuePage,
+    "Declarations": Declarations,
 }
 """The OpenAPI name of each shape that an answer or a request can have."""

@@ -12,6 +12,7 @@ import msgspec
 from helios.errors import Rejected
 from helios.event import Delivery, Event, WayIn
 from helios.normalise import cloudevents, eventbridge, eventgrid, pubsub
+from helios.normalise.fields import UNREADABLE
 
 NORMALISERS: dict[WayIn, Callable[[Delivery], Event]] = {
     "eventbridge": eventbridge.normalise,
@@ -41,6 +42,6 @@ def split(way_in: WayIn, body: bytes, headers: Mapping[str, str], received_at: d
     """
     bodies = [body]
     if way_in in {"eventgrid", "cloudevents"} and body.lstrip()[:1] == b"[":
-        with suppress(msgspec.MsgspecError, RecursionError):  # then normalising the whole names the fault
+        with suppress(*UNREADABLE):  # then normalising the whole names the fault
             bodies = [bytes(element) for element in _elements.decode(body)] or bodies
     return [Delivery(way_in=way_in, body=part, headers=headers, received_at=received_at) for part in bodies]

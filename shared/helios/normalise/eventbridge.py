@@ -5,7 +5,7 @@ from msgspec import Raw
 
 from helios.errors import Rejected
 from helios.event import Delivery, Event
-from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
+from helios.normalise.fields import UNREADABLE, Id, Name, Text, Time, build, check_text, decode
 
 
 class _EventBridgeEvent(msgspec.Struct):
@@ -63,7 +63,7 @@ def _notification(body: bytes) -> bytes | None:
     """The message in an SNS notification; None if the body is something else."""
     try:
         message = _sns.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None  # no notification: the caller reads the body as an event, and names what is wrong with it
     if message.type == "Notification":
         return message.message.encode()

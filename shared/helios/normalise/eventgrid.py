@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from helios.event import Delivery, Event
 from helios.normalise import cloudevents
-from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
+from helios.normalise.fields import UNREADABLE, Id, Name, Text, Time, build, check_text, decode
 
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
@@ -70,7 +70,7 @@ def validation_code(headers: Mapping[str, str], body: bytes) -> str | None:
         return None
     try:
         found = _validation.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None  # the caller treats it as an event, and names what is wrong with it
     first = found[0] if isinstance(found, list) else found
     return first.data.validation_code if first.event_type == VALIDATION else None

@@ -4,7 +4,7 @@ import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw
@@ -18,6 +18,9 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 Time = Annotated[datetime, Meta(tz=True)]
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What it raises to decode JSON of unknown origin: msgspec lets Python's own errors through."""
 
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -165,7 +168,7 @@ def _as_reference(value: bytes | Raw) -> str | None:
         return None
     try:
         return str(_reference.decode(value))
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None  # any payload is welcome; it only isn't shown under this heading
 
 
@@ -175,7 +178,7 @@ def _as_amount(value: bytes | Raw) -> Decimal | None:
         return None
     try:
         amount = _amount.decode(value)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     if amount.is_finite() and -_AMOUNT_DIGITS < amount.adjusted() < _AMOUNT_DIGITS:
         return amount

@@ -204,7 +204,7 @@ def test_conservation_holds(grid: Emulated, receiver: Receiver):
     assert Counter(one.json[0]["id"][-1] for one in receiver.notifications) == {"0": 20, "1": 20, "2": 40}
 
 
-SECRET = "s3cret-value"
+SECRET = "s3cret-value"  # pragma: allowlist secret
 MAPPINGS = [
     {"name": "X-Static", "type": "Static", "properties": {"value": "plain", "isSecret": False}},
     {"name": "Authorization", "type": "Static", "properties": {"value": SECRET, "isSecret": True}},

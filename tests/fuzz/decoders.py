@@ -1,0 +1,44 @@
+"""A program for libFuzzer, by atheris: any bytes, as any cloud's delivery, become events or reasons, and nothing else.
+
+Its arguments are libFuzzer's own. The first byte chooses the way in, so that one corpus serves all.
+"""
+
+import sys
+from datetime import UTC, datetime
+
+import atheris
+
+with atheris.instrument_imports(include=["helios"]):
+    from helios.errors import Rejected
+    from helios.event import Event
+    from helios.normalise import NORMALISERS, normalise, split
+
+WAYS_IN = sorted(NORMALISERS)
+RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)
+HEADERS = {
+    "content-type": "application/json",
+    "ce-specversion": "1.0",
+    "ce-id": "1",
+    "ce-type": "T",
+    "ce-source": "/aws",
+}
+
+
+def decode(data: bytes) -> None:
+    """Take in one delivery, with CloudEvents' headers if its first byte is odd."""
+    choice, body = (data[0], data[1:]) if data else (0, b"")
+    way_in = WAYS_IN[choice // 2 % len(WAYS_IN)]
+    for delivery in split(way_in, body, HEADERS if choice % 2 else {}, RECEIVED_AT):
+        try:
+            event = normalise(delivery)
+        except Rejected as fault:
+            if not fault.reason or not fault.field:
+                raise AssertionError("a rejection must name its field and its reason") from fault
+        else:
+            if not isinstance(event, Event):
+                raise TypeError(f"{event!r} is no event")
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, decode)
+    atheris.Fuzz()
