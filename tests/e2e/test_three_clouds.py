@@ -68,7 +68,9 @@ def test_a_smoke_test_publishes_one_order_and_sees_it_arrive(stack):
     )
 
     assert done.returncode == 0, done.stderr
-    order = done.stdout.splitlines()[-1].split()[1].rstrip(":")
+    said = done.stdout.splitlines()[-1]
+    assert ": matched after" in said
+    order = said.split()[1].rstrip(":")
     legs = stack.get(f"/api/v1/events?order_id={order}")["items"]
     assert {event["source"] for event in legs} == set(SOURCES)
 
