@@ -84,6 +84,16 @@ def _issues(row: Mapping[str, Any] | None) -> str:
     return "; ".join(str(issue["detail"]) for issue in (row or {}).get("issues", [])) or "no issue was told"
 
 
+def greet(url: str) -> None:
+    """Return if a Helios answers there, before anything is published.
+
+    Raises:
+        Unreachable: none does.
+    """
+    if fetch(f"{url}/api/v1/health") is None:
+        raise Unreachable(f"{url} is no Helios: it has no /api/v1/health")
+
+
 def wait(url: str, order_id: str, sources: Sequence[Source], *, seconds: float) -> str:
     """Ask until the order is all there, and return how it stands.
 
@@ -137,8 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         url, told = deployed() if given.deployed else (given.url, {})
         url = url.rstrip("/")
-        if fetch(f"{url}/api/v1/health") is None:
-            raise Unreachable(f"{url} is no Helios: it has no /api/v1/health")
+        greet(url)
         legs = order(sources)
         began = time.monotonic()
         asyncio.run(publish(legs, {**os.environ, **told}))
