@@ -100,5 +100,6 @@ lock: setup ## Resolve the lock files again after a change of dependencies (ARGS
 	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
 	@$(COMPILE) $(ARGS) scripts/audit.in --output-file scripts/audit.lock
 	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
+	@$(COMPILE) $(ARGS) infra/terraform/schemas/provider.in --output-file infra/terraform/schemas/provider.lock
 	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
 	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done

@@ -202,6 +202,13 @@ test("a page without its API says what is wrong, and recovers by itself", async 
   });
 });
 
+test("the charts know a quarter of an hour that nobody watched", async () => {
+  const more = Array.from({ length: 600 }, (_, index) => frame(index + 1, undefined, Date.now()));
+  server.outbox.publish(...more); // more than the page looks back to
+  await openLive();
+  expect(await screen.findByText("events per second, 15 minutes")).toBeVisible();
+});
+
 test("the theme goes round and is remembered", async () => {
   await openLive();
   await user.click(screen.getByRole("button", { name: /Theme: system/ }));

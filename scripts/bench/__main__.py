@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from local.config import REPOSITORY
-from scripts.bench import flows, imports, ingest, live, normalising, report, stats, webhooks
+from scripts.bench import flows, imports, ingest, live, normalising, pixels, report, stats, webhooks
 from scripts.bench.report import Table
 from scripts.bench.servers import Servers, servers
 
@@ -17,6 +17,7 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "flows": flows.measure,
     "webhooks": webhooks.measure,
     "live": live.measure,
+    "pixels": pixels.measure,
     "imports": imports.measure,
     "stats": stats.measure,
 }

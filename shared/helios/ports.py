@@ -7,7 +7,7 @@ from typing import Protocol
 
 from helios.event import Event, Key, Source
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
-from helios.queries import DeadLetterFilter, EventFilter, FlowFilter, KeptDeadLetter, Page, Totals
+from helios.queries import DeadLetterFilter, EventFilter, FlowFilter, KeptDeadLetter, MinuteCount, Page, Totals
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
 
 
@@ -212,6 +212,9 @@ class EventReader(Protocol):
 
     def totals(self, now: datetime) -> Totals:
         """The ledger summed up."""
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first.

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from helios.errors import Rejected
-from helios.event import Source
+from helios.event import LedgerSource, Source
 from helios.ledger import DeadLetter
 from helios.reconcile.rows import FlowStatus, IssueKind
 
@@ -33,6 +33,17 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     contradictory: int
     rejected: int
     last_24h: int
+
+
+class MinuteCount(msgspec.Struct, frozen=True, kw_only=True):
+    """One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC."""
+
+    minute: datetime
+    source: LedgerSource
+    stored: int
+    duplicate: int
+    contradictory: int
+    rejected: int
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):

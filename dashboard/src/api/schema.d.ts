@@ -104,6 +104,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Counts
+         * @description Count what arrived, by minute and cloud; minutes without anything are left out.
+         */
+        get: operations["counts_api_v1_counts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events/{source}/{id}": {
         parameters: {
             query?: never;
@@ -504,6 +524,20 @@ export interface components {
             health: components["schemas"]["ComponentHealth"];
         };
         /**
+         * Counts
+         * @description A stretch of the ledger.
+         *
+         *     Attributes:
+         *         since: from this minute on.
+         *         until: when it was read, UTC; the minute of this moment goes on.
+         *         minutes: those in which something arrived, in order.
+         */
+        Counts: {
+            since: string;
+            until: string;
+            minutes: components["schemas"]["MinuteCount"][];
+        };
+        /**
          * Health
          * @description This process answers.
          */
@@ -739,6 +773,18 @@ export interface components {
             redis: "disabled" | "healthy" | "unhealthy";
             /** @enum {unknown} */
             kafka: "disabled" | "healthy" | "unhealthy";
+        };
+        /**
+         * MinuteCount
+         * @description One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC.
+         */
+        MinuteCount: {
+            minute: string;
+            source: ("aws" | "azure" | "gcp") | "unknown";
+            stored: number;
+            duplicate: number;
+            contradictory: number;
+            rejected: number;
         };
         /**
          * Page[DeadLetterView]
@@ -1308,6 +1354,47 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    counts_api_v1_counts_get: {
+        parameters: {
+            query?: {
+                /** @description From the minute of this on, a day ago at most; without it, for an hour */
+                since?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Counts"];
                 };
             };
             /** @description Unprocessable Entity */

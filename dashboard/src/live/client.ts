@@ -7,8 +7,9 @@ import { serverNow } from "@/lib/server-clock";
 import { Follower } from "./follower";
 import { CONNECTION, COUNTED, FEED, PULSE, type Connection } from "./keys";
 import { LiveModel, type Counted } from "./model";
-import { fetchFrames } from "./protocol";
+import { fetchCounts, fetchFrames } from "./protocol";
 import { LiveSocket, TIMING, type SocketState, type Timing } from "./socket";
+import { KEPT_SECONDS } from "./throughput";
 
 /** Queries under this key sum up what is stored, and are asked again when the stream can't tell the difference. */
 export const AGGREGATES = ["aggregates"] as const;
@@ -17,6 +18,8 @@ export const HISTORY = ["history"] as const;
 
 /** Between two pictures when events come faster than one can read: five a second leave the browser its time. */
 const CROWDED_PAUSE_MS = 200;
+/** Between two questions for what the charts don't know. */
+const RECALL_PAUSE_MS = 5000;
 
 export class LiveClient {
   private readonly model = new LiveModel();
@@ -30,6 +33,8 @@ export class LiveClient {
   private fresh = false;
   /** Frames came since the aggregates were last asked for. */
   private unsettled = false;
+  private recalledAt = -Infinity;
+  private stopping = new AbortController();
 
   constructor(
     private readonly queries: QueryClient,
@@ -39,6 +44,7 @@ export class LiveClient {
     this.follower = new Follower(fetchFrames, {
       onBegin: (complete) => {
         this.model.begin(complete);
+        this.beat();
       },
       onFrames: (frames, live) => {
         this.fresh = this.unsettled = true;
@@ -83,6 +89,8 @@ export class LiveClient {
   stop(): void {
     this.socket.close();
     this.follower.stop();
+    this.stopping.abort();
+    this.stopping = new AbortController();
     clearInterval(this.ticking);
     if (this.painting !== undefined) cancelAnimationFrame(this.painting);
     window.removeEventListener("online", this.wake);
@@ -127,13 +135,35 @@ export class LiveClient {
   }
 
   private tick(): void {
-    this.model.tick();
-    this.queries.setQueryData(PULSE, this.model.pulse(serverNow()));
+    if (this.model.tick()) this.paint();
+    this.beat();
     if (this.unsettled && !this.fresh) {
       this.askAgain();
       this.paint();
     }
     this.fresh = false;
+  }
+
+  /** Show the seconds that are over, and see to those that are not known. */
+  private beat(): void {
+    const pulse = this.model.pulse(serverNow());
+    this.queries.setQueryData(PULSE, pulse);
+    if (pulse.since > pulse.second - KEPT_SECONDS) this.recall();
+  }
+
+  /** Ask the ledger for what was not watched; while it can't be had, the charts show that, and a later tick asks again. */
+  private recall(): void {
+    const { signal } = this.stopping;
+    const now = Date.now();
+    if (this.connection.phase !== "live" || now - this.recalledAt < RECALL_PAUSE_MS) return;
+    this.recalledAt = now;
+    fetchCounts(serverNow() - (KEPT_SECONDS + 60) * 1000, signal).then(
+      (counts) => {
+        this.model.remember(counts);
+        this.beat();
+      },
+      () => undefined,
+    );
   }
 
   private askAgain(): void {

@@ -13,6 +13,7 @@ export class TestServer {
   readonly outbox = new Outbox();
   readonly received: string[] = [];
   events: Schemas["Event"][] = [];
+  minutes: Schemas["MinuteCount"][] = [];
   stats: Schemas["Stats"] = {
     total_events: 0,
     events_by_source: { aws: 0, gcp: 0, azure: 0 },
@@ -103,6 +104,8 @@ export class TestServer {
         const { health } = this.stats;
         return [200, { status: "healthy", ...health, uptime: 60, timestamp: new Date().toISOString(), reasons: {} }];
       }
+      case "/api/v1/counts":
+        return [200, { since: searchParams.get("since"), until: new Date().toISOString(), minutes: this.minutes }];
       case "/api/v1/frames":
         return [200, this.outbox.page(Number(searchParams.get("after")), Number(searchParams.get("limit")))];
       case "/api/v1/events": {

@@ -161,8 +161,8 @@ locals {
     }
     sweep = {
       description = "Does what is overdue, once a minute."
-      environment = {}
-      permissions = {}
+      environment = { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url }
+      permissions = { Ring = local.ring }
     }
   }
 }

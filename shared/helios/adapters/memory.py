@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from helios.event import SOURCES, Event, Key, Source
+from helios.event import SOURCES, Event, Key, LedgerSource, Source
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
@@ -16,6 +16,7 @@ from helios.queries import (
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
+    MinuteCount,
     Page,
     Totals,
     decode_cursor,
@@ -148,6 +149,19 @@ class MemoryStore:
             rejected=sum(count.rejected for count in counts),
             last_24h=sum(count.stored for count in counts if count.minute >= now - LAST_DAY),
         )
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
+        for count in self.counts:
+            if count.minute >= since:
+                of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
+                known = sums.get((count.minute, count.source), (0, 0, 0, 0))
+                sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
+        return [
+            MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
+            for (minute, source), (new, again, other, unread) in sorted(sums.items())
+        ]
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""

@@ -51,7 +51,8 @@ def create_app(services: Services | None = None) -> FastAPI:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build(configured)
-    metrics = Metrics(seen=services.seen)
+    hub = Hub()
+    metrics = Metrics(seen=services.seen, watchers=lambda: hub.clients)
     metrics.registry.register(StoreCollector(services))
     bell = BackgroundBell(services.bell)
     coalescer = Coalescer(
@@ -66,7 +67,6 @@ def create_app(services: Services | None = None) -> FastAPI:
         (EXPIRE_SECONDS, partial(expire_flows, store=services.store, reconciler=services.reconciler, bell=bell)),
         (SWEEP_SECONDS, lambda _: services.outbox.number()),  # also when nobody watches
     ]
-    hub = Hub()
     follower = Follower(services.outbox, services.listener, hub)
 
     @asynccontextmanager

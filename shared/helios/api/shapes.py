@@ -7,7 +7,7 @@ import msgspec
 
 from helios.event import Event, Source, Status
 from helios.ledger import StreamFrame
-from helios.queries import KeptDeadLetter, Page
+from helios.queries import KeptDeadLetter, MinuteCount, Page
 from helios.reconcile.declaration import Flow
 from helios.reconcile.rows import FlowRow, FlowStory, FlowSummary, KeyedIssue
 
@@ -92,6 +92,20 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     contradictory: int
     rejected: int
     health: ComponentHealth
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the ledger.
+
+    Attributes:
+        since: from this minute on.
+        until: when it was read, UTC; the minute of this moment goes on.
+        minutes: those in which something arrived, in order.
+    """
+
+    since: datetime
+    until: datetime
+    minutes: list[MinuteCount]
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +196,7 @@ SCHEMAS: dict[str, Any] = {
     "Rung": Rung,
     "Problem": Problem,
     "Stats": Stats,
+    "Counts": Counts,
     "Health": Health,
     "DetailedHealth": DetailedHealth,
     "DeadLetterView": DeadLetterView,

@@ -24,6 +24,7 @@ from helios.queries import (
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
+    MinuteCount,
     Page,
     Totals,
     decode_cursor,
@@ -41,6 +42,12 @@ SELECT source, stored, duplicate, contradictory, rejected, (
     WHERE ledger.source = total.source AND ledger.minute >= %(since)s AND ledger.minute < %(first_hour)s
 )::bigint
 FROM event_totals AS total WHERE since = '-infinity'
+"""
+
+SELECT_MINUTES = """
+SELECT minute, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint
+FROM event_counts WHERE minute >= %s
+GROUP BY minute, source ORDER BY minute, source
 """
 
 SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
@@ -74,6 +81,20 @@ class PostgresReader:
             rejected=sum(row[4] for row in rows),
             last_24h=sum(row[5] for row in rows),
         )
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return [
+            MinuteCount(
+                minute=minute,
+                source=source,
+                stored=stored,
+                duplicate=duplicate,
+                contradictory=contradictory,
+                rejected=rejected,
+            )
+            for minute, source, stored, duplicate, contradictory, rejected in self._all(SELECT_MINUTES, [since])
+        ]
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
