@@ -40,6 +40,10 @@ local-demo: setup ## Run all of Helios on this machine, with traffic; ends with 
 local-stop: setup ## End a demo that runs in another terminal
 	@$(PY) -m local.stop
 
+.PHONY: compose-demo
+compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
+	@docker compose --env-file local/images.env --file local/compose.yaml up --build --remove-orphans
+
 .PHONY: dashboard
 dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
 	@$(PY) -m local.dashboard_build
