@@ -102,7 +102,7 @@ interface NoRowsProps {
 }
 
 function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
-  const { show, issue, key, period } = useAddress().flows;
+  const { show, issue, key } = useAddress().flows;
   if (pending) return Array.from({ length: 6 }, (_, index) => <Skeleton key={index} className="mx-5 my-3 h-5" />);
   if (error) {
     return (
