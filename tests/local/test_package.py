@@ -58,6 +58,8 @@ def test_an_unpacked_package_needs_nothing_else(name, tmp_path, runtime):
         "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0",
         "HELIOS_RELAY_QUEUE_URL": "http://127.0.0.1:1/000000000000/helios-relay",
         "HELIOS_WEBSOCKET_ENDPOINT": "http://127.0.0.1:1/live",
+        "HELIOS_GUARDS": "eventbridge=key",
+        "HELIOS_EVENTBRIDGE_SECRET": "unused",
     }
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", script, str(tmp_path / "task"), str(runtime)],

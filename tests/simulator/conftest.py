@@ -26,7 +26,7 @@ class Helios:
         outbox = MemoryOutbox(self.store)
         self.app = create_app(
             Services(
-                settings=Settings(database_url="postgresql://nowhere"),
+                settings=Settings(database_url="postgresql://nowhere", unguarded="loopback"),
                 store=self.store,
                 reader=self.store,
                 seen=MemorySeen(),

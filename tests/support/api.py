@@ -36,7 +36,9 @@ class Api(Command):
         super().__init__(
             "api",
             [sys.executable, "-m", *crash, *uvicorn, *options],
-            env=scrubbed_environment(HELIOS_DATABASE_URL=database_url, HELIOS_REDIS_URL=redis_url),
+            env=scrubbed_environment(
+                HELIOS_DATABASE_URL=database_url, HELIOS_REDIS_URL=redis_url, HELIOS_UNGUARDED="loopback"
+            ),
             ready=answers(f"{self.url}/api/v1/health"),
             log=log,
             cwd=ROOT,

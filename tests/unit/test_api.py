@@ -37,7 +37,7 @@ class AwayStore(MemoryStore):
 
 
 def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClient:
-    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT)
+    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT, unguarded="loopback")
     outbox = MemoryOutbox(store)
     services = Services(
         settings=settings,
@@ -48,7 +48,7 @@ def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClien
         bell=outbox,
         listener=outbox,
     )
-    return TestClient(create_app(services))
+    return TestClient(create_app(services), base_url="http://127.0.0.1", client=("127.0.0.1", 50000))
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_the_schema_names_every_shape_it_refers_to(client):
 def test_ringing_takes_the_secret():
     """Anybody may know the URL."""
     store = MemoryStore()
-    settings = Settings(database_url="postgresql://nowhere", ring_secret="s3cret")
+    settings = Settings(database_url="postgresql://nowhere", ring_secret="s3cret", unguarded="loopback")
     with client_on(store, settings) as client:
         statuses = [
             client.post("/api/v1/relay/ring", headers=headers).status_code

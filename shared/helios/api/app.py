@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from helios import bootstrap, logs, settings
 from helios.adapters.bells import BackgroundBell
 from helios.api import live, queries, replies, status, webhooks
+from helios.api.entrance import Entrance
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
 from helios.api.shapes import SCHEMAS
@@ -24,6 +25,7 @@ from helios.errors import Retryable
 from helios.flows.coalesce import Coalescer
 from helios.flows.ingest import ingest
 from helios.flows.sweep import sweep
+from helios.guards import gate
 from helios.ports import EventStore
 
 log = logging.getLogger("helios.api")
@@ -45,6 +47,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         configured = settings.load()
         logs.configure(configured.log_level)
         services = bootstrap.build(configured)
+    guarded = gate.build(services.settings)
     metrics = Metrics(seen=services.seen)
     bell = BackgroundBell(services.bell)
     coalescer = Coalescer(
@@ -75,7 +78,8 @@ def create_app(services: Services | None = None) -> FastAPI:
         allow_headers=["content-type"],
     )
     replies.install(app)
-    app.include_router(webhooks.router(coalescer, max_body_bytes=services.settings.max_body_bytes))
+    entrance = Entrance(guarded, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
+    app.include_router(webhooks.router(coalescer, entrance))
     app.include_router(queries.router(services.reader))
     app.include_router(live.router(services.outbox, bell, hub, services.settings))
     app.include_router(status.router(services, metrics))
