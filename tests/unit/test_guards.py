@@ -5,6 +5,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import jwt
 import pytest
@@ -101,13 +102,9 @@ def entra_claims(**changed) -> dict:
     return claims(iss=f"https://sts.windows.net/{TENANT}/", email=None, appid=EVENT_GRID_APPLICATION) | changed
 
 
-def bearer(keys: Keys, content: dict, *, key=None, algorithm: str = "RS256", key_id: str | None = None) -> dict:
-    token = jwt.encode(
-        content,
-        None if algorithm == "none" else key or keys.key,
-        algorithm=algorithm,
-        headers={"kid": key_id or keys.key_id},
-    )
+def bearer(keys: Keys, content: dict, *, key: Any = None, algorithm: str = "RS256", key_id: str | None = None) -> dict:
+    key = "" if algorithm == "none" else key or keys.key
+    token = jwt.encode(content, key, algorithm=algorithm, headers={"kid": key_id or keys.key_id})
     return {"authorization": f"Bearer {token}"}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from helios.api.receive import receive
+from helios.api.receive import Content, receive
 from helios.errors import Retryable
 from helios.event import Delivery, WayIn
 from helios.guards.base import Guard, Refused
@@ -38,9 +38,7 @@ class Entrance:
                 await _check(guard, request.headers, b"")
             content = await receive(request, self._max_body_bytes)
             if guard and guard.reads_body:
-                if content.too_large:
-                    raise Refused(f"the body is larger than {self._max_body_bytes} bytes", status=413, code="oversized")
-                await _check(guard, request.headers, content.body)
+                await _check_body(guard, request.headers, content, self._max_body_bytes)
         except Refused as error:
             self._count(way_in, error.code)
             raise
@@ -56,6 +54,12 @@ async def _check(guard: Guard, headers: Mapping[str, str], body: bytes) -> None:
         await run_in_threadpool(guard.check, headers, body)
     else:
         guard.check(headers, body)
+
+
+async def _check_body(guard: Guard, headers: Mapping[str, str], content: Content, limit: int) -> None:
+    if content.too_large:
+        raise Refused(f"the body is larger than {limit} bytes", status=413, code="oversized")
+    await _check(guard, headers, content.body)
 
 
 def is_local(request: Request) -> bool:

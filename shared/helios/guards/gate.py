@@ -62,9 +62,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
     """
     loopback = settings.unguarded == "loopback"
     if loopback and (host := next((name for name in HOSTED if name in environ), None)):
-        raise Misconfigured(
-            f"{variable('unguarded')}: is for one machine, and {host} is set, so this is a cloud: {HOW}"
-        )
+        raise Misconfigured(f"{variable('unguarded')}: is for one machine, and {host} says that this is a cloud: {HOW}")
     if not settings.guards and not loopback:
         raise Misconfigured(
             f"{variable('guards')} is not set: {HOW}; or, on one machine only, HELIOS_UNGUARDED=loopback"

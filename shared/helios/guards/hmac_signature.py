@@ -52,7 +52,8 @@ class StandardWebhooks:
     def _signed(self, content: bytes, signatures: str) -> bool:
         wanted = [b"v1," + base64.b64encode(hmac.digest(key, content, "sha256")) for key in self._keys]
         given = [signature.encode() for signature in signatures.split(" ")]
-        return any([hmac.compare_digest(one, other) for one in wanted for other in given])
+        fits = [hmac.compare_digest(one, other) for one in wanted for other in given]
+        return any(fits)
 
 
 def _key(secret: str) -> bytes:

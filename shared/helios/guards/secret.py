@@ -29,5 +29,6 @@ class SecretHeader:
     def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the secret says nothing of the body
         """Compare in constant time with each secret, found or not."""
         given = headers.get(HEADER, "").encode()
-        if not any([hmac.compare_digest(given, secret) for secret in self._secrets]):
+        known = [hmac.compare_digest(given, secret) for secret in self._secrets]
+        if not any(known):
             raise Refused(f"header {HEADER} is not a secret of this way in", code="wrong_key")
