@@ -24,6 +24,7 @@ from helios.guards.oidc import BearerToken, permit_application, permit_service_a
 from helios.guards.secret import HEADER, SecretHeader
 from helios.guards.sns import SnsSignature
 from helios.settings import Settings
+from local.pubsub.tokens import Signer
 from tests.support.listener import listening
 
 AUDIENCE = "https://helios.example/api/v1/webhooks/gcp/pubsub"
@@ -146,6 +147,19 @@ def test_a_bearer_token_has_to_be_right_in_everything(keys, guard, content, chan
     given = {name: value for name, value in content(**changed).items() if value is not None}
 
     assert verdict(guard(keys), bearer(keys, given, **signed)) == said
+
+
+def test_the_pubsub_emulators_tokens_are_let_in():
+    """They are made by google-auth, and shown as Google shows its keys."""
+    signer = Signer()
+    guard = BearerToken(
+        KeySet(KEYS_URL, fetch=lambda _: json.dumps(signer.keys).encode()),
+        issuers=GOOGLE_ISSUERS,
+        audience=AUDIENCE,
+        permit=permit_service_account(ACCOUNT),
+    )
+
+    assert verdict(guard, {"authorization": f"Bearer {signer.token(audience=AUDIENCE, email=ACCOUNT)}"}) == "admitted"
 
 
 @pytest.mark.parametrize("changed", [{"email": "other@shop.iam.gserviceaccount.com"}, {"email_verified": False}])
