@@ -195,7 +195,7 @@ def _banner(config: Config, *, seconds: float) -> str:
             "",
             f"Helios runs, ready after {seconds:.1f} s",
             *lines,
-            "  The ways in are unguarded, and so open to this machine only: keep it that way.",
+            "  HELIOS_UNGUARDED=loopback: this machine may send without a proof, no other may send at all.",
             "  Ctrl-C or `make local-stop` ends everything.",
             "",
         ]

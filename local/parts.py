@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 from local import aws, aws_resources, postgres, valkey
 from local.azure_host.client import event_grid_url
-from local.config import AZURE_HOST_KEYS, AZURE_TOPIC, AZURE_TOPIC_KEY, GCP_PROJECT, GCP_TOPIC, REPOSITORY, Config
+from local.config import (
+    AZURE_HOST_KEYS,
+    AZURE_TOPIC,
+    AZURE_TOPIC_KEY,
+    GCP_PROJECT,
+    GCP_TOPIC,
+    GUARDS,
+    REPOSITORY,
+    Config,
+)
 from local.eventgrid.client import topic_url
 from local.ministack import Ministack
 from local.ports import HOST
@@ -103,7 +112,10 @@ def _api(config: Config, secret: str) -> Part:
         config,
         "api",
         _python("uvicorn", "--factory", "helios.api:create_app", *address, *options),
-        env=helios_environment(config) | aws_resources.sdk_environment(config.aws_url) | bell,
+        env=helios_environment(config)
+        | aws_resources.sdk_environment(config.aws_url)
+        | bell
+        | {"HELIOS_UNGUARDED": "loopback"},
         ready=answers(f"{config.api_url}/api/v1/health"),
         needs=("migrations", "valkey"),
         ports=("api_port",),
@@ -230,7 +242,8 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
         "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
         "HELIOS_FLOWS_FILE": config.flows_file,
-    }
+        "HELIOS_PUBSUB_KEYS_URL": f"{config.pubsub_url}/oauth2/v3/certs",
+    } | GUARDS
 
 
 def _ringing_environment(config: Config, secret: str) -> dict[str, str]:

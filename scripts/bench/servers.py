@@ -76,7 +76,10 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
     port = free_port()
     options = ["--host", HOST, "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     environment = scrubbed_environment(
-        HELIOS_DATABASE_URL=running.database_url, HELIOS_REDIS_URL=running.redis_url, HELIOS_LOG_LEVEL="WARNING"
+        HELIOS_DATABASE_URL=running.database_url,
+        HELIOS_REDIS_URL=running.redis_url,
+        HELIOS_LOG_LEVEL="WARNING",
+        HELIOS_UNGUARDED="loopback",
     )
     with Process(
         "api",

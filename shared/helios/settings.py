@@ -55,6 +55,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[
         int, Meta(description="Largest webhook body accepted, in bytes; a larger one is answered 413.", ge=1024)
     ] = 1_048_576
+    guards: Annotated[
+        str | None,
+        Meta(
+            description="Which guard stands at which way in of the API: eventbridge=key,sns pubsub=oidc "
+            "eventgrid=secret,entra cloudevents=hmac. One that is not named is closed; closed: all. The API needs it."
+        ),
+    ] = None
+    unguarded: Annotated[
+        Literal["loopback"] | None,
+        Meta(description="loopback: what this machine sends to itself needs no proof. Refused in a cloud."),
+    ] = None
+    eventbridge_secret: Annotated[
+        str | None, Meta(description="key: what the API destination sends as x-helios-key. Two, to replace one.")
+    ] = None
+    sns_topics: Annotated[
+        str | None, Meta(description="sns: the ARNs of the topics that may send, with spaces between.")
+    ] = None
+    pubsub_audience: Annotated[str | None, Meta(description="oidc: the audience of the push subscription.")] = None
+    pubsub_service_account: Annotated[
+        str | None, Meta(description="oidc: the address of the service account in whose name it pushes.")
+    ] = None
+    pubsub_keys_url: Annotated[str, Meta(description="oidc: where Google's keys are.")] = (
+        "https://www.googleapis.com/oauth2/v3/certs"
+    )
+    eventgrid_secret: Annotated[
+        str | None, Meta(description="secret: the delivery property x-helios-key. Two, to replace one.")
+    ] = None
+    entra_tenant: Annotated[str | None, Meta(description="entra: the tenant's id.")] = None
+    entra_audience: Annotated[
+        str | None, Meta(description="entra: the application id (URI) for which Event Grid asks its tokens.")
+    ] = None
+    cloudevents_secret: Annotated[
+        str | None, Meta(description="hmac: a Standard Webhooks secret, whsec_... Two, to replace one.")
+    ] = None
     dashboard_origin: Annotated[
         str, Meta(description="The only web origin that may call the API from a browser (CORS).")
     ] = "http://localhost:5173"

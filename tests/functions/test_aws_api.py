@@ -8,14 +8,16 @@ import pytest
 from tests.support.deliveries import eventbridge
 
 
-def request(method: str, path: str, body: bytes = b"", query: str = "") -> dict[str, Any]:
+def request(
+    method: str, path: str, body: bytes = b"", query: str = "", headers: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Amazon API Gateway Developer Guide, payload format 2.0."""
     return {
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": path,
         "rawQueryString": query,
-        "headers": {"content-type": "application/json", "host": "api.example"},
+        "headers": {"content-type": "application/json", "host": "api.example"} | (headers or {}),
         "requestContext": {
             "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "t"},
             "requestId": "1",
@@ -27,15 +29,23 @@ def request(method: str, path: str, body: bytes = b"", query: str = "") -> dict[
     }
 
 
+KEY = {"x-helios-key": "the-secret-of-the-api-destination"}
+
+
 @pytest.fixture
-def api(load_handler):
+def api(load_handler, monkeypatch):
     """The function after a cold start."""
+    monkeypatch.setenv("HELIOS_GUARDS", "eventbridge=key")
+    monkeypatch.setenv("HELIOS_EVENTBRIDGE_SECRET", KEY["x-helios-key"])
     return load_handler("aws/api/handler").handler
 
 
 def test_the_api_works_unchanged_behind_api_gateway(api):
     """Several requests to one warm container, as the first one must not close what the second needs."""
-    posts = [api(request("POST", "/api/v1/webhooks/aws/eventbridge", eventbridge("1").body), {}) for _ in range(2)]
+    posts = [
+        api(request("POST", "/api/v1/webhooks/aws/eventbridge", eventbridge("1").body, headers=KEY), {})
+        for _ in range(2)
+    ]
     listed = api(request("GET", "/api/v1/events", query="source=aws"), {})
 
     assert [(answer["statusCode"], json.loads(answer["body"])["status"]) for answer in posts] == [
@@ -46,6 +56,14 @@ def test_the_api_works_unchanged_behind_api_gateway(api):
 
 
 def test_a_bad_request_is_a_problem_there_too(api):
-    answer = api(request("POST", "/api/v1/webhooks/aws/eventbridge", b"{"), {})
+    answer = api(request("POST", "/api/v1/webhooks/aws/eventbridge", b"{", headers=KEY), {})
 
     assert (answer["statusCode"], answer["headers"]["content-type"]) == (400, "application/problem+json")
+
+
+def test_a_function_in_the_cloud_lets_nobody_in_without_a_proof(api):
+    """Even one that claims to call from this machine."""
+    event = request("POST", "/api/v1/webhooks/aws/eventbridge", eventbridge().body, headers={"host": "127.0.0.1"})
+    event["requestContext"]["http"]["sourceIp"] = "127.0.0.1"
+
+    assert api(event, {})["statusCode"] == 401

@@ -9,14 +9,11 @@ from typing import Any
 import pytest
 import uvicorn
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
+from helios.adapters.memory import MemoryStore
 from helios.api import create_app
-from helios.bootstrap import Services
 from helios.event import Event
-from helios.flows.reconcile import Reconciler
 from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter
-from helios.reconcile import declaration
-from helios.settings import Settings
+from tests.support.services import in_memory
 
 
 class Helios:
@@ -25,20 +22,7 @@ class Helios:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.refusals = 0
-        outbox = MemoryOutbox(self.store)
-        self.app = create_app(
-            Services(
-                settings=Settings(database_url="postgresql://nowhere"),
-                store=self.store,
-                reader=self.store,
-                seen=MemorySeen(),
-                outbox=outbox,
-                bell=outbox,
-                listener=outbox,
-                reconciler=Reconciler(declaration.load()),
-                flows=self.store,
-            )
-        )
+        self.app = create_app(in_memory(self.store))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(self._answer, log_level="critical", ws="none", interface="asgi3")

@@ -9,27 +9,31 @@ import psycopg
 import pytest
 
 from local import aws_resources
+from local.config import GUARDS
 from tests.support.aws_seen import seen
 
 UNCHANGED = 0
 """What ``plan -detailed-exitcode`` ends with when there is nothing to do."""
 
-ONLY_TERRAFORM_SETS = {"HELIOS_RING_SECRET", "HELIOS_DASHBOARD_ORIGIN"}
-"""The demo sets these itself, in what it hands to the deployer."""
+SET_BY_EACH = {"HELIOS_RING_SECRET", "HELIOS_DASHBOARD_ORIGIN", *GUARDS}
+"""The demo sets these itself, in what it hands to the deployer: it has guards of its own."""
 
 
 @pytest.fixture(scope="module")
 def deployed(aws_stack):
     """What the deployer made."""
-    return seen(aws_stack.deployed.endpoint, addresses={aws_stack.database_url: "DATABASE"})
+    return _without_their_own(seen(aws_stack.deployed.endpoint, addresses={aws_stack.database_url: "DATABASE"}))
 
 
 @pytest.fixture(scope="module")
 def terraformed(applied):
     """What Terraform made."""
-    found = seen(applied.endpoint, addresses={applied.database_url: "DATABASE"})
+    return _without_their_own(seen(applied.endpoint, addresses={applied.database_url: "DATABASE"}))
+
+
+def _without_their_own(found):
     for function in found["functions"].values():
-        for name in ONLY_TERRAFORM_SETS:
+        for name in SET_BY_EACH:
             function["environment"].pop(name, None)
     return found
 

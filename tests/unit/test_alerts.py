@@ -8,13 +8,12 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryStore, NoSeen
 from helios.api import create_app
-from helios.bootstrap import Services
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
-from helios.settings import Settings
 from tests.support.deliveries import NOON
+from tests.support.services import in_memory
 from tests.support.stories import ORDER, leg
 
 RULES = Path(__file__).parents[2] / "local/prometheus/alerts.yml"
@@ -27,24 +26,12 @@ EXPRESSIONS = {
 def metrics() -> str:
     """What the API serves once a story has matched and another is broken."""
     store = MemoryStore()
-    outbox = MemoryOutbox(store)
     reconciler = Reconciler([ORDER])
-    services = Services(
-        settings=Settings(database_url="postgresql://nowhere"),
-        store=store,
-        reader=store,
-        seen=MemorySeen(),
-        outbox=outbox,
-        bell=outbox,
-        listener=outbox,
-        reconciler=reconciler,
-        flows=store,
-    )
     ago = (datetime.now(UTC) - NOON).total_seconds() - 60
     legs = [leg(name, after=ago + delay) for delay, name in enumerate(("order", "payment", "inventory"))]
     broken = [leg("order", "ORD-2", after=ago), leg("payment", "ORD-2", amount=1, after=ago)]
     ingest([*legs, *broken], seen=NoSeen(), store=store, reconciler=reconciler)
-    with TestClient(create_app(services)) as client:
+    with TestClient(create_app(in_memory(store))) as client:
         return client.get("/metrics").text
 
 

@@ -9,14 +9,12 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
+from helios.adapters.memory import MemoryStore
 from helios.api import create_app
-from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.flows.reconcile import Reconciler
-from helios.reconcile import declaration
 from helios.settings import Settings
 from tests.support.deliveries import eventbridge, eventgrid
+from tests.support.services import in_memory
 
 AWS = "/api/v1/webhooks/aws/eventbridge"
 GCP = "/api/v1/webhooks/gcp/pubsub"
@@ -40,20 +38,8 @@ class AwayStore(MemoryStore):
 
 
 def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClient:
-    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT)
-    outbox = MemoryOutbox(store)
-    services = Services(
-        settings=settings,
-        store=store,
-        reader=store,
-        seen=MemorySeen(),
-        outbox=outbox,
-        bell=outbox,
-        listener=outbox,
-        reconciler=Reconciler(declaration.load()),
-        flows=store,
-    )
-    return TestClient(create_app(services))
+    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT, unguarded="loopback")
+    return TestClient(create_app(in_memory(store, settings)), base_url="http://127.0.0.1", client=("127.0.0.1", 50000))
 
 
 @pytest.fixture
@@ -302,7 +288,7 @@ def test_the_schema_names_every_shape_it_refers_to(client):
 def test_ringing_takes_the_secret():
     """Anybody may know the URL."""
     store = MemoryStore()
-    settings = Settings(database_url="postgresql://nowhere", ring_secret="s3cret")
+    settings = Settings(database_url="postgresql://nowhere", ring_secret="s3cret", unguarded="loopback")
     with client_on(store, settings) as client:
         statuses = [
             client.post("/api/v1/relay/ring", headers=headers).status_code

@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi.testclient import TestClient
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryStore, NoSeen
 from helios.api import create_app
-from helios.bootstrap import Services
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.flows.sweep import expire_flows
-from helios.settings import Settings
 from tests.support.deliveries import NOON
+from tests.support.services import in_memory
 from tests.support.stories import ORDER, leg
 
 RECONCILER = Reconciler([ORDER])
@@ -40,19 +39,7 @@ def store() -> MemoryStore:
 @pytest.fixture
 def get(store):
     """Ask the API, and return the answer's status and body."""
-    outbox = MemoryOutbox(store)
-    services = Services(
-        settings=Settings(database_url="postgresql://nowhere"),
-        store=store,
-        reader=store,
-        seen=MemorySeen(),
-        outbox=outbox,
-        bell=outbox,
-        listener=outbox,
-        reconciler=RECONCILER,
-        flows=store,
-    )
-    with TestClient(create_app(services)) as client:
+    with TestClient(create_app(in_memory(store))) as client:
 
         def get(path: str, **query):
             answer = client.get(f"/api/v1/flows{path}", params=query)

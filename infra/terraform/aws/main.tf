@@ -143,6 +143,7 @@ locals {
       environment = {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
+        HELIOS_GUARDS           = var.guards
       }
       permissions = { Ring = local.ring }
     }

@@ -386,3 +386,14 @@ variable "monthly_budget" {
     error_message = "monthly_budget must be more than 0."
   }
 }
+
+variable "guards" {
+  description = "Which guard stands at which way in of the API (HELIOS_GUARDS), such as \"pubsub=oidc cloudevents=hmac\"; what a guard checks with goes into settings and secret_settings. The functions take in every event, so all ways in are closed by default."
+  type        = string
+  default     = "closed"
+
+  validation {
+    condition     = length(trimspace(var.guards)) > 0
+    error_message = "Write which guard stands at which way in, such as \"pubsub=oidc\", or \"closed\"."
+  }
+}

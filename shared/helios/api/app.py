@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from helios import bootstrap, logs
 from helios.adapters.bells import BackgroundBell
 from helios.api import flows, live, queries, replies, status, webhooks
+from helios.api.entrance import Entrance
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
 from helios.api.shapes import SCHEMAS
@@ -25,6 +26,7 @@ from helios.errors import Retryable
 from helios.flows.coalesce import Coalescer
 from helios.flows.ingest import ingest
 from helios.flows.sweep import expire_flows, sweep
+from helios.guards import gate
 
 log = logging.getLogger("helios.api")
 
@@ -51,6 +53,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build(configured)
+    guarded = gate.build(services.settings)
     hub = Hub()
     metrics = Metrics(seen=services.seen, watchers=lambda: hub.clients)
     metrics.registry.register(StoreCollector(services))
@@ -90,7 +93,8 @@ def create_app(services: Services | None = None) -> FastAPI:
         allow_headers=["content-type"],
     )
     replies.install(app)
-    app.include_router(webhooks.router(coalescer, max_body_bytes=services.settings.max_body_bytes))
+    entrance = Entrance(guarded, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
+    app.include_router(webhooks.router(coalescer, entrance))
     app.include_router(queries.router(services.reader))
     app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges))
     app.include_router(live.router(services.outbox, bell, hub, services.settings))

@@ -8,7 +8,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
-from helios.event import Delivery, Outcome
+from helios.event import Delivery, Outcome, WayIn
 from helios.ports import Seen
 
 Ingest = Callable[[Sequence[Delivery]], list[Outcome]]
@@ -37,12 +37,22 @@ class Metrics:
         self._retryable = Counter(
             "helios_retryable_batches", "Batches refused for the sender to repeat", registry=self.registry
         )
+        self._entered = Counter(
+            "helios_admissions",
+            "Webhook requests by way in and what the guard said: admitted, loopback, undecided, or why not",
+            ["way_in", "result"],
+            registry=self.registry,
+        )
         Gauge("helios_seen_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
             lambda: seen.failures
         )
         Gauge("helios_watchers", "Clients of this process' live stream", registry=self.registry).set_function(watchers)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+
+    def entered(self, way_in: WayIn, result: str) -> None:
+        """Count a request that came to a guard."""
+        self._entered.labels(way_in, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from fastapi import Request
 
@@ -24,17 +25,42 @@ DRAINED_BODIES = 16
 """How many times the limit is read and dropped, so that a client that only listens at the end hears the 413."""
 
 
-async def receive(request: Request, way_in: WayIn, max_bytes: int) -> Sequence[Delivery]:
-    """The deliveries in a request; one that is too large or of another type carries its fault."""
+class Content(NamedTuple):
+    """What was read of a request; nothing of it is parsed yet.
+
+    Attributes:
+        body: all of it, or what a dead letter keeps of one that is too large.
+        headers: those that a contract reads.
+        received_at: when it was whole.
+        too_large: the body is larger than the limit.
+        fault: why it will not be parsed, or None.
+    """
+
+    body: bytes
+    headers: Mapping[str, str]
+    received_at: datetime
+    too_large: bool
+    fault: Fault | None
+
+    def deliveries(self, way_in: WayIn) -> Sequence[Delivery]:
+        """One for each event; one that is too large or of another type carries its fault."""
+        if self.fault is None:
+            return split(way_in, self.body, self.headers, self.received_at)
+        return [
+            Delivery(
+                way_in=way_in, body=self.body, headers=self.headers, received_at=self.received_at, fault=self.fault
+            )
+        ]
+
+
+async def receive(request: Request, max_bytes: int) -> Content:
+    """Read a request, up to the limit."""
     body, too_large = await _read(request, max_bytes)
     headers = contract_headers(request)
-    received_at = datetime.now(UTC)
     fault = _too_large(max_bytes) if too_large else _type_fault(headers)
     if fault is None and (encoding := request.headers.get("content-encoding", "identity")) != "identity":
         fault = Fault(reason=f"is {encoding!r}: send it uncompressed", field="header content-encoding", status=415)
-    if fault:
-        return [Delivery(way_in=way_in, body=body, headers=headers, received_at=received_at, fault=fault)]
-    return split(way_in, body, headers, received_at)
+    return Content(body, headers, datetime.now(UTC), too_large, fault)
 
 
 def contract_headers(request: Request) -> dict[str, str]:

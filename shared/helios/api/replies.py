@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from helios.api.shapes import FieldError, Problem
 from helios.errors import Rejected, Retryable
+from helios.guards.base import Refused
 
 RETRY_AFTER_SECONDS = 5
 
@@ -57,6 +58,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Rejected)
     async def _rejected(_: Request, error: Rejected) -> Response:
         return rejection(error.field, error.reason, status=error.status)
+
+    @app.exception_handler(Refused)
+    async def _refused(_: Request, error: Refused) -> Response:
+        # RFC 9110, section 11.6.1: a 401 names a scheme.
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
+        return problem(error.status, f"Not let in: {error.reason}", headers=headers)
 
     @app.exception_handler(Retryable)
     async def _retryable(_: Request, error: Retryable) -> Response:

@@ -5,14 +5,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from helios.api.receive import receive
+from helios.api.entrance import Entrance
 from helios.api.replies import documented, rejection, reply
 from helios.api.shapes import Result, Results, ValidationResponse
 from helios.event import Delivery, Outcome, WayIn
 from helios.flows.coalesce import Coalescer
 from helios.normalise.eventgrid import validation_code
 
-ERRORS = (400, 413, 415, 503)
+ERRORS = (400, 401, 403, 413, 415, 503)
 
 EXAMPLE_EVENTBRIDGE = {
     "version": "0",
@@ -60,12 +60,12 @@ def _body(example: object, media_type: str = "application/json") -> dict[str, An
     return {"requestBody": {"required": True, "content": {media_type: {"schema": {}, "example": example}}}}
 
 
-def router(coalescer: Coalescer, *, max_body_bytes: int) -> APIRouter:
-    """The four ways in, all feeding one coalescer."""
+def router(coalescer: Coalescer, entrance: Entrance) -> APIRouter:
+    """The four ways in, all through one entrance into one coalescer."""
     routes = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 
     async def take_in(request: Request, way_in: WayIn, status: int) -> Response:
-        deliveries = await receive(request, way_in, max_body_bytes)
+        deliveries = await entrance.deliveries(request, way_in)
         return _answer(deliveries, await coalescer.submit(deliveries), status)
 
     @routes.post(
@@ -90,7 +90,7 @@ def router(coalescer: Coalescer, *, max_body_bytes: int) -> APIRouter:
     )
     async def eventgrid(request: Request) -> Response:
         """Take in Event Grid events of either schema, and answer its validation handshake."""
-        deliveries = await receive(request, "eventgrid", max_body_bytes)
+        deliveries = await entrance.deliveries(request, "eventgrid")
         if len(deliveries) == 1 and (code := validation_code(request.headers, deliveries[0].body)):
             return reply(ValidationResponse(validation_response=code))
         return _answer(deliveries, await coalescer.submit(deliveries), 200)
@@ -108,7 +108,10 @@ def router(coalescer: Coalescer, *, max_body_bytes: int) -> APIRouter:
     @routes.options("/cloudevents", include_in_schema=False)
     @routes.options("/azure/eventgrid", include_in_schema=False)
     async def handshake(request: Request) -> Response:
-        """Allow the sender that asks (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection")."""
+        """Allow the sender that asks (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection").
+
+        This only lets it try: no proof is asked for here, and each of its deliveries has to carry one.
+        """
         origin = request.headers.get("webhook-request-origin")
         if origin is None:
             return Response(status_code=204, headers={"Allow": "POST"})

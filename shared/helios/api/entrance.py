@@ -1,0 +1,81 @@
+"""The one door to the webhooks: nothing of a request is read or kept before its sender has shown who it is."""
+
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from helios.api.receive import Content, receive
+from helios.errors import Retryable
+from helios.event import Delivery, WayIn
+from helios.guards.base import Guard, Refused
+from helios.guards.gate import Gate
+
+Count = Callable[[WayIn, str], None]
+"""Counts an admission: by way in, and ``admitted``, ``loopback``, ``undecided`` or the code of a refusal."""
+
+
+class Entrance:
+    """Turns the requests of those who may send into deliveries; there is no other way to them."""
+
+    def __init__(self, gate: Gate, *, max_body_bytes: int, count: Count) -> None:
+        """Take the guards, the largest body, and who counts."""
+        self._gate = gate
+        self._max_body_bytes = max_body_bytes
+        self._count = count
+
+    async def deliveries(self, request: Request, way_in: WayIn) -> Sequence[Delivery]:
+        """The deliveries in a request.
+
+        Raises:
+            Refused: its sender may not send here.
+            Retryable: whether it may can't be known now.
+        """
+        try:
+            guard = self._gate.guard(way_in, request.headers, local=is_local(request))
+            if guard and not guard.reads_body:
+                await _check(guard, request.headers, b"")
+            content = await receive(request, self._max_body_bytes)
+            if guard and guard.reads_body:
+                await _check_body(guard, request.headers, content, self._max_body_bytes)
+        except Refused as error:
+            self._count(way_in, error.code)
+            raise
+        except Retryable:
+            self._count(way_in, "undecided")
+            raise
+        self._count(way_in, "admitted" if guard else "loopback")
+        return content.deliveries(way_in)
+
+
+async def _check(guard: Guard, headers: Mapping[str, str], body: bytes) -> None:
+    if guard.may_wait:
+        await run_in_threadpool(guard.check, headers, body)
+    else:
+        guard.check(headers, body)
+
+
+async def _check_body(guard: Guard, headers: Mapping[str, str], content: Content, limit: int) -> None:
+    if content.too_large:
+        raise Refused(f"the body is larger than {limit} bytes", status=413, code="oversized")
+    await _check(guard, headers, content.body)
+
+
+def is_local(request: Request) -> bool:
+    """Whether a request was made on this machine, to this machine, in its own name.
+
+    All three: the address that the connection reached, the one that it came from, and the Host, so that neither a
+    server bound to every interface, nor a tunnel, nor a web page that points its own name at 127.0.0.1 counts.
+    """
+    ends = (request.scope.get("server"), request.scope.get("client"))
+    return all(end and _loopback(end[0]) for end in ends) and _loopback(request.url.hostname or "")
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

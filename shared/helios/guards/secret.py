@@ -1,0 +1,34 @@
+"""A secret header: EventBridge's API destination key, and Event Grid's delivery property."""
+
+import hmac
+from collections.abc import Sequence
+
+from helios.guards.base import Headers, Refused
+
+HEADER = "x-helios-key"
+"""The API key name of an EventBridge connection; Event Grid's delivery property has the same.
+
+Amazon EventBridge User Guide, "API key authorization"; Azure Event Grid, "Custom delivery properties".
+"""
+
+
+class SecretHeader:
+    """Lets in who knows one of the secrets; two are valid while one is being replaced."""
+
+    reads_body = False
+    may_wait = False
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        """Take the valid secrets, at least one."""
+        self._secrets = [secret.encode() for secret in secrets]
+
+    def presented(self, headers: Headers) -> bool:
+        """Whether the header is there."""
+        return HEADER in headers
+
+    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the secret says nothing of the body
+        """Compare in constant time with each secret, found or not."""
+        given = headers.get(HEADER, "").encode()
+        known = [hmac.compare_digest(given, secret) for secret in self._secrets]
+        if not any(known):
+            raise Refused(f"header {HEADER} is not a secret of this way in", code="wrong_key")

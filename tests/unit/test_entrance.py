@@ -1,0 +1,188 @@
+"""What the webhooks answer to whom, and that nothing of a refused request is kept."""
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from standardwebhooks.webhooks import Webhook
+from starlette.testclient import TestClient
+
+from helios.adapters.memory import MemoryStore
+from helios.api import create_app
+from helios.settings import Settings
+from tests.support.listener import listening
+from tests.support.services import in_memory
+
+AWS = "/api/v1/webhooks/aws/eventbridge"
+GCP = "/api/v1/webhooks/gcp/pubsub"
+AZURE = "/api/v1/webhooks/azure/eventgrid"
+CLOUDEVENTS = "/api/v1/webhooks/cloudevents"
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
+LIMIT = 4096
+EVENT = json.dumps(
+    {
+        "id": "1",
+        "detail-type": "OrderPlaced",
+        "source": "shop",
+        "account": "1",
+        "time": "2025-11-26T12:00:00Z",
+        "region": "r",
+        "detail": {},
+    }
+)
+CLOUDEVENT = '{"specversion": "1.0", "id": "1", "type": "T", "source": "arn:aws:s3:::bucket", "data": {}}'
+VALIDATION = json.dumps(
+    [
+        {
+            "id": "1",
+            "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+            "eventTime": "2025-11-26T12:00:00Z",
+            "data": {"validationCode": "echo me"},
+        }
+    ]
+)
+GUARDED = Settings(
+    database_url="postgresql://nowhere",
+    max_body_bytes=LIMIT,
+    guards="eventbridge=key eventgrid=secret cloudevents=hmac",
+    eventbridge_secret="new old",
+    eventgrid_secret="grid",
+    cloudevents_secret=SECRET,
+)
+
+
+def client_on(
+    store: MemoryStore, settings: Settings, *, url: str = "http://api.example", sender: str = "192.0.2.1"
+) -> TestClient:
+    return TestClient(create_app(in_memory(store, settings)), base_url=url, client=(sender, 50000))
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def client(store) -> Iterator[TestClient]:
+    with client_on(store, GUARDED) as opened:
+        yield opened
+
+
+def signed(body: str) -> dict:
+    now = datetime.now(UTC)
+    return {
+        "webhook-id": "m",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(SECRET).sign("m", now, body),
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "headers", "status"),
+    [
+        (AWS, EVENT, {"x-helios-key": "new"}, 202),
+        (AWS, EVENT, {"x-helios-key": "old"}, 202),
+        (AWS, EVENT, {"x-helios-key": "wrong"}, 401),
+        (AWS, EVENT, {}, 401),
+        (AWS, "{", {}, 401),
+        (GCP, "{}", {}, 403),
+        (GCP, "{}", {"authorization": "Bearer a.b.c"}, 403),
+        (AZURE, VALIDATION, {}, 401),
+        (AZURE, VALIDATION, {"x-helios-key": "wrong"}, 401),
+        (AZURE, VALIDATION, {"x-helios-key": "grid"}, 200),
+        (CLOUDEVENTS, CLOUDEVENT, signed(CLOUDEVENT), 202),
+        (CLOUDEVENTS, CLOUDEVENT, signed("{}"), 401),
+        (CLOUDEVENTS, CLOUDEVENT, {}, 401),
+        (CLOUDEVENTS, "x" * (LIMIT + 1), signed("x" * (LIMIT + 1)), 413),
+        (AWS, "x" * (LIMIT + 1), {}, 401),
+    ],
+)
+def test_who_has_no_proof_is_not_let_in(client, url, body, headers, status):
+    answer = client.post(url, content=body, headers={"content-type": "application/json"} | headers)
+
+    assert answer.status_code == status
+    if status >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "echo me" not in answer.text
+        assert client.get("/api/v1/stats").json()["total_events"] == 0
+        assert client.get("/api/v1/dead-letters").json()["items"] == []
+
+
+def test_what_the_guards_said_is_counted(client):
+    client.post(AWS, content=EVENT, headers={"x-helios-key": "new"})
+    client.post(AWS, content=EVENT, headers={"x-helios-key": "wrong"})
+    client.post(GCP, content="{}")
+    shown = client.get("/metrics").text
+
+    for way_in, result in [("eventbridge", "admitted"), ("eventbridge", "wrong_key"), ("pubsub", "closed")]:
+        assert f'helios_admissions_total{{result="{result}",way_in="{way_in}"}} 1.0' in shown
+
+
+LOOPBACK = Settings(
+    database_url="postgresql://nowhere", guards="eventbridge=key", eventbridge_secret="s", unguarded="loopback"
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "sender", "headers", "status"),
+    [
+        ("http://127.0.0.1:8001", "127.0.0.1", {}, 202),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "localhost:8001"}, 202),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "rebound.example"}, 401),
+        ("http://127.0.0.1:8001", "192.0.2.1", {}, 401),
+        ("http://192.0.2.7:8001", "192.0.2.7", {}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"x-helios-key": "s"}, 202),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"x-helios-key": "wrong"}, 401),
+    ],
+)
+def test_only_this_machine_may_send_without_a_proof_and_a_false_one_counts(store, url, sender, headers, status):
+    with client_on(store, LOOPBACK, url=url, sender=sender) as client:
+        assert client.post(AWS, content=EVENT, headers=headers).status_code == status
+
+
+def test_a_pubsub_push_is_checked_with_the_keys_at_the_url_and_undecided_without_them(store):
+    """Google's side is PyJWT here and google-auth in the emulator's own tests."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    now = int(datetime.now(UTC).timestamp())
+    token = jwt.encode(
+        {
+            "iss": "https://accounts.google.com",
+            "aud": "helios",
+            "email": "e@x",
+            "email_verified": True,
+            "iat": now,
+            "exp": now + 60,
+        },
+        key,
+        algorithm="RS256",
+        headers={"kid": "1"},
+    )
+    found = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
+    push = {"message": {"messageId": "1", "publishTime": "2025-11-26T12:00:00Z", "data": "e30="}, "subscription": "s"}
+
+    def answer(keys_url: str) -> int:
+        settings = Settings(
+            database_url="postgresql://nowhere",
+            guards="pubsub=oidc",
+            pubsub_audience="helios",
+            pubsub_service_account="e@x",
+            pubsub_keys_url=keys_url,
+        )
+        with client_on(store, settings) as client:
+            return client.post(GCP, json=push, headers={"authorization": f"Bearer {token}"}).status_code
+
+    with listening(200, {}, json.dumps({"keys": [found]}).encode()) as url:
+        assert answer(url) == 200
+    assert answer(url) == 503
+
+
+def test_the_api_may_have_no_way_in_at_all(store):
+    settings = Settings(database_url="postgresql://nowhere", guards="closed")
+    with client_on(store, settings) as client:
+        answer = client.post(AWS, content=EVENT)
+
+    assert answer.status_code == 403

@@ -1,0 +1,389 @@
+"""Every guard refuses what it should and lets in the right one; the other side is a real library."""
+
+import base64
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import jwt
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID
+from standardwebhooks.webhooks import Webhook
+
+from helios.errors import Misconfigured, Retryable
+from helios.guards.base import Refused
+from helios.guards.gate import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
+from helios.guards.hmac_signature import StandardWebhooks
+from helios.guards.keys import AGAIN_SECONDS, FRESH_SECONDS, KeySet, fetch
+from helios.guards.oidc import BearerToken, permit_application, permit_service_account
+from helios.guards.secret import HEADER, SecretHeader
+from helios.guards.sns import SnsSignature
+from helios.settings import Settings
+from local.pubsub.tokens import Signer
+from tests.support.listener import listening
+
+AUDIENCE = "https://helios.example/api/v1/webhooks/gcp/pubsub"
+ACCOUNT = "pusher@shop.iam.gserviceaccount.com"
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+KEYS_URL = "https://keys.example/certs"
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Keys:
+    """An issuer: its key, its key set, and whether that can be had."""
+
+    def __init__(self) -> None:
+        self.rotate("first")
+        self.away = False
+        self.fetches = 0
+
+    def rotate(self, key_id: str) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key_id = key_id
+
+    def fetch(self, _: str) -> bytes:
+        self.fetches += 1
+        if self.away:
+            raise Retryable("the keys can't be had")
+        key = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+        return json.dumps({"keys": [key | {"kid": self.key_id, "use": "sig", "alg": "RS256"}]}).encode()
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    return Keys()
+
+
+def google(keys: Keys, clock: Clock | None = None) -> BearerToken:
+    return BearerToken(
+        KeySet(KEYS_URL, fetch=keys.fetch, clock=clock or Clock()),
+        issuers=GOOGLE_ISSUERS,
+        audience=AUDIENCE,
+        permit=permit_service_account(ACCOUNT),
+    )
+
+
+def entra(keys: Keys) -> BearerToken:
+    return BearerToken(
+        KeySet(KEYS_URL, fetch=keys.fetch, clock=Clock()),
+        issuers=(f"https://sts.windows.net/{TENANT}/",),
+        audience=AUDIENCE,
+        permit=permit_application(EVENT_GRID_APPLICATION),
+    )
+
+
+def claims(**changed) -> dict:
+    now = int(time.time())
+    given = {
+        "iss": GOOGLE_ISSUERS[0],
+        "aud": AUDIENCE,
+        "email": ACCOUNT,
+        "email_verified": True,
+        "iat": now,
+        "exp": now + 3600,
+    }
+    return {name: value for name, value in (given | changed).items() if value is not None}
+
+
+def entra_claims(**changed) -> dict:
+    return claims(iss=f"https://sts.windows.net/{TENANT}/", email=None, appid=EVENT_GRID_APPLICATION) | changed
+
+
+def bearer(keys: Keys, content: dict, *, key: Any = None, algorithm: str = "RS256", key_id: str | None = None) -> dict:
+    key = "" if algorithm == "none" else key or keys.key
+    token = jwt.encode(content, key, algorithm=algorithm, headers={"kid": key_id or keys.key_id})
+    return {"authorization": f"Bearer {token}"}
+
+
+def verdict(guard, headers: dict, body: bytes = b"") -> str:
+    """What a guard says, in one word."""
+    try:
+        guard.check(headers, body)
+    except Refused as refused:
+        return f"{refused.status} {refused.code}"
+    except Retryable:
+        return "503"
+    return "admitted"
+
+
+OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+HOUR = 3600
+
+
+@pytest.mark.parametrize(("guard", "content"), [(google, claims), (entra, entra_claims)])
+@pytest.mark.parametrize(
+    ("changed", "signed", "said"),
+    [
+        ({}, {}, "admitted"),
+        ({}, {"key": OTHER_KEY}, "401 wrong_key"),
+        ({}, {"key_id": "unheard-of"}, "401 wrong_key"),
+        ({"aud": "https://other.example"}, {}, "401 wrong_audience"),
+        ({"aud": None}, {}, "401 malformed"),
+        ({"iss": "https://accounts.example"}, {}, "401 wrong_issuer"),
+        ({"exp": int(time.time()) - HOUR}, {}, "401 expired"),
+        ({"exp": None}, {}, "401 malformed"),
+        ({"nbf": int(time.time()) + HOUR}, {}, "401 not_yet_valid"),
+        ({"iat": int(time.time()) + HOUR}, {}, "401 not_yet_valid"),
+        ({}, {"algorithm": "none"}, "401 wrong_algorithm"),
+        ({}, {"algorithm": "HS256", "key": "k" * 32}, "401 wrong_algorithm"),
+        ({"padding": "x" * 9000}, {}, "401 oversized"),
+    ],
+)
+def test_a_bearer_token_has_to_be_right_in_everything(keys, guard, content, changed, signed, said):
+    given = {name: value for name, value in content(**changed).items() if value is not None}
+
+    assert verdict(guard(keys), bearer(keys, given, **signed)) == said
+
+
+def test_the_pubsub_emulators_tokens_are_let_in():
+    """They are made by google-auth, and shown as Google shows its keys."""
+    signer = Signer()
+    guard = BearerToken(
+        KeySet(KEYS_URL, fetch=lambda _: json.dumps(signer.keys).encode()),
+        issuers=GOOGLE_ISSUERS,
+        audience=AUDIENCE,
+        permit=permit_service_account(ACCOUNT),
+    )
+
+    assert verdict(guard, {"authorization": f"Bearer {signer.token(audience=AUDIENCE, email=ACCOUNT)}"}) == "admitted"
+
+
+@pytest.mark.parametrize("changed", [{"email": "other@shop.iam.gserviceaccount.com"}, {"email_verified": False}])
+def test_a_true_token_of_another_account_opens_nothing(keys, changed):
+    assert verdict(google(keys), bearer(keys, claims(**changed))) == "403 wrong_account"
+
+
+def test_a_true_token_of_another_application_opens_nothing(keys):
+    assert verdict(entra(keys), bearer(keys, entra_claims(appid="someone"))) == "403 wrong_account"
+
+
+@pytest.mark.parametrize("token", ["", "a.b.c", "\u00e9", "." * 100])
+def test_what_is_no_token_is_refused(keys, token):
+    assert verdict(google(keys), {"authorization": f"Bearer {token}"}) == "401 malformed"
+
+
+def test_a_known_key_goes_on_being_used_while_its_issuer_is_away():
+    keys, clock = Keys(), Clock()
+    guard, headers = google(keys, clock), bearer(keys, claims())
+    assert verdict(guard, headers) == "admitted"
+    keys.away = True
+    clock.now += FRESH_SECONDS + 1
+
+    assert verdict(guard, headers) == "admitted"
+
+
+def test_without_a_key_and_without_its_issuer_nothing_is_decided():
+    """401 would make Event Grid drop the event."""
+    keys = Keys()
+    keys.away = True
+
+    assert verdict(google(keys), bearer(keys, claims())) == "503"
+
+
+def test_a_rotated_key_is_fetched_and_made_up_ids_do_not_make_us_ask_each_time():
+    keys, clock = Keys(), Clock()
+    guard = google(keys, clock)
+    verdict(guard, bearer(keys, claims()))
+    keys.rotate("second")
+    clock.now += AGAIN_SECONDS
+    assert verdict(guard, bearer(keys, claims())) == "admitted"
+    fetches = keys.fetches
+
+    said = {verdict(guard, bearer(keys, claims(), key_id=f"made-up-{number}")) for number in range(5)}
+
+    assert (said, keys.fetches) == ({"401 wrong_key"}, fetches)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"{}", b"[]", b'{"keys": []}'])
+def test_what_is_no_key_set_decides_nothing(keys, content):
+    guard = BearerToken(
+        KeySet(KEYS_URL, fetch=lambda _: content), issuers=["i"], audience="a", permit=permit_service_account("e")
+    )
+
+    assert verdict(guard, bearer(keys, claims())) == "503"
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_keys_are_fetched_without_following_a_redirect(status):
+    with listening(status, {"Location": "http://127.0.0.1:1/secret"}) as url, pytest.raises(Retryable):
+        fetch(url)
+
+
+def test_keys_are_fetched():
+    with listening(200, {}, b"{}") as url:
+        assert fetch(url) == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("new", "admitted"), ("old", "admitted"), ("other", "401 wrong_key"), ("", "401 wrong_key")]
+)
+def test_a_secret_header_knows_two_secrets_while_one_is_replaced(given, said):
+    assert verdict(SecretHeader(["new", "old"]), {HEADER: given}) == said
+
+
+WEBHOOK_SECRETS = [f"whsec_{base64.b64encode(bytes([number]) * 32).decode()}" for number in range(3)]
+
+
+def signed(body: str, *, secret: str = WEBHOOK_SECRETS[0], at: datetime | None = None) -> dict:
+    at = at or datetime.now(UTC)
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(secret).sign("msg_1", at, body),
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        (signed("{}"), "admitted"),
+        (signed("{}", secret=WEBHOOK_SECRETS[1]), "admitted"),
+        (signed("{}", secret=WEBHOOK_SECRETS[2]), "401 wrong_key"),
+        (signed('{"amount": 1}'), "401 wrong_key"),
+        (signed("{}", at=datetime.now(UTC) - timedelta(minutes=6)), "401 replayed"),
+        (signed("{}", at=datetime.now(UTC) + timedelta(minutes=6)), "401 replayed"),
+        (signed("{}") | {"webhook-id": "msg_2"}, "401 wrong_key"),
+        (signed("{}") | {"webhook-timestamp": "now"}, "401 malformed"),
+        (signed("{}") | {"webhook-timestamp": "9" * 400}, "401 malformed"),
+        (signed("{}") | {"webhook-signature": "v1,AAAA " + signed("{}")["webhook-signature"]}, "admitted"),
+        (signed("{}") | {"webhook-signature": signed("{}")["webhook-signature"].replace("v1", "v1a")}, "401 wrong_key"),
+        ({}, "401 malformed"),
+    ],
+)
+def test_a_standard_webhook_is_signed_and_of_now(headers, said):
+    assert verdict(StandardWebhooks(WEBHOOK_SECRETS[:2]), headers, b"{}") == said
+
+
+@pytest.mark.parametrize("secret", ["short", "whsec_c2hvcnQ=", "whsec_***", WEBHOOK_SECRETS[0].removeprefix("whsec_")])
+def test_a_webhook_secret_that_is_none_is_no_setting(secret):
+    with pytest.raises(Misconfigured, match="HELIOS_CLOUDEVENTS_SECRET"):
+        StandardWebhooks([secret])
+
+
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:orders"
+CERTIFICATE = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
+
+
+@pytest.fixture(scope="module")
+def amazon():
+    """Amazon's key and certificate."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now - timedelta(days=1))
+    certificate = builder.not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    return SimpleNamespace(key=key, pem=certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def message(amazon, *, key=None, hashed=None, **changed) -> bytes:
+    """A message as SNS signs it: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages"."""
+    given = {
+        "Type": "Notification",
+        "MessageId": "m-1",
+        "TopicArn": TOPIC,
+        "Message": "{}",
+        "Timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "SignatureVersion": "2",
+        "SigningCertURL": CERTIFICATE,
+    } | changed
+    names = ["Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+    text = "".join(f"{name}\n{given[name]}\n" for name in names if name in given)
+    signature = (key or amazon.key).sign(text.encode(), padding.PKCS1v15(), hashed or hashes.SHA256())
+    return json.dumps(given | {"Signature": base64.b64encode(signature).decode()}).encode()
+
+
+CONFIRMATION = {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL": "http://169.254.169.254/"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "admitted"),
+        ({"Subject": "an order"}, "admitted"),
+        (CONFIRMATION, "admitted"),
+        ({"key": OTHER_KEY}, "401 wrong_key"),
+        ({"hashed": hashes.SHA1()}, "401 wrong_key"),
+        ({"SignatureVersion": "1"}, "401 wrong_algorithm"),
+        ({"TopicArn": TOPIC + "2"}, "403 wrong_account"),
+        ({"Timestamp": "2020-01-01T00:00:00.000Z"}, "401 replayed"),
+        ({"Timestamp": "2120-01-01T00:00:00.000Z"}, "401 replayed"),
+        ({"Timestamp": "yesterday"}, "401 malformed"),
+        ({"SigningCertURL": CERTIFICATE.replace("https", "http")}, "401 wrong_issuer"),
+        ({"SigningCertURL": CERTIFICATE.replace("amazonaws.com", "amazonaws.com.example")}, "401 wrong_issuer"),
+        ({"SigningCertURL": CERTIFICATE.replace("https://", "https://example@")}, "401 wrong_issuer"),
+        ({"SigningCertURL": CERTIFICATE.replace("sns.", "bucket.s3.")}, "401 wrong_issuer"),
+        ({"SigningCertURL": CERTIFICATE + "?x"}, "401 wrong_issuer"),
+        ({"SigningCertURL": "http://169.254.169.254/latest/meta-data"}, "401 wrong_issuer"),
+    ],
+)
+def test_an_sns_message_is_signed_by_amazon_and_of_our_topic(amazon, changed, said):
+    fetched: list[str] = []
+
+    def fetch(url: str) -> bytes:
+        fetched.append(url)
+        return amazon.pem
+
+    assert verdict(SnsSignature([TOPIC], fetch=fetch), {}, message(amazon, **changed)) == said
+    assert set(fetched) <= {CERTIFICATE}
+
+
+def test_a_changed_sns_message_is_refused(amazon):
+    body = message(amazon).replace(b'"Message": "{}"', b'"Message": "[]"')
+
+    assert verdict(SnsSignature([TOPIC], fetch=lambda _: amazon.pem), {}, body) == "401 wrong_key"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b'{"Type": 1}'])
+def test_what_is_no_sns_message_is_refused(amazon, body):
+    assert verdict(SnsSignature([TOPIC], fetch=lambda _: amazon.pem), {}, body) == "401 malformed"
+
+
+def test_an_expired_certificate_signs_nothing(amazon):
+    later = time.time() + 2 * 86_400
+    at = datetime.fromtimestamp(later, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+    guard = SnsSignature([TOPIC], fetch=lambda _: amazon.pem, now=lambda: later)
+    assert verdict(guard, {}, message(amazon, Timestamp=at)) == "401 expired"
+
+
+def settings(**given) -> Settings:
+    return Settings(database_url="postgresql://nowhere", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "reason"),
+    [
+        ({}, {}, "HELIOS_GUARDS is not set"),
+        ({"unguarded": "loopback"}, {"AWS_LAMBDA_FUNCTION_NAME": "helios-api"}, "HELIOS_UNGUARDED"),
+        ({"unguarded": "loopback"}, {"K_SERVICE": "helios-api"}, "HELIOS_UNGUARDED"),
+        ({"unguarded": "loopback"}, {"FUNCTIONS_WORKER_RUNTIME": "python"}, "HELIOS_UNGUARDED"),
+        ({"guards": "eventbridge=none"}, {}, "'eventbridge=none' is not known"),
+        ({"guards": "eventbridge"}, {}, "'eventbridge' is not known"),
+        ({"guards": "smtp=key"}, {}, "'smtp=key' is not known"),
+        ({"guards": "eventbridge=key"}, {}, "HELIOS_EVENTBRIDGE_SECRET is not set"),
+        ({"guards": "eventbridge=sns"}, {}, "HELIOS_SNS_TOPICS is not set"),
+        ({"guards": "pubsub=oidc"}, {}, "HELIOS_PUBSUB_AUDIENCE is not set"),
+        ({"guards": "pubsub=oidc", "pubsub_audience": "a"}, {}, "HELIOS_PUBSUB_SERVICE_ACCOUNT is not set"),
+        ({"guards": "eventgrid=secret"}, {}, "HELIOS_EVENTGRID_SECRET is not set"),
+        ({"guards": "eventgrid=entra"}, {}, "HELIOS_ENTRA_TENANT is not set"),
+        ({"guards": "cloudevents=hmac"}, {}, "HELIOS_CLOUDEVENTS_SECRET is not set"),
+    ],
+)
+def test_helios_does_not_start_with_an_open_way_in(given, environ, reason):
+    with pytest.raises(Misconfigured, match=reason):
+        build(settings(**given), environ)
