@@ -1,26 +1,55 @@
-"""``python -m helios migrate``: the command line."""
+"""``python -m helios migrate`` and ``python -m helios sink``: the command line."""
 
 import argparse
+import signal
 import sys
+import threading
 
+from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
 from helios.errors import HeliosError
+from helios.flows.sink import follow
 from helios.settings import load
+
+CONSUMER = "kafka"
+"""The sink's name in the stream: its place is kept under it, however many processes share the work."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="helios", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("migrate", help="bring the database of HELIOS_DATABASE_URL up to date")
-    parser.parse_args(arguments)
+    bring_up_to_date = commands.add_parser("migrate", help="bring the database of HELIOS_DATABASE_URL up to date")
+    bring_up_to_date.set_defaults(run=_migrate)
+    pass_on = commands.add_parser("sink", help="pass on every stored event to Kafka, until SIGTERM or Ctrl-C")
+    pass_on.set_defaults(run=_sink)
+    given = parser.parse_args(arguments)
     try:
-        applied = migrate(load().database_url)
+        given.run()
     except HeliosError as error:
         sys.stderr.write(f"helios: {error}\n")
         return 2
-    sys.stdout.write(f"applied: {', '.join(applied) or 'nothing, the database is up to date'}\n")
     return 0
+
+
+def _migrate() -> None:
+    applied = migrate(load().database_url)
+    sys.stdout.write(f"applied: {', '.join(applied) or 'nothing, the database is up to date'}\n")
+
+
+def _sink() -> None:
+    settings = load(require=["kafka_brokers"])
+    logs.configure(settings.log_level)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    services = bootstrap.build(settings)
+    assert services.sink  # noqa: S101 - its brokers are set; for mypy
+    try:
+        follow(CONSUMER, outbox=services.outbox, target=services.sink, listener=services.listener, stopping=stopping)
+    finally:
+        services.listener.close()
+        services.close()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
-from helios.ports import Bell, EventReader, EventStore, Listener, Outbox, Seen
+from helios.errors import Misconfigured
+from helios.ports import Bell, EventReader, EventSink, EventStore, Listener, Outbox, Seen
 from helios.settings import Settings
 
 log = logging.getLogger("helios.bootstrap")
@@ -20,6 +21,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What an entry point needs; built once per process or warm container.
 
     Attributes:
+        sink: Kafka; None when no brokers are set.
         pool: the connections behind ``store`` and ``reader``; None when they are in memory.
     """
 
@@ -30,17 +32,24 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     outbox: Outbox
     bell: Bell
     listener: Listener
+    sink: EventSink | None = None
     pool: Pool | None = None
 
     def close(self) -> None:
         """Let go of every connection."""
         self.seen.close()
+        if self.sink:
+            self.sink.close()
         if self.pool:
             self.pool.close()
 
 
 def build(settings: Settings) -> Services:
-    """Everything, connected lazily: a database that is down does not stop a process from starting."""
+    """Everything, connected lazily: a database that is down does not stop a process from starting.
+
+    Raises:
+        Misconfigured: a setting of Kafka's is wrong.
+    """
     log.info("starting", extra=settings.shown())
     pool = open_pool(
         settings.database_url,
@@ -55,6 +64,7 @@ def build(settings: Settings) -> Services:
         outbox=PostgresOutbox(pool),
         bell=_bell(settings, pool),
         listener=PostgresListener(settings.database_url),
+        sink=_sink(settings),
         pool=pool,
     )
 
@@ -79,3 +89,21 @@ def _seen(settings: Settings) -> Seen:
     from helios.adapters.redis_seen import RedisSeen
 
     return RedisSeen(settings.redis_url, ttl_seconds=settings.seen_ttl_seconds)
+
+
+def _sink(settings: Settings) -> EventSink | None:
+    if not settings.kafka_brokers:
+        return None
+    # Late: only who has Kafka has its client, which weighs more than a function of ours.
+    try:
+        from helios.adapters.kafka import KafkaSink
+    except ImportError as error:
+        raise Misconfigured("HELIOS_KAFKA_BROKERS is set, which takes pip install 'helios[kafka]'") from error
+
+    return KafkaSink(
+        settings.kafka_brokers,
+        topic=settings.kafka_topic,
+        # The sink holds its place in an open transaction meanwhile, and Postgres waits for that one no longer.
+        timeout_seconds=0.8 * settings.database_timeout_seconds,
+        config_file=settings.kafka_config,
+    )
