@@ -20,6 +20,8 @@ BOOTSTRAPS = {
     ),
 }
 
+DATABASE_URL = "postgresql://helios:pw@db.example.org/helios?sslmode=require"  # pragma: allowlist secret
+
 
 def ran(script, *arguments, path=""):
     """A script on a machine on which nobody has signed in anywhere, and with only these programs."""
@@ -175,14 +177,11 @@ def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(ro
         "azure": "198.51.100.7/32",
     }
     passed = next(step for step in plan if step.title == "gcp: apply").environment()
-    assert (
-        passed
-        == {
-            "TF_VAR_database_url": "postgresql://helios:pw@db.example.org/helios?sslmode=require",  # pragma: allowlist secret
-            "TF_VAR_ring_url": "https://api.example.org/api/v1/relay/ring",
-            "TF_VAR_ring_secret": "s3cret",
-        }
-    )
+    assert passed == {
+        "TF_VAR_database_url": DATABASE_URL,
+        "TF_VAR_ring_url": "https://api.example.org/api/v1/relay/ring",
+        "TF_VAR_ring_secret": "s3cret",
+    }
     assert not any("s3cret" in str(step.command) for step in plan)
 
 
