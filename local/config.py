@@ -69,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         eventgrid_port: Event Grid.
         gcp_function_port: the Cloud Function.
         azure_function_port: the Azure Function.
+        kafka_port: Kafka, where clients ask for its brokers.
         flows_file: what declares the flows; empty: the order flow that ships with Helios.
         state: data, logs and what else outlives a run; nothing in it is worth keeping.
     """
@@ -83,6 +84,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     eventgrid_port: Port = 8087
     gcp_function_port: Port = 8088
     azure_function_port: Port = 7071
+    kafka_port: Port = 19092
     flows_file: str = ""
     state: str = str(REPOSITORY / ".helios")
 
@@ -119,6 +121,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def azure_function_url(self) -> str:
         """The host of the Azure Function."""
         return f"http://{HOST}:{self.azure_function_port}"
+
+    @property
+    def kafka_brokers(self) -> str:
+        """Where clients of Kafka begin."""
+        return f"{HOST}:{self.kafka_port}"
 
     @property
     def dashboard_url(self) -> str:

@@ -187,6 +187,7 @@ def _banner(config: Config, *, seconds: float) -> str:
         "Event Grid": topic_url(config.eventgrid_url, AZURE_TOPIC),
         "Postgres": postgres.url(config.postgres_port),
         "Valkey": valkey.url(config.valkey_port),
+        "Kafka": f"{config.kafka_brokers} (topics helios.aws.OrderPlaced and so on)",
         "logs": str(config.log("*").parent),
     }
     lines = [f"  {name:<10}  {where}" for name, where in links.items()]

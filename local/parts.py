@@ -61,6 +61,7 @@ def parts(config: Config) -> list[Part]:
         _api(config, secret),
         *_gcp(config, secret),
         *_azure(config, secret),
+        *_kafka(config),
         *_dashboard(config),
     ]
 
@@ -115,7 +116,7 @@ def _api(config: Config, secret: str) -> Part:
         env=helios_environment(config)
         | aws_resources.sdk_environment(config.aws_url)
         | bell
-        | {"HELIOS_UNGUARDED": "loopback"},
+        | {"HELIOS_UNGUARDED": "loopback", "HELIOS_KAFKA_BROKERS": config.kafka_brokers},
         ready=answers(f"{config.api_url}/api/v1/health"),
         needs=("migrations", "valkey"),
         ports=("api_port",),
@@ -189,6 +190,30 @@ def _azure(config: Config, secret: str) -> list[Part]:
             "azure-topic",
             _python("local.eventgrid.client", *topic, "--endpoint-url", endpoint),
             needs=("eventgrid", "azure-function"),
+        ),
+    ]
+
+
+def _kafka(config: Config) -> list[Part]:
+    """Kafka, and what passes every stored event on to it."""
+    cluster = Command(
+        "kafka",
+        _python("local.kafka", "--port", str(config.kafka_port)),
+        env=scrubbed_environment(),
+        ready=accepts(config.kafka_port),
+        log=config.log("kafka"),
+        cwd=REPOSITORY,
+    )
+    return [
+        Part("kafka", cluster, ports=("kafka_port",)),
+        _command(
+            config,
+            "sink",
+            _python("helios", "sink"),
+            env=helios_environment(config) | {"HELIOS_KAFKA_BROKERS": config.kafka_brokers},
+            ready=lambda: True,  # nobody asks it anything: its place in the stream says how far it is
+            needs=("migrations", "kafka"),
+            ports=(),
         ),
     ]
 

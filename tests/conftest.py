@@ -12,7 +12,7 @@ from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
 
-pytest_plugins = ["tests.fixtures.servers"]
+pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.servers"]
 
 # A busy machine is no reason to fail: time is measured by `make bench`, not here.
 settings.register_profile("helios", deadline=None, suppress_health_check=[HealthCheck.too_slow])

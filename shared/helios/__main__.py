@@ -1,13 +1,20 @@
-"""``python -m helios``: the command line. ``migrate`` works on the database; the others ask the API."""
+"""``python -m helios``: the command line. ``migrate`` and ``sink`` are operators' work; the others ask the API."""
 
 import argparse
+import signal
 import sys
+import threading
 from contextlib import suppress
 
+from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
 from helios.console import commands as console
 from helios.errors import HeliosError
+from helios.flows.sink import follow
 from helios.settings import load
+
+CONSUMER = "kafka"
+"""The sink's name in the stream: its place is kept under it, however many processes share the work."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     bring_up_to_date = commands.add_parser("migrate", help="bring the database of HELIOS_DATABASE_URL up to date")
     bring_up_to_date.set_defaults(run=_migrate)
+    pass_on = commands.add_parser("sink", help="pass on every stored event to Kafka, until SIGTERM or Ctrl-C")
+    pass_on.set_defaults(run=_sink)
     console.register(commands)
     given = parser.parse_args(arguments)
     try:
@@ -30,6 +39,22 @@ def main(arguments: list[str] | None = None) -> int:
 def _migrate(_: argparse.Namespace) -> None:
     applied = migrate(load().database_url)
     sys.stdout.write(f"applied: {', '.join(applied) or 'nothing, the database is up to date'}\n")
+
+
+def _sink(_: argparse.Namespace) -> None:
+    settings = load(require=["kafka_brokers"])
+    logs.configure(settings.log_level)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    services = bootstrap.build(settings)
+    if services.sink is None:
+        raise AssertionError("its brokers are set")
+    try:
+        follow(CONSUMER, outbox=services.outbox, target=services.sink, listener=services.listener, stopping=stopping)
+    finally:
+        services.listener.close()
+        services.close()
 
 
 if __name__ == "__main__":

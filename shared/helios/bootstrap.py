@@ -13,8 +13,9 @@ from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
+from helios.errors import Misconfigured
 from helios.flows.reconcile import Reconciler
-from helios.ports import Bell, EventReader, EventStore, FlowReader, Listener, Outbox, Seen
+from helios.ports import Bell, EventReader, EventSink, EventStore, FlowReader, Listener, Outbox, Seen
 from helios.reconcile import declaration
 from helios.settings import Settings
 
@@ -26,6 +27,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         flows: what is known of stories.
+        sink: Kafka; None when no brokers are set.
         pool: the connections behind ``store`` and ``reader``; None when they are in memory.
     """
 
@@ -38,11 +40,14 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     listener: Listener
     reconciler: Reconciler
     flows: FlowReader
+    sink: EventSink | None = None
     pool: Pool | None = None
 
     def close(self) -> None:
         """Let go of every connection."""
         self.seen.close()
+        if self.sink:
+            self.sink.close()
         if self.pool:
             self.pool.close()
 
@@ -70,7 +75,7 @@ def build(settings: Settings) -> Services:
     """Everything, connected lazily: a database that is down does not stop a process from starting.
 
     Raises:
-        Misconfigured: the file that declares the flows is wrong.
+        Misconfigured: the file that declares the flows is wrong, or a setting of Kafka's.
     """
     log.info("starting", extra=settings.shown())
     pool = open_pool(
@@ -89,6 +94,7 @@ def build(settings: Settings) -> Services:
         listener=PostgresListener(settings.database_url),
         reconciler=Reconciler(declaration.load(settings.flows_file)),
         flows=reader,
+        sink=_sink(settings),
         pool=pool,
     )
 
@@ -113,3 +119,21 @@ def _seen(settings: Settings) -> Seen:
     from helios.adapters.redis_seen import RedisSeen
 
     return RedisSeen(settings.redis_url, ttl_seconds=settings.seen_ttl_seconds)
+
+
+def _sink(settings: Settings) -> EventSink | None:
+    if not settings.kafka_brokers:
+        return None
+    # Late: only who has Kafka has its client, which weighs more than a function of ours.
+    try:
+        from helios.adapters.kafka import KafkaSink
+    except ImportError as error:
+        raise Misconfigured("HELIOS_KAFKA_BROKERS is set, which takes pip install 'helios[kafka]'") from error
+
+    return KafkaSink(
+        settings.kafka_brokers,
+        topic=settings.kafka_topic,
+        # The sink holds its place in an open transaction meanwhile, and Postgres waits for that one no longer.
+        timeout_seconds=0.8 * settings.database_timeout_seconds,
+        config_file=settings.kafka_config,
+    )

@@ -194,6 +194,27 @@ class FlowReader(Protocol):
         """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
 
 
+class EventSink(Protocol):
+    """Where stored events are passed on to, for others to work with."""
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Pass on events, those of one order in the order given; returning means that all are kept there.
+
+        Raises:
+            Retryable: some may not be; sending all of them again is right, and may double the others.
+        """
+
+    def probe(self) -> None:
+        """Return if it answers now.
+
+        Raises:
+            Retryable: it does not.
+        """
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
 class Connections(Protocol):
     """Who is connected through a gateway. Every method raises Retryable when that can't be known."""
 

@@ -43,6 +43,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flows_file: Annotated[
         str | None, Meta(description="TOML file that declares the flows. Empty: the order flow that ships with Helios.")
     ] = None
+    kafka_brokers: Annotated[
+        str | None, Meta(description="Kafka brokers, as host:port,host:port. Empty: events are not passed on to Kafka.")
+    ] = None
+    kafka_topic: Annotated[
+        str, Meta(description="Topic of an event; {source} and {type} stand for its own.", min_length=1)
+    ] = "helios.{source}.{type}"
+    kafka_config: Annotated[
+        str | None, Meta(description="File of more librdkafka properties, name=value a line (TLS, SASL). Empty: none.")
+    ] = None
     seen_ttl_seconds: Annotated[int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)] = (
         86_400
     )

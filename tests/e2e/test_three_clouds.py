@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from collections import Counter
+from typing import Any
 
 import pytest
+from confluent_kafka import Consumer
 
 from local.config import REPOSITORY
 from local.parts import sdk_environment
@@ -148,3 +150,29 @@ def test_postgres_away_delays_events_and_loses_none(stack):
 
     assert stack.figures().total_events - before.total_events == 200
     check_ledger(stack)
+
+
+def test_every_stored_event_is_passed_on_to_kafka(stack):
+    before = stack.figures()
+    stack.simulate("--rate", "50", "--count", "60", "--error-rate", "0").finish()
+    stack.wait_until_stored(before, 60)
+    stored = {tuple(row) for row in stack.rows("SELECT source, id FROM events")}
+    passed_on: set[tuple[str, ...]] = set()
+    consumer = Consumer(
+        {"bootstrap.servers": stack.config.kafka_brokers, "group.id": "e2e", "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe(["^helios[.].*"])
+
+    def complete() -> bool:
+        message = consumer.poll(0.5)
+        if message is not None and not message.error():
+            headers: Any = dict(message.headers() or [])
+            passed_on.add((headers["ce_cloud"].decode(), headers["ce_id"].decode()))
+        return passed_on >= stored
+
+    try:
+        eventually(complete, seconds=90)
+    finally:
+        consumer.close()
+    assert passed_on == stored
+    assert stack.figures().health["kafka"] == "healthy"

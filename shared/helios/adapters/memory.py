@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from helios.errors import Retryable
 from helios.event import SOURCES, Event, Key, LedgerSource, Source
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
@@ -286,6 +287,32 @@ class MemoryOutbox:
     def close(self) -> None:
         """Wake who waits, for the last time."""
         self._rung.set()
+
+
+class MemorySink:
+    """Keeps ``EventSink`` in a list.
+
+    Attributes:
+        sent: what was passed on, in order.
+        away: set to make it fail.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[Event] = []
+        self.away = False
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Keep the events."""
+        self.probe()
+        self.sent += events
+
+    def probe(self) -> None:
+        """Answer unless it is away."""
+        if self.away:
+            raise Retryable("the sink in memory is away")
+
+    def close(self) -> None:
+        """Has nothing to let go of."""
 
 
 class MemoryCursor:

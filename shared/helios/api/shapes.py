@@ -118,10 +118,11 @@ class DetailedHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Each part, probed just now.
 
     Attributes:
-        status: ``degraded``: slower but exact (no Redis). ``unhealthy``: nothing can be stored (no database).
+        status: ``degraded``: exact, but slower (no Redis) or not passed on (no Kafka). ``unhealthy``: nothing can be
+            stored (no database).
         database: Postgres answered a query.
         redis: Redis answered a PING.
-        kafka: not in use.
+        kafka: a broker answered a request for the list of topics.
         uptime: seconds since this process started.
         timestamp: of this answer, UTC.
         reasons: of each part that is unhealthy, what it said.

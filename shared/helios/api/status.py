@@ -25,12 +25,16 @@ def router(services: Services, metrics: Metrics) -> APIRouter:
     started = time.monotonic()
 
     async def probe_all() -> tuple[ComponentHealth, dict[str, str]]:
-        database, redis = await asyncio.gather(_probe(services.reader.probe), _probe(services.seen.probe))
-        reasons = {name: reason for name, reason in (("database", database), ("redis", redis)) if reason}
+        sink = services.sink
+        database, redis, kafka = await asyncio.gather(
+            _probe(services.reader.probe), _probe(services.seen.probe), _probe(sink.probe if sink else _nothing)
+        )
+        found = {"database": database, "redis": redis, "kafka": kafka}
+        reasons = {name: reason for name, reason in found.items() if reason}
         health = ComponentHealth(
             database=_verdict(database),
             redis=_verdict(redis) if services.settings.redis_url else "disabled",
-            kafka="disabled",
+            kafka=_verdict(kafka) if sink else "disabled",
         )
         return health, reasons
 
@@ -93,6 +97,10 @@ async def _probe(probe: Callable[[], None]) -> str | None:
     except Retryable as error:
         return str(error)
     return None
+
+
+def _nothing() -> None:
+    """Probe a part that is not in use."""
 
 
 def _verdict(reason: str | None) -> Component:

@@ -1,0 +1,87 @@
+"""From the outbox to others who work with events: all that is stored, and nothing that is not."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+
+from helios.errors import Retryable
+from helios.event import Event
+from helios.ledger import StreamEvents
+from helios.ports import EventSink, Listener, Outbox
+
+log = logging.getLogger("helios.sink")
+
+BATCH = 10
+"""Frames passed on at once. Few, since a frame has up to a whole batch of events: what fails is sent again whole."""
+
+POLL_SECONDS = 1.0
+"""How long to sleep without a bell: one that was lost costs no more than this, and neither does the order to end."""
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+"""Pauses after a failure, each twice the one before."""
+
+
+def sink(consumer: str, *, outbox: Outbox, target: EventSink) -> int:
+    """Pass on the events of the next few frames, in order, at least once.
+
+    The place in the stream moves once the target has acknowledged every event, so that a sink which dies before that
+    passes on the same events again.
+
+    Args:
+        consumer: whose place in the stream moves; two at once take turns.
+        outbox: knows the events that are stored.
+        target: where they go.
+
+    Returns:
+        How many frames were dealt with; 0 when there are no more.
+
+    Raises:
+        Retryable: some may not have been passed on; calling again passes on all of them.
+    """
+    outbox.number()
+    with outbox.cursor(consumer) as cursor:
+        frames = outbox.events(after=cursor.position, limit=BATCH)
+        if frames:
+            _report_gap(consumer, cursor.position, frames[0].position)
+            target.send(_events(frames))
+            cursor.advance(frames[-1].position)
+    return len(frames)
+
+
+def follow(consumer: str, *, outbox: Outbox, target: EventSink, listener: Listener, stopping: threading.Event) -> None:
+    """Pass on whatever is stored from now on, and what was not passed on before; whatever is away is waited for.
+
+    Args:
+        consumer: whose place in the stream moves.
+        outbox: knows the events that are stored.
+        target: where they go.
+        listener: says when there are more.
+        stopping: set to end: the frames that are under way are finished first.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while not stopping.is_set():
+        try:
+            if not sink(consumer, outbox=outbox, target=target):
+                listener.wait(POLL_SECONDS)
+            pause = FIRST_PAUSE_SECONDS
+        except Retryable as error:
+            log.warning("put off", extra={"consumer": consumer, "error": str(error), "pause_s": pause})
+            stopping.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _events(frames: Sequence[StreamEvents]) -> list[Event]:
+    """Batch by batch, and within a batch, whose order of arrival nobody keeps, as they happened."""
+    return [event for frame in frames for event in sorted(frame.events, key=_moment)]
+
+
+def _moment(event: Event) -> tuple[datetime, datetime, str, str]:
+    return (event.time, event.received_at, event.source, event.id)
+
+
+def _report_gap(consumer: str, position: int, following: int) -> None:
+    """Positions have no holes: a missing one is a frame that the sweep has removed, after a week at the earliest."""
+    if missed := following - position - 1:
+        log.error("frames were removed before they were read", extra={"consumer": consumer, "frames": missed})

@@ -1,0 +1,82 @@
+"""The sink as a program: killed between Kafka's acknowledgement and its own note, it loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from helios.adapters.postgres.outbox import PostgresOutbox
+from local.process import scrubbed_environment
+from tests.support.api import ROOT
+from tests.support.client import EVENTBRIDGE, call
+from tests.support.deliveries import eventbridge
+from tests.support.waiting import eventually
+
+END_SECONDS = 20
+
+# Its place in the stream moves when the block around the cursor is left: it dies just before.
+KILLED_BEFORE_ITS_NOTE = """
+import os, signal, sys
+from helios.adapters.postgres.outbox import PostgresCursor
+PostgresCursor.advance = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from helios.__main__ import main
+sys.exit(main(["sink"]))
+"""
+
+
+@pytest.fixture
+def sink(database_url, kafka):
+    """Start the sink, with a topic of this test's."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str) -> "subprocess.Popen[bytes]":
+        environment = scrubbed_environment(
+            HELIOS_DATABASE_URL=database_url, HELIOS_KAFKA_BROKERS=kafka.brokers, HELIOS_KAFKA_TOPIC="sink-test"
+        )
+        running.append(subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment))
+        return running[-1]
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.wait(END_SECONDS)
+
+
+def test_killed_before_its_note_it_sends_again_and_then_goes_on(api, sink, kafka, pool, records):
+    for number in range(5):
+        assert call(api.url, EVENTBRIDGE, eventbridge(str(number)).body).status == 202
+    assert sink("-c", KILLED_BEFORE_ITS_NOTE).wait(END_SECONDS) == -signal.SIGKILL
+
+    again = sink("-m", "helios", "sink")
+    assert call(api.url, EVENTBRIDGE, eventbridge("5").body).status == 202
+    outbox = PostgresOutbox(pool)
+
+    def done() -> bool:
+        with outbox.cursor("kafka") as cursor:
+            return cursor.position == 6
+
+    eventually(done)
+    sent = Counter(message.headers["ce_id"] for message in kafka.messages("sink-test", 11))
+    assert sent == Counter("01234" * 2 + "5")
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(END_SECONDS) == 0
+
+
+def test_without_brokers_it_says_which_setting_it_needs(database_url):
+    environment = scrubbed_environment(HELIOS_DATABASE_URL=database_url)
+    ended = subprocess.run(
+        [sys.executable, "-m", "helios", "sink"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=END_SECONDS,
+        check=False,
+    )
+
+    assert (ended.returncode, os.linesep in ended.stderr) == (2, True)
+    assert "HELIOS_KAFKA_BROKERS is not set" in ended.stderr
