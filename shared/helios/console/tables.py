@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import assert_never
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from helios.event import Event
@@ -24,7 +24,8 @@ def flows(found: list[FlowRow]) -> RenderableType:
     """One line an order: what is wrong with it, in words."""
     if not found:
         return _NO_FLOWS
-    table = Table("opened", "flow", "key", "status", "amount", "what is wrong", box=None, pad_edge=False)
+    narrow = [Column(name, no_wrap=True) for name in ("opened", "flow", "key", "status", "amount")]
+    table = Table(*narrow, "what is wrong", box=None, pad_edge=False)
     for flow in found:
         amount = "" if flow.amount is None else str(flow.amount)
         issues = "; ".join(issue.detail for issue in flow.issues)
@@ -53,7 +54,8 @@ def events(found: list[Event]) -> RenderableType:
     """One line an event."""
     if not found:
         return _NO_EVENTS
-    table = Table("received", "cloud", "type", "id", "order", "customer", "amount", box=None, pad_edge=False)
+    names = ("received", "cloud", "type", "id", "order", "customer", "amount")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False)
     for event in found:
         texts = (event.type, event.id, event.order_id, event.customer_id)
         amount = "" if event.amount is None else str(event.amount)
