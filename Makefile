@@ -40,6 +40,10 @@ local-demo: setup ## Run all of Helios on this machine, with traffic; ends with 
 local-stop: setup ## End a demo that runs in another terminal
 	@$(PY) -m local.stop
 
+.PHONY: compose-demo
+compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
+	@docker compose --env-file local/images.env --file local/compose.yaml up --build --remove-orphans
+
 .PHONY: dashboard
 dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
 	@$(PY) -m local.dashboard_build
@@ -61,8 +65,17 @@ lint: dashboard ## Check style, types and layers
 audit: dashboard ## Look for known vulnerabilities in what is pinned, and for secrets in what git keeps
 	@$(PY) -m scripts.audit
 
+.PHONY: policy
+policy: setup ## Check Terraform's code against checkov's policies
+	@$(PY) -m scripts.tools infra/terraform/checkov.lock \
+	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
+
 .PHONY: check
-check: lint audit test ## All that CI runs
+check: lint policy audit test ## All that CI runs
+
+.PHONY: prove
+prove: setup ## Inject anomalies into live traffic and compare what Helios reports with the truth (ARGS="--orders 200")
+	@$(PY) -m scripts.prove $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
@@ -86,5 +99,7 @@ lock: setup ## Resolve the lock files again after a change of dependencies (ARGS
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
 	@$(COMPILE) $(ARGS) scripts/audit.in --output-file scripts/audit.lock
+	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
+	@$(COMPILE) $(ARGS) infra/terraform/schemas/provider.in --output-file infra/terraform/schemas/provider.lock
 	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
 	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done

@@ -59,6 +59,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         eventgrid_port: Event Grid.
         gcp_function_port: the Cloud Function.
         azure_function_port: the Azure Function.
+        flows_file: what declares the flows; empty: the order flow that ships with Helios.
         state: data, logs and what else outlives a run; nothing in it is worth keeping.
     """
 
@@ -72,6 +73,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     eventgrid_port: Port = 8087
     gcp_function_port: Port = 8088
     azure_function_port: Port = 7071
+    flows_file: str = ""
     state: str = str(REPOSITORY / ".helios")
 
     @property

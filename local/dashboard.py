@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--port", type=int, default=5173, help="where to listen")
+    parser.add_argument("--host", default=HOST, help="the address to listen on")
     parser.add_argument("--api-url", default="http://localhost:8001", help="Helios' API as the browser reaches it")
     parser.add_argument("--ws-url", help="the live stream as the browser reaches it; by default the API's own")
     parser.add_argument("--dist", type=Path, default=DIST, help="the built dashboard")
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app = create_app(given.dist, api_url=given.api_url, ws_url=given.ws_url)
     except FileNotFoundError as error:
         parser.exit(1, f"{error}\n")
-    web.run_app(app, host=HOST, port=given.port, print=None, access_log=None)
+    web.run_app(app, host=given.host, port=given.port, print=None, access_log=None)
 
 
 if __name__ == "__main__":

@@ -79,10 +79,11 @@ def _databases(config: Config) -> list[Part]:
 
 def _aws(config: Config) -> list[Part]:
     """Every AWS service, and Helios on it."""
+    packages = sorted({function.package for function in aws.FUNCTIONS})
     return [
         Part("aws", Ministack(config.folder, config.aws_port, log=config.log("aws")), ports=("aws_port",)),
         # The whole environment: uv has settings of its own there (a proxy, an index, a cache).
-        _task(config, "packages", _python("scripts.package", "--native"), env=os.environ),
+        _task(config, "packages", _python("scripts.package", "--native", *packages), env=os.environ),
         _task(
             config,
             "deployment",
@@ -228,6 +229,7 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_DATABASE_URL": postgres.url(config.postgres_port),
         "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
         "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
+        "HELIOS_FLOWS_FILE": config.flows_file,
     }
 
 

@@ -1,11 +1,12 @@
 """Builds one zip per cloud function: the helios wheel, the function's own code and its hash-pinned requirements.
 
-Bytecode is in it too: Lambda's folder is read-only, so each cold start would compile every module again, which takes
-three times as long as to import it.
-
 ``python -m scripts.package [--native] [NAME ...]``. Every folder below ``functions/`` that holds a
 ``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and becomes
 ``build/aws-ingest.zip``. The same inputs give the same bytes, so an unchanged function is not deployed again.
+What lies where in a zip, and how large it may be, is the cloud's to say: ``scripts.layouts``.
+
+Where the requirements are in it, their bytecode is too: the folder a function runs from is read-only, so each cold
+start would compile every module again, which takes three times as long as to import it.
 """
 
 import argparse
@@ -28,6 +29,9 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Column, Table
 
+from scripts import layouts
+from scripts.layouts import MEBIBYTE, Layout, layout_of
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 NATIVE = BUILD / "native"
@@ -35,18 +39,12 @@ NATIVE = BUILD / "native"
 
 CLOUD_PYTHON = "3.11"
 CLOUD_PLATFORM = "x86_64-manylinux2014"
-MAX_ZIPPED = 50 * 1024 * 1024
-"""AWS Lambda Developer Guide, "Lambda quotas": largest package that can be uploaded directly."""
-MAX_UNZIPPED = 250 * 1024 * 1024
-"""The same page: largest package when unpacked, layers included."""
-
-LAMBDA_FOLDER = "/var/task"
-"""AWS Lambda Developer Guide, "Working with .zip file archives for Python Lambda functions": where it is unpacked."""
 
 _FUNCTIONS = ROOT / "functions"
 _INSTALL_NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", ".lock"}
 """What installers write next to a package: paths of this machine, and hashes of files that are left out."""
 _NOT_CODE = {"requirements.in", "requirements.txt", "__init__.py"}
+"""What a function's folder holds that its zip does not; a cloud that installs the requirements gets them anyway."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can tell."""
 
@@ -59,6 +57,7 @@ class Package(NamedTuple):
         path: the zip.
         zipped: its size in bytes.
         unzipped: the size of its contents in bytes.
+        layout: what its cloud asks of it.
         fresh: False when it was up to date already.
     """
 
@@ -66,7 +65,13 @@ class Package(NamedTuple):
     path: Path
     zipped: int
     unzipped: int
+    layout: Layout
     fresh: bool
+
+    @property
+    def fits(self) -> bool:
+        """Whether its cloud takes it."""
+        return self.zipped <= self.layout.max_zipped and self.unzipped <= self.layout.max_unzipped
 
 
 def functions() -> dict[str, Path]:
@@ -93,14 +98,14 @@ def build(name: str, *, native: bool) -> Package:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             contents, archive = Path(scratch) / "contents", Path(scratch) / target.name
-            _collect(functions()[name], contents, native=native)
+            _collect(functions()[name], contents, layout_of(name), native=native)
             _zip(contents, archive, level=1 if native else 9)
             stamp.unlink(missing_ok=True)
             archive.replace(target)
         stamp.write_text(inputs)
     with zipfile.ZipFile(target) as archive_file:
         unzipped = sum(entry.file_size for entry in archive_file.infolist())
-    return Package(name, target, target.stat().st_size, unzipped, fresh)
+    return Package(name, target, target.stat().st_size, unzipped, layout_of(name), fresh)
 
 
 def build_all(names: Collection[str], *, native: bool) -> list[Package]:
@@ -118,7 +123,7 @@ def _digest(folder: Path, *, native: bool) -> str:
         ROOT / "README.md",
         *sorted(ROOT.glob("LICENSE*")),
     ]
-    for file in (*_files(folder), *wheel, Path(__file__)):
+    for file in (*_files(folder), *wheel, Path(__file__), Path(layouts.__file__)):
         content = file.read_bytes()
         digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode())
         digest.update(content)
@@ -139,12 +144,14 @@ def _bytecode_for(*, native: bool) -> bool:
     return native or f"{sys.version_info.major}.{sys.version_info.minor}" == CLOUD_PYTHON
 
 
-def _collect(folder: Path, target: Path, *, native: bool) -> None:
-    """Put the requirements, the helios package and the function's own files into one folder."""
+def _collect(folder: Path, target: Path, layout: Layout, *, native: bool) -> None:
+    """Put the requirements, the helios package and the function's own files where the layout wants them."""
     cloud = ["--python-platform", CLOUD_PLATFORM, "--python-version", CLOUD_PYTHON, "--only-binary", ":all:"]
     where = ["--python", sys.executable] if native else cloud
-    install = ["pip", "install", "--quiet", "--target", str(target), "--no-deps", *where]
-    _uv(*install, "--require-hashes", "--requirement", str(folder / "requirements.txt"))
+    packages = target / layout.packages
+    install = ["pip", "install", "--quiet", "--target", str(packages), "--no-deps", *where]
+    if layout.vendored:
+        _uv(*install, "--require-hashes", "--requirement", str(folder / "requirements.txt"))
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         _uv(*install, str(_wheel(Path(scratch))))
     for file in _files(folder):
@@ -152,19 +159,22 @@ def _collect(folder: Path, target: Path, *, native: bool) -> None:
             copy = target / file.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
+    shutil.rmtree(packages / "bin", ignore_errors=True)  # command lines, which no function calls
     for leftover in list(target.rglob("__pycache__")):  # uv compiles as well, if its settings ask for it
         shutil.rmtree(leftover)
-    if _bytecode_for(native=native):
-        _compile(target)
+    if not layout.vendored:
+        shutil.copyfile(folder / "requirements.txt", target / "requirements.txt")
+    elif _bytecode_for(native=native):
+        _compile(target, layout)
 
 
-def _compile(folder: Path) -> None:
+def _compile(folder: Path, layout: Layout) -> None:
     """Put bytecode next to every module, the same bytes each time.
 
     Never compared with its source when it is loaded (PEP 552, "unchecked"): by time it would always seem stale, since
     a zip keeps none. Where a module really lies is filled in when it is loaded.
     """
-    how = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", LAMBDA_FOLDER]
+    how = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", layout.runs_in]
     subprocess.run([sys.executable, "-I", "-m", "compileall", *how, str(folder)], check=True)
 
 
@@ -185,7 +195,7 @@ def _zip(folder: Path, archive: Path, *, level: int) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as out:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = file.relative_to(folder)
-            if name.parts[0] == "bin" or file.name in _INSTALL_NOTES or file.suffix == ".pyi":
+            if file.name in _INSTALL_NOTES or file.suffix == ".pyi":
                 continue
             entry = zipfile.ZipInfo(name.as_posix(), _EPOCH)
             entry.create_system = 3  # Unix, whose modes these are
@@ -196,21 +206,22 @@ def _zip(folder: Path, archive: Path, *, level: int) -> None:
 
 
 def _show(packages: Sequence[Package]) -> None:
-    table = Table(Column("package", no_wrap=True), "zipped", "of 50 MB", "unzipped", "of 250 MB", "")
+    table = Table(Column("package", no_wrap=True), "zipped", "limit", "unzipped", "limit", "")
     for package in packages:
+        layout = package.layout
         table.add_row(
             str(package.path.relative_to(ROOT)),
             f"{package.zipped / 1e6:.1f} MB",
-            f"{package.zipped / MAX_ZIPPED:.0%}",
+            f"{package.zipped / layout.max_zipped:.0%} of {layout.max_zipped / MEBIBYTE:.0f} MiB",
             f"{package.unzipped / 1e6:.1f} MB",
-            f"{package.unzipped / MAX_UNZIPPED:.0%}",
+            f"{package.unzipped / layout.max_unzipped:.0%} of {layout.max_unzipped / MEBIBYTE:.0f} MiB",
             "built" if package.fresh else "up to date",
         )
     Console().print(table)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build what was asked for, show the sizes, and return 1 if Lambda would refuse one."""
+    """Build what was asked for, show the sizes, and return 1 if its cloud would refuse one."""
     known = functions()
     parser = argparse.ArgumentParser(prog="package", description="Build the zips of the cloud functions.")
     parser.add_argument("--native", action="store_true", help="for this machine instead of the clouds")
@@ -228,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(
             f"Without bytecode, so slower to start: build with Python {CLOUD_PYTHON}, the functions' own.\n"
         )
-    return int(any(package.zipped > MAX_ZIPPED or package.unzipped > MAX_UNZIPPED for package in packages))
+    return int(not all(package.fits for package in packages))
 
 
 if __name__ == "__main__":

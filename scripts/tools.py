@@ -1,4 +1,7 @@
-"""Command-line tools in an environment of their own, hash-pinned: what they depend on is no business of Helios."""
+"""Command-line tools in an environment of their own, hash-pinned: what they depend on is no business of Helios.
+
+``python -m scripts.tools LOCK PROGRAM ARGUMENTS...`` runs one of them, and exits as it does.
+"""
 
 import os
 import subprocess
@@ -28,3 +31,8 @@ def install(lock: Path) -> Path:
             subprocess.run([str(uv), "--quiet", *step], check=True, env=os.environ)
         stamp.write_text(wanted)
     return venv / "bin"
+
+
+if __name__ == "__main__":
+    lock, program, *arguments = sys.argv[1:]
+    sys.exit(subprocess.run([str(install(Path(lock)) / program), *arguments], check=False).returncode)

@@ -21,6 +21,12 @@ const VIEWS = [
   { name: "narrow-dark", viewport: NARROW, colorScheme: "dark" },
   { name: "drawer", viewport: WIDE, colorScheme: "light", open: true },
   { name: "drawer-dark", viewport: NARROW, colorScheme: "dark", open: true },
+  { name: "orders", viewport: WIDE, colorScheme: "light", orders: true },
+  { name: "orders-dark", viewport: WIDE, colorScheme: "dark", orders: true },
+  { name: "orders-narrow", viewport: { width: 360, height: 2000 }, colorScheme: "dark", orders: true },
+  { name: "order", viewport: WIDE, colorScheme: "light", orders: true, open: true },
+  { name: "order-dark", viewport: WIDE, colorScheme: "dark", orders: true, open: true },
+  { name: "order-narrow", viewport: { width: 360, height: 2000 }, colorScheme: "light", orders: true, open: true },
 ];
 
 let faults = 0;
@@ -29,19 +35,21 @@ const fault = (text) => {
   console.error(text);
 };
 
-async function look(browser, { name, open, ...options }) {
+async function look(browser, { name, orders, open, ...options }) {
   // axe is injected as a script, which the page's own policy rightly refuses.
   const context = await browser.newContext({ ...options, bypassCSP: true, deviceScaleFactor: 1.5 });
   const page = await context.newPage();
   page.on("console", (message) => message.type() === "error" && fault(`${name}: ${message.text()}`));
   page.on("pageerror", (error) => fault(`${name}: ${error.message}`));
-  await page.goto(url);
+  await page.goto(orders ? new URL("?view=reconciliation", url).href : url);
   await page.locator("[data-row]").first().waitFor();
-  await page.locator(".recharts-area").first().waitFor();
-  await page.waitForTimeout(2500); // for the sparklines to have a shape
+  if (!orders) {
+    await page.locator(".recharts-area").first().waitFor();
+    await page.waitForTimeout(2500); // for the sparklines to have a shape
+  }
   if (open) {
-    await page.locator("[data-row]").nth(2).click();
-    await page.locator("dialog pre").waitFor();
+    await page.locator("[data-row]").nth(orders ? 0 : 2).click();
+    await page.locator(orders ? "[aria-label='The legs side by side']" : "dialog pre").waitFor();
   }
   await page.screenshot({ path: join(folder, `${name}.png`) });
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

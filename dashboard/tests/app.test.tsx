@@ -151,7 +151,7 @@ test("a row opens the event, normalised and raw, with what one copies", async ()
   expect(copied).toHaveBeenCalledWith(`curl --fail-with-body '${server.url}/api/v1/events/aws/x'`);
   await within(drawer).findByText("Copied");
 
-  await user.click(within(drawer).getByRole("button", { name: /ORD-x/ }));
+  await user.click(within(drawer).getByRole("link", { name: /ORD-x/ }));
   expect(screen.queryByRole("dialog")).toBeNull();
   expect(location.search).toBe("?q=ORD-x");
 });
@@ -200,6 +200,13 @@ test("a page without its API says what is wrong, and recovers by itself", async 
   await waitFor(() => {
     expect(screen.queryByText(`The API at ${server.url} can't be reached.`)).toBeNull();
   });
+});
+
+test("the charts know a quarter of an hour that nobody watched", async () => {
+  const more = Array.from({ length: 600 }, (_, index) => frame(index + 1, undefined, Date.now()));
+  server.outbox.publish(...more); // more than the page looks back to
+  await openLive();
+  expect(await screen.findByText("events per second, 15 minutes")).toBeVisible();
 });
 
 test("the theme goes round and is remembered", async () => {

@@ -4,7 +4,7 @@ import { asCurl } from "@/features/event-details/api";
 import { points, STEP_SECONDS } from "@/features/charts/throughput-data";
 import { addUp } from "@/features/stats/api";
 import { cloudLines, partLines, streamLine } from "@/features/health/wording";
-import { age, amount, duration, percent } from "@/lib/format";
+import { age, amount, duration, percent, span } from "@/lib/format";
 import { indent, member } from "@/lib/json-text";
 import { perSource } from "@/lib/clouds";
 import { KEPT_SECONDS, Throughput } from "@/live/throughput";
@@ -23,6 +23,7 @@ test("times are told in the unit that fits", () => {
   const ages = [-5, 900, 59_000, 60_000, 7_200_000, 200_000_000].map(age);
   expect(ages).toEqual(["now", "now", "59 s", "1 min", "2 h", "2 d"]);
   expect([3.4, 999, 1500, 61_000].map(duration)).toEqual(["3 ms", "999 ms", "1.5 s", "1 min"]);
+  expect([900, 59_600, 64_000, 120_000, 7_200_000].map(span)).toEqual(["900 ms", "59.6 s", "1 min 4 s", "2 min", "2 h"]);
   expect(percent(1, 0)).toBe("–");
 });
 
@@ -58,15 +59,46 @@ test("a curl command survives quotes in an id", () => {
   expect(asCurl("http://a/it's")).toBe("curl --fail-with-body 'http://a/it'\\''s'");
 });
 
+const NONE = { duplicate: 0, contradictory: 0, rejected: 0 };
+
 test("the ring forgets what is older than a quarter of an hour", () => {
   const ring = new Throughput();
   ring.add(1000, "aws", 3);
   ring.add(1000 + KEPT_SECONDS, "gcp", 5);
   ring.add(1000, "aws", 9); // too late
-  const series = ring.series(1000 + KEPT_SECONDS);
+  const series = ring.series(1000 + KEPT_SECONDS, 0);
   expect(series.aws.reduce((sum, value) => sum + value)).toBe(0);
   expect(series.gcp.at(-1)).toBe(5);
   expect(series.gcp).toHaveLength(KEPT_SECONDS);
+});
+
+test("what nobody watched is its minute's mean, and every minute adds up to what the ledger says", () => {
+  const ring = new Throughput();
+  const watched = 6030; // half a minute into its minute
+  const at = (second: number): string => new Date(second * 1000).toISOString();
+  const minute = (start: number, stored: number) => ({ minute: at(start), source: "aws" as const, stored, ...NONE });
+  ring.add(watched, "aws", 4);
+  ring.add(watched + 29, "aws", 6);
+  ring.add(watched + 35, "aws", 5); // after the ledger was read, in the next minute
+  expect(ring.knownSince(watched)).toBe(watched);
+  ring.remember({ since: at(5100), until: at(watched + 33), minutes: [minute(5940, 120), minute(6000, 100)] });
+
+  const { aws } = ring.series(watched + 40, watched);
+  const from = (second: number, seconds: number): number[] => aws.slice(-41).slice(second).slice(0, seconds);
+  expect(ring.knownSince(watched)).toBe(5100);
+  expect(from(0, 1)).toEqual([4]);
+  expect(from(35, 1)).toEqual([5]);
+  const before = aws.slice(0, -41);
+  expect(before.slice(-30)).toEqual(Array.from({ length: 30 }, () => 3));
+  expect(before.slice(-90, -30)).toEqual(Array.from({ length: 60 }, () => 2));
+  expect(before.slice(0, -90).every((value) => value === 0)).toBe(true);
+});
+
+test("a ledger that was read before the watching began says nothing of the time between", () => {
+  const ring = new Throughput();
+  const at = (second: number): string => new Date(second * 1000).toISOString();
+  ring.remember({ since: at(5100), until: at(6000), minutes: [] });
+  expect(ring.knownSince(6001)).toBe(6001);
 });
 
 test("the chart shows rates for whole steps, and nothing for what nobody watched", () => {

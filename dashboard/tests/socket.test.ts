@@ -7,7 +7,7 @@ import { eventually } from "./support/eventually";
 import { frames } from "./support/frames";
 import { TestServer } from "./support/server";
 
-const QUICK = { pingMs: 60, patienceMs: 150, firstDelayMs: 20, longestDelayMs: 80 };
+const QUICK = { pingMs: 60, patienceMs: 600, firstDelayMs: 20, longestDelayMs: 80 };
 
 let server: TestServer;
 let socket: LiveSocket;

@@ -20,7 +20,13 @@ configured = settings.load()
 logging.getLogger("helios").setLevel(configured.log_level)
 services = bootstrap.build(configured)
 coalescer = Coalescer(
-    partial(store_batch, seen=services.seen, store=services.store, bell=services.bell),
+    partial(
+        store_batch,
+        seen=services.seen,
+        store=services.store,
+        reconciler=services.reconciler,
+        bell=services.bell,
+    ),
     timeout_seconds=2 * configured.database_timeout_seconds,
 )
 app = func.FunctionApp()
@@ -42,7 +48,9 @@ async def ingest(event: func.EventGridEvent) -> None:
 @app.timer_trigger(schedule="0 * * * * *", arg_name="timer")
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it by this name
     """Sweep once a minute."""
-    await asyncio.to_thread(sweep_store, datetime.now(UTC), store=services.store)
+    await asyncio.to_thread(
+        sweep_store, datetime.now(UTC), store=services.store, reconciler=services.reconciler, bell=services.bell
+    )
 
 
 def _as_sent(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:

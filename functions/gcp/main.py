@@ -1,4 +1,4 @@
-"""Cloud Function: Pub/Sub messages, as Eventarc delivers them, one CloudEvent a request."""
+"""Cloud Functions: Pub/Sub messages, as Eventarc delivers them, one CloudEvent a request; and the sweep."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -6,11 +6,13 @@ from functools import cache
 import functions_framework
 import msgspec
 from cloudevents.http import CloudEvent
+from flask import Request
 
 from helios import bootstrap, logs, settings
 from helios.bootstrap import Services
 from helios.event import Delivery
 from helios.flows.ingest import ingest as store_batch
+from helios.flows.sweep import sweep as sweep_store
 
 configured = settings.load()
 logs.configure(configured.log_level)
@@ -39,4 +41,13 @@ def ingest(event: CloudEvent) -> None:
         headers={f"ce-{name}": event[name] for name in ATTRIBUTES if event.get(name)},
         received_at=datetime.now(UTC),
     )
-    store_batch([delivery], seen=services().seen, store=services().store, bell=services().bell)
+    parts = services()
+    store_batch([delivery], seen=parts.seen, store=parts.store, reconciler=parts.reconciler, bell=parts.bell)
+
+
+@functions_framework.http
+def sweep(_request: Request) -> tuple[str, int]:
+    """Sweep, once a minute by Cloud Scheduler's clock; an error is answered 500, and the next minute makes it good."""
+    parts = services()
+    sweep_store(datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, bell=parts.bell)
+    return "", 204

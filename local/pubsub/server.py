@@ -20,13 +20,14 @@ _MAX_REQUEST_BYTES = 20 * 1_048_576
 _GRACE_SECONDS = 0.5
 
 
-async def serve(*, port: int, http_port: int, data: Path) -> None:
+async def serve(*, port: int, http_port: int, data: Path, host: str = HOST) -> None:
     """Serve until cancelled.
 
     Args:
         port: gRPC.
         http_port: ``/healthz``, ``/status``, ``/oauth2/v1/certs`` and ``/oauth2/v3/certs``.
         data: folder of the journal.
+        host: the address to listen on; by default nobody else reaches it.
     """
     broker = Broker(Journal(data / "journal.jsonl"))
     signer = Signer()
@@ -34,12 +35,12 @@ async def serve(*, port: int, http_port: int, data: Path) -> None:
         options=[("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)]
     )
     server.add_generic_rpc_handlers(handlers(broker))
-    server.add_insecure_port(f"{HOST}:{port}")
+    server.add_insecure_port(f"{host}:{port}")
     await server.start()
     pushing = asyncio.create_task(Pushers(broker, signer).run())
     runner = web.AppRunner(_application(broker, signer), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, HOST, http_port).start()
+    await web.TCPSite(runner, host, http_port).start()
     try:
         await pushing
     finally:

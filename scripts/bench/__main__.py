@@ -7,15 +7,17 @@ from pathlib import Path
 from rich.console import Console
 
 from local.config import REPOSITORY
-from scripts.bench import imports, ingest, live, normalising, report, stats, webhooks
+from scripts.bench import flows, imports, ingest, live, normalising, pixels, report, stats, webhooks
 from scripts.bench.report import Table
 from scripts.bench.servers import Servers, servers
 
 MEASURES: dict[str, Callable[..., list[Table]]] = {
     "normalise": normalising.measure,
     "ingest": ingest.measure,
+    "flows": flows.measure,
     "webhooks": webhooks.measure,
     "live": live.measure,
+    "pixels": pixels.measure,
     "imports": imports.measure,
     "stats": stats.measure,
 }

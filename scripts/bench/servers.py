@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import psycopg
 
 from helios.adapters.postgres.migrate import migrate
-from local.config import REPOSITORY
+from local.config import REPOSITORY, Config
+from local.parts import parts
 from local.ports import HOST, free_port
 from local.postgres import Postgres
 from local.probes import answers
 from local.process import Process, scrubbed_environment
+from local.supervisor import Supervisor
 from local.valkey import Valkey
 
-TABLES = "events, event_counts, dead_letters, frames, consumers"
+TABLES = "events, event_counts, dead_letters, frames, consumers, flows, flow_counts"
 
 
 class Servers(NamedTuple):
@@ -84,3 +87,19 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
     ) as process:
         process.wait_ready(answers(f"http://{HOST}:{port}/api/v1/health"), seconds=30)
         yield port, process
+
+
+@contextmanager
+def demo(folder: Path) -> Iterator[Config]:
+    """All of Helios as the demo runs it, on free ports, without its traffic."""
+    ports = {name: free_port() for name in Config.__struct_fields__ if name.endswith("_port")}
+    config = msgspec.convert({"state": str(folder)} | ports, Config)
+    every = parts(config)
+    try:
+        with Supervisor(every, lambda _: None) as supervisor:
+            supervisor.start()
+            yield config
+    finally:
+        for part in every:
+            if isinstance(part.server, Postgres):
+                part.server.discard()

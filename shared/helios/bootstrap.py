@@ -1,16 +1,21 @@
 """Settings in, working parts out: the one place where ports meet adapters."""
 
 import logging
+import os
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from helios import settings as environment
 from helios.adapters.bells import Bells, HttpBell
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
-from helios.ports import Bell, EventReader, EventStore, Listener, Outbox, Seen
+from helios.flows.reconcile import Reconciler
+from helios.ports import Bell, EventReader, EventStore, FlowReader, Listener, Outbox, Seen
+from helios.reconcile import declaration
 from helios.settings import Settings
 
 log = logging.getLogger("helios.bootstrap")
@@ -20,6 +25,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What an entry point needs; built once per process or warm container.
 
     Attributes:
+        flows: what is known of stories.
         pool: the connections behind ``store`` and ``reader``; None when they are in memory.
     """
 
@@ -30,6 +36,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     outbox: Outbox
     bell: Bell
     listener: Listener
+    reconciler: Reconciler
+    flows: FlowReader
     pool: Pool | None = None
 
     def close(self) -> None:
@@ -39,22 +47,48 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
             self.pool.close()
 
 
+def configure(environ: Mapping[str, str] = os.environ, *, require: Sequence[str] = ()) -> Settings:
+    """The settings of this process: its environment, and what a secret on AWS adds to it.
+
+    Args:
+        environ: where they stand; a variable that is here too is not taken from the secret.
+        require: the optional settings that this process can't do without.
+
+    Raises:
+        Misconfigured: a variable is missing or of the wrong form, or the secret holds no settings.
+        Retryable: the secret can't be read now.
+    """
+    if secret := environ.get(environment.variable("secret_id")):
+        # Late: boto3 is AWS' own runtime's, and no other cloud's.
+        from helios.adapters.aws import secret_variables
+
+        environ = secret_variables(secret) | dict(environ)
+    return environment.load(environ, require=require)
+
+
 def build(settings: Settings) -> Services:
-    """Everything, connected lazily: a database that is down does not stop a process from starting."""
+    """Everything, connected lazily: a database that is down does not stop a process from starting.
+
+    Raises:
+        Misconfigured: the file that declares the flows is wrong.
+    """
     log.info("starting", extra=settings.shown())
     pool = open_pool(
         settings.database_url,
         connections=settings.database_connections,
         timeout_seconds=settings.database_timeout_seconds,
     )
+    reader = PostgresReader(pool)
     return Services(
         settings=settings,
         store=PostgresStore(pool),
-        reader=PostgresReader(pool),
+        reader=reader,
         seen=_seen(settings),
         outbox=PostgresOutbox(pool),
         bell=_bell(settings, pool),
         listener=PostgresListener(settings.database_url),
+        reconciler=Reconciler(declaration.load(settings.flows_file)),
+        flows=reader,
         pool=pool,
     )
 

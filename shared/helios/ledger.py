@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from helios.event import Event, LedgerSource, Source, WayIn
+from helios.reconcile.rows import FlowStatus, IssueKind
 
 MAX_DEAD_LETTER_BYTES = 262_144
 """How much of a dead letter's body is kept: all of any message that EventBridge or Event Grid delivers."""
@@ -81,11 +82,38 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     amount: Decimal | None
 
 
+class FlowChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch or sweep changed about a story.
+
+    Attributes:
+        status: the verdict now.
+        previous: the verdict before; None for a story that has just begun.
+        issues: the kinds of what is wrong now.
+    """
+
+    flow: str
+    key: str
+    status: FlowStatus
+    previous: FlowStatus | None
+    issues: list[IssueKind]
+    amount: Decimal | None
+    opened_at: datetime
+
+
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What one batch changed: counts are exact, events a sample of at most MAX_FRAME_EVENTS."""
+    """What one batch changed: counts are exact, events and flows a sample of at most MAX_FRAME_EVENTS each.
+
+    Attributes:
+        counts: deliveries, by what became of them.
+        events: the last that were stored.
+        flows: the last stories whose verdict or issues have changed.
+        flow_statuses: by flow, how many more or fewer stories have each verdict than before.
+    """
 
     counts: list[Count]
     events: list[EventSummary]
+    flows: list[FlowChange] = []
+    flow_statuses: dict[str, dict[FlowStatus, int]] = {}
 
 
 class StreamFrame(Frame, frozen=True, kw_only=True):

@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from helios.event import Event, Key
+from helios.event import Event, Key, Source
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
-from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter, Page, Totals
+from helios.queries import DeadLetterFilter, EventFilter, FlowFilter, KeptDeadLetter, MinuteCount, Page, Totals
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
 
 
 class Seen(Protocol):
@@ -57,6 +58,21 @@ class Transaction(Protocol):
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
+
+    def open_flows(self, fresh: Sequence[FlowRecord]) -> dict[FlowKey, FlowRecord]:
+        """Keep the stories that are new, and lock and return, as they are kept, those that are not."""
+
+    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
+        """Lock and return stories of these flows that still wait although their deadline has passed.
+
+        Those that another transaction has locked are left to it.
+        """
+
+    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
+        """Write stories that this transaction has locked."""
+
+    def count_flows(self, counts: Sequence[FlowCount]) -> None:
+        """Add to the sums of stories."""
 
 
 class EventStore(Protocol):
@@ -137,6 +153,9 @@ class Outbox(Protocol):
     def window(self) -> StreamWindow:
         """Which positions can still be had."""
 
+    def waiting_since(self) -> datetime | None:
+        """When the oldest frame was published that has no position yet; None when there is none."""
+
     def cursor(self, consumer: str) -> AbstractContextManager[Cursor]:
         """A consumer's place, held by one at a time; it moves when the block is left normally."""
 
@@ -150,6 +169,29 @@ class Broadcaster(Protocol):
         Raises:
             Retryable: some who watch may not have got it.
         """
+
+
+class FlowReader(Protocol):
+    """What is known of stories, for those who ask. Every method raises Retryable when the store can't be reached."""
+
+    def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
+        """Stories, newest ``opened_at`` first.
+
+        Raises:
+            Rejected: ``after`` is not a cursor that an earlier page gave.
+        """
+
+    def flow(self, key: FlowKey) -> FlowRecord | None:
+        """One story, or None."""
+
+    def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
+        """The sums of stories that began from ``since`` to before ``until``, minutes taken together in buckets."""
+
+    def oldest_open(self, flow: str | None) -> datetime | None:
+        """When the story that has been open longest began; None when none is open."""
+
+    def last_heard(self, since: datetime) -> dict[Source, datetime]:
+        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
 
 
 class Connections(Protocol):
@@ -170,6 +212,9 @@ class EventReader(Protocol):
 
     def totals(self, now: datetime) -> Totals:
         """The ledger summed up."""
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first.

@@ -6,8 +6,9 @@ from typing import Generic, TypeVar
 import msgspec
 
 from helios.errors import Rejected
-from helios.event import Source
+from helios.event import LedgerSource, Source
 from helios.ledger import DeadLetter
+from helios.reconcile.rows import FlowStatus, IssueKind
 
 T = TypeVar("T")
 
@@ -34,6 +35,17 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     last_24h: int
 
 
+class MinuteCount(msgspec.Struct, frozen=True, kw_only=True):
+    """One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC."""
+
+    minute: datetime
+    source: LedgerSource
+    stored: int
+    duplicate: int
+    contradictory: int
+    rejected: int
+
+
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which events; None means any. ``since`` and ``until`` bound ``received_at``: since <= it < until."""
 
@@ -49,6 +61,23 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str | None = None
     status: str | None = None
+
+
+class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which stories; None and empty mean any. ``since`` and ``until`` bound ``opened_at``: since <= it < until.
+
+    Attributes:
+        status: any of these verdicts.
+        issue: with any of these kinds of issue.
+        key: a beginning of the story's key.
+    """
+
+    flow: str | None = None
+    status: tuple[FlowStatus, ...] = ()
+    issue: tuple[IssueKind, ...] = ()
+    key: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,6 +36,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ring_secret: Annotated[
         str | None, Meta(description="The secret that ringing takes, on both sides. Empty: nobody may ring.")
     ] = None
+    secret_id: Annotated[
+        str | None,
+        Meta(description="AWS secret that holds more settings, as a JSON object. Empty: none does."),
+    ] = None
+    flows_file: Annotated[
+        str | None, Meta(description="TOML file that declares the flows. Empty: the order flow that ships with Helios.")
+    ] = None
     seen_ttl_seconds: Annotated[int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)] = (
         86_400
     )

@@ -255,3 +255,18 @@ def test_writers_of_many_minutes_and_clouds_at_once_add_up(store):
     totals = store.totals(NOON)
     assert (totals.stored, totals.duplicate, totals.last_24h) == (720, 120, 720)
     assert sum(totals.events_by_source.values()) == totals.stored
+
+
+def test_the_ledger_can_be_read_by_minute(store):
+    """From a minute on, all types of a cloud together."""
+    later = NOON + timedelta(minutes=2)
+    take_in(store, eventbridge("0", received_at=NOON - timedelta(seconds=1)))
+    take_in(store, eventbridge("1"), eventbridge("1"), eventbridge("2", type_="OrderCancelled"), eventgrid("1"))
+    take_in(store, poison(), eventbridge("3", received_at=later + timedelta(seconds=59)))
+
+    assert [(count.minute, count.source, count.stored, count.duplicate) for count in store.minutes(NOON)] == [
+        (NOON, "aws", 2, 1),
+        (NOON, "azure", 1, 0),
+        (later, "aws", 1, 0),
+    ]
+    assert sum(count.rejected for count in store.minutes(NOON)) == 1

@@ -10,6 +10,7 @@ from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.errors import Retryable
 from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
 from helios.flows.relay import MAX_MESSAGE_BYTES, messages, relay
 from helios.flows.sweep import FRAMES_KEPT, FRAMES_KEPT_AT_LAST, sweep
 from helios.ledger import MAX_FRAME_EVENTS
@@ -31,6 +32,9 @@ class Audience:
     @property
     def positions(self) -> list[int]:
         return [frame["position"] for message in self.messages for frame in json.loads(message)["frames"]]
+
+
+NO_FLOWS = Reconciler([])
 
 
 @pytest.fixture
@@ -139,9 +143,9 @@ def test_frames_wait_for_a_consumer_that_is_behind_but_not_for_ever(store, outbo
     outbox.number()
     now = datetime.now(UTC) + timedelta(seconds=1)
 
-    assert sweep(now + FRAMES_KEPT, store=store) == 1
+    assert sweep(now + FRAMES_KEPT, store=store, reconciler=NO_FLOWS).frames == 1
     assert [frame.position for frame in outbox.frames(after=0, limit=10)] == [2]
-    assert sweep(now + FRAMES_KEPT_AT_LAST, store=store) == 1
+    assert sweep(now + FRAMES_KEPT_AT_LAST, store=store, reconciler=NO_FLOWS).frames == 1
 
 
 def test_the_window_says_what_can_still_be_had(store, outbox):
@@ -150,7 +154,7 @@ def test_the_window_says_what_can_still_be_had(store, outbox):
     outbox.number()
     assert (outbox.window().oldest, outbox.window().position) == (1, 1)
 
-    assert sweep(datetime.now(UTC) + FRAMES_KEPT + timedelta(seconds=1), store=store) == 1
+    assert sweep(datetime.now(UTC) + FRAMES_KEPT + timedelta(seconds=1), store=store, reconciler=NO_FLOWS).frames == 1
     assert (outbox.window().oldest, outbox.window().position) == (None, 1)
     take_in(store, "2")
     outbox.number()

@@ -1,9 +1,14 @@
 """Orders cross three clouds through the vendors' own SDKs, the emulators and the real function code."""
 
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
+from local.config import REPOSITORY
+from local.parts import sdk_environment
+from local.process import scrubbed_environment
 from tests.support.waiting import eventually
 
 SOURCES = ("aws", "gcp", "azure")
@@ -49,6 +54,25 @@ def test_an_order_is_seen_on_every_cloud(stack):
     assert {"OrderPlaced", "PaymentProcessed", "InventoryReserved"} <= {event["type"] for event in legs}
     assert {event["source"] for event in legs} == set(SOURCES)
     assert len({event["amount"] for event in legs if event["amount"]}) == 1
+
+
+def test_a_smoke_test_publishes_one_order_and_sees_it_arrive(stack):
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.smoke", stack.config.api_url],
+        cwd=REPOSITORY,
+        env=scrubbed_environment(**sdk_environment(stack.config)),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()[-1]
+    assert ": matched after" in said
+    order = said.split()[1].rstrip(":")
+    legs = stack.get(f"/api/v1/events?order_id={order}")["items"]
+    assert {event["source"] for event in legs} == set(SOURCES)
 
 
 def test_what_is_wrong_is_told_from_what_is_right(stack):

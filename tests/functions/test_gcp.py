@@ -76,3 +76,16 @@ def test_without_a_database_the_message_is_not_acknowledged(function, pool, post
     finally:
         postgres_server.start()
     assert deliver(function, b"{}") == 200
+
+
+def test_the_scheduler_s_call_sweeps(pool, database_url, monkeypatch):
+    monkeypatch.setenv("HELIOS_DATABASE_URL", database_url)
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO frames (created_at, body, keys) VALUES (now() - interval '2 hours', '{}', '[]')"
+        )
+    scheduled = functions_framework.create_app("sweep", str(MAIN), "http").test_client()
+
+    assert scheduled.post("/").status_code == 204
+    with pool.connection() as connection:
+        assert connection.execute("SELECT count(*) FROM frames").fetchone() == (0,)

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import signal
+import subprocess
+import sys
 import time
 
 import psycopg
@@ -12,11 +15,16 @@ from websockets.sync.client import connect
 from helios.adapters.redis_connections import KEY
 from local import aws_resources
 from local.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
+from local.process import scrubbed_environment
+from tests.support.api import ROOT
+from tests.support.crash import RELAY_STEPS
+from tests.support.waiting import eventually
 
 SECONDS = 60
 """Far more than anything takes: a cold start on a busy machine."""
 
 WATCHERS = 5
+RELAY_HANDLER = "functions.aws.relay.handler"
 
 
 class Watcher:
@@ -195,6 +203,47 @@ def test_the_schedule_s_sweep_removes_what_everybody_has_seen(aws_stack, functio
     add_frame(aws_stack, published="now() - interval '2 days'")
     invoke(functions, RELAY_FUNCTION)
     assert invoke(functions, SWEEP_FUNCTION) == {"frames_removed": 1}
+
+
+@pytest.mark.parametrize("step", RELAY_STEPS)
+def test_a_relay_that_is_killed_has_its_frames_sent_again_in_their_places(step, aws_stack, watch, functions):
+    """kill -9 once the positions are given: none is given twice, each frame comes, and who got it twice can tell."""
+    watcher = watch()
+    before = watcher.ping()
+    frames = 0
+
+    def killed() -> bool:
+        nonlocal frames
+        add_frame(aws_stack, published="now()")
+        frames += 1
+        return relay_that_dies(aws_stack, step) == -signal.SIGKILL  # else the schedule's relay was there first
+
+    eventually(killed, seconds=SECONDS)
+    add_frame(aws_stack, published="now()")
+    last = before + frames + 1
+    invoke(functions, RELAY_FUNCTION)
+    watcher.wait_for(lambda got: got and got[-1]["position"] == last)
+
+    assert sorted(set(watcher.positions)) == list(range(before + 1, last + 1))
+    repeated = {frame["position"]: frame for frame in watcher.frames}
+    assert all(frame == repeated[frame["position"]] for frame in watcher.frames)
+    assert (watcher.positions.count(last - 1) == 2) == (step == "before-advance")
+
+
+def relay_that_dies(aws_stack, step):
+    """The relay function in a process of its own, which kills itself there; its exit status."""
+    variables = aws_resources.sdk_environment(aws_stack.deployed.endpoint) | aws_stack.environment
+    endpoint = aws_stack.deployed.websocket_url.replace("ws", "http", 1)
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.support.crash", step, "-m", "tests.support.aws_lambda", RELAY_HANDLER],
+        input="{}",
+        env=scrubbed_environment(**variables, HELIOS_WEBSOCKET_ENDPOINT=endpoint),
+        cwd=ROOT,
+        check=False,
+        text=True,
+        timeout=SECONDS,
+    )
+    return finished.returncode
 
 
 def add_frame(aws_stack, *, published):

@@ -10,8 +10,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from scripts import package
+from scripts.layouts import LAYOUTS, layout_of
 
 SDKS = {"boto3", "botocore", "google", "azure"}
+OWN = {"azure": "azure/functions"}
+"""What a cloud's own worker asks of a function, and no SDK of its services."""
+
+ON_AWS = [name for name in package.functions() if name.startswith("aws-")]
+VENDORED = [name for name in package.functions() if layout_of(name).vendored]
 
 
 def inputs_and_bytes(built):
@@ -19,7 +25,7 @@ def inputs_and_bytes(built):
     return built.path.with_suffix(".inputs").read_text(), hashlib.sha256(built.path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["aws-api", "aws-ingest"])
+@pytest.mark.parametrize("name", ["aws-api", "aws-ingest", "azure", "gcp"])
 def test_a_package_is_the_same_bytes_when_it_is_built_again(name):
     before = inputs_and_bytes(first := package.build(name, native=False))
     first.path.with_suffix(".inputs").unlink()
@@ -45,22 +51,27 @@ def runtime(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("name", package.functions())
-def test_an_unpacked_package_needs_nothing_else(name, tmp_path, runtime):
-    """It is imported by an interpreter that has no site-packages, from a folder that it can't write to."""
+STORES = {"HELIOS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0"}
+LAMBDA = STORES | {
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "HELIOS_RELAY_QUEUE_URL": "http://127.0.0.1:1/000000000000/helios-relay",
+    "HELIOS_WEBSOCKET_ENDPOINT": "http://127.0.0.1:1/live",
+}
+ELSEWHERE = STORES | {"HELIOS_RING_URL": "http://127.0.0.1:1/api/v1/relay/ring", "HELIOS_RING_SECRET": "shown"}
+
+
+def unpacked(name, folder):
     with zipfile.ZipFile(package.build(name, native=True).path) as archive:
-        archive.extractall(tmp_path / "task")
-    script = "import sys; sys.path[:0] = sys.argv[1:]; import handler; assert callable(handler.handler)"
-    environment = {
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "HELIOS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
-        "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0",
-        "HELIOS_RELAY_QUEUE_URL": "http://127.0.0.1:1/000000000000/helios-relay",
-        "HELIOS_WEBSOCKET_ENDPOINT": "http://127.0.0.1:1/live",
-    }
+        archive.extractall(folder)
+    return folder
+
+
+def holds(claim, environment, *paths):
+    """Whether a claim holds for an interpreter without site-packages, which sees these folders only."""
+    script = f"import sys; sys.path[:0] = sys.argv[1:]; {claim}"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", script, str(tmp_path / "task"), str(runtime)],
+        [sys.executable, "-I", "-S", "-B", "-c", script, *map(str, paths)],
         env=environment,
         check=False,
         capture_output=True,
@@ -68,9 +79,33 @@ def test_an_unpacked_package_needs_nothing_else(name, tmp_path, runtime):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+    return True
 
 
-@pytest.mark.parametrize("name", package.functions())
+@pytest.mark.parametrize("name", ON_AWS)
+def test_an_unpacked_package_for_aws_needs_the_runtime_and_nothing_else(name, tmp_path, runtime):
+    task = unpacked(name, tmp_path / "task")
+    assert holds("import handler; assert callable(handler.handler)", LAMBDA, task, runtime)
+
+
+def test_an_unpacked_package_for_azure_needs_nothing_else(tmp_path):
+    """The worker puts .python_packages on the path, and the folder of host.json before it."""
+    task = unpacked("azure", tmp_path / "task")
+    claim = "import function_app; assert len(function_app.app.get_functions()) == 2"
+    assert holds(claim, ELSEWHERE, task, task / LAYOUTS["azure"].packages)
+    assert (task / "host.json").is_file()
+
+
+def test_an_unpacked_package_for_gcp_needs_its_requirements_and_nothing_else(tmp_path):
+    """They are installed as Cloud Build does it: from the zip's own requirements.txt, by their hashes."""
+    task, site = unpacked("gcp", tmp_path / "task"), tmp_path / "site"
+    uv = Path(sys.executable).with_name("uv")
+    requirements = ["--require-hashes", "--no-deps", "--requirement", task / "requirements.txt"]
+    subprocess.run([uv, "pip", "install", "--quiet", "--target", site, *requirements], check=True, timeout=120)
+    assert holds("import main; assert callable(main.ingest)", ELSEWHERE, task, site)
+
+
+@pytest.mark.parametrize("name", VENDORED)
 def test_every_module_of_a_package_has_its_bytecode(name):
     """A cold start has no folder to write it to, and takes three times as long without."""
     with zipfile.ZipFile(package.build(name, native=True).path) as archive:
@@ -84,12 +119,20 @@ def test_every_module_of_a_package_has_its_bytecode(name):
 def test_a_package_for_the_cloud_fits_and_carries_no_sdk(name):
     built = package.build(name, native=False)
     with zipfile.ZipFile(built.path) as archive:
-        tops = {entry.split("/")[0] for entry in archive.namelist()}
-        libraries = [entry for entry in archive.namelist() if ".cpython-" in entry]
-    assert not tops & SDKS
-    assert all("cpython-311-x86_64-linux-gnu" in library for library in libraries if library.endswith(".so"))
-    assert built.zipped < package.MAX_ZIPPED
-    assert built.unzipped < package.MAX_UNZIPPED
+        entries = archive.namelist()
+    packages = [entry.removeprefix(f"{built.layout.packages}/") for entry in entries]
+    own = OWN.get(name, " ")
+    foreign = {entry for entry in packages if entry.split("/")[0] in SDKS and not entry.startswith(own)}
+    assert foreign == set()
+    libraries = [entry for entry in entries if ".cpython-" in entry and entry.endswith(".so")]
+    assert all("cpython-311-x86_64-linux-gnu" in library for library in libraries)
+    assert built.fits
+
+
+def test_a_package_that_its_cloud_would_refuse_does_not_fit():
+    built = package.build("gcp", native=False)
+    assert not built._replace(zipped=built.layout.max_zipped + 1).fits
+    assert not built._replace(unzipped=built.layout.max_unzipped + 1).fits
 
 
 def test_an_unknown_function_is_refused_with_the_known_ones(capsys):

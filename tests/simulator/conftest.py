@@ -13,7 +13,9 @@ from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
 from helios.api import create_app
 from helios.bootstrap import Services
 from helios.event import Event
+from helios.flows.reconcile import Reconciler
 from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter
+from helios.reconcile import declaration
 from helios.settings import Settings
 
 
@@ -33,6 +35,8 @@ class Helios:
                 outbox=outbox,
                 bell=outbox,
                 listener=outbox,
+                reconciler=Reconciler(declaration.load()),
+                flows=self.store,
             )
         )
         self._socket = socket.create_server(("127.0.0.1", 0))

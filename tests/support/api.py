@@ -19,7 +19,9 @@ class Api(Command):
         url: where it answers.
     """
 
-    def __init__(self, *, database_url: str, redis_url: str, log: Path, crash_at: str | None = None) -> None:
+    def __init__(
+        self, *, database_url: str, redis_url: str, log: Path, crash_at: str | None = None, dashboard_origin: str = ""
+    ) -> None:
         """Describe it; nothing is started yet.
 
         Args:
@@ -27,6 +29,7 @@ class Api(Command):
             redis_url: its seen-filter.
             log: its log file.
             crash_at: a step of ``tests.support.crash`` at which it kills itself.
+            dashboard_origin: the dashboard that may call it; by default the one of the settings.
         """
         port = free_port()
         self.url = f"http://{HOST}:{port}"
@@ -36,7 +39,9 @@ class Api(Command):
         super().__init__(
             "api",
             [sys.executable, "-m", *crash, *uvicorn, *options],
-            env=scrubbed_environment(HELIOS_DATABASE_URL=database_url, HELIOS_REDIS_URL=redis_url),
+            env=scrubbed_environment(
+                HELIOS_DATABASE_URL=database_url, HELIOS_REDIS_URL=redis_url, HELIOS_DASHBOARD_ORIGIN=dashboard_origin
+            ),
             ready=answers(f"{self.url}/api/v1/health"),
             log=log,
             cwd=ROOT,

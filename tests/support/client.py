@@ -33,11 +33,11 @@ class Answer(NamedTuple):
     body: Any
 
 
-def call(url: str, path: str, body: bytes | None = None) -> Answer:
+def call(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = JSON) -> Answer:
     """GET, or POST a JSON body; the answer's body is read as JSON. Raises OSError or HTTPException without one."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=REQUEST_SECONDS)
     try:
-        connection.request("GET" if body is None else "POST", path, body, JSON)
+        connection.request("GET" if body is None else "POST", path, body, headers)
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, _strict(response.read()))

@@ -13,6 +13,8 @@ from functools import wraps
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from helios.adapters.aws import ApiGatewayBroadcaster
+from helios.adapters.postgres.outbox import PostgresCursor
 from helios.adapters.postgres.store import PostgresTransaction
 from helios.adapters.redis_seen import RedisSeen
 from helios.flows import ingest
@@ -52,6 +54,13 @@ There is none within ``remember``: it is one script, which Redis runs whole or n
 """
 
 
+RELAY_STEPS = {
+    "before-broadcast": Step(ApiGatewayBroadcaster, "broadcast", is_after=False, is_committed=True),
+    "before-advance": Step(PostgresCursor, "advance", is_after=False, is_committed=True),
+}
+"""Every place between two steps of the relay at which the frames have their positions."""
+
+
 def die() -> None:
     """End as ``kill -9`` ends a process."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -73,7 +82,7 @@ def arm(step: Step) -> None:
 def main() -> None:
     """Arm the step, then become the module."""
     _, step, _, module, *arguments = sys.argv
-    arm(STEPS[step])
+    arm((STEPS | RELAY_STEPS)[step])
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

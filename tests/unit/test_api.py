@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,6 +13,8 @@ from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
 from helios.api import create_app
 from helios.bootstrap import Services
 from helios.errors import Retryable
+from helios.flows.reconcile import Reconciler
+from helios.reconcile import declaration
 from helios.settings import Settings
 from tests.support.deliveries import eventbridge, eventgrid
 
@@ -47,6 +50,8 @@ def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClien
         outbox=outbox,
         bell=outbox,
         listener=outbox,
+        reconciler=Reconciler(declaration.load()),
+        flows=store,
     )
     return TestClient(create_app(services))
 
@@ -100,6 +105,18 @@ def test_an_event_appears_in_the_list_and_in_the_totals(client):
     stats = client.get("/api/v1/stats").json()
     assert (stats["total_events"], stats["last_24h"]) == (1, 1)
     assert stats["events_by_source"] == {"aws": 1, "gcp": 0, "azure": 0}
+
+
+def test_counts_by_minute_reach_back_a_day_at_most(client):
+    """The answer says from which minute on it is complete."""
+    client.post(AWS, content=eventbridge("1").body, headers=JSON)
+    asked, now = "2026-01-02T03:04:05Z", datetime.now(UTC)
+    answer = client.get("/api/v1/counts", params={"since": asked}).json()
+
+    assert [(count["source"], count["stored"]) for count in answer["minutes"]] == [("aws", 1)]
+    assert timedelta(0) <= now - timedelta(hours=24) - datetime.fromisoformat(answer["since"]) < timedelta(minutes=1)
+    assert client.get("/api/v1/counts", params={"since": "9999-01-01T00:00:00Z"}).json()["minutes"] == []
+    assert client.get("/api/v1/counts", params={"since": "2026-01-02T03:04:05"}).status_code == 422
 
 
 def test_an_array_has_a_result_per_element(client):

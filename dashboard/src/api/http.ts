@@ -20,11 +20,14 @@ export class ApiError extends Error {
   }
 }
 
-export type Query = Record<string, string | number | null | undefined>;
+type Value = string | number | null | undefined;
+export type Query = Record<string, Value | readonly Value[]>;
 
-/** The address of a path of the API; parameters that are empty are left out. */
+/** The address of a path of the API; parameters that are empty are left out, and a list repeats its parameter. */
 export function apiUrl(path: string, query: Query = {}): string {
-  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const given = Object.entries(query)
+    .flatMap(([name, values]) => [values].flat().map((value) => [name, value] as const))
+    .filter(([, value]) => value !== null && value !== undefined && value !== "");
   const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
   return `${API_URL}${path}${search && `?${search}`}`;
 }

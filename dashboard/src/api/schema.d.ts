@@ -104,6 +104,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Counts
+         * @description Count what arrived, by minute and cloud; minutes without anything are left out.
+         */
+        get: operations["counts_api_v1_counts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events/{source}/{id}": {
         parameters: {
             query?: never;
@@ -156,6 +176,106 @@ export interface paths {
          * @description Show one dead letter, with all that was kept of its body.
          */
         get: operations["dead_letter_api_v1_dead_letters__id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Flows
+         * @description List stories, the last opened first.
+         */
+        get: operations["flows_api_v1_flows_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/declarations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Declarations
+         * @description List the flows that are declared.
+         */
+        get: operations["declarations_api_v1_flows_declarations_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Summary
+         * @description Sum up the stories that began within a period of at most 31 days.
+         */
+        get: operations["summary_api_v1_flows_summary_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/issues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Issues
+         * @description List what is wrong, of the last opened stories first.
+         */
+        get: operations["issues_api_v1_flows_issues_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{flow}/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Story
+         * @description Show one story: what each cloud told, and what follows from it.
+         */
+        get: operations["story_api_v1_flows__flow___key__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -404,6 +524,20 @@ export interface components {
             health: components["schemas"]["ComponentHealth"];
         };
         /**
+         * Counts
+         * @description A stretch of the ledger.
+         *
+         *     Attributes:
+         *         since: from this minute on.
+         *         until: when it was read, UTC; the minute of this moment goes on.
+         *         minutes: those in which something arrived, in order.
+         */
+        Counts: {
+            since: string;
+            until: string;
+            minutes: components["schemas"]["MinuteCount"][];
+        };
+        /**
          * Health
          * @description This process answers.
          */
@@ -465,6 +599,70 @@ export interface components {
             body_bytes: number;
         };
         DeadLetterPage: components["schemas"]["Page_DeadLetterView_"];
+        FlowPage: components["schemas"]["Page_FlowRow_"];
+        /**
+         * FlowStory
+         * @description One story with everything it was made from.
+         *
+         *     Attributes:
+         *         events: the stored events, first received first.
+         *         timeline: what happened when.
+         */
+        FlowStory: {
+            flow: string;
+            key: string;
+            /** @enum {unknown} */
+            status: "incomplete" | "matched" | "matched_late" | "mismatched" | "open";
+            amount: string | null;
+            opened_at: string;
+            deadline: string;
+            settled_at: string | null;
+            updated_at: string;
+            time_to_match_seconds: number | null;
+            legs: components["schemas"]["FlowLeg"][];
+            issues: components["schemas"]["FlowIssue"][];
+            events: components["schemas"]["Event"][];
+            timeline: components["schemas"]["Step"][];
+        };
+        /**
+         * FlowSummary
+         * @description The stories that began within a period, summed up.
+         *
+         *     Attributes:
+         *         since: its beginning, UTC.
+         *         until: its end, UTC.
+         *         total: stories.
+         *         by_status: how many have each verdict, every status named.
+         *         match_rate: matched and matched late among the settled; None when none is settled.
+         *         oldest_open_seconds: the age of the story that has been open longest; None when none is.
+         *         amount_at_risk: the amounts of the mismatched and the incomplete together.
+         *         seen_on: how many stories one cloud, two clouds, three clouds have told of.
+         *         issues: how many stories have each kind of issue, every kind named.
+         *         silent: clouds that have said nothing for a while although others speak.
+         *         trend: the period in at most MAX_TREND_POINTS stretches; those without stories are left out.
+         */
+        FlowSummary: {
+            since: string;
+            until: string;
+            total: number;
+            by_status: {
+                [key: string]: number;
+            };
+            match_rate: number | null;
+            oldest_open_seconds: number | null;
+            /** Format: decimal */
+            amount_at_risk: string;
+            seen_on: {
+                [key: string]: number;
+            };
+            issues: {
+                [key: string]: number;
+            };
+            silent: ("aws" | "azure" | "gcp")[];
+            trend: components["schemas"]["TrendPoint"][];
+        };
+        FlowIssuePage: components["schemas"]["Page_KeyedIssue_"];
+        Declarations: components["schemas"]["Flow"][];
         /**
          * Page[Event]
          * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
@@ -484,6 +682,14 @@ export interface components {
         StreamFrame: {
             counts: components["schemas"]["Count"][];
             events: components["schemas"]["EventSummary"][];
+            /** @default [] */
+            flows: components["schemas"]["FlowChange"][];
+            /** @default {} */
+            flow_statuses: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
             position: number;
             published_at: string;
         };
@@ -530,6 +736,25 @@ export interface components {
             amount: string | null;
         };
         /**
+         * FlowChange
+         * @description What one batch or sweep changed about a story.
+         *
+         *     Attributes:
+         *         status: the verdict now.
+         *         previous: the verdict before; None for a story that has just begun.
+         *         issues: the kinds of what is wrong now.
+         */
+        FlowChange: {
+            flow: string;
+            key: string;
+            /** @enum {unknown} */
+            status: "incomplete" | "matched" | "matched_late" | "mismatched" | "open";
+            previous: ("incomplete" | "matched" | "matched_late" | "mismatched" | "open") | null;
+            issues: ("contradictory" | "duplicate" | "late" | "mismatch" | "missing")[];
+            amount: string | null;
+            opened_at: string;
+        };
+        /**
          * FieldError
          * @description One thing that is wrong with a request, and where.
          */
@@ -550,12 +775,238 @@ export interface components {
             kafka: "disabled" | "healthy" | "unhealthy";
         };
         /**
+         * MinuteCount
+         * @description One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC.
+         */
+        MinuteCount: {
+            minute: string;
+            source: ("aws" | "azure" | "gcp") | "unknown";
+            stored: number;
+            duplicate: number;
+            contradictory: number;
+            rejected: number;
+        };
+        /**
          * Page[DeadLetterView]
          * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
          */
         Page_DeadLetterView_: {
             items: components["schemas"]["DeadLetterView"][];
             next_cursor: string | null;
+        };
+        /**
+         * Page[FlowRow]
+         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         */
+        Page_FlowRow_: {
+            items: components["schemas"]["FlowRow"][];
+            next_cursor: string | null;
+        };
+        /**
+         * FlowRow
+         * @description One story and its verdict.
+         *
+         *     Attributes:
+         *         flow: the flow's name.
+         *         key: the story's.
+         *         status: the verdict.
+         *         amount: what it is about in money, if a leg says so.
+         *         opened_at: when Helios first heard of it, UTC.
+         *         deadline: until when it is waited for, UTC.
+         *         settled_at: since when the verdict has stood; None while it is open.
+         *         updated_at: when Helios last heard of it, UTC.
+         *         time_to_match_seconds: from the first leg to the last; None unless it matched.
+         *         legs: in the order in which they are declared.
+         *         issues: what is wrong, if anything.
+         */
+        FlowRow: {
+            flow: string;
+            key: string;
+            /** @enum {unknown} */
+            status: "incomplete" | "matched" | "matched_late" | "mismatched" | "open";
+            amount: string | null;
+            opened_at: string;
+            deadline: string;
+            settled_at: string | null;
+            updated_at: string;
+            time_to_match_seconds: number | null;
+            legs: components["schemas"]["FlowLeg"][];
+            issues: components["schemas"]["FlowIssue"][];
+        };
+        /**
+         * FlowLeg
+         * @description What is known of one leg.
+         *
+         *     Attributes:
+         *         name: of the leg.
+         *         source: the cloud that tells of it; None while any may, and none has.
+         *         type: the event type.
+         *         optional: whether the story is complete without it.
+         *         state: ``pending``: waited for. ``missing``: waited for in vain. ``late``: it came after the window.
+         *         event_id: of the first event that told of it.
+         *         time: when that happened there, UTC.
+         *         received_at: when Helios heard of it, UTC.
+         *         fields: the payload's own scalar fields, as text.
+         *         deliveries: how often it was told, duplicates and contradictions included.
+         */
+        FlowLeg: {
+            name: string;
+            source: ("aws" | "azure" | "gcp") | null;
+            type: string;
+            optional: boolean;
+            /** @enum {unknown} */
+            state: "late" | "missing" | "pending" | "present";
+            event_id: string | null;
+            time: string | null;
+            received_at: string | null;
+            fields: {
+                [key: string]: string;
+            };
+            deliveries: number;
+        };
+        /**
+         * FlowIssue
+         * @description One thing that is wrong with a story.
+         *
+         *     Attributes:
+         *         kind: what.
+         *         legs: which legs it concerns.
+         *         field: which field; None when it is not about one.
+         *         values: what each leg says, or how often; for ``contradictory``: each variant by its number.
+         *         detail: the same in plain words.
+         */
+        FlowIssue: {
+            /** @enum {unknown} */
+            kind: "contradictory" | "duplicate" | "late" | "mismatch" | "missing";
+            legs: string[];
+            field: string | null;
+            values: {
+                [key: string]: string;
+            };
+            detail: string;
+        };
+        /**
+         * Step
+         * @description A moment of a story.
+         *
+         *     Attributes:
+         *         at: when, UTC, by Helios' clock.
+         *         what: ``leg``: a leg was first told of. ``duplicate``, ``contradictory``: it was told of again.
+         *         leg: which, if any.
+         *         source: who told.
+         *         event_id: the event's.
+         *         detail: in words.
+         */
+        Step: {
+            at: string;
+            /** @enum {unknown} */
+            what: "contradictory" | "deadline" | "duplicate" | "leg" | "opened" | "settled";
+            /** @default null */
+            leg: string | null;
+            /** @default null */
+            source: ("aws" | "azure" | "gcp") | null;
+            /** @default null */
+            event_id: string | null;
+            detail: string;
+        };
+        /**
+         * TrendPoint
+         * @description The stories that began in one stretch of time.
+         *
+         *     Attributes:
+         *         minute: its beginning, UTC.
+         *         settled: stories with a verdict.
+         *         matched: those of them on which the clouds agree.
+         */
+        TrendPoint: {
+            minute: string;
+            settled: number;
+            matched: number;
+        };
+        /**
+         * Page[KeyedIssue]
+         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         */
+        Page_KeyedIssue_: {
+            items: components["schemas"]["KeyedIssue"][];
+            next_cursor: string | null;
+        };
+        /**
+         * KeyedIssue
+         * @description An issue and the story it belongs to.
+         */
+        KeyedIssue: {
+            /** @enum {unknown} */
+            kind: "contradictory" | "duplicate" | "late" | "mismatch" | "missing";
+            legs: string[];
+            field: string | null;
+            values: {
+                [key: string]: string;
+            };
+            detail: string;
+            flow: string;
+            key: string;
+            /** @enum {unknown} */
+            status: "incomplete" | "matched" | "matched_late" | "mismatched" | "open";
+            opened_at: string;
+        };
+        /**
+         * Flow
+         * @description A story that is told in legs.
+         *
+         *     Attributes:
+         *         name: of the flow.
+         *         key: where in every leg's payload the story's key stands.
+         *         window_seconds: how long after the first leg the others are in time, by Helios' own clock.
+         *         grace_seconds: how much longer they are waited for before they are called missing.
+         *         leg: the legs.
+         *         rule: where they must agree.
+         *         amount: what the story is about in money, as ``leg.field``; the first that is known counts.
+         */
+        Flow: {
+            name: string;
+            key: string;
+            window_seconds: number;
+            grace_seconds: number;
+            leg: components["schemas"]["Leg"][];
+            /** @default [] */
+            rule: components["schemas"]["Rule"][];
+            /** @default [] */
+            amount: string[];
+        };
+        /**
+         * Leg
+         * @description One cloud's part of the story.
+         *
+         *     Attributes:
+         *         name: what issues call it.
+         *         type: the event type that tells of it.
+         *         source: the only cloud that may tell of it; None: any.
+         *         optional: True when the story is complete without it.
+         */
+        Leg: {
+            name: string;
+            type: string;
+            /** @default null */
+            source: ("aws" | "azure" | "gcp") | null;
+            /** @default false */
+            optional: boolean;
+        };
+        /**
+         * Rule
+         * @description Two fields that must say the same.
+         *
+         *     Attributes:
+         *         equal: each as ``leg.field``, where ``field`` may be a path into the payload.
+         *         within: by how much two numbers may differ, as decimal text; None: not at all.
+         */
+        Rule: {
+            equal: [
+                string,
+                string
+            ];
+            /** @default null */
+            within: string | null;
         };
     };
     responses: never;
@@ -925,6 +1376,47 @@ export interface operations {
             };
         };
     };
+    counts_api_v1_counts_get: {
+        parameters: {
+            query?: {
+                /** @description From the minute of this on, a day ago at most; without it, for an hour */
+                since?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Counts"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     event_api_v1_events__source___id__get: {
         parameters: {
             query?: never;
@@ -1048,6 +1540,243 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeadLetterView"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_api_v1_flows_get: {
+        parameters: {
+            query?: {
+                /** @description The flow's name */
+                flow?: string | null;
+                /** @description Any of these verdicts */
+                status?: ("open" | "matched" | "matched_late" | "mismatched" | "incomplete")[] | null;
+                /** @description With any of these issues */
+                issue?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
+                /** @description The beginning of the key */
+                key?: string | null;
+                /** @description opened_at at or after this */
+                since?: string | null;
+                /** @description opened_at before this */
+                until?: string | null;
+                /** @description next_cursor of the page before */
+                after?: string | null;
+                /** @description Most items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    declarations_api_v1_flows_declarations_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Declarations"];
+                };
+            };
+        };
+    };
+    summary_api_v1_flows_summary_get: {
+        parameters: {
+            query?: {
+                /** @description The flow's name */
+                flow?: string | null;
+                /** @description Stories that began then or later; a day ago */
+                since?: string | null;
+                /** @description Stories that began before; now */
+                until?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowSummary"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    issues_api_v1_flows_issues_get: {
+        parameters: {
+            query?: {
+                /** @description Of any of these kinds */
+                kind?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
+                /** @description The flow's name */
+                flow?: string | null;
+                /** @description Of stories that began then or later */
+                since?: string | null;
+                /** @description next_cursor of the page before */
+                after?: string | null;
+                /** @description Most stories on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowIssuePage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    story_api_v1_flows__flow___key__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                flow: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowStory"];
                 };
             };
             /** @description Not Found */

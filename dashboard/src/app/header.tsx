@@ -1,10 +1,12 @@
 import type { ReactNode } from "react";
 
 import { ConnectionBadge } from "@/features/connection/connection-badge";
+import { toView, useAddress, VIEWS, type View } from "@/state/address";
 import { THEMES, useTheme, type Theme } from "@/state/theme";
 import { useView } from "@/state/view";
 import { Button } from "@/ui/button";
 import { Icon, type IconName } from "@/ui/icons";
+import { Link } from "@/ui/link";
 
 const ICONS: Record<Theme, IconName> = { system: "screen", light: "sun", dark: "moon" };
 
@@ -12,10 +14,11 @@ export function Header(): ReactNode {
   const { showHelp } = useView();
   return (
     <header className="sticky top-0 z-10 border-b border-line bg-panel">
-      <div className="mx-auto flex h-14 max-w-[90rem] items-center gap-3 px-3 sm:px-6">
+      <div className="mx-auto flex min-h-14 max-w-[90rem] flex-wrap items-center gap-x-3 gap-y-1 px-3 max-sm:pt-2 sm:px-6">
         <img src="/logo.svg" alt="" className="size-7" />
         <h1 className="text-[17px] font-semibold tracking-tight">Helios</h1>
-        <p className="hidden text-[13px] text-faint md:block">three clouds, one exact view</p>
+        <p className="hidden text-[13px] text-faint lg:block">three clouds, one exact view</p>
+        <Navigation />
         <div className="ml-auto flex items-center gap-1 sm:gap-2">
           <ConnectionBadge />
           <ThemeButton />
@@ -33,6 +36,27 @@ export function Header(): ReactNode {
         </div>
       </div>
     </header>
+  );
+}
+
+const VIEW_NAMES: Record<View, string> = { events: "Events", reconciliation: "Reconciliation" };
+
+/** On a narrow screen, a line of its own. */
+function Navigation(): ReactNode {
+  const { view: shown } = useAddress();
+  return (
+    <nav aria-label="Views" className="flex gap-1 max-sm:order-last max-sm:basis-full max-sm:pb-2 sm:ml-2">
+      {VIEWS.map((view) => (
+        <Link
+          key={view}
+          to={toView(view)}
+          aria-current={view === shown ? "page" : undefined}
+          className="inline-flex h-8 items-center rounded-lg px-3 text-[13px] font-medium text-soft hover:bg-raised hover:text-ink aria-[current]:bg-raised aria-[current]:text-ink"
+        >
+          {VIEW_NAMES[view]}
+        </Link>
+      ))}
+    </nav>
   );
 }
 

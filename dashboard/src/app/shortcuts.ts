@@ -1,16 +1,17 @@
 /** The page's keys. They never take a key from a field that is being written in, or Space from a button. */
 import { useEffect } from "react";
 
-import { moveFocus } from "@/features/stream/row-focus";
-import { SEARCH_ID } from "@/features/stream/toolbar";
+import { moveFocus } from "@/lib/row-focus";
+import { isShown } from "@/state/address";
 import { useView } from "@/state/view";
+import { SEARCH_ID } from "@/ui/search-field";
 
 export const SHORTCUTS: [keys: string[], does: string][] = [
-  [["/"], "Search the stream"],
-  [["Space"], "Pause and resume"],
-  [["↓", "j"], "To the next event"],
-  [["↑", "k"], "To the event before"],
-  [["Enter"], "Open the event"],
+  [["/"], "Search"],
+  [["Space"], "Pause and resume the stream"],
+  [["↓", "j"], "To the next event or order"],
+  [["↑", "k"], "To the one before"],
+  [["Enter"], "Open it"],
   [["Esc"], "Close, clear the search, or go on live"],
   [["?"], "Show these keys"],
 ];
@@ -45,7 +46,7 @@ function act(key: string, target: Element): boolean {
       showHelp(true);
       return true;
     case " ":
-      if (target.matches(TAKES_SPACE)) return false;
+      if (target.matches(TAKES_SPACE) || !isShown("events")) return false;
       setPaused(!paused);
       return true;
     case "Escape":

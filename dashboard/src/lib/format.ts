@@ -44,6 +44,13 @@ export function duration(ms: number): string {
   return age(ms);
 }
 
+/** A delay where seconds still matter after a minute: `12 ms`, `1.4 s`, `1 min 4 s`, `2 h`. */
+export function span(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 60 || seconds >= 3600 || seconds % 60 === 0) return duration(ms);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
 /** Whole seconds until then, for a countdown: it says 1 until the moment itself. */
 export function secondsUntil(then: number, now: number): number {
   return Math.max(1, Math.ceil((then - now) / 1000));

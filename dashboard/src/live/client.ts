@@ -4,11 +4,13 @@ import type { QueryClient } from "@tanstack/react-query";
 import type { Filter } from "@/lib/filter";
 import { serverNow } from "@/lib/server-clock";
 
+import { FlowsModel, type LiveFlows } from "./flows";
 import { Follower } from "./follower";
-import { CONNECTION, COUNTED, FEED, PULSE, type Connection } from "./keys";
+import { CONNECTION, COUNTED, FEED, FLOWS, PULSE, type Connection } from "./keys";
 import { LiveModel, type Counted } from "./model";
-import { fetchFrames } from "./protocol";
+import { fetchCounts, fetchFrames } from "./protocol";
 import { LiveSocket, TIMING, type SocketState, type Timing } from "./socket";
+import { KEPT_SECONDS } from "./throughput";
 
 /** Queries under this key sum up what is stored, and are asked again when the stream can't tell the difference. */
 export const AGGREGATES = ["aggregates"] as const;
@@ -17,9 +19,12 @@ export const HISTORY = ["history"] as const;
 
 /** Between two pictures when events come faster than one can read: five a second leave the browser its time. */
 const CROWDED_PAUSE_MS = 200;
+/** Between two questions for what the charts don't know. */
+const RECALL_PAUSE_MS = 5000;
 
 export class LiveClient {
   private readonly model = new LiveModel();
+  private readonly flowsModel = new FlowsModel();
   private readonly socket: LiveSocket;
   private readonly follower: Follower;
   private ticking: ReturnType<typeof setInterval> | undefined;
@@ -30,6 +35,8 @@ export class LiveClient {
   private fresh = false;
   /** Frames came since the aggregates were last asked for. */
   private unsettled = false;
+  private recalledAt = -Infinity;
+  private stopping = new AbortController();
 
   constructor(
     private readonly queries: QueryClient,
@@ -39,10 +46,12 @@ export class LiveClient {
     this.follower = new Follower(fetchFrames, {
       onBegin: (complete) => {
         this.model.begin(complete);
+        this.beat();
       },
       onFrames: (frames, live) => {
         this.fresh = this.unsettled = true;
         this.model.fold(frames, live);
+        this.flowsModel.fold(frames, live);
         this.paint();
       },
       onGap: (missing) => {
@@ -83,6 +92,8 @@ export class LiveClient {
   stop(): void {
     this.socket.close();
     this.follower.stop();
+    this.stopping.abort();
+    this.stopping = new AbortController();
     clearInterval(this.ticking);
     if (this.painting !== undefined) cancelAnimationFrame(this.painting);
     window.removeEventListener("online", this.wake);
@@ -96,6 +107,11 @@ export class LiveClient {
   /** What frames added so far; the difference to a later moment is what came in between. */
   counted(): Counted {
     return this.model.counts();
+  }
+
+  /** The same for flows. */
+  flows(): LiveFlows {
+    return this.flowsModel.read();
   }
 
   setFilter(filter: Filter): void {
@@ -123,17 +139,40 @@ export class LiveClient {
       this.paintedAt = now;
       this.queries.setQueryData(FEED, this.model.feed());
       this.queries.setQueryData(COUNTED, this.model.counts());
+      this.queries.setQueryData(FLOWS, this.flowsModel.read());
     });
   }
 
   private tick(): void {
-    this.model.tick();
-    this.queries.setQueryData(PULSE, this.model.pulse(serverNow()));
+    if (this.model.tick()) this.paint();
+    this.beat();
     if (this.unsettled && !this.fresh) {
       this.askAgain();
       this.paint();
     }
     this.fresh = false;
+  }
+
+  /** Show the seconds that are over, and see to those that are not known. */
+  private beat(): void {
+    const pulse = this.model.pulse(serverNow());
+    this.queries.setQueryData(PULSE, pulse);
+    if (pulse.since > pulse.second - KEPT_SECONDS) this.recall();
+  }
+
+  /** Ask the ledger for what was not watched; while it can't be had, the charts show that, and a later tick asks again. */
+  private recall(): void {
+    const { signal } = this.stopping;
+    const now = Date.now();
+    if (this.connection.phase !== "live" || now - this.recalledAt < RECALL_PAUSE_MS) return;
+    this.recalledAt = now;
+    fetchCounts(serverNow() - (KEPT_SECONDS + 60) * 1000, signal).then(
+      (counts) => {
+        this.model.remember(counts);
+        this.beat();
+      },
+      () => undefined,
+    );
   }
 
   private askAgain(): void {

@@ -4,6 +4,7 @@ import { skipToken, useQuery } from "@tanstack/react-query";
 import { perSource } from "@/lib/clouds";
 import { NO_FILTER } from "@/lib/filter";
 
+import type { LiveFlows } from "./flows";
 import type { Counted, Feed, Pulse } from "./model";
 
 export type Connection =
@@ -15,11 +16,13 @@ export type Connection =
 
 export const FEED = ["live", "feed"] as const;
 export const COUNTED = ["live", "counted"] as const;
+export const FLOWS = ["live", "flows"] as const;
 export const PULSE = ["live", "pulse"] as const;
 export const CONNECTION = ["live", "connection"] as const;
 
 const NO_ROWS: Feed = { rows: [], filter: NO_FILTER, arrived: 0, sampled: false };
 const NOTHING: Counted = { stored: perSource(() => 0), duplicate: 0, contradictory: 0, rejected: 0 };
+const NO_FLOWS: LiveFlows = { statuses: {}, changes: new Map() };
 
 /** Written by the stream alone: never fetched, never forgotten, and not compared field by field. */
 function useWritten<T>(queryKey: readonly string[], initialData: T): T {
@@ -35,6 +38,7 @@ function useWritten<T>(queryKey: readonly string[], initialData: T): T {
 
 export const useFeed = (): Feed => useWritten(FEED, NO_ROWS);
 export const useCounted = (): Counted => useWritten(COUNTED, NOTHING);
+export const useFlows = (): LiveFlows => useWritten(FLOWS, NO_FLOWS);
 /** Null in the first second. */
 export const usePulse = (): Pulse | null => useWritten<Pulse | null>(PULSE, null);
 export const useConnection = (): Connection => useWritten<Connection>(CONNECTION, { phase: "connecting" });

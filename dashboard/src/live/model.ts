@@ -3,7 +3,7 @@ import type { Schemas } from "@/api/http";
 import { isSource, perSource, type Source } from "@/lib/clouds";
 import { matches, matchesKind, NO_FILTER, type Filter } from "@/lib/filter";
 
-import type { Frame } from "./protocol";
+import type { Counts, Frame } from "./protocol";
 import { Throughput, type Series } from "./throughput";
 
 export type EventSummary = Schemas["EventSummary"];
@@ -62,6 +62,8 @@ const MAX_TYPES = 200;
 export class LiveModel {
   private recent: Row[] = [];
   private shown: Row[] = [];
+  /** The rows as they were last given away; null when they have changed. The same array tells that nothing moved. */
+  private picture: readonly Row[] | null = null;
   private filter = NO_FILTER;
   private arrived = 0;
   private room = ROWS_PER_SECOND;
@@ -86,7 +88,7 @@ export class LiveModel {
       const second = Math.floor(Date.parse(frame.published_at) / 1000);
       this.since = Math.min(this.since, second);
       for (const count of frame.counts) this.addCount(count, second, live);
-      for (const event of frame.events) this.addEvent(event);
+      for (const event of frame.events) this.addEvent(event, live);
     }
     if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
     if (!live) this.refill();
@@ -102,15 +104,26 @@ export class LiveModel {
     this.refill();
   }
 
+  /** What was stored while nobody watched. */
+  remember(counts: Counts): void {
+    this.throughput.remember(counts);
+  }
+
   setFilter(filter: Filter): void {
     this.filter = filter;
     this.refill();
   }
 
-  /** A second has passed: as many rows again may be shown, and when none came, what was left out. */
-  tick(): void {
-    if (this.sampled && this.room === ROWS_PER_SECOND) this.refill();
+  /**
+   * A second has passed: as many rows again may be shown, and when none came, what was left out.
+   *
+   * @returns whether the rows have changed by that.
+   */
+  tick(): boolean {
+    const calm = this.sampled && this.room === ROWS_PER_SECOND;
+    if (calm) this.refill();
     this.room = ROWS_PER_SECOND;
+    return calm;
   }
 
   /** More rows came this second than are shown one by one. */
@@ -120,7 +133,7 @@ export class LiveModel {
 
   feed(): Feed {
     return {
-      rows: this.shown.slice(-MAX_ROWS).reverse(),
+      rows: (this.picture ??= this.shown.slice(-MAX_ROWS).reverse()),
       filter: this.filter,
       arrived: this.arrived,
       sampled: this.sampled,
@@ -134,10 +147,11 @@ export class LiveModel {
   /** @param now by the server's clock, in ms. */
   pulse(now: number): Pulse {
     const second = Math.floor(now / 1000) - 1;
+    const watched = Math.min(this.since, second + 1);
     return {
       second,
-      series: this.throughput.series(second),
-      since: Math.min(this.since, second + 1),
+      series: this.throughput.series(second, watched),
+      since: this.throughput.knownSince(watched),
       clouds: perSource((source) => ({
         lastReceivedAt: this.lastReceivedAt[source],
         lag: median(this.lags[source]),
@@ -158,7 +172,7 @@ export class LiveModel {
     this.counted.rejected += count.rejected;
   }
 
-  private addEvent(event: EventSummary): void {
+  private addEvent(event: EventSummary, live: boolean): void {
     const row: Row = {
       kind: "event",
       key: `${event.source}/${event.id}`,
@@ -174,8 +188,10 @@ export class LiveModel {
 
     if (!matches(this.filter, event)) return;
     if (this.filter.text !== "") this.arrived++;
+    if (!live) return; // shown all at once when the last of them is here
     if (this.room > 0) {
       this.room--;
+      this.picture = null;
       if (this.shown.push(row) > 2 * MAX_ROWS) this.shown = this.shown.slice(-MAX_ROWS);
     } else this.sampled = true;
   }
@@ -184,6 +200,7 @@ export class LiveModel {
   private refill(): void {
     const matching = this.recent.filter((row) => row.kind === "gap" || matches(this.filter, row.event));
     this.shown = matching.slice(-MAX_ROWS);
+    this.picture = null;
     this.sampled = false;
   }
 }

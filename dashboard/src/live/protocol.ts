@@ -23,5 +23,11 @@ export function parseMessage(text: string): Message | null {
 
 export type FetchFrames = (after: number, limit: number, signal: AbortSignal) => Promise<FramePage>;
 
+export type Counts = Schemas["Counts"];
+
+/** The ledger by minute, from the minute of `since` on, in ms. */
+export const fetchCounts = (since: number, signal: AbortSignal): Promise<Counts> =>
+  get<Counts>(apiUrl("/api/v1/counts", { since: new Date(since).toISOString() }), signal);
+
 export const fetchFrames: FetchFrames = (after, limit, signal) =>
   get<FramePage>(apiUrl("/api/v1/frames", { after, limit }), signal);

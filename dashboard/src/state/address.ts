@@ -1,18 +1,45 @@
-/** What can be shared lives in the URL: the filter, and the event that is looked at. */
+/** What can be shared lives in the URL: the view, its filter, and the event or order that is looked at. */
 import { useSyncExternalStore } from "react";
 
 import { isSource, type Source } from "@/lib/clouds";
 import type { Filter } from "@/lib/filter";
+import { ISSUE_KINDS, PERIODS, SHOWS, type IssueKind, type Period, type Show } from "@/lib/flows";
+
+export const VIEWS = ["events", "reconciliation"] as const;
+export type View = (typeof VIEWS)[number];
 
 export interface EventKey {
   source: Source;
   id: string;
 }
 
+/** One order, in the flow that ships. */
+export interface FlowKey {
+  flow: string;
+  key: string;
+}
+
+export interface FlowFilter {
+  /** Null: every flow. */
+  flow: string | null;
+  period: Period;
+  show: Show;
+  issue: IssueKind | null;
+  /** A key, or how it begins. */
+  key: string;
+}
+
 interface Address {
+  view: View;
   filter: Filter;
   event: EventKey | null;
+  flows: FlowFilter;
+  story: FlowKey | null;
 }
+
+type Parameter = "view" | "source" | "type" | "q" | "event" | "flow" | "period" | "show" | "issue" | "key" | "story";
+/** What an address says anew; what it does not name stays. */
+export type Change = Partial<Record<Parameter, string | null>>;
 
 const listeners = new Set<() => void>();
 let known = { search: "", address: parse("") };
@@ -20,11 +47,28 @@ let known = { search: "", address: parse("") };
 function parse(search: string): Address {
   const query = new URLSearchParams(search);
   const source = query.get("source");
-  const [cloud, ...id] = (query.get("event") ?? "").split("/");
+  const [cloud, id] = atSlash(query.get("event"));
+  const [flow, key] = atSlash(query.get("story"));
+  const period = query.get("period") ?? "";
   return {
+    view: query.get("view") === "reconciliation" ? "reconciliation" : "events",
     filter: { source: isSource(source) ? source : null, type: query.get("type"), text: query.get("q") ?? "" },
-    event: isSource(cloud) && id.length > 0 ? { source: cloud, id: id.join("/") } : null,
+    event: isSource(cloud) && id ? { source: cloud, id } : null,
+    flows: {
+      flow: query.get("flow"),
+      period: period in PERIODS ? (period as Period) : "24h",
+      show: SHOWS.find((show) => show === query.get("show")) ?? "problems",
+      issue: ISSUE_KINDS.find((kind) => kind === query.get("issue")) ?? null,
+      key: query.get("key") ?? "",
+    },
+    story: flow && key ? { flow, key } : null,
   };
+}
+
+/** Ids may have slashes of their own. */
+function atSlash(text: string | null): [string, string] | [] {
+  const at = text?.indexOf("/") ?? -1;
+  return text && at > 0 ? [text.slice(0, at), text.slice(at + 1)] : [];
 }
 
 function read(): Address {
@@ -45,24 +89,49 @@ export function useAddress(): Address {
   return useSyncExternalStore(subscribe, read);
 }
 
+export const isShown = (view: View): boolean => read().view === view;
+
 /** Typing must not fill the browser's history, so a filter replaces the one before. */
 export function setFilter(change: Partial<Filter>): void {
   const filter = { ...read().filter, ...change };
   write({ source: filter.source, type: filter.type, q: filter.text }, "replaceState");
 }
 
-/** Back closes what opening has opened. */
-export function openEvent(key: EventKey | null): void {
-  write({ event: key && `${key.source}/${key.id}` }, "pushState");
+export function setFlowFilter(change: Partial<FlowFilter>): void {
+  write(change, "replaceState");
 }
 
-function write(change: Record<string, string | null>, how: "pushState" | "replaceState"): void {
+/** Back closes what opening has opened. */
+export function openEvent(key: EventKey | null): void {
+  go(toEvent(key));
+}
+
+export const toView = (view: View): Change => ({ view: view === "events" ? null : view, story: null, event: null });
+
+export const toStory = ({ flow, key }: FlowKey): Change => ({
+  view: "reconciliation",
+  story: `${flow}/${key}`,
+  event: null,
+});
+
+export const toEvent = (key: EventKey | null): Change => ({ event: key && `${key.source}/${key.id}` });
+
+/** The address that a change leads to. */
+export function href(change: Change): string {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(change)) {
     if (value) query.set(name, value);
     else query.delete(name);
   }
   const search = query.toString();
-  history[how](null, "", `${location.pathname}${search && `?${search}`}`);
+  return `${location.pathname}${search && `?${search}`}`;
+}
+
+export function go(change: Change): void {
+  write(change, "pushState");
+}
+
+function write(change: Change, how: "pushState" | "replaceState"): void {
+  history[how](null, "", href(change));
   for (const listener of listeners) listener();
 }

@@ -27,6 +27,8 @@ export function frame(position: number, events: EventSummary[] = [event(`e${posi
     published_at: new Date(at).toISOString(),
     events,
     counts: events.map(({ source, type }) => count(source, type, 1)),
+    flows: [],
+    flow_statuses: {},
   };
 }
 

@@ -4,8 +4,10 @@ import type { AddressInfo } from "node:net";
 
 import { WebSocketServer, type WebSocket } from "ws";
 
+import type { FlowDeclaration, FlowRow } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 
+import { story, summary } from "./flows";
 import { Outbox } from "./frames";
 import type { Frame } from "@/live/protocol";
 
@@ -13,6 +15,7 @@ export class TestServer {
   readonly outbox = new Outbox();
   readonly received: string[] = [];
   events: Schemas["Event"][] = [];
+  minutes: Schemas["MinuteCount"][] = [];
   stats: Schemas["Stats"] = {
     total_events: 0,
     events_by_source: { aws: 0, gcp: 0, azure: 0 },
@@ -22,6 +25,13 @@ export class TestServer {
     rejected: 0,
     health: { database: "healthy", redis: "healthy", kafka: "disabled" },
   };
+  flows: FlowRow[] = [];
+  /** The most rows of flows that an answer holds. */
+  page = 50;
+  flowSummary = summary();
+  declarations: FlowDeclaration[] = [];
+  /** Paths of the API that answer 503. */
+  readonly broken = new Set<string>();
   /** API Gateway says nothing on connect; the API itself says hello. */
   greets = true;
   answersPings = true;
@@ -96,6 +106,7 @@ export class TestServer {
   }
 
   private find({ pathname, searchParams }: URL): [number, unknown] {
+    if (this.broken.has(pathname)) return [503, { detail: "The database is away" }];
     switch (pathname) {
       case "/api/v1/stats":
         return [200, this.stats];
@@ -103,6 +114,8 @@ export class TestServer {
         const { health } = this.stats;
         return [200, { status: "healthy", ...health, uptime: 60, timestamp: new Date().toISOString(), reasons: {} }];
       }
+      case "/api/v1/counts":
+        return [200, { since: searchParams.get("since"), until: new Date().toISOString(), minutes: this.minutes }];
       case "/api/v1/frames":
         return [200, this.outbox.page(Number(searchParams.get("after")), Number(searchParams.get("limit")))];
       case "/api/v1/events": {
@@ -111,10 +124,32 @@ export class TestServer {
       }
       case "/api/v1/dead-letters":
         return [200, { items: [], next_cursor: null }];
+      case "/api/v1/flows":
+        return [200, this.findFlows(searchParams)];
+      case "/api/v1/flows/summary":
+        return [200, this.flowSummary];
+      case "/api/v1/flows/declarations":
+        return [200, this.declarations];
       default: {
+        const flow = this.flows.find((one) => pathname === `/api/v1/flows/${one.flow}/${one.key}`);
+        if (flow) return [200, story(flow)];
         const found = this.events.find((one) => pathname === `/api/v1/events/${one.source}/${one.id}`);
         return found ? [200, found] : [404, { detail: `No event has this id` }];
       }
     }
+  }
+
+  private findFlows(query: URLSearchParams): { items: FlowRow[]; next_cursor: string | null } {
+    const statuses = query.getAll("status");
+    const [issue, key] = [query.get("issue"), query.get("key")];
+    const found = this.flows.filter(
+      (one) =>
+        (statuses.length === 0 || statuses.includes(one.status)) &&
+        (issue === null || one.issues.some(({ kind }) => kind === issue)) &&
+        (key === null || one.key.startsWith(key)),
+    );
+    const start = Number(query.get("after") ?? 0);
+    const end = start + this.page;
+    return { items: found.slice(start, end), next_cursor: end < found.length ? String(end) : null };
   }
 }

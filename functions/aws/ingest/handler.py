@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.metrics import MetricUnit
 
-from helios import bootstrap, settings
+from helios import bootstrap
 from helios.errors import Retryable
 from helios.event import Delivery
 from helios.flows.ingest import ingest
@@ -18,7 +18,7 @@ logger = Logger(service="helios-ingest")
 logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
 copy_config_to_registered_loggers(logger, include={"helios"})
 metrics = Metrics(namespace="Helios", service="ingest")
-services = bootstrap.build(settings.load())
+services = bootstrap.build(bootstrap.configure())
 
 
 @logger.inject_lambda_context
@@ -37,7 +37,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str,
         Delivery(way_in="eventbridge", body=record["body"].encode(), received_at=received_at) for record in records
     ]
     try:
-        outcomes = ingest(deliveries, seen=services.seen, store=services.store, bell=services.bell)
+        outcomes = ingest(
+            deliveries,
+            seen=services.seen,
+            store=services.store,
+            reconciler=services.reconciler,
+            bell=services.bell,
+        )
     except Retryable as error:
         logger.warning("handed back", extra={"events": len(records), "error": str(error)})
         metrics.add_metric("retryable", MetricUnit.Count, len(records))

@@ -4,13 +4,13 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from helios import bootstrap, settings
+from helios import bootstrap
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.redis_connections import RedisConnections
 from helios.flows.relay import relay
 
 logger = Logger(service="helios-relay")
-configured = settings.load(require=("redis_url", "websocket_endpoint"))
+configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))
 services = bootstrap.build(configured)
 broadcaster = ApiGatewayBroadcaster(configured.websocket_endpoint or "", RedisConnections(configured.redis_url or ""))
 

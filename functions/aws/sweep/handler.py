@@ -7,16 +7,17 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
-from helios import bootstrap, settings
+from helios import bootstrap
 from helios.flows.sweep import sweep
 
 logger = Logger(service="helios-sweep")
 logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
 copy_config_to_registered_loggers(logger, include={"helios"})
-services = bootstrap.build(settings.load())
+services = bootstrap.build(bootstrap.configure())
 
 
 @logger.inject_lambda_context
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Sweep; an error is Lambda's to report and the next minute's to make good."""
-    return {"frames_removed": sweep(datetime.now(UTC), store=services.store)}
+    swept = sweep(datetime.now(UTC), store=services.store, reconciler=services.reconciler, bell=services.bell)
+    return {"frames_removed": swept.frames, "flows_judged": swept.flows}

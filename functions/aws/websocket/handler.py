@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 from aws_lambda_powertools import Logger
 
-from helios import bootstrap, settings
+from helios import bootstrap
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.redis_connections import RedisConnections
 
 logger = Logger(service="helios-websocket")
-configured = settings.load(require=("redis_url", "websocket_endpoint"))
+configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))
 services = bootstrap.build(configured)
 connections = RedisConnections(configured.redis_url or "")
 gateway = ApiGatewayBroadcaster(configured.websocket_endpoint or "", connections)

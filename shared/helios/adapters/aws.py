@@ -1,14 +1,19 @@
-"""AWS' side of the relay: SQS to ring with, API Gateway to broadcast through. Only AWS' functions and demos load it."""
+"""What only AWS has: Secrets Manager for settings, SQS to ring with, API Gateway to broadcast through.
+
+Only AWS' functions and demos load it.
+"""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any
 
 import boto3
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from helios.errors import Retryable
+from helios.errors import Misconfigured, Retryable
 from helios.ports import Connections
 
 PARALLEL_POSTS = 32
@@ -20,6 +25,33 @@ _CONFIG = Config(
     max_pool_connections=PARALLEL_POSTS,
     retries={"mode": "standard", "max_attempts": 3},  # 429 and 5xx, with backoff
 )
+
+
+def secret_variables(secret_id: str) -> dict[str, str]:
+    """The variables that a secret in Secrets Manager holds.
+
+    Args:
+        secret_id: its name or ARN.
+
+    Raises:
+        Misconfigured: there is no such secret, this role may not read it, or it is no JSON object of strings.
+        Retryable: Secrets Manager does not answer.
+    """
+    client: Any = boto3.client("secretsmanager", config=_CONFIG)
+    try:
+        text = client.get_secret_value(SecretId=secret_id)["SecretString"]
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] < HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Misconfigured(f"HELIOS_SECRET_ID: {error}") from error
+        raise Retryable(f"Secrets Manager: {error}") from error
+    except BotoCoreError as error:
+        raise Retryable(f"Secrets Manager: {error}") from error
+    finally:
+        client.close()
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.DecodeError as error:  # without its text: that is the secret
+        raise Misconfigured("HELIOS_SECRET_ID: the secret is no JSON object of strings") from error
 
 
 class SqsBell:

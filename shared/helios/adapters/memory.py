@@ -4,22 +4,25 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from helios.event import SOURCES, Event, Key
+from helios.event import SOURCES, Event, Key, LedgerSource, Source
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
     DeadLetterFilter,
     EventFilter,
+    FlowFilter,
     KeptDeadLetter,
+    MinuteCount,
     Page,
     Totals,
     decode_cursor,
     encode_cursor,
 )
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, add
 
 CountKey = tuple[datetime, str, str]
 
@@ -73,10 +76,12 @@ class _State(msgspec.Struct):
     frames: list[StreamFrame] = []
     stored: dict[int, list[Key]] = {}
     position: int = 0
+    flows: dict[FlowKey, FlowRecord] = {}
+    flow_counts: dict[tuple[datetime, str, str, str], FlowCount] = {}
 
 
 class MemoryStore:
-    """Keeps ``EventStore`` and ``EventReader``; one transaction at a time, undone if its block raises."""
+    """Keeps ``EventStore`` and both readers; one transaction at a time, undone if its block raises."""
 
     def __init__(self) -> None:
         self._state = _State()
@@ -94,6 +99,8 @@ class MemoryStore:
                 frames=list(self._state.frames),
                 stored=dict(self._state.stored),
                 position=self._state.position,
+                flows=dict(self._state.flows),
+                flow_counts=dict(self._state.flow_counts),
             )
             yield MemoryTransaction(draft)
             self._state = draft
@@ -143,6 +150,19 @@ class MemoryStore:
             last_24h=sum(count.stored for count in counts if count.minute >= now - LAST_DAY),
         )
 
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
+        for count in self.counts:
+            if count.minute >= since:
+                of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
+                known = sums.get((count.minute, count.source), (0, 0, 0, 0))
+                sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
+        return [
+            MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
+            for (minute, source), (new, again, other, unread) in sorted(sums.items())
+        ]
+
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
         position = decode_cursor(after, tuple[datetime, str, str]) if after else None
@@ -179,6 +199,40 @@ class MemoryStore:
         """One dead letter by its id, or None."""
         return next((kept for kept in self._state.letters.values() if kept.id == number), None)
 
+    def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
+        """Stories, newest ``opened_at`` first."""
+        position = decode_cursor(after, tuple[datetime, str, str]) if after else None
+        found = sorted((kept for kept in self._state.flows.values() if _fits(kept, where)), key=_began, reverse=True)
+        following = [kept for kept in found if position is None or _began(kept) < position]
+        more = len(following) > limit
+        return Page(items=following[:limit], next_cursor=encode_cursor(_began(following[limit - 1])) if more else None)
+
+    def flow(self, key: FlowKey) -> FlowRecord | None:
+        """One story, or None."""
+        return self._state.flows.get(key)
+
+    def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
+        """The sums of stories that began within a period, in buckets."""
+        sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
+        for count in self._state.flow_counts.values():
+            if since <= count.minute < until and flow in {None, count.flow}:
+                begin = since + (count.minute - since) // bucket * bucket
+                add(sums, msgspec.structs.replace(count, minute=begin))
+        return [sums[slot] for slot in sorted(sums)]
+
+    def oldest_open(self, flow: str | None) -> datetime | None:
+        """When the story that has been open longest began; None when none is open."""
+        kept = self._state.flows.values()
+        return min((one.opened_at for one in kept if one.status == "open" and flow in {None, one.flow}), default=None)
+
+    def last_heard(self, since: datetime) -> dict[Source, datetime]:
+        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
+        minutes = {
+            source: [count.minute for count in self.counts if count.source == source and count.stored]
+            for source in SOURCES
+        }
+        return {source: max(known) for source, known in minutes.items() if known and max(known) >= since}
+
     def probe(self) -> None:
         """Always answers."""
 
@@ -208,6 +262,10 @@ class MemoryOutbox:
         """Which positions can still be had."""
         frames = self._store.stream
         return StreamWindow(oldest=frames[0].position if frames else None, position=self._store.position)
+
+    def waiting_since(self) -> datetime | None:
+        """None: frames have positions from the start."""
+        return None
 
     @contextmanager
     def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
@@ -296,10 +354,44 @@ class MemoryTransaction:
             StreamFrame(
                 position=self._draft.position,
                 published_at=datetime.now(UTC),
-                counts=frame.counts,
-                events=frame.events,
+                **msgspec.structs.asdict(frame),
             )
         )
+
+    def open_flows(self, fresh: Sequence[FlowRecord]) -> dict[FlowKey, FlowRecord]:
+        """Keep the stories that are new, and return those that are not."""
+        known = {one.identity: self._draft.flows[one.identity] for one in fresh if one.identity in self._draft.flows}
+        self._draft.flows |= {one.identity: one for one in fresh if one.identity not in known}
+        return known
+
+    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
+        """Stories that still wait although their deadline has passed."""
+        kept = self._draft.flows.values()
+        return [one for one in kept if one.waiting and one.deadline <= now and one.flow in flows][:limit]
+
+    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
+        """Write stories."""
+        self._draft.flows |= {one.identity: one for one in changed}
+
+    def count_flows(self, counts: Sequence[FlowCount]) -> None:
+        """Add to the sums of stories."""
+        for given in counts:
+            add(self._draft.flow_counts, given)
+
+
+def _began(kept: FlowRecord) -> tuple[datetime, str, str]:
+    return (kept.opened_at, kept.flow, kept.key)
+
+
+def _fits(kept: FlowRecord, where: FlowFilter) -> bool:
+    return (
+        where.flow in {None, kept.flow}
+        and (not where.status or kept.status in where.status)
+        and (not where.issue or not set(where.issue).isdisjoint(kept.issues))
+        and (where.key is None or kept.key.startswith(where.key))
+        and (where.since is None or kept.opened_at >= where.since)
+        and (where.until is None or kept.opened_at < where.until)
+    )
 
 
 def _position(event: Event) -> tuple[datetime, str, str]:

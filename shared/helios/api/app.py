@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -13,22 +13,28 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
-from helios import bootstrap, logs, settings
+from helios import bootstrap, logs
 from helios.adapters.bells import BackgroundBell
-from helios.api import live, queries, replies, status, webhooks
+from helios.api import flows, live, queries, replies, status, webhooks
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
 from helios.api.shapes import SCHEMAS
+from helios.api.store_metrics import StoreCollector
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.flows.coalesce import Coalescer
 from helios.flows.ingest import ingest
-from helios.flows.sweep import sweep
-from helios.ports import EventStore
+from helios.flows.sweep import expire_flows, sweep
 
 log = logging.getLogger("helios.api")
 
+Chore = Callable[[datetime], object]
+"""Something to do now and then; it is told the time."""
+
 SWEEP_SECONDS = 60
+EXPIRE_SECONDS = 2
+"""How soon after its deadline a story is judged."""
+
 DESCRIPTION = "The events of three clouds, each stored exactly once: what arrived, and what did not fit."
 
 
@@ -42,26 +48,35 @@ def create_app(services: Services | None = None) -> FastAPI:
         Misconfigured: a setting is missing or wrong.
     """
     if services is None:
-        configured = settings.load()
+        configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build(configured)
-    metrics = Metrics(seen=services.seen)
+    hub = Hub()
+    metrics = Metrics(seen=services.seen, watchers=lambda: hub.clients)
+    metrics.registry.register(StoreCollector(services))
     bell = BackgroundBell(services.bell)
     coalescer = Coalescer(
-        metrics.observing(partial(ingest, seen=services.seen, store=services.store, bell=bell)),
+        metrics.observing(
+            partial(ingest, seen=services.seen, store=services.store, reconciler=services.reconciler, bell=bell)
+        ),
         timeout_seconds=2 * services.settings.database_timeout_seconds,
     )
 
-    hub = Hub()
+    chores: list[tuple[float, Chore]] = [
+        (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, bell=bell)),
+        (EXPIRE_SECONDS, partial(expire_flows, store=services.store, reconciler=services.reconciler, bell=bell)),
+        (SWEEP_SECONDS, lambda _: services.outbox.number()),  # also when nobody watches
+    ]
     follower = Follower(services.outbox, services.listener, hub)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         bell.start()
         follower.start()
-        sweeping = asyncio.create_task(_sweep_for_ever(services.store))
+        tasks = [asyncio.create_task(_for_ever(seconds, chore)) for seconds, chore in chores]
         yield
-        sweeping.cancel()
+        for task in tasks:
+            task.cancel()
         follower.stop()
         coalescer.close()
         bell.stop()
@@ -77,20 +92,21 @@ def create_app(services: Services | None = None) -> FastAPI:
     replies.install(app)
     app.include_router(webhooks.router(coalescer, max_body_bytes=services.settings.max_body_bytes))
     app.include_router(queries.router(services.reader))
+    app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges))
     app.include_router(live.router(services.outbox, bell, hub, services.settings))
     app.include_router(status.router(services, metrics))
     _describe_shapes(app)
     return app
 
 
-async def _sweep_for_ever(store: EventStore) -> None:
+async def _for_ever(seconds: float, chore: Chore) -> None:
     """What a schedule does in the clouds: Mangum runs no lifespan, so Lambda never comes here."""
     while True:
         try:
-            await run_in_threadpool(sweep, datetime.now(UTC), store=store)
+            await run_in_threadpool(chore, datetime.now(UTC))
         except Retryable as error:
             log.warning("sweep put off", extra={"error": str(error)})
-        await asyncio.sleep(SWEEP_SECONDS)
+        await asyncio.sleep(seconds)
 
 
 def _describe_shapes(app: FastAPI) -> None:

@@ -29,6 +29,9 @@ GATHER_SECONDS = 0.02
 MAX_BACKLOG = 256
 """Messages that may wait for a slow client before it is dropped; it comes back and catches up from frames."""
 
+CLOSE_SECONDS = 1.0
+"""How long a client that is dropped may take to read why: one that reads nothing never would."""
+
 MAX_PAGE = BATCH
 
 
@@ -81,12 +84,14 @@ class Hub:
         }
         try:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            self._clients.discard(client)
             if client.dropped.is_set():
-                await socket.close(WS_1013_TRY_AGAIN_LATER, "too slow: reconnect, and catch up from /api/v1/frames")
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await socket.close(WS_1013_TRY_AGAIN_LATER, "too slow: reconnect, and catch up from /api/v1/frames")
             for task in done:
                 task.result()
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # it has gone: what it missed, it asks for
+        except (WebSocketDisconnect, RuntimeError, TimeoutError):
+            pass  # it has gone, or does not read: what it missed, it asks for
         finally:
             self._clients.discard(client)
             for task in work:

@@ -17,7 +17,7 @@ Ingest = Callable[[Sequence[Delivery]], list[Outcome]]
 class Metrics:
     """This process' counters; the ledger's totals, which survive it, are at /api/v1/stats."""
 
-    def __init__(self, *, seen: Seen) -> None:
+    def __init__(self, *, seen: Seen, watchers: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._deliveries = Counter(
             "helios_deliveries", "Deliveries by way in and outcome", ["way_in", "status"], registry=self.registry
@@ -40,6 +40,7 @@ class Metrics:
         Gauge("helios_seen_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
             lambda: seen.failures
         )
+        Gauge("helios_watchers", "Clients of this process' live stream", registry=self.registry).set_function(watchers)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 

@@ -1,16 +1,16 @@
 """What was stored: events, and the deliveries that did not become events."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator
 
 from helios.api.replies import documented, problem, reply
-from helios.api.shapes import PREVIEW_BYTES, dead_letter_view
+from helios.api.shapes import PREVIEW_BYTES, Counts, dead_letter_view
 from helios.event import MAX_ID_CHARS, MAX_NAME_CHARS, LedgerSource, Source
 from helios.ports import EventReader
-from helios.queries import DeadLetterFilter, EventFilter, Page
+from helios.queries import LAST_DAY, DeadLetterFilter, EventFilter, Page
 
 MAX_PAGE = 500
 
@@ -53,6 +53,17 @@ def router(reader: EventReader) -> APIRouter:
         """List events, the last received first."""
         where = EventFilter(source=source, type=type, order_id=order_id, since=since, until=until)
         return reply(reader.events(where, after=after, limit=limit))
+
+    @routes.get("/counts", responses=documented(200, "Counts", 422, 503))
+    def counts(
+        since: Annotated[
+            Moment | None, Query(description="From the minute of this on, a day ago at most; without it, for an hour")
+        ] = None,
+    ) -> Response:
+        """Count what arrived, by minute and cloud; minutes without anything are left out."""
+        now = datetime.now(UTC)
+        first = max(since or now - timedelta(hours=1), now - LAST_DAY).replace(second=0, microsecond=0)
+        return reply(Counts(since=first, until=now, minutes=reader.minutes(first)))
 
     @routes.get("/events/{source}/{id:path}", responses=documented(200, "Event", 404, 422, 503))
     def event(

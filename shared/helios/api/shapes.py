@@ -7,7 +7,9 @@ import msgspec
 
 from helios.event import Event, Source, Status
 from helios.ledger import StreamFrame
-from helios.queries import KeptDeadLetter, Page
+from helios.queries import KeptDeadLetter, MinuteCount, Page
+from helios.reconcile.declaration import Flow
+from helios.reconcile.rows import FlowRow, FlowStory, FlowSummary, KeyedIssue
 
 Component = Literal["healthy", "unhealthy", "disabled"]
 EventPage = Page[Event]
@@ -92,6 +94,20 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     health: ComponentHealth
 
 
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the ledger.
+
+    Attributes:
+        since: from this minute on.
+        until: when it was read, UTC; the minute of this moment goes on.
+        minutes: those in which something arrived, in order.
+    """
+
+    since: datetime
+    until: datetime
+    minutes: list[MinuteCount]
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """This process answers."""
 
@@ -146,6 +162,9 @@ PREVIEW_BYTES = 1_000
 """How much of a dead letter's body a list shows."""
 
 DeadLetterPage = Page[DeadLetterView]
+FlowPage = Page[FlowRow]
+FlowIssuePage = Page[KeyedIssue]
+Declarations = list[Flow]
 
 
 def dead_letter_view(kept: KeptDeadLetter, *, shown_bytes: int | None = None) -> DeadLetterView:
@@ -177,9 +196,15 @@ SCHEMAS: dict[str, Any] = {
     "Rung": Rung,
     "Problem": Problem,
     "Stats": Stats,
+    "Counts": Counts,
     "Health": Health,
     "DetailedHealth": DetailedHealth,
     "DeadLetterView": DeadLetterView,
     "DeadLetterPage": DeadLetterPage,
+    "FlowPage": FlowPage,
+    "FlowStory": FlowStory,
+    "FlowSummary": FlowSummary,
+    "FlowIssuePage": FlowIssuePage,
+    "Declarations": Declarations,
 }
 """The OpenAPI name of each shape that an answer or a request can have."""

@@ -19,8 +19,11 @@ MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 """Bodies that may wait for their turn; more are refused, so that a slow database can't fill the memory."""
 
-GATHER_SECONDS = 0.001
-"""How long to wait for company after a batch that had some; a lone request is never kept waiting."""
+GATHER_SECONDS = 0.005
+"""How long to wait for company after a batch that had some; a lone request is never kept waiting.
+
+At 1000 requests a second a millisecond cost the process a sixth more CPU: its batches were smaller, and more.
+"""
 
 
 class _Request(msgspec.Struct, frozen=True, eq=False):

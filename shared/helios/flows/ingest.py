@@ -12,6 +12,7 @@ import msgspec
 
 from helios.errors import Rejected, Retryable
 from helios.event import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
+from helios.flows.reconcile import Reconciler
 from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
 from helios.normalise import normalise
 from helios.ports import Bell, EventStore, Seen, Transaction
@@ -26,6 +27,8 @@ SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
 }
 """Whom a delivery that can't be read is counted for."""
 
+_NO_FLOWS = Reconciler([])
+
 _exact = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -36,7 +39,14 @@ class _Reading(msgspec.Struct, frozen=True):
     content: Event | Rejected
 
 
-def ingest(deliveries: Sequence[Delivery], *, seen: Seen, store: EventStore, bell: Bell | None = None) -> list[Outcome]:
+def ingest(
+    deliveries: Sequence[Delivery],
+    *,
+    seen: Seen,
+    store: EventStore,
+    reconciler: Reconciler | None = None,
+    bell: Bell | None = None,
+) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
 
     Returning means that the cloud may forget the deliveries: each is stored, or kept as a dead letter.
@@ -45,6 +55,7 @@ def ingest(deliveries: Sequence[Delivery], *, seen: Seen, store: EventStore, bel
         deliveries: a batch, in order of arrival; the first of two that contradict each other is believed.
         seen: asked first, told last: a key is remembered only once its event is durable.
         store: decides what is new.
+        reconciler: keeps the stories that the events tell of; None: nobody asks whether the clouds agree.
         bell: told that there is a new frame; None: who watches finds it by itself.
 
     Returns:
@@ -57,7 +68,7 @@ def ingest(deliveries: Sequence[Delivery], *, seen: Seen, store: EventStore, bel
     readings = [_read(delivery) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     hinted = seen.recall(keys) if keys else set()
-    outcomes = _store(readings, hinted, store)
+    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS)
     seen.remember(
         {
             outcome.event.key
@@ -85,21 +96,24 @@ def _read(delivery: Delivery) -> _Reading:
         return _Reading(delivery, fault)
 
 
-def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore) -> list[Outcome]:
+def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler) -> list[Outcome]:
     """Store a batch, or find the delivery in it that can't be stored and bury that one alone."""
     try:
         with store.transaction() as transaction:
-            return _write(readings, hinted, transaction)
+            return _write(readings, hinted, transaction, reconciler)
     except Rejected as fault:
         if len(readings) > 1:
             half = len(readings) // 2
-            return _store(readings[:half], hinted, store) + _store(readings[half:], hinted, store)
+            first, second = readings[:half], readings[half:]
+            return _store(first, hinted, store, reconciler) + _store(second, hinted, store, reconciler)
         if isinstance(readings[0].content, Rejected):
             raise  # even the dead letter can't be kept: better to be sent it again than to lose it
-        return _store([_Reading(readings[0].delivery, fault)], hinted, store)
+        return _store([_Reading(readings[0].delivery, fault)], hinted, store, reconciler)
 
 
-def _write(readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction) -> list[Outcome]:
+def _write(
+    readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction, reconciler: Reconciler
+) -> list[Outcome]:
     events = [reading.content for reading in readings if isinstance(reading.content, Event)]
     verdicts = iter(_judge(events, hinted, transaction))
     outcomes = [
@@ -113,13 +127,16 @@ def _write(readings: Sequence[_Reading], hinted: set[Key], transaction: Transact
         )
         for reading in readings
     ]
+    # Before anything is counted: writers of one cloud wait for each other from there on.
+    changes = reconciler.merge(outcomes, transaction)
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
     transaction.count(counts)
     if letters := _letters(deliveries, outcomes):
         transaction.bury(letters)
     stored = [outcome.event for outcome in outcomes if outcome.event and outcome.status == "stored"]
-    transaction.publish(Frame(counts=counts, events=_summaries(stored)), [event.key for event in stored])
+    frame = Frame(counts=counts, events=_summaries(stored), flows=changes.flows, flow_statuses=changes.statuses)
+    transaction.publish(frame, [event.key for event in stored])
     return outcomes
 
 

@@ -47,7 +47,7 @@ def relay(consumer: str, *, outbox: Outbox, broadcaster: Broadcaster) -> int:
 def messages(frames: Iterable[StreamFrame]) -> Iterator[bytes]:
     """The frames as JSON messages of at most MAX_MESSAGE_BYTES, ``{"type": "frames", "frames": [...]}``.
 
-    A frame that is too large by itself shows fewer events; its counts are never cut.
+    A frame that is too large by itself shows fewer events and flows; its counts are never cut.
     """
     room = MAX_MESSAGE_BYTES - len(_HEAD) - len(_TAIL)
     gathered: list[bytes] = []
@@ -65,7 +65,10 @@ def messages(frames: Iterable[StreamFrame]) -> Iterator[bytes]:
 
 def _fitting(frame: StreamFrame, room: int) -> bytes:
     encoded = msgspec.json.encode(frame)
-    while len(encoded) > room and frame.events:
-        frame = msgspec.structs.replace(frame, events=frame.events[len(frame.events) // 2 + 1 :])
+    while len(encoded) > room and (frame.events or frame.flows):
+        events, flows = frame.events, frame.flows
+        frame = msgspec.structs.replace(
+            frame, events=events[len(events) // 2 + 1 :], flows=flows[len(flows) // 2 + 1 :]
+        )
         encoded = msgspec.json.encode(frame)
     return encoded

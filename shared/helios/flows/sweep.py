@@ -2,8 +2,12 @@
 
 import logging
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from helios.ports import EventStore
+from helios.errors import Retryable
+from helios.flows.reconcile import Reconciler
+from helios.ledger import Frame
+from helios.ports import Bell, EventStore
 
 log = logging.getLogger("helios.sweep")
 
@@ -16,18 +20,65 @@ FRAMES_KEPT_AT_LAST = timedelta(days=7)
 BATCH = 10_000
 """Rows removed by one statement, so that none holds its locks for long."""
 
+FLOW_BATCH = 500
+"""Stories judged in one transaction, for the same reason."""
 
-def sweep(now: datetime, *, store: EventStore) -> int:
-    """Remove the frames that nobody can ask for any more; safe to run twice at once.
 
-    Returns:
-        How many were removed.
+class Swept(NamedTuple):
+    """What a sweep did.
+
+    Attributes:
+        frames: how many were removed.
+        flows: how many stories were judged because their deadline had passed.
+    """
+
+    frames: int
+    flows: int
+
+
+def sweep(now: datetime, *, store: EventStore, reconciler: Reconciler, bell: Bell | None = None) -> Swept:
+    """Judge the stories whose deadline has passed, and remove the frames that nobody can ask for any more.
+
+    Safe to run twice at once: what one has in hand, the other leaves alone.
+
+    Args:
+        now: decides what has passed.
+        store: holds both.
+        reconciler: knows the flows.
+        bell: told that there are new frames; None: who watches finds them by itself.
 
     Raises:
         Retryable: the store is away; the next sweep does it.
     """
-    removed = 0
+    flows = expire_flows(now, store=store, reconciler=reconciler, bell=bell)
+    frames = 0
     while batch := store.remove_frames(before=now - FRAMES_KEPT, at_last=now - FRAMES_KEPT_AT_LAST, limit=BATCH):
-        removed += batch
-    log.info("swept", extra={"frames": removed})
-    return removed
+        frames += batch
+    log.info("swept", extra={"frames": frames, "flows": flows})
+    return Swept(frames, flows)
+
+
+def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, bell: Bell | None = None) -> int:
+    """Judge the stories whose deadline has passed, and tell who watches; how many there were.
+
+    The words are those of ``sweep``.
+
+    Raises:
+        Retryable: the store is away; what was judged before that stays judged.
+    """
+    judged = 0
+    while True:
+        with store.transaction() as transaction:
+            batch, changes = reconciler.expire(now, transaction, limit=FLOW_BATCH)
+            if batch:
+                frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
+                transaction.publish(frame, [])
+        judged += batch
+        if batch < FLOW_BATCH:
+            break
+    if judged and bell:
+        try:
+            bell.ring()
+        except Retryable as error:  # the frames are there; the next ring brings them
+            log.warning("not rung", extra={"error": str(error)})
+    return judged

@@ -1,8 +1,10 @@
 import type { ReactNode } from "react";
 
+import { storiesOf, useDeclarations } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 import { amount, duration } from "@/lib/format";
-import { openEvent, setFilter } from "@/state/address";
+import { toStory, toView, type FlowKey } from "@/state/address";
+import { Link } from "@/ui/link";
 
 const moment = new Intl.DateTimeFormat("en", {
   dateStyle: "medium",
@@ -12,10 +14,12 @@ const moment = new Intl.DateTimeFormat("en", {
 
 /** What one wants to know first; what the event does not say is left out. */
 export function Facts({ event }: { event: Schemas["Event"] }): ReactNode {
+  const stories = storiesOf(event, useDeclarations().data ?? []);
   const lag = Date.parse(event.received_at) - Date.parse(event.time);
   return (
-    <dl className="grid grid-cols-[5.5rem_1fr] gap-x-4 gap-y-1.5 text-[13px]">
+    <dl className="grid grid-cols-[6.5rem_1fr] gap-x-4 gap-y-1.5 text-[13px]">
       <Fact name="Order">{event.order_id && <OrderLink id={event.order_id} />}</Fact>
+      <Fact name="Clouds agree?">{stories.length > 0 && <StoryLinks stories={stories} />}</Fact>
       <Fact name="Customer">{event.customer_id}</Fact>
       <Fact name="Amount">{event.amount && <span className="tabular-nums">{amount(event.amount)}</span>}</Fact>
       <Fact name="Happened">{moment.format(Date.parse(event.time))}</Fact>
@@ -41,19 +45,23 @@ function Fact({ name, children }: { name: string; children: ReactNode }): ReactN
   );
 }
 
+const LINK = "text-accent underline underline-offset-2";
+
 /** Leads to everything that was received about the same order. */
 function OrderLink({ id }: { id: string }): ReactNode {
   return (
-    <button
-      type="button"
-      className="text-left font-mono text-xs break-all text-accent underline underline-offset-2"
-      onClick={() => {
-        openEvent(null);
-        setFilter({ source: null, type: null, text: id });
-      }}
-    >
+    <Link to={{ ...toView("events"), source: null, type: null, q: id }} className={`font-mono text-xs break-all ${LINK}`}>
       {id}
       <span className="sr-only">: show all events of this order</span>
-    </button>
+    </Link>
   );
+}
+
+/** Leads to what the other clouds say about it. */
+function StoryLinks({ stories }: { stories: readonly FlowKey[] }): ReactNode {
+  return stories.map((story) => (
+    <Link key={story.flow} to={toStory(story)} className={`mr-3 ${LINK}`}>
+      {stories.length > 1 ? `Its place in the ${story.flow} flow` : "Its reconciliation"}
+    </Link>
+  ));
 }

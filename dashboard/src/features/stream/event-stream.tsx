@@ -1,15 +1,15 @@
 import { useRef, type KeyboardEvent, type ReactNode } from "react";
 
+import { moveFocus, ROWS_ID } from "@/lib/row-focus";
+import { useBrowsing } from "@/lib/use-browsing";
 import { useView } from "@/state/view";
 import { cx } from "@/ui/class-names";
 import { Panel } from "@/ui/panel";
 
 import { Controls } from "./controls";
 import { COLUMNS } from "./row";
-import { moveFocus, STREAM_ID } from "./row-focus";
 import { RowList } from "./row-list";
 import { Toolbar } from "./toolbar";
-import { useBrowsing } from "./use-browsing";
 import { useRows } from "./use-rows";
 
 /** The last events, the newest on top; held while the viewer pauses, or is busy with them. */
@@ -43,7 +43,7 @@ export function EventStream(): ReactNode {
       {/* eslint-disable-next-line jsx-a11y/no-static-element-interactions */}
       <div
         ref={list}
-        id={STREAM_ID}
+        id={ROWS_ID}
         onKeyDown={onKeyDown}
         {...handlers}
         className="relative h-[70vh] min-h-80 overflow-y-auto overscroll-contain border-t border-line sm:h-[34rem] sm:border-t-0"

@@ -1,4 +1,4 @@
-import type { ReactNode } from "react";
+import { memo, type ReactNode } from "react";
 
 import { isFiltering, NO_FILTER } from "@/lib/filter";
 import { useConnection } from "@/live/keys";
@@ -18,8 +18,13 @@ interface RowListProps {
 }
 
 export function RowList({ rows, sampled, history }: RowListProps): ReactNode {
-  const { event: opened } = useAddress();
   if (rows.length === 0) return <NoRows history={history} />;
+  return <Rows rows={rows} sampled={sampled} />;
+}
+
+/** Drawn anew only when the rows are others: at speed most pictures of the page change nothing but its figures. */
+const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "rows" | "sampled">): ReactNode {
+  const { event: opened } = useAddress();
   const openedKey = opened && `${opened.source}/${opened.id}`;
   // One row alone is reached by Tab; the arrows lead to the others.
   const tabbable = (rows.find((row) => row.key === openedKey) ?? rows.find((row) => row.kind === "event"))?.key;
@@ -35,7 +40,7 @@ export function RowList({ rows, sampled, history }: RowListProps): ReactNode {
       )}
     </ol>
   );
-}
+});
 
 function NoRows({ history }: { history: History }): ReactNode {
   const { filter } = useAddress();

@@ -1,11 +1,11 @@
-import { useEffect, useRef, useState, type ReactNode } from "react";
+import type { ReactNode } from "react";
 
 import { CLOUD_NAMES, SOURCES, type Source } from "@/lib/clouds";
 import { usePulse } from "@/live/keys";
 import { setFilter, useAddress } from "@/state/address";
 import { CloudMark } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
-import { Icon } from "@/ui/icons";
+import { SearchField } from "@/ui/search-field";
 
 /** What narrows the stream: the cloud, the type, and a text. */
 export function Toolbar(): ReactNode {
@@ -18,63 +18,17 @@ export function Toolbar(): ReactNode {
   );
 }
 
-export const SEARCH_ID = "search";
-const TYPING_PAUSE_MS = 150;
-
-/** Its own text while one types, the URL's otherwise. */
 function Search(): ReactNode {
   const { text } = useAddress().filter;
-  const [typed, setTyped] = useState(text);
-  const [known, setKnown] = useState(text);
-  if (text !== known) {
-    setKnown(text);
-    setTyped(text);
-  }
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  useEffect(() => () => { clearTimeout(timer.current); }, []);
-
-  const type = (value: string): void => {
-    setTyped(value);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => {
-      setFilter({ text: value.trim() });
-    }, TYPING_PAUSE_MS);
-  };
-
   return (
-    <div className="relative min-w-0 basis-full sm:flex-1 sm:basis-48">
-      <Icon name="search" className="pointer-events-none absolute top-2 left-2.5 size-4 text-faint" />
-      <input
-        id={SEARCH_ID}
-        type="search"
-        value={typed}
-        onChange={(event) => {
-          type(event.target.value);
-        }}
-        onKeyDown={(event) => {
-          if (event.key !== "Escape") return;
-          event.preventDefault();
-          clearTimeout(timer.current);
-          setTyped("");
-          setFilter({ text: "" });
-          event.currentTarget.blur();
-        }}
-        placeholder="Order, customer, id or type"
-        aria-label="Search the stream"
-        aria-keyshortcuts="/"
-        autoComplete="off"
-        spellCheck={false}
-        className="h-8 w-full rounded-lg border border-edge bg-panel pr-8 pl-8.5 text-[13px] placeholder:text-faint"
-      />
-      {typed === "" && (
-        <kbd
-          aria-hidden
-          className="pointer-events-none absolute top-1.75 right-2 hidden rounded border border-line bg-raised px-1.5 text-[11px] leading-4.5 text-faint sm:block"
-        >
-          /
-        </kbd>
-      )}
-    </div>
+    <SearchField
+      label="Search the stream"
+      placeholder="Order, customer, id or type"
+      value={text}
+      onChange={(value) => {
+        setFilter({ text: value });
+      }}
+    />
   );
 }
 

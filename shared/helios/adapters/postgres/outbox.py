@@ -45,6 +45,8 @@ ORDER BY page.position
 
 SELECT_WINDOW = "SELECT (SELECT min(position) FROM frames), (SELECT position FROM stream)"
 
+SELECT_WAITING = "SELECT min(created_at) FROM frames WHERE position IS NULL"
+
 LOCK_CONSUMER = """
 INSERT INTO consumers (name, position) VALUES (%s, 0)
 ON CONFLICT (name) DO UPDATE SET position = consumers.position
@@ -90,6 +92,12 @@ class PostgresOutbox:
         with translated(), self._pool.connection() as connection:
             oldest, latest = connection.execute(SELECT_WINDOW).fetchone() or (None, 0)
         return StreamWindow(oldest=oldest, position=latest)
+
+    def waiting_since(self) -> datetime | None:
+        """When the oldest frame was published that has no position yet; None when there is none."""
+        with translated(), self._pool.connection() as connection:
+            (oldest,) = connection.execute(SELECT_WAITING).fetchone() or (None,)
+        return oldest  # type: ignore[no-any-return]  # a timestamptz or NULL
 
     @contextmanager
     def cursor(self, consumer: str) -> Iterator["PostgresCursor"]:
@@ -158,4 +166,4 @@ class PostgresListener:
 
 def _frame(position: int, published_at: datetime, body: str) -> StreamFrame:
     frame = msgspec.json.decode(body, type=Frame)
-    return StreamFrame(position=position, published_at=published_at, counts=frame.counts, events=frame.events)
+    return StreamFrame(position=position, published_at=published_at, **msgspec.structs.asdict(frame))

@@ -1,4 +1,4 @@
-"""The read side: the ledger summed up, and pages of events and dead letters."""
+"""The read side: the ledger summed up, and pages of events, dead letters and stories."""
 
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
@@ -6,19 +6,31 @@ from typing import Any, LiteralString
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.flows import (
+    FLOW_COLUMNS,
+    LAST_HEARD,
+    OLDEST_OPEN,
+    SELECT_FLOW,
+    SUM_FLOWS,
+    count_from_row,
+    flow_from_row,
+)
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
-from helios.event import SOURCES, Event, Key
+from helios.event import SOURCES, Event, Key, Source
 from helios.ledger import DeadLetter
 from helios.queries import (
     LAST_DAY,
     DeadLetterFilter,
     EventFilter,
+    FlowFilter,
     KeptDeadLetter,
+    MinuteCount,
     Page,
     Totals,
     decode_cursor,
     encode_cursor,
 )
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
 
 # The last day is its full hours, and the minutes before the first of these.
 SELECT_TOTALS = """
@@ -30,6 +42,12 @@ SELECT source, stored, duplicate, contradictory, rejected, (
     WHERE ledger.source = total.source AND ledger.minute >= %(since)s AND ledger.minute < %(first_hour)s
 )::bigint
 FROM event_totals AS total WHERE since = '-infinity'
+"""
+
+SELECT_MINUTES = """
+SELECT minute, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint
+FROM event_counts WHERE minute >= %s
+GROUP BY minute, source ORDER BY minute, source
 """
 
 SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
@@ -63,6 +81,20 @@ class PostgresReader:
             rejected=sum(row[4] for row in rows),
             last_24h=sum(row[5] for row in rows),
         )
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return [
+            MinuteCount(
+                minute=minute,
+                source=source,
+                stored=stored,
+                duplicate=duplicate,
+                contradictory=contradictory,
+                rejected=rejected,
+            )
+            for minute, source, stored, duplicate, contradictory, rejected in self._all(SELECT_MINUTES, [since])
+        ]
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
@@ -115,6 +147,50 @@ class PostgresReader:
         """One dead letter by its id, or None."""
         rows = self._all(SELECT_DEAD_LETTER, [number])
         return _dead_letter(rows[0]) if rows else None
+
+    def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
+        """Stories, newest ``opened_at`` first."""
+        conditions: list[tuple[LiteralString, Any]] = [
+            ("flow = %s", where.flow),
+            ("status = ANY(%s)", list(where.status) or None),
+            # The first condition is that of the index of the few that have any.
+            ("issues <> '{}' AND issues && %s::text[]", list(where.issue) or None),
+            ("starts_with(key, %s)", where.key),
+            ("opened_at >= %s", where.since),
+            ("opened_at < %s", where.until),
+        ]
+        wanted = [(sql, [value]) for sql, value in conditions if value is not None]
+        if after:
+            position = decode_cursor(after, tuple[datetime, str, str])
+            wanted.append(("(opened_at, flow, key) < (%s, %s, %s)", list(position)))
+        rows = self._page(
+            f"SELECT {FLOW_COLUMNS} FROM flows",  # noqa: S608 - a constant of ours
+            wanted,
+            "ORDER BY opened_at DESC, flow DESC, key DESC",
+            limit,
+        )
+        kept = [flow_from_row(row) for row in rows[:limit]]
+        last = (kept[-1].opened_at, *kept[-1].identity) if len(rows) > limit else None
+        return Page(items=kept, next_cursor=encode_cursor(last) if last else None)
+
+    def flow(self, key: FlowKey) -> FlowRecord | None:
+        """One story, or None."""
+        rows = self._all(SELECT_FLOW, list(key))
+        return flow_from_row(rows[0]) if rows else None
+
+    def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
+        """The sums of stories that began within a period, in buckets."""
+        rows = self._all(SUM_FLOWS, {"flow": flow, "since": since, "until": until, "bucket": bucket})
+        return [count_from_row(row) for row in rows]
+
+    def oldest_open(self, flow: str | None) -> datetime | None:
+        """When the story that has been open longest began; None when none is open."""
+        ((oldest,),) = self._all(OLDEST_OPEN, {"flow": flow})
+        return oldest  # type: ignore[no-any-return]  # a timestamptz or NULL
+
+    def last_heard(self, since: datetime) -> dict[Source, datetime]:
+        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
+        return {source: minute for source, minute in self._all(LAST_HEARD, {"since": since}) if minute}
 
     def probe(self) -> None:
         """Return if Postgres answers a query now.

@@ -12,9 +12,18 @@ import msgspec
 import psycopg
 
 from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.flows import (
+    COUNT_FLOWS,
+    INSERT_FLOWS,
+    LOCK_FLOWS,
+    OVERDUE_FLOWS,
+    WRITE_FLOWS,
+    flow_from_row,
+)
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.event import Event, Key
 from helios.ledger import Count, DeadLetter, Frame
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
 
 INSERT_EVENTS = """
 INSERT INTO events
@@ -164,6 +173,29 @@ class PostgresTransaction:
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored."""
         self._connection.execute(APPEND_FRAME, (_json(frame), _keys(keys)))
+
+    def open_flows(self, fresh: Sequence[FlowRecord]) -> dict[FlowKey, FlowRecord]:
+        """Keep the stories that are new, and lock and return those that are not."""
+        new = set(self._connection.execute(INSERT_FLOWS, (_json(fresh),)).fetchall())
+        known = [{"flow": one.flow, "key": one.key} for one in fresh if one.identity not in new]
+        if not known:
+            return {}
+        kept = [flow_from_row(row) for row in self._connection.execute(LOCK_FLOWS, (_json(known),)).fetchall()]
+        return {one.identity: one for one in kept}
+
+    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
+        """Lock and return stories that still wait although their deadline has passed."""
+        found = {"flows": list(flows), "now": now, "limit": limit}
+        return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found).fetchall()]
+
+    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
+        """Write stories that this transaction has locked."""
+        if changed:
+            self._connection.execute(WRITE_FLOWS, (_json(changed),))
+
+    def count_flows(self, counts: Sequence[FlowCount]) -> None:
+        """Add to the sums of stories."""
+        self._connection.execute(COUNT_FLOWS, (_json(counts),))
 
 
 def _json(value: object) -> str:

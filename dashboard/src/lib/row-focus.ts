@@ -1,6 +1,7 @@
-/** Moving through the rows by keyboard. */
+/** Moving by keyboard through the rows of the view's list. */
 
-export const STREAM_ID = "stream";
+/** The element that holds the rows; a view has one at most. */
+export const ROWS_ID = "rows";
 
 const STEPS: Record<string, number> = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, Home: -Infinity, End: Infinity };
 
@@ -8,7 +9,7 @@ const STEPS: Record<string, number> = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, 
 export function moveFocus(key: string): boolean {
   const step = STEPS[key];
   if (step === undefined) return false;
-  const rows = [...document.querySelectorAll<HTMLElement>(`#${STREAM_ID} [data-row]`)];
+  const rows = [...document.querySelectorAll<HTMLElement>(`#${ROWS_ID} [data-row]`)];
   const at = rows.findIndex((row) => row === document.activeElement);
   const to = at === -1 ? 0 : Math.min(rows.length - 1, Math.max(0, at + step));
   rows[to]?.focus();

@@ -1,0 +1,61 @@
+/** The sums of reconciliation, kept current by the stream. */
+import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
+
+import type { FlowSummary } from "@/api/flows";
+import { apiUrl, get } from "@/api/http";
+import { startOf, STATUSES } from "@/lib/flows";
+import { serverNow } from "@/lib/server-clock";
+import { AGGREGATES } from "@/live/client";
+import { noStatuses, type LiveFlows, type StatusCounts } from "@/live/flows";
+import { useFlows } from "@/live/keys";
+import { useLiveClient } from "@/live/provider";
+import type { FlowFilter } from "@/state/address";
+
+const REFRESH_MS = 5000;
+
+export interface Baseline {
+  summary: FlowSummary;
+  /** What the stream had counted when the answer came. */
+  counted: LiveFlows;
+}
+
+export interface Summary extends FlowSummary {
+  by_status: StatusCounts;
+}
+
+type Scope = Pick<FlowFilter, "flow" | "period">;
+
+/** The sums of a period as of now, and the query that they rest on. */
+export function useSummary({ flow, period }: Scope): { summary: Summary | null; query: UseQueryResult<Baseline> } {
+  const client = useLiveClient();
+  const live = useFlows();
+  const query = useQuery({
+    queryKey: [...AGGREGATES, "flows", flow, period],
+    queryFn: async ({ signal }): Promise<Baseline> => {
+      const since = startOf(period, serverNow());
+      const summary = await get<FlowSummary>(apiUrl("/api/v1/flows/summary", { flow, since }), signal);
+      return { summary, counted: client.flows() };
+    },
+    refetchInterval: REFRESH_MS,
+    placeholderData: keepPreviousData,
+  });
+  return { summary: query.data ? addUp(query.data, live, flow) : null, query };
+}
+
+/**
+ * The summary with the statuses that the stream has told since. A story that began before the period and changed just
+ * now is counted too, until the next answer puts it right.
+ */
+export function addUp({ summary, counted: before }: Baseline, now: LiveFlows, flow: string | null): Summary {
+  const statuses = { ...noStatuses(), ...summary.by_status };
+  for (const name of flow === null ? Object.keys(now.statuses) : [flow]) {
+    for (const status of STATUSES) {
+      const more = (now.statuses[name]?.[status] ?? 0) - (before.statuses[name]?.[status] ?? 0);
+      statuses[status] = Math.max(0, statuses[status] + more);
+    }
+  }
+  const { open, matched, matched_late } = statuses;
+  const total = STATUSES.reduce((sum, status) => sum + statuses[status], 0);
+  const match_rate = total === open ? null : (matched + matched_late) / (total - open);
+  return { ...summary, by_status: statuses, total, match_rate };
+}

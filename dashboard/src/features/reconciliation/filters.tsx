@@ -1,0 +1,85 @@
+import type { ReactNode } from "react";
+
+import { ISSUE_KINDS, ISSUE_NAMES, SHOWS, STATUS_NAMES, statusesOf, type IssueKind, type Show } from "@/lib/flows";
+import { count, shortCount } from "@/lib/format";
+import { setFlowFilter, useAddress } from "@/state/address";
+import { SearchField } from "@/ui/search-field";
+import { StatusMark } from "@/ui/status-badge";
+
+import type { Summary } from "./api";
+
+/** What narrows the table: the status, the kind of issue, and the order's key. */
+export function Filters({ summary }: { summary: Summary | null }): ReactNode {
+  const { key } = useAddress().flows;
+  return (
+    <div role="search" aria-label="Filter the orders" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
+      <SearchField
+        label="Search orders"
+        placeholder="Order id"
+        value={key}
+        onChange={(value) => {
+          setFlowFilter({ key: value });
+        }}
+      />
+      <IssueSelect issues={summary?.issues ?? {}} />
+      <Shows summary={summary} />
+    </div>
+  );
+}
+
+function IssueSelect({ issues }: { issues: Readonly<Record<string, number>> }): ReactNode {
+  const { issue, show } = useAddress().flows;
+  const choose = (kind: IssueKind | null): void => {
+    // A duplicate alone does not keep an order from matching.
+    setFlowFilter({ issue: kind, show: kind && show === "problems" ? "all" : show });
+  };
+  return (
+    <select
+      aria-label="Kind of issue"
+      value={issue ?? ""}
+      onChange={(event) => {
+        choose((event.target.value || null) as IssueKind | null);
+      }}
+      className="h-8 min-w-40 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft max-sm:flex-1"
+    >
+      <option value="">Every issue</option>
+      {ISSUE_KINDS.map((kind) => (
+        <option key={kind} value={kind}>
+          {ISSUE_NAMES[kind]} ({count(issues[kind] ?? 0)})
+        </option>
+      ))}
+    </select>
+  );
+}
+
+const nameOf = (show: Show): string =>
+  show === "problems" ? "Problems" : show === "all" ? "All" : STATUS_NAMES[show];
+
+/** One choice; each tells how many orders it holds. */
+function Shows({ summary }: { summary: Summary | null }): ReactNode {
+  const { show: chosen } = useAddress().flows;
+  return (
+    <div role="group" aria-label="Status" className="flex basis-full flex-wrap gap-1.5">
+      {SHOWS.map((show) => (
+        <button
+          key={show}
+          type="button"
+          aria-pressed={chosen === show}
+          onClick={() => {
+            setFlowFilter({ show });
+          }}
+          className="inline-flex h-8 items-center gap-1.5 rounded-lg border border-line px-2.5 text-[13px] text-soft hover:bg-raised aria-pressed:border-edge aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
+        >
+          {show !== "problems" && show !== "all" && <StatusMark status={show} />}
+          {nameOf(show)}
+          {summary && <span className="font-normal text-faint tabular-nums">{shortCount(held(show, summary))}</span>}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function held(show: Show, { total, by_status }: Summary): number {
+  if (show === "all") return total;
+  return statusesOf(show).reduce((sum, status) => sum + by_status[status], 0);
+}

@@ -1,0 +1,65 @@
+import type { ReactNode } from "react";
+
+import { count, percent } from "@/lib/format";
+import { Notice, Skeleton } from "@/ui/notice";
+import { Panel } from "@/ui/panel";
+
+import type { Summary } from "./api";
+
+interface Step {
+  name: string;
+  /** Orders that came so far, or further. */
+  reached: number;
+  /** Orders that came no further. */
+  stayed: number;
+}
+
+/** How many orders one, two and three clouds have spoken of. */
+export function Funnel({ summary }: { summary: Summary | null }): ReactNode {
+  const steps = summary && stepsOf(summary.seen_on);
+  const all = steps?.[0]?.reached ?? 0;
+  return (
+    <Panel title="How far orders come">
+      {!steps ? (
+        <Skeleton className="mx-5 mb-5 h-36" />
+      ) : all === 0 ? (
+        <Notice title="No orders yet">The first one appears with its first event.</Notice>
+      ) : (
+        <ol className="flex flex-1 flex-col justify-center gap-3.5 px-4 pb-5 sm:px-5">
+          {steps.map((step, index) => (
+            <StepBar key={step.name} step={step} all={all} last={index === steps.length - 1} />
+          ))}
+        </ol>
+      )}
+    </Panel>
+  );
+}
+
+function StepBar({ step: { name, reached, stayed }, all, last }: { step: Step; all: number; last: boolean }): ReactNode {
+  return (
+    <li className="text-[13px]">
+      <p className="flex items-baseline justify-between gap-3">
+        <span className="font-medium">{name}</span>
+        <span className="tabular-nums">
+          <strong className="font-semibold">{count(reached)}</strong>{" "}
+          <span className="text-xs text-faint">{percent(reached, all)}</span>
+        </span>
+      </p>
+      <div aria-hidden className="mt-1.5 h-2.5 overflow-hidden rounded-full bg-raised">
+        <div className="h-full rounded-full bg-accent" style={{ width: `${(100 * reached) / all}%` }} />
+      </div>
+      {!last && stayed > 0 && <p className="mt-1 text-xs text-faint tabular-nums">{count(stayed)} no further so far</p>}
+    </li>
+  );
+}
+
+const NAMES = ["Seen on one cloud", "on two", "on three"];
+
+/** @param seenOn orders by how many clouds have spoken of them. */
+export function stepsOf(seenOn: Readonly<Record<string, number>>): Step[] {
+  return NAMES.map((name, index) => ({
+    name,
+    reached: NAMES.slice(index).reduce((sum, _, further) => sum + (seenOn[index + further + 1] ?? 0), 0),
+    stayed: seenOn[index + 1] ?? 0,
+  }));
+}

@@ -1,0 +1,36 @@
+import type { ReactNode } from "react";
+
+import type { FlowLeg } from "@/api/flows";
+import { isSource } from "@/lib/clouds";
+import { sourceName } from "@/lib/flows";
+import { CloudMark } from "@/ui/cloud-mark";
+
+/** Which legs are there: filled when present, underlined when late, an outline when not. */
+export function LegMarks({ legs }: { legs: readonly FlowLeg[] }): ReactNode {
+  return (
+    <span className="flex items-center gap-1.5">
+      <span className="sr-only">{legs.map((leg) => `${leg.name} ${leg.state}`).join(", ")}</span>
+      {legs.map((leg) => (
+        <span key={leg.name} aria-hidden title={`${leg.name} (${sourceName(leg.source)}): ${leg.state}`}>
+          <LegMark leg={leg} />
+        </span>
+      ))}
+    </span>
+  );
+}
+
+function LegMark({ leg: { source, state } }: { leg: FlowLeg }): ReactNode {
+  const there = state === "present" || state === "late";
+  if (!there) {
+    return <span className="block size-3.5 rounded-full border-[1.5px] border-dashed border-edge" />;
+  }
+  return (
+    <span className={state === "late" ? "block border-b-2 border-warn pb-px" : "block"}>
+      {isSource(source) ? (
+        <CloudMark source={source} className="size-3.5" />
+      ) : (
+        <span className="block size-3.5 rounded-sm bg-edge" />
+      )}
+    </span>
+  );
+}

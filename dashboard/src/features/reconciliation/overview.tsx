@@ -1,0 +1,88 @@
+import type { ReactNode } from "react";
+
+import { useDeclarations } from "@/api/flows";
+import { PERIOD_NAMES, PERIODS, type Period } from "@/lib/flows";
+import { setFlowFilter, useAddress } from "@/state/address";
+import { Notice } from "@/ui/notice";
+
+import { useSummary } from "./api";
+import { Cards } from "./cards";
+import { Funnel } from "./funnel";
+import { Silence } from "./silence";
+import { StoryTable } from "./story-table";
+import { Trend } from "./trend";
+
+/** Whether the clouds tell the same story, and of which orders they do not. */
+export default function Overview(): ReactNode {
+  const { flows } = useAddress();
+  const { summary, query } = useSummary(flows);
+  return (
+    <>
+      <div className="flex flex-wrap items-center justify-between gap-x-4 gap-y-2 px-1">
+        <h2 className="text-base font-semibold tracking-tight">Do the three clouds agree?</h2>
+        <div className="flex flex-wrap gap-2">
+          <Flows />
+          <Periods />
+        </div>
+      </div>
+      {summary && <Silence sources={summary.silent} />}
+      {query.error && !summary ? (
+        <Notice tone="bad" title="The sums can't be shown" onRetry={() => void query.refetch()}>
+          {query.error.message}
+        </Notice>
+      ) : (
+        <>
+          <Cards summary={summary} />
+          <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
+            <Trend trend={summary?.trend ?? null} />
+            <Funnel summary={summary} />
+          </div>
+        </>
+      )}
+      <StoryTable summary={summary} />
+    </>
+  );
+}
+
+/** Which flow, when there are several. */
+function Flows(): ReactNode {
+  const { flow } = useAddress().flows;
+  const declared = useDeclarations().data ?? [];
+  if (declared.length < 2) return null;
+  return (
+    <select
+      aria-label="Flow"
+      value={flow ?? ""}
+      onChange={(event) => {
+        setFlowFilter({ flow: event.target.value || null });
+      }}
+      className="h-8 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft"
+    >
+      <option value="">Every flow</option>
+      {declared.map(({ name }) => (
+        <option key={name}>{name}</option>
+      ))}
+    </select>
+  );
+}
+
+function Periods(): ReactNode {
+  const { period: chosen } = useAddress().flows;
+  return (
+    <div role="group" aria-label="Period" className="flex h-8 overflow-hidden rounded-lg border border-edge bg-panel">
+      {(Object.keys(PERIODS) as Period[]).map((period) => (
+        <button
+          key={period}
+          type="button"
+          aria-pressed={chosen === period}
+          onClick={() => {
+            setFlowFilter({ period });
+          }}
+          className="border-l border-line px-2.5 text-[13px] text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
+        >
+          {PERIOD_NAMES[period]}
+        </button>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,15 @@
+import type { ReactNode } from "react";
+
+import { sourceName } from "@/lib/flows";
+
+/** One incident for a whole cloud that has gone quiet, instead of an alarm for each order that waits for it. */
+export function Silence({ sources }: { sources: readonly string[] }): ReactNode {
+  if (sources.length === 0) return null;
+  const names = sources.map(sourceName).join(" and ");
+  return (
+    <p role="alert" className="rounded-xl bg-warn-soft px-4 py-2.5 text-[13px] text-ink">
+      <strong className="font-semibold text-warn">{names} is silent.</strong> Nothing has come from there for a while,
+      though other clouds speak. Orders that only wait for it are pending; look at the way from {names} to Helios first.
+    </p>
+  );
+}

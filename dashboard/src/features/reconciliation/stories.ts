@@ -1,0 +1,81 @@
+/** The stories behind the sums, page by page, asked again when the stream tells of changes among them. */
+import { keepPreviousData, useInfiniteQuery, type UseInfiniteQueryResult } from "@tanstack/react-query";
+import { useEffect } from "react";
+
+import type { FlowPage, FlowRow } from "@/api/flows";
+import { apiUrl, get } from "@/api/http";
+import { startOf, STATUSES, statusesOf } from "@/lib/flows";
+import { serverNow } from "@/lib/server-clock";
+import type { LiveFlows } from "@/live/flows";
+import { useFlows } from "@/live/keys";
+import { useLiveClient } from "@/live/provider";
+import type { FlowFilter } from "@/state/address";
+
+const PAGE = 50;
+/** Between two answers, however fast the orders change. */
+const PAUSE_MS = 2000;
+
+interface Found {
+  rows: FlowRow[];
+  pages: number;
+  /** What the stream had counted when the first page came. */
+  counted: LiveFlows | undefined;
+}
+
+interface Stories {
+  query: UseInfiniteQueryResult<Found>;
+  /** Orders of these statuses have changed since, and are not shown because the rows are held. */
+  changed: boolean;
+}
+
+/** @param held the rows stay as they are until they are asked for; so they do once there is more than one page. */
+export function useStories(filter: FlowFilter, held: boolean): Stories {
+  const live = useFlows();
+  const query = useStoryPages(filter);
+  const { data, isFetching, refetch, dataUpdatedAt, errorUpdatedAt } = query;
+  const stale = data?.counted !== undefined && mark(live, filter) !== mark(data.counted, filter);
+  const follows = !held && data?.pages === 1;
+
+  useEffect(() => {
+    if (!stale || !follows || isFetching) return;
+    const due = Math.max(dataUpdatedAt, errorUpdatedAt) + PAUSE_MS;
+    const timer = setTimeout(() => void refetch(), Math.max(0, due - Date.now()));
+    return () => {
+      clearTimeout(timer);
+    };
+  }, [stale, follows, isFetching, refetch, dataUpdatedAt, errorUpdatedAt]);
+
+  return { query, changed: stale && !follows };
+}
+
+function useStoryPages({ flow, period, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Found> {
+  const client = useLiveClient();
+  return useInfiniteQuery({
+    queryKey: ["flows", flow, period, show, issue, key],
+    queryFn: async ({ pageParam, signal }) => {
+      const since = startOf(period, serverNow());
+      const query = { flow, status: statusesOf(show), issue, key, since, after: pageParam, limit: PAGE };
+      const page = await get<FlowPage>(apiUrl("/api/v1/flows", query), signal);
+      return { ...page, counted: client.flows() };
+    },
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next_cursor,
+    select: ({ pages }): Found => ({
+      rows: pages.flatMap((page) => page.items),
+      pages: pages.length,
+      counted: pages[0]?.counted,
+    }),
+    placeholderData: keepPreviousData,
+    // Held rows must not move because a window was looked at.
+    refetchOnWindowFocus: false,
+  });
+}
+
+/** Differs when an order came into one of the statuses that are shown, or left one. */
+function mark({ statuses }: LiveFlows, { flow, show }: FlowFilter): string {
+  const shown = show === "all" ? STATUSES : statusesOf(show);
+  return Object.entries(statuses)
+    .filter(([name]) => flow === null || name === flow)
+    .flatMap(([, counts]) => shown.map((status) => counts[status]))
+    .join();
+}

@@ -1,0 +1,74 @@
+import { memo, type ReactNode } from "react";
+
+import type { FlowRow } from "@/api/flows";
+import { age, amount, timeOfDay } from "@/lib/format";
+import { sentence, sourceName } from "@/lib/flows";
+import { useNow } from "@/lib/use-now";
+import { toStory } from "@/state/address";
+import { cx } from "@/ui/class-names";
+import { Link } from "@/ui/link";
+import { StatusBadge } from "@/ui/status-badge";
+
+import { LegMarks } from "./leg-marks";
+
+/** Shared with the heading above the rows. */
+export const COLUMNS =
+  "lg:grid-cols-[minmax(9rem,0.8fr)_7.5rem_minmax(12rem,2fr)_4rem_6.5rem_3.5rem] lg:gap-x-4";
+
+interface StoryRowProps {
+  row: FlowRow;
+  /** There are several flows, so that a key alone says too little. */
+  named: boolean;
+}
+
+/** One order; the whole row leads to its page. */
+export const StoryRow = memo(function StoryRow({ row, named }: StoryRowProps): ReactNode {
+  return (
+    <li className="border-t border-line first:border-t-0">
+      <Link
+        to={toStory(row)}
+        data-row={`${row.flow}/${row.key}`}
+        className={cx(
+          "grid w-full grid-cols-[1fr_auto] items-center gap-x-3 gap-y-1 px-4 py-2.5 text-[13px]",
+          "hover:bg-raised focus-visible:-outline-offset-2 sm:px-5 lg:min-h-11 lg:py-1.5",
+          COLUMNS,
+        )}
+      >
+        <span className="truncate font-mono text-xs">
+          {named && <span className="text-faint">{row.flow} </span>}
+          {row.key}
+        </span>
+        <StatusBadge status={row.status} className="justify-self-end lg:justify-self-start" />
+        <span className="text-soft max-lg:col-span-2 lg:truncate">{summary(row)}</span>
+        <LegMarks legs={row.legs} />
+        <span className="flex items-baseline justify-end gap-3 lg:contents">
+          <span className="text-right font-medium tabular-nums">
+            <span className="sr-only">amount </span>
+            {row.amount === null ? <span className="text-faint">–</span> : amount(row.amount)}
+          </span>
+          <Age at={Date.parse(row.opened_at)} />
+        </span>
+      </Link>
+    </li>
+  );
+});
+
+/** What is to be said about it, in a line. */
+export function summary({ issues, legs, status }: FlowRow): string {
+  const pending = legs.filter((leg) => leg.state === "pending" && !leg.optional).map((leg) => sourceName(leg.source));
+  const [first, ...others] = issues.map((issue) => sentence(issue.detail));
+  if (first) return others.length > 0 ? `${first}, and ${others.length} more` : first;
+  return status === "open" ? `Pending (${[...new Set(pending)].join(", ")})` : "All agree";
+}
+
+function Age({ at }: { at: number }): ReactNode {
+  return (
+    <time
+      dateTime={new Date(at).toISOString()}
+      title={timeOfDay(at)}
+      className="text-right text-xs whitespace-nowrap text-faint tabular-nums"
+    >
+      {age(useNow() - at)}
+    </time>
+  );
+}

@@ -1,0 +1,134 @@
+import type { KeyboardEvent, ReactNode } from "react";
+
+import { useDeclarations } from "@/api/flows";
+import { moveFocus, ROWS_ID } from "@/lib/row-focus";
+import { useBrowsing } from "@/lib/use-browsing";
+import { setFlowFilter, useAddress } from "@/state/address";
+import { Button } from "@/ui/button";
+import { cx } from "@/ui/class-names";
+import { Icon } from "@/ui/icons";
+import { Notice, Skeleton } from "@/ui/notice";
+import { Panel } from "@/ui/panel";
+
+import type { Summary } from "./api";
+import { Filters } from "./filters";
+import { useStories } from "./stories";
+import { COLUMNS, StoryRow } from "./story-row";
+
+/** The orders that a filter finds, the newest on top; held while the viewer is busy with them. */
+export function StoryTable({ summary }: { summary: Summary | null }): ReactNode {
+  const { flows: filter } = useAddress();
+  const { browsing, stop, handlers } = useBrowsing();
+  const { query, changed } = useStories(filter, browsing);
+  const several = (useDeclarations().data?.length ?? 1) > 1;
+  const { data, hasNextPage, isFetchingNextPage } = query;
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (moveFocus(event.key)) event.preventDefault();
+  };
+  const showChanges = (): void => {
+    stop();
+    void query.refetch();
+  };
+
+  return (
+    <Panel
+      title="Orders"
+      aside={
+        changed && (
+          <Button look="filled" onClick={showChanges}>
+            <Icon name="up" className="size-3.5" />
+            Show changes
+          </Button>
+        )
+      }
+    >
+      <Filters summary={summary} />
+      <Headings />
+      {/* The rows are the controls; their container only moves the focus between them. */}
+      {/* eslint-disable-next-line jsx-a11y/no-static-element-interactions */}
+      <div id={ROWS_ID} onKeyDown={onKeyDown} {...handlers} aria-busy={query.isPlaceholderData}>
+        {data && data.rows.length > 0 ? (
+          <ol className={cx(query.isPlaceholderData && "opacity-60")}>
+            {data.rows.map((row) => (
+              <StoryRow key={`${row.flow}/${row.key}`} row={row} named={several && filter.flow === null} />
+            ))}
+          </ol>
+        ) : (
+          <NoRows error={data ? null : query.error} pending={query.isPending} onRetry={() => void query.refetch()} />
+        )}
+      </div>
+      {data && query.error && <Failure message={query.error.message} onRetry={() => void query.refetch()} />}
+      {hasNextPage && (
+        <div className="border-t border-line p-3 text-center">
+          <Button disabled={isFetchingNextPage || query.isPlaceholderData} onClick={() => void query.fetchNextPage()}>
+            {isFetchingNextPage ? "Fetching" : "Show more"}
+          </Button>
+        </div>
+      )}
+    </Panel>
+  );
+}
+
+function Headings(): ReactNode {
+  return (
+    <div
+      aria-hidden
+      className={cx("hidden border-y border-line px-5 py-1.5 text-[11px] font-medium text-faint lg:grid", COLUMNS)}
+    >
+      <span>Order</span>
+      <span>Status</span>
+      <span>What the clouds say</span>
+      <span>Legs</span>
+      <span className="text-right">Amount</span>
+      <span className="text-right">Age</span>
+    </div>
+  );
+}
+
+function Failure({ message, onRetry }: { message: string; onRetry: () => void }): ReactNode {
+  return (
+    <p role="alert" className="flex items-center justify-center gap-3 border-t border-line p-3 text-[13px] text-bad">
+      {message}
+      <Button onClick={onRetry}>Try again</Button>
+    </p>
+  );
+}
+
+interface NoRowsProps {
+  error: Error | null;
+  pending: boolean;
+  onRetry: () => void;
+}
+
+function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
+  const { show, issue, key } = useAddress().flows;
+  if (pending) return Array.from({ length: 6 }, (_, index) => <Skeleton key={index} className="mx-5 my-3 h-5" />);
+  if (error) {
+    return (
+      <Notice tone="bad" title="The orders can't be shown" onRetry={onRetry}>
+        {error.message}
+      </Notice>
+    );
+  }
+  if (show === "problems" && issue === null && key === "") {
+    return (
+      <Notice title="No problems">
+        Every order that is settled is told the same way by all of its clouds, in time.
+      </Notice>
+    );
+  }
+  return (
+    <Notice title="Nothing matches">
+      <p>Only orders of the chosen period are looked at.</p>
+      <Button
+        className="mt-3"
+        onClick={() => {
+          setFlowFilter({ show: "all", issue: null, key: "" });
+        }}
+      >
+        Show every order
+      </Button>
+    </Notice>
+  );
+}

@@ -1,0 +1,33 @@
+/** One order's story, asked again when the stream tells of a change to it. */
+import { useQuery, type UseQueryResult } from "@tanstack/react-query";
+import { useEffect } from "react";
+
+import type { FlowStory } from "@/api/flows";
+import { apiUrl, get } from "@/api/http";
+import { storyId } from "@/live/flows";
+import { useFlows } from "@/live/keys";
+import type { FlowKey } from "@/state/address";
+
+/** Of many changes at once a frame names only some, so an order that may still change is looked after as well. */
+const REFRESH_MS = 5000;
+
+export function useStory(flowKey: FlowKey): UseQueryResult<FlowStory> {
+  const { flow, key } = flowKey;
+  const query = useQuery({
+    queryKey: ["story", flow, key],
+    queryFn: ({ signal }) =>
+      get<FlowStory>(apiUrl(`/api/v1/flows/${encodeURIComponent(flow)}/${encodeURIComponent(key)}`), signal),
+    refetchInterval: ({ state }) => (state.data && isFinal(state.data) ? false : REFRESH_MS),
+  });
+
+  const { refetch } = query;
+  const change = useFlows().changes.get(storyId(flowKey));
+  useEffect(() => {
+    if (change) void refetch();
+  }, [change, refetch]);
+
+  return query;
+}
+
+/** What matched may still get a duplicate, which the stream tells; what lacks a leg may still get that. */
+const isFinal = ({ status }: FlowStory): boolean => status === "matched" || status === "matched_late";

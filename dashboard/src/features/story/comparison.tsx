@@ -1,0 +1,129 @@
+import type { ReactNode } from "react";
+
+import type { FlowIssue, FlowLeg, FlowStory } from "@/api/flows";
+import { isSource } from "@/lib/clouds";
+import { sourceName } from "@/lib/flows";
+import { span, timeOfDay } from "@/lib/format";
+import { toEvent } from "@/state/address";
+import { cx } from "@/ui/class-names";
+import { CloudBadge } from "@/ui/cloud-mark";
+import { Link } from "@/ui/link";
+
+/** The legs side by side; what differs stands out. */
+export function Comparison({ story: { legs, issues } }: { story: FlowStory }): ReactNode {
+  const fields = [...new Set(legs.flatMap((leg) => Object.keys(leg.fields)))].sort();
+  return (
+    <div
+      role="region"
+      aria-label="The legs side by side"
+      // A narrow screen scrolls it, and a keyboard must be able to.
+      // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+      tabIndex={0}
+      className="overflow-x-auto pb-3 focus-visible:-outline-offset-2"
+    >
+      <table className="w-full min-w-max text-left text-[13px]">
+        <thead>
+          <tr>
+            <td />
+            {legs.map((leg) => (
+              <th key={leg.name} scope="col" className="px-3 py-2 align-top font-semibold">
+                <Heading leg={leg} />
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {fields.map((field) => (
+            <Row key={field} name={field}>
+              {legs.map((leg) => (
+                <Field key={leg.name} value={leg.fields[field]} differs={differs(issues, leg.name, field)} />
+              ))}
+            </Row>
+          ))}
+          <Row name="happened">
+            {legs.map((leg) => (
+              <Cell key={leg.name}>{leg.time && timeOfDay(Date.parse(leg.time))}</Cell>
+            ))}
+          </Row>
+          <Row name="received">
+            {legs.map((leg) => (
+              <Cell key={leg.name}>{lag(leg)}</Cell>
+            ))}
+          </Row>
+          <Row name="deliveries">
+            {legs.map((leg) => (
+              <Cell key={leg.name}>{leg.deliveries}</Cell>
+            ))}
+          </Row>
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Heading({ leg }: { leg: FlowLeg }): ReactNode {
+  const { name, source, type, event_id, optional } = leg;
+  return (
+    <>
+      <span className="flex items-center gap-2 whitespace-nowrap">
+        {isSource(source) ? <CloudBadge source={source} /> : sourceName(source)}
+        {name}
+        {optional && <span className="text-xs font-normal text-faint">optional</span>}
+      </span>
+      {event_id !== null && isSource(source) ? (
+        <Link
+          to={toEvent({ source, id: event_id })}
+          className="mt-1 inline-block text-xs font-normal text-accent underline underline-offset-2"
+        >
+          {type}
+        </Link>
+      ) : (
+        <span className="mt-1 block text-xs font-normal text-faint">{type}, not there</span>
+      )}
+    </>
+  );
+}
+
+function Row({ name, children }: { name: string; children: ReactNode }): ReactNode {
+  return (
+    <tr className="border-t border-line">
+      <th scope="row" className="py-2 pr-3 pl-4 font-normal whitespace-nowrap text-faint sm:pl-5">
+        {name}
+      </th>
+      {children}
+    </tr>
+  );
+}
+
+function Cell({ children }: { children: ReactNode }): ReactNode {
+  return <td className="px-3 py-2 tabular-nums">{children || <span className="text-faint">–</span>}</td>;
+}
+
+/** Colour, weight and words tell that it differs. */
+function Field({ value, differs }: { value: string | undefined; differs: boolean }): ReactNode {
+  return (
+    <td className="px-3 py-1.5 tabular-nums">
+      {value === undefined ? (
+        <span className="text-faint">–</span>
+      ) : (
+        <span className={cx(differs && "rounded-md bg-bad-soft px-1.5 py-0.5 font-semibold text-bad")}>
+          {value}
+          {differs && <span className="ml-1.5 text-xs font-medium">differs</span>}
+        </span>
+      )}
+    </td>
+  );
+}
+
+function lag({ time, received_at }: FlowLeg): string | null {
+  if (time === null || received_at === null) return null;
+  const ms = Date.parse(received_at) - Date.parse(time);
+  return ms < 0 ? `${span(-ms)} before, by its clock` : `${span(ms)} later`;
+}
+
+export function differs(issues: readonly FlowIssue[], leg: string, field: string): boolean {
+  return issues.some(
+    (issue) =>
+      (issue.kind === "mismatch" || issue.kind === "contradictory") && issue.field === field && issue.legs.includes(leg),
+  );
+}

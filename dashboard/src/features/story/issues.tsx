@@ -1,0 +1,51 @@
+import type { ReactNode } from "react";
+
+import type { FlowStory } from "@/api/flows";
+import { ISSUE_NAMES, sentence, sourceName, type IssueKind } from "@/lib/flows";
+import { cx } from "@/ui/class-names";
+import { Panel } from "@/ui/panel";
+
+const COLORS: Record<IssueKind, string> = {
+  mismatch: "bg-bad-soft text-bad",
+  contradictory: "bg-bad-soft text-bad",
+  missing: "bg-bad-soft text-bad",
+  late: "bg-warn-soft text-warn",
+  duplicate: "bg-raised text-soft",
+};
+
+/** What is wrong with the order, a sentence each. */
+export function Issues({ story }: { story: FlowStory }): ReactNode {
+  const { issues, status } = story;
+  return (
+    <Panel title={issues.length > 0 ? "Issues" : "No issues"}>
+      {issues.length === 0 ? (
+        <p className="px-4 pb-4 text-[13px] text-soft sm:px-5">{status === "open" ? waiting(story) : "All clouds agree."}</p>
+      ) : (
+        <ul className="pb-2">
+          {issues.map((issue) => (
+            <li
+              key={`${issue.kind} ${issue.detail}`}
+              className="flex items-start gap-3 border-t border-line px-4 py-2.5 text-[13px] first:border-t-0 sm:px-5"
+            >
+              <span
+                className={cx(
+                  "inline-flex h-5.5 w-26 shrink-0 items-center justify-center rounded-md text-xs font-semibold",
+                  COLORS[issue.kind],
+                )}
+              >
+                {ISSUE_NAMES[issue.kind]}
+              </span>
+              <span className="min-w-0 pt-px break-words">{sentence(issue.detail)}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Panel>
+  );
+}
+
+function waiting({ legs }: FlowStory): string {
+  const pending = legs.filter(({ state, optional }) => state === "pending" && !optional);
+  const names = pending.map((leg) => `${leg.name} (${sourceName(leg.source)})`);
+  return names.length === 0 ? "It is about to be settled." : `It waits for ${names.join(" and ")}.`;
+}

@@ -1,0 +1,85 @@
+import type { ReactNode } from "react";
+
+import { useDeclarations, type FlowLeg, type FlowStory } from "@/api/flows";
+import { isSource } from "@/lib/clouds";
+import { sourceName } from "@/lib/flows";
+import { span, timeOfDay } from "@/lib/format";
+import { CloudMark } from "@/ui/cloud-mark";
+import { cx } from "@/ui/class-names";
+
+/** One lane a leg, on one scale from the first word to the last, or to the deadline of what has not come. */
+export function LegTrack({ story }: { story: FlowStory }): ReactNode {
+  const opened = Date.parse(story.opened_at);
+  const end = lastMoment(story, opened);
+  const window = useDeclarations().data?.find(({ name }) => name === story.flow)?.window_seconds;
+  const late = window === undefined ? end : opened + window * 1000;
+  const place = (at: number): number => Math.max(0, (100 * (at - opened)) / (end - opened));
+  return (
+    <div className="px-4 pb-4 sm:px-5">
+      <ul className="relative">
+        {late < end && (
+          <li aria-hidden className="absolute inset-y-0 right-0 left-24 sm:left-36">
+            <span
+              className="absolute inset-y-0 right-0 border-l border-dashed border-warn bg-warn-soft"
+              style={{ left: `${place(late)}%` }}
+            />
+          </li>
+        )}
+        {story.legs.map((leg) => (
+          <Lane key={leg.name} leg={leg} opened={opened} place={place} />
+        ))}
+      </ul>
+      <p className="mt-2 flex justify-between gap-3 pl-24 text-xs text-faint tabular-nums sm:pl-36">
+        <span>{timeOfDay(opened)}</span>
+        {late < end && <span className="whitespace-nowrap text-warn">late from {timeOfDay(late)}</span>}
+        <span className="whitespace-nowrap max-sm:hidden">+{span(end - opened)}</span>
+      </p>
+    </div>
+  );
+}
+
+/** The scale ends with what has come, so that quick orders are not all squeezed to the left. */
+function lastMoment({ legs, status, deadline }: FlowStory, opened: number): number {
+  const received = legs.flatMap((leg) => (leg.received_at === null ? [] : [Date.parse(leg.received_at)]));
+  const lacks = status === "incomplete" || status === "open";
+  return Math.max(opened + 1, ...received, lacks ? Date.parse(deadline) : 0);
+}
+
+interface LaneProps {
+  leg: FlowLeg;
+  opened: number;
+  place: (at: number) => number;
+}
+
+function Lane({ leg, opened, place }: LaneProps): ReactNode {
+  const at = leg.received_at === null ? null : Date.parse(leg.received_at);
+  const left = at === null ? 0 : place(at);
+  return (
+    <li className="relative flex h-12 items-center border-t border-line text-[13px] first:border-t-0">
+      <span className="w-24 shrink-0 pr-2 leading-4 sm:w-36">
+        <span className="block truncate font-medium">{leg.name}</span>
+        <span className="block truncate text-xs text-faint">{sourceName(leg.source)}</span>
+      </span>
+      <span className="relative h-full flex-1">
+        <span aria-hidden className="absolute top-1/2 right-0 left-0 h-px bg-line" />
+        {at === null ? (
+          <span className="absolute top-1/2 right-0 -translate-y-1/2 bg-panel pl-2 text-xs text-soft">
+            {leg.state === "pending" ? `pending (${sourceName(leg.source)})` : leg.optional ? "not sent" : "missing"}
+          </span>
+        ) : (
+          <span
+            className={cx(
+              "absolute top-1/2 flex -translate-y-1/2 items-center gap-1.5 bg-panel px-1 text-xs whitespace-nowrap tabular-nums",
+              left > 50 && "-translate-x-full flex-row-reverse",
+              leg.state === "late" ? "font-medium text-warn" : "text-soft",
+            )}
+            style={{ left: `${left}%` }}
+          >
+            {isSource(leg.source) && <CloudMark source={leg.source} className="size-4" />}+{span(at - opened)}
+            {leg.state === "late" && " late"}
+          </span>
+        )}
+      </span>
+    </li>
+  );
+}

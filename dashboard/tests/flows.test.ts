@@ -1,0 +1,89 @@
+import { expect, test } from "vitest";
+
+import { storiesOf } from "@/api/flows";
+import { addUp } from "@/features/reconciliation/api";
+import { stepsOf } from "@/features/reconciliation/funnel";
+import { summary as line } from "@/features/reconciliation/story-row";
+import { differs } from "@/features/story/comparison";
+import { sentence, startOf } from "@/lib/flows";
+import { FlowsModel } from "@/live/flows";
+import type { Frame } from "@/live/protocol";
+
+import { change, declaration, mismatched, open, row, summary } from "./support/flows";
+import { event, frame } from "./support/frames";
+
+const told = (position: number, part: Partial<Frame>): Frame => ({ ...frame(position, []), ...part });
+
+test("the statuses follow the stream, and the match rate follows them", () => {
+  const model = new FlowsModel();
+  model.fold([told(1, { flow_statuses: { order: { open: 3 } } })], true);
+  const baseline = { summary: summary(), counted: model.read() };
+  model.fold([told(2, { flow_statuses: { order: { open: -2, matched: 1, incomplete: 1 }, shipment: { matched: 1 } } })], true);
+
+  const one = addUp(baseline, model.read(), "order");
+  expect(one.by_status).toEqual({ open: 0, matched: 6, matched_late: 1, mismatched: 1, incomplete: 2 });
+  expect(one.match_rate).toBe(7 / 10);
+  expect(addUp(baseline, model.read(), null).by_status.matched).toBe(7);
+});
+
+test("without anything settled there is no match rate", () => {
+  const by_status = { open: 2, matched: 0, matched_late: 0, mismatched: 0, incomplete: 0 };
+  const none = { statuses: {}, changes: new Map() };
+  expect(addUp({ summary: summary({ by_status }), counted: none }, none, null).match_rate).toBeNull();
+});
+
+test("frames of before change no counts, for the answer that came since has them", () => {
+  const model = new FlowsModel();
+  model.fold([told(1, { flow_statuses: { order: { open: 3 } }, flows: [change(open("A"), null)] })], false);
+  expect(model.read().statuses).toEqual({});
+  expect(model.read().changes.get("order/A")?.status).toBe("open");
+});
+
+test("a snapshot is the same while nothing came, and of changes the last ones are kept", () => {
+  const model = new FlowsModel();
+  const before = model.read();
+  model.fold([frame(1)], true);
+  expect(model.read()).toBe(before);
+
+  for (let each = 0; each < 600; each++) model.fold([told(each + 2, { flows: [change(row(`O${each}`), null)] })], true);
+  const { changes } = model.read();
+  expect(changes.size).toBe(500);
+  expect(changes.has("order/O99")).toBe(false);
+  expect(changes.has("order/O599")).toBe(true);
+});
+
+test("an order that came to three clouds has passed one and two", () => {
+  expect(stepsOf({ "1": 1, "3": 5 }).map(({ reached, stayed }) => [reached, stayed])).toEqual([
+    [6, 1],
+    [5, 0],
+    [5, 5],
+  ]);
+});
+
+test("a row says what matters most in a line", () => {
+  expect(line(mismatched("A"))).toBe("Azure reserved 2, AWS ordered 3, and 1 more");
+  expect(line(open("A"))).toBe("Pending (Azure)");
+  expect(line(row("A"))).toBe("All agree");
+  expect(sentence("laws of gcp")).toBe("Laws of GCP");
+});
+
+test("only the fields and legs that an issue names differ", () => {
+  const { issues } = mismatched("A");
+  expect(differs(issues, "order", "quantity")).toBe(true);
+  expect(differs(issues, "payment", "quantity")).toBe(false);
+  expect(differs(issues, "order", "amount")).toBe(false);
+});
+
+test("a period begins on a whole minute, so that answers can be compared", () => {
+  expect(startOf("1h", Date.parse("2026-01-02T03:04:05Z"))).toBe("2026-01-02T02:04:00.000Z");
+});
+
+test("an event is part of the flows that have a leg for it", () => {
+  const leg = { name: "order", source: "aws" as const, type: "OrderPlaced", optional: false };
+  const flow = declaration("order", leg);
+  const other = declaration("shipment", { ...leg, type: "Shipped" });
+  const anyCloud = declaration("audit", { ...leg, source: null });
+  expect(storiesOf(event("x"), [flow, other])).toEqual([{ flow: "order", key: "ORD-x" }]);
+  expect(storiesOf(event("x"), [anyCloud])).toEqual([{ flow: "audit", key: "ORD-x" }]);
+  expect(storiesOf(event("x", { order_id: null }), [flow])).toEqual([]);
+});

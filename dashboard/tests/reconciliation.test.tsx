@@ -1,0 +1,224 @@
+/** The reconciliation view against a server on a real port. */
+import { render, screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import type { FlowRow } from "@/api/flows";
+import type { Frame } from "@/live/protocol";
+
+import { change, declaration, gone, leg, mismatched, open, row, summary } from "./support/flows";
+import { event, frame } from "./support/frames";
+import { TestServer } from "./support/server";
+
+vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing
+window.scrollTo = () => undefined;
+
+let server: TestServer;
+let user: ReturnType<typeof userEvent.setup>;
+
+beforeEach(async () => {
+  server = await TestServer.start();
+  window.heliosConfig = { apiUrl: server.url, wsUrl: server.wsUrl };
+  vi.resetModules();
+  user = userEvent.setup();
+});
+
+afterEach(async () => {
+  await server.stop();
+});
+
+async function visit(search = "?view=reconciliation"): Promise<void> {
+  history.replaceState(null, "", `/${search}`);
+  const { App } = await import("@/app/app");
+  render(<App />);
+  await screen.findByText("Live");
+}
+
+const card = (name: string): Promise<HTMLElement> => screen.findByRole("article", { name });
+const order = (key: string): Promise<HTMLElement> => screen.findByRole("link", { name: new RegExp(`^${key}\\b`) });
+const orders = (): string[] =>
+  [...document.querySelectorAll("[data-row]")].map((one) => one.getAttribute("data-row") ?? "");
+
+/** A frame that tells of one order's change. */
+function changed(position: number, of: FlowRow, previous: FlowRow["status"] | null): Frame {
+  const deltas = { [of.status]: 1, ...(previous && { [previous]: -1 }) };
+  return { ...frame(position, []), flows: [change(of, previous)], flow_statuses: { order: deltas } };
+}
+
+test("the header leads there and back", async () => {
+  await visit("");
+  await user.click(screen.getByRole("link", { name: "Reconciliation" }));
+  expect(await screen.findByRole("heading", { name: "Do the three clouds agree?" })).toBeVisible();
+  expect(location.search).toBe("?view=reconciliation");
+  expect(screen.getByRole("link", { name: "Reconciliation" })).toHaveAttribute("aria-current", "page");
+
+  await user.click(screen.getByRole("heading", { name: "Do the three clouds agree?" }));
+  await user.keyboard(" "); // scrolls: what is not shown is not paused
+  await user.click(screen.getByRole("link", { name: "Events" }));
+  expect(await screen.findByText("Live events")).toBeVisible();
+  expect(screen.queryByText("Paused")).toBeNull();
+  expect(location.search).toBe("");
+});
+
+test("the sums are those of the API", async () => {
+  await visit();
+  expect(await within(await card("Match rate")).findByText("75.0%")).toBeVisible();
+  expect(await card("Match rate")).toHaveTextContent("6 of 8 settled");
+  expect(await card("Amount at risk")).toHaveTextContent("1,234.50");
+  expect(await card("Open")).toHaveTextContent("the oldest for 42 s");
+
+  const funnel = screen.getByRole("region", { name: "How far orders come" });
+  expect(within(funnel).getAllByRole("listitem").map(({ textContent }) => textContent)).toEqual([
+    "Seen on one cloud10 100.0%1 no further so far",
+    "on two9 90.0%2 no further so far",
+    "on three7 70.0%",
+  ]);
+  expect(screen.getByRole("img", { name: /match rate lowest 50\.0%/ })).toBeInTheDocument();
+});
+
+test("a change of an order changes the sums and the rows", async () => {
+  server.flows = [mismatched("ORD-1")];
+  await visit();
+  await order("ORD-1");
+  await within(await card("Open")).findByText("2");
+
+  const late = row("ORD-2", { status: "incomplete", legs: [leg("order", "aws"), gone("payment", "gcp")] });
+  server.flows.unshift(late);
+  server.publish(changed(1, late, "open"));
+  await within(await card("Open")).findByText("1");
+  expect(await card("Match rate")).toHaveTextContent("6 of 9 settled");
+  await order("ORD-2");
+  expect(orders()).toEqual(["order/ORD-2", "order/ORD-1"]);
+});
+
+test("rows that one walks through stay, and tell that there are changes", async () => {
+  server.flows = [mismatched("ORD-1"), mismatched("ORD-0")];
+  await visit();
+  await order("ORD-1");
+  await user.keyboard("jj");
+  expect(document.activeElement).toHaveTextContent("ORD-0");
+
+  server.flows.unshift(mismatched("ORD-2"));
+  server.publish(changed(1, mismatched("ORD-2"), null));
+  const show = await screen.findByRole("button", { name: "Show changes" });
+  expect(orders()).not.toContain("order/ORD-2");
+  await user.click(show);
+  await order("ORD-2");
+});
+
+test("the filter is in the URL, and asks the API", async () => {
+  server.flows = [mismatched("ORD-1"), open("ORD-2"), row("ABC-3")];
+  await visit();
+  await order("ORD-1");
+  expect(orders()).toEqual(["order/ORD-1"]);
+
+  await user.click(await screen.findByRole("button", { name: /^All ?10$/ }));
+  await order("ABC-3");
+  expect(orders()).toHaveLength(3);
+  expect(screen.getByText("Pending (Azure)")).toBeVisible();
+
+  await user.type(screen.getByRole("searchbox"), "ABC");
+  await waitFor(() => {
+    expect(orders()).toEqual(["order/ABC-3"]);
+  });
+  expect(new URLSearchParams(location.search).get("key")).toBe("ABC");
+  expect(new URLSearchParams(location.search).get("show")).toBe("all");
+});
+
+test("a kind of issue is looked for in every status", async () => {
+  const twice = { kind: "duplicate" as const, legs: ["order"], field: null, values: {}, detail: "order came twice" };
+  server.flows = [mismatched("ORD-1"), row("ORD-2", { issues: [twice] }), row("ORD-3")];
+  await visit();
+  await order("ORD-1");
+  const duplicate = await screen.findByRole("option", { name: "Duplicate (3)" });
+  await user.selectOptions(screen.getByRole("combobox", { name: "Kind of issue" }), duplicate);
+  await order("ORD-2");
+  expect(orders()).toEqual(["order/ORD-1", "order/ORD-2"]);
+});
+
+test("more orders come page by page", async () => {
+  server.page = 2;
+  server.flows = ["ORD-5", "ORD-4", "ORD-3"].map(mismatched);
+  await visit();
+  await order("ORD-5");
+  expect(orders()).toHaveLength(2);
+  await user.click(screen.getByRole("button", { name: "Show more" }));
+  await order("ORD-3");
+  expect(screen.queryByRole("button", { name: "Show more" })).toBeNull();
+});
+
+test("an order's page tells what differs, and leads to the events and back", async () => {
+  server.flows = [mismatched("ORD-1")];
+  server.events = [{ ...event("inventory-1", { source: "azure" }), origin: "", data: {}, digest: "00" }];
+  await visit();
+  await user.click(await order("ORD-1"));
+
+  expect(await screen.findByRole("heading", { name: /ORD-1/ })).toHaveFocus();
+  expect(await screen.findByText("Azure reserved 2, AWS ordered 3")).toBeVisible();
+  const table = screen.getByRole("region", { name: "The legs side by side" });
+  const quantity = within(table).getByRole("rowheader", { name: "quantity" }).closest("tr");
+  expect([...(quantity?.cells ?? [])].map(({ textContent }) => textContent)).toEqual([
+    "quantity",
+    "3differs",
+    "–",
+    "2differs",
+  ]);
+
+  await user.click(within(table).getByRole("link", { name: "inventory-event" }));
+  expect(await screen.findByRole("dialog", { name: "Event" })).toBeVisible();
+  expect(new URLSearchParams(location.search).get("event")).toBe("azure/inventory-1");
+  await user.click(screen.getByRole("button", { name: "Close" }));
+  await user.click(screen.getByRole("link", { name: "All orders" }));
+  await order("ORD-1");
+});
+
+test("an order's page follows its order", async () => {
+  server.flows = [open("ORD-1")];
+  await visit("?view=reconciliation&story=order/ORD-1");
+  expect(await screen.findByText("It waits for inventory (Azure).")).toBeVisible();
+
+  server.flows = [row("ORD-1")];
+  server.publish(changed(1, row("ORD-1"), "open"));
+  expect(await screen.findByText("All clouds agree.")).toBeVisible();
+  expect(screen.getByText(/complete 2\.0 s later/)).toBeVisible();
+});
+
+test("an event leads to its order", async () => {
+  const placed = event("x", { order_id: "ORD-1" });
+  server.events = [{ ...placed, origin: "", data: {}, digest: "00" }];
+  server.flows = [mismatched("ORD-1")];
+  const leg = { source: "aws" as const, type: "OrderPlaced", name: "order", optional: false };
+  server.declarations = [declaration("order", leg)];
+  await visit("?event=aws/x");
+  await user.click(await screen.findByRole("link", { name: "Its reconciliation" }));
+  expect(await screen.findByRole("heading", { name: /ORD-1/ })).toBeVisible();
+  expect(screen.queryByRole("dialog")).toBeNull();
+});
+
+test("a cloud that is silent is one incident", async () => {
+  server.flowSummary = summary({ silent: ["azure"] });
+  await visit();
+  expect(await screen.findByText("Azure is silent.")).toBeVisible();
+});
+
+test("what can't be shown says so, and can be asked for again", async () => {
+  server.broken.add("/api/v1/flows");
+  server.flows = [mismatched("ORD-1")];
+  await visit();
+  expect(await screen.findByText("The orders can't be shown")).toBeVisible();
+  server.broken.clear();
+  await user.click(screen.getByRole("button", { name: "Try again" }));
+  await order("ORD-1");
+});
+
+test("nothing to show is told apart from no problems", async () => {
+  await visit();
+  expect(await screen.findByText("No problems")).toBeVisible();
+  await user.type(screen.getByRole("searchbox"), "none");
+  expect(await screen.findByText("Nothing matches")).toBeVisible();
+});
+
+test("an order that is not there says so", async () => {
+  await visit("?view=reconciliation&story=order/none");
+  expect(await screen.findByText("There is no such order")).toBeVisible();
+});

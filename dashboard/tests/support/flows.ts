@@ -1,0 +1,119 @@
+/** Orders as the API tells them. */
+import type { FlowChange,
+  FlowDeclaration, FlowLeg, FlowRow, FlowStory, FlowSummary } from "@/api/flows";
+import type { Source } from "@/lib/clouds";
+
+import { START } from "./frames";
+
+const at = (ms: number): string => new Date(START + ms).toISOString();
+
+export function leg(name: string, source: Source, change: Partial<FlowLeg> = {}): FlowLeg {
+  return {
+    name,
+    source,
+    type: `${name}-event`,
+    optional: false,
+    state: "present",
+    event_id: `${name}-1`,
+    time: at(0),
+    received_at: at(40),
+    fields: { amount: "10.00" },
+    deliveries: 1,
+    ...change,
+  };
+}
+
+export const gone = (name: string, source: Source, state: "pending" | "missing" = "missing"): FlowLeg =>
+  leg(name, source, { state, event_id: null, time: null, received_at: null, fields: {}, deliveries: 0 });
+
+export function row(key: string, change: Partial<FlowRow> = {}): FlowRow {
+  return {
+    flow: "order",
+    key,
+    status: "matched",
+    amount: "10.00",
+    opened_at: at(0),
+    deadline: at(90_000),
+    settled_at: at(2000),
+    updated_at: at(2000),
+    time_to_match_seconds: 2,
+    legs: [leg("order", "aws"), leg("payment", "gcp"), leg("inventory", "azure", { received_at: at(2000) })],
+    issues: [],
+    ...change,
+  };
+}
+
+/** Azure reserved another quantity than AWS ordered. */
+export const mismatched = (key: string): FlowRow =>
+  row(key, {
+    status: "mismatched",
+    time_to_match_seconds: null,
+    legs: [
+      leg("order", "aws", { fields: { quantity: "3" } }),
+      leg("payment", "gcp"),
+      leg("inventory", "azure", { fields: { quantity: "2" }, deliveries: 2 }),
+    ],
+    issues: [
+      {
+        kind: "mismatch",
+        legs: ["order", "inventory"],
+        field: "quantity",
+        values: { order: "3", inventory: "2" },
+        detail: "azure reserved 2, aws ordered 3",
+      },
+      { kind: "duplicate", legs: ["inventory"], field: null, values: {}, detail: "inventory came 2 times" },
+    ],
+  });
+
+export const open = (key: string): FlowRow =>
+  row(key, {
+    status: "open",
+    settled_at: null,
+    time_to_match_seconds: null,
+    legs: [leg("order", "aws"), leg("payment", "gcp"), gone("inventory", "azure", "pending")],
+  });
+
+export function story(of: FlowRow): FlowStory {
+  const legs = of.legs.flatMap(({ name, source, event_id, received_at }) =>
+    received_at === null
+      ? []
+      : [{ at: received_at, what: "leg" as const, leg: name, source, event_id, detail: `${source} sent ${name}` }],
+  );
+  const opened = { at: at(0), what: "opened" as const, leg: null, source: null, event_id: null, detail: "first event" };
+  return { ...of, events: [], timeline: [opened, ...legs] };
+}
+
+export const declaration = (name: string, ...leg: FlowDeclaration["leg"]): FlowDeclaration => ({
+  name,
+  key: "order_id",
+  window_seconds: 30,
+  grace_seconds: 60,
+  leg,
+  rule: [],
+  amount: [],
+});
+
+export const change = (
+  { flow, key, status, amount, opened_at, issues }: FlowRow,
+  previous: FlowRow["status"] | null,
+): FlowChange => ({ flow, key, status, previous, amount, opened_at, issues: issues.map(({ kind }) => kind) });
+
+export function summary(of: Partial<FlowSummary> = {}): FlowSummary {
+  return {
+    since: at(-86_400),
+    until: at(0),
+    total: 10,
+    by_status: { open: 2, matched: 5, matched_late: 1, mismatched: 1, incomplete: 1 },
+    match_rate: 0.75,
+    oldest_open_seconds: 42,
+    amount_at_risk: "1234.50",
+    seen_on: { "1": 1, "2": 2, "3": 7 },
+    issues: { mismatch: 1, missing: 1, duplicate: 3 },
+    silent: [],
+    trend: [
+      { minute: at(0), settled: 4, matched: 4 },
+      { minute: at(60_000), settled: 4, matched: 2 },
+    ],
+    ...of,
+  };
+}

@@ -1,0 +1,80 @@
+# What is planned for an account of which only the region is told.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  region = "eu-central-1"
+}
+
+run "applies_with_nothing_but_a_region" {
+  assert {
+    condition     = jsondecode(aws_secretsmanager_secret_version.settings.secret_string).HELIOS_DATABASE_URL == "postgresql://helios:a-password-of-secrets-manager-with-48-characters@helios.cluster-abc.eu-central-1.rds.amazonaws.com:5432/helios?sslmode=require" # pragma: allowlist secret
+    error_message = "The secret must lead to Aurora, over TLS."
+  }
+
+  assert {
+    condition     = jsondecode(aws_secretsmanager_secret_version.settings.secret_string).HELIOS_REDIS_URL == "rediss://helios.serverless.euc1.cache.amazonaws.com:6379/0"
+    error_message = "The secret must lead to ElastiCache, over TLS."
+  }
+
+  assert {
+    condition     = length(jsondecode(aws_secretsmanager_secret_version.settings.secret_string).HELIOS_RING_SECRET) >= 32
+    error_message = "A secret for ringing must be made."
+  }
+
+  assert {
+    condition     = output.websocket_url == "wss://abc.execute-api.eu-central-1.amazonaws.com/live"
+    error_message = "Clients must be led to the stage."
+  }
+
+  assert {
+    condition     = output.dashboard_url == "https://d1.cloudfront.net"
+    error_message = "The dashboard must be served by CloudFront."
+  }
+}
+
+run "no_secret_is_a_variable_of_a_function" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for function in local.functions : length(setintersection(
+        keys(merge(local.runtime_environment, function.environment)),
+        ["HELIOS_DATABASE_URL", "HELIOS_REDIS_URL", "HELIOS_RING_SECRET"],
+      )) == 0
+    ])
+    error_message = "Passwords belong into the secret: whoever may look at a function sees its variables."
+  }
+}
+
+run "no_role_may_do_everything" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([
+      for function in local.functions : [
+        for permission in function.permissions : [
+          for word in concat(permission.actions, permission.resources) : !endswith(word, ":*") && word != "*"
+        ]
+      ]
+    ]))
+    error_message = "Each permission must name its actions and its resources."
+  }
+}
+
+run "what_exists_is_not_made" {
+  command = plan
+
+  variables {
+    database_url     = "postgresql://helios@db.example.org/helios?sslmode=verify-full"
+    redis_url        = "rediss://cache.example.org:6379"
+    dashboard_origin = "https://helios.example.org"
+  }
+
+  assert {
+    condition     = length(module.network) + length(module.database) + length(module.cache) + length(module.dashboard) == 0
+    error_message = "With a database, a cache and a dashboard elsewhere there must be none here, and no network."
+  }
+}

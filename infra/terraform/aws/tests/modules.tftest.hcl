@@ -1,0 +1,150 @@
+# What single modules promise.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  region = "eu-central-1"
+}
+
+run "a_database_without_clients_has_no_public_address" {
+  command = plan
+
+  module {
+    source = "../modules/aws/database"
+  }
+
+  variables {
+    name                       = "helios"
+    vpc_id                     = "vpc-1"
+    subnet_ids                 = ["subnet-1", "subnet-2"]
+    function_security_group_id = "sg-1"
+    clients                    = {}
+    engine_version             = "17.4"
+    capacity                   = { min = 0.5, max = 8 }
+    instances                  = 2
+    backup_days                = 7
+    deletion_protection        = true
+    password_version           = 1
+  }
+
+  assert {
+    condition     = alltrue([for instance in aws_rds_cluster_instance.this : !instance.publicly_accessible])
+    error_message = "Nobody outside is named, so nobody outside may see it."
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.clients) == 0
+    error_message = "The functions alone may connect."
+  }
+
+  assert {
+    condition     = aws_rds_cluster.this.storage_encrypted && aws_rds_cluster.this.deletion_protection && !aws_rds_cluster.this.skip_final_snapshot
+    error_message = "It must be encrypted and hard to lose."
+  }
+
+  assert {
+    condition     = contains([for one in aws_rds_cluster_parameter_group.this.parameter : "${one.name}=${one.value}"], "rds.force_ssl=1")
+    error_message = "It must refuse connections without TLS."
+  }
+}
+
+run "a_client_that_is_named_may_connect_and_nobody_else" {
+  command = plan
+
+  module {
+    source = "../modules/aws/database"
+  }
+
+  variables {
+    name                       = "helios"
+    vpc_id                     = "vpc-1"
+    subnet_ids                 = ["subnet-1", "subnet-2"]
+    function_security_group_id = "sg-1"
+    clients                    = { gcp = "198.51.100.7/32" }
+    engine_version             = "17.4"
+    capacity                   = { min = 0.5, max = 8 }
+    instances                  = 1
+    backup_days                = 7
+    deletion_protection        = false
+    password_version           = 1
+  }
+
+  assert {
+    condition     = aws_rds_cluster_instance.this[0].publicly_accessible
+    error_message = "Another cloud must find its address."
+  }
+
+  assert {
+    condition     = [for rule in aws_vpc_security_group_ingress_rule.clients : rule.cidr_ipv4] == ["198.51.100.7/32"]
+    error_message = "Its security group must let in who is named."
+  }
+}
+
+run "every_queue_and_function_has_its_alarms" {
+  command = plan
+
+  module {
+    source = "../modules/aws/watch"
+  }
+
+  variables {
+    name           = "helios"
+    email          = "ops@example.org"
+    queues         = { events = "helios-events", dead_letters = "helios-events-dlq", relay = "helios-relay" }
+    functions      = ["helios-ingest", "helios-relay"]
+    database       = "helios"
+    monthly_budget = 100
+  }
+
+  assert {
+    condition     = toset([for alarm in aws_cloudwatch_metric_alarm.queue : alarm.alarm_name]) == toset(["helios-dead-letters", "helios-ingest-lag", "helios-relay-lag"])
+    error_message = "A dead letter, and a lag of either queue, must be noticed."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.queue["dead-letters"].threshold == 0 && aws_cloudwatch_metric_alarm.queue["dead-letters"].dimensions.QueueName == "helios-events-dlq"
+    error_message = "The first dead letter must be noticed."
+  }
+
+  assert {
+    condition     = toset(keys(aws_cloudwatch_metric_alarm.function)) == toset(["helios-ingest-errors", "helios-ingest-throttles", "helios-relay-errors", "helios-relay-throttles"])
+    error_message = "Each function's errors and throttles must be noticed."
+  }
+
+  assert {
+    condition     = one(aws_budgets_budget.this[0].cost_filter).values == tolist(["user:Application$helios"])
+    error_message = "The budget must count what carries the tag, and nothing else of the account."
+  }
+
+  assert {
+    condition     = length(aws_budgets_budget.this) == 1 && length(aws_sns_topic_subscription.email) == 1
+    error_message = "Whoever is named hears of alarms and of the budget."
+  }
+}
+
+run "a_function_in_a_network_may_not_make_network_interfaces_itself" {
+  module {
+    source = "../modules/aws/function"
+  }
+
+  variables {
+    name               = "helios-ingest"
+    description        = "Stores."
+    package            = "README.md" # any file will do
+    runtime            = "python3.11"
+    architecture       = "x86_64"
+    memory             = 512
+    timeout            = 10
+    environment        = {}
+    permissions        = {}
+    network            = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+    log_retention_days = 30
+  }
+
+  assert {
+    condition     = [for one in data.aws_iam_policy_document.this.statement : one.effect if startswith(coalesce(one.sid, "-"), "DenyNetwork")] == ["Deny"]
+    error_message = "What Lambda may do to attach it, its code must be denied."
+  }
+}

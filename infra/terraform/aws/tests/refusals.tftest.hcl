@@ -1,0 +1,121 @@
+# What a variable refuses, before anything is asked of AWS.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  region = "eu-central-1"
+}
+
+run "an_emulator_elsewhere" {
+  command = plan
+
+  variables {
+    emulator_endpoint = "http://emulator.example.org:4566"
+    database_url      = "postgresql://helios@127.0.0.1:5432/helios"
+    redis_url         = "redis://127.0.0.1:6379/0"
+  }
+
+  expect_failures = [var.emulator_endpoint]
+}
+
+run "an_emulator_without_a_database_and_a_cache" {
+  command = plan
+
+  variables {
+    emulator_endpoint = "http://127.0.0.1:4566"
+  }
+
+  expect_failures = [var.database_url, var.redis_url]
+}
+
+run "a_database_without_tls" {
+  command = plan
+
+  variables {
+    database_url = "postgresql://helios@db.example.org/helios"
+  }
+
+  expect_failures = [var.database_url]
+}
+
+run "a_cache_without_tls" {
+  command = plan
+
+  variables {
+    redis_url = "redis://cache.example.org:6379"
+  }
+
+  expect_failures = [var.redis_url]
+}
+
+run "a_database_open_to_everybody" {
+  command = plan
+
+  variables {
+    database_clients = { everybody = "0.0.0.0/0" }
+  }
+
+  expect_failures = [var.database_clients]
+}
+
+run "a_queue_that_delivers_what_is_being_worked_on" {
+  command = plan
+
+  variables {
+    visibility_seconds = 30
+  }
+
+  expect_failures = [var.visibility_seconds]
+}
+
+run "packages_that_were_not_built" {
+  command = plan
+
+  variables {
+    packages = "no-such-folder"
+  }
+
+  expect_failures = [var.packages]
+}
+
+run "a_name_that_no_bucket_may_have" {
+  command = plan
+
+  variables {
+    name = "Helios_1"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_setting_of_something_else" {
+  command = plan
+
+  variables {
+    settings = { PATH = "/" }
+  }
+
+  expect_failures = [var.settings]
+}
+
+run "a_short_ring_secret" {
+  command = plan
+
+  variables {
+    ring_secret = "short" # pragma: allowlist secret
+  }
+
+  expect_failures = [var.ring_secret]
+}
+
+run "a_zone_too_few" {
+  command = plan
+
+  variables {
+    zones = 1
+  }
+
+  expect_failures = [var.zones]
+}

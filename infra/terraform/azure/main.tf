@@ -1,0 +1,106 @@
+# Helios on Azure: Event Grid delivers to one function, a timer calls another; both store into the one Postgres.
+
+data "azurerm_client_config" "this" {}
+
+locals {
+  unique = "${var.name}${var.suffix}" # for names that all of Azure shares
+  tags   = merge({ Application = var.name, ManagedBy = "terraform" }, var.tags)
+
+  # What every module needs to know of where things go.
+  place = {
+    resource_group = azurerm_resource_group.this.name
+    location       = var.location
+    tags           = local.tags
+  }
+
+  makes_cache = nonsensitive(var.redis_url == null)
+  redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
+
+  # The names only: what is behind them is secret, so it can't decide how many resources there are.
+  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.ring_secret == null ? [] : ["RING_SECRET"])))
+  secrets = {
+    DATABASE_URL = var.database_url
+    REDIS_URL    = local.redis_url
+    RING_SECRET  = var.ring_secret
+  }
+}
+
+resource "azurerm_resource_group" "this" {
+  name     = var.name
+  location = var.location
+  tags     = local.tags
+}
+
+module "network" {
+  source = "../modules/azure/network"
+
+  name  = var.name
+  place = local.place
+  cidr  = var.vnet_cidr
+}
+
+module "cache" {
+  source = "../modules/azure/cache"
+  count  = local.makes_cache ? 1 : 0
+
+  name       = local.unique
+  place      = local.place
+  sku        = var.cache_sku
+  network_id = module.network.network_id
+  subnet_id  = module.network.endpoints_subnet_id
+}
+
+module "vault" {
+  source = "../modules/azure/vault"
+
+  name         = local.unique
+  place        = local.place
+  tenant_id    = data.azurerm_client_config.this.tenant_id
+  writer_id    = data.azurerm_client_config.this.object_id
+  secret_names = [for name in local.secret_names : lower(replace(name, "_", "-"))]
+  secrets      = { for name in local.secret_names : lower(replace(name, "_", "-")) => local.secrets[name] }
+}
+
+module "function_app" {
+  source = "../modules/azure/function-app"
+
+  name               = local.unique
+  place              = local.place
+  package            = var.package
+  python_version     = var.python_version
+  memory             = var.memory
+  max_instances      = var.max_instances
+  subnet_id          = module.network.functions_subnet_id
+  vault_id           = module.vault.id
+  log_retention_days = var.log_retention_days
+
+  settings = merge(
+    { for name in local.secret_names : "HELIOS_${name}" => "@Microsoft.KeyVault(SecretUri=${module.vault.secret_uris[lower(replace(name, "_", "-"))]})" },
+    var.ring_url == null ? {} : { HELIOS_RING_URL = var.ring_url },
+    var.settings,
+  )
+}
+
+module "event_grid" {
+  source = "../modules/azure/event-grid"
+
+  name              = local.unique
+  place             = local.place
+  function_id       = "${module.function_app.id}/functions/ingest"
+  storage_id        = module.function_app.storage_id
+  delivery_attempts = var.delivery_attempts
+  delivery_minutes  = var.delivery_minutes
+  dead_letter_days  = var.dead_letter_days
+  publishers        = var.publishers
+  keys              = var.publish_with_keys
+}
+
+module "watch" {
+  source = "../modules/azure/watch"
+
+  name        = var.name
+  place       = local.place
+  topic_id    = module.event_grid.topic_id
+  insights_id = module.function_app.insights_id
+  email       = var.alarm_email
+}

@@ -1,0 +1,183 @@
+# What a variable refuses, before anything is asked of the cloud.
+
+mock_provider "azurerm" {}
+
+variables {
+  subscription_id = "00000000-0000-0000-0000-000000000000"
+  location        = "westeurope"
+  suffix          = "x42"
+  package         = "tests/root.tftest.hcl"
+  database_url    = "postgresql://helios:secret@db.example.org/helios?sslmode=require"
+}
+
+run "a_subscription_s_name" {
+  command = plan
+
+  variables {
+    subscription_id = "production"
+  }
+
+  expect_failures = [var.subscription_id]
+}
+
+run "a_location_as_it_is_shown" {
+  command = plan
+
+  variables {
+    location = "West Europe"
+  }
+
+  expect_failures = [var.location]
+}
+
+run "a_suffix_with_a_hyphen" {
+  command = plan
+
+  variables {
+    suffix = "x-42"
+  }
+
+  expect_failures = [var.suffix]
+}
+
+run "a_network_too_small" {
+  command = plan
+
+  variables {
+    vnet_cidr = "10.42.0.0/28"
+  }
+
+  expect_failures = [var.vnet_cidr]
+}
+
+run "too_many_attempts" {
+  command = plan
+
+  variables {
+    delivery_attempts = 31
+  }
+
+  expect_failures = [var.delivery_attempts]
+}
+
+run "too_few_instances" {
+  command = plan
+
+  variables {
+    max_instances = 10
+  }
+
+  expect_failures = [var.max_instances]
+}
+
+run "a_publisher_by_name" {
+  command = plan
+
+  variables {
+    publishers = { shop = "shop@example.org" }
+  }
+
+  expect_failures = [var.publishers]
+}
+
+run "a_name_with_a_hyphen" {
+  command = plan
+
+  variables {
+    name = "helios-two"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_database_without_tls" {
+  command = plan
+
+  variables {
+    database_url = "postgresql://helios:secret@db.example.org/helios"
+  }
+
+  expect_failures = [var.database_url]
+}
+
+run "a_database_that_is_no_postgres" {
+  command = plan
+
+  variables {
+    database_url = "mysql://db.example.org/helios?sslmode=require"
+  }
+
+  expect_failures = [var.database_url]
+}
+
+run "a_cache_without_tls" {
+  command = plan
+
+  variables {
+    redis_url = "redis://cache.example.org:6379"
+  }
+
+  expect_failures = [var.redis_url]
+}
+
+run "a_ring_elsewhere" {
+  command = plan
+
+  variables {
+    ring_url    = "https://api.example.org/ring"
+    ring_secret = "0123456789abcdef0123456789abcdef"
+  }
+
+  expect_failures = [var.ring_url]
+}
+
+run "a_ring_without_its_secret" {
+  command = plan
+
+  variables {
+    ring_url = "https://api.example.org/api/v1/relay/ring"
+  }
+
+  expect_failures = [var.ring_secret]
+}
+
+run "a_short_ring_secret" {
+  command = plan
+
+  variables {
+    ring_secret = "short"
+    ring_url    = "https://api.example.org/api/v1/relay/ring"
+  }
+
+  expect_failures = [var.ring_secret]
+}
+
+run "a_setting_of_another" {
+  command = plan
+
+  variables {
+    settings = { LOG_LEVEL = "DEBUG" }
+  }
+
+  expect_failures = [var.settings]
+}
+
+run "a_package_that_was_not_built" {
+  command = plan
+
+  variables {
+    package = "nowhere.zip"
+  }
+
+  expect_failures = [var.package]
+}
+
+run "a_mail_address_without_an_at" {
+  command = plan
+
+  variables {
+    alarm_email = "somebody"
+  }
+
+  expect_failures = [var.alarm_email]
+}

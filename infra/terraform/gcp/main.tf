@@ -1,0 +1,248 @@
+# Helios on Google Cloud: Pub/Sub delivers to one function, a schedule calls another; both store into the one Postgres.
+
+data "google_project" "this" {}
+
+locals {
+  # Google's own accounts in this project.
+  pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+
+  makes_cache = nonsensitive(var.redis_url == null)
+  redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
+
+  # The names only: what is behind them is secret, so it can't decide how many resources there are.
+  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.ring_secret == null ? [] : ["RING_SECRET"])))
+  secrets = {
+    DATABASE_URL = var.database_url
+    REDIS_URL    = local.redis_url
+    RING_SECRET  = var.ring_secret
+  }
+
+  settings = merge(
+    var.ring_url == null ? {} : { HELIOS_RING_URL = var.ring_url },
+    var.settings,
+  )
+}
+
+resource "google_project_service" "this" {
+  for_each = toset([
+    "artifactregistry.googleapis.com",
+    "cloudbuild.googleapis.com",
+    "cloudfunctions.googleapis.com",
+    "cloudscheduler.googleapis.com",
+    "compute.googleapis.com",
+    "monitoring.googleapis.com",
+    "pubsub.googleapis.com",
+    "redis.googleapis.com",
+    "run.googleapis.com",
+    "secretmanager.googleapis.com",
+  ])
+
+  service            = each.key
+  disable_on_destroy = false # others in the project may use it
+}
+
+module "network" {
+  source = "../modules/gcp/network"
+
+  name        = var.name
+  region      = var.region
+  subnet_cidr = var.subnet_cidr
+
+  depends_on = [google_project_service.this]
+}
+
+module "cache" {
+  source = "../modules/gcp/cache"
+  count  = local.makes_cache ? 1 : 0
+
+  name       = var.name
+  region     = var.region
+  network_id = module.network.network_id
+  gigabytes  = var.cache.gigabytes
+  tier       = var.cache.tier
+
+  depends_on = [google_project_service.this]
+}
+
+# Secrets: one each, so that reading one doesn't mean reading all.
+
+resource "google_secret_manager_secret" "this" {
+  for_each = local.secret_names
+
+  secret_id = "${var.name}-${lower(replace(each.key, "_", "-"))}"
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_secret_manager_secret_version" "this" {
+  for_each = local.secret_names
+
+  secret      = google_secret_manager_secret.this[each.key].id
+  secret_data = local.secrets[each.key]
+}
+
+# The package.
+
+resource "google_storage_bucket" "packages" {
+  # checkov:skip=CKV_GCP_62: nobody but Cloud Build reads it, and Cloud Audit Logs say when
+  name                        = "${var.project}-${var.name}-packages"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = !var.deletion_protection
+
+  versioning {
+    enabled = true
+  }
+
+  lifecycle_rule {
+    condition {
+      num_newer_versions = 5
+    }
+
+    action {
+      type = "Delete"
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_storage_bucket_object" "package" {
+  bucket = google_storage_bucket.packages.name
+  name   = "gcp-${filesha256(var.package)}.zip" # a new name for new bytes: that is what makes the functions build again
+  source = var.package
+}
+
+resource "google_service_account" "build" {
+  account_id   = "${var.name}-build"
+  display_name = "Builds Helios' functions"
+
+  depends_on = [google_project_service.this]
+}
+
+# Cloud Run functions documentation, "Custom service account for Cloud Build": the role that replaces the default
+# account's wide ones. It is given on the project because the build's repository doesn't exist before the first build.
+resource "google_project_iam_member" "build" {
+  # checkov:skip=CKV_GCP_49: it impersonates nobody; the role is the narrowest that Google offers to a build
+  project = var.project
+  role    = "roles/cloudbuild.builds.builder"
+  member  = google_service_account.build.member
+}
+
+locals {
+  function = {
+    region        = var.region
+    runtime       = var.runtime
+    bucket        = google_storage_bucket.packages.name
+    object        = google_storage_bucket_object.package.name
+    build_account = google_service_account.build.id
+    network       = module.network.network_id
+    subnetwork    = module.network.subnetwork_id
+    settings      = local.settings
+    certificate   = local.makes_cache ? module.cache[0].certificate_secret : null
+    secrets = {
+      for name in local.secret_names : "HELIOS_${name}" => {
+        secret  = google_secret_manager_secret.this[name].secret_id
+        version = google_secret_manager_secret_version.this[name].version
+      }
+    }
+  }
+}
+
+module "ingest" {
+  source = "../modules/gcp/function"
+
+  name          = "${var.name}-ingest"
+  description   = "Stores what Pub/Sub delivers."
+  project       = var.project
+  entry_point   = "ingest"
+  memory        = "512Mi"
+  max_instances = var.max_instances
+  min_instances = var.min_instances
+  callers       = [module.topic.push_account_member]
+  function      = local.function
+
+  depends_on = [google_project_iam_member.build]
+}
+
+module "sweep" {
+  source = "../modules/gcp/function"
+
+  name          = "${var.name}-sweep"
+  description   = "Closes the flows that are overdue, once a minute."
+  project       = var.project
+  entry_point   = "sweep"
+  memory        = "256Mi"
+  max_instances = 1
+  min_instances = 0
+  callers       = [google_service_account.scheduler.member]
+  function      = local.function
+
+  depends_on = [google_project_iam_member.build]
+}
+
+module "topic" {
+  source = "../modules/gcp/ingest-topic"
+
+  name              = var.name
+  pubsub_agent      = local.pubsub_agent
+  push_url          = module.ingest.url
+  delivery_attempts = var.delivery_attempts
+  retention_days    = var.retention_days
+  publishers        = var.publishers
+
+  depends_on = [google_project_service.this]
+}
+
+# The sweep's schedule.
+
+resource "google_service_account" "scheduler" {
+  account_id   = "${var.name}-scheduler"
+  display_name = "Calls Helios' sweep"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_cloud_scheduler_job" "sweep" {
+  name             = "${var.name}-sweep"
+  description      = "Sweeps once a minute."
+  region           = var.region
+  schedule         = "* * * * *"
+  time_zone        = "Etc/UTC"
+  attempt_deadline = "30s"
+
+  http_target {
+    http_method = "POST"
+    uri         = module.sweep.url
+
+    oidc_token {
+      service_account_email = google_service_account.scheduler.email
+      audience              = module.sweep.url
+    }
+  }
+
+  retry_config {
+    retry_count = 0 # the next minute makes it good
+  }
+}
+
+module "watch" {
+  source = "../modules/gcp/watch"
+
+  name                     = var.name
+  subscription             = module.topic.subscription
+  dead_letter_subscription = module.topic.dead_letter_subscription
+  functions                = [module.ingest.name, module.sweep.name]
+  email                    = var.alarm_email
+
+  depends_on = [google_project_service.this]
+}

@@ -1,0 +1,99 @@
+# What the root plans, with a provider that only knows its schema.
+
+mock_provider "google" {
+  mock_data "google_project" {
+    defaults = { number = "123456789012" }
+  }
+
+  mock_resource "google_compute_network" {
+    defaults = { id = "projects/shop-1234/global/networks/helios" }
+  }
+
+  mock_resource "google_compute_subnetwork" {
+    defaults = { id = "projects/shop-1234/regions/europe-west3/subnetworks/helios" }
+  }
+
+  mock_resource "google_compute_address" {
+    defaults = { self_link = "projects/shop-1234/regions/europe-west3/addresses/helios-egress" }
+  }
+
+  mock_resource "google_pubsub_topic" {
+    defaults = { id = "projects/shop-1234/topics/helios-events" }
+  }
+
+  mock_resource "google_redis_instance" {
+    defaults = { host = "10.0.0.3", port = 6378, auth_string = "pass", server_ca_certs = [{ cert = "PEM" }] }
+  }
+
+  mock_resource "google_secret_manager_secret_version" {
+    defaults = { version = "3" }
+  }
+
+  mock_resource "google_service_account" {
+    defaults = { email = "helios@shop-1234.iam.gserviceaccount.com", member = "serviceAccount:helios@shop-1234.iam.gserviceaccount.com" }
+  }
+}
+
+# What the schema-only provider can't be asked for is what a block of the vendor's answer holds.
+override_resource {
+  target = module.ingest.google_cloudfunctions2_function.this
+  values = { service_config = { uri = "https://helios-ingest.example.org" } }
+}
+
+override_resource {
+  target = module.sweep.google_cloudfunctions2_function.this
+  values = { service_config = { uri = "https://helios-sweep.example.org" } }
+}
+
+variables {
+  project      = "shop-1234"
+  region       = "europe-west3"
+  package      = "tests/root.tftest.hcl" # any file will do: nothing is built
+  database_url = "postgresql://helios:secret@db.example.org/helios?sslmode=require"
+}
+
+run "alone" {
+  assert {
+    condition     = module.topic.subscription == "helios-ingest" && module.topic.dead_letter_subscription == "helios-dead-letters"
+    error_message = "The subscriptions have their names."
+  }
+
+  assert {
+    condition     = keys(google_secret_manager_secret.this) == ["DATABASE_URL", "REDIS_URL"]
+    error_message = "Without ringing there are two secrets."
+  }
+
+  assert {
+    condition     = google_secret_manager_secret_version.this["REDIS_URL"].secret_data == "rediss://:pass@10.0.0.3:6378/0?ssl_ca_certs=/etc/helios/redis/ca.pem&ssl_check_hostname=false"
+    error_message = "The cache that was made is the one that is used, over TLS."
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.sweep.http_target[0].uri == "https://helios-sweep.example.org" && google_cloud_scheduler_job.sweep.schedule == "* * * * *"
+    error_message = "The sweep is called once a minute."
+  }
+}
+
+run "beside_aws" {
+  variables {
+    redis_url   = "rediss://:secret@cache.example.org:6379/0"
+    ring_url    = "https://api.example.org/api/v1/relay/ring"
+    ring_secret = "0123456789abcdef0123456789abcdef"
+    publishers  = ["serviceAccount:shop@shop-1234.iam.gserviceaccount.com"]
+  }
+
+  assert {
+    condition     = length(module.cache) == 0
+    error_message = "A cache that exists is used, and none is made."
+  }
+
+  assert {
+    condition     = keys(google_secret_manager_secret.this) == ["DATABASE_URL", "REDIS_URL", "RING_SECRET"]
+    error_message = "The ring secret is a secret."
+  }
+
+  assert {
+    condition     = google_secret_manager_secret_version.this["REDIS_URL"].secret_data == "rediss://:secret@cache.example.org:6379/0"
+    error_message = "The cache that exists is the one that is used."
+  }
+}

@@ -1,0 +1,10 @@
+output "url" {
+  description = "postgresql:// URL with the password; TLS is required."
+  value       = "postgresql://${local.user}:${terraform_data.password.output}@${aws_rds_cluster.this.endpoint}:5432/${local.database}?sslmode=require"
+  sensitive   = true
+}
+
+output "cluster" {
+  description = "Identifier of the cluster, for metrics."
+  value       = aws_rds_cluster.this.cluster_identifier
+}

@@ -1,0 +1,84 @@
+# The bus, the queue behind it and what SQS gives up on; and the queue that rings the relay.
+
+locals {
+  queue = "${var.name}-events"
+  # ARNs that are known before the resources are: a queue's policy can then be a part of the queue.
+  queue_arn = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:${local.queue}"
+  rule_arn  = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:rule/${var.name}/${local.queue}"
+}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+data "aws_caller_identity" "current" {}
+
+resource "aws_cloudwatch_event_bus" "this" {
+  name = var.name
+}
+
+resource "aws_cloudwatch_event_rule" "this" {
+  name           = local.queue
+  description    = "Every event on the bus goes to Helios."
+  event_bus_name = aws_cloudwatch_event_bus.this.name
+  event_pattern  = jsonencode({ source = [{ prefix = "" }] })
+}
+
+resource "aws_cloudwatch_event_target" "queue" {
+  rule           = aws_cloudwatch_event_rule.this.name
+  event_bus_name = aws_cloudwatch_event_bus.this.name
+  target_id      = local.queue
+  arn            = aws_sqs_queue.events.arn
+}
+
+resource "aws_cloudwatch_event_archive" "this" {
+  name             = var.name
+  description      = "What was on the bus, to be replayed: Helios stores each event once, so a replay does no harm."
+  event_source_arn = aws_cloudwatch_event_bus.this.arn
+  retention_days   = var.archive_days
+}
+
+resource "aws_sqs_queue" "dead_letters" {
+  name                      = "${local.queue}-dlq"
+  message_retention_seconds = 14 * 24 * 60 * 60 # the longest that SQS offers
+  sqs_managed_sse_enabled   = true
+}
+
+data "aws_iam_policy_document" "events" {
+  statement {
+    sid       = "FromTheBus"
+    actions   = ["sqs:SendMessage"]
+    resources = [local.queue_arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [local.rule_arn]
+    }
+  }
+}
+
+resource "aws_sqs_queue" "events" {
+  name                       = local.queue
+  visibility_timeout_seconds = var.visibility_seconds
+  message_retention_seconds  = 4 * 24 * 60 * 60
+  sqs_managed_sse_enabled    = true
+  policy                     = data.aws_iam_policy_document.events.json
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dead_letters.arn
+    maxReceiveCount     = var.max_receives
+  })
+}
+
+resource "aws_sqs_queue" "relay" {
+  name                       = "${var.name}-relay"
+  visibility_timeout_seconds = var.visibility_seconds
+  message_retention_seconds  = 5 * 60 # an old ring is of no use: the schedule has relayed since
+  sqs_managed_sse_enabled    = true
+}

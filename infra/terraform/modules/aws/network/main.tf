@@ -1,0 +1,232 @@
+# One VPC over several zones: functions and the cache in private subnets, the database in subnets of its own.
+
+data "aws_availability_zones" "available" {
+  # checkov:skip=CKV_AWS_394: the first ones by name are taken; a zone that AWS adds comes after them
+  state = "available"
+
+  filter { # no local zones: most services are not there
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
+locals {
+  zones = slice(data.aws_availability_zones.available.names, 0, var.zones)
+  # 16 networks of the VPC's: the functions' are the largest, since each of their network interfaces takes an address.
+  function_cidrs = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 4, index) }
+  database_cidrs = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 8, 128 + index) }
+  public_cidrs   = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 8, 160 + index) }
+  # One gateway serves all zones: it carries a few messages to browsers, and what is lost with its zone is sent again.
+  gateway_zone = local.zones[0]
+}
+
+resource "aws_vpc" "this" {
+  # checkov:skip=CKV2_AWS_11: flow logs cost more than all of Helios at rest; switch them on for the whole account instead
+  cidr_block           = var.cidr
+  enable_dns_hostnames = true # the endpoints' names are private DNS
+  enable_dns_support   = true
+
+  tags = { Name = var.name }
+}
+
+# What every VPC is born with; managed here so that it lets nothing through.
+resource "aws_default_security_group" "closed" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-closed" }
+}
+
+resource "aws_internet_gateway" "this" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = var.name }
+}
+
+# Public: the NAT gateway alone.
+
+resource "aws_subnet" "public" {
+  vpc_id            = aws_vpc.this.id
+  availability_zone = local.gateway_zone
+  cidr_block        = local.public_cidrs[local.gateway_zone]
+
+  tags = { Name = "${var.name}-public" }
+}
+
+resource "aws_route_table" "public" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-public" }
+}
+
+resource "aws_route" "public" {
+  route_table_id         = aws_route_table.public.id
+  destination_cidr_block = "0.0.0.0/0"
+  gateway_id             = aws_internet_gateway.this.id
+}
+
+resource "aws_route_table_association" "public" {
+  subnet_id      = aws_subnet.public.id
+  route_table_id = aws_route_table.public.id
+}
+
+resource "aws_eip" "nat" {
+  domain = "vpc"
+
+  tags = { Name = "${var.name}-nat" }
+
+  depends_on = [aws_internet_gateway.this]
+}
+
+# The relay posts to browsers through API Gateway's @connections, for which there is no VPC endpoint.
+resource "aws_nat_gateway" "this" {
+  allocation_id = aws_eip.nat.id
+  subnet_id     = aws_subnet.public.id
+
+  tags = { Name = var.name }
+}
+
+# Functions and the cache.
+
+resource "aws_subnet" "functions" {
+  for_each = local.function_cidrs
+
+  vpc_id            = aws_vpc.this.id
+  availability_zone = each.key
+  cidr_block        = each.value
+
+  tags = { Name = "${var.name}-functions-${each.key}" }
+}
+
+resource "aws_route_table" "functions" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-functions" }
+}
+
+resource "aws_route" "functions" {
+  route_table_id         = aws_route_table.functions.id
+  destination_cidr_block = "0.0.0.0/0"
+  nat_gateway_id         = aws_nat_gateway.this.id
+}
+
+resource "aws_route_table_association" "functions" {
+  for_each = aws_subnet.functions
+
+  subnet_id      = each.value.id
+  route_table_id = aws_route_table.functions.id
+}
+
+resource "aws_security_group" "functions" {
+  # checkov:skip=CKV2_AWS_5: every function of the root is in it
+  name        = "${var.name}-functions"
+  description = "Helios functions: nothing comes in, a few ports go out."
+  vpc_id      = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-functions" }
+}
+
+resource "aws_vpc_security_group_egress_rule" "functions" {
+  for_each = { for port in var.egress_ports : tostring(port) => port }
+
+  security_group_id = aws_security_group.functions.id
+  description       = "Anywhere: an existing database or cache may be outside of this VPC."
+  ip_protocol       = "tcp"
+  from_port         = each.value
+  to_port           = each.value
+  cidr_ipv4         = "0.0.0.0/0"
+}
+
+# The database: reachable from outside only when somebody outside is named.
+
+resource "aws_subnet" "database" {
+  for_each = local.database_cidrs
+
+  vpc_id            = aws_vpc.this.id
+  availability_zone = each.key
+  cidr_block        = each.value
+
+  tags = { Name = "${var.name}-database-${each.key}" }
+}
+
+resource "aws_route_table" "database" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-database" }
+}
+
+resource "aws_route" "database" {
+  count = var.is_database_public ? 1 : 0
+
+  route_table_id         = aws_route_table.database.id
+  destination_cidr_block = "0.0.0.0/0"
+  gateway_id             = aws_internet_gateway.this.id
+}
+
+resource "aws_route_table_association" "database" {
+  for_each = aws_subnet.database
+
+  subnet_id      = each.value.id
+  route_table_id = aws_route_table.database.id
+}
+
+# Endpoints: what the functions ask AWS for with every batch does not go through the NAT gateway.
+
+resource "aws_security_group" "endpoints" {
+  name        = "${var.name}-endpoints"
+  description = "VPC endpoints: TLS from the functions of Helios."
+  vpc_id      = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-endpoints" }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "endpoints" {
+  security_group_id            = aws_security_group.endpoints.id
+  description                  = "TLS from the functions."
+  ip_protocol                  = "tcp"
+  from_port                    = 443
+  to_port                      = 443
+  referenced_security_group_id = aws_security_group.functions.id
+}
+
+data "aws_region" "current" {}
+
+data "aws_caller_identity" "current" {}
+
+data "aws_iam_policy_document" "endpoints" {
+  # checkov:skip=CKV_AWS_356: an endpoint's policy only narrows what roles grant; it is narrowed to this account
+  # checkov:skip=CKV_AWS_111: the same
+  # checkov:skip=CKV_AWS_108: the same
+  # checkov:skip=CKV_AWS_109: the same
+  # checkov:skip=CKV_AWS_107: the same
+  # checkov:skip=CKV_AWS_283: the same; the condition names the account
+  statement {
+    sid       = "ThisAccountOnly"
+    actions   = ["sqs:SendMessage", "secretsmanager:GetSecretValue"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:PrincipalAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+resource "aws_vpc_endpoint" "interface" {
+  for_each = toset(["sqs", "secretsmanager"])
+
+  vpc_id              = aws_vpc.this.id
+  service_name        = "com.amazonaws.${data.aws_region.current.name}.${each.key}"
+  vpc_endpoint_type   = "Interface"
+  private_dns_enabled = true
+  subnet_ids          = [for subnet in aws_subnet.functions : subnet.id]
+  security_group_ids  = [aws_security_group.endpoints.id]
+  policy              = data.aws_iam_policy_document.endpoints.json
+
+  tags = { Name = "${var.name}-${each.key}" }
+}

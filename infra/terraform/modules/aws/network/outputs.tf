@@ -1,0 +1,24 @@
+output "vpc_id" {
+  description = "The VPC."
+  value       = aws_vpc.this.id
+}
+
+output "function_subnet_ids" {
+  description = "Private subnets, for functions and caches."
+  value       = [for subnet in aws_subnet.functions : subnet.id]
+}
+
+output "database_subnet_ids" {
+  description = "Subnets of the database."
+  value       = [for subnet in aws_subnet.database : subnet.id]
+}
+
+output "function_security_group_id" {
+  description = "What every function is in: databases and caches let this group in."
+  value       = aws_security_group.functions.id
+}
+
+output "egress_address" {
+  description = "The one IPv4 address that functions call the internet from."
+  value       = aws_eip.nat.public_ip
+}

@@ -1,0 +1,20 @@
+output "topic_id" {
+  description = "The topic."
+  value       = azurerm_eventgrid_topic.this.id
+}
+
+output "endpoint" {
+  description = "Where to publish."
+  value       = azurerm_eventgrid_topic.this.endpoint
+}
+
+output "key" {
+  description = "The topic's first access key."
+  value       = azurerm_eventgrid_topic.this.primary_access_key
+  sensitive   = true
+}
+
+output "dead_letter_container" {
+  description = "The container with dead letters."
+  value       = azurerm_storage_container.dead_letters.name
+}

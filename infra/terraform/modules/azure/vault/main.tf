@@ -1,0 +1,36 @@
+# The secrets.
+
+resource "azurerm_key_vault" "this" {
+  # checkov:skip=CKV_AZURE_109: whoever applies this writes the secrets from outside of the network; Entra ID decides who may
+  # checkov:skip=CKV_AZURE_189: the same
+  # checkov:skip=CKV2_AZURE_32: the same
+  name                = var.name
+  resource_group_name = var.place.resource_group
+  location            = var.place.location
+  tags                = var.place.tags
+
+  tenant_id                  = var.tenant_id
+  sku_name                   = "standard"
+  rbac_authorization_enabled = true
+  purge_protection_enabled   = true
+  soft_delete_retention_days = 7
+}
+
+resource "azurerm_role_assignment" "writer" {
+  scope                = azurerm_key_vault.this.id
+  role_definition_name = "Key Vault Secrets Officer"
+  principal_id         = var.writer_id
+}
+
+resource "azurerm_key_vault_secret" "this" {
+  # checkov:skip=CKV_AZURE_41: they are valid until they are rotated; an expiry would stop the functions on that day
+  for_each = var.secret_names
+
+  name         = each.key
+  value        = var.secrets[each.key]
+  content_type = "text/plain"
+  key_vault_id = azurerm_key_vault.this.id
+  tags         = var.place.tags
+
+  depends_on = [azurerm_role_assignment.writer]
+}

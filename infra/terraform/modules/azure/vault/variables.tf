@@ -1,0 +1,30 @@
+variable "name" {
+  description = "Its name, unique in all of Azure."
+  type        = string
+}
+
+variable "place" {
+  description = "Where it goes: resource group, location and tags."
+  type        = object({ resource_group = string, location = string, tags = map(string) })
+}
+
+variable "tenant_id" {
+  description = "The Entra ID tenant that says who is who."
+  type        = string
+}
+
+variable "writer_id" {
+  description = "Object id of whoever applies this."
+  type        = string
+}
+
+variable "secret_names" {
+  description = "The names of the secrets."
+  type        = set(string)
+}
+
+variable "secrets" {
+  description = "The secrets by name."
+  type        = map(string)
+  sensitive   = true
+}

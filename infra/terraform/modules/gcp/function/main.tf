@@ -1,0 +1,94 @@
+# One function and its account.
+
+locals {
+  # What it reads: each secret by name, whether as a variable or as a file.
+  readable = merge(
+    { for variable, secret in var.function.secrets : variable => secret.secret },
+    var.function.certificate == null ? {} : { certificate = var.function.certificate.secret },
+  )
+}
+
+resource "google_service_account" "this" {
+  account_id   = var.name
+  display_name = var.description
+}
+
+resource "google_secret_manager_secret_iam_member" "this" {
+  for_each = local.readable
+
+  secret_id = each.value
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.this.member
+}
+
+resource "google_cloudfunctions2_function" "this" {
+  name        = var.name
+  description = var.description
+  location    = var.function.region
+
+  build_config {
+    runtime         = var.function.runtime
+    entry_point     = var.entry_point
+    service_account = var.function.build_account
+
+    source {
+      storage_source {
+        bucket = var.function.bucket
+        object = var.function.object
+      }
+    }
+  }
+
+  service_config {
+    available_memory      = var.memory
+    min_instance_count    = var.min_instances
+    max_instance_count    = var.max_instances
+    timeout_seconds       = 30
+    service_account_email = google_service_account.this.email
+    environment_variables = var.function.settings
+    ingress_settings      = "ALLOW_INTERNAL_ONLY"
+    direct_vpc_egress     = "VPC_EGRESS_ALL_TRAFFIC" # or the database would see an address of Google's
+
+    direct_vpc_network_interface {
+      network    = var.function.network
+      subnetwork = var.function.subnetwork
+    }
+
+    dynamic "secret_environment_variables" {
+      for_each = var.function.secrets
+
+      content {
+        key        = secret_environment_variables.key
+        project_id = var.project
+        secret     = secret_environment_variables.value.secret
+        version    = secret_environment_variables.value.version # a number and not "latest": a new one is a new revision
+      }
+    }
+
+    dynamic "secret_volumes" {
+      for_each = var.function.certificate == null ? [] : [var.function.certificate]
+
+      content {
+        mount_path = dirname(secret_volumes.value.path)
+        project_id = var.project
+        secret     = secret_volumes.value.secret
+
+        versions {
+          version = secret_volumes.value.version
+          path    = basename(secret_volumes.value.path)
+        }
+      }
+    }
+  }
+
+  depends_on = [google_secret_manager_secret_iam_member.this]
+}
+
+resource "google_cloud_run_v2_service_iam_member" "caller" {
+  count = length(var.callers)
+
+  location = var.function.region
+  name     = google_cloudfunctions2_function.this.name # the service behind a function has its name
+  role     = "roles/run.invoker"
+  member   = var.callers[count.index]
+}

@@ -1,0 +1,91 @@
+# From a publisher to the function, and to the dead letters.
+
+locals {
+  retention = "${var.retention_days * 24 * 3600}s"
+}
+
+resource "google_pubsub_topic" "this" {
+  # checkov:skip=CKV_GCP_83: Google encrypts with its own key; whoever needs another has a key of that project to manage
+  name                       = "${var.name}-events"
+  message_retention_duration = local.retention # to seek back in time after a mistake
+}
+
+resource "google_pubsub_topic" "dead_letters" {
+  # checkov:skip=CKV_GCP_83: the same
+  name = "${var.name}-dead-letters"
+}
+
+resource "google_pubsub_topic_iam_member" "publisher" {
+  for_each = var.publishers
+
+  topic  = google_pubsub_topic.this.id
+  role   = "roles/pubsub.publisher"
+  member = each.key
+}
+
+resource "google_service_account" "push" {
+  account_id   = "${var.name}-push"
+  display_name = "Pub/Sub, as the ingest function sees it"
+}
+
+resource "google_service_account_iam_member" "push_token" {
+  service_account_id = google_service_account.push.id
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = var.pubsub_agent
+}
+
+resource "google_pubsub_subscription" "this" {
+  name                       = "${var.name}-ingest"
+  topic                      = google_pubsub_topic.this.id
+  ack_deadline_seconds       = 60 # twice the function's timeout
+  message_retention_duration = local.retention
+
+  push_config {
+    # With this parameter Pub/Sub sends a CloudEvent, as Eventarc's own subscriptions do: the body alone says no topic.
+    push_endpoint = "${var.push_url}?__GCP_CloudEventsMode=CUSTOM_PUBSUB_${urlencode(google_pubsub_topic.this.id)}"
+
+    oidc_token {
+      service_account_email = google_service_account.push.email
+      audience              = var.push_url
+    }
+  }
+
+  retry_policy {
+    minimum_backoff = "1s"
+    maximum_backoff = "600s"
+  }
+
+  dead_letter_policy {
+    dead_letter_topic     = google_pubsub_topic.dead_letters.id
+    max_delivery_attempts = var.delivery_attempts
+  }
+
+  expiration_policy {
+    ttl = "" # never: a quiet month must not delete it
+  }
+
+  # Cloud Pub/Sub documentation, "Dead-letter topics": without both rights the messages are never moved.
+  depends_on = [google_pubsub_topic_iam_member.dead_letters, google_service_account_iam_member.push_token]
+}
+
+resource "google_pubsub_topic_iam_member" "dead_letters" {
+  topic  = google_pubsub_topic.dead_letters.id
+  role   = "roles/pubsub.publisher"
+  member = var.pubsub_agent
+}
+
+resource "google_pubsub_subscription_iam_member" "dead_letters" {
+  subscription = google_pubsub_subscription.this.id
+  role         = "roles/pubsub.subscriber"
+  member       = var.pubsub_agent
+}
+
+resource "google_pubsub_subscription" "dead_letters" {
+  name                       = "${var.name}-dead-letters"
+  topic                      = google_pubsub_topic.dead_letters.id
+  message_retention_duration = local.retention
+
+  expiration_policy {
+    ttl = ""
+  }
+}

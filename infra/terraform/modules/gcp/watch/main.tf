@@ -1,0 +1,63 @@
+# What somebody should look at.
+
+locals {
+  functions = join(" OR ", [for name in var.functions : "resource.labels.service_name = \"${name}\""])
+
+  # By name: what is measured, how it is put together, and the value beyond which it is an alarm.
+  alarms = {
+    "dead-letters" = {
+      filter    = "metric.type = \"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${var.dead_letter_subscription}\""
+      aligner   = "ALIGN_MAX"
+      threshold = 0
+      advice    = "Pub/Sub gave up on messages. They wait in ${var.dead_letter_subscription}; pull one to see it, and look for the error in the ingest function's log."
+    }
+    "oldest-message" = {
+      filter    = "metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${var.subscription}\""
+      aligner   = "ALIGN_MAX"
+      threshold = 120
+      advice    = "A message has waited for more than two minutes: the ingest function fails, or the database refuses it."
+    }
+    "errors" = {
+      filter    = "metric.type = \"run.googleapis.com/request_count\" AND resource.type = \"cloud_run_revision\" AND metric.labels.response_code_class = \"5xx\" AND (${local.functions})"
+      aligner   = "ALIGN_SUM"
+      threshold = 5
+      advice    = "A function answered 5xx more than five times in five minutes; its log says why. Messages come again by themselves."
+    }
+  }
+}
+
+resource "google_monitoring_notification_channel" "email" {
+  count = var.email == null ? 0 : 1
+
+  display_name = "${var.name} alarms"
+  type         = "email"
+  labels       = { email_address = var.email }
+}
+
+resource "google_monitoring_alert_policy" "this" {
+  for_each = local.alarms
+
+  display_name          = "${var.name}-${each.key}"
+  combiner              = "OR"
+  notification_channels = google_monitoring_notification_channel.email[*].id
+
+  conditions {
+    display_name = each.key
+
+    condition_threshold {
+      filter          = each.value.filter
+      comparison      = "COMPARISON_GT"
+      threshold_value = each.value.threshold
+      duration        = "0s"
+
+      aggregations {
+        alignment_period   = "300s"
+        per_series_aligner = each.value.aligner
+      }
+    }
+  }
+
+  documentation {
+    content = each.value.advice
+  }
+}

@@ -1,0 +1,24 @@
+variable "name" {
+  description = "Prefix of every name."
+  type        = string
+}
+
+variable "subscription" {
+  description = "Name of the subscription that pushes."
+  type        = string
+}
+
+variable "dead_letter_subscription" {
+  description = "Name of the subscription that keeps dead letters."
+  type        = string
+}
+
+variable "functions" {
+  description = "Names of the functions."
+  type        = list(string)
+}
+
+variable "email" {
+  description = "Who is told; null: nobody."
+  type        = string
+}

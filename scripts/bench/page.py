@@ -1,0 +1,111 @@
+"""The dashboard in a headless browser, and an eye in it that sees when a row is drawn."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from playwright.sync_api import Page, sync_playwright
+
+from local import chromium
+
+PATIENCE_MS = 60_000
+
+# A row is noticed in the animation frame after the one in which it was put into the page, so it has been drawn.
+_EYE = r"""
+window.eye = { seen: new Set() };
+eye.reset = () => {
+  Object.assign(eye, { latencies: [], frames: 0, longest: 0, since: performance.now(), last: performance.now() });
+};
+eye.reset();
+const look = (now) => {
+  eye.frames += 1;
+  eye.longest = Math.max(eye.longest, now - eye.last);
+  eye.last = now;
+  for (const row of document.querySelectorAll("[data-row]")) {
+    if (eye.seen.has(row.dataset.row)) continue;
+    eye.seen.add(row.dataset.row);
+    const due = /ORD-(\d{13})-/.exec(row.textContent)?.[1];
+    if (due) eye.latencies.push(Date.now() - Number(due));
+  }
+  requestAnimationFrame(look);
+};
+requestAnimationFrame(look);
+"""
+
+_READ = """({
+  latencies: eye.latencies,
+  framesPerSecond: (eye.frames * 1000) / (performance.now() - eye.since),
+  longestFrame: eye.longest,
+})"""
+
+_TOTAL = "document.querySelector('article[aria-label=\"All events\"] p')?.textContent"
+
+
+class Seen(NamedTuple):
+    """What the eye saw since it was reset.
+
+    Attributes:
+        latencies: ms from when an event was due until its row was drawn, of every row that was.
+        frames_per_second: animation frames.
+        longest_frame: ms from one frame to the next.
+    """
+
+    latencies: list[float]
+    frames_per_second: float
+    longest_frame: float
+
+
+class Watched:
+    """The opened dashboard."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self._page = page
+        page.set_default_timeout(PATIENCE_MS)
+        page.add_init_script(_EYE)
+        page.goto(url)
+        page.locator("[data-phase=live]").wait_for()
+        self._devtools = page.context.new_cdp_session(page)
+        self._devtools.send("Performance.enable")
+
+    def watch(self, seconds: float) -> Seen:
+        """Look for so long from now on."""
+        self._page.evaluate("eye.reset()")
+        self._page.wait_for_timeout(seconds * 1000)
+        seen = self._page.evaluate(_READ)
+        return Seen(seen["latencies"], seen["framesPerSecond"], seen["longestFrame"])
+
+    def first_paint(self) -> float:
+        """Ms from the start of loading until something showed; of five loads the median."""
+        paints = []
+        for _ in range(5):
+            self._page.reload()
+            self._page.locator("[data-phase=live]").wait_for()
+            paints.append(self._page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        return float(sorted(paints)[2])
+
+    def heap_megabytes(self) -> float:
+        """JavaScript objects that are still in use."""
+        self._devtools.send("HeapProfiler.collectGarbage")
+        metrics = {one["name"]: one["value"] for one in self._devtools.send("Performance.getMetrics")["metrics"]}
+        return float(metrics["JSHeapUsedSize"]) / 1e6
+
+    def wait_for_total(self, total: int) -> bool:
+        """Whether the first card comes to show exactly this number."""
+        self._page.wait_for_function(f"(total) => {_TOTAL} === total", arg=f"{total:,}")
+        return True
+
+
+@contextmanager
+def watched(url: str) -> Iterator[Watched]:
+    """The dashboard in a browser, for as long as the block lasts.
+
+    Raises:
+        FileNotFoundError: there is no browser.
+    """
+    executable = chromium.find()
+    if executable is None:
+        raise FileNotFoundError("neither Chromium nor Chrome is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=chromium.ARGUMENTS)
+        yield Watched(browser.new_page(viewport={"width": 1440, "height": 1000}), url)
+        browser.close()

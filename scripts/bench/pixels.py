@@ -1,0 +1,114 @@
+"""From a publisher's call to the pixel, through all of Helios, and what a busy stream costs the page."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from local import chromium, figures
+from local.config import REPOSITORY, Config
+from local.parts import sdk_environment
+from local.ports import HOST
+from local.process import scrubbed_environment
+from scripts.bench.page import Watched, watched
+from scripts.bench.publish import WAYS
+from scripts.bench.report import Cell, Table, percentile
+from scripts.bench.servers import Servers, demo
+
+RATES = (10, 100, 1000)
+BUSY_RATE = 1000
+SETTLE_SECONDS = 120
+
+
+def measure(running: Servers, *, quick: bool) -> list[Table]:
+    """Milliseconds to the pixel by way in and rate; then frames, memory and counts of a page that is open for long."""
+    if chromium.find() is None:
+        raise SystemExit("pixels: neither Chromium nor Chrome is installed")
+    seconds, long = (3, 10) if quick else (10, 120)
+    with demo(Path(running.folder) / "demo") as config, watched(config.dashboard_url) as page:
+        paint = page.first_paint()
+        for way in WAYS:  # cold starts: `imports` measures those
+            _to_pixel(config, page, way, RATES[0], 1)
+        rows = [_to_pixel(config, page, way, rate, seconds) for way in WAYS for rate in RATES]
+        return [
+            Table(
+                title="From the call that publishes to the drawn row, ms",
+                columns=("way in", "events/s", "taken", "p50", "p99", "rows seen"),
+                rows=rows,
+                goal="the promise is 500. Above 40 events/s the list is a sample, and these are its rows.",
+            ),
+            Table(
+                title=f"A page that is open for {long} s at {BUSY_RATE} webhooks a second",
+                columns=("", "measured"),
+                rows=[("first contentful paint, ms", paint), *_busy(config, page, long)],
+                goal="goals: first paint below 1000, at least 50 frames/s, flat memory, counts exact",
+            ),
+        ]
+
+
+def _to_pixel(config: Config, page: Watched, way: str, rate: int, seconds: float) -> tuple[Cell, ...]:
+    before = _stored(config)
+    with _publishing(config, way, rate, seconds) as publisher:
+        _wait_until_begun(publisher)
+        seen = page.watch(seconds)
+        taken = _finish(publisher)
+    _settle(config, before + taken)
+    page.wait_for_total(_stored(config))
+    latencies = seen.latencies
+    half, most = (percentile(latencies, percent) if latencies else "none" for percent in (50, 99))
+    return way, rate, taken, half, most, len(latencies)
+
+
+def _busy(config: Config, page: Watched, seconds: float) -> list[tuple[Cell, ...]]:
+    before, heap = _stored(config), page.heap_megabytes()
+    with _publishing(config, "webhook", BUSY_RATE, seconds) as publisher:
+        _wait_until_begun(publisher)
+        seen = page.watch(seconds)
+        taken = _finish(publisher)
+    _settle(config, before + taken)
+    exact = page.wait_for_total(_stored(config))
+    return [
+        ("events taken", taken),
+        ("frames/s", seen.frames_per_second),
+        ("longest frame, ms", seen.longest_frame),
+        ("memory before, MB", heap),
+        ("memory after, MB", page.heap_megabytes()),
+        ("total shown = /stats", "yes" if exact else "no"),
+    ]
+
+
+def _publishing(config: Config, way: str, rate: float, seconds: float) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scripts.bench.publish", way, str(rate), str(seconds), config.api_url],
+        cwd=REPOSITORY,
+        env=scrubbed_environment(**sdk_environment(config)),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_until_begun(publisher: subprocess.Popen[str]) -> None:
+    if not publisher.stdout or publisher.stdout.readline() != "began\n":
+        raise RuntimeError("the publisher did not begin")
+
+
+def _finish(publisher: subprocess.Popen[str]) -> int:
+    """How many events were taken."""
+    out, _ = publisher.communicate(timeout=SETTLE_SECONDS)
+    return int(out)
+
+
+def _stored(config: Config) -> int:
+    found = figures.fetch(f"{HOST}:{config.api_port}")
+    if found is None:
+        raise RuntimeError("the API does not answer")
+    return found.total_events
+
+
+def _settle(config: Config, expected: int) -> None:
+    """Return once so many events are stored."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while _stored(config) < expected:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{expected - _stored(config)} events were taken and not stored")
+        time.sleep(0.2)

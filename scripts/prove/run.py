@@ -1,0 +1,222 @@
+"""One run of the proof: all of Helios on free ports, traffic with known anomalies, restarts in the middle."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import msgspec
+
+from helios.console.client import Client
+from helios.errors import HeliosError
+from helios.reconcile.rows import FlowRow, FlowSummary
+from local import aws_resources
+from local.config import INGEST_FUNCTION, REPOSITORY, Config
+from local.parts import parts, sdk_environment
+from local.ports import free_port
+from local.process import scrubbed_environment
+from local.server import Server
+from local.supervisor import Supervisor
+from scripts.prove.compare import Comparison, Finding, compare
+from scripts.simulator.anomalies import Injection
+
+Say = Callable[[str], None]
+
+POLL_SECONDS = 0.2
+SETTLE_SECONDS = 120.0
+"""How long deliveries may be under way after the last was sent, over and above the flow's own deadline."""
+RESTARTS = 3
+"""How often everything that is restarted is restarted."""
+
+_ORDER_ID = re.compile(r"ORD-\d+-\d{4}")
+
+
+class Plan(NamedTuple):
+    """What to do; the words of the command line."""
+
+    orders: int
+    error_rate: float
+    rate: float
+    seed: int
+    window: float
+    grace: float
+
+    @property
+    def lateness(self) -> float:
+        """How many seconds after its order a late leg is sent: after the window, before it would be called missing."""
+        return self.window + self.grace / 2
+
+
+class Unproven(HeliosError):  # noqa: N818 - reads as the fact it is
+    """The run did not come to an end at which anything could be compared."""
+
+
+class _Letter(msgspec.Struct, frozen=True):
+    """What of a dead letter matters here."""
+
+    body: str
+    first_received_at: datetime
+
+
+def prove(plan: Plan, folder: Path, say: Say) -> Comparison:
+    """Run it all, and compare.
+
+    Args:
+        plan: what to do.
+        folder: empty, for data and logs.
+        say: told, in a line, what happens.
+
+    Raises:
+        PartFailed: a part of Helios did not start.
+        Unproven: the traffic failed, or orders were still undecided long after their deadline.
+    """
+    ports = {name: free_port() for name in Config.__struct_fields__ if name.endswith("_port")}
+    flows_file = _flows_file(plan, folder / "flows.toml")
+    config = msgspec.convert({"state": str(folder / "state"), "flows_file": str(flows_file)} | ports, Config)
+    every = [part for part in parts(config) if not part.name.startswith("dashboard")]  # nobody watches
+    with Supervisor(every, say) as supervisor:
+        supervisor.start()
+        servers = {part.name: part.server for part in every}
+        client = Client(config.api_url)
+        with _Watch(client) as watch:
+            _warm_up(config, client, folder)
+            say(f"placing {plan.orders} orders, {plan.error_rate:.0%} of them with an anomaly")
+            truth = _traffic(plan, config, folder, lambda: _restart(servers, config, say))
+            say("all is sent; waiting for the last deadline")
+            flows = _settled(plan, client)
+            return _compared(plan, client, truth, flows, watch.reported_at)
+
+
+def _flows_file(plan: Plan, file: Path) -> Path:
+    """The flows that ship, with this run's times."""
+    shipped = (REPOSITORY / "shared/helios/flows.toml").read_text()
+    for name, seconds in (("window_seconds", plan.window), ("grace_seconds", plan.grace)):
+        shipped, replaced = re.subn(rf"(?m)^{name} *=.*$", f"{name} = {seconds:g}", shipped)
+        if not replaced:
+            raise Unproven(f"flows.toml has no {name}")
+    file.write_text(shipped)
+    return file
+
+
+def _warm_up(config: Config, client: Client, folder: Path) -> None:
+    """One order of which all clouds tell: cold starts are not what is measured."""
+    _simulate(config, folder / "warm-up", "--orders", "1", "--error-rate", "0").wait()
+    _until(
+        lambda: client.get("flows/summary", FlowSummary).by_status["matched"] == 1, SETTLE_SECONDS, "the first order"
+    )
+
+
+def _traffic(plan: Plan, config: Config, folder: Path, restart: Callable[[], None]) -> list[Injection]:
+    """Send everything, restarting what serves it, and return the anomalies that were injected."""
+    options = {
+        "--orders": plan.orders,
+        "--rate": plan.rate,
+        "--error-rate": plan.error_rate,
+        "--seed": plan.seed,
+        "--lateness": plan.lateness,
+    }
+    traffic = _simulate(config, folder / "traffic", *(str(word) for option in options.items() for word in option))
+    about = 10 / 3 * plan.orders / plan.rate  # seconds: ten events for every three orders
+    for _ in range(RESTARTS):
+        try:
+            traffic.wait(about / (RESTARTS + 1))
+        except subprocess.TimeoutExpired:
+            restart()
+    if traffic.wait(about + plan.lateness + SETTLE_SECONDS):
+        raise Unproven(f"the traffic failed: {(folder / 'traffic/output').read_text()[-2000:]}")
+    lines = (folder / "traffic/truth.jsonl").read_bytes().splitlines()
+    return [msgspec.json.decode(line, type=Injection) for line in lines]
+
+
+def _simulate(config: Config, folder: Path, *options: str) -> "subprocess.Popen[bytes]":
+    folder.mkdir()
+    command = [sys.executable, "-m", "scripts.simulate_traffic", "--via", "cloud"]
+    with (folder / "output").open("wb") as output:
+        return subprocess.Popen(
+            [*command, *options, "--truth", str(folder / "truth.jsonl")],
+            cwd=REPOSITORY,
+            env=scrubbed_environment(**sdk_environment(config)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _restart(servers: Mapping[str, Server], config: Config, say: Say) -> None:
+    """Restart every function and the API in good order, and kill Redis with all that it remembers."""
+    say("restarting the functions, the API and Redis")
+    servers["valkey"].kill()
+    servers["valkey"].start()
+    for name in ("gcp-function", "azure-function", "api"):
+        # In good order: what kill -9 interrupts is delivered again, and that is a duplicate that nobody injected.
+        servers[name].stop()
+        servers[name].start()
+    # Lambda replaces its workers when a function's configuration changes.
+    aws_resources.client("lambda", config.aws_url).update_function_configuration(
+        FunctionName=INGEST_FUNCTION, Description=f"restarted at {datetime.now(UTC):%H:%M:%S.%f}"
+    )
+
+
+def _settled(plan: Plan, client: Client) -> list[FlowRow]:
+    """Every order, once none is open any more."""
+
+    def decided() -> bool:
+        summary = client.get("flows/summary", FlowSummary)
+        return summary.total > plan.orders and not summary.by_status["open"]
+
+    _until(decided, plan.window + plan.grace + SETTLE_SECONDS, "the last order")
+    return list(client.items("flows", FlowRow, limit=2 * plan.orders))
+
+
+def _compared(
+    plan: Plan, client: Client, truth: list[Injection], flows: list[FlowRow], live: Mapping[Finding, datetime]
+) -> Comparison:
+    letters = list(client.items("dead-letters", _Letter, limit=2 * plan.orders, status="rejected"))
+    poisoned = {order: letter for letter in letters for order in _ORDER_ID.findall(letter.body)[:1]}
+    if len(poisoned) < len(letters):
+        raise Unproven("a dead letter tells of no order")
+    seen: dict[Finding, datetime] = {(order, "poison"): letter.first_received_at for order, letter in poisoned.items()}
+    # And one for warming up.
+    return compare(truth, flows, poisoned, orders=plan.orders + 1, reported_at={**live, **seen})
+
+
+class _Watch:
+    """Notes when the live stream first told of each issue.
+
+    Attributes:
+        reported_at: the instant, by order and kind.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.reported_at: dict[Finding, datetime] = {}
+        self._client = client
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def _follow(self) -> None:
+        for frame in self._client.follow(pause_seconds=POLL_SECONDS, note=lambda _: None):
+            now = datetime.now(UTC)
+            for change in frame.flows:
+                for kind in change.issues:
+                    self.reported_at.setdefault((change.key, kind), now)
+            if self._ended.is_set():
+                return
+
+
+def _until(holds: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise Unproven(f"{what} was not decided within {seconds:g} s")
+        time.sleep(POLL_SECONDS)

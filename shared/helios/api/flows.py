@@ -1,0 +1,120 @@
+"""Whether the clouds agree: stories, their issues, and all of them summed up."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Response
+
+from helios.api.queries import After, Limit, Moment, Text
+from helios.api.replies import documented, problem, reply
+from helios.event import MAX_ID_CHARS
+from helios.ports import EventReader, FlowReader
+from helios.queries import FlowFilter, Page
+from helios.reconcile.record import FlowRecord, told
+from helios.reconcile.rows import ISSUE_KINDS, FlowRow, FlowStatus, FlowStory, IssueKind, KeyedIssue
+from helios.reconcile.summary import HEARD_WITHIN, summed, trend_bucket
+from helios.reconcile.timeline import timeline
+from helios.reconcile.verdict import Judge
+
+LONGEST_PERIOD = timedelta(days=31)
+
+FlowName = Annotated[Text | None, Query(description="The flow's name", max_length=40)]
+
+
+def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge]) -> APIRouter:
+    """Pages over the stories of the flows that are declared."""
+    routes = APIRouter(prefix="/api/v1/flows", tags=["flows"])
+
+    def rows(kept: list[FlowRecord]) -> list[FlowRow]:
+        return [told(judges[one.flow], one) for one in kept if one.flow in judges]
+
+    @routes.get("", responses=documented(200, "FlowPage", 400, 422, 503))
+    def flows(
+        flow: FlowName = None,
+        status: Annotated[list[FlowStatus] | None, Query(description="Any of these verdicts")] = None,
+        issue: Annotated[list[IssueKind] | None, Query(description="With any of these issues")] = None,
+        key: Annotated[Text | None, Query(description="The beginning of the key", max_length=MAX_ID_CHARS)] = None,
+        since: Annotated[Moment | None, Query(description="opened_at at or after this")] = None,
+        until: Annotated[Moment | None, Query(description="opened_at before this")] = None,
+        after: After = None,
+        limit: Limit = 50,
+    ) -> Response:
+        """List stories, the last opened first."""
+        where = FlowFilter(
+            flow=flow, status=tuple(status or ()), issue=tuple(issue or ()), key=key, since=since, until=until
+        )
+        page = reader.flows(where, after=after, limit=limit)
+        return reply(Page(items=rows(page.items), next_cursor=page.next_cursor))
+
+    @routes.get("/declarations", responses=documented(200, "Declarations"))
+    def declarations() -> Response:
+        """List the flows that are declared."""
+        return reply([judge.flow for judge in judges.values()])
+
+    @routes.get("/summary", responses=documented(200, "FlowSummary", 422, 503))
+    def summary(
+        flow: FlowName = None,
+        since: Annotated[Moment | None, Query(description="Stories that began then or later; a day ago")] = None,
+        until: Annotated[Moment | None, Query(description="Stories that began before; now")] = None,
+    ) -> Response:
+        """Sum up the stories that began within a period of at most 31 days."""
+        now = datetime.now(UTC)
+        end = until or now
+        begin = max(since or end - timedelta(days=1), end - LONGEST_PERIOD).replace(second=0, microsecond=0)
+        if begin >= end:
+            return problem(422, "The period is empty: since must be before until")
+        return reply(
+            summed(
+                reader.flow_counts(flow, since=begin, until=end, bucket=trend_bucket(begin, end)),
+                since=begin,
+                until=end,
+                oldest_open=reader.oldest_open(flow),
+                heard=reader.last_heard(now - HEARD_WITHIN),
+                now=now,
+            )
+        )
+
+    @routes.get("/issues", responses=documented(200, "FlowIssuePage", 400, 422, 503))
+    def issues(
+        kind: Annotated[list[IssueKind] | None, Query(description="Of any of these kinds")] = None,
+        flow: FlowName = None,
+        since: Annotated[Moment | None, Query(description="Of stories that began then or later")] = None,
+        after: After = None,
+        limit: Annotated[int, Query(ge=1, le=500, description="Most stories on this page")] = 50,
+    ) -> Response:
+        """List what is wrong, of the last opened stories first."""
+        wanted = tuple(kind or ISSUE_KINDS)
+        page = reader.flows(FlowFilter(flow=flow, issue=wanted, since=since), after=after, limit=limit)
+        found = [
+            KeyedIssue(
+                flow=row.flow, key=row.key, status=row.status, opened_at=row.opened_at, **msgspec.structs.asdict(one)
+            )
+            for row in rows(page.items)
+            for one in row.issues
+            if one.kind in wanted
+        ]
+        return reply(Page(items=found, next_cursor=page.next_cursor))
+
+    @routes.get("/{flow}/{key:path}", responses=documented(200, "FlowStory", 404, 422, 503))
+    def story(
+        flow: Annotated[Text, Path(max_length=40)],
+        key: Annotated[Text, Path(max_length=MAX_ID_CHARS)],
+    ) -> Response:
+        """Show one story: what each cloud told, and what follows from it."""
+        kept = reader.flow((flow, key)) if flow in judges else None
+        if kept is None:
+            return problem(404, f"No story of the flow {flow!r} has the key {key!r}")
+        row = told(judges[flow], kept)
+        keys = dict.fromkeys((piece.source, piece.id) for piece in kept.ledger.pieces)
+        stored = [event for identity in keys if (event := events.event(identity))]
+        return reply(
+            FlowStory(
+                **msgspec.structs.asdict(row),
+                events=sorted(stored, key=lambda event: event.received_at),
+                timeline=timeline(judges[flow], kept),
+            )
+        )
+
+    return routes

@@ -1,0 +1,84 @@
+"""What Prometheus sees of the store: the same from every process, read when it is asked for."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from helios.bootstrap import Services
+from helios.errors import Retryable
+from helios.reconcile.record import MATCH_SECONDS, FlowCount
+from helios.reconcile.rows import SETTLED
+
+log = logging.getLogger("helios.metrics")
+
+PERIOD = timedelta(days=1)
+"""The stories counted are those that began within it."""
+
+
+class StoreCollector(Collector):
+    """Stories, dead letters and the relay's lag; nothing of it while the store is away."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: so the registry does not read the store when the process starts."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the store."""
+        try:
+            return list(self._read(datetime.now(UTC)))
+        except Retryable as error:
+            log.warning("no metrics of the store", extra={"error": str(error)})
+            return []
+
+    def _read(self, now: datetime) -> Iterator[Metric]:
+        counts = self._services.flows.flow_counts(None, since=now - PERIOD, until=now, bucket=PERIOD)
+        yield _gauge("helios_flows", "Stories that began within a day, by verdict", counts, "status")
+        yield _gauge("helios_flow_issues", "Stories that began within a day, by kind of issue", counts, "issue", "kind")
+        yield _match_rate(counts)
+        yield _time_to_match(counts)
+        totals = self._services.reader.totals(now)
+        letters = GaugeMetricFamily("helios_dead_letters", "Deliveries that did not become events", labels=["status"])
+        letters.add_metric(["rejected"], totals.rejected)
+        letters.add_metric(["contradictory"], totals.contradictory)
+        yield letters
+        waiting = self._services.outbox.waiting_since()
+        lag = max(0.0, (now - waiting).total_seconds()) if waiting else 0.0
+        yield GaugeMetricFamily("helios_relay_lag_seconds", "Age of the oldest frame that nobody has relayed", lag)
+
+
+def _gauge(name: str, text: str, counts: Sequence[FlowCount], what: str, label: str | None = None) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["flow", label or what])
+    for count in counts:
+        if count.what == what:
+            family.add_metric([count.flow, count.value], count.stories)
+    return family
+
+
+def _match_rate(counts: Sequence[FlowCount]) -> Metric:
+    family = GaugeMetricFamily("helios_flow_match_rate", "Matched stories among those with a verdict", labels=["flow"])
+    for flow in sorted({count.flow for count in counts}):
+        by_status = {one.value: one.stories for one in counts if one.flow == flow and one.what == "status"}
+        if settled := sum(by_status.get(status, 0) for status in SETTLED):
+            matched = by_status.get("matched", 0) + by_status.get("matched_late", 0)
+            family.add_metric([flow], matched / settled)
+    return family
+
+
+def _time_to_match(counts: Sequence[FlowCount]) -> Metric:
+    family = HistogramMetricFamily(
+        "helios_flow_time_to_match_seconds", "From a story's first leg to its last", labels=["flow"]
+    )
+    for flow in sorted({count.flow for count in counts if count.what == "match"}):
+        of = {count.value: count for count in counts if count.flow == flow and count.what == "match"}
+        total, buckets = 0, []
+        for bound in [*(f"{bound:g}" for bound in MATCH_SECONDS), "inf"]:
+            total += of[bound].stories if bound in of else 0
+            buckets.append(("+Inf" if bound == "inf" else bound, float(total)))
+        family.add_metric([flow], buckets, sum_value=sum(count.seconds for count in of.values()))
+    return family

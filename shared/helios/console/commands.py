@@ -1,0 +1,119 @@
+"""The commands that ask: ``flows``, ``flow``, ``events`` and ``tail``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from helios.console.client import Client
+from helios.errors import Misconfigured
+from helios.event import SOURCES, Event
+from helios.reconcile.rows import ISSUE_KINDS, PROBLEMS, STATUSES, FlowRow, FlowStory
+
+DEFAULT_URL = "http://127.0.0.1:8001"
+PAUSE_SECONDS = 0.5
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands to a parser; each sets ``run``, which takes the parsed arguments."""
+    common = argparse.ArgumentParser(add_help=False)
+    add = common.add_argument
+    add("--url", default=os.environ.get("HELIOS_URL", DEFAULT_URL), help="where the API is (HELIOS_URL; %(default)s)")
+    add("--json", action="store_true", help="JSON lines instead of a table")
+    listing = argparse.ArgumentParser(add_help=False)
+    listing.add_argument("--limit", type=_natural, default=50, metavar="N", help="most lines (%(default)s)")
+
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], None], *, lists: bool) -> Any:
+        parser = commands.add_parser(name, help=text, description=text, parents=[common, *([listing] if lists else [])])
+        parser.set_defaults(run=run)
+        return parser
+
+    flows = command("flows", "list the orders on which the clouds do not agree, the newest first", _flows, lists=True)
+    flows.add_argument("--status", action="append", choices=STATUSES, help="instead: those of this status; repeatable")
+    flows.add_argument("--issue", action="append", choices=ISSUE_KINDS, help="only with this issue; repeatable")
+    flows.add_argument("--flow", help="only of this flow")
+    flow = command("flow", "show one order: what each cloud says of it", _flow, lists=False)
+    flow.add_argument("key", help="the order's id")
+    flow.add_argument("--flow", default="order", help="the flow (%(default)s)")
+    events = command("events", "list events, the last received first", _events, lists=True)
+    tail = command("tail", "show events as they are stored, until Ctrl-C", _tail, lists=False)
+    tail.add_argument("--flows", action="store_true", help="instead: orders as their status changes")
+    for parser in (events, tail):
+        parser.add_argument("--source", choices=SOURCES, help="only of this cloud")
+        parser.add_argument("--type", help="only of this type")
+        parser.add_argument("--order", metavar="ID", help="only of this order")
+
+
+def _client(given: argparse.Namespace) -> Client:
+    return Client(given.url, token=os.environ.get("HELIOS_TOKEN"))
+
+
+def _flows(given: argparse.Namespace) -> None:
+    status = given.status or (None if given.issue else PROBLEMS)
+    found = _client(given).items("flows", FlowRow, limit=given.limit, flow=given.flow, status=status, issue=given.issue)
+    _show(given, found, "flows")
+
+
+def _flow(given: argparse.Namespace) -> None:
+    path = f"flows/{quote(given.flow, safe='')}/{quote(given.key, safe='')}"
+    _show(given, [_client(given).get(path, FlowStory)], "story")
+
+
+def _events(given: argparse.Namespace) -> None:
+    found = _client(given).items(
+        "events", Event, limit=given.limit, source=given.source, type=given.type, order_id=given.order
+    )
+    _show(given, found, "events")
+
+
+def _tail(given: argparse.Namespace) -> None:
+    """Frames show a sample of at most 100 events each; what they leave out is said."""
+    wanted = {"source": given.source, "type": given.type, "order_id": given.order}
+    asked = [(name, value) for name, value in wanted.items() if value]
+    if given.flows and asked:
+        raise Misconfigured("tail --flows shows orders of all clouds: leave out --source, --type and --order")
+    for frame in _client(given).follow(pause_seconds=PAUSE_SECONDS, note=_note):
+        stored = sum(count.stored for count in frame.counts)
+        if not given.flows and (left := stored - len(frame.events)) > 0:
+            _note(f"{left} more events were stored at the same time: see helios events")
+        for item in frame.flows if given.flows else frame.events:
+            if all(getattr(item, name) == value for name, value in asked):
+                sys.stdout.write(_json(item) if given.json else _tables().line(item))
+        sys.stdout.flush()
+
+
+def _show(given: argparse.Namespace, items: Iterable[object], shape: str) -> None:
+    if given.json:
+        for item in items:
+            sys.stdout.write(_json(item))
+    else:
+        tables = _tables()
+        tables.show(getattr(tables, shape)(list(items)))
+
+
+def _tables() -> ModuleType:
+    # Late: who runs migrate, or wants JSON, needs no library that draws.
+    try:
+        from helios.console import tables
+    except ImportError as error:
+        raise Misconfigured("tables take pip install 'helios[console]'; --json does without") from error
+    return tables
+
+
+def _json(item: object) -> str:
+    return msgspec.json.encode(item).decode() + "\n"
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"helios: {text}\n")
+
+
+def _natural(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value

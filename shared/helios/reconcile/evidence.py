@@ -1,0 +1,223 @@
+"""What an event says of a leg. Evidence only ever adds up, so that the sum does not depend on the order of arrival."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+
+from helios.event import Event, Source
+from helios.reconcile.declaration import Flow, Leg
+
+MAX_VARIANTS = 8
+"""Most pieces of evidence that are kept of one leg; what else there is only counts."""
+
+MAX_SCALARS = 24
+MAX_SCALAR_CHARS = 120
+"""How much of a payload is kept to show where two variants differ: its first fields, and the beginning of each."""
+
+MAX_KEY_CHARS = 512
+
+_EXPONENT = 40
+"""Numbers beyond 10 to this power keep their spelling: nobody's amount, and dear to write out."""
+
+Identity = tuple[str, str, str, str]
+"""A piece of evidence by (leg, source, id, content)."""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Deliveries that say the same of a leg under the same id.
+
+    Attributes:
+        leg: which.
+        source: who says so.
+        id: the event's.
+        content: a digest of what it says, however that is spelled.
+        time: when it happened there.
+        received_at: when Helios first heard of it.
+        fields: the payload's own fields by path, as text.
+        deliveries: how often it was said.
+    """
+
+    leg: str
+    source: Source
+    id: str
+    content: str
+    time: datetime
+    received_at: datetime
+    fields: dict[str, str]
+    deliveries: int = 1
+
+    @property
+    def identity(self) -> Identity:
+        """What makes two deliveries the same piece of evidence."""
+        return (self.leg, self.source, self.id, self.content)
+
+
+class Clue(NamedTuple):
+    """A piece of evidence and the story to which it belongs."""
+
+    flow: Flow
+    key: str
+    evidence: Evidence
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """All evidence of one story.
+
+    Attributes:
+        pieces: sorted by leg and first arrival, at most MAX_VARIANTS a leg.
+        others: how many more deliveries there were, by leg.
+    """
+
+    pieces: list[Evidence]
+    others: dict[str, int] = {}
+
+    def of(self, leg: str) -> list[Evidence]:
+        """The evidence of one leg, first arrival first."""
+        return [piece for piece in self.pieces if piece.leg == leg]
+
+    def deliveries(self, leg: str) -> int:
+        """How often anything was said of a leg."""
+        return sum(piece.deliveries for piece in self.of(leg)) + self.others.get(leg, 0)
+
+
+class _Wanted(NamedTuple):
+    """A leg that an event type tells of, and what to read in it."""
+
+    flow: Flow
+    leg: Leg
+    key: list[str]
+    fields: list[tuple[str, list[str]]]
+
+
+class Interest:
+    """Knows which events are clues; built once from the declared flows."""
+
+    def __init__(self, flows: Sequence[Flow]) -> None:
+        self._wanted: dict[str, list[_Wanted]] = {}
+        for flow in flows:
+            for leg in flow.leg:
+                fields = [(path, path.split(".")) for path in flow.fields(leg.name)]
+                self._wanted.setdefault(leg.type, []).append(_Wanted(flow, leg, flow.key.split("."), fields))
+
+    def clues(self, event: Event) -> Iterator[Clue]:
+        """What the event says of each story it belongs to; nothing if its payload names none."""
+        wanted = [one for one in self._wanted.get(event.type, ()) if one.leg.source in {None, event.source}]
+        if not wanted:
+            return
+        data = _exact.decode(event.data)
+        scalars = _scalars(data)
+        content = _digest(data)
+        for flow, leg, key_path, paths in wanted:
+            key = _text(_at(data, key_path))
+            if not key or len(key) > MAX_KEY_CHARS:
+                continue
+            fields = dict(scalars)
+            for path, steps in paths:
+                if (text := _text(_at(data, steps))) is not None:
+                    fields[path] = text
+            yield Clue(
+                flow,
+                key,
+                Evidence(
+                    leg=leg.name,
+                    source=event.source,
+                    id=event.id,
+                    content=content,
+                    time=event.time,
+                    received_at=event.received_at,
+                    fields=fields,
+                ),
+            )
+
+
+def add_up(ledgers: Iterable[Ledger]) -> Ledger:
+    """All evidence together: the same pieces are counted, and of each leg the first to arrive are kept."""
+    ledgers = list(ledgers)
+    if len(ledgers) == 1:
+        return ledgers[0]
+    pieces: dict[Identity, Evidence] = {}
+    others: dict[str, int] = {}
+    for ledger in ledgers:
+        for leg, count in ledger.others.items():
+            others[leg] = others.get(leg, 0) + count
+        for piece in ledger.pieces:
+            known = pieces.get(piece.identity)
+            pieces[piece.identity] = _both(known, piece) if known else piece
+    kept: list[Evidence] = []
+    by_leg: dict[str, int] = {}
+    for piece in sorted(pieces.values(), key=_arrival):
+        by_leg[piece.leg] = by_leg.get(piece.leg, 0) + 1
+        if by_leg[piece.leg] <= MAX_VARIANTS:
+            kept.append(piece)
+        else:
+            others[piece.leg] = others.get(piece.leg, 0) + piece.deliveries
+    return Ledger(pieces=kept, others=dict(sorted(others.items())))
+
+
+def _both(one: Evidence, other: Evidence) -> Evidence:
+    first = min(one, other, key=lambda piece: (piece.received_at, piece.time, sorted(piece.fields.items())))
+    return msgspec.structs.replace(first, deliveries=one.deliveries + other.deliveries)
+
+
+def _arrival(piece: Evidence) -> tuple[str, datetime, str, str, str]:
+    return (piece.leg, piece.received_at, piece.source, piece.id, piece.content)
+
+
+def _number(text: str) -> Decimal | int | str:
+    """A JSON number by its value: 10, 10.0 and 1e1 are one."""
+    value = Decimal(text)
+    if not -_EXPONENT < value.adjusted() < _EXPONENT:
+        return text
+    return int(value) if value == value.to_integral_value() else value.normalize()
+
+
+_exact = msgspec.json.Decoder(float_hook=_number)
+_canonical = msgspec.json.Encoder(order="sorted")
+
+
+def _digest(data: Any) -> str:
+    """Of the payload alone: who publishes a fact twice gives the second one another id and another time."""
+    return hashlib.blake2b(_canonical.encode(data), digest_size=8).hexdigest()
+
+
+def _at(data: Any, steps: list[str]) -> Any:
+    for name in steps:
+        if not isinstance(data, dict):
+            return None
+        data = data.get(name)
+    return data
+
+
+def _text(value: Any) -> str | None:
+    """A scalar as text; None for anything else."""
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]  # which is what was asked
+    if kind is int:
+        return str(value)
+    if kind is Decimal:
+        return f"{value:f}"
+    if kind is bool:
+        return "true" if value else "false"
+    return None
+
+
+def _scalars(data: Any) -> dict[str, str]:
+    if not isinstance(data, dict):
+        return {}
+    texts = ((name, _text(value)) for name, value in islice(data.items(), MAX_SCALARS))
+    return {name: text[:MAX_SCALAR_CHARS] for name, text in texts if text is not None}
+
+
+def as_number(text: str) -> Decimal | None:
+    """The number that a text spells, or None."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() else None

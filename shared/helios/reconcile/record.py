@@ -1,0 +1,167 @@
+"""A story as it is kept: its evidence, and what of its verdict is searched for and summed up."""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from helios.reconcile.evidence import Ledger
+from helios.reconcile.rows import PROBLEMS, FlowRow, FlowStatus, IssueKind
+from helios.reconcile.verdict import Judge
+
+FlowKey = tuple[str, str]
+"""A story's identity, ``(flow, key)``."""
+
+MATCH_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Upper bounds of the histogram of times to match."""
+
+
+class FlowRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A story in the store; the words are those of ``FlowRow``.
+
+    Attributes:
+        waiting: whether the deadline will still change something.
+        clouds: how many clouds have told of it.
+        issues: the kinds of what is wrong.
+        ledger: all evidence: the verdict can always be told again from it.
+    """
+
+    flow: str
+    key: str
+    status: FlowStatus
+    amount: Decimal | None
+    opened_at: datetime
+    deadline: datetime
+    settled_at: datetime | None
+    updated_at: datetime
+    match_seconds: float | None
+    waiting: bool
+    clouds: int
+    issues: list[IssueKind]
+    ledger: Ledger
+
+    @property
+    def identity(self) -> FlowKey:
+        """What makes it this story."""
+        return (self.flow, self.key)
+
+
+class FlowCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many stories that began in a minute have something in common; kept as sums, so that nobody counts stories.
+
+    Attributes:
+        minute: of ``opened_at``, UTC.
+        flow: the flow's name.
+        what: ``status``: a verdict. ``issue``: a kind of issue. ``clouds``: so many clouds have spoken. ``match``: it
+            matched within so many seconds, one of MATCH_SECONDS or ``inf``.
+        value: which.
+        stories: how many.
+        amount: their amounts together; only of problems.
+        seconds: their times to match together; only of ``match``.
+    """
+
+    minute: datetime
+    flow: str
+    what: Literal["status", "issue", "clouds", "match"]
+    value: str
+    stories: int
+    amount: Decimal = Decimal(0)
+    seconds: float = 0.0
+
+
+def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime) -> FlowRecord:
+    """The story that follows from the evidence; see ``Judge.verdict``."""
+    verdict = judge.verdict(ledger, now=now)
+    return FlowRecord(
+        flow=judge.flow.name,
+        key=key,
+        status=verdict.status,
+        amount=verdict.amount,
+        opened_at=verdict.opened_at,
+        deadline=verdict.deadline,
+        settled_at=verdict.settled_at,
+        updated_at=verdict.updated_at,
+        match_seconds=verdict.time_to_match_seconds,
+        waiting=verdict.waiting,
+        clouds=len({piece.source for piece in ledger.pieces}),
+        issues=list(dict.fromkeys(issue.kind for issue in verdict.issues)),
+        ledger=ledger,
+    )
+
+
+def told(judge: Judge, kept: FlowRecord) -> FlowRow:
+    """The story as it was judged when it was kept: whether its deadline had passed is part of it."""
+    return judge.row(kept.key, kept.ledger, now=kept.opened_at if kept.waiting else kept.deadline)
+
+
+class _Likeness(NamedTuple):
+    """What stories have in common that count alike."""
+
+    opened_at: datetime
+    flow: str
+    status: FlowStatus
+    clouds: int
+    issues: tuple[IssueKind, ...]
+    match: str | None
+
+
+def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list[FlowCount]:
+    """What to add to the sums for stories that were one thing and are another, sorted."""
+    # Likenesses first: the stories of a batch share a few, and a minute is dear to find.
+    stories: Counter[_Likeness] = Counter()
+    amounts: dict[_Likeness, Decimal] = defaultdict(Decimal)
+    seconds: dict[_Likeness, float] = defaultdict(float)
+    for before, after in changes:
+        for kept, sign in ((before, -1), (after, 1)):
+            if kept is None:
+                continue
+            likeness = _likeness(kept)
+            stories[likeness] += sign
+            if kept.status in PROBLEMS and kept.amount is not None:
+                amounts[likeness] += sign * kept.amount
+            if kept.match_seconds is not None:
+                seconds[likeness] += sign * kept.match_seconds
+    sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
+    for likeness, number in stories.items():
+        for count in _counts(likeness, number, amounts.get(likeness, Decimal(0)), seconds.get(likeness, 0.0)):
+            add(sums, count)
+    return [sums[slot] for slot in sorted(sums) if _is_something(sums[slot])]
+
+
+def add(sums: dict[tuple[datetime, str, str, str], FlowCount], given: FlowCount) -> None:
+    """Add one count to sums that are kept by (minute, flow, what, value)."""
+    slot = (given.minute, given.flow, given.what, given.value)
+    if known := sums.get(slot):
+        given = msgspec.structs.replace(
+            given,
+            stories=known.stories + given.stories,
+            amount=known.amount + given.amount,
+            seconds=known.seconds + given.seconds,
+        )
+    sums[slot] = given
+
+
+def _likeness(kept: FlowRecord) -> _Likeness:
+    match = None
+    if kept.match_seconds is not None:
+        place = bisect_left(MATCH_SECONDS, kept.match_seconds)
+        match = f"{MATCH_SECONDS[place]:g}" if place < len(MATCH_SECONDS) else "inf"
+    return _Likeness(kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match)
+
+
+def _counts(likeness: _Likeness, stories: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
+    minute, flow = likeness.opened_at.replace(second=0, microsecond=0), likeness.flow
+    yield FlowCount(minute=minute, flow=flow, what="status", value=likeness.status, stories=stories, amount=amount)
+    yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(likeness.clouds), stories=stories)
+    for kind in likeness.issues:
+        yield FlowCount(minute=minute, flow=flow, what="issue", value=kind, stories=stories)
+    if likeness.match:
+        yield FlowCount(minute=minute, flow=flow, what="match", value=likeness.match, stories=stories, seconds=seconds)
+
+
+def _is_something(count: FlowCount) -> bool:
+    return bool(count.stories or count.amount or count.seconds)

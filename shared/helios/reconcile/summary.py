@@ -1,0 +1,92 @@
+"""Many stories summed up, from sums that are kept; nobody counts stories."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from helios.event import SOURCES, Source
+from helios.reconcile.record import FlowCount
+from helios.reconcile.rows import (
+    ISSUE_KINDS,
+    MAX_TREND_POINTS,
+    SETTLED,
+    STATUSES,
+    FlowStatus,
+    FlowSummary,
+    IssueKind,
+    TrendPoint,
+)
+
+SILENCE = timedelta(minutes=5)
+"""How long a cloud may say nothing, while another speaks, before that is an incident of its own."""
+
+HEARD_WITHIN = timedelta(hours=24)
+"""A cloud that has been silent for longer is not expected to speak."""
+
+_AGREED: tuple[FlowStatus, ...] = ("matched", "matched_late")
+
+
+def trend_bucket(since: datetime, until: datetime) -> timedelta:
+    """Whole minutes, as few as give at most MAX_TREND_POINTS stretches."""
+    minutes = -(-(until - since) // timedelta(minutes=1))
+    return timedelta(minutes=max(1, -(-minutes // MAX_TREND_POINTS)))
+
+
+def summed(
+    counts: Sequence[FlowCount],
+    *,
+    since: datetime,
+    until: datetime,
+    oldest_open: datetime | None,
+    heard: Mapping[Source, datetime],
+    now: datetime,
+) -> FlowSummary:
+    """The summary of a period.
+
+    Args:
+        counts: the period's sums, in buckets.
+        since: its beginning.
+        until: its end.
+        oldest_open: when the story that has been open longest began.
+        heard: when each cloud last spoke, of those that did within HEARD_WITHIN.
+        now: decides the age of what is open, and who is silent.
+    """
+    by_status = {status: _stories(counts, "status", status) for status in STATUSES}
+    settled = sum(by_status[status] for status in SETTLED)
+    return FlowSummary(
+        since=since,
+        until=until,
+        total=sum(by_status.values()),
+        by_status=by_status,
+        match_rate=sum(by_status[status] for status in _AGREED) / settled if settled else None,
+        oldest_open_seconds=(now - oldest_open).total_seconds() if oldest_open else None,
+        amount_at_risk=sum((count.amount for count in counts if count.what == "status"), Decimal(0)),
+        seen_on={str(clouds): _stories(counts, "clouds", str(clouds)) for clouds in range(1, len(SOURCES) + 1)},
+        issues={kind: _stories(counts, "issue", kind) for kind in ISSUE_KINDS},
+        silent=silent(heard, now),
+        trend=_trend(counts),
+    )
+
+
+def silent(heard: Mapping[Source, datetime], now: datetime) -> list[Source]:
+    """The clouds that have said nothing for a while although others speak: one incident, not one for each story."""
+    quiet = [source for source, at in heard.items() if now - at > SILENCE]
+    return sorted(quiet) if len(quiet) < len(heard) else []
+
+
+def _stories(counts: Iterable[FlowCount], what: str, value: FlowStatus | IssueKind | str) -> int:
+    return sum(count.stories for count in counts if count.what == what and count.value == value)
+
+
+def _trend(counts: Sequence[FlowCount]) -> list[TrendPoint]:
+    by_minute: dict[datetime, list[FlowCount]] = {}
+    for count in counts:
+        by_minute.setdefault(count.minute, []).append(count)
+    return [
+        TrendPoint(
+            minute=minute,
+            settled=sum(_stories(of, "status", status) for status in SETTLED),
+            matched=sum(_stories(of, "status", status) for status in _AGREED),
+        )
+        for minute, of in sorted(by_minute.items())
+    ]

@@ -1,0 +1,228 @@
+"""What follows from the evidence: a pure function of it, of the declaration, and of whether the deadline has passed."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import product
+from typing import NamedTuple
+
+from helios.reconcile.declaration import Flow, Leg
+from helios.reconcile.evidence import Evidence, Ledger, as_number
+from helios.reconcile.rows import FlowIssue, FlowLeg, FlowRow, FlowStatus, LegState
+
+
+class Verdict(NamedTuple):
+    """What is decided; the words are those of ``FlowRow``.
+
+    Attributes:
+        waiting: whether the deadline will still change something.
+    """
+
+    status: FlowStatus
+    amount: Decimal | None
+    opened_at: datetime
+    deadline: datetime
+    settled_at: datetime | None
+    updated_at: datetime
+    time_to_match_seconds: float | None
+    waiting: bool
+    issues: list[FlowIssue]
+
+
+class _Compared(NamedTuple):
+    """A rule, taken apart."""
+
+    one: str
+    one_path: str
+    other: str
+    other_path: str
+    tolerance: Decimal
+
+
+class Judge:
+    """Judges the stories of one flow; what the declaration says is looked up once.
+
+    Attributes:
+        flow: what was declared.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self._window = timedelta(seconds=flow.window_seconds)
+        self._patience = timedelta(seconds=flow.window_seconds + flow.grace_seconds)
+        self._rules = [_Compared(*rule.sides[0], *rule.sides[1], rule.tolerance) for rule in flow.rule]
+        self._amounts = [(leg, path) for leg, _, path in (text.partition(".") for text in flow.amount)]
+
+    def verdict(self, ledger: Ledger, *, now: datetime) -> Verdict:
+        """The verdict on a story of which there is at least one piece of evidence.
+
+        Only ``received_at`` decides what is late: the clouds' clocks may be wrong.
+
+        Args:
+            ledger: all evidence of it.
+            now: decides whether the deadline has passed, where a leg is waited for.
+        """
+        told = by_leg(ledger)
+        received = [piece.received_at for piece in ledger.pieces]
+        opened_at = min(received)
+        in_time, deadline = opened_at + self._window, opened_at + self._patience
+        issues: list[FlowIssue] = []
+        waiting = missing = late = False
+        complete_at = opened_at
+        for leg in self.flow.leg:
+            pieces = told.get(leg.name)
+            if pieces is None:
+                if not leg.optional and now >= deadline:
+                    missing = True
+                    issues.append(_missing(leg))
+                waiting |= not leg.optional and now < deadline
+                continue
+            first = pieces[0]
+            if first.received_at > in_time:
+                late |= not leg.optional
+                issues.append(_late(leg, first, in_time))
+            if not leg.optional and first.received_at > complete_at:
+                complete_at = first.received_at
+            if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
+                issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
+        broken = [issue for rule in self._rules if (issue := _broken(rule, told))]
+        status: FlowStatus = (
+            "mismatched"
+            if broken
+            else "incomplete"
+            if missing
+            else "open"
+            if waiting
+            else "matched_late"
+            if late
+            else "matched"
+        )
+        matched = status in {"matched", "matched_late"}
+        settled_at = deadline if status == "incomplete" else None if status == "open" else complete_at
+        return Verdict(
+            status=status,
+            amount=self._amount(told),
+            opened_at=opened_at,
+            deadline=deadline,
+            settled_at=settled_at,
+            updated_at=max(received),
+            time_to_match_seconds=(complete_at - opened_at).total_seconds() if matched else None,
+            waiting=waiting,
+            issues=issues + broken,
+        )
+
+    def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
+        """The story in full: the verdict, and what is known of each leg."""
+        verdict = self.verdict(ledger, now=now)
+        given = verdict._asdict()
+        given.pop("waiting")
+        told = by_leg(ledger)
+        in_time, overdue = verdict.opened_at + self._window, now >= verdict.deadline
+        legs = [
+            _leg(leg, told.get(leg.name, []), ledger.deliveries(leg.name), in_time=in_time, overdue=overdue)
+            for leg in self.flow.leg
+        ]
+        return FlowRow(flow=self.flow.name, key=key, legs=legs, **given)
+
+    def _amount(self, told: dict[str, list[Evidence]]) -> Decimal | None:
+        for leg, path in self._amounts:
+            for piece in told.get(leg, ()):
+                if (number := as_number(piece.fields.get(path, ""))) is not None:
+                    return number
+        return None
+
+
+def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
+    """The evidence of each leg, first arrival first."""
+    told: dict[str, list[Evidence]] = {}
+    for piece in ledger.pieces:
+        told.setdefault(piece.leg, []).append(piece)
+    return told
+
+
+def _leg(leg: Leg, pieces: list[Evidence], deliveries: int, *, in_time: datetime, overdue: bool) -> FlowLeg:
+    first = pieces[0] if pieces else None
+    state: LegState
+    if first:
+        state = "present" if first.received_at <= in_time else "late"
+    else:
+        state = "missing" if overdue and not leg.optional else "pending"
+    return FlowLeg(
+        name=leg.name,
+        source=first.source if first else leg.source,
+        type=leg.type,
+        optional=leg.optional,
+        state=state,
+        event_id=first.id if first else None,
+        time=first.time if first else None,
+        received_at=first.received_at if first else None,
+        fields=first.fields if first else {},
+        deliveries=deliveries,
+    )
+
+
+def _missing(leg: Leg) -> FlowIssue:
+    who = leg.source or "any cloud"
+    return FlowIssue(
+        kind="missing", legs=[leg.name], field=None, values={}, detail=f"{leg.name}: {leg.type} from {who} never came"
+    )
+
+
+def _late(leg: Leg, first: Evidence, in_time: datetime) -> FlowIssue:
+    seconds = (first.received_at - in_time).total_seconds()
+    detail = f"{leg.name}: {first.source} spoke {seconds:.1f} s after the window"
+    return FlowIssue(kind="late", legs=[leg.name], field=None, values={leg.name: f"{seconds:.3f}"}, detail=detail)
+
+
+def _repeated(leg: Leg, pieces: list[Evidence], deliveries: int) -> Iterator[FlowIssue]:
+    """A leg that was told of more than once: in the same words, in others, or both."""
+    by_content: dict[str, Evidence] = {}
+    for piece in pieces:
+        by_content.setdefault(piece.content, piece)
+    variants = list(by_content.values())
+    if deliveries > len(variants):
+        yield FlowIssue(
+            kind="duplicate",
+            legs=[leg.name],
+            field=None,
+            values={leg.name: str(deliveries)},
+            detail=f"{leg.name}: {pieces[0].source} told of it {deliveries} times",
+        )
+    if len(variants) > 1:
+        names = sorted({name for piece in variants for name in piece.fields})
+        differing = [name for name in names if len({piece.fields.get(name) for piece in variants}) > 1]
+        field = differing[0] if differing else None
+        said = [_said(piece, field) for piece in variants]
+        yield FlowIssue(
+            kind="contradictory",
+            legs=[leg.name],
+            field=field,
+            values={str(number): text for number, text in enumerate(said, start=1)},
+            detail=f"{leg.name}: {pieces[0].source} contradicts itself: {field or 'content'} is {' and '.join(said)}",
+        )
+
+
+def _said(piece: Evidence, field: str | None) -> str:
+    return piece.fields.get(field, "not there") if field else piece.id
+
+
+def _broken(rule: _Compared, told: dict[str, list[Evidence]]) -> FlowIssue | None:
+    """The rule, if any two variants of its legs break it; a side that nobody has told is no breach yet."""
+    for first, second in product(told.get(rule.one, ()), told.get(rule.other, ())):
+        left, right = first.fields.get(rule.one_path), second.fields.get(rule.other_path)
+        if left != right and not _agree(left, right, rule.tolerance):
+            return FlowIssue(
+                kind="mismatch",
+                legs=[rule.one, rule.other],
+                field=rule.one_path,
+                values={rule.one: left or "not there", rule.other: right or "not there"},
+                detail=f"{rule.one_path}: {rule.one} on {first.source} says {left or 'nothing'}, "
+                f"{rule.other} on {second.source} says {right or 'nothing'}",
+            )
+    return None
+
+
+def _agree(left: str | None, right: str | None, tolerance: Decimal) -> bool:
+    """Whether two different texts are numbers that differ by no more than this."""
+    one, other = as_number(left or ""), as_number(right or "")
+    return one is not None and other is not None and abs(one - other) <= tolerance

@@ -1,0 +1,307 @@
+"""Stories, on every store: what the clouds tell of one order becomes one verdict, however it arrives."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count, pairwise, permutations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.postgres.outbox import PostgresOutbox
+from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
+from helios.flows.sweep import expire_flows
+from helios.queries import FlowFilter
+from helios.reconcile.record import told
+from helios.reconcile.rows import FlowRow
+from helios.reconcile.verdict import Judge
+from tests.support.deliveries import NOON
+from tests.support.stories import ORDER, SHIPMENT, leg, sent
+
+RECONCILER = Reconciler([ORDER, SHIPMENT])
+OVERDUE = NOON + timedelta(minutes=5)
+ALL = timedelta(days=365)
+
+SAME_EVERY_TIME = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store(request: pytest.FixtureRequest):
+    """Every store we ship; each passes every test below."""
+    return request.getfixturevalue(f"{request.param}_store")
+
+
+def take_in(store, *deliveries):
+    return ingest(deliveries, seen=NoSeen(), store=store, reconciler=RECONCILER)
+
+
+def story(store, key: str = "ORD-1", flow=ORDER) -> FlowRow:
+    return told(Judge(flow), store.flow((flow.name, key)))
+
+
+def kinds(row: FlowRow) -> list[str]:
+    return [issue.kind for issue in row.issues]
+
+
+def statuses(store) -> dict[str, int]:
+    """The sums, which must say what the rows say."""
+    counts = store.flow_counts(None, since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
+    return {one.value: one.stories for one in counts if one.what == "status" and one.stories}
+
+
+def test_three_legs_that_agree_match(store):
+    take_in(store, leg("order"))
+    assert story(store).status == "open"
+    take_in(store, leg("payment", after=1), leg("inventory", after=2.5))
+    row = story(store)
+
+    assert (row.status, row.issues, row.amount) == ("matched", [], Decimal("10.00"))
+    assert row.time_to_match_seconds == 2.5
+    assert row.settled_at == NOON + timedelta(seconds=2.5)
+    assert [(one.name, one.source, one.state) for one in row.legs] == [
+        ("order", "aws", "present"),
+        ("payment", "gcp", "present"),
+        ("inventory", "azure", "present"),
+    ]
+    assert statuses(store) == {"matched": 1}
+
+
+def test_an_amount_that_is_spelled_otherwise_agrees_and_one_that_differs_does_not(store):
+    take_in(store, leg("order", amount=Decimal("10.0")), leg("payment", amount=10), leg("inventory"))
+    take_in(store, leg("order", "ORD-2"), leg("payment", "ORD-2", amount=Decimal("10.02")), leg("inventory", "ORD-2"))
+
+    assert story(store).status == "matched"
+    row = story(store, "ORD-2")
+    assert (row.status, kinds(row)) == ("mismatched", ["mismatch"])
+    assert row.issues[0].values == {"order": "10", "payment": "10.02"}
+    assert row.issues[0].detail == "amount: order on aws says 10, payment on gcp says 10.02"
+
+
+def test_a_leg_that_never_comes_is_missing_after_the_deadline_and_not_before(store):
+    take_in(store, leg("order"), leg("payment"))
+
+    assert expire_flows(NOON + timedelta(seconds=89), store=store, reconciler=RECONCILER) == 0
+    assert expire_flows(OVERDUE, store=store, reconciler=RECONCILER) == 1
+    row = story(store)
+    assert (row.status, kinds(row), row.settled_at) == ("incomplete", ["missing"], NOON + timedelta(seconds=90))
+    assert row.issues[0].detail == "inventory: InventoryReserved from azure never came"
+    assert expire_flows(OVERDUE, store=store, reconciler=RECONCILER) == 0
+    assert statuses(store) == {"incomplete": 1}
+
+
+def test_late_evidence_reopens_the_verdict(store):
+    take_in(store, leg("order"), leg("payment"))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+    take_in(store, leg("inventory", after=400))
+    row = story(store)
+
+    assert (row.status, kinds(row)) == ("matched_late", ["late"])
+    assert statuses(store) == {"matched_late": 1}
+
+
+def test_a_leg_told_twice_is_a_duplicate_whether_it_has_the_same_id_or_not(store):
+    take_in(store, leg("order"), leg("order"), leg("payment"), leg("inventory"))
+    take_in(store, leg("payment", id_="2"))
+    row = story(store)
+
+    assert (row.status, kinds(row)) == ("matched", ["duplicate", "duplicate"])
+    assert [one.deliveries for one in row.legs] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("id_", ["1", "2"])
+def test_a_leg_that_contradicts_itself_is_told_with_both_words(store, id_):
+    take_in(store, leg("order"), leg("payment"), leg("inventory"))
+    take_in(store, leg("payment", id_=id_, customer_id="CUST-2", after=1))
+    row = story(store)
+
+    assert (row.status, kinds(row)) == ("matched", ["contradictory"])
+    assert (row.issues[0].field, row.issues[0].values) == ("customer_id", {"1": "CUST-1", "2": "CUST-2"})
+
+
+def test_a_contradiction_in_what_a_rule_compares_is_a_mismatch(store):
+    take_in(store, leg("order"), leg("payment"), leg("inventory"))
+    take_in(store, leg("inventory", quantity=1, after=1))
+
+    assert (story(store).status, kinds(story(store))) == ("mismatched", ["contradictory", "mismatch"])
+
+
+def test_nothing_is_special_about_orders(store):
+    """Two legs, one of them from any cloud, a key deeper in the payload, and an optional leg."""
+    parcel = {"parcel": {"number": 7, "grams": 500}}
+    take_in(store, sent("eventgrid", "ParcelHandedOver", parcel, id_="1", received_at=NOON))
+    take_in(store, sent("eventbridge", "ParcelScanned", parcel, id_="2", received_at=NOON + timedelta(seconds=11)))
+    row = story(store, "7", SHIPMENT)
+
+    assert (row.status, kinds(row)) == ("matched_late", ["late"])
+    assert [(one.name, one.source, one.state) for one in row.legs] == [
+        ("handed_over", "azure", "present"),
+        ("scanned", "aws", "late"),
+        ("insured", "gcp", "pending"),
+    ]
+    light = {"parcel": {"number": 8, "grams": 480}}
+    heavy = {"parcel": {"number": 8, "grams": 500}}
+    take_in(store, sent("eventgrid", "ParcelHandedOver", heavy, id_="3", received_at=NOON))
+    take_in(store, sent("pubsub", "ParcelScanned", light, id_="4", received_at=NOON))
+    assert story(store, "8", SHIPMENT).status == "mismatched"
+
+
+def test_frames_tell_of_every_change(store):
+    outbox = MemoryOutbox(store) if isinstance(store, MemoryStore) else PostgresOutbox(store._pool)
+    take_in(store, leg("order"))
+    take_in(store, leg("payment"), leg("inventory", quantity=5))
+    take_in(store, leg("order", "ORD-2"))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+    outbox.number()
+    frames = outbox.frames(after=0, limit=10)
+
+    assert [[(one.key, one.previous, one.status, one.issues) for one in frame.flows] for frame in frames] == [
+        [("ORD-1", None, "open", [])],
+        [("ORD-1", "open", "mismatched", ["mismatch"])],
+        [("ORD-2", None, "open", [])],
+        [("ORD-2", "open", "incomplete", ["missing"])],
+    ]
+    assert [frame.flow_statuses for frame in frames] == [
+        {"order": {"open": 1}},
+        {"order": {"mismatched": 1, "open": -1}},
+        {"order": {"open": 1}},
+        {"order": {"incomplete": 1, "open": -1}},
+    ]
+
+
+def test_pages_and_filters(store):
+    for number in range(5):
+        take_in(store, leg("order", f"ORD-{number}", after=number))
+    take_in(store, leg("payment", "ORD-3", amount=1, after=9))
+
+    first = store.flows(FlowFilter(flow="order"), after=None, limit=3)
+    rest = store.flows(FlowFilter(flow="order"), after=first.next_cursor, limit=3)
+    assert [kept.key for kept in first.items + rest.items] == ["ORD-4", "ORD-3", "ORD-2", "ORD-1", "ORD-0"]
+    assert rest.next_cursor is None
+
+    def found(**where) -> list[str]:
+        return [kept.key for kept in store.flows(FlowFilter(**where), after=None, limit=9).items]
+
+    assert found(status=("mismatched", "incomplete")) == ["ORD-3"]
+    assert found(issue=("mismatch",)) == ["ORD-3"]
+    assert found(issue=("late",)) == []
+    assert found(key="ORD-1") == ["ORD-1"]
+    assert found(since=NOON + timedelta(seconds=2), until=NOON + timedelta(seconds=4)) == ["ORD-3", "ORD-2"]
+    assert store.oldest_open("order") == NOON
+    assert store.oldest_open("shipment") is None
+
+
+def test_amounts_at_risk_follow_the_verdict(store):
+    take_in(store, leg("order"), leg("payment", amount=1), leg("order", "ORD-2"))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+    counts = store.flow_counts("order", since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
+    assert sum(one.amount for one in counts) == Decimal("20.00")
+
+    take_in(store, leg("payment", "ORD-2", after=400), leg("inventory", "ORD-2", after=400))
+    counts = store.flow_counts("order", since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
+    assert sum(one.amount for one in counts) == Decimal("10.00")
+
+
+deliveries = st.lists(
+    st.builds(
+        leg,
+        st.sampled_from(["order", "payment", "inventory"]),
+        st.sampled_from(["ORD-1", "ORD-2"]),
+        id_=st.sampled_from("12"),
+        after=st.sampled_from([0.0, 1.0, 31.0, 120.0]),
+        amount=st.sampled_from([Decimal("10.00"), Decimal(10), Decimal("99.00")]),
+        customer_id_=st.sampled_from(["CUST-1", "CUST-2"]),
+    ),
+    max_size=8,
+)
+cuts = st.sets(st.integers(0, 8))
+randoms = st.randoms(use_true_random=False)
+
+
+def in_batches(store, chosen, cut_at, prefix: str = "") -> Iterator[FlowRow]:
+    """Take everything in, wait for every deadline, and tell of every story; the prefix keeps examples apart."""
+    edges = sorted({0, len(chosen), *(cut for cut in cut_at if cut < len(chosen))})
+    for start, end in pairwise(edges):
+        take_in(store, *chosen[start:end])
+    expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
+    for kept in store.flows(FlowFilter(key=prefix or None), after=None, limit=500).items:
+        yield told(Judge(ORDER), kept)
+
+
+@settings(SAME_EVERY_TIME, max_examples=150)
+@given(chosen=deliveries, cut_at=cuts, other_cuts=cuts, random=randoms)
+def test_no_order_of_arrival_changes_a_story(chosen, cut_at, other_cuts, random):
+    """Duplicates and contradictions included, cut into any batches."""
+    shuffled = random.sample(chosen, len(chosen))
+    one, other = MemoryStore(), MemoryStore()
+
+    assert list(in_batches(one, chosen, cut_at)) == list(in_batches(other, shuffled, other_cuts))
+    assert statuses(one) == statuses(other)
+
+
+prefixes = count()
+
+
+@settings(SAME_EVERY_TIME, max_examples=30)
+@given(chosen=deliveries, cut_at=cuts, random=randoms)
+def test_nor_does_it_in_postgres(chosen, cut_at, random, postgres_store):
+    """Postgres and memory tell the same stories; each example has orders of its own, in a database that fills."""
+    prefix = f"E{next(prefixes)}-"
+    apart = [_renamed(delivery, prefix) for delivery in chosen]
+    shuffled = random.sample(apart, len(apart))
+
+    expected = list(in_batches(MemoryStore(), apart, set()))
+    assert list(in_batches(postgres_store, shuffled, cut_at, prefix)) == expected
+
+
+def _renamed(delivery, prefix: str):
+    from msgspec.structs import replace
+
+    headers = {name: value.replace("ORD-", f"{prefix}ORD-") for name, value in delivery.headers.items()}
+    return replace(delivery, body=delivery.body.replace(b"ORD-", f"{prefix}ORD-".encode()), headers=headers)
+
+
+def test_every_permutation_of_three_legs_gives_the_same_row(memory_store):
+    legs = [leg("order"), leg("payment", after=3), leg("inventory", after=40, quantity=1)]
+    rows = []
+    for order in permutations(legs):
+        store = MemoryStore()
+        for one in order:
+            take_in(store, one)
+        rows.append(story(store))
+
+    assert rows == rows[:1] * 6
+    assert (rows[0].status, kinds(rows[0])) == ("mismatched", ["late", "mismatch"])
+
+
+def test_four_writers_of_the_same_stories_neither_deadlock_nor_lose(postgres_store):
+    """Each writes all legs of the same orders, in batches that overlap, in an order of its own."""
+    orders = [f"ORD-{number}" for number in range(60)]
+
+    def write(number: int) -> None:
+        mine = orders[number * 15 :] + orders[: number * 15]
+        for name in ("order", "payment", "inventory"):
+            for start in range(0, 60, 20):
+                take_in(postgres_store, *(leg(name, key, id_=str(number)) for key in mine[start : start + 20]))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(4)))
+
+    rows = [story(postgres_store, key) for key in orders]
+    assert {row.status for row in rows} == {"matched"}
+    assert {one.deliveries for row in rows for one in row.legs} == {4}
+    assert statuses(postgres_store) == {"matched": 60}
+
+
+def test_two_sweeps_at_once_judge_each_story_once(postgres_store):
+    take_in(postgres_store, *(leg("order", f"ORD-{number}") for number in range(300)))
+    with ThreadPoolExecutor(2) as threads:
+        judged = list(
+            threads.map(lambda _: expire_flows(OVERDUE, store=postgres_store, reconciler=RECONCILER), range(2))
+        )
+
+    assert sum(judged) == 300
+    assert statuses(postgres_store) == {"incomplete": 300}

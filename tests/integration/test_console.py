@@ -1,0 +1,111 @@
+"""The command line, as a program, against the API as it runs."""
+
+import json
+import select
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from local.process import scrubbed_environment
+from tests.support.api import ROOT
+from tests.support.client import EVENTBRIDGE, call
+from tests.support.deliveries import NOON, eventbridge
+from tests.support.stories import leg
+from tests.support.waiting import eventually
+
+PAYMENT = "/api/v1/webhooks/cloudevents"
+
+
+@pytest.fixture
+def helios(api, records):
+    """Run a command, and return its exit code and what it wrote."""
+
+    def run(*arguments: str, url: str = api.url):
+        command = [sys.executable, "-m", "helios", *arguments, "--url", url]
+        environment = scrubbed_environment(COLUMNS="200")
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def disagreement(api, records):
+    """An order of which two clouds say different amounts."""
+    order, payment = leg("order"), leg("payment", amount=7)
+    assert call(api.url, EVENTBRIDGE, order.body).status == 202
+    assert call(api.url, PAYMENT, payment.body, headers=dict(payment.headers)).status == 202
+
+
+def test_problem_orders_are_listed_in_words(helios, disagreement):
+    listed = helios("flows")
+
+    assert listed.returncode == 0, listed.stderr
+    assert "ORD-1" in listed.stdout
+    assert "amount: order on aws says 10, payment on gcp says 7" in listed.stdout
+    assert "No order matches" in helios("flows", "--status", "incomplete").stdout
+
+
+def test_json_lines_are_for_programs(helios, disagreement):
+    (line,) = helios("flows", "--issue", "mismatch", "--json").stdout.splitlines()
+    assert (json.loads(line)["key"], json.loads(line)["status"]) == ("ORD-1", "mismatched")
+
+    lines = [json.loads(line) for line in helios("events", "--json").stdout.splitlines()]
+    assert {one["type"] for one in lines} == {"OrderPlaced", "PaymentProcessed"}
+
+
+def test_one_order_is_shown_leg_by_leg(helios, disagreement):
+    shown = helios("flow", "ORD-1").stdout
+
+    for words in ("mismatched", "order", "payment", "inventory", "pending", "mismatch: amount", "settled"):
+        assert words in shown
+
+
+def test_what_is_wrong_is_said_and_the_exit_code_is_2(helios, disagreement):
+    unknown = helios("flow", "ORD-9")
+    assert (unknown.returncode, unknown.stderr) == (
+        2,
+        "helios: 404: No story of the flow 'order' has the key 'ORD-9'\n",
+    )
+    away = helios("flows", url="http://127.0.0.1:9")
+    assert away.returncode == 2
+    assert "does not answer" in away.stderr
+    assert helios("flows", url="ftp://x").stderr.startswith("helios: 'ftp://x' is not an http:// or https:// URL")
+
+
+def test_a_sender_can_not_steer_the_terminal(api, helios, records):
+    assert call(api.url, EVENTBRIDGE, eventbridge("1", type_="\x1b[2JGone").body).status == 202
+
+    assert "\x1b" not in helios("events").stdout
+
+
+def test_tail_shows_what_happens_from_now_on(api, records):
+    before = leg("order", "ORD-1")
+    assert call(api.url, EVENTBRIDGE, before.body).status == 202
+    command = [sys.executable, "-u", "-m", "helios", "tail", "--json", "--url", api.url, "--type", "OrderPlaced"]
+    ago = (datetime.now(UTC) - NOON).total_seconds()
+    lines: list[str] = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as tail:
+        try:
+            output = tail.stdout
+            assert output
+            number = 0
+
+            def shown() -> bool:
+                """Send until the first line: when the tail has begun can't be seen from outside."""
+                nonlocal number
+                number += 1
+                call(api.url, EVENTBRIDGE, leg("order", f"ORD-NEW-{number}", after=ago).body)
+                return bool(select.select([output], [], [], 0.2)[0])
+
+            eventually(shown)
+            lines.append(output.readline())
+        finally:
+            tail.terminate()
+
+    first = json.loads(lines[0])
+    assert first["type"] == "OrderPlaced"
+    assert first["order_id"].startswith("ORD-NEW-")

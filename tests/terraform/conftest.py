@@ -1,0 +1,98 @@
+"""The AWS root: as code alone, and applied to an emulator of its own."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+
+from helios.adapters.postgres.migrate import migrate
+from local import aws, aws_resources
+from local.config import AWS_REGION
+from local.ministack import Ministack
+from local.ports import free_port
+from scripts import package
+from tests.support import terraform
+
+STATE_BUCKET = "helios-state"
+VISIBILITY_SECONDS = 2
+
+
+@pytest.fixture(scope="session")
+def terraform_program() -> str:
+    """Where terraform is."""
+    found = terraform.program()
+    if found is None:
+        pytest.skip("terraform is not installed")
+    return found
+
+
+@pytest.fixture(scope="session")
+def aws_root(terraform_program, tmp_path_factory: pytest.TempPathFactory) -> terraform.Root:
+    """The AWS root with its provider, and without a state; its packages are empty files."""
+    scratch = tmp_path_factory.mktemp("terraform")
+    packages = scratch / "packages"
+    packages.mkdir()
+    for function in aws.FUNCTIONS:
+        (packages / f"{function.package}.zip").touch()
+    root = terraform.Root("aws", scratch / "code", environment={"TF_VAR_packages": str(packages)})
+    root.must("init", "-backend=false")
+    return root
+
+
+class Applied(NamedTuple):
+    """Helios on an emulated AWS, by Terraform; its functions store into a database of their own."""
+
+    root: terraform.Root
+    outputs: dict[str, Any]
+    endpoint: str
+    database_url: str
+
+
+@pytest.fixture(scope="session")
+def applied(
+    terraform_program, tmp_path_factory: pytest.TempPathFactory, postgres_server, valkey_server
+) -> Iterator[Applied]:
+    """What the README says, on an emulator: a bucket for the state, init, apply."""
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE terraform_stack")
+    database_url = postgres_server.url.rpartition("/")[0] + "/terraform_stack"
+    migrate(database_url)
+    package.build_all([row.package for row in aws.FUNCTIONS], native=True)
+    scratch = tmp_path_factory.mktemp("applied")
+    with Ministack(scratch, free_port(), log=scratch / "aws.log") as server:
+        with contextlib.closing(aws_resources.client("s3", server.url)) as s3:
+            s3.create_bucket(Bucket=STATE_BUCKET)
+        variables = {
+            "region": AWS_REGION,
+            "emulator_endpoint": server.url,
+            "packages": str(package.NATIVE),
+            "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",  # the emulator has ours only
+            "database_url": database_url,
+            "redis_url": valkey_server.url,
+            "visibility_seconds": str(VISIBILITY_SECONDS),
+            "ingest_concurrency": str(aws.MAX_CONCURRENCY),
+        }
+        environment = {f"TF_VAR_{name}": value for name, value in variables.items()}
+        root = terraform.Root(
+            "aws", scratch / "code", environment=environment | aws_resources.sdk_environment(server.url)
+        )
+        root.must("init", *_backend(server.url))
+        root.must("apply", "-auto-approve")
+        yield Applied(root, root.outputs(), server.url, database_url)
+
+
+def _backend(endpoint: str) -> list[str]:
+    """The state's bucket, on the emulator."""
+    settings = {
+        "bucket": STATE_BUCKET,
+        "region": AWS_REGION,
+        "endpoints": f'{{s3="{endpoint}"}}',
+        "use_path_style": "true",
+        "skip_credentials_validation": "true",
+        "skip_requesting_account_id": "true",
+        "skip_metadata_api_check": "true",
+    }
+    return [f"-backend-config={name}={value}" for name, value in settings.items()]

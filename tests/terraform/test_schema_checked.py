@@ -1,0 +1,214 @@
+"""The roots of Google Cloud and Azure, against their providers' schemas: as they are, and with planted mistakes."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from scripts.terraform_schema import serve
+
+TERRAFORM = Path(__file__).parents[2] / "infra/terraform"
+CLOUDS = ["gcp", "azure"]
+FILES = {"versions.tf", "main.tf", "variables.tf", "outputs.tf", "README.md"}
+FOLDERS = [
+    folder for cloud in CLOUDS for folder in (TERRAFORM / cloud, *sorted((TERRAFORM / "modules" / cloud).iterdir()))
+]
+SECONDS = 300
+
+
+class Mistake(NamedTuple):
+    """Something that is not so.
+
+    Attributes:
+        file: below ``infra/terraform``.
+        old: a text of it.
+        new: what stands there by mistake.
+        message: what Terraform says.
+    """
+
+    file: str
+    old: str
+    new: str
+    message: str
+
+
+MISTAKES = {
+    "gcp-unknown-argument": Mistake(
+        "modules/gcp/ingest-topic/main.tf",
+        "ack_deadline_seconds ",
+        "ack_deadline ",
+        'named "ack_deadline" is not expected',
+    ),
+    "gcp-missing-argument": Mistake(
+        "gcp/main.tf", "  location                    = var.region\n", "", 'The argument "location" is required'
+    ),
+    "gcp-wrong-type": Mistake(
+        "modules/gcp/ingest-topic/main.tf",
+        "= 60 #",
+        '= "soon" #',
+        'Inappropriate value for attribute "ack_deadline_seconds"',
+    ),
+    "gcp-bad-reference": Mistake(
+        "modules/gcp/network/outputs.tf",
+        "google_compute_address.egress.address",
+        "google_compute_address.egress.ip",
+        "Unsupported attribute",
+    ),
+    "gcp-unknown-block": Mistake(
+        "modules/gcp/ingest-topic/main.tf",
+        "  retry_policy {",
+        "  backoff {",
+        'Blocks of type "backoff" are not expected',
+    ),
+    "gcp-unknown-resource": Mistake(
+        "gcp/main.tf", '"google_cloud_scheduler_job"', '"google_scheduler_job"', "Invalid resource type"
+    ),
+    "gcp-computed-argument": Mistake(
+        "modules/gcp/network/main.tf",
+        '  name   = "${var.name}-egress"',
+        '  name   = "egress"\n  self_link = "mine"',
+        "Can't set self_link",
+    ),
+    "azure-unknown-argument": Mistake(
+        "modules/azure/event-grid/main.tf",
+        "event_time_to_live ",
+        "time_to_live ",
+        'named "time_to_live" is not expected',
+    ),
+    "azure-missing-argument": Mistake(
+        "modules/azure/vault/main.tf",
+        '  sku_name                   = "standard"\n',
+        "",
+        'The argument "sku_name" is required',
+    ),
+    "azure-wrong-type": Mistake(
+        "modules/azure/event-grid/main.tf",
+        "= 500\n",
+        '= ["many"]\n',
+        'Inappropriate value for attribute "max_events_per_batch"',
+    ),
+    "azure-bad-reference": Mistake(
+        "modules/azure/cache/outputs.tf", "[0].primary_access_key", "[0].access_key", "Unsupported attribute"
+    ),
+    "azure-unknown-block": Mistake(
+        "modules/azure/event-grid/main.tf",
+        "  dead_letter_identity {",
+        "  identity {",
+        'Blocks of type "identity" are not expected',
+    ),
+    "azure-unknown-resource": Mistake(
+        "azure/main.tf", '"azurerm_resource_group" "this"', '"azurerm_group" "this"', "Invalid resource type"
+    ),
+    "azure-computed-argument": Mistake(
+        "modules/azure/network/main.tf",
+        '  name                = "${var.name}-egress"',
+        '  name       = "egress"\n  ip_address = "198.51.100.1"',
+        "Can't set ip_address",
+    ),
+}
+
+
+class Answer(NamedTuple):
+    """How terraform ended, and what it said on one long line."""
+
+    code: int
+    text: str
+
+
+Terraform = Callable[..., Answer]
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory) -> Path:
+    """Terraform's configuration with the schema-only providers."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    return serve.configuration(tmp_path_factory.mktemp("schemas"))
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A copy of all Terraform code, to run on and to make mistakes in."""
+    copy = tmp_path / "terraform"
+    shutil.copytree(TERRAFORM, copy, ignore=shutil.ignore_patterns(".terraform*", "aws", "schemas"))
+    return copy
+
+
+@pytest.fixture
+def terraform(code: Path, configuration: Path) -> Terraform:
+    """Runs terraform in a root of the copy."""
+
+    def run(root: str, *arguments: str) -> Answer:
+        environment = {**os.environ, "TF_CLI_CONFIG_FILE": str(configuration), "CHECKPOINT_DISABLE": "1"}
+        command = [shutil.which("terraform") or "terraform", *arguments]
+        done = subprocess.run(
+            command, cwd=code / root, env=environment, check=False, capture_output=True, text=True, timeout=SECONDS
+        )
+        return Answer(done.returncode, re.sub(r"[\s│]+", " ", done.stdout + done.stderr))
+
+    return run
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_root_fits_its_provider_s_schema(terraform, cloud):
+    assert terraform(cloud, "get", "-no-color").code == 0
+    answer = terraform(cloud, "validate", "-no-color")
+    assert answer.code == 0, answer.text
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_root_passes_its_own_tests(terraform, cloud):
+    """Its assertions and refusals, planned and applied with mocks of what the schema names."""
+    assert terraform(cloud, "get", "-no-color").code == 0
+    answer = terraform(cloud, "test", "-no-color")
+    assert answer.code == 0, answer.text
+    assert re.search(r"Success! [1-9]\d* passed, 0 failed", answer.text), answer.text
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_code_has_terraform_s_own_form(terraform, cloud):
+    for folder in (".", f"../modules/{cloud}"):
+        assert terraform(cloud, "fmt", "-check", "-diff", "-recursive", folder).text == ""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_planted_mistake_is_found(terraform, code, mistake):
+    file = code / mistake.file
+    right = file.read_text()
+    assert right.count(mistake.old) == 1
+    file.write_text(right.replace(mistake.old, mistake.new))
+    cloud = next(part for part in Path(mistake.file).parts if part in CLOUDS)
+    assert terraform(cloud, "get", "-no-color").code == 0
+    answer = terraform(cloud, "validate", "-no-color")
+    assert answer.code == 1
+    assert mistake.message in answer.text
+
+
+def test_nothing_is_planned_without_the_real_provider(terraform, code):
+    """The stand-in refuses to be configured."""
+    root = code / "alone"
+    root.mkdir()
+    (root / "main.tf").write_text('resource "google_pubsub_topic" "this" {\n  name = "events"\n}\n')
+    answer = terraform("alone", "plan", "-no-color")
+    assert answer.code == 1
+    assert "This provider knows a schema only" in answer.text
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(TERRAFORM)))
+def test_a_module_has_the_same_five_files(folder):
+    assert FILES - {file.name for file in folder.iterdir()} == set()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(TERRAFORM)))
+def test_every_variable_and_output_says_what_it_is(folder):
+    text = (folder / "variables.tf").read_text() + (folder / "outputs.tf").read_text()
+    blocks = re.findall(r'^(variable|output) "(\w+)" \{\n(.*?)^\}', text, flags=re.MULTILINE | re.DOTALL)
+    assert blocks
+    for kind, name, body in blocks:
+        assert re.search(r"^  description *= ", body, flags=re.MULTILINE), name
+        assert kind == "output" or re.search(r"^  type *= ", body, flags=re.MULTILINE), name

@@ -1,0 +1,67 @@
+"""The alerting rules ask only for metrics, and labels, that Helios serves."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore, NoSeen
+from helios.api import create_app
+from helios.bootstrap import Services
+from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
+from helios.settings import Settings
+from tests.support.deliveries import NOON
+from tests.support.stories import ORDER, leg
+
+RULES = Path(__file__).parents[2] / "local/prometheus/alerts.yml"
+EXPRESSIONS = {
+    rule["alert"]: rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+}
+
+
+@pytest.fixture(scope="module")
+def metrics() -> str:
+    """What the API serves once a story has matched and another is broken."""
+    store = MemoryStore()
+    outbox = MemoryOutbox(store)
+    reconciler = Reconciler([ORDER])
+    services = Services(
+        settings=Settings(database_url="postgresql://nowhere"),
+        store=store,
+        reader=store,
+        seen=MemorySeen(),
+        outbox=outbox,
+        bell=outbox,
+        listener=outbox,
+        reconciler=reconciler,
+        flows=store,
+    )
+    ago = (datetime.now(UTC) - NOON).total_seconds() - 60
+    legs = [leg(name, after=ago + delay) for delay, name in enumerate(("order", "payment", "inventory"))]
+    broken = [leg("order", "ORD-2", after=ago), leg("payment", "ORD-2", amount=1, after=ago)]
+    ingest([*legs, *broken], seen=NoSeen(), store=store, reconciler=reconciler)
+    with TestClient(create_app(services)) as client:
+        return client.get("/metrics").text
+
+
+@pytest.mark.parametrize("alert", EXPRESSIONS)
+def test_every_metric_that_an_alert_asks_for_is_served(alert, metrics):
+    for name, labels in re.findall(r"(helios_\w+)(?:\{([^}]*)\})?", EXPRESSIONS[alert]):
+        served = re.findall(rf"(?m)^{name}(\{{[^}}]*\}})? ", metrics)
+        assert served, name
+        for label in re.findall(r"(\w+)\s*!?=", labels):
+            assert all(f"{label}=" in one for one in served), (name, label)
+
+
+def test_stories_are_served_by_verdict_issue_and_time(metrics):
+    assert 'helios_flows{flow="order",status="matched"} 1.0' in metrics
+    assert 'helios_flows{flow="order",status="mismatched"} 1.0' in metrics
+    assert 'helios_flow_issues{flow="order",kind="mismatch"} 1.0' in metrics
+    assert 'helios_flow_match_rate{flow="order"} 0.5' in metrics
+    assert 'helios_flow_time_to_match_seconds_bucket{flow="order",le="1"} 0.0' in metrics
+    assert 'helios_flow_time_to_match_seconds_bucket{flow="order",le="2.5"} 1.0' in metrics
+    assert 'helios_flow_time_to_match_seconds_sum{flow="order"} 2.0' in metrics

@@ -1,0 +1,135 @@
+"""What the API tells of stories."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+
+from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore, NoSeen
+from helios.api import create_app
+from helios.bootstrap import Services
+from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
+from helios.flows.sweep import expire_flows
+from helios.settings import Settings
+from tests.support.deliveries import NOON
+from tests.support.stories import ORDER, leg
+
+RECONCILER = Reconciler([ORDER])
+A_WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """One order that matches, one with two other amounts, one that misses two legs, one that is open."""
+    store = MemoryStore()
+    now = (datetime.now(UTC) - NOON).total_seconds()
+
+    def take_in(*deliveries) -> None:
+        ingest(deliveries, seen=NoSeen(), store=store, reconciler=RECONCILER)
+
+    take_in(leg("order", after=now - 300), leg("payment", after=now - 299), leg("inventory", after=now - 298))
+    take_in(leg("order", "ORD-2", after=now - 200), leg("payment", "ORD-2", amount=7, after=now - 200))
+    take_in(leg("inventory", "ORD-2", after=now - 199))
+    take_in(leg("order", "ORD-3", after=now - 150))
+    take_in(leg("payment", "ORD-4", after=now - 1))
+    expire_flows(datetime.now(UTC), store=store, reconciler=RECONCILER)
+    return store
+
+
+@pytest.fixture
+def get(store):
+    """Ask the API, and return the answer's status and body."""
+    outbox = MemoryOutbox(store)
+    services = Services(
+        settings=Settings(database_url="postgresql://nowhere"),
+        store=store,
+        reader=store,
+        seen=MemorySeen(),
+        outbox=outbox,
+        bell=outbox,
+        listener=outbox,
+        reconciler=RECONCILER,
+        flows=store,
+    )
+    with TestClient(create_app(services)) as client:
+
+        def get(path: str, **query):
+            answer = client.get(f"/api/v1/flows{path}", params=query)
+            return answer.status_code, answer.json()
+
+        yield get
+
+
+def test_stories_are_listed_newest_first_and_by_verdict(get):
+    assert [item["key"] for item in get("")[1]["items"]] == ["ORD-4", "ORD-3", "ORD-2", "ORD-1"]
+    problems = get("", status=["mismatched", "incomplete"])[1]["items"]
+    assert [(item["key"], item["status"]) for item in problems] == [("ORD-3", "incomplete"), ("ORD-2", "mismatched")]
+    assert [item["key"] for item in get("", issue="mismatch")[1]["items"]] == ["ORD-2"]
+    assert [item["key"] for item in get("", key="ORD-1")[1]["items"]] == ["ORD-1"]
+    first = get("", limit=3)[1]
+    assert [item["key"] for item in get("", after=first["next_cursor"])[1]["items"]] == ["ORD-1"]
+
+
+def test_one_story_is_told_with_its_events_and_its_timeline(get):
+    status, story = get("/order/ORD-2")
+
+    assert (status, story["status"], story["amount"]) == (200, "mismatched", "10")
+    assert [event["type"] for event in story["events"]] == ["OrderPlaced", "PaymentProcessed", "InventoryReserved"]
+    assert [step["what"] for step in story["timeline"]] == ["opened", "leg", "leg", "leg", "settled"]
+    assert story["issues"][0]["detail"] == "amount: order on aws says 10, payment on gcp says 7"
+    assert [step["what"] for step in get("/order/ORD-3")[1]["timeline"]] == ["opened", "leg", "deadline", "settled"]
+
+
+def test_the_summary_adds_up(get):
+    summary = get("/summary")[1]
+
+    assert (summary["total"], summary["match_rate"]) == (4, 1 / 3)
+    assert summary["by_status"] == {"open": 1, "matched": 1, "matched_late": 0, "mismatched": 1, "incomplete": 1}
+    assert summary["amount_at_risk"] == "20"
+    assert summary["seen_on"] == {"1": 2, "2": 0, "3": 2}
+    assert summary["issues"] == {"missing": 1, "late": 0, "duplicate": 0, "contradictory": 0, "mismatch": 1}
+    assert 0 < summary["oldest_open_seconds"] < 60
+    assert sum(point["settled"] for point in summary["trend"]) == 3
+    assert sum(point["matched"] for point in summary["trend"]) == 1
+
+
+def test_a_period_bounds_the_summary(get):
+    now = datetime.now(UTC)
+    assert (
+        get("/summary", since=(now - A_WEEK).isoformat(), until=(now - timedelta(days=1)).isoformat())[1]["total"] == 0
+    )
+    assert get("/summary", since=now.isoformat(), until=(now - A_WEEK).isoformat())[0] == 422
+
+
+def test_issues_are_a_feed_of_their_own(get):
+    found = get("/issues")[1]["items"]
+    assert [(item["key"], item["kind"]) for item in found] == [
+        ("ORD-3", "missing"),
+        ("ORD-3", "missing"),
+        ("ORD-2", "mismatch"),
+    ]
+    assert [item["key"] for item in get("/issues", kind="mismatch")[1]["items"]] == ["ORD-2"]
+
+
+def test_what_is_declared_can_be_asked_for(get):
+    (flow,) = get("/declarations")[1]
+    assert [leg["name"] for leg in flow["leg"]] == ["order", "payment", "inventory"]
+
+
+@pytest.mark.parametrize("path", ["/order/ORD-9", "/refund/ORD-1"])
+def test_a_story_that_is_not_known_is_a_404(get, path):
+    status, problem = get(path)
+    assert status == 404
+    assert path.split("/")[1] in problem["detail"]
+
+
+@pytest.mark.parametrize("query", [{"status": "lost"}, {"issue": "odd"}, {"limit": 0}, {"since": "yesterday"}])
+def test_a_question_that_makes_no_sense_is_refused_by_name(get, query):
+    status, problem = get("", **query)
+    assert status == 422
+    assert next(iter(query)) in problem["errors"][0]["field"]
+
+
+def test_a_cursor_that_no_page_gave_is_refused(get):
+    assert get("", after="nonsense")[0] == 400

@@ -1,0 +1,64 @@
+"""The proof can fail: what is overlooked, made up or misjudged is named."""
+
+from datetime import datetime, timedelta
+
+from helios.normalise import normalise
+from helios.reconcile.evidence import Interest, Ledger, add_up
+from helios.reconcile.verdict import Judge
+from scripts.prove.compare import Finding, compare
+from scripts.simulator.anomalies import Injection
+from tests.support.deliveries import NOON
+from tests.support.stories import ORDER, leg
+
+LONG_AFTER = NOON + timedelta(hours=1)
+
+
+def row(key: str, *deliveries):
+    clues = [clue for one in deliveries for clue in Interest([ORDER]).clues(normalise(one))]
+    return Judge(ORDER).row(key, add_up(Ledger(pieces=[clue.evidence]) for clue in clues), now=LONG_AFTER)
+
+
+GOOD = row("ORD-1", leg("order"), leg("payment"), leg("inventory"))
+MISSING = row("ORD-2", leg("order", "ORD-2"), leg("payment", "ORD-2"))
+TRUTH = [Injection(order_id="ORD-2", anomaly="missing", source="azure", type="InventoryReserved")]
+
+
+def compared(truth, flows, *, poisoned=(), orders=2):
+    reported_at: dict[Finding, datetime] = {("ORD-2", "missing"): NOON + timedelta(seconds=92)}
+    return compare(truth, flows, poisoned, orders=orders, reported_at=reported_at)
+
+
+def test_a_perfect_run():
+    comparison = compared(TRUTH, [GOOD, MISSING])
+    score = comparison.scores[0]
+
+    assert comparison.wrong == []
+    assert (score.kind, score.precision, score.recall, score.seconds) == ("missing", 1.0, 1.0, 92.0)
+    assert all(score.perfect for score in comparison.scores)
+
+
+def test_what_was_overlooked_is_named():
+    truth = [*TRUTH, Injection(order_id="ORD-1", anomaly="duplicate", source="aws", type="OrderPlaced")]
+    comparison = compared(truth, [GOOD, MISSING])
+
+    assert comparison.wrong == ["ORD-1: duplicate was not reported"]
+    assert [(score.kind, score.recall) for score in comparison.scores if not score.perfect] == [("duplicate", 0.0)]
+
+
+def test_what_was_made_up_is_named():
+    comparison = compared([], [GOOD, MISSING])
+
+    assert "ORD-2: missing was reported, and never happened" in comparison.wrong
+    assert "ORD-2: is incomplete, and should be matched" in comparison.wrong
+    assert comparison.scores[0].precision == 0.0
+
+
+def test_a_poison_is_a_dead_letter_and_a_missing_leg():
+    poison = [Injection(order_id="ORD-2", anomaly="poison", source="azure", type="InventoryReserved")]
+
+    assert compared(poison, [GOOD, MISSING], poisoned=["ORD-2"]).wrong == []
+    assert compared(poison, [GOOD, MISSING]).wrong == ["ORD-2: poison was not reported"]
+
+
+def test_an_order_that_is_not_known_is_noticed():
+    assert compared(TRUTH, [GOOD, MISSING], orders=3).wrong == ["3 orders were placed, and Helios knows 2"]
