@@ -26,7 +26,7 @@ DRAINED_BODIES = 16
 
 async def receive(request: Request, way_in: WayIn, max_bytes: int) -> Sequence[Delivery]:
     """The deliveries in a request; one that is too large or of another type carries its fault."""
-    body, too_large = await _read(request, max_bytes)
+    body, too_large = await read_body(request, max_bytes)
     headers = contract_headers(request)
     received_at = datetime.now(UTC)
     fault = _too_large(max_bytes) if too_large else _type_fault(headers)
@@ -46,7 +46,7 @@ def contract_headers(request: Request) -> dict[str, str]:
     }
 
 
-async def _read(request: Request, max_bytes: int) -> tuple[bytes, bool]:
+async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
     """The body, or what a dead letter keeps of it and True."""
     chunks: list[bytes] = []
     size = 0
