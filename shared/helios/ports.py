@@ -7,7 +7,17 @@ from typing import Protocol
 
 from helios.event import Event, Key, Source
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
-from helios.queries import DeadLetterFilter, EventFilter, FlowFilter, KeptDeadLetter, MinuteCount, Page, Totals
+from helios.queries import (
+    Audited,
+    DeadLetterFilter,
+    EventFilter,
+    FlowFilter,
+    KeptDeadLetter,
+    MinuteCount,
+    Page,
+    ReplayedAs,
+    Totals,
+)
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
 
 
@@ -55,6 +65,12 @@ class Transaction(Protocol):
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+        """Write down what the replay of a dead letter became; what the first one became stays."""
+
+    def audit(self, line: Audited) -> None:
+        """Add a line to the audit log."""
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
@@ -256,6 +272,9 @@ class EventReader(Protocol):
 
     def dead_letter(self, number: int) -> KeptDeadLetter | None:
         """One dead letter by its id, or None."""
+
+    def audit_log(self, *, limit: int) -> list[Audited]:
+        """The last lines of the audit log, the newest first."""
 
     def probe(self) -> None:
         """Return if the store answers now."""

@@ -1,7 +1,7 @@
 """What can be asked of the store, and the shapes of its answers."""
 
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -80,6 +80,9 @@ class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
+ReplayedAs = Literal["stored", "duplicate"]
+
+
 class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter as it is kept.
 
@@ -87,11 +90,25 @@ class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         id: ascending in the order of first arrival.
         first_received_at: when it first came, UTC.
         letter: what came.
+        replayed_as: what its replay became; None when it was not replayed with success.
+        replayed_at: when, UTC.
     """
 
     id: int
     first_received_at: datetime
     letter: DeadLetter
+    replayed_as: ReplayedAs | None = None
+    replayed_at: datetime | None = None
+
+
+class Audited(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the audit log: who did what to what."""
+
+    at: datetime
+    who: str
+    action: Literal["dead_letter_replayed"]
+    subject: str
+    detail: str
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

@@ -184,6 +184,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dead-letters/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replay
+         * @description Take a rejected delivery in again, as it was or with a repaired body; twice is as good as once.
+         */
+        post: operations["replay_api_v1_dead_letters__id__replay_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit
+         * @description List who did what, the last first.
+         */
+        get: operations["audit_api_v1_audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/flows": {
         parameters: {
             query?: never;
@@ -550,10 +590,11 @@ export interface components {
          * @description Each part, probed just now.
          *
          *     Attributes:
-         *         status: ``degraded``: slower but exact (no Redis). ``unhealthy``: nothing can be stored (no database).
+         *         status: ``degraded``: exact, but slower (no Redis) or not passed on (no Kafka). ``unhealthy``: nothing can be
+         *             stored (no database).
          *         database: Postgres answered a query.
          *         redis: Redis answered a PING.
-         *         kafka: not in use.
+         *         kafka: a broker answered a request for the list of topics.
          *         uptime: seconds since this process started.
          *         timestamp: of this answer, UTC.
          *         reasons: of each part that is unhealthy, what it said.
@@ -580,6 +621,8 @@ export interface components {
          *     Attributes:
          *         body: what was received, bytes that are no UTF-8 as U+FFFD; in a list only the first PREVIEW_BYTES.
          *         body_bytes: how many bytes are kept.
+         *         replayed_as: what its replay became; None when it was not replayed with success.
+         *         replayed_at: when, UTC.
          */
         DeadLetterView: {
             id: number;
@@ -597,8 +640,21 @@ export interface components {
             };
             body: string;
             body_bytes: number;
+            /** @default null */
+            replayed_as: ("duplicate" | "stored") | null;
+            /** @default null */
+            replayed_at: string | null;
         };
         DeadLetterPage: components["schemas"]["Page_DeadLetterView_"];
+        /**
+         * Repair
+         * @description What to read in place of what was received; None: that, once more.
+         */
+        Repair: {
+            /** @default null */
+            body: string | null;
+        };
+        AuditLog: components["schemas"]["Audited"][];
         FlowPage: components["schemas"]["Page_FlowRow_"];
         /**
          * FlowStory
@@ -793,6 +849,18 @@ export interface components {
         Page_DeadLetterView_: {
             items: components["schemas"]["DeadLetterView"][];
             next_cursor: string | null;
+        };
+        /**
+         * Audited
+         * @description A line of the audit log: who did what to what.
+         */
+        Audited: {
+            at: string;
+            who: string;
+            /** @enum {unknown} */
+            action: "dead_letter_replayed";
+            subject: string;
+            detail: string;
         };
         /**
          * Page[FlowRow]
@@ -1616,6 +1684,136 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_api_v1_dead_letters__id__replay_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Repair"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Result"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_api_v1_audit_get: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditLog"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

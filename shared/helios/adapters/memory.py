@@ -13,12 +13,14 @@ from helios.event import SOURCES, Event, Key, LedgerSource, Source
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
+    Audited,
     DeadLetterFilter,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
     MinuteCount,
     Page,
+    ReplayedAs,
     Totals,
     decode_cursor,
     encode_cursor,
@@ -74,6 +76,7 @@ class _State(msgspec.Struct):
     events: dict[Key, Event] = {}
     counts: dict[CountKey, Count] = {}
     letters: dict[str, KeptDeadLetter] = {}
+    audited: list[Audited] = []
     frames: list[StreamFrame] = []
     stored: dict[int, list[Key]] = {}
     position: int = 0
@@ -97,6 +100,7 @@ class MemoryStore:
                 events=dict(self._state.events),
                 counts=deepcopy(self._state.counts),
                 letters=dict(self._state.letters),
+                audited=list(self._state.audited),
                 frames=list(self._state.frames),
                 stored=dict(self._state.stored),
                 position=self._state.position,
@@ -199,6 +203,10 @@ class MemoryStore:
     def dead_letter(self, number: int) -> KeptDeadLetter | None:
         """One dead letter by its id, or None."""
         return next((kept for kept in self._state.letters.values() if kept.id == number), None)
+
+    def audit_log(self, *, limit: int) -> list[Audited]:
+        """The last lines of the audit log, the newest first."""
+        return self._state.audited[::-1][:limit]
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """Stories, newest ``opened_at`` first."""
@@ -372,6 +380,17 @@ class MemoryTransaction:
                 )
                 kept = msgspec.structs.replace(known, letter=again)
             self._draft.letters[letter.fingerprint] = kept
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+        """Write down what the replay of a dead letter became; what the first one became stays."""
+        for fingerprint, kept in self._draft.letters.items():
+            if kept.id == number and kept.replayed_at is None:
+                marked = msgspec.structs.replace(kept, replayed_as=replayed_as, replayed_at=at)
+                self._draft.letters[fingerprint] = marked
+
+    def audit(self, line: Audited) -> None:
+        """Add a line to the audit log."""
+        self._draft.audited.append(line)
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored."""

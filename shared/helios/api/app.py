@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from helios import bootstrap, logs
 from helios.adapters.bells import BackgroundBell
-from helios.api import flows, live, queries, replies, status, webhooks
+from helios.api import flows, live, queries, replays, replies, status, webhooks
 from helios.api.entrance import Entrance
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
@@ -58,10 +58,11 @@ def create_app(services: Services | None = None) -> FastAPI:
     metrics = Metrics(seen=services.seen, watchers=lambda: hub.clients)
     metrics.registry.register(StoreCollector(services))
     bell = BackgroundBell(services.bell)
+    take_in = metrics.observing(
+        partial(ingest, seen=services.seen, store=services.store, reconciler=services.reconciler, bell=bell)
+    )
     coalescer = Coalescer(
-        metrics.observing(
-            partial(ingest, seen=services.seen, store=services.store, reconciler=services.reconciler, bell=bell)
-        ),
+        take_in,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
     )
 
@@ -96,6 +97,11 @@ def create_app(services: Services | None = None) -> FastAPI:
     entrance = Entrance(guarded, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
     app.include_router(webhooks.router(coalescer, entrance))
     app.include_router(queries.router(services.reader))
+    app.include_router(
+        replays.router(
+            take_in, services.store, services.reader, guarded, max_body_bytes=services.settings.max_body_bytes
+        )
+    )
     app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges))
     app.include_router(live.router(services.outbox, bell, hub, services.settings))
     app.include_router(status.router(services, metrics))

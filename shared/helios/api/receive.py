@@ -55,7 +55,7 @@ class Content(NamedTuple):
 
 async def receive(request: Request, max_bytes: int) -> Content:
     """Read a request, up to the limit."""
-    body, too_large = await _read(request, max_bytes)
+    body, too_large = await read_body(request, max_bytes)
     headers = contract_headers(request)
     fault = _too_large(max_bytes) if too_large else _type_fault(headers)
     if fault is None and (encoding := request.headers.get("content-encoding", "identity")) != "identity":
@@ -72,7 +72,7 @@ def contract_headers(request: Request) -> dict[str, str]:
     }
 
 
-async def _read(request: Request, max_bytes: int) -> tuple[bytes, bool]:
+async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
     """The body, or what a dead letter keeps of it and True."""
     chunks: list[bytes] = []
     size = 0

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from helios.event import Event, Source, Status
+from helios.event import Event, Outcome, Source, Status
 from helios.ledger import StreamFrame
-from helios.queries import KeptDeadLetter, MinuteCount, Page
+from helios.queries import Audited, KeptDeadLetter, MinuteCount, Page, ReplayedAs
 from helios.reconcile.declaration import Flow
 from helios.reconcile.rows import FlowRow, FlowStory, FlowSummary, KeyedIssue
 
@@ -143,6 +143,8 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         body: what was received, bytes that are no UTF-8 as U+FFFD; in a list only the first PREVIEW_BYTES.
         body_bytes: how many bytes are kept.
+        replayed_as: what its replay became; None when it was not replayed with success.
+        replayed_at: when, UTC.
     """
 
     id: int
@@ -157,6 +159,14 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: str
     body_bytes: int
+    replayed_as: ReplayedAs | None = None
+    replayed_at: datetime | None = None
+
+
+class Repair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to read in place of what was received; None: that, once more."""
+
+    body: str | None = None
 
 
 PREVIEW_BYTES = 1_000
@@ -166,6 +176,18 @@ DeadLetterPage = Page[DeadLetterView]
 FlowPage = Page[FlowRow]
 FlowIssuePage = Page[KeyedIssue]
 Declarations = list[Flow]
+AuditLog = list[Audited]
+
+
+def result_of(outcome: Outcome) -> Result:
+    """What became of a delivery, as the API tells it."""
+    return Result(
+        status=outcome.status,
+        source=outcome.event.source if outcome.event else None,
+        id=outcome.event.id if outcome.event else None,
+        field=outcome.field,
+        reason=outcome.reason,
+    )
 
 
 def dead_letter_view(kept: KeptDeadLetter, *, shown_bytes: int | None = None) -> DeadLetterView:
@@ -184,6 +206,8 @@ def dead_letter_view(kept: KeptDeadLetter, *, shown_bytes: int | None = None) ->
         headers=dict(letter.headers),
         body=letter.body[:shown_bytes].decode(errors="replace"),
         body_bytes=len(letter.body),
+        replayed_as=kept.replayed_as,
+        replayed_at=kept.replayed_at,
     )
 
 
@@ -202,6 +226,8 @@ SCHEMAS: dict[str, Any] = {
     "DetailedHealth": DetailedHealth,
     "DeadLetterView": DeadLetterView,
     "DeadLetterPage": DeadLetterPage,
+    "Repair": Repair,
+    "AuditLog": AuditLog,
     "FlowPage": FlowPage,
     "FlowStory": FlowStory,
     "FlowSummary": FlowSummary,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from helios.api.entrance import Entrance
 from helios.api.replies import documented, rejection, reply
-from helios.api.shapes import Result, Results, ValidationResponse
+from helios.api.shapes import Results, ValidationResponse, result_of
 from helios.event import Delivery, Outcome, WayIn
 from helios.flows.coalesce import Coalescer
 from helios.normalise.eventgrid import validation_code
@@ -133,15 +133,5 @@ def _answer(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], status:
     if all(outcome.status == "rejected" for outcome in outcomes):
         return rejection(first.field or "body", first.reason or "can't be read", status=first.http_status)
     if len(deliveries) == 1:
-        return reply(_result(first), status=status)
-    return reply(Results(results=[_result(outcome) for outcome in outcomes]), status=status)
-
-
-def _result(outcome: Outcome) -> Result:
-    return Result(
-        status=outcome.status,
-        source=outcome.event.source if outcome.event else None,
-        id=outcome.event.id if outcome.event else None,
-        field=outcome.field,
-        reason=outcome.reason,
-    )
+        return reply(result_of(first), status=status)
+    return reply(Results(results=[result_of(outcome) for outcome in outcomes]), status=status)

@@ -59,6 +59,19 @@ class Gate:
             raise Refused(f"this way in is closed: {variable('guards')} names none for it", status=403, code="closed")
         raise Refused("this way in takes a proof of who sends, and there is none", code="missing")
 
+    def operate(self, *, local: bool) -> None:
+        """Return if whoever asks may change what is kept: on this machine alone, as nobody else can prove who they are.
+
+        Raises:
+            Refused: it may not.
+        """
+        if not (local and self._loopback):
+            raise Refused(
+                f"this may only be asked for on the machine itself, with {variable('unguarded')}=loopback",
+                status=403,
+                code="operator",
+            )
+
 
 def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
     """The gate that the settings describe.

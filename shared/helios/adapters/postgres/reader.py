@@ -20,6 +20,7 @@ from helios.event import SOURCES, Event, Key, Source
 from helios.ledger import DeadLetter
 from helios.queries import (
     LAST_DAY,
+    Audited,
     DeadLetterFilter,
     EventFilter,
     FlowFilter,
@@ -53,11 +54,14 @@ GROUP BY minute, source ORDER BY minute, source
 SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
 
 DEAD_LETTER_COLUMNS = """
-id, first_received_at, fingerprint, source, way_in, status, reason, field, body, headers, last_received_at, attempts
+id, first_received_at, fingerprint, source, way_in, status, reason, field, body, headers, last_received_at, attempts,
+replayed_as, replayed_at
 """
 
 
 SELECT_DEAD_LETTER = f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters WHERE id = %s"  # noqa: S608 - a constant of ours
+
+SELECT_AUDITED = "SELECT at, who, action, subject, detail FROM audit_log ORDER BY id DESC LIMIT %s"
 
 
 class PostgresReader:
@@ -148,6 +152,13 @@ class PostgresReader:
         rows = self._all(SELECT_DEAD_LETTER, [number])
         return _dead_letter(rows[0]) if rows else None
 
+    def audit_log(self, *, limit: int) -> list[Audited]:
+        """The last lines of the audit log, the newest first."""
+        return [
+            Audited(at=at, who=who, action=action, subject=subject, detail=detail)
+            for at, who, action, subject, detail in self._all(SELECT_AUDITED, [limit])
+        ]
+
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """Stories, newest ``opened_at`` first."""
         conditions: list[tuple[LiteralString, Any]] = [
@@ -218,7 +229,7 @@ class PostgresReader:
 
 
 def _dead_letter(row: TupleRow) -> KeptDeadLetter:
-    id_, first, fingerprint, source, way_in, status, reason, field, body, headers, last, attempts = row
+    id_, first, fingerprint, source, way_in, status, reason, field, body, headers, last, attempts, became, at = row
     return KeptDeadLetter(
         id=id_,
         first_received_at=first,
@@ -234,4 +245,6 @@ def _dead_letter(row: TupleRow) -> KeptDeadLetter:
             received_at=last,
             attempts=attempts,
         ),
+        replayed_as=became,
+        replayed_at=at,
     )

@@ -23,6 +23,7 @@ from helios.adapters.postgres.flows import (
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.event import Event, Key
 from helios.ledger import Count, DeadLetter, Frame
+from helios.queries import Audited, ReplayedAs
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
 
 INSERT_EVENTS = """
@@ -92,6 +93,12 @@ ON CONFLICT (fingerprint) DO UPDATE SET
     attempts = grave.attempts + excluded.attempts,
     last_received_at = greatest(grave.last_received_at, excluded.last_received_at)
 """
+
+MARK_REPLAYED = """
+UPDATE dead_letters SET replayed_as = %s, replayed_at = %s WHERE id = %s AND replayed_at IS NULL
+"""
+
+ADD_AUDITED = "INSERT INTO audit_log (at, who, action, subject, detail) VALUES (%s, %s, %s, %s, %s)"
 
 APPEND_FRAME = "INSERT INTO frames (body, keys) VALUES (%s::json, %s::json)"
 
@@ -169,6 +176,14 @@ class PostgresTransaction:
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
         self._connection.execute(BURY, (_json(letters),))
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+        """Write down what the replay of a dead letter became; what the first one became stays."""
+        self._connection.execute(MARK_REPLAYED, (replayed_as, at, number))
+
+    def audit(self, line: Audited) -> None:
+        """Add a line to the audit log."""
+        self._connection.execute(ADD_AUDITED, (line.at, line.who, line.action, line.subject, line.detail))
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored."""

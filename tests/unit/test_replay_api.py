@@ -1,0 +1,68 @@
+"""What the API answers to those who replay dead letters, over the store in memory."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from helios.adapters.memory import MemoryStore
+from helios.api import create_app
+from tests.support.deliveries import eventbridge
+from tests.support.services import in_memory
+from tests.unit.test_api import AWS, JSON, LIMIT, client_on
+
+REPLAY = "/api/v1/dead-letters/1/replay"
+GOOD = eventbridge("1").body.decode()
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    """An API with one dead letter."""
+    with client_on(MemoryStore()) as opened:
+        opened.post(AWS, content="{", headers=JSON)
+        yield opened
+
+
+def test_a_repaired_letter_is_stored_marked_and_audited(client):
+    assert client.post(REPLAY, json={"body": GOOD}).json() == {"status": "stored", "source": "aws", "id": "1"}
+    assert client.post(REPLAY, json={"body": GOOD}).json()["status"] == "duplicate"
+    assert client.get("/api/v1/dead-letters/1").json()["replayed_as"] == "stored"
+    assert client.get("/api/v1/audit", params={"limit": 1}).json()[0]["who"] == "local"
+
+
+def test_what_still_cannot_be_read_is_answered_with_its_field(client):
+    answer = client.post(REPLAY, json={"body": "{}"})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "id")
+    assert client.post(REPLAY).status_code == 422
+    assert client.get("/api/v1/dead-letters/1").json()["attempts"] == 1
+
+
+@pytest.mark.parametrize("request_body", ["[]", "{", '{"url": "http://somewhere"}', '{"body": 1}', b'{"body": "\xff"}'])
+def test_a_request_that_is_no_repair_is_refused(client, request_body):
+    answer = client.post(REPLAY, content=request_body, headers=JSON)
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "request")
+
+
+def test_a_contradiction_is_a_conflict(client):
+    client.post(AWS, content=GOOD, headers=JSON)
+    other = eventbridge("1", detail={"amount": 99}).body.decode()
+
+    assert client.post(REPLAY, json={"body": other}).status_code == 409
+    assert client.post("/api/v1/dead-letters/2/replay").status_code == 409
+
+
+def test_what_is_not_there_or_too_large_is_said_so(client):
+    assert client.post("/api/v1/dead-letters/9/replay").status_code == 404
+    assert client.post(REPLAY, json={"body": " " * LIMIT}).status_code == 413
+
+
+@pytest.mark.parametrize("path", [REPLAY, "/api/v1/audit"])
+def test_who_is_elsewhere_may_not_operate(path):
+    services = in_memory(MemoryStore())
+    with TestClient(create_app(services), base_url="http://api.example", client=("192.0.2.1", 50000)) as client:
+        answer = client.post(path) if path == REPLAY else client.get(path)
+
+    assert answer.status_code == 403
+    assert "HELIOS_UNGUARDED" in answer.json()["detail"]
