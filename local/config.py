@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from helios.errors import Misconfigured
-from local.ports import HOST
+from local.ports import HOST, free_ports
 
 PREFIX = "HELIOS_LOCAL_"
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -138,6 +138,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://{HOST}:{self.api_port}"
 
 
+_PORT_FIELDS = [field for field in Config.__struct_fields__ if field.endswith("_port")]
+
+
 def variable(field: str) -> str:
     """The environment variable that sets this field."""
     return PREFIX + field.upper()
@@ -159,11 +162,14 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
         reason, _, path = str(error).partition(" - at `$.")
         raise Misconfigured(f"{variable(path.rstrip('`'))}: {reason}") from error
     owners: dict[int, str] = {}
-    for field in Config.__struct_fields__:
-        if not field.endswith("_port"):
-            continue
+    for field in _PORT_FIELDS:
         port = getattr(config, field)
         if port in owners:
             raise Misconfigured(f"{variable(owners[port])} and {variable(field)} are both {port}")
         owners[port] = field
     return config
+
+
+def free_port_fields() -> dict[str, int]:
+    """Every port's field with a port that is free now: for a second set of parts beside a running demo."""
+    return dict(zip(_PORT_FIELDS, free_ports(len(_PORT_FIELDS)), strict=True))

@@ -4,6 +4,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -16,9 +17,14 @@ class PortTaken(Exception):  # noqa: N818 - reads as the fact it is
 
 def free_port() -> int:
     """A port that nothing listens on now."""
-    with socket.create_server((HOST, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports that nothing listens on now."""
+    with ExitStack() as all_held:
+        servers = [all_held.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
 
 
 def require_free(port: int, *, part: str, setting: str) -> None:

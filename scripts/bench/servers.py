@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 
 from helios.adapters.postgres.migrate import migrate
-from local.config import REPOSITORY, Config
+from local.config import REPOSITORY, Config, free_port_fields
 from local.parts import parts
 from local.ports import HOST, free_port
 from local.postgres import Postgres
@@ -95,8 +95,7 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
 @contextmanager
 def demo(folder: Path) -> Iterator[Config]:
     """All of Helios as the demo runs it, on free ports, without its traffic."""
-    ports = {name: free_port() for name in Config.__struct_fields__ if name.endswith("_port")}
-    config = msgspec.convert({"state": str(folder)} | ports, Config)
+    config = msgspec.convert({"state": str(folder)} | free_port_fields(), Config)
     every = parts(config)
     try:
         with Supervisor(every, lambda _: None) as supervisor:

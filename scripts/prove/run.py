@@ -16,9 +16,8 @@ from helios.console.client import Client
 from helios.errors import HeliosError
 from helios.reconcile.rows import FlowRow, FlowSummary
 from local import aws_resources
-from local.config import INGEST_FUNCTION, REPOSITORY, Config
+from local.config import INGEST_FUNCTION, REPOSITORY, Config, free_port_fields
 from local.parts import parts, sdk_environment
-from local.ports import free_port
 from local.process import scrubbed_environment
 from local.server import Server
 from local.supervisor import Supervisor
@@ -75,9 +74,9 @@ def prove(plan: Plan, folder: Path, say: Say) -> Comparison:
         PartFailed: a part of Helios did not start.
         Unproven: the traffic failed, or orders were still undecided long after their deadline.
     """
-    ports = {name: free_port() for name in Config.__struct_fields__ if name.endswith("_port")}
     flows_file = _flows_file(plan, folder / "flows.toml")
-    config = msgspec.convert({"state": str(folder / "state"), "flows_file": str(flows_file)} | ports, Config)
+    fields = {"state": str(folder / "state"), "flows_file": str(flows_file)} | free_port_fields()
+    config = msgspec.convert(fields, Config)
     every = [part for part in parts(config) if not part.name.startswith("dashboard")]  # nobody watches
     with Supervisor(every, say) as supervisor:
         supervisor.start()

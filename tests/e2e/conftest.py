@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from local import figures, postgres
-from local.config import REPOSITORY, Config
+from local.config import REPOSITORY, Config, free_port_fields
 from local.figures import Figures
 from local.parts import parts, sdk_environment
-from local.ports import HOST, free_port
+from local.ports import HOST
 from local.process import scrubbed_environment
 from local.server import Server
 from local.supervisor import Supervisor
@@ -106,8 +106,7 @@ class Simulation:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything, ready."""
     folder = tmp_path_factory.mktemp("stack")
-    ports = {name: free_port() for name in Config.__struct_fields__ if name.endswith("_port")}
-    config = msgspec.convert({"state": str(folder / "state")} | ports, Config)
+    config = msgspec.convert({"state": str(folder / "state")} | free_port_fields(), Config)
     every = parts(config)
     said: list[str] = []
     with Supervisor(every, said.append) as supervisor:

@@ -14,7 +14,7 @@ import pytest
 from websockets.sync.client import connect
 
 from local import config, figures, keeper
-from local.ports import HOST, free_port
+from local.ports import HOST
 from local.postgres import Postgres
 from tests.local.living import wait_until_gone
 
@@ -26,8 +26,7 @@ class RunningDemo:
     """A demo with ports and a state folder of its own."""
 
     def __init__(self, folder, options, chosen):
-        ports = {field: free_port() for field in config.Config.__struct_fields__ if field.endswith("_port")}
-        settings = {"state": folder / "state"} | ports | chosen
+        settings = {"state": folder / "state"} | config.free_port_fields() | chosen
         self.environ = os.environ | {config.variable(field): str(value) for field, value in settings.items()}
         self.config = config.load(self.environ)
         self.output = folder / "output"

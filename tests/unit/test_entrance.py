@@ -94,14 +94,23 @@ def signed(body: str) -> dict:
         (AZURE, VALIDATION, {}, 401),
         (AZURE, VALIDATION, {"x-helios-key": "wrong"}, 401),
         (AZURE, VALIDATION, {"x-helios-key": "grid"}, 200),
-        (CLOUDEVENTS, CLOUDEVENT, signed(CLOUDEVENT), 202),
-        (CLOUDEVENTS, CLOUDEVENT, signed("{}"), 401),
         (CLOUDEVENTS, CLOUDEVENT, {}, 401),
-        (CLOUDEVENTS, "x" * (LIMIT + 1), signed("x" * (LIMIT + 1)), 413),
         (AWS, "x" * (LIMIT + 1), {}, 401),
     ],
 )
 def test_who_has_no_proof_is_not_let_in(client, url, body, headers, status):
+    check_answer(client, url, body, headers, status)
+
+
+@pytest.mark.parametrize(
+    ("body", "signed_body", "status"),
+    [(CLOUDEVENT, CLOUDEVENT, 202), (CLOUDEVENT, "{}", 401), ("x" * (LIMIT + 1), "x" * (LIMIT + 1), 413)],
+)
+def test_who_signed_another_body_is_not_let_in(client, body, signed_body, status):
+    check_answer(client, CLOUDEVENTS, body, signed(signed_body), status)
+
+
+def check_answer(client: TestClient, url: str, body: str, headers: dict, status: int) -> None:
     answer = client.post(url, content=body, headers={"content-type": "application/json"} | headers)
 
     assert answer.status_code == status
