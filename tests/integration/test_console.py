@@ -10,7 +10,7 @@ import pytest
 
 from local.process import scrubbed_environment
 from tests.support.api import ROOT
-from tests.support.client import EVENTBRIDGE, call
+from tests.support.client import EVENTBRIDGE, JSON, call
 from tests.support.deliveries import NOON, eventbridge
 from tests.support.stories import leg
 from tests.support.waiting import eventually
@@ -55,6 +55,25 @@ def test_json_lines_are_for_programs(helios, disagreement):
 
     lines = [json.loads(line) for line in helios("events", "--json").stdout.splitlines()]
     assert {one["type"] for one in lines} == {"OrderPlaced", "PaymentProcessed"}
+
+
+def test_other_rules_are_tried_on_what_is_stored(helios, records, api, tmp_path):
+    since_noon = (datetime.now(UTC) - NOON).total_seconds()
+    for told in (leg("order", after=since_noon), leg("payment", amount=7, after=since_noon)):
+        path = EVENTBRIDGE if told.way_in == "eventbridge" else PAYMENT
+        assert call(api.url, path, told.body, headers={**JSON, **told.headers}).status == 202
+    rules = (ROOT / "shared" / "helios" / "flows.toml").read_text()
+    file = tmp_path / "flows.toml"
+    file.write_text(rules.replace('within = "0.01"', 'within = "5"'))
+
+    tried = helios("preview", str(file))
+    assert tried.returncode == 0, tried.stderr
+    assert "Stories compared: 1. With another status: 1." in tried.stdout
+    (line,) = helios("preview", str(file), "--json").stdout.splitlines()
+    assert (json.loads(line)["recorded"], json.loads(line)["previewed"]) == ("mismatched", "open")
+
+    file.write_text("")
+    assert helios("preview", str(file)).stderr == f"helios: {file}: there is no [[flow]] in it\n"
 
 
 def test_one_order_is_shown_leg_by_leg(helios, disagreement):

@@ -8,6 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from helios.event import Event
+from helios.flows.preview import STATUSES_OR_NONE, Preview
 from helios.ledger import EventSummary, FlowChange
 from helios.reconcile.rows import FlowRow, FlowStatus, FlowStory
 
@@ -48,6 +49,25 @@ def story(found: list[FlowStory]) -> RenderableType:
     for step in flow.timeline:
         timeline.add_row(_moment(step.at), step.what, _text(step.detail))
     return Group(head, "", legs, "", *issues, *([""] if issues else []), timeline)
+
+
+def preview(found: Preview, *, shown: int) -> RenderableType:
+    """How many stories would have each verdict, and which would have another than now."""
+    counts = Table("status", Column("now", justify="right"), Column("then", justify="right"), box=None, pad_edge=False)
+    for status in STATUSES_OR_NONE:
+        if found.recorded[status] or found.previewed[status]:
+            counts.add_row(status, f"{found.recorded[status]:,}", f"{found.previewed[status]:,}")
+    changed = Table(Column("flow"), Column("key", no_wrap=True), "now", "then", "why", box=None, pad_edge=False)
+    for one in found.differences[:shown]:
+        why = "; ".join(issue.detail for issue in one.issues)
+        changed.add_row(one.flow, _text(one.key), one.recorded, one.previewed, _text(why))
+    said = [f"Stories compared: {found.stories:,}. With another status: {len(found.differences):,}."]
+    if found.contradictory:
+        said.append(f"Left out for their contradictions, as only stored events are judged: {found.contradictory:,}.")
+    if (left := len(found.differences) - shown) > 0:
+        said.append(f"Not shown, see --limit: {left:,}.")
+    shown_changes: list[RenderableType] = [changed, ""] if found.differences else []
+    return Group(counts, "", *shown_changes, *said)
 
 
 def events(found: list[Event]) -> RenderableType:

@@ -1,0 +1,102 @@
+"""Rules are tried on what is stored, and the same rules find what was found before."""
+
+from datetime import timedelta
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helios.adapters.memory import MemoryStore, NoSeen
+from helios.flows.ingest import ingest
+from helios.flows.preview import patience, preview
+from helios.flows.reconcile import Reconciler
+from helios.flows.sweep import expire_flows
+from helios.queries import EventFilter, FlowFilter
+from helios.reconcile.declaration import Rule
+from helios.reconcile.record import told
+from helios.reconcile.verdict import Judge
+from tests.support.deliveries import NOON
+from tests.support.stories import ORDER, SHIPMENT, leg
+
+NOW = NOON + timedelta(minutes=10)
+SINCE = NOON - timedelta(minutes=10)
+ORDERS = [f"ORD-{number}" for number in range(4)]
+
+DELIVERIES = st.lists(
+    st.builds(
+        leg,
+        st.sampled_from(["order", "payment", "inventory"]),
+        st.sampled_from(ORDERS),
+        id_=st.sampled_from("12"),
+        after=st.integers(0, 300),
+        amount=st.sampled_from([10, 11]),
+    ),
+    max_size=24,
+)
+
+
+def recorded(*deliveries) -> MemoryStore:
+    """A store that has judged these, one by one."""
+    store = MemoryStore()
+    reconciler = Reconciler([ORDER])
+    for delivery in deliveries:
+        ingest([delivery], seen=NoSeen(), store=store, reconciler=reconciler)
+    expire_flows(NOW, store=store, reconciler=reconciler)
+    return store
+
+
+def tried(flows, store, *, since=SINCE):
+    events = store.events(EventFilter(), after=None, limit=500).items
+    rows = [told(Judge(ORDER), row) for row in store.flows(FlowFilter(), after=None, limit=500).items]
+    return preview(flows, events, rows, since=since, now=NOW)
+
+
+@settings(derandomize=True, database=None)
+@given(DELIVERIES)
+def test_the_same_rules_say_of_the_events_what_is_recorded(deliveries):
+    found = tried([ORDER], recorded(*sorted(deliveries, key=lambda one: one.received_at)))
+
+    assert found.differences == []
+    assert found.recorded == found.previewed
+    told_of = {key for key in ORDERS for delivery in deliveries if key.encode() in delivery.body}
+    assert found.stories + found.contradictory == len(told_of)
+
+
+def test_another_rule_shows_which_stories_it_would_change_and_why():
+    near = [leg("order"), leg("payment", amount="10.5"), leg("inventory")]
+    far = [leg("order", "ORD-2"), leg("payment", "ORD-2", amount=7), leg("inventory", "ORD-2")]
+    store = recorded(*near, *far)
+    lenient = msgspec.structs.replace(ORDER, rule=(Rule(equal=("order.amount", "payment.amount"), within="1"),))
+
+    found = tried([lenient], store)
+
+    assert [(one.key, one.recorded, one.previewed) for one in found.differences] == [("ORD-1", "mismatched", "matched")]
+    assert (found.stories, found.recorded["mismatched"], found.previewed["mismatched"]) == (2, 2, 1)
+
+
+def test_a_stricter_rule_says_what_would_be_wrong():
+    store = recorded(leg("order"), leg("payment"), leg("inventory", quantity=1))
+    strict = msgspec.structs.replace(ORDER, rule=(Rule(equal=("order.quantity", "payment.quantity")),))
+    ((_, key, was, would_be, _),) = tried([strict], store).differences
+    assert (key, was, would_be) == ("ORD-1", "mismatched", "matched")
+
+    reserved = Rule(equal=("payment.quantity", "inventory.quantity"))
+    ((*_, issues),) = tried([msgspec.structs.replace(strict, name="again", rule=(reserved,))], store).differences
+    assert [issue.detail for issue in issues] == ["quantity: payment on gcp says 2, inventory on azure says 1"]
+
+
+def test_a_new_flow_s_stories_are_none_yet():
+    store = recorded(leg("order"), leg("payment"), leg("inventory"))
+    renamed = msgspec.structs.replace(ORDER, name="purchase")
+
+    assert [tuple(one) for one in tried([renamed], store).differences] == [
+        ("purchase", "ORD-1", "none", "matched", []),
+    ]
+    assert tried([SHIPMENT], store).stories == 0
+
+
+def test_a_story_that_began_before_the_period_is_not_judged_by_half_its_legs():
+    store = recorded(leg("order"), leg("payment", after=20), leg("inventory", after=21))
+
+    assert tried([ORDER], store, since=NOON + timedelta(seconds=10)).stories == 0
+    assert patience([ORDER, SHIPMENT]) == timedelta(seconds=90)
