@@ -100,3 +100,9 @@ def test_a_story_that_began_before_the_period_is_not_judged_by_half_its_legs():
 
     assert tried([ORDER], store, since=NOON + timedelta(seconds=10)).stories == 0
     assert patience([ORDER, SHIPMENT]) == timedelta(seconds=90)
+
+
+def test_a_story_that_is_told_more_of_meanwhile_is_left_out():
+    store = recorded(leg("order"), leg("payment", after=1200))
+
+    assert tried([ORDER], store).stories == 0

@@ -84,7 +84,8 @@ def _preview(given: argparse.Namespace) -> None:
         raise Misconfigured(f"{given.file}: there is no [[flow]] in it")
     client, now = _client(given), datetime.now(UTC)
     since = now - timedelta(minutes=given.minutes)
-    events = client.items("events", Event, limit=sys.maxsize, since=(since - patience(flows)).isoformat())
+    begin = since - patience(flows)
+    events = client.items("events", Event, limit=sys.maxsize, since=begin.isoformat(), until=now.isoformat())
     recorded = client.items("flows", FlowRow, limit=sys.maxsize, since=since.isoformat())
     found = preview(flows, events, recorded, since=since, now=now)
     if given.json:

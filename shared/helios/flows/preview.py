@@ -66,10 +66,10 @@ def preview(
 
     Args:
         flows: the declaration to try.
-        events: what was received from ``since - patience(flows)`` on, in any order.
+        events: what was received from ``since - patience(flows)`` until ``now``, in any order.
         recorded: the stories that are recorded of these flows since then.
         since: stories that began earlier are left out, because a part of them may be too.
-        now: decides which deadlines have passed.
+        now: decides which deadlines have passed. Stories that were told more of since are left out.
     """
     interest = Interest(flows)
     gathered: dict[FlowKey, list[Ledger]] = defaultdict(list)
@@ -79,14 +79,15 @@ def preview(
     judges = {flow.name: Judge(flow) for flow in flows}
     verdicts = {(flow, key): judges[flow].verdict(add_up(told), now=now) for (flow, key), told in gathered.items()}
     known = {(row.flow, row.key): row for row in recorded if row.flow in judges and row.opened_at >= since}
+    moving = {story for story, row in known.items() if row.updated_at > now}
     contradictory = {
         story for story, row in known.items() if any(issue.kind == "contradictory" for issue in row.issues)
-    }
+    } - moving
     young = {story for story, verdict in verdicts.items() if verdict.opened_at >= since}
     before: Counter[StatusOrNone] = Counter()
     after: Counter[StatusOrNone] = Counter()
     differences: list[Difference] = []
-    for story in sorted((young | known.keys()) - contradictory):
+    for story in sorted((young | known.keys()) - contradictory - moving):
         row, verdict = known.get(story), verdicts.get(story)
         was: StatusOrNone = row.status if row else "none"
         would_be: StatusOrNone = verdict.status if verdict else "none"
