@@ -28,7 +28,7 @@ Identity = tuple[str, str, str, str]
 """A piece of evidence by (leg, source, id, content)."""
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Deliveries that say the same of a leg under the same id.
 
     Attributes:
@@ -65,7 +65,7 @@ class Clue(NamedTuple):
     evidence: Evidence
 
 
-class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+class Ledger(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All evidence of one story.
 
     Attributes:

@@ -21,8 +21,11 @@ json_to_recordset(%s::json) AS given (
 )
 """
 
-# All new ones first, in the order of their keys, then all others, in the same order: whoever waits for an insert holds
-# no lock on a row that was there, so that writers wait in line, and never for each other.
+KNOWN_FLOWS = """
+SELECT flow, key FROM unnest(%b::text[], %b::text[]) AS given (flow, key) JOIN flows USING (flow, key)
+"""
+
+# In the order of their keys, and so are the locks below: see ``Transaction.insert_flows``.
 INSERT_FLOWS = f"""
 INSERT INTO flows
     (flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds, issues,
@@ -36,7 +39,7 @@ RETURNING flow, key
 
 LOCK_FLOWS = f"""
 SELECT {FLOW_COLUMNS}
-FROM json_to_recordset(%s::json) AS given (flow text, key text)
+FROM unnest(%b::text[], %b::text[]) AS given (flow, key)
 JOIN flows USING (flow, key)
 ORDER BY flow, key FOR UPDATE OF flows
 """  # noqa: S608 - the same
@@ -94,11 +97,9 @@ _ledger = msgspec.json.Decoder(Ledger)
 
 def flow_from_row(row: Sequence[Any]) -> FlowRecord:
     """The story in a row of FLOW_COLUMNS."""
-    names = FlowRecord.__struct_fields__
-    given = dict(zip(names, row[: len(names)], strict=True))
-    return FlowRecord(**given | {"ledger": _ledger.decode(given["ledger"])})
+    return FlowRecord(*row[:-1], ledger=_ledger.decode(row[-1]))
 
 
 def count_from_row(row: Sequence[Any]) -> FlowCount:
     """The sum in a row of SUM_FLOWS."""
-    return FlowCount(**dict(zip(FlowCount.__struct_fields__, row, strict=True)))
+    return FlowCount(*row)

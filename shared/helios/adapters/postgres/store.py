@@ -4,7 +4,7 @@ A single JSON parameter read by ``json_to_recordset`` moves a batch about three 
 adaptation of twelve lists, and as fast as COPY into a temporary table, without one.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from helios.adapters.postgres.connection import Pool, translated
 from helios.adapters.postgres.flows import (
     COUNT_FLOWS,
     INSERT_FLOWS,
+    KNOWN_FLOWS,
     LOCK_FLOWS,
     OVERDUE_FLOWS,
     WRITE_FLOWS,
@@ -146,11 +147,12 @@ class PostgresTransaction:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
-    def insert(self, events: Sequence[Event]) -> set[Key]:
-        """Store the events that are new, and tell which were."""
+    def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
+        """Begin to store the events that are new; what is returned waits, and tells which were."""
         if not events:
-            return set()
-        return set(self._connection.execute(INSERT_EVENTS, (_json(events),)).fetchall())
+            return set
+        inserted = self._connection.execute(INSERT_EVENTS, (_json(events),))
+        return lambda: set(inserted.fetchall())
 
     def digests(self, keys: Collection[Key]) -> dict[Key, str]:
         """The content digest of each stored event among the keys."""
@@ -189,13 +191,22 @@ class PostgresTransaction:
         """Append a frame to the outbox, with the keys of all events that were stored."""
         self._connection.execute(APPEND_FRAME, (_json(frame), _keys(keys)))
 
-    def open_flows(self, fresh: Sequence[FlowRecord]) -> dict[FlowKey, FlowRecord]:
-        """Keep the stories that are new, and lock and return those that are not."""
-        new = set(self._connection.execute(INSERT_FLOWS, (_json(fresh),)).fetchall())
-        known = [{"flow": one.flow, "key": one.key} for one in fresh if one.identity not in new]
-        if not known:
+    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
+        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
+        known = self._connection.execute(KNOWN_FLOWS, _columns(keys))
+        return lambda: set(known.fetchall())
+
+    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
+        """Keep the stories that are still new, and tell which were."""
+        if not fresh:
+            return set()
+        return set(self._connection.execute(INSERT_FLOWS, (_json(fresh),)).fetchall())
+
+    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
+        """Lock and return stories as they are kept."""
+        if not keys:
             return {}
-        kept = [flow_from_row(row) for row in self._connection.execute(LOCK_FLOWS, (_json(known),)).fetchall()]
+        kept = [flow_from_row(row) for row in self._connection.execute(LOCK_FLOWS, _columns(keys)).fetchall()]
         return {one.identity: one for one in kept}
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
@@ -216,6 +227,11 @@ class PostgresTransaction:
 def _json(value: object) -> str:
     """JSON text; msgspec writes bytes as base64, which is what BURY decodes."""
     return msgspec.json.encode(value).decode()
+
+
+def _columns(keys: Collection[FlowKey]) -> list[list[str]]:
+    """Keys of stories as an array of flows and an array of keys."""
+    return [[flow for flow, _ in keys], [key for _, key in keys]]
 
 
 def _keys(keys: Collection[Key]) -> str:
