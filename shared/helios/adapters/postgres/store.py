@@ -19,6 +19,8 @@ from helios.adapters.postgres.flows import (
     LOCK_FLOWS,
     OVERDUE_FLOWS,
     WRITE_FLOWS,
+    columns,
+    columns_of_keys,
     flow_from_row,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
@@ -193,31 +195,34 @@ class PostgresTransaction:
 
     def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
         """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
-        known = self._connection.execute(KNOWN_FLOWS, _columns(keys))
+        known = self._connection.execute(KNOWN_FLOWS, columns_of_keys(keys))
         return lambda: set(known.fetchall())
 
     def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
         """Keep the stories that are still new, and tell which were."""
         if not fresh:
             return set()
-        return set(self._connection.execute(INSERT_FLOWS, (_json(fresh),)).fetchall())
+        return set(self._connection.execute(INSERT_FLOWS, columns(fresh)).fetchall())
 
     def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
         """Lock and return stories as they are kept."""
         if not keys:
             return {}
-        kept = [flow_from_row(row) for row in self._connection.execute(LOCK_FLOWS, _columns(keys)).fetchall()]
+        kept = [
+            flow_from_row(row)
+            for row in self._connection.execute(LOCK_FLOWS, columns_of_keys(keys), binary=True).fetchall()
+        ]
         return {one.identity: one for one in kept}
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Lock and return stories that still wait although their deadline has passed."""
         found = {"flows": list(flows), "now": now, "limit": limit}
-        return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found).fetchall()]
+        return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found, binary=True).fetchall()]
 
     def write_flows(self, changed: Sequence[FlowRecord]) -> None:
         """Write stories that this transaction has locked."""
         if changed:
-            self._connection.execute(WRITE_FLOWS, (_json(changed),))
+            self._connection.execute(WRITE_FLOWS, columns(changed))
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
@@ -227,11 +232,6 @@ class PostgresTransaction:
 def _json(value: object) -> str:
     """JSON text; msgspec writes bytes as base64, which is what BURY decodes."""
     return msgspec.json.encode(value).decode()
-
-
-def _columns(keys: Collection[FlowKey]) -> list[list[str]]:
-    """Keys of stories as an array of flows and an array of keys."""
-    return [[flow for flow, _ in keys], [key for _, key in keys]]
 
 
 def _keys(keys: Collection[Key]) -> str:
