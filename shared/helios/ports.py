@@ -211,7 +211,10 @@ class FlowReader(Protocol):
         """One story, or None."""
 
     def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
-        """The sums of stories that began from ``since`` to before ``until``, minutes taken together in buckets."""
+        """The sums of stories that began from ``since`` to before ``until``, minutes taken together in buckets.
+
+        The first bucket begins with the slot of ``since``; buckets of whole slots are read from few rows.
+        """
 
     def oldest_open(self, flow: str | None) -> datetime | None:
         """When the story that has been open longest began; None when none is open."""

@@ -25,7 +25,7 @@ from helios.queries import (
     decode_cursor,
     encode_cursor,
 )
-from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, add
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, add, slot_of
 
 CountKey = tuple[datetime, str, str]
 
@@ -225,7 +225,7 @@ class MemoryStore:
         sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
         for count in self._state.flow_counts.values():
             if since <= count.minute < until and flow in {None, count.flow}:
-                begin = since + (count.minute - since) // bucket * bucket
+                begin = slot_of(since) + (count.minute - slot_of(since)) // bucket * bucket
                 add(sums, msgspec.structs.replace(count, minute=begin))
         return [sums[slot] for slot in sorted(sums)]
 

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, cast
 
@@ -18,6 +18,15 @@ FlowKey = tuple[str, str]
 
 MATCH_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the histogram of times to match."""
+
+
+SLOT = timedelta(minutes=10)
+"""The sums are kept for stretches of this length too, so that a long period is read from few rows."""
+
+
+def slot_of(at: datetime) -> datetime:
+    """The beginning of the slot in which a moment lies; slots begin at full hours."""
+    return at.replace(minute=at.minute // 10 * 10, second=0, microsecond=0)
 
 
 class FlowRecord(msgspec.Struct, frozen=True, gc=False):

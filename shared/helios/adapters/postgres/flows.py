@@ -77,12 +77,31 @@ ON CONFLICT (minute, flow, what, value) DO UPDATE SET
     seconds = kept.seconds + excluded.seconds
 """
 
+# Ordered, as the counts are: concurrent writers of the same rows in different order deadlock.
+COUNT_SLOTS = """
+INSERT INTO flow_slots AS kept (slot, flow, what, value, stories, amount, seconds)
+SELECT date_bin('10 minutes', minute, 'epoch') AS slot, flow, what, value, sum(stories), sum(amount), sum(seconds)
+FROM json_to_recordset(%s::json) AS given (
+    minute timestamptz, flow text, what text, value text, stories bigint, amount numeric, seconds double precision
+)
+GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+ON CONFLICT (slot, flow, what, value) DO UPDATE SET
+    stories = kept.stories + excluded.stories,
+    amount = kept.amount + excluded.amount,
+    seconds = kept.seconds + excluded.seconds
+"""
+
 SELECT_FLOW = f"SELECT {FLOW_COLUMNS} FROM flows WHERE flow = %s AND key = %s"  # noqa: S608 - the same
 
 SUM_FLOWS = """
-SELECT date_bin(%(bucket)s, minute, %(since)s), flow, what, value, sum(stories)::bigint, sum(amount), sum(seconds)
-FROM flow_counts
-WHERE minute >= %(since)s AND minute < %(until)s AND (%(flow)s::text IS NULL OR flow = %(flow)s)
+SELECT date_bin(%(bucket)s, minute, %(origin)s), flow, what, value, sum(stories)::bigint, sum(amount), sum(seconds)
+FROM (
+    SELECT * FROM flow_counts
+    WHERE minute >= %(since)s AND minute < %(first_slot)s OR minute >= %(last_slot)s AND minute < %(until)s
+    UNION ALL
+    SELECT * FROM flow_slots WHERE slot >= %(first_slot)s AND slot < %(last_slot)s
+) AS sums (minute, flow, what, value, stories, amount, seconds)
+WHERE %(flow)s::text IS NULL OR flow = %(flow)s
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 

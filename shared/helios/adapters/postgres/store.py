@@ -14,6 +14,7 @@ import psycopg
 from helios.adapters.postgres.connection import Pool, translated
 from helios.adapters.postgres.flows import (
     COUNT_FLOWS,
+    COUNT_SLOTS,
     INSERT_FLOWS,
     KNOWN_FLOWS,
     LOCK_FLOWS,
@@ -226,7 +227,9 @@ class PostgresTransaction:
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
-        self._connection.execute(COUNT_FLOWS, (_json(counts),))
+        given = (_json(counts),)
+        self._connection.execute(COUNT_FLOWS, given)
+        self._connection.execute(COUNT_SLOTS, given)
 
 
 def _json(value: object) -> str:
