@@ -13,10 +13,13 @@ from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.postgres.tokens import PostgresTokens
 from helios.errors import Misconfigured
 from helios.flows.reconcile import Reconciler
-from helios.ports import Bell, EventReader, EventSink, EventStore, FlowReader, Listener, Outbox, Seen
+from helios.normalise.redact import Redaction
+from helios.ports import Bell, EventReader, EventSink, EventStore, FlowReader, Listener, Outbox, Seen, Tickets, Tokens
 from helios.reconcile import declaration
+from helios.reconcile.declaration import Flow
 from helios.settings import Settings
 
 log = logging.getLogger("helios.bootstrap")
@@ -27,6 +30,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         flows: what is known of stories.
+        redaction: replaces what is not to be kept; None when no field is named.
+        tokens: who may ask.
+        tickets: what opens a WebSocket; None when no Redis is set.
         sink: Kafka; None when no brokers are set.
         pool: the connections behind ``store`` and ``reader``; None when they are in memory.
     """
@@ -40,6 +46,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     listener: Listener
     reconciler: Reconciler
     flows: FlowReader
+    tokens: Tokens
+    tickets: Tickets | None = None
+    redaction: Redaction | None = None
     sink: EventSink | None = None
     pool: Pool | None = None
 
@@ -75,7 +84,8 @@ def build(settings: Settings) -> Services:
     """Everything, connected lazily: a database that is down does not stop a process from starting.
 
     Raises:
-        Misconfigured: the file that declares the flows is wrong, or a setting of Kafka's.
+        Misconfigured: the file that declares the flows is wrong, a setting of Kafka's, or a field that a flow reads is
+            to be redacted.
     """
     log.info("starting", extra=settings.shown())
     pool = open_pool(
@@ -84,6 +94,7 @@ def build(settings: Settings) -> Services:
         timeout_seconds=settings.database_timeout_seconds,
     )
     reader = PostgresReader(pool)
+    declared = declaration.load(settings.flows_file)
     return Services(
         settings=settings,
         store=PostgresStore(pool),
@@ -92,8 +103,11 @@ def build(settings: Settings) -> Services:
         outbox=PostgresOutbox(pool),
         bell=_bell(settings, pool),
         listener=PostgresListener(settings.database_url),
-        reconciler=Reconciler(declaration.load(settings.flows_file)),
+        reconciler=Reconciler(declared),
+        redaction=_redaction(settings, declared),
         flows=reader,
+        tokens=PostgresTokens(pool),
+        tickets=_tickets(settings),
         sink=_sink(settings),
         pool=pool,
     )
@@ -112,6 +126,16 @@ def _bell(settings: Settings, pool: Pool) -> Bell:
     return Bells(bells)
 
 
+def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None:
+    paths = (settings.redact or "").split()
+    for flow in declared:
+        read = {flow.key, *(path for leg in flow.leg for path in flow.fields(leg.name))}
+        for path in paths:
+            if any(path == one or one.startswith(f"{path}.") for one in read):
+                raise Misconfigured(f"HELIOS_REDACT: {path} is read by the flow {flow.name!r}, which could not judge")
+    return Redaction(paths) if paths else None
+
+
 def _seen(settings: Settings) -> Seen:
     if not settings.redis_url:
         return NoSeen()
@@ -119,6 +143,15 @@ def _seen(settings: Settings) -> Seen:
     from helios.adapters.redis_seen import RedisSeen
 
     return RedisSeen(settings.redis_url, ttl_seconds=settings.seen_ttl_seconds)
+
+
+def _tickets(settings: Settings) -> Tickets | None:
+    if not settings.redis_url:
+        return None
+    # Late, as above.
+    from helios.adapters.redis_tickets import RedisTickets
+
+    return RedisTickets(settings.redis_url)
 
 
 def _sink(settings: Settings) -> EventSink | None:
