@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count, pairwise, permutations
 
@@ -230,7 +230,7 @@ def test_sums_are_exact_wherever_a_period_begins_and_ends(store, first, last, mi
     counts = store.flow_counts("order", since=since, until=until, bucket=bucket)
 
     expected = Counter(NOON + (at - NOON) // bucket * bucket for at in opened if since <= at < until)
-    found = Counter()
+    found: Counter[datetime] = Counter()
     for one in counts:
         if one.what == "status":
             found[one.minute] += one.stories
@@ -244,7 +244,7 @@ def test_a_field_that_a_rule_reads_is_kept_whole_wherever_it_stands(store):
     long = "x" * 200
 
     def told(name: str, currency: str):
-        given = leg(name, **many)
+        given = leg(name, **many)  # type: ignore[arg-type]  # no name of them is that of another parameter
         body = msgspec.json.decode(given.body)
         data = body.get("detail", body)
         del data["currency"]

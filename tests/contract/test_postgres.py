@@ -103,10 +103,11 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
         "fields": {"amount": "10", "currency": "EUR", "note": 'a "b"\\ ü\n'},
         "deliveries": 2,
     }
+    ledger = {"pieces": [piece], "others": {"order": 3}}
     with psycopg.connect(empty_database) as connection:
         connection.execute(
-            "INSERT INTO flows VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds', NULL,"
-            " %(opened)s, NULL, true, 1, '{duplicate}', %(ledger)s)",
+            "INSERT INTO flows VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds',"
+            " NULL, %(opened)s, NULL, true, 1, '{duplicate}', %(ledger)s)",
             {
                 "opened": NOON - timedelta(seconds=1),
                 "ledger": msgspec.json.encode({"pieces": [piece], "others": {"order": 3}}).decode(),
