@@ -110,7 +110,7 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
             " NULL, %(opened)s, NULL, true, 1, '{duplicate}', %(ledger)s)",
             {
                 "opened": NOON - timedelta(seconds=1),
-                "ledger": msgspec.json.encode({"pieces": [piece], "others": {"order": 3}}).decode(),
+                "ledger": msgspec.json.encode(ledger).decode(),
             },
         )
         connection.execute(
