@@ -12,6 +12,7 @@ import msgspec
 
 from local.eventgrid import dead_letters, payload, retry
 from local.eventgrid.dead_letters import Undeliverable
+from local.eventgrid.entra import Entra
 from local.eventgrid.journal import Journal, Owed
 from local.eventgrid.schemas import Event
 from local.eventgrid.subscription import Subscription
@@ -82,6 +83,7 @@ class Deliverer:
         *,
         journal: Journal,
         http: aiohttp.ClientSession,
+        entra: Entra,
         dead_letter_folder: Path,
         concurrency: int,
         scale: float,
@@ -93,6 +95,7 @@ class Deliverer:
             subscription: where and how to deliver.
             journal: what it owes; what an earlier process left there is delivered first.
             http: with the response timeout set.
+            entra: gives the tokens that the endpoint may want to see.
             dead_letter_folder: where events go that are given up.
             concurrency: most requests at a time.
             scale: factor on the waits and on the time to live.
@@ -103,6 +106,7 @@ class Deliverer:
         self._name = name
         self._journal = journal
         self._http = http
+        self._entra = entra
         self._dead_letter_folder = dead_letter_folder
         self._scale = scale
         self._ready = deque(Item(owed, _decode(owed.event)) for owed in journal.owed.values())
@@ -182,6 +186,7 @@ class Deliverer:
         headers = {
             **payload.event_headers(first.event, subscription),
             **payload.headers("Notification", self._name, subscription, attempts=first.attempts),
+            **self._entra.headers(subscription),
             "Content-Type": content_type,
         }
         status, outcome = await self._request(subscription.webhook.endpoint_url, content, headers)

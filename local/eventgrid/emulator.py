@@ -14,6 +14,7 @@ import msgspec
 
 from local.eventgrid import handshake, keys, retry, schemas
 from local.eventgrid.delivery import Deliverer
+from local.eventgrid.entra import Entra
 from local.eventgrid.errors import Refused
 from local.eventgrid.journal import Journal
 from local.eventgrid.running import RunningSubscription, RunningTopic
@@ -45,11 +46,16 @@ class Options(NamedTuple):
 
 
 class Emulator:
-    """Every topic and subscription. To be used within one event loop, between ``start`` and ``stop``."""
+    """Every topic and subscription. To be used within one event loop, between ``start`` and ``stop``.
+
+    Attributes:
+        entra: gives the tokens of the deliveries.
+    """
 
     def __init__(self, options: Options) -> None:
         """Describe it; nothing runs yet."""
         self._options = options
+        self.entra = Entra()
         self._store = Store(options.data / "topics.json")
         self._topics: dict[str, RunningTopic] = {}
         self._asking: dict[tuple[str, str], RunningSubscription] = {}
@@ -228,6 +234,7 @@ class Emulator:
                 topic,
                 name,
                 fresh.properties,
+                entra=self.entra,
                 code=fresh.code,
                 validation_url=f"{self._options.url}{path}?id={fresh.code}",
                 scale=self._options.scale,
@@ -267,6 +274,7 @@ class Emulator:
             subscription.properties,
             journal=journal,
             http=self._http,
+            entra=self.entra,
             dead_letter_folder=self._options.dead_letters,
             concurrency=self._options.concurrency,
             scale=self._options.scale,

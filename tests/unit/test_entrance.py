@@ -127,8 +127,12 @@ def test_what_the_guards_said_is_counted(client):
     client.post(GCP, content="{}")
     shown = client.get("/metrics").text
 
-    for way_in, result in [("eventbridge", "admitted"), ("eventbridge", "wrong_key"), ("pubsub", "closed")]:
-        assert f'helios_admissions_total{{result="{result}",way_in="{way_in}"}} 1.0' in shown
+    for guard, result, way_in in [
+        ("key", "admitted", "eventbridge"),
+        ("key", "wrong_key", "eventbridge"),
+        ("", "closed", "pubsub"),
+    ]:
+        assert f'helios_admissions_total{{guard="{guard}",result="{result}",way_in="{way_in}"}} 1.0' in shown
 
 
 LOOPBACK = Settings(

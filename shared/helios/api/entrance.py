@@ -12,8 +12,11 @@ from helios.event import Delivery, WayIn
 from helios.guards.base import Guard, Refused
 from helios.guards.gate import Gate
 
-Count = Callable[[WayIn, str], None]
-"""Counts an admission: by way in, and ``admitted``, ``loopback``, ``undecided`` or the code of a refusal."""
+Count = Callable[[WayIn, str, str], None]
+"""By way in and guard: ``admitted``, ``loopback``, ``undecided`` or the refusal's code.
+
+The name is empty where nothing was checked, as no proof was presented.
+"""
 
 
 class Entrance:
@@ -32,20 +35,21 @@ class Entrance:
             Refused: its sender may not send here.
             Retryable: whether it may can't be known now.
         """
+        name = ""
         try:
-            guard = self._gate.guard(way_in, request.headers, local=is_local(request))
+            name, guard = self._gate.guard(way_in, request.headers, local=is_local(request))
             if guard and not guard.reads_body:
                 await _check(guard, request.headers, b"")
             content = await receive(request, self._max_body_bytes)
             if guard and guard.reads_body:
                 await _check_body(guard, request.headers, content, self._max_body_bytes)
         except Refused as error:
-            self._count(way_in, error.code)
+            self._count(way_in, name, error.code)
             raise
         except Retryable:
-            self._count(way_in, "undecided")
+            self._count(way_in, name, "undecided")
             raise
-        self._count(way_in, "admitted" if guard else "loopback")
+        self._count(way_in, name, "admitted" if guard else "loopback")
         return content.deliveries(way_in)
 
 

@@ -39,8 +39,8 @@ class Metrics:
         )
         self._entered = Counter(
             "helios_admissions",
-            "Webhook requests by way in and what the guard said: admitted, loopback, undecided, or why not",
-            ["way_in", "result"],
+            "Webhook requests by way in, guard, and what it said: admitted, loopback, undecided, or why not",
+            ["way_in", "guard", "result"],
             registry=self.registry,
         )
         Gauge("helios_seen_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
@@ -50,9 +50,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, way_in: WayIn, result: str) -> None:
+    def entered(self, way_in: WayIn, guard: str, result: str) -> None:
         """Count a request that came to a guard."""
-        self._entered.labels(way_in, result).inc()
+        self._entered.labels(way_in, guard, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""

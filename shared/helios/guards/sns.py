@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
@@ -57,9 +58,25 @@ class SnsSignature:
     reads_body = True
     may_wait = True
 
-    def __init__(self, topics: Collection[str], *, fetch: Fetch = fetch, now: Callable[[], float] = time.time) -> None:
-        """Take the ARNs of the topics that may send."""
+    def __init__(
+        self,
+        topics: Collection[str],
+        *,
+        mirror: str | None = None,
+        fetch: Fetch = fetch,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Take what may send.
+
+        Args:
+            topics: the ARNs of the topics that are ours.
+            mirror: the URL of a server that has Amazon's certificates at the same paths, asked instead of Amazon's
+                own, for an API that can't reach that. A message has to name Amazon's host all the same.
+            fetch: how a certificate is had.
+            now: the time.
+        """
         self._topics = frozenset(topics)
+        self._mirror = mirror
         self._fetch = fetch
         self._now = now
         self._lock = threading.Lock()
@@ -102,11 +119,12 @@ class SnsSignature:
 
     def _certificate(self, url: str) -> x509.Certificate:
         if url not in self._certificates:
-            content = self._fetch(url)
+            source = f"{self._mirror.rstrip('/')}{urlsplit(url).path}" if self._mirror else url
+            content = self._fetch(source)
             try:
                 certificate = x509.load_pem_x509_certificate(content)
             except ValueError as error:
-                raise Retryable(f"what stands at {url} is no certificate") from error
+                raise Retryable(f"what stands at {source} is no certificate") from error
             with self._lock:
                 if len(self._certificates) >= MAX_CERTIFICATES:
                     self._certificates.clear()
