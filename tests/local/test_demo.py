@@ -137,7 +137,7 @@ PARTS = (
     *("postgres", "valkey-server", "uvicorn", "local.dashboard", "simulate_traffic"),
     *("-m ministack", "_worker.py"),  # AWS, and a function on it
     *("local.pubsub", "functions_framework"),
-    *("local.eventgrid", "local.azure_host"),
+    *("local.eventgrid", "local.azure_host", "local.heartbeat"),
 )
 """A word of the command line of each."""
 
