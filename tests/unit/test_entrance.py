@@ -48,7 +48,8 @@ VALIDATION = json.dumps(
 GUARDED = Settings(
     database_url="postgresql://nowhere",
     max_body_bytes=LIMIT,
-    guards="eventbridge=key eventgrid=secret cloudevents=hmac",
+    guards="eventbridge=key,sns eventgrid=secret cloudevents=hmac",
+    sns_topics="arn:aws:sns:eu-central-1:123456789012:orders",
     eventbridge_secret="new old",
     eventgrid_secret="grid",
     cloudevents_secret=SECRET,
@@ -89,6 +90,8 @@ def signed(body: str) -> dict:
         (AWS, EVENT, {"x-helios-key": "wrong"}, 401),
         (AWS, EVENT, {}, 401),
         (AWS, "{", {}, 401),
+        (AWS, "{}", {"x-amz-sns-message-type": "Notification"}, 401),
+        (AWS, "x" * (LIMIT + 1), {"x-amz-sns-message-type": "Notification"}, 413),
         (GCP, "{}", {}, 403),
         (GCP, "{}", {"authorization": "Bearer a.b.c"}, 403),
         (AZURE, VALIDATION, {}, 401),

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from helios.errors import Retryable
 from helios.guards.base import Headers, Refused
 from helios.guards.keys import Fetch, fetch
+from helios.normalise.fields import UNREADABLE
 
 CERTIFICATE_URL = re.compile(
     r"https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", re.ASCII
@@ -91,7 +92,7 @@ class SnsSignature:
         try:
             message = _decode(body)
             sent = datetime.strptime(message.timestamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             raise Refused("the body is no message of SNS", code="malformed") from error
         if message.topic_arn not in self._topics:
             raise Refused("the topic is not one of HELIOS_SNS_TOPICS", status=403, code="wrong_account")
