@@ -16,7 +16,7 @@ from local.eventgrid import handshake, keys, retry, schemas
 from local.eventgrid.delivery import Deliverer
 from local.eventgrid.entra import Entra
 from local.eventgrid.errors import Refused
-from local.eventgrid.journal import Journal
+from local.eventgrid.journal import Debts
 from local.eventgrid.running import RunningSubscription, RunningTopic
 from local.eventgrid.store import Store
 from local.eventgrid.subscription import ProvisioningState, Subscription
@@ -259,20 +259,16 @@ class Emulator:
         return running, running.subscriptions[name]
 
     def _journal(self, topic: Topic, name: str) -> Path:
-        return self._options.data / "journals" / topic.name / f"{name}.journal"
+        return self._options.data / "journals" / topic.name / f"{name}.jsonl"
 
     def _begin(self, topic: Topic, name: str, subscription: RunningSubscription) -> None:
         if subscription.deliverer:  # an update: events that wait go by the new properties
             subscription.deliverer.subscription = subscription.properties
             return
-        journal = Journal(self._journal(topic, name))
-        if journal.damaged_bytes:
-            facts = {"subscription": name, "bytes": journal.damaged_bytes}
-            log.error("the end of a journal can't be read: events may be lost", extra=facts)
         subscription.deliverer = Deliverer(
             name,
             subscription.properties,
-            journal=journal,
+            debts=Debts(self._journal(topic, name)),
             http=self._http,
             entra=self.entra,
             dead_letter_folder=self._options.dead_letters,
