@@ -2,22 +2,29 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from itertools import count, product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from helios.adapters.postgres.tokens import PostgresTokens
 from helios.api.webhooks import EXAMPLE_CLOUDEVENT, EXAMPLE_EVENTBRIDGE, EXAMPLE_EVENTGRID, EXAMPLE_PUBSUB
+from helios.tokens import Token, digest, mint
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call, post, session
 from tests.support.deliveries import eventbridge, poison
-from tests.support.described import CHECKS, SAME_EVERY_TIME, schema
+from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema
+
+TOKEN = mint()
 
 
 @pytest.fixture
-def filled_api(api):
-    """With an event and a dead letter to show."""
+def filled_api(api, pool):
+    """With an event and a dead letter to show, and a token to ask with."""
+    token = Token(name="fuzz", scopes=("admin",), created_at=datetime.now(UTC))
+    assert PostgresTokens(pool).add(digest(TOKEN), token)
     assert call(api.url, EVENTBRIDGE, eventbridge().body).status == 202
     assert call(api.url, EVENTBRIDGE, poison().body).status == 400
     return api
@@ -26,7 +33,9 @@ def filled_api(api):
 @schema.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=25)
 def test_every_answer_is_as_described(case, filled_api):
-    case.call_and_validate(base_url=filled_api.url, checks=CHECKS, timeout=20)
+    assume(is_read(case))
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    case.call_and_validate(base_url=filled_api.url, checks=CHECKS, timeout=20, headers=headers)
 
 
 WRAPPED: Any = EXAMPLE_PUBSUB

@@ -56,6 +56,7 @@ class Api(Command):
                 HELIOS_DATABASE_URL=database_url,
                 HELIOS_REDIS_URL=redis_url,
                 HELIOS_DASHBOARD_ORIGIN=dashboard_origin,
+                HELIOS_RATE_PER_MINUTE="1000000",
                 **guards,
             ),
             ready=answers(f"{self.url}/api/v1/health"),
