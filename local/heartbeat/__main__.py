@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.05
 _AGAIN_SECONDS = 1
 """Pause before the next try as long as not every guard has let one in."""
 
-_UNSENT = (OSError, TimeoutError, http.client.HTTPException, AzureError, BotoCoreError, ClientError, GoogleAPIError)
+_UNSENT = (OSError, http.client.HTTPException, AzureError, BotoCoreError, ClientError, GoogleAPIError)
 """What the SDKs raise when a part is away."""
 
 
@@ -47,22 +47,23 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         everyone = senders(addresses, bus, server, stack)
         while True:
-            beat(everyone, addresses.api_url, server)
+            if not beat(everyone, addresses.api_url):
+                server.ready = True
             if server.ready and not given.every:
                 threading.Event().wait()
             time.sleep(given.every if server.ready else _AGAIN_SECONDS)
 
 
-def beat(everyone: Sequence[Sender], api_url: str, server: Server) -> None:
-    """Send one past each guard, wait until it is stored, and log past which none got; ready once all did."""
+def beat(everyone: Sequence[Sender], api_url: str) -> list[str]:
+    """Send one past each guard, and wait until it is stored; the guards past which none got, which is logged too."""
     sent = {sender: _send(sender) for sender in everyone}
     deadline = time.monotonic() + _STORED_SECONDS
     missing = [one.guard for one, id_ in sent.items() if not (id_ and _stored(api_url, one.source, id_, deadline))]
     if missing:
         log.error("heartbeats that were not stored", extra={"guards": missing})
     else:
-        server.ready = True
         log.info("heartbeat", extra={"guards": [one.guard for one in everyone]})
+    return missing
 
 
 def _send(sender: Sender) -> str | None:

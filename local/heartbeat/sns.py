@@ -65,6 +65,7 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
         ready: what ``/healthz`` says.
+        notary: signs what is passed on.
     """
 
     daemon_threads = True
