@@ -2,10 +2,13 @@
 
 import contextlib
 import json
+import threading
 from typing import Any, Literal
 
 from local import aws_resources
 from local.config import AWS_ACCOUNT, GUARDS, HEARTBEAT, HEARTBEAT_TOPIC_ARN
+
+_CONFIRM_SECONDS = 20
 
 Route = Literal["key", "sns"]
 """Which of the two ways an event takes: by its source."""
@@ -18,6 +21,7 @@ class Bus:
         """Connect to AWS at this endpoint."""
         self._events = aws_resources.client("events", endpoint)
         self._sns = aws_resources.client("sns", endpoint)
+        self._confirmed = threading.Event()
 
     def close(self) -> None:
         """Close the connections."""
@@ -27,13 +31,17 @@ class Bus:
     def confirm(self, topic_arn: str, token: str) -> None:
         """Consent to a subscription, as its owner does once for an endpoint that opens no URL by itself."""
         self._sns.confirm_subscription(TopicArn=topic_arn, Token=token)
+        self._confirmed.set()
 
     def set_up(self, *, webhook_url: str, sns_endpoint_url: str) -> None:
         """Make both ways, or leave them as they are.
 
         Args:
             webhook_url: where the API destination posts to.
-            sns_endpoint_url: where SNS posts to; it has to answer already.
+            sns_endpoint_url: where SNS posts to; it has to answer already, and has ``confirm`` called.
+
+        Raises:
+            TimeoutError: SNS has not asked the endpoint for its consent.
         """
         with contextlib.suppress(self._events.exceptions.ResourceAlreadyExistsException):  # from an earlier start
             self._events.create_event_bus(Name=HEARTBEAT)
@@ -43,6 +51,8 @@ class Bus:
         topic = self._sns.create_topic(Name=HEARTBEAT)["TopicArn"]
         self._sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=sns_endpoint_url)
         self._route("sns", topic)
+        if not self._confirmed.wait(_CONFIRM_SECONDS):
+            raise TimeoutError(f"SNS has not asked {sns_endpoint_url} for its consent")
 
     def put(self, route: Route, type_: str, detail: dict[str, str]) -> str:
         """Put an event on the bus that takes this way; the id that EventBridge gave it."""
