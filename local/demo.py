@@ -175,6 +175,7 @@ class Demo:
         sent = summary.read(self._summary)
         if sent is None:
             raise PartFailed(f"the traffic ended without a summary: see {self._config.log('traffic')}")
+        summary.settle(self._fetch, before, sent.accepted)  # an API that is away just now may come back
         try:
             heartbeats = figures.stored_since(f"{HOST}:{self._config.api_port}", HEARTBEAT_TYPE, since)
         except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
