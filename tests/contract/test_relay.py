@@ -204,15 +204,15 @@ def test_positions_stay_gapless_with_many_writers_and_relays(store, outbox):
 def test_two_relays_of_one_name_take_turns(store, outbox):
     """The second one finds the place to which the first has moved."""
     take_in(store, "1")
-    first, second = Audience(), Audience()
     entered, may_leave = threading.Event(), threading.Event()
 
-    def broadcast(message: bytes) -> None:
-        entered.set()
-        assert may_leave.wait(20)
-        first.messages.append(message)
+    class Slow(Audience):
+        def broadcast(self, message: bytes) -> None:
+            entered.set()
+            assert may_leave.wait(20)
+            super().broadcast(message)
 
-    first.broadcast = broadcast
+    first, second = Slow(), Audience()
     with ThreadPoolExecutor(2) as pool:
         work = [pool.submit(relay, "shared", outbox=outbox, broadcaster=first)]
         assert entered.wait(20)
