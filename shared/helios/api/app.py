@@ -139,6 +139,8 @@ async def _for_ever(seconds: float, chore: Chore) -> None:
             await run_in_threadpool(chore, datetime.now(UTC))
         except Retryable as error:
             log.warning("sweep put off", extra={"error": str(error)})
+        except Exception:  # a defect must not end the sweeps of a process that goes on to serve
+            log.exception("sweep failed")
         await asyncio.sleep(seconds)
 
 
