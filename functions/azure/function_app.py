@@ -32,7 +32,14 @@ def services() -> Services:
 def coalescer() -> Coalescer:
     """One for all calls."""
     parts = services()
-    flow = partial(store_batch, seen=parts.seen, store=parts.store, reconciler=parts.reconciler, bell=parts.bell)
+    flow = partial(
+        store_batch,
+        seen=parts.seen,
+        store=parts.store,
+        reconciler=parts.reconciler,
+        redaction=parts.redaction,
+        bell=parts.bell,
+    )
     return Coalescer(flow, timeout_seconds=2 * configured.database_timeout_seconds)
 
 

@@ -71,7 +71,14 @@ def create_app(services: Services | None = None) -> FastAPI:
     may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)
     take_in = metrics.observing(
-        partial(ingest, seen=services.seen, store=services.store, reconciler=services.reconciler, bell=bell)
+        partial(
+            ingest,
+            seen=services.seen,
+            store=services.store,
+            reconciler=services.reconciler,
+            redaction=services.redaction,
+            bell=bell,
+        )
     )
     coalescer = Coalescer(
         take_in,
