@@ -1,0 +1,168 @@
+"""All of Helios on free ports, a proxy before its database, and the handles by which each part is made to fail."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import psycopg
+
+from helios.event import SOURCES, Source
+from local import aws_resources, keeper
+from local.config import QUEUE, REPOSITORY, Config, free_port_fields
+from local.parts import Part, parts, sdk_environment
+from local.ports import free_port
+from local.postgres import Postgres
+from local.probes import accepts
+from local.process import scrubbed_environment
+from local.server import Command, Server
+from local.supervisor import Supervisor
+from scripts.faults.orders import FLOW, LEGS
+from scripts.simulator import endpoints
+from scripts.simulator.answers import Publisher
+from scripts.simulator.shop import LEGS as SHOP_LEGS
+
+AWS_PARTS = ("aws", "packages", "deployment")
+CLOUD_PARTS = (*AWS_PARTS, "pubsub", "gcp-function", "gcp-topic", "eventgrid", "azure-function", "azure-topic")
+LEFT_OUT = ("dashboard", "dashboard-build", "kafka", "sink")
+"""Nobody looks, and Kafka has tests of its own."""
+
+VISIBILITY_SECONDS = 5
+"""How soon SQS delivers again what a killed Lambda had in hand; 60 s in the demo would be most of a phase."""
+
+FLOWS = """
+[[flow]]
+name = "{name}"
+key = "order_id"
+window_seconds = 3600
+grace_seconds = 3600
+amount = ["order.amount", "payment.amount"]
+leg = [
+    {{ name = "order", source = "aws", type = "{aws}" }},
+    {{ name = "payment", source = "gcp", type = "{gcp}" }},
+    {{ name = "inventory", source = "azure", type = "{azure}" }},
+]
+rule = [{{ equal = ["order.amount", "payment.amount"], within = "0.01" }}]
+"""
+"""The shipped flow for the orders of the clouds, and the same for those of the webhooks; no outage makes one late."""
+
+
+class Stage:
+    """A run of Helios; a context manager."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None], *, clouds: bool) -> None:
+        """Describe it; nothing is started yet.
+
+        Args:
+            folder: empty, for data and logs.
+            say: told, in a line, what happens.
+            clouds: whether the clouds' emulators and functions run too.
+        """
+        flows_file = folder / "flows.toml"
+        flows_file.write_text(_flows())
+        fields = {"state": str(folder / "state"), "flows_file": str(flows_file)} | free_port_fields()
+        self.config = msgspec.convert(fields, Config)
+        self.say = say
+        self._clouds = clouds
+        self._database = Postgres(self.config.folder / "postgres", free_port(), log=self.config.log("postgres"))
+        self.proxy = self._proxy()
+        left_out = LEFT_OUT if clouds else (*LEFT_OUT, *CLOUD_PARTS)
+        self._parts = [self._behind_proxy(part) for part in parts(self.config) if part.name not in left_out]
+        self._stack = ExitStack()
+        self.publishers: dict[Source, Publisher] = {}
+
+    def __enter__(self) -> Self:
+        with self._stack:
+            self._stack.callback(self._database.discard)
+            self._stack.enter_context(self.proxy)
+            self._stack.enter_context(Supervisor(self._parts, self.say)).start()
+            if self._clouds:
+                self._connect()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for publisher in self.publishers.values():
+            asyncio.run(publisher.close())
+        self._stack.close()
+
+    @property
+    def api_url(self) -> str:
+        """Helios' own API."""
+        return self.config.api_url
+
+    def part(self, name: str) -> Server:
+        """A part by the name that the demo gives it."""
+        return next(part.server for part in self._parts if part.name == name)
+
+    @contextmanager
+    def database(self) -> Iterator[psycopg.Connection]:
+        """A connection of our own, past the proxy; read-only and of one moment."""
+        with psycopg.connect(self._database.url, options="-c timezone=UTC") as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            yield connection
+
+    @property
+    def database_url(self) -> str:
+        """The database itself, past the proxy."""
+        return self._database.url
+
+    def database_pids(self) -> list[int]:
+        """Every process of Postgres."""
+        return [self._database.pid, *keeper.descendants(self._database.pid)]
+
+    def slow_database(self, *, slow: bool) -> None:
+        """Hold back everything that passes between Helios and Postgres, or no longer."""
+        os.kill(self.proxy.pid, signal.SIGUSR1 if slow else signal.SIGUSR2)
+
+    def lambda_workers(self) -> list[int]:
+        """The processes in which the AWS emulator runs functions now."""
+        return [pid for pid in keeper.descendants(self.part("aws").pid) if _is_worker(pid)]
+
+    def _proxy(self) -> Command:
+        ports = ["--port", str(self.config.postgres_port), "--to", str(self._database.port)]
+        return Command(
+            "proxy",
+            [sys.executable, "-m", "scripts.faults.proxy", *ports],
+            env=scrubbed_environment(),
+            ready=accepts(self.config.postgres_port),
+            log=self.config.log("proxy"),
+            cwd=REPOSITORY,
+        )
+
+    def _behind_proxy(self, part: Part) -> Part:
+        return part._replace(server=self._database) if part.name == "postgres" else part
+
+    def _connect(self) -> None:
+        """Publishers for each cloud; their SDKs read the environment."""
+        environment = sdk_environment(self.config)
+        os.environ.update(environment)
+        found = endpoints.find(SOURCES, allow_mixed=False, environ=environment)
+        self.publishers = {source: endpoints.connect(one, environ=environment) for source, one in found.items()}
+        sqs = aws_resources.client("sqs", self.config.aws_url)
+        sqs.set_queue_attributes(
+            QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"],
+            Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)},
+        )
+
+
+def _flows() -> str:
+    legs = {"order": SHOP_LEGS, FLOW: LEGS}
+    return "".join(
+        FLOWS.format(name=name, aws=types["aws"], gcp=types["gcp"], azure=types["azure"])
+        for name, types in legs.items()
+    )
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether this process of the AWS emulator runs a function."""
+    try:
+        return b"bootstrap" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
