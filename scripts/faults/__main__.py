@@ -12,10 +12,13 @@ from rich.table import Table
 
 from helios.errors import HeliosError
 from local.process import PartFailed
-from scripts.faults.run import Row, run
+from scripts.faults.run import Row, Scale, run
 from scripts.faults.scenarios import SCENARIOS, Scenario
 
-SHORT_SCALE = 0.04
+TABLE_COLUMNS = 120
+SHORT_EVENTS = 0.03
+SHORT_RATE = 0.12
+"""In the short form so much less is sent, and so much slower, that each fault still comes while something is sent."""
 NOT_TRIED = {
     "kill -9 AWS emulator": "it keeps its queues in memory; what it has acknowledged would be gone with it, "
     "which AWS promises not to do",
@@ -38,17 +41,17 @@ class Plan(NamedTuple):
         ]
 
     @property
-    def scale(self) -> float:
-        """By how much to multiply what scenarios send."""
+    def scale(self) -> Scale:
+        """By how much to multiply what the scenarios send."""
         if self.short:
-            return SHORT_SCALE
-        return self.events / sum(one.load.events + 3 * one.load.cloud_orders for one in SCENARIOS)
+            return Scale(SHORT_EVENTS, SHORT_RATE)
+        return Scale(self.events / sum(one.load.events + 3 * one.load.cloud_orders for one in SCENARIOS), 1.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suite, and return its exit status."""
     plan = _plan(arguments)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=max(Console().width, TABLE_COLUMNS))
     rows: list[Row] = []
     try:
         with tempfile.TemporaryDirectory(prefix="helios-faults-") as folder:
@@ -77,12 +80,21 @@ def _line(row: Row) -> str:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    table = Table("fault", "stored", "duplicate", "rejected", "lost", "doubled", "recovery s", "promises", box=None)
+    table = Table(
+        "fault", "stored", "duplicate", "rejected", "refused", "lost", "doubled", "recovery s", "promises", box=None
+    )
     for row in rows:
         if row.skipped:
-            table.add_row(row.name, *["-"] * 6, f"skipped: {row.skipped}")
+            table.add_row(row.name, *["-"] * 7, f"skipped: {row.skipped}")
             continue
-        counts = (row.stored, row.ledger.get("duplicate", 0), row.ledger.get("rejected", 0), row.lost, row.doubled)
+        counts = (
+            row.stored,
+            row.ledger.get("duplicate", 0),
+            row.ledger.get("rejected", 0),
+            row.refused,
+            row.lost,
+            row.doubled,
+        )
         recovery = "-" if row.recovery is None else f"{row.recovery:.1f}"
         table.add_row(row.name, *map(str, counts), recovery, f"{len(row.wrong)} broken" if row.wrong else "kept")
     return table

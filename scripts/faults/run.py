@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -33,6 +33,13 @@ KEYS = "SELECT source, id FROM events WHERE order_id LIKE %s"
 BEHIND = "SELECT count(*) FROM consumers, stream WHERE consumers.position < stream.position"
 
 
+class Scale(NamedTuple):
+    """Factors for what scenarios send, and for its rate."""
+
+    events: float
+    rate: float
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """What a fault did.
 
@@ -40,6 +47,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         name: of the fault.
         stored: events of this phase.
         ledger: deliveries of this phase by what became of them.
+        refused: deliveries that got no answer, or were asked to come again.
         lost: acknowledged and not stored.
         doubled: stored more than once.
         recovery: seconds from the end of the fault until a new event of every way in was stored, at worst.
@@ -51,6 +59,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     stored: int = 0
     ledger: dict[str, int] = {}
+    refused: int = 0
     lost: int = 0
     doubled: int = 0
     recovery: float | None = None
@@ -59,14 +68,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     skipped: str = ""
 
 
-def run(scenarios: Sequence[Scenario], folder: Path, say: Say, *, scale: float, seed: int) -> Iterator[Row]:
+def run(scenarios: Sequence[Scenario], folder: Path, say: Say, *, scale: Scale, seed: int) -> Iterator[Row]:
     """Play each scenario on one run of Helios.
 
     Args:
         scenarios: in this order.
         folder: empty, for data and logs.
         say: told, in a line, what happens.
-        scale: by how much to multiply what the scenarios send.
+        scale: how much more or less is sent than the scenarios say.
         seed: the same one sends the same.
 
     Raises:
@@ -94,12 +103,13 @@ class Director:
         """One order by every way in: cold starts are not what is measured."""
         self._probed("FLT-00-", _WARM_UP, Book(), clouds=bool(self._stage.publishers))
 
-    def play(self, scenario: Scenario, prefix: str, scale: float) -> Row:
+    def play(self, scenario: Scenario, prefix: str, scale: Scale) -> Row:
         """One phase."""
         load = msgspec.structs.replace(
             scenario.load,
-            events=max(3, round(scenario.load.events * scale)),
-            cloud_orders=round(scenario.load.cloud_orders * scale),
+            events=max(3, round(scenario.load.events * scale.events)),
+            rate=scenario.load.rate * scale.rate,
+            cloud_orders=round(scenario.load.cloud_orders * scale.events),
         )
         sent, book = orders(load, prefix=prefix, seed=self._seed), Book()
         began = time.monotonic()
@@ -122,6 +132,7 @@ class Director:
             name=scenario.name,
             stored=checked.rows - before.stored.total(),
             ledger=dict(checked.ledgers.all - before.all),
+            refused=book.unanswered,
             lost=checked.lost,
             doubled=checked.doubled,
             recovery=max(recoveries) if scenario.measured else None,

@@ -14,7 +14,7 @@ import psycopg
 
 from helios.event import SOURCES, Source
 from local import aws_resources, keeper
-from local.config import QUEUE, REPOSITORY, Config, free_port_fields
+from local.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
 from local.parts import Part, parts, sdk_environment
 from local.ports import free_port
 from local.postgres import Postgres
@@ -146,10 +146,12 @@ class Stage:
         found = endpoints.find(SOURCES, allow_mixed=False, environ=environment)
         self.publishers = {source: endpoints.connect(one, environ=environment) for source, one in found.items()}
         sqs = aws_resources.client("sqs", self.config.aws_url)
-        sqs.set_queue_attributes(
-            QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"],
-            Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)},
-        )
+        for queue in (QUEUE, RELAY_QUEUE):
+            sqs.set_queue_attributes(
+                QueueUrl=sqs.get_queue_url(QueueName=queue)["QueueUrl"],
+                Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)},
+            )
+        sqs.close()
 
 
 def _flows() -> str:
@@ -161,8 +163,8 @@ def _flows() -> str:
 
 
 def _is_worker(pid: int) -> bool:
-    """Whether this process of the AWS emulator runs a function."""
+    """Whether this process runs a Lambda function; only Linux tells."""
     try:
-        return b"bootstrap" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"AWS_LAMBDA_FUNCTION_NAME=" in Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
