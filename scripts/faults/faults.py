@@ -16,7 +16,7 @@ from helios.adapters.redis_seen import RedisSeen
 from helios.errors import HeliosError
 from local import valkey
 from scripts.faults.orders import Orders
-from scripts.faults.stage import Stage
+from scripts.faults.stage import HostedStage, Stage
 from scripts.faults.watch import Watch
 
 _WAL_SEGMENT: Final = 16 * 1024 * 1024
@@ -205,6 +205,20 @@ class LambdaKilled:
 
     def heal(self, stage: Stage, watch: Watch) -> None:
         """Nothing: AWS does it."""
+
+
+class SupervisorKilled:
+    """What started every part is killed, and takes them all along, Postgres and the emulators too."""
+
+    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
+        """Kill it."""
+        if isinstance(stage, HostedStage):
+            stage.kill()
+
+    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
+        """Start another on what is left on disk."""
+        if isinstance(stage, HostedStage):
+            stage.start()
 
 
 class Churn:

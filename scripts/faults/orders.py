@@ -1,7 +1,7 @@
 """Numbered orders: what is sent during a fault, request by request, and what must be said of each order."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
@@ -95,8 +95,15 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
         return sum(len(request.keys) for request in self.requests)
 
 
-def orders(load: Load, *, prefix: str, seed: int) -> Orders:
-    """What a phase sends; the same arguments give the same."""
+def orders(load: Load, *, prefix: str, seed: int, clouds: Collection[Source]) -> Orders:
+    """What a phase sends; the same arguments give the same.
+
+    Args:
+        load: how much of what.
+        prefix: how each order's id is to begin.
+        seed: the chance in it.
+        clouds: those that can be published to; without all three of them their orders stay open.
+    """
     chance = random.Random(f"{seed}-{prefix}")  # noqa: S311 - a reproducible fault, no secret
     legs: list[Emission] = []
     statuses: dict[str, FlowStatus] = {}
@@ -113,8 +120,10 @@ def orders(load: Load, *, prefix: str, seed: int) -> Orders:
     published: dict[Source, list[Emission]] = {"aws": [], "gcp": [], "azure": []}
     for number in range(load.cloud_orders):
         order_id = f"{prefix}C{number:05}"
-        told, statuses[order_id] = _order(order_id, chance, load, CLOUD_LEGS)
-        for leg in told:
+        told, status = _order(order_id, chance, load, CLOUD_LEGS)
+        reachable = [leg for leg in told if leg.source in clouds]
+        statuses[order_id] = status if len(reachable) == len(told) else "open"
+        for leg in reachable:
             published[leg.source].append(leg)
     return Orders(
         prefix=prefix,

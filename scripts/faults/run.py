@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from helios.errors import HeliosError
+from helios.event import SOURCES
 from helios.reconcile import declaration
 from local import figures
 from local.ports import HOST
@@ -17,7 +18,7 @@ from scripts.faults.faults import Skipped
 from scripts.faults.orders import Load, Orders, orders
 from scripts.faults.scenarios import Scenario
 from scripts.faults.sender import Sender
-from scripts.faults.stage import Stage
+from scripts.faults.stage import HostedStage, Stage
 from scripts.faults.watch import Watch
 
 Say = Callable[[str], None]
@@ -81,21 +82,28 @@ def run(scenarios: Sequence[Scenario], folder: Path, say: Say, *, scale: Scale, 
     Raises:
         PartFailed: a part of Helios did not start.
     """
-    clouds = any(scenario.clouds for scenario in scenarios)
-    with Stage(folder, say, clouds=clouds) as stage, Watch(stage.api_url) as watch:
-        director = Director(stage, watch, say, seed=seed)
-        director.warm_up()
-        for number, scenario in enumerate(scenarios, start=1):
-            yield director.play(scenario, f"FLT-{number:02}-", scale)
+    numbers = {scenario.name: number for number, scenario in enumerate(scenarios, start=1)}
+    for hosted in (False, True):
+        played = [scenario for scenario in scenarios if scenario.hosted == hosted]
+        if not played:
+            continue
+        place = folder / ("hosted" if hosted else "stage")
+        place.mkdir()
+        clouds = SOURCES if any(scenario.clouds for scenario in played) else ()
+        stage = HostedStage(place, say) if hosted else Stage(place, say, clouds=clouds)
+        with stage, Watch(stage.api_url) as watch:
+            director = Director(stage, watch, seed=seed)
+            director.warm_up()
+            for scenario in played:
+                yield director.play(scenario, f"FLT-{numbers[scenario.name]:02}-", scale)
 
 
 class Director:
     """Plays scenarios on a stage."""
 
-    def __init__(self, stage: Stage, watch: Watch, say: Say, *, seed: int) -> None:
+    def __init__(self, stage: Stage, watch: Watch, *, seed: int) -> None:
         self._stage = stage
         self._watch = watch
-        self._say = say
         self._seed = seed
         self._flows = declaration.load(stage.config.flows_file)
 
@@ -111,7 +119,7 @@ class Director:
             rate=scenario.load.rate * scale.rate,
             cloud_orders=round(scenario.load.cloud_orders * scale.events),
         )
-        sent, book = orders(load, prefix=prefix, seed=self._seed), Book()
+        sent, book = self._orders(load, prefix), Book()
         began = time.monotonic()
         with self._stage.database() as connection:
             before = ledgers(connection)
@@ -156,12 +164,15 @@ class Director:
 
     def _probed(self, prefix: str, load: Load, book: Book, *, clouds: bool) -> Orders:
         """Send something new by every way in, and return once it is stored."""
-        probe = orders(msgspec.structs.replace(load, cloud_orders=int(clouds)), prefix=prefix, seed=self._seed)
-        expected = 3 * len(probe.statuses)
+        probe = self._orders(msgspec.structs.replace(load, cloud_orders=int(clouds)), prefix)
+        expected = sum(len(request.keys) for request in probe.requests) + sum(map(len, probe.published.values()))
         with Sender(self._stage.api_url, probe, book, self._stage.publishers, rate=load.rate) as sender:
             sender.reach(1.0, seconds=PATIENCE_SECONDS)
         self._until(lambda: self._count(STORED, f"{prefix}%") >= expected)
         return probe
+
+    def _orders(self, load: Load, prefix: str) -> Orders:
+        return orders(load, prefix=prefix, seed=self._seed, clouds=self._stage.clouds)
 
     def _settle(self, sent: Orders, book: Book, *, clouds: bool) -> None:
         """Return once everything acknowledged is stored and shown, or when it should have been."""

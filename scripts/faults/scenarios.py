@@ -17,6 +17,7 @@ from scripts.faults.faults import (
     Nothing,
     SlowDatabase,
     StaleMarks,
+    SupervisorKilled,
     Together,
 )
 from scripts.faults.orders import Load
@@ -32,6 +33,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         lasting: how many seconds the fault lasts.
         times: how often it comes.
         clouds: whether it needs the clouds' emulators.
+        hosted: whether it needs a supervisor that can be killed.
         quick: whether the short form has it.
         measured: whether there is anything to recover from.
     """
@@ -42,6 +44,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     lasting: float = 2.0
     times: int = 1
     clouds: bool = False
+    hosted: bool = False
     quick: bool = True
     measured: bool = True
 
@@ -102,4 +105,5 @@ SCENARIOS: Sequence[Scenario] = (
         load=_BOTH,
         clouds=True,
     ),
+    Scenario(name="kill -9 supervisor", fault=SupervisorKilled(), load=_BOTH, clouds=True, hosted=True, times=2),
 )

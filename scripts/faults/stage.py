@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
@@ -16,10 +18,10 @@ from helios.event import SOURCES, Source
 from local import aws_resources, keeper
 from local.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
 from local.parts import Part, parts, sdk_environment
-from local.ports import free_port
+from local.ports import PortTaken, free_port, require_free
 from local.postgres import Postgres
 from local.probes import accepts
-from local.process import scrubbed_environment
+from local.process import PartFailed, scrubbed_environment
 from local.server import Command, Server
 from local.supervisor import Supervisor
 from scripts.faults.orders import FLOW, LEGS
@@ -27,10 +29,20 @@ from scripts.simulator import endpoints
 from scripts.simulator.answers import Publisher
 from scripts.simulator.shop import LEGS as SHOP_LEGS
 
-AWS_PARTS = ("aws", "packages", "deployment")
-CLOUD_PARTS = (*AWS_PARTS, "pubsub", "gcp-function", "gcp-topic", "eventgrid", "azure-function", "azure-topic")
+PARTS_OF: Mapping[Source, Sequence[str]] = {
+    "aws": ("aws", "packages", "deployment"),
+    "gcp": ("pubsub", "gcp-function", "gcp-topic"),
+    "azure": ("eventgrid", "azure-function", "azure-topic"),
+}
 LEFT_OUT = ("dashboard", "dashboard-build", "kafka", "sink")
 """Nobody looks, and Kafka has tests of its own."""
+
+HOSTED_CLOUDS: Sequence[Source] = ("gcp", "azure")
+"""Whose emulators keep on disk what they have not delivered, and so survive their supervisor."""
+
+READY = b"ready\n"
+"""What a hosted stage says."""
+_GONE_SECONDS = 20.0
 
 VISIBILITY_SECONDS = 5
 """How soon SQS delivers again what a killed Lambda had in hand; 60 s in the demo would be most of a phase."""
@@ -52,26 +64,47 @@ rule = [{{ equal = ["order.amount", "payment.amount"], within = "0.01" }}]
 """The shipped flow for the orders of the clouds, and the same for those of the webhooks; no outage makes one late."""
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a stage stands, for whoever finds its folder.
+
+    Attributes:
+        config: its ports and folders; Postgres' port is the proxy's.
+        database_port: Postgres' own.
+    """
+
+    config: Config
+    database_port: int
+
+    @classmethod
+    def of(cls, folder: Path) -> "Place":
+        """The place in this folder, chosen once."""
+        file = folder / "place.json"
+        if not file.exists():
+            flows_file = folder / "flows.toml"
+            flows_file.write_text(_flows())
+            fields = {"state": str(folder / "state"), "flows_file": str(flows_file)} | free_port_fields()
+            file.write_bytes(msgspec.json.encode(cls(msgspec.convert(fields, Config), free_port())))
+        return msgspec.json.decode(file.read_bytes(), type=cls)
+
+
 class Stage:
     """A run of Helios; a context manager."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None], *, clouds: bool) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], *, clouds: Sequence[Source]) -> None:
         """Describe it; nothing is started yet.
 
         Args:
-            folder: empty, for data and logs.
+            folder: for data and logs; what an earlier stage has left there is gone on with.
             say: told, in a line, what happens.
-            clouds: whether the clouds' emulators and functions run too.
+            clouds: those whose emulators and functions run too.
         """
-        flows_file = folder / "flows.toml"
-        flows_file.write_text(_flows())
-        fields = {"state": str(folder / "state"), "flows_file": str(flows_file)} | free_port_fields()
-        self.config = msgspec.convert(fields, Config)
+        place = Place.of(folder)
+        self.config = place.config
         self.say = say
-        self._clouds = clouds
-        self._database = Postgres(self.config.folder / "postgres", free_port(), log=self.config.log("postgres"))
+        self.clouds = clouds
+        self._database = Postgres(self.config.folder / "postgres", place.database_port, log=self.config.log("postgres"))
         self.proxy = self._proxy()
-        left_out = LEFT_OUT if clouds else (*LEFT_OUT, *CLOUD_PARTS)
+        left_out = [*LEFT_OUT, *(name for cloud in SOURCES if cloud not in clouds for name in PARTS_OF[cloud])]
         self._parts = [self._behind_proxy(part) for part in parts(self.config) if part.name not in left_out]
         self._stack = ExitStack()
         self.publishers: dict[Source, Publisher] = {}
@@ -79,10 +112,8 @@ class Stage:
     def __enter__(self) -> Self:
         with self._stack:
             self._stack.callback(self._database.discard)
-            self._stack.enter_context(self.proxy)
-            self._stack.enter_context(Supervisor(self._parts, self.say)).start()
-            if self._clouds:
-                self._connect()
+            self._start()
+            self._connect()
             self._stack = self._stack.pop_all()
         return self
 
@@ -125,6 +156,10 @@ class Stage:
         """The processes in which the AWS emulator runs functions now."""
         return [pid for pid in keeper.descendants(self.part("aws").pid) if _is_worker(pid)]
 
+    def _start(self) -> None:
+        self._stack.enter_context(self.proxy)
+        self._stack.enter_context(Supervisor(self._parts, self.say)).start()
+
     def _proxy(self) -> Command:
         ports = ["--port", str(self.config.postgres_port), "--to", str(self._database.port)]
         return Command(
@@ -140,11 +175,13 @@ class Stage:
         return part._replace(server=self._database) if part.name == "postgres" else part
 
     def _connect(self) -> None:
-        """Publishers for each cloud; their SDKs read the environment."""
+        """Publishers for each cloud; some SDKs read this process' own environment."""
         environment = sdk_environment(self.config)
         os.environ.update(environment)
-        found = endpoints.find(SOURCES, allow_mixed=False, environ=environment)
+        found = endpoints.find(self.clouds, allow_mixed=False, environ=environment)
         self.publishers = {source: endpoints.connect(one, environ=environment) for source, one in found.items()}
+        if "aws" not in self.clouds:
+            return
         sqs = aws_resources.client("sqs", self.config.aws_url)
         for queue in (QUEUE, RELAY_QUEUE):
             sqs.set_queue_attributes(
@@ -152,6 +189,58 @@ class Stage:
                 Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)},
             )
         sqs.close()
+
+
+class HostedStage(Stage):
+    """A stage in another process, whose supervisor can be killed with all that it holds; see ``hosted``."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Describe it; the words are those of ``Stage``."""
+        super().__init__(folder, say, clouds=HOSTED_CLOUDS)
+        self._folder = folder
+        self._host: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """``kill -9`` the supervisor, and return once nothing that it started is left.
+
+        Raises:
+            PortTaken: something is left after a while.
+        """
+        if self._host is None:
+            return
+        self._host.kill()
+        self._host.wait()
+        deadline = time.monotonic() + _GONE_SECONDS
+        for port in (self._database.port, self.config.api_port, self.config.pubsub_port, self.config.eventgrid_port):
+            while not _is_free(port, last=time.monotonic() > deadline):
+                time.sleep(0.05)
+
+    def start(self) -> None:
+        """Start it on what the last one has left, and return once everything answers.
+
+        Raises:
+            PartFailed: it does not.
+        """
+        command = [sys.executable, "-m", "scripts.faults.hosted", str(self._folder)]
+        self._host = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
+        assert self._host.stdout  # noqa: S101 - PIPE gives one; for mypy
+        with self._host.stdout as said:
+            if said.readline() != READY:
+                raise PartFailed(f"the supervisor did not start: see the logs in {self.config.log('*').parent}")
+
+    def _start(self) -> None:
+        self._stack.callback(self.kill)
+        self.start()
+
+
+def _is_free(port: int, *, last: bool) -> bool:
+    try:
+        require_free(port, part="a new stage", setting="nothing")
+    except PortTaken:
+        if last:
+            raise
+        return False
+    return True
 
 
 def _flows() -> str:
