@@ -15,7 +15,7 @@ from helios.errors import HeliosError
 from helios.event import Source
 from scripts.faults.book import Book
 from scripts.faults.orders import Orders, Request
-from scripts.simulator.answers import Publisher
+from scripts.simulator.answers import Answer, Publisher
 from scripts.simulator.plan import Emission
 
 _T = TypeVar("_T")
@@ -37,10 +37,10 @@ class _Result(msgspec.Struct):
     status: str
 
 
-class _Answer(msgspec.Struct):
+class _Reply(msgspec.Struct):
     """A single answer has a status, that of an array has results."""
 
-    status: str | int = ""
+    status: str = ""
     results: list[_Result] = []
 
 
@@ -119,9 +119,9 @@ class Sender:
         for due, request in queue:
             await asyncio.sleep(due - time.monotonic())
             while not await self._post(http, request):
+                await asyncio.sleep(RETRY_SECONDS)
                 if self._given_up.is_set():
                     return
-                await asyncio.sleep(RETRY_SECONDS)
             self._pending -= 1
 
     async def _post(self, http: aiohttp.ClientSession, request: Request) -> bool:
@@ -135,9 +135,9 @@ class Sender:
         if status in COME_AGAIN:
             self._book.miss(len(request.keys))
             return False
-        answer = msgspec.json.decode(body, type=_Answer)
         if status < HTTPStatus.MULTIPLE_CHOICES:
-            statuses = [one.status for one in answer.results] or [str(answer.status)]
+            answer = msgspec.json.decode(body, type=_Reply)
+            statuses = [one.status for one in answer.results] or [answer.status]
             self._book.answer(request.keys, statuses)
         elif status == HTTPStatus.BAD_REQUEST and not any(request.keys):  # a whole request of poison
             self._book.answer(request.keys, ["rejected"] * len(request.keys))
@@ -149,25 +149,24 @@ class Sender:
         for due, legs in queue:
             await asyncio.sleep(due - time.monotonic())
             waiting = legs
-            while waiting:
+            while waiting and not self._given_up.is_set():
                 answers = await publisher.publish(waiting)
-                again = []
-                for leg, answer in zip(waiting, answers, strict=True):
-                    if answer.outcome == "accepted":
-                        self._book.take((leg.source, answer.event_id or leg.id))
-                        self._pending -= 1
-                    elif answer.again:
-                        if answer.maybe_taken:
-                            self._book.double()
-                        again.append(leg)
-                    else:
-                        self._book.complain(f"{leg.source} refused {leg.id}: {answer.reason}")
-                        self._pending -= 1
-                waiting = again
-                if self._given_up.is_set():
-                    return
+                waiting = [leg for leg, answer in zip(waiting, answers, strict=True) if not self._taken(leg, answer)]
                 if waiting:
                     await asyncio.sleep(RETRY_SECONDS)
+
+    def _taken(self, leg: Emission, answer: Answer) -> bool:
+        """Enter what a cloud says; whether it has taken the event, or refused it for good."""
+        if answer.again:
+            if answer.maybe_taken:
+                self._book.double()
+            return False
+        if answer.outcome == "accepted":
+            self._book.take((leg.source, answer.event_id or leg.id))
+        else:
+            self._book.complain(f"{leg.source} refused {leg.id}: {answer.reason}")
+        self._pending -= 1
+        return True
 
 
 def _paced(items: Sequence[_T], began: float, seconds: float) -> Iterator[tuple[float, _T]]:
