@@ -6,13 +6,19 @@ known from which the other clouds will call the database. Every step may be done
 
 import argparse
 import ipaddress
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.tokens import PostgresTokens
 from helios.event import SOURCES
+from helios.tokens import Token, digest, mint
 from scripts import dashboard_upload
 from scripts.clouds import CLOUDS, Cloud, chosen, not_ready
+from scripts.fetched import TOKEN
 from scripts.steps import Step, carry_out
 from scripts.terraform import apply, init, outputs, told
 
@@ -57,6 +63,7 @@ def steps(clouds: Sequence[Cloud], *, clients: Mapping[str, str], yes: bool, smo
             Step(
                 "publish one order through each cloud, and wait until it is matched",
                 (python, "-m", "scripts.smoke", "--deployed"),
+                environment=_reader,
             )
         )
     return planned
@@ -67,6 +74,19 @@ def _database_clients(given: Mapping[str, str], others: Sequence[Cloud]) -> dict
     addresses = {cloud.source: outputs(cloud).get("egress_address") for cloud in others}
     fixed = {str(source): f"{address}/32" for source, address in addresses.items() if address}
     return {"database_clients": fixed | dict(given)}
+
+
+def _reader() -> dict[str, str]:
+    """The token of whoever deploys; without one, a new one that is good for an hour."""
+    if token := os.environ.get(TOKEN):
+        return {TOKEN: token}
+    secret, now = mint(), datetime.now(UTC)
+    token_kept = Token(
+        name=f"deploy-{now:%Y%m%dT%H%M%SZ}", scopes=("read",), created_at=now, expires_at=now + timedelta(hours=1)
+    )
+    with open_pool(told(_AWS, "database_url"), connections=1, timeout_seconds=30) as pool:
+        PostgresTokens(pool).add(digest(secret), token_kept)
+    return {TOKEN: secret}
 
 
 def _from_aws() -> dict[str, object]:

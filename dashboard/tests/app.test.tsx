@@ -202,6 +202,23 @@ test("a page without its API says what is wrong, and recovers by itself", async 
   });
 });
 
+test("an API that takes a token is asked with the one that is given, and followed with a ticket", async () => {
+  server.token = "helios_right";
+  server.stats.total_events = 41;
+  await open();
+  const field = await screen.findByLabelText("Token");
+  expect(screen.getByText(/there is no such token/)).toBeInTheDocument();
+
+  await user.type(field, "helios_wrong{Enter}");
+  await user.type(await screen.findByLabelText("Token"), "helios_right{Enter}");
+
+  await screen.findByText("Live");
+  expect(screen.queryByLabelText("Token")).not.toBeInTheDocument();
+  await within(await screen.findByRole("article", { name: "All events" })).findByText("41");
+  expect(location.href).not.toContain("helios_right");
+  sessionStorage.clear();
+});
+
 test("the charts know a quarter of an hour that nobody watched", async () => {
   const more = Array.from({ length: 600 }, (_, index) => frame(index + 1, undefined, Date.now()));
   server.outbox.publish(...more); // more than the page looks back to

@@ -21,7 +21,7 @@ beforeEach(async () => {
   states = [];
   messages = [];
   socket = new LiveSocket(
-    server.wsUrl,
+    () => Promise.resolve(server.wsUrl),
     { onState: (state) => states.push(state), onMessage: (message) => messages.push(message) },
     QUICK,
   );
@@ -103,7 +103,7 @@ test("messages that are none of ours are passed over", async () => {
 test("waking asks at once whether the connection still lives", async () => {
   socket.close();
   socket = new LiveSocket(
-    server.wsUrl,
+    () => Promise.resolve(server.wsUrl),
     { onState: (state) => states.push(state), onMessage: (message) => messages.push(message) },
     { ...QUICK, pingMs: 60_000 },
   );

@@ -86,8 +86,18 @@ class Watched:
     def heap_megabytes(self) -> float:
         """JavaScript objects that are still in use."""
         self._devtools.send("HeapProfiler.collectGarbage")
-        metrics = {one["name"]: one["value"] for one in self._devtools.send("Performance.getMetrics")["metrics"]}
-        return float(metrics["JSHeapUsedSize"]) / 1e6
+        return self._metrics()["JSHeapUsedSize"] / 1e6
+
+    def busy_seconds(self) -> float:
+        """How long the page's main thread has worked so far."""
+        return self._metrics()["TaskDuration"]
+
+    def total(self) -> int:
+        """The number that the first card shows."""
+        return int(self._page.evaluate(_TOTAL).replace(",", ""))
+
+    def _metrics(self) -> dict[str, float]:
+        return {one["name"]: float(one["value"]) for one in self._devtools.send("Performance.getMetrics")["metrics"]}
 
     def wait_for_total(self, total: int) -> bool:
         """Whether the first card comes to show exactly this number."""

@@ -1,4 +1,4 @@
-"""``python -m helios``: the command line. ``migrate`` and ``sink`` are operators' work; the others ask the API."""
+"""``python -m helios``: the command line. Operators have ``migrate``, ``sink``, ``tokens``; all else asks the API."""
 
 import argparse
 import signal
@@ -9,6 +9,7 @@ from contextlib import suppress
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
 from helios.console import commands as console
+from helios.console import tokens
 from helios.errors import HeliosError
 from helios.flows.sink import follow
 from helios.settings import load
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     bring_up_to_date.set_defaults(run=_migrate)
     pass_on = commands.add_parser("sink", help="pass on every stored event to Kafka, until SIGTERM or Ctrl-C")
     pass_on.set_defaults(run=_sink)
+    tokens.register(commands)
     console.register(commands)
     given = parser.parse_args(arguments)
     try:

@@ -13,9 +13,10 @@ from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.postgres.tokens import PostgresTokens
 from helios.errors import Misconfigured
 from helios.flows.reconcile import Reconciler
-from helios.ports import Bell, EventReader, EventSink, EventStore, FlowReader, Listener, Outbox, Seen
+from helios.ports import Bell, EventReader, EventSink, EventStore, FlowReader, Listener, Outbox, Seen, Tickets, Tokens
 from helios.reconcile import declaration
 from helios.settings import Settings
 
@@ -27,6 +28,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         flows: what is known of stories.
+        tokens: who may ask.
+        tickets: what opens a WebSocket; None when no Redis is set.
         sink: Kafka; None when no brokers are set.
         pool: the connections behind ``store`` and ``reader``; None when they are in memory.
     """
@@ -40,6 +43,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     listener: Listener
     reconciler: Reconciler
     flows: FlowReader
+    tokens: Tokens
+    tickets: Tickets | None = None
     sink: EventSink | None = None
     pool: Pool | None = None
 
@@ -94,6 +99,8 @@ def build(settings: Settings) -> Services:
         listener=PostgresListener(settings.database_url),
         reconciler=Reconciler(declaration.load(settings.flows_file)),
         flows=reader,
+        tokens=PostgresTokens(pool),
+        tickets=_tickets(settings),
         sink=_sink(settings),
         pool=pool,
     )
@@ -119,6 +126,15 @@ def _seen(settings: Settings) -> Seen:
     from helios.adapters.redis_seen import RedisSeen
 
     return RedisSeen(settings.redis_url, ttl_seconds=settings.seen_ttl_seconds)
+
+
+def _tickets(settings: Settings) -> Tickets | None:
+    if not settings.redis_url:
+        return None
+    # Late, as above.
+    from helios.adapters.redis_tickets import RedisTickets
+
+    return RedisTickets(settings.redis_url)
 
 
 def _sink(settings: Settings) -> EventSink | None:

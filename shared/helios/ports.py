@@ -19,6 +19,7 @@ from helios.queries import (
     Totals,
 )
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
+from helios.tokens import Token
 
 
 class Seen(Protocol):
@@ -278,3 +279,36 @@ class EventReader(Protocol):
 
     def probe(self) -> None:
         """Return if the store answers now."""
+
+
+class Tokens(Protocol):
+    """Who may ask. Every method raises Retryable when that can't be known."""
+
+    def add(self, digest: str, token: Token) -> bool:
+        """Keep a new token; False if its name is taken, though by one that was revoked."""
+
+    def use(self, digest: str, now: datetime) -> Token | None:
+        """The token with this digest, valid or not, as it was before; it is marked as used, to the minute."""
+
+    def all(self) -> list[Token]:
+        """Every token that was ever made, the oldest first."""
+
+    def revoke(self, name: str, now: datetime) -> bool:
+        """Take a token back; False if there is none of this name that still opens anything."""
+
+
+class Tickets(Protocol):
+    """What opens one WebSocket, once and soon. Every method raises Retryable when that can't be known."""
+
+    def issue(self, name: str) -> str:
+        """A ticket for whoever has this name; it is good for TICKET_SECONDS."""
+
+    def redeem(self, ticket: str) -> str | None:
+        """Whose ticket it is, the first time that anybody asks; None: it opens nothing."""
+
+
+class RateLimit(Protocol):
+    """How often somebody may ask."""
+
+    def wait_seconds(self, who: str) -> int:
+        """Count one question; 0 if it may be answered, else how long to wait before the next one."""

@@ -98,6 +98,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloudevents_secret: Annotated[
         str | None, Meta(description="hmac: a Standard Webhooks secret, whsec_... Two, to replace one.")
     ] = None
+    oidc_issuer: Annotated[
+        str | None, Meta(description="Who vouches for people, as its tokens' iss says it. Empty: people have tokens.")
+    ] = None
+    oidc_audience: Annotated[str | None, Meta(description="The audience that a person's token must be for.")] = None
+    oidc_keys_url: Annotated[
+        str | None, Meta(description="Where the provider's keys are: jwks_uri of its OpenID configuration.")
+    ] = None
+    rate_per_minute: Annotated[
+        int, Meta(description="How many questions a caller may ask the API in a minute; then it answers 429.", ge=1)
+    ] = 1200
     dashboard_origin: Annotated[
         str, Meta(description="The only web origin that may call the API from a browser (CORS).")
     ] = "http://localhost:5173"

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.deliveries import eventbridge
+from helios.adapters.postgres.tokens import PostgresTokens
+from helios.tokens import Token, digest, mint
+from tests.support.deliveries import NOON, eventbridge
 
 
 def request(
@@ -40,13 +42,17 @@ def api(load_handler, monkeypatch):
     return load_handler("aws/api/handler").handler
 
 
-def test_the_api_works_unchanged_behind_api_gateway(api):
+def test_the_api_works_unchanged_behind_api_gateway(api, pool):
     """Several requests to one warm container, as the first one must not close what the second needs."""
+    secret = mint()
+    PostgresTokens(pool).add(digest(secret), Token(name="kim", scopes=("read",), created_at=NOON))
     posts = [
         api(request("POST", "/api/v1/webhooks/aws/eventbridge", eventbridge("1").body, headers=KEY), {})
         for _ in range(2)
     ]
-    listed = api(request("GET", "/api/v1/events", query="source=aws"), {})
+    assert api(request("GET", "/api/v1/events"), {})["statusCode"] == 401
+    reader = {"authorization": f"Bearer {secret}"}
+    listed = api(request("GET", "/api/v1/events", query="source=aws", headers=reader), {})
 
     assert [(answer["statusCode"], json.loads(answer["body"])["status"]) for answer in posts] == [
         (202, "stored"),

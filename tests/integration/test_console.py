@@ -128,3 +128,55 @@ def test_tail_shows_what_happens_from_now_on(api, records):
     first = json.loads(lines[0])
     assert first["type"] == "OrderPlaced"
     assert first["order_id"].startswith("ORD-NEW-")
+
+
+@pytest.fixture
+def tokens(pool, database_url):
+    """Run ``helios tokens``, and return its exit code and what it wrote."""
+
+    def run(*arguments: str):
+        return subprocess.run(
+            [sys.executable, "-m", "helios", "tokens", *arguments],
+            cwd=ROOT,
+            env=scrubbed_environment(HELIOS_DATABASE_URL=database_url),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(tokens):
+    made = tokens("create", "--name", "grafana", "--scope", "read", "--days", "7")
+    assert made.returncode == 0, made.stderr
+    secret = made.stdout.strip()
+    assert secret.startswith("helios_")
+
+    listed = tokens("list").stdout
+    assert listed.split()[:3] == ["grafana", "valid", "read"]
+    assert secret not in listed + tokens("list", "--json").stdout
+    assert tokens("revoke", "grafana").returncode == 0
+    assert tokens("list").stdout.split()[1] == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", "--name", "a b", "--scope", "read"], "helios: --name is 1 to 64"),
+        (["create", "--name", "kim", "--scope", "read", "--days", "0"], "helios: --days is below 1"),
+        (["create", "--name", "kim", "--scope", "root"], "invalid choice: 'root'"),
+        (["revoke", "nobody"], "helios: there is no token 'nobody'"),
+    ],
+)
+def test_a_token_that_can_not_be_made_or_revoked_is_said_so(tokens, arguments, said):
+    answer = tokens(*arguments)
+
+    assert answer.returncode == 2
+    assert said in answer.stderr
+
+
+def test_a_name_is_not_given_twice(tokens):
+    assert tokens("create", "--name", "kim", "--scope", "admin").returncode == 0
+    assert "there is a token 'kim' already" in tokens("create", "--name", "kim", "--scope", "read").stderr

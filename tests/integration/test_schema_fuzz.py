@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from itertools import count, product
 from typing import Any
 
@@ -17,7 +18,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from helios.adapters.postgres.tokens import PostgresTokens
 from helios.api.webhooks import EXAMPLE_CLOUDEVENT, EXAMPLE_EVENTBRIDGE, EXAMPLE_EVENTGRID, EXAMPLE_PUBSUB
+from helios.tokens import Token, digest, mint
 from scripts.openapi import document
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call, post, session
 from tests.support.deliveries import eventbridge, poison
@@ -41,9 +44,14 @@ SAME_EVERY_TIME = settings(
 schema = schemathesis.openapi.from_dict(json.loads(document()))
 
 
+TOKEN = mint()
+
+
 @pytest.fixture
-def filled_api(api):
-    """With an event and a dead letter to show."""
+def filled_api(api, pool):
+    """With an event and a dead letter to show, and a token to ask with."""
+    token = Token(name="fuzz", scopes=("admin",), created_at=datetime.now(UTC))
+    assert PostgresTokens(pool).add(digest(TOKEN), token)
     assert call(api.url, EVENTBRIDGE, eventbridge().body).status == 202
     assert call(api.url, EVENTBRIDGE, poison().body).status == 400
     return api
@@ -52,7 +60,8 @@ def filled_api(api):
 @schema.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=25)
 def test_every_answer_is_as_described(case, filled_api):
-    case.call_and_validate(base_url=filled_api.url, checks=CHECKS, timeout=20)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    case.call_and_validate(base_url=filled_api.url, checks=CHECKS, timeout=20, headers=headers)
 
 
 WRAPPED: Any = EXAMPLE_PUBSUB

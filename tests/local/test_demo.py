@@ -111,8 +111,11 @@ def test_what_any_cloud_stores_reaches_who_watches_through_the_dashboard_s_strea
     with urllib.request.urlopen(f"http://{HOST}:{run.config.dashboard_port}/config.js", timeout=20) as answer:
         stream = re.search(r'"wsUrl": "(ws://[^"]+)"', answer.read().decode())
     assert stream
+    ask = urllib.request.Request(f"{run.config.api_url}/api/v1/ws/tickets", method="POST")
+    with urllib.request.urlopen(ask, timeout=20) as answer:
+        ticket = json.load(answer)["ticket"]
     sources: set[str] = set()
-    with connect(stream[1], proxy=None, open_timeout=60) as socket:
+    with connect(f"{stream[1]}?ticket={ticket}", proxy=None, open_timeout=60) as socket:
         while sources != {"aws", "gcp", "azure"}:
             frames = json.loads(socket.recv(timeout=60))["frames"]
             sources |= {event["source"] for frame in frames for event in frame["events"]}

@@ -10,9 +10,11 @@ import time
 import psycopg
 import pytest
 import redis
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from helios.adapters.redis_connections import KEY
+from helios.adapters.redis_tickets import RedisTickets
 from local import aws_resources
 from local.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
 from local.process import scrubbed_environment
@@ -64,11 +66,12 @@ class Watcher:
 
 @pytest.fixture
 def watch(aws_stack):
-    """Opens watchers, and closes those that are left."""
-    with contextlib.ExitStack() as stack:
+    """Opens watchers, each with a ticket of its own, and closes those that are left."""
+    tickets = RedisTickets(aws_stack.environment["HELIOS_REDIS_URL"])
+    with contextlib.closing(tickets), contextlib.ExitStack() as stack:
 
         def open_watcher():
-            url = aws_stack.deployed.websocket_url
+            url = f"{aws_stack.deployed.websocket_url}?ticket={tickets.issue('test')}"
             return Watcher(stack.enter_context(connect(url, open_timeout=SECONDS, proxy=None)))
 
         yield open_watcher
@@ -116,6 +119,16 @@ def shown(frames):
 def count(frames, outcome):
     """How many deliveries had this outcome."""
     return sum(one[outcome] for frame in frames for one in frame["counts"])
+
+
+@pytest.mark.parametrize("query", ["", "?ticket=", "?ticket=guess"])
+def test_who_has_no_ticket_is_not_connected(aws_stack, connections, query):
+    url = f"{aws_stack.deployed.websocket_url}{query}"
+    before = connections.smembers(KEY)
+
+    with pytest.raises((InvalidStatus, ConnectionClosed)), connect(url, open_timeout=SECONDS, proxy=None) as socket:
+        socket.recv(timeout=SECONDS)
+    assert connections.smembers(KEY) == before
 
 
 def test_an_event_put_on_the_bus_reaches_who_watches(watch, put):

@@ -4,9 +4,12 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from helios.adapters.postgres.tokens import PostgresTokens
+from helios.tokens import digest
 from scripts import clouds, dashboard_upload, deploy, steps, terraform, written
 from scripts.clouds import CLOUDS
 from scripts.steps import Step, StepFailed
@@ -208,6 +211,22 @@ def test_settings_that_somebody_changed_are_kept(tmp_path, monkeypatch):
     file.write_text("mine")
     steps.run([step])
     assert file.read_text() == "mine"
+
+
+def test_the_smoke_test_reads_with_a_token_that_soon_expires(monkeypatch, pool, database_url):
+    monkeypatch.setattr(deploy, "told", lambda *_: database_url)
+    monkeypatch.delenv("HELIOS_TOKEN", raising=False)
+    plan = deploy.steps(list(CLOUDS.values()), clients={"me": "203.0.113.1/32"}, yes=True, smoke=True)
+
+    secret = plan[-1].environment()["HELIOS_TOKEN"]
+    found = PostgresTokens(pool).use(digest(secret), datetime.now(UTC))
+    assert found
+    assert found.expires_at
+    assert found.scopes == ("read",)
+    assert found.expires_at - found.created_at == timedelta(hours=1)
+
+    monkeypatch.setenv("HELIOS_TOKEN", "helios_mine")
+    assert plan[-1].environment() == {"HELIOS_TOKEN": "helios_mine"}
 
 
 def test_smoke_says_that_nothing_answers():

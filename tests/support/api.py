@@ -44,6 +44,7 @@ class Api(Command):
                 HELIOS_REDIS_URL=redis_url,
                 HELIOS_DASHBOARD_ORIGIN=dashboard_origin,
                 HELIOS_UNGUARDED="loopback",
+                HELIOS_RATE_PER_MINUTE="1000000",
             ),
             ready=answers(f"{self.url}/api/v1/health"),
             log=log,

@@ -1,17 +1,24 @@
 """A whole Helios in memory, as the API wants it."""
 
+from datetime import UTC, datetime, timedelta
+
+from starlette.testclient import TestClient
+
 from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
+from helios.adapters.memory_tokens import MemoryTickets, MemoryTokens
+from helios.api import create_app
 from helios.bootstrap import Services
 from helios.flows.reconcile import Reconciler
 from helios.reconcile import declaration
 from helios.settings import Settings
+from helios.tokens import PREFIX, SCOPES, Token, digest
 
 UNGUARDED = Settings(database_url="postgresql://nowhere", unguarded="loopback")
 """What this machine sends to itself needs no proof."""
 
 
 def in_memory(store: MemoryStore, settings: Settings = UNGUARDED) -> Services:
-    """Services on this store."""
+    """Services on this store, with a token of each scope; see ``bearer``."""
     outbox = MemoryOutbox(store)
     return Services(
         settings=settings,
@@ -23,4 +30,28 @@ def in_memory(store: MemoryStore, settings: Settings = UNGUARDED) -> Services:
         listener=outbox,
         reconciler=Reconciler(declaration.load()),
         flows=store,
+        tokens=tokens(),
+        tickets=MemoryTickets(),
     )
+
+
+def tokens() -> MemoryTokens:
+    """A token of each scope, that has its name, and ``expired`` and ``revoked``, which open nothing."""
+    made = MemoryTokens()
+    now = datetime.now(UTC)
+    for name in (*SCOPES, "expired", "revoked"):
+        expires_at = now - timedelta(seconds=1) if name == "expired" else None
+        scopes = (name,) if name in SCOPES else ("admin",)
+        made.add(digest(PREFIX + name), Token(name=name, scopes=scopes, created_at=now, expires_at=expires_at))
+    made.revoke("revoked", now)
+    return made
+
+
+def bearer(name: str) -> dict[str, str]:
+    """The header that shows the token of this name."""
+    return {"authorization": f"Bearer {PREFIX}{name}"}
+
+
+def client_of(services: Services, *, url: str = "http://127.0.0.1", sender: str = "127.0.0.1") -> TestClient:
+    """A client of an API on these services; by default on the same machine."""
+    return TestClient(create_app(services), base_url=url, client=(sender, 50000))

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fastapi.testclient import TestClient
 
 from helios.adapters.memory import MemoryStore, NoSeen
-from helios.api import create_app
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from tests.support.deliveries import NOON
-from tests.support.services import in_memory
+from tests.support.services import client_of, in_memory
 from tests.support.stories import ORDER, leg
 
 RULES = Path(__file__).parents[2] / "local/prometheus/alerts.yml"
@@ -31,7 +29,7 @@ def metrics() -> str:
     legs = [leg(name, after=ago + delay) for delay, name in enumerate(("order", "payment", "inventory"))]
     broken = [leg("order", "ORD-2", after=ago), leg("payment", "ORD-2", amount=1, after=ago)]
     ingest([*legs, *broken], seen=NoSeen(), store=store, reconciler=reconciler)
-    with TestClient(create_app(in_memory(store))) as client:
+    with client_of(in_memory(store)) as client:
         return client.get("/metrics").text
 
 

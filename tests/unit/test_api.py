@@ -10,17 +10,17 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from helios.adapters.memory import MemoryStore
-from helios.api import create_app
 from helios.errors import Retryable
 from helios.settings import Settings
 from tests.support.deliveries import eventbridge, eventgrid
-from tests.support.services import in_memory
+from tests.support.services import client_of, in_memory
 
 AWS = "/api/v1/webhooks/aws/eventbridge"
 GCP = "/api/v1/webhooks/gcp/pubsub"
 AZURE = "/api/v1/webhooks/azure/eventgrid"
 CLOUDEVENTS = "/api/v1/webhooks/cloudevents"
 JSON = {"content-type": "application/json"}
+WATCH = "ws://127.0.0.1/api/v1/ws/events"
 LIMIT = 4096
 
 
@@ -39,7 +39,7 @@ class AwayStore(MemoryStore):
 
 def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClient:
     settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT, unguarded="loopback")
-    return TestClient(create_app(in_memory(store, settings)), base_url="http://127.0.0.1", client=("127.0.0.1", 50000))
+    return client_of(in_memory(store, settings))
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def test_frames_tell_what_happened_since_a_position(client):
 
 
 def test_who_watches_is_greeted_and_sent_what_is_new(client):
-    with client.websocket_connect("/api/v1/ws/events") as watcher:
+    with client.websocket_connect(WATCH) as watcher:
         assert watcher.receive_json() == {"type": "hello", "position": 0}
         client.post(AWS, content=eventbridge("1").body, headers=JSON)
         message = watcher.receive_json()
@@ -324,5 +324,5 @@ def test_who_watches_is_greeted_and_sent_what_is_new(client):
 
 def test_only_the_dashboard_may_watch_from_a_browser(client):
     elsewhere = {"origin": "https://elsewhere.example"}
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/api/v1/ws/events", headers=elsewhere):
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(WATCH, headers=elsewhere):
         pass

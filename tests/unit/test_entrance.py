@@ -12,10 +12,9 @@ from standardwebhooks.webhooks import Webhook
 from starlette.testclient import TestClient
 
 from helios.adapters.memory import MemoryStore
-from helios.api import create_app
 from helios.settings import Settings
 from tests.support.listener import listening
-from tests.support.services import in_memory
+from tests.support.services import bearer, client_of, in_memory
 
 AWS = "/api/v1/webhooks/aws/eventbridge"
 GCP = "/api/v1/webhooks/gcp/pubsub"
@@ -58,7 +57,7 @@ GUARDED = Settings(
 def client_on(
     store: MemoryStore, settings: Settings, *, url: str = "http://api.example", sender: str = "192.0.2.1"
 ) -> TestClient:
-    return TestClient(create_app(in_memory(store, settings)), base_url=url, client=(sender, 50000))
+    return client_of(in_memory(store, settings), url=url, sender=sender)
 
 
 @pytest.fixture
@@ -117,15 +116,15 @@ def check_answer(client: TestClient, url: str, body: str, headers: dict, status:
     if status >= 400:
         assert answer.headers["content-type"] == "application/problem+json"
         assert "echo me" not in answer.text
-        assert client.get("/api/v1/stats").json()["total_events"] == 0
-        assert client.get("/api/v1/dead-letters").json()["items"] == []
+        assert client.get("/api/v1/stats", headers=bearer("read")).json()["total_events"] == 0
+        assert client.get("/api/v1/dead-letters", headers=bearer("read")).json()["items"] == []
 
 
 def test_what_the_guards_said_is_counted(client):
     client.post(AWS, content=EVENT, headers={"x-helios-key": "new"})
     client.post(AWS, content=EVENT, headers={"x-helios-key": "wrong"})
     client.post(GCP, content="{}")
-    shown = client.get("/metrics").text
+    shown = client.get("/metrics", headers=bearer("read")).text
 
     for way_in, result in [("eventbridge", "admitted"), ("eventbridge", "wrong_key"), ("pubsub", "closed")]:
         assert f'helios_admissions_total{{result="{result}",way_in="{way_in}"}} 1.0' in shown

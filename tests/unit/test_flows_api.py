@@ -3,15 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fastapi.testclient import TestClient
 
 from helios.adapters.memory import MemoryStore, NoSeen
-from helios.api import create_app
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.flows.sweep import expire_flows
 from tests.support.deliveries import NOON
-from tests.support.services import in_memory
+from tests.support.services import client_of, in_memory
 from tests.support.stories import ORDER, leg
 
 RECONCILER = Reconciler([ORDER])
@@ -39,7 +37,7 @@ def store() -> MemoryStore:
 @pytest.fixture
 def get(store):
     """Ask the API, and return the answer's status and body."""
-    with TestClient(create_app(in_memory(store))) as client:
+    with client_of(in_memory(store)) as client:
 
         def get(path: str, **query):
             answer = client.get(f"/api/v1/flows{path}", params=query)

@@ -1,6 +1,7 @@
 /** One way to ask the API, and one kind of error when it does not answer as it should. */
 import { API_URL } from "@/config";
 
+import { useAccess } from "./access";
 import type { components } from "./schema";
 
 export type Schemas = components["schemas"];
@@ -38,11 +39,27 @@ export function apiUrl(path: string, query: Query = {}): string {
  * @param accept further statuses whose body is an answer, not an error.
  * @throws ApiError
  */
-export async function getText(url: string, signal?: AbortSignal, accept: readonly number[] = []): Promise<string> {
+export function getText(url: string, signal?: AbortSignal, accept: readonly number[] = []): Promise<string> {
+  return send("GET", url, signal, accept);
+}
+
+/** POST without a body; what it throws is `getText`'s. */
+export async function post<T>(url: string, signal?: AbortSignal): Promise<T> {
+  return JSON.parse(await send("POST", url, signal, [])) as T;
+}
+
+async function send(
+  method: string,
+  url: string,
+  signal: AbortSignal | undefined,
+  accept: readonly number[],
+): Promise<string> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const { token, refuse } = useAccess.getState();
+  const headers: HeadersInit = token ? { Authorization: `Bearer ${token}` } : {};
   let response: Response;
   try {
-    response = await fetch(url, { signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+    response = await fetch(url, { method, headers, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
   } catch (error) {
     if (signal?.aborted) throw error;
     const why = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "can't be reached";
@@ -50,7 +67,10 @@ export async function getText(url: string, signal?: AbortSignal, accept: readonl
   }
   const text = await response.text();
   if (!response.ok && !accept.includes(response.status)) {
-    throw new ApiError(detail(text) ?? `The API answered ${response.status}.`, response.status);
+    const said = detail(text) ?? `The API answered ${response.status}.`;
+    // A token that was replaced while this was under way is no reason to ask for another one.
+    if (response.status === 401 && token === useAccess.getState().token) refuse(said);
+    throw new ApiError(said, response.status);
   }
   return text;
 }

@@ -6,6 +6,7 @@ import { ROWS_ID } from "@/lib/row-focus";
 import { useAddress } from "@/state/address";
 import { Skeleton } from "@/ui/notice";
 
+import { AccessDialog } from "./access-dialog";
 import { EventsView } from "./events-view";
 import { Header } from "./header";
 import { OutageBanner } from "./outage-banner";
@@ -41,6 +42,7 @@ export function DashboardPage(): ReactNode {
       </main>
       <EventDrawer />
       <ShortcutsDialog />
+      <AccessDialog />
       <Announcer />
     </>
   );

@@ -8,7 +8,7 @@ import { FlowsModel, type LiveFlows } from "./flows";
 import { Follower } from "./follower";
 import { CONNECTION, COUNTED, FEED, FLOWS, PULSE, type Connection } from "./keys";
 import { LiveModel, type Counted } from "./model";
-import { fetchCounts, fetchFrames } from "./protocol";
+import { fetchCounts, fetchFrames, ticketed } from "./protocol";
 import { LiveSocket, TIMING, type SocketState, type Timing } from "./socket";
 import { KEPT_SECONDS } from "./throughput";
 
@@ -66,7 +66,7 @@ export class LiveClient {
       },
     });
     this.socket = new LiveSocket(
-      url,
+      (signal) => ticketed(url, signal),
       {
         onState: (state) => {
           this.tell(connectionOf(state));

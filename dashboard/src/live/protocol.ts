@@ -1,5 +1,5 @@
 /** The words of the live stream: what the server sends, and what is asked of it. */
-import { apiUrl, get, type Schemas } from "@/api/http";
+import { ApiError, apiUrl, get, post, type Schemas } from "@/api/http";
 
 export type Frame = Schemas["StreamFrame"];
 export type FramePage = Schemas["FramePage"];
@@ -31,3 +31,17 @@ export const fetchCounts = (since: number, signal: AbortSignal): Promise<Counts>
 
 export const fetchFrames: FetchFrames = (after, limit, signal) =>
   get<FramePage>(apiUrl("/api/v1/frames", { after, limit }), signal);
+
+/**
+ * The stream's address with a ticket for one connection. An API without Redis has no tickets (503), and none is needed
+ * where it asks nobody who they are; elsewhere the connection is refused, and tried again.
+ */
+export async function ticketed(url: string, signal: AbortSignal): Promise<string> {
+  try {
+    const { ticket } = await post<Schemas["Ticket"]>(apiUrl("/api/v1/ws/tickets"), signal);
+    return `${url}?ticket=${ticket}`;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 503) return url;
+    throw error;
+  }
+}

@@ -34,26 +34,43 @@ export function retryDelay(attempt: number, timing: Timing, random: () => number
 
 export class LiveSocket {
   private socket: WebSocket | null = null;
+  /** While the address is asked for. */
+  private asking: AbortController | null = null;
   private attempt = 0;
   private heardAt = 0;
   private readonly timers = new Set<ReturnType<typeof setTimeout>>();
 
+  /** @param address where to connect, asked for each time: a ticket in it is good for one connection. */
   constructor(
-    private readonly url: string,
+    private readonly address: (signal: AbortSignal) => Promise<string>,
     private readonly handlers: SocketHandlers,
     private readonly timing: Timing = TIMING,
   ) {}
 
   /** Connect now, whatever was planned; does nothing while a connection is open or being made. */
   open(): void {
-    if (this.socket) return;
+    if (this.socket || this.asking) return;
     this.clearTimers();
-    const socket = new WebSocket(this.url);
-    this.socket = socket;
+    const asking = (this.asking = new AbortController());
     this.handlers.onState({ phase: "connecting" });
     this.after(this.timing.patienceMs, () => {
-      if (socket.readyState === WebSocket.CONNECTING) this.lost();
+      if (this.socket?.readyState !== WebSocket.OPEN) this.lost();
     });
+    this.address(asking.signal).then(
+      (url) => {
+        if (asking.signal.aborted) return;
+        this.asking = null;
+        this.connect(url);
+      },
+      () => {
+        if (!asking.signal.aborted) this.lost();
+      },
+    );
+  }
+
+  private connect(url: string): void {
+    const socket = new WebSocket(url);
+    this.socket = socket;
     socket.onopen = () => {
       this.handlers.onState({ phase: "open" });
       this.ping();
@@ -111,6 +128,8 @@ export class LiveSocket {
 
   /** Let go of the socket without hearing from it again: a half-dead one may take minutes to say that it closed. */
   private drop(): void {
+    this.asking?.abort();
+    this.asking = null;
     if (!this.socket) return;
     this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
     this.socket.close();

@@ -35,6 +35,9 @@ export class TestServer {
   /** API Gateway says nothing on connect; the API itself says hello. */
   greets = true;
   answersPings = true;
+  /** Who asks has to show it; null: nobody has to. */
+  token: string | null = null;
+  private readonly tickets = new Set<string>();
   port = 0;
   connections = 0;
   private http: Server | null = null;
@@ -51,8 +54,10 @@ export class TestServer {
       this.answer(request, response);
     });
     this.sockets = new WebSocketServer({ server: http });
-    this.sockets.on("connection", (socket) => {
-      this.greet(socket);
+    this.sockets.on("connection", (socket, request) => {
+      const ticket = new URL(request.url ?? "/", this.url).searchParams.get("ticket");
+      if (this.token && !(ticket && this.tickets.delete(ticket))) socket.close(1008);
+      else this.greet(socket);
     });
     await new Promise<void>((resolve) => http.listen(this.port, "127.0.0.1", resolve));
     this.http = http;
@@ -100,14 +105,21 @@ export class TestServer {
 
   private answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? "/", this.url);
-    const [status, body] = this.find(url);
-    response.writeHead(status, { "Content-Type": "application/json", "Access-Control-Allow-Origin": "*" });
+    const allowed = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "authorization" };
+    const open = !this.token || request.method === "OPTIONS" || request.headers.authorization === `Bearer ${this.token}`;
+    const [status, body] = open ? this.find(url) : [401, { detail: "Not let in: there is no such token" }];
+    response.writeHead(status, { "Content-Type": "application/json", ...allowed });
     response.end(typeof body === "string" ? body : JSON.stringify(body));
   }
 
   private find({ pathname, searchParams }: URL): [number, unknown] {
     if (this.broken.has(pathname)) return [503, { detail: "The database is away" }];
     switch (pathname) {
+      case "/api/v1/ws/tickets": {
+        const ticket = `ticket-${this.tickets.size}`;
+        this.tickets.add(ticket);
+        return [201, { ticket, expires_in: 30 }];
+      }
       case "/api/v1/stats":
         return [200, this.stats];
       case "/api/v1/health/detailed": {

@@ -8,11 +8,13 @@ from aws_lambda_powertools import Logger
 from helios import bootstrap
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.redis_connections import RedisConnections
+from helios.adapters.redis_tickets import RedisTickets
 
 logger = Logger(service="helios-websocket")
 configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))
 services = bootstrap.build(configured)
 connections = RedisConnections(configured.redis_url or "")
+tickets = RedisTickets(configured.redis_url or "")
 gateway = ApiGatewayBroadcaster(configured.websocket_endpoint or "", connections)
 
 
@@ -20,10 +22,15 @@ gateway = ApiGatewayBroadcaster(configured.websocket_endpoint or "", connections
 def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     """Keep the list of connections, and answer a ping with the position of the stream.
 
+    What ``$connect`` answers decides: with anything but 2xx there is no connection.
+
     Amazon API Gateway Developer Guide, "Working with WebSocket APIs".
     """
     route = event["requestContext"]["routeKey"]
     connection = event["requestContext"]["connectionId"]
+    if route == "$connect" and not _may_watch(event):
+        logger.warning("refused", extra={"connection": connection})
+        return {"statusCode": 401}
     if route == "$disconnect":
         connections.remove(connection)
     else:
@@ -33,3 +40,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
         gateway.post(connection, msgspec.json.encode(pong))
     logger.info("watched", extra={"route": route, "connection": connection})
     return {"statusCode": 200}
+
+
+def _may_watch(event: dict[str, Any]) -> bool:
+    """Whether it brought a ticket of ``POST /api/v1/ws/tickets`` that nobody has used yet."""
+    ticket = (event.get("queryStringParameters") or {}).get("ticket")
+    return ticket is not None and tickets.redeem(ticket) is not None

@@ -19,22 +19,27 @@ class RedisConnections:
 
     def add(self, connection: str) -> None:
         """It is connected."""
-        with _translated():
+        with translated():
             self._redis.sadd(KEY, connection)
 
     def remove(self, connection: str) -> None:
         """It has left."""
-        with _translated():
+        with translated():
             self._redis.srem(KEY, connection)
 
     def all(self) -> list[str]:
         """Everybody who is connected, as far as is known."""
-        with _translated():
+        with translated():
             return sorted(map(str, self._redis.smembers(KEY)))
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Give Redis' errors the name that the core knows.
+
+    Raises:
+        Retryable: Redis can't be reached, or refuses.
+    """
     try:
         yield
     except redis.RedisError as error:

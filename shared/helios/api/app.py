@@ -9,16 +9,19 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from helios import bootstrap, logs
 from helios.adapters.bells import BackgroundBell
-from helios.api import flows, live, queries, replays, replies, status, webhooks
+from helios.adapters.rate_limit import SlidingMinute
+from helios.api import flows, live, queries, replays, replies, status, tickets, webhooks
+from helios.api.access import Access
 from helios.api.entrance import Entrance
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
+from helios.api.security_headers import SecurityHeaders
 from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
 from helios.bootstrap import Services
@@ -57,6 +60,15 @@ def create_app(services: Services | None = None) -> FastAPI:
     hub = Hub()
     metrics = Metrics(seen=services.seen, watchers=lambda: hub.clients)
     metrics.registry.register(StoreCollector(services))
+    access = Access(
+        services.tokens,
+        services.tickets,
+        people=gate.people(services.settings),
+        loopback=guarded.loopback,
+        limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
+        count=partial(metrics.entered, "api"),
+    )
+    may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)
     take_in = metrics.observing(
         partial(ingest, seen=services.seen, store=services.store, reconciler=services.reconciler, bell=bell)
@@ -91,20 +103,24 @@ def create_app(services: Services | None = None) -> FastAPI:
         CORSMiddleware,
         allow_origins=[services.settings.dashboard_origin],
         allow_methods=["GET", "POST"],
-        allow_headers=["content-type"],
+        allow_headers=["authorization", "content-type"],
     )
+    app.add_middleware(SecurityHeaders)
     replies.install(app)
     entrance = Entrance(guarded, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
     app.include_router(webhooks.router(coalescer, entrance))
-    app.include_router(queries.router(services.reader))
+    app.include_router(queries.router(services.reader), dependencies=may_read)
     app.include_router(
         replays.router(
-            take_in, services.store, services.reader, guarded, max_body_bytes=services.settings.max_body_bytes
+            take_in, services.store, services.reader, access, max_body_bytes=services.settings.max_body_bytes
         )
     )
-    app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges))
-    app.include_router(live.router(services.outbox, bell, hub, services.settings))
-    app.include_router(status.router(services, metrics))
+    app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges), dependencies=may_read)
+    app.include_router(live.frames_router(services.outbox), dependencies=may_read)
+    app.include_router(live.router(services.outbox, bell, hub, access, services.settings))
+    app.include_router(tickets.router(services.tickets, access))
+    app.include_router(status.health_router(services))
+    app.include_router(status.figures_router(services, metrics), dependencies=may_read)
     _describe_shapes(app)
     return app
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from helios.api.receive import Content, receive
 from helios.errors import Retryable
@@ -62,7 +63,7 @@ async def _check_body(guard: Guard, headers: Mapping[str, str], content: Content
     await _check(guard, headers, content.body)
 
 
-def is_local(request: Request) -> bool:
+def is_local(request: HTTPConnection) -> bool:
     """Whether a request was made on this machine, to this machine, in its own name.
 
     All three: the address that the connection reached, the one that it came from, and the Host, so that neither a

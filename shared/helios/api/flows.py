@@ -30,7 +30,7 @@ def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge])
     def rows(kept: list[FlowRecord]) -> list[FlowRow]:
         return [told(judges[one.flow], one) for one in kept if one.flow in judges]
 
-    @routes.get("", responses=documented(200, "FlowPage", 400, 422, 503))
+    @routes.get("", responses=documented(200, "FlowPage", 400, 401, 403, 422, 429, 503))
     def flows(
         flow: FlowName = None,
         status: Annotated[list[FlowStatus] | None, Query(description="Any of these verdicts")] = None,
@@ -48,12 +48,12 @@ def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge])
         page = reader.flows(where, after=after, limit=limit)
         return reply(Page(items=rows(page.items), next_cursor=page.next_cursor))
 
-    @routes.get("/declarations", responses=documented(200, "Declarations"))
+    @routes.get("/declarations", responses=documented(200, "Declarations", 401, 403, 429, 503))
     def declarations() -> Response:
         """List the flows that are declared."""
         return reply([judge.flow for judge in judges.values()])
 
-    @routes.get("/summary", responses=documented(200, "FlowSummary", 422, 503))
+    @routes.get("/summary", responses=documented(200, "FlowSummary", 401, 403, 422, 429, 503))
     def summary(
         flow: FlowName = None,
         since: Annotated[Moment | None, Query(description="Stories that began then or later; a day ago")] = None,
@@ -76,7 +76,7 @@ def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge])
             )
         )
 
-    @routes.get("/issues", responses=documented(200, "FlowIssuePage", 400, 422, 503))
+    @routes.get("/issues", responses=documented(200, "FlowIssuePage", 400, 401, 403, 422, 429, 503))
     def issues(
         kind: Annotated[list[IssueKind] | None, Query(description="Of any of these kinds")] = None,
         flow: FlowName = None,
@@ -97,7 +97,7 @@ def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge])
         ]
         return reply(Page(items=found, next_cursor=page.next_cursor))
 
-    @routes.get("/{flow}/{key:path}", responses=documented(200, "FlowStory", 404, 422, 503))
+    @routes.get("/{flow}/{key:path}", responses=documented(200, "FlowStory", 401, 403, 404, 422, 429, 503))
     def story(
         flow: Annotated[Text, Path(max_length=40)],
         key: Annotated[Text, Path(max_length=MAX_ID_CHARS)],

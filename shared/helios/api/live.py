@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Query, Response, WebSocket, WebSocketDisc
 from starlette.concurrency import run_in_threadpool
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 
+from helios.api.access import Access
 from helios.api.replies import documented, problem, reply
 from helios.api.shapes import FramePage, Rung
 from helios.errors import Retryable
@@ -152,16 +153,11 @@ class Follower:
         return position
 
 
-def router(outbox: Outbox, bell: Bell, hub: Hub, settings: Settings) -> APIRouter:
-    """The routes of the live stream."""
-    dashboard_origin = settings.dashboard_origin
+def frames_router(outbox: Outbox) -> APIRouter:
+    """The route for who missed some of the live stream."""
     routes = APIRouter(prefix="/api/v1", tags=["live"])
 
-    def latest() -> int:
-        outbox.number()
-        return outbox.window().position
-
-    @routes.get("/frames", responses=documented(200, "FramePage", 422, 503))
+    @routes.get("/frames", responses=documented(200, "FramePage", 401, 403, 422, 429, 503))
     def frames(
         after: Annotated[int, Query(ge=0, lt=2**63, description="The last position that was seen")] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most frames on this page")] = 100,
@@ -171,6 +167,18 @@ def router(outbox: Outbox, bell: Bell, hub: Hub, settings: Settings) -> APIRoute
         window = outbox.window()
         found = outbox.frames(after=after, limit=limit)
         return reply(FramePage(frames=found, position=window.position, oldest=window.oldest))
+
+    return routes
+
+
+def router(outbox: Outbox, bell: Bell, hub: Hub, access: Access, settings: Settings) -> APIRouter:
+    """The live stream itself, and the bell that wakes it."""
+    dashboard_origin = settings.dashboard_origin
+    routes = APIRouter(prefix="/api/v1", tags=["live"])
+
+    def latest() -> int:
+        outbox.number()
+        return outbox.window().position
 
     @routes.post("/relay/ring", status_code=202, responses=documented(202, "Rung", 401, 503))
     def ring(authorization: Annotated[str, Header()] = "") -> Response:
@@ -187,6 +195,9 @@ def router(outbox: Outbox, bell: Bell, hub: Hub, settings: Settings) -> APIRoute
         """Send frames as they come."""
         if socket.headers.get("origin", dashboard_origin) != dashboard_origin:
             await socket.close(WS_1008_POLICY_VIOLATION, "this origin may not watch: see HELIOS_DASHBOARD_ORIGIN")
+            return
+        if not await access.may_watch(socket):
+            await socket.close(WS_1008_POLICY_VIOLATION, "this takes ?ticket= of POST /api/v1/ws/tickets")
             return
         await hub.serve(socket, await run_in_threadpool(latest))
 

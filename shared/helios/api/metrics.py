@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
@@ -39,7 +40,7 @@ class Metrics:
         )
         self._entered = Counter(
             "helios_admissions",
-            "Webhook requests by way in and what the guard said: admitted, loopback, undecided, or why not",
+            "Requests by way in (api: who asks) and what was said: admitted, loopback, undecided, or why not",
             ["way_in", "result"],
             registry=self.registry,
         )
@@ -50,7 +51,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, way_in: WayIn, result: str) -> None:
+    def entered(self, way_in: WayIn | Literal["api"], result: str) -> None:
         """Count a request that came to a guard."""
         self._entered.labels(way_in, result).inc()
 

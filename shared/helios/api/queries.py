@@ -40,7 +40,7 @@ def router(reader: EventReader) -> APIRouter:
     """Pages over the store; plain functions, which FastAPI runs in threads."""
     routes = APIRouter(prefix="/api/v1", tags=["events"])
 
-    @routes.get("/events", responses=documented(200, "EventPage", 400, 422, 503))
+    @routes.get("/events", responses=documented(200, "EventPage", 400, 401, 403, 422, 429, 503))
     def events(
         source: Annotated[Source | None, Query(description="The cloud")] = None,
         type: Annotated[Text | None, Query(max_length=MAX_NAME_CHARS)] = None,  # noqa: A002 - CloudEvents' word
@@ -54,7 +54,7 @@ def router(reader: EventReader) -> APIRouter:
         where = EventFilter(source=source, type=type, order_id=order_id, since=since, until=until)
         return reply(reader.events(where, after=after, limit=limit))
 
-    @routes.get("/counts", responses=documented(200, "Counts", 422, 503))
+    @routes.get("/counts", responses=documented(200, "Counts", 401, 403, 422, 429, 503))
     def counts(
         since: Annotated[
             Moment | None, Query(description="From the minute of this on, a day ago at most; without it, for an hour")
@@ -65,7 +65,7 @@ def router(reader: EventReader) -> APIRouter:
         first = max(since or now - timedelta(hours=1), now - LAST_DAY).replace(second=0, microsecond=0)
         return reply(Counts(since=first, until=now, minutes=reader.minutes(first)))
 
-    @routes.get("/events/{source}/{id:path}", responses=documented(200, "Event", 404, 422, 503))
+    @routes.get("/events/{source}/{id:path}", responses=documented(200, "Event", 401, 403, 404, 422, 429, 503))
     def event(
         source: Source,
         id: Annotated[Text, Path(max_length=MAX_ID_CHARS)],  # noqa: A002 - CloudEvents' word
@@ -74,7 +74,7 @@ def router(reader: EventReader) -> APIRouter:
         found = reader.event((source, id))
         return reply(found) if found else problem(404, f"No event of {source} has the id {id!r}")
 
-    @routes.get("/dead-letters", responses=documented(200, "DeadLetterPage", 400, 422, 503))
+    @routes.get("/dead-letters", responses=documented(200, "DeadLetterPage", 400, 401, 403, 422, 429, 503))
     def dead_letters(
         source: Annotated[LedgerSource | None, Query(description="The cloud")] = None,
         status: Annotated[Literal["rejected", "contradictory"] | None, Query()] = None,
@@ -90,7 +90,7 @@ def router(reader: EventReader) -> APIRouter:
             )
         )
 
-    @routes.get("/dead-letters/{id}", responses=documented(200, "DeadLetterView", 404, 422, 503))
+    @routes.get("/dead-letters/{id}", responses=documented(200, "DeadLetterView", 401, 403, 404, 422, 429, 503))
     def dead_letter(
         id: Annotated[int, Path(ge=1, lt=2**63)],  # noqa: A002 - the field's word
     ) -> Response:

@@ -62,7 +62,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     async def _refused(_: Request, error: Refused) -> Response:
         # RFC 9110, section 11.6.1: a 401 names a scheme.
-        headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else {}
+        if error.retry_after_seconds is not None:
+            headers["Retry-After"] = str(error.retry_after_seconds)
         return problem(error.status, f"Not let in: {error.reason}", headers=headers)
 
     @app.exception_handler(Retryable)

@@ -57,6 +57,17 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["rung"]
 
 
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+    """What opens one WebSocket, once.
+
+    Attributes:
+        expires_in: seconds for which it does.
+    """
+
+    ticket: str
+    expires_in: int
+
+
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong with a request, and where."""
 
@@ -219,6 +230,7 @@ SCHEMAS: dict[str, Any] = {
     "ValidationResponse": ValidationResponse,
     "FramePage": FramePage,
     "Rung": Rung,
+    "Ticket": Ticket,
     "Problem": Problem,
     "Stats": Stats,
     "Counts": Counts,

@@ -19,31 +19,47 @@ PROBE_SECONDS = 3.0
 """Longest wait for a probe: what takes longer is not healthy, whatever it says in the end."""
 
 
-def router(services: Services, metrics: Metrics) -> APIRouter:
-    """The status routes of one process."""
+def health_router(services: Services) -> APIRouter:
+    """How this process is, for anybody."""
     routes = APIRouter(tags=["status"])
     started = time.monotonic()
 
-    async def probe_all() -> tuple[ComponentHealth, dict[str, str]]:
-        sink = services.sink
-        database, redis, kafka = await asyncio.gather(
-            _probe(services.reader.probe), _probe(services.seen.probe), _probe(sink.probe if sink else _nothing)
-        )
-        found = {"database": database, "redis": redis, "kafka": kafka}
-        reasons = {name: reason for name, reason in found.items() if reason}
-        health = ComponentHealth(
-            database=_verdict(database),
-            redis=_verdict(redis) if services.settings.redis_url else "disabled",
-            kafka=_verdict(kafka) if sink else "disabled",
-        )
-        return health, reasons
+    @routes.get("/api/v1/health", responses=documented(200, "Health"))
+    async def health() -> Response:
+        """Answer, and so show that this process is alive."""
+        return reply(Health(status="healthy"))
 
-    @routes.get("/api/v1/stats", responses=documented(200, "Stats", 503))
+    @routes.get(
+        "/api/v1/health/detailed", responses=documented(200, "DetailedHealth") | documented(503, "DetailedHealth")
+    )
+    async def detailed_health() -> Response:
+        """Probe every part now; 503 when events can't be stored."""
+        found, reasons = await _probe_all(services)
+        able = found.database == "healthy"
+        body = DetailedHealth(
+            status="unhealthy" if not able else "degraded" if reasons else "healthy",
+            database=found.database,
+            redis=found.redis,
+            kafka=found.kafka,
+            uptime=round(time.monotonic() - started, 3),
+            timestamp=datetime.now(UTC),
+            reasons=reasons,
+        )
+        return reply(body, status=200 if able else 503)
+
+    return routes
+
+
+def figures_router(services: Services, metrics: Metrics) -> APIRouter:
+    """Totals and metrics."""
+    routes = APIRouter(tags=["status"])
+
+    @routes.get("/api/v1/stats", responses=documented(200, "Stats", 401, 403, 429, 503))
     async def stats() -> Response:
         """Show the totals."""
         now = datetime.now(UTC)
         (health, _), totals = await asyncio.gather(
-            probe_all(), run_in_threadpool(services.reader.totals, now), return_exceptions=False
+            _probe_all(services), run_in_threadpool(services.reader.totals, now), return_exceptions=False
         )
         return reply(
             Stats(
@@ -57,35 +73,27 @@ def router(services: Services, metrics: Metrics) -> APIRouter:
             )
         )
 
-    @routes.get("/api/v1/health", responses=documented(200, "Health"))
-    async def health() -> Response:
-        """Answer, and so show that this process is alive."""
-        return reply(Health(status="healthy"))
-
-    @routes.get(
-        "/api/v1/health/detailed", responses=documented(200, "DetailedHealth") | documented(503, "DetailedHealth")
-    )
-    async def detailed_health() -> Response:
-        """Probe every part now; 503 when events can't be stored."""
-        found, reasons = await probe_all()
-        able = found.database == "healthy"
-        body = DetailedHealth(
-            status="unhealthy" if not able else "degraded" if reasons else "healthy",
-            database=found.database,
-            redis=found.redis,
-            kafka=found.kafka,
-            uptime=round(time.monotonic() - started, 3),
-            timestamp=datetime.now(UTC),
-            reasons=reasons,
-        )
-        return reply(body, status=200 if able else 503)
-
     @routes.get("/metrics", include_in_schema=False)
     def prometheus() -> Response:
         """Show this process' metrics in Prometheus' text format."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+async def _probe_all(services: Services) -> tuple[ComponentHealth, dict[str, str]]:
+    sink = services.sink
+    database, redis, kafka = await asyncio.gather(
+        _probe(services.reader.probe), _probe(services.seen.probe), _probe(sink.probe if sink else _nothing)
+    )
+    found = {"database": database, "redis": redis, "kafka": kafka}
+    reasons = {name: reason for name, reason in found.items() if reason}
+    health = ComponentHealth(
+        database=_verdict(database),
+        redis=_verdict(redis) if services.settings.redis_url else "disabled",
+        kafka=_verdict(kafka) if sink else "disabled",
+    )
+    return health, reasons
 
 
 async def _probe(probe: Callable[[], None]) -> str | None:

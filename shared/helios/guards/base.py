@@ -12,19 +12,23 @@ Headers = Mapping[str, str]
 class Refused(HeliosError):  # noqa: N818 - the word of the metric and the log
     """The request is not let in, whatever it contains; nothing of it is kept."""
 
-    def __init__(self, reason: str, *, status: int = 401, code: str = "invalid") -> None:
+    def __init__(
+        self, reason: str, *, status: int = 401, code: str = "invalid", retry_after_seconds: int | None = None
+    ) -> None:
         """Build a refusal.
 
         Args:
             reason: what is wrong with the proof; never the proof itself.
             status: 401 for a proof that is absent or does not hold, 403 for one that holds but opens nothing here,
-                413 for a body too large to be checked.
+                413 for a body too large to be checked, 429 for who asks too often.
             code: the same in one word, for the metric.
+            retry_after_seconds: when to come again, for who asks too often.
         """
         super().__init__(reason)
         self.reason = reason
         self.status = status
         self.code = code
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Guard(Protocol):

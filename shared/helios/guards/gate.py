@@ -9,7 +9,7 @@ from helios.event import WayIn
 from helios.guards.base import Guard, Headers, Refused
 from helios.guards.hmac_signature import StandardWebhooks
 from helios.guards.keys import KeySet
-from helios.guards.oidc import BearerToken, permit_application, permit_service_account
+from helios.guards.oidc import BearerToken, permit_anyone, permit_application, permit_service_account
 from helios.guards.secret import SecretHeader
 from helios.guards.sns import SnsSignature
 from helios.settings import Settings, variable
@@ -31,17 +31,16 @@ HOW = (
 
 
 class Gate:
-    """All ways in. One that has no guard is closed."""
+    """All ways in. One that has no guard is closed.
+
+    Attributes:
+        loopback: whether who is on this machine may come in without a proof.
+    """
 
     def __init__(self, guards: Mapping[WayIn, Sequence[Guard]], *, loopback: bool = False) -> None:
-        """Take the guards.
-
-        Args:
-            guards: for each way in; the one whose proof is presented decides.
-            loopback: whether a sender on this machine may come in without a proof.
-        """
+        """Take the guards: for each way in; the one whose proof is presented decides."""
         self._guards = guards
-        self._loopback = loopback
+        self.loopback = loopback
 
     def guard(self, way_in: WayIn, headers: Headers, *, local: bool) -> Guard | None:
         """The guard that has to check this request; None if it may pass without a proof.
@@ -53,24 +52,11 @@ class Gate:
         for guard in guards:
             if guard.presented(headers):
                 return guard
-        if local and self._loopback:
+        if local and self.loopback:
             return None
         if not guards:
             raise Refused(f"this way in is closed: {variable('guards')} names none for it", status=403, code="closed")
         raise Refused("this way in takes a proof of who sends, and there is none", code="missing")
-
-    def operate(self, *, local: bool) -> None:
-        """Return if whoever asks may change what is kept: on this machine alone, as nobody else can prove who they are.
-
-        Raises:
-            Refused: it may not.
-        """
-        if not (local and self._loopback):
-            raise Refused(
-                f"this may only be asked for on the machine itself, with {variable('unguarded')}=loopback",
-                status=403,
-                code="operator",
-            )
 
 
 def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
@@ -98,10 +84,26 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
     return Gate(guards, loopback=loopback)
 
 
+def people(settings: Settings) -> BearerToken | None:
+    """What reads the tokens of the OpenID provider that the settings name; None: they name none.
+
+    Raises:
+        Misconfigured: they name it in part.
+    """
+    if not settings.oidc_issuer:
+        return None
+    return BearerToken(
+        KeySet(_text(settings, "oidc_keys_url")),
+        issuers=[settings.oidc_issuer],
+        audience=_text(settings, "oidc_audience"),
+        permit=permit_anyone,
+    )
+
+
 def _text(settings: Settings, field: str) -> str:
     value = getattr(settings, field)
     if not value:
-        raise Misconfigured(f"{variable(field)} is not set, and a guard of {variable('guards')} takes it")
+        raise Misconfigured(f"{variable(field)} is not set, and what checks tokens and keys takes it")
     return str(value)
 
 

@@ -46,11 +46,17 @@ class BearerToken:
     def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the token says nothing of the body
         """Check everything that RFC 7519 has, then what is ours to permit."""
         token = headers.get("authorization", "")[7:].strip()
+        self._permit(self.claims(token))
+
+    def claims(self, token: str) -> Mapping[str, Any]:
+        """What a token says that is true, in its time, and made out for us.
+
+        Raises:
+            Refused: it is not.
+            Retryable: that can't be known now.
+        """
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise Refused(f"the token is longer than {MAX_TOKEN_CHARACTERS} characters", code="oversized")
-        self._permit(self._claims(token))
-
-    def _claims(self, token: str) -> Mapping[str, Any]:
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             key = self._keys.get(key_id) if isinstance(key_id, str) else None
@@ -84,6 +90,10 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str, str], ...] = (
 def _reason(error: jwt.PyJWTError) -> tuple[str, str]:
     """What is said of it: PyJWT's own messages repeat parts of the token."""
     return next((reason, code) for kind, reason, code in _REASONS if isinstance(error, kind))
+
+
+def permit_anyone(claims: Mapping[str, Any]) -> None:
+    """Whoever the issuer vouches for; what they may do is decided elsewhere."""
 
 
 def permit_service_account(email: str) -> Permit:

@@ -1,0 +1,145 @@
+"""A server that only sends frames: what a busy stream costs the page alone, on a machine that does nothing else.
+
+``python -m scripts.bench.feed RATE PAGE_PORT API_PORT`` answers as much of the API as the page asks, until it is ended.
+"""
+
+import asyncio
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import cycle, islice
+
+import msgspec
+from aiohttp import web
+
+from helios.api.live import GATHER_SECONDS
+from helios.event import SOURCES
+from helios.flows.relay import messages
+from helios.ledger import Count, EventSummary, FlowChange, StreamFrame
+from local.config import REPOSITORY
+from local.dashboard import create_app
+from local.ports import HOST
+
+TYPES = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
+HEALTH = {"database": "healthy", "redis": "healthy", "kafka": "disabled"}
+
+
+class Feed:
+    """The stream, and the sums of what it sent."""
+
+    def __init__(self, rate: float) -> None:
+        """Take the events a second."""
+        self._each = max(1, round(rate * GATHER_SECONDS))
+        self._sources = cycle(SOURCES)
+        self.position = 0
+        self.sent = dict.fromkeys(SOURCES, 0)
+
+    def frame(self) -> StreamFrame:
+        """The next one, as a batch of each cloud's events makes it."""
+        now = datetime.now(UTC)
+        self.position += 1
+        sources = list(islice(self._sources, self._each))
+        for source in sources:
+            self.sent[source] += 1
+        counts = [
+            Count(
+                minute=now.replace(second=0, microsecond=0),
+                source=source,
+                type=TYPES[source],
+                stored=sources.count(source),
+            )
+            for source in sorted(set(sources))
+        ]
+        orders = [f"ORD-{int(time.time() * 1000)}-{self.position * self._each + n:08}" for n in range(len(sources))]
+        events = [
+            EventSummary(
+                source=source,
+                id=order,
+                type=TYPES[source],
+                subject=None,
+                time=now,
+                received_at=now,
+                order_id=order,
+                customer_id="CUST-0001",
+                amount=Decimal("99.90"),
+            )
+            for source, order in zip(sources, orders, strict=True)
+        ]
+        flows = [
+            FlowChange(
+                flow="order",
+                key=order,
+                status="matched",
+                previous="open",
+                issues=[],
+                amount=Decimal("99.90"),
+                opened_at=now - timedelta(seconds=1),
+            )
+            for order in orders
+        ]
+        return StreamFrame(
+            position=self.position,
+            published_at=now,
+            counts=counts,
+            events=events,
+            flows=flows,
+            flow_statuses={"order": {"matched": len(orders), "open": -len(orders)}},
+        )
+
+    async def watch(self, request: web.Request) -> web.StreamResponse:
+        """Send frames until the page leaves."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"type": "hello", "position": self.position})
+        due = time.monotonic()
+        with suppress(ConnectionResetError):  # it has left
+            while not socket.closed:
+                for message in messages([self.frame()]):
+                    await socket.send_str(message.decode())
+                due += GATHER_SECONDS
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+        return socket
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """What the page asks besides: the sums, and nothing of before."""
+        now = datetime.now(UTC)
+        nothing: dict[str, object] = {"items": [], "next_cursor": None}
+        known: dict[str, object] = {
+            "stats": {
+                "total_events": sum(self.sent.values()),
+                "events_by_source": self.sent,
+                "last_24h": sum(self.sent.values()),
+                "duplicates": 0,
+                "contradictory": 0,
+                "rejected": 0,
+                "health": HEALTH,
+            },
+            "health/detailed": {"status": "healthy", "uptime": 60.0, "timestamp": now, "reasons": {}} | HEALTH,
+            "counts": {"since": now - timedelta(minutes=16), "until": now, "minutes": []},
+            "ws/tickets": {"ticket": "feed", "expires_in": 30},
+            "frames": {"frames": [], "position": self.position, "oldest": self.position + 1},
+        }
+        body = known.get(request.match_info["path"], nothing)
+        allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=allowed)
+
+
+async def serve(rate: float, page_port: int, api_port: int) -> None:
+    """Serve the built dashboard on one port, and on the other a Helios that has only a stream."""
+    feed = Feed(rate)
+    api_url = f"http://{HOST}:{api_port}"
+    api = web.Application()
+    api.router.add_get("/api/v1/ws/events", feed.watch)
+    api.router.add_route("*", "/api/v1/{path:.*}", feed.answer)
+    page = create_app(REPOSITORY / "dashboard" / "dist", api_url=api_url)
+    for app, port in ((page, page_port), (api, api_port)):
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, HOST, port).start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

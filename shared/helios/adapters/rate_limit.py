@@ -1,0 +1,58 @@
+"""How often somebody may ask: counted in Redis for all processes together, and in this one while Redis is away."""
+
+import logging
+import math
+import time
+
+from limits import RateLimitItemPerMinute
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+log = logging.getLogger("helios.rate_limit")
+
+TIMEOUT_SECONDS = 0.25
+PAUSE_SECONDS = 5.0
+"""How long Redis is left alone after it failed."""
+
+
+class SlidingMinute:
+    """Keeps ``RateLimit``: so many questions in any minute."""
+
+    def __init__(self, per_minute: int, *, redis_url: str | None) -> None:
+        """Connect when first used.
+
+        Args:
+            per_minute: the most questions.
+            redis_url: ``redis://`` or ``rediss://``; None: each process counts for itself.
+        """
+        self._item = RateLimitItemPerMinute(per_minute, namespace="helios:rate")
+        self._own = _strategy(MemoryStorage())
+        self._shared = _strategy(_redis(redis_url)) if redis_url else self._own
+        self._paused_until = 0.0
+
+    def wait_seconds(self, who: str) -> int:
+        """Count one question; 0 if it may be answered, else how long to wait before the next one."""
+        if time.monotonic() >= self._paused_until:
+            try:
+                return self._counted(self._shared, who)
+            except StorageError as error:
+                self._paused_until = time.monotonic() + PAUSE_SECONDS
+                log.warning("Redis is not answering; this process counts alone", extra={"error": str(error)})
+        return self._counted(self._own, who)
+
+    def _counted(self, strategy: SlidingWindowCounterRateLimiter, who: str) -> int:
+        if strategy.hit(self._item, who):
+            return 0
+        reset = strategy.get_window_stats(self._item, who).reset_time
+        return max(1, math.ceil(reset - time.time()))
+
+
+def _redis(url: str) -> Storage:
+    return storage_from_string(  # type: ignore[return-value]  # the asynchronous ones have other schemes
+        url, wrap_exceptions=True, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+    )
+
+
+def _strategy(storage: Storage) -> SlidingWindowCounterRateLimiter:
+    return SlidingWindowCounterRateLimiter(storage)

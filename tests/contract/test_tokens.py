@@ -1,0 +1,140 @@
+"""What is promised of tokens, tickets and limits, wherever they are kept."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+import redis
+
+from helios.adapters import rate_limit
+from helios.adapters.memory_tokens import MemoryTickets, MemoryTokens
+from helios.adapters.postgres.tokens import PostgresTokens
+from helios.adapters.rate_limit import SlidingMinute
+from helios.adapters.redis_tickets import RedisTickets
+from helios.errors import Retryable
+from helios.tokens import TICKET_SECONDS, Token, digest, mint, opens
+from local.ports import HOST, free_port
+from tests.support.deliveries import NOON
+
+READER = Token(name="grafana", scopes=("read",), created_at=NOON)
+OPERATOR = Token(name="kim", scopes=("read", "replay"), created_at=NOON, expires_at=NOON + timedelta(days=1))
+
+
+@pytest.fixture
+def redis_url(valkey_server) -> str:
+    """An empty Redis."""
+    with redis.Redis.from_url(valkey_server.url) as connection:
+        connection.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def tokens(request):
+    """Every keeper of tokens that Helios ships."""
+    return MemoryTokens() if request.param == "memory" else PostgresTokens(request.getfixturevalue("pool"))
+
+
+@pytest.fixture(params=["memory", "redis"])
+def tickets(request):
+    """Every keeper of tickets that Helios ships."""
+    if request.param == "memory":
+        yield MemoryTickets()
+        return
+    kept = RedisTickets(request.getfixturevalue("redis_url"))
+    yield kept
+    kept.close()
+
+
+def test_a_token_is_found_by_its_digest_and_marked_as_used(tokens):
+    secret = mint()
+    assert tokens.add(digest(secret), READER)
+    moment = NOON + timedelta(seconds=90)
+
+    assert tokens.use(digest(secret), moment) == READER
+    assert tokens.use(digest(mint()), moment) is None
+    assert tokens.all() == [msgspec.structs.replace(READER, last_used_at=NOON + timedelta(minutes=1))]
+
+
+def test_a_name_is_given_once(tokens):
+    assert tokens.add(digest("a"), READER)
+    assert tokens.add(digest("b"), OPERATOR)
+
+    assert not tokens.add(digest("c"), READER)
+    assert [token.name for token in tokens.all()] == ["grafana", "kim"]
+
+
+def test_a_revoked_token_is_known_and_opens_nothing(tokens):
+    tokens.add(digest("a"), OPERATOR)
+    assert OPERATOR.is_valid(NOON)
+    assert not OPERATOR.is_valid(NOON + timedelta(days=1))
+
+    assert tokens.revoke("kim", NOON)
+    assert not tokens.revoke("kim", NOON)
+    assert not tokens.revoke("nobody", NOON)
+    found = tokens.use(digest("a"), NOON)
+    assert found.revoked_at == NOON
+    assert not found.is_valid(NOON)
+
+
+def test_what_is_kept_of_a_token_is_not_the_token(pool):
+    secret = mint()
+    PostgresTokens(pool).add(digest(secret), READER)
+    with pool.connection() as connection:
+        ((kept,),) = connection.execute("SELECT tokens::text FROM tokens").fetchall()
+
+    assert secret not in kept
+    assert len(secret) == len("helios_") + 43
+
+
+@pytest.mark.parametrize(
+    ("scopes", "opened"),
+    [(("read",), ["read"]), (("replay",), ["read", "replay"]), (("admin",), ["read", "replay", "admin"]), ((), [])],
+)
+def test_a_scope_holds_the_smaller_ones(scopes, opened):
+    assert [wanted for wanted in ("read", "replay", "admin") if opens(scopes, wanted)] == opened
+
+
+def test_a_ticket_opens_once(tickets):
+    ticket = tickets.issue("kim")
+
+    assert tickets.redeem(ticket + "x") is None
+    assert tickets.redeem(ticket) == "kim"
+    assert tickets.redeem(ticket) is None
+
+
+def test_a_ticket_is_good_for_seconds_and_its_key_is_not_the_ticket(redis_url):
+    tickets = RedisTickets(redis_url)
+    ticket = tickets.issue("kim")
+    with redis.Redis.from_url(redis_url, decode_responses=True) as connection:
+        (name,) = connection.keys()
+        assert 0 < connection.ttl(name) <= TICKET_SECONDS
+    assert ticket not in name
+    tickets.close()
+
+
+def test_without_redis_there_are_no_tickets():
+    tickets = RedisTickets(f"redis://{HOST}:{free_port()}")
+    with pytest.raises(Retryable):
+        tickets.issue("kim")
+    with pytest.raises(Retryable):
+        tickets.redeem("x")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_who_asks_too_often_is_told_how_long_to_wait(redis_url, shared):
+    limit = SlidingMinute(3, redis_url=redis_url if shared else None)
+
+    assert [limit.wait_seconds("kim") for _ in range(3)] == [0, 0, 0]
+    assert 1 <= limit.wait_seconds("kim") <= 60
+    assert limit.wait_seconds("grafana") == 0
+    another_process = SlidingMinute(3, redis_url=redis_url if shared else None)
+    assert (another_process.wait_seconds("kim") > 0) is shared
+
+
+def test_while_redis_is_away_each_process_counts_alone(monkeypatch, caplog):
+    monkeypatch.setattr(rate_limit, "PAUSE_SECONDS", 3600.0)
+    limit = SlidingMinute(2, redis_url=f"redis://{HOST}:{free_port()}")
+
+    assert [limit.wait_seconds("kim") for _ in range(2)] == [0, 0]
+    assert limit.wait_seconds("kim") > 0
+    assert [record.message for record in caplog.records] == ["Redis is not answering; this process counts alone"]

@@ -1,0 +1,166 @@
+"""Who may ask the API what, and what everybody else is answered."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from helios.adapters.memory import MemoryStore
+from helios.api import access
+from helios.settings import Settings
+from helios.tokens import PREFIX
+from scripts.openapi import document
+from tests.support.listener import listening
+from tests.support.services import bearer, client_of, in_memory
+
+CLOSED = Settings(database_url="postgresql://nowhere", guards="closed")
+STATS = "/api/v1/stats"
+TICKETS = "/api/v1/ws/tickets"
+WATCH = "ws://api.example/api/v1/ws/events"
+OPEN = {"/api/v1/health", "/api/v1/health/detailed"}
+"""What anybody may ask."""
+
+PATHS = json.loads(document())["paths"]
+ASKED = [
+    (method, path.replace("{source}", "aws").replace("{id}", "1"))
+    for path, methods in PATHS.items()
+    for method in methods
+    if "/webhooks/" not in path and path not in OPEN
+]
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    """A client far away."""
+    with client_of(in_memory(MemoryStore(), CLOSED), url="http://api.example", sender="192.0.2.1") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("method", "path"), [*ASKED, ("get", "/metrics")])
+def test_every_question_takes_a_proof(client, method, path):
+    answer = client.request(method, path)
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+def test_anybody_may_ask_how_it_is(client, path):
+    assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "said"),
+    [
+        (bearer("read"), 200, "total_events"),
+        (bearer("replay"), 200, "total_events"),
+        (bearer("admin"), 200, "total_events"),
+        (bearer("expired"), 401, "this token is expired"),
+        (bearer("revoked"), 401, "this token is revoked"),
+        (bearer("nobody"), 401, "there is no such token"),
+        ({"authorization": "Bearer a.b.c"}, 401, "this is no token of Helios"),
+        ({"authorization": f"Basic {PREFIX}read"}, 401, "this takes a token"),
+        ({}, 401, "this takes a token"),
+    ],
+)
+def test_a_token_has_to_be_one_that_opens(client, headers, status, said):
+    answer = client.get(STATS, headers=headers)
+
+    assert (answer.status_code, said in answer.text) == (status, True)
+    assert "helios_" not in answer.text
+
+
+def test_a_scope_that_is_missing_is_named(client):
+    answer = client.post("/api/v1/dead-letters/1/replay", headers=bearer("read"))
+
+    assert answer.status_code == 403
+    assert "scope replay" in answer.json()["detail"]
+    assert client.post("/api/v1/dead-letters/1/replay", headers=bearer("replay")).status_code == 404
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(access.CACHE_SECONDS, 200), (0.0, 401)])
+def test_a_revoked_token_opens_nothing_once_what_was_remembered_is_stale(monkeypatch, seconds, status):
+    monkeypatch.setattr(access, "CACHE_SECONDS", seconds)
+    services = in_memory(MemoryStore(), CLOSED)
+    with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
+        assert client.get(STATS, headers=bearer("read")).status_code == 200
+        services.tokens.revoke("read", datetime.now(UTC))
+        assert client.get(STATS, headers=bearer("read")).status_code == status
+
+
+def test_what_was_said_is_counted(client):
+    for headers in (bearer("read"), bearer("nobody"), {}):
+        client.get(STATS, headers=headers)
+    shown = client.get("/metrics", headers=bearer("read")).text
+
+    for result, count in [("admitted", 2), ("unknown", 1), ("missing", 1)]:
+        assert f'helios_admissions_total{{result="{result}",way_in="api"}} {count}.0' in shown
+
+
+def test_who_asks_too_often_has_to_wait():
+    settings = Settings(database_url="postgresql://nowhere", guards="closed", rate_per_minute=3)
+    with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
+        assert [client.get(STATS, headers=bearer("read")).status_code for _ in range(4)] == [200, 200, 200, 429]
+        answer = client.get(STATS, headers=bearer("read"))
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+        assert client.get(STATS, headers=bearer("replay")).status_code == 200
+
+        guesses = [client.get(STATS, headers=bearer(f"guess{number}")).status_code for number in range(4)]
+        assert guesses[-1] == 429
+
+
+def test_a_ticket_opens_one_socket(client):
+    assert client.post(TICKETS).status_code == 401
+    issued = client.post(TICKETS, headers=bearer("read"))
+    assert issued.status_code == 201
+
+    url = f"{WATCH}?ticket={issued.json()['ticket']}"
+    with client.websocket_connect(url) as watcher:
+        assert watcher.receive_json()["type"] == "hello"
+    for refused in (url, WATCH, f"{WATCH}?ticket=", f"{WATCH}?ticket=guess"):
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect(refused):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        ({"scope": "openid helios.read"}, 200),
+        ({"roles": ["helios.admin"]}, 200),
+        ({"scope": "openid"}, 403),
+        ({"scope": ["helios.read"], "roles": "helios.read"}, 403),
+        ({"scope": "helios.read", "aud": "another"}, 401),
+        ({"scope": "helios.read", "iss": "https://another.example"}, 401),
+        ({"scope": "helios.read", "exp": 1}, 401),
+    ],
+)
+def test_a_person_comes_with_a_token_of_their_provider(claims, status):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    now = int(datetime.now(UTC).timestamp())
+    said = {"iss": "https://idp.example", "aud": "helios", "sub": "kim", "iat": now, "exp": now + 60} | claims
+    token = jwt.encode(said, key, algorithm="RS256", headers={"kid": "1"})
+    found = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
+    with listening(200, {}, json.dumps({"keys": [found]}).encode()) as keys_url:
+        settings = Settings(
+            database_url="postgresql://nowhere",
+            guards="closed",
+            oidc_issuer="https://idp.example",
+            oidc_audience="helios",
+            oidc_keys_url=keys_url,
+        )
+        with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
+            assert client.get(STATS, headers={"authorization": f"Bearer {token}"}).status_code == status
+
+
+def test_answers_are_no_pages_and_are_not_kept(client):
+    for path in (STATS, "/docs", "/nowhere"):
+        headers = client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
