@@ -192,8 +192,9 @@ class DiskFull:
         for pid in stage.database_pids():
             with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
                 # In the server's own name: only that one, and who may override limits, may set them.
-                owner = Path(f"/proc/{pid}").stat().st_uid
-                subprocess.run([program, f"--pid={pid}", f"--fsize={size}:"], user=owner, check=False, cwd="/")
+                owner = Path(f"/proc/{pid}").stat()
+                command = [program, f"--pid={pid}", f"--fsize={size}:"]
+                subprocess.run(command, user=owner.st_uid, group=owner.st_gid, check=False, cwd="/")
 
 
 class LambdaKilled:
