@@ -55,9 +55,9 @@ _BOTH = Load(events=6000, rate=400, cloud_orders=200)
 SCENARIOS: Sequence[Scenario] = (
     Scenario(name="no fault", fault=Nothing(), load=_HOOKS, measured=False),
     Scenario(
-        name="10 000 duplicates, each event x 50",
+        name="duplicate storm, each event x 50",
         fault=Nothing(),
-        load=Load(events=204, copies=50, rate=1500, flawed=0),
+        load=Load(events=213, copies=50, rate=1500, flawed=0),
         measured=False,
     ),
     Scenario(
