@@ -5,7 +5,7 @@ import { addUp } from "@/features/reconciliation/api";
 import { stepsOf } from "@/features/reconciliation/funnel";
 import { summary as line } from "@/features/reconciliation/story-row";
 import { differs } from "@/features/story/comparison";
-import { sentence, startOf } from "@/lib/flows";
+import { boundsOf, sentence, startOf } from "@/lib/flows";
 import { FlowsModel } from "@/live/flows";
 import type { Frame } from "@/live/protocol";
 
@@ -76,6 +76,14 @@ test("only the fields and legs that an issue names differ", () => {
 
 test("a period begins on a whole minute, so that answers can be compared", () => {
   expect(startOf("1h", Date.parse("2026-01-02T03:04:05Z"))).toBe("2026-01-02T02:04:00.000Z");
+});
+
+test("a stretch that was chosen counts instead of the period, and an open end is open", () => {
+  const now = Date.parse("2026-01-02T03:04:05Z");
+  const [from, to] = ["2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"];
+  expect(boundsOf({ period: "1h", from: null, to: null }, now)).toEqual({ since: startOf("1h", now), until: null });
+  expect(boundsOf({ period: "1h", from, to: null }, now)).toEqual({ since: from, until: null });
+  expect(boundsOf({ period: "1h", from: null, to }, now)).toEqual({ since: startOf("31d", Date.parse(to)), until: to });
 });
 
 test("an event is part of the flows that have a leg for it", () => {

@@ -1,5 +1,5 @@
 /** The reconciliation view against a server on a real port. */
-import { render, screen, waitFor, within } from "@testing-library/react";
+import { fireEvent, render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
@@ -123,6 +123,29 @@ test("the filter is in the URL, and asks the API", async () => {
   });
   expect(new URLSearchParams(location.search).get("key")).toBe("ABC");
   expect(new URLSearchParams(location.search).get("show")).toBe("all");
+});
+
+test("a stretch of time can be chosen, and is in the URL", async () => {
+  server.flows = [mismatched("ORD-1")];
+  await visit();
+  await order("ORD-1");
+  expect(server.flowBounds[1]).toBeNull();
+
+  await user.click(screen.getByRole("button", { name: "Custom" }));
+  fireEvent.change(screen.getByLabelText("From"), { target: { value: "2026-01-02T03:04" } });
+  fireEvent.change(screen.getByLabelText("to"), { target: { value: "2026-01-03T00:00" } });
+  const bounds = ["2026-01-02T03:04", "2026-01-03T00:00"].map((local) => new Date(local).toISOString());
+  await waitFor(() => {
+    expect(server.flowBounds).toEqual(bounds);
+  });
+  expect(new URLSearchParams(location.search).get("from")).toBe(bounds[0]);
+
+  await user.click(screen.getByRole("button", { name: "1 hour" }));
+  await waitFor(() => {
+    expect(server.flowBounds[1]).toBeNull();
+  });
+  expect(screen.queryByLabelText("From")).toBeNull();
+  expect(location.search).not.toContain("from");
 });
 
 test("a kind of issue is looked for in every status", async () => {

@@ -25,6 +25,7 @@ coalescer = Coalescer(
         seen=services.seen,
         store=services.store,
         reconciler=services.reconciler,
+        redaction=services.redaction,
         bell=services.bell,
     ),
     timeout_seconds=2 * configured.database_timeout_seconds,

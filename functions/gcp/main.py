@@ -42,7 +42,14 @@ def ingest(event: CloudEvent) -> None:
         received_at=datetime.now(UTC),
     )
     parts = services()
-    store_batch([delivery], seen=parts.seen, store=parts.store, reconciler=parts.reconciler, bell=parts.bell)
+    store_batch(
+        [delivery],
+        seen=parts.seen,
+        store=parts.store,
+        reconciler=parts.reconciler,
+        redaction=parts.redaction,
+        bell=parts.bell,
+    )
 
 
 @functions_framework.http

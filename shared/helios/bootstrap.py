@@ -16,8 +16,10 @@ from helios.adapters.postgres.store import PostgresStore
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.errors import Misconfigured
 from helios.flows.reconcile import Reconciler
+from helios.normalise.redact import Redaction
 from helios.ports import Bell, EventReader, EventSink, EventStore, FlowReader, Listener, Outbox, Seen, Tickets, Tokens
 from helios.reconcile import declaration
+from helios.reconcile.declaration import Flow
 from helios.settings import Settings
 
 log = logging.getLogger("helios.bootstrap")
@@ -28,6 +30,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         flows: what is known of stories.
+        redaction: replaces what is not to be kept; None when no field is named.
         tokens: who may ask.
         tickets: what opens a WebSocket; None when no Redis is set.
         sink: Kafka; None when no brokers are set.
@@ -45,6 +48,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     flows: FlowReader
     tokens: Tokens
     tickets: Tickets | None = None
+    redaction: Redaction | None = None
     sink: EventSink | None = None
     pool: Pool | None = None
 
@@ -80,7 +84,8 @@ def build(settings: Settings) -> Services:
     """Everything, connected lazily: a database that is down does not stop a process from starting.
 
     Raises:
-        Misconfigured: the file that declares the flows is wrong, or a setting of Kafka's.
+        Misconfigured: the file that declares the flows is wrong, a setting of Kafka's, or a field that a flow reads is
+            to be redacted.
     """
     log.info("starting", extra=settings.shown())
     pool = open_pool(
@@ -89,6 +94,7 @@ def build(settings: Settings) -> Services:
         timeout_seconds=settings.database_timeout_seconds,
     )
     reader = PostgresReader(pool)
+    declared = declaration.load(settings.flows_file)
     return Services(
         settings=settings,
         store=PostgresStore(pool),
@@ -97,7 +103,8 @@ def build(settings: Settings) -> Services:
         outbox=PostgresOutbox(pool),
         bell=_bell(settings, pool),
         listener=PostgresListener(settings.database_url),
-        reconciler=Reconciler(declaration.load(settings.flows_file)),
+        reconciler=Reconciler(declared),
+        redaction=_redaction(settings, declared),
         flows=reader,
         tokens=PostgresTokens(pool),
         tickets=_tickets(settings),
@@ -117,6 +124,16 @@ def _bell(settings: Settings, pool: Pool) -> Bell:
     if settings.ring_url:
         bells.append(HttpBell(settings.ring_url, settings.ring_secret or ""))
     return Bells(bells)
+
+
+def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None:
+    paths = (settings.redact or "").split()
+    for flow in declared:
+        read = {flow.key, *(path for leg in flow.leg for path in flow.fields(leg.name))}
+        for path in paths:
+            if any(path == one or one.startswith(f"{path}.") for one in read):
+                raise Misconfigured(f"HELIOS_REDACT: {path} is read by the flow {flow.name!r}, which could not judge")
+    return Redaction(paths) if paths else None
 
 
 def _seen(settings: Settings) -> Seen:

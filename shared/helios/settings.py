@@ -98,6 +98,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloudevents_secret: Annotated[
         str | None, Meta(description="hmac: a Standard Webhooks secret, whsec_... Two, to replace one.")
     ] = None
+    redact: Annotated[
+        str | None,
+        Meta(description="Payload fields whose values are not kept, as paths with spaces between: card.number email."),
+    ] = None
     oidc_issuer: Annotated[
         str | None, Meta(description="Who vouches for people, as its tokens' iss says it. Empty: people have tokens.")
     ] = None

@@ -40,6 +40,18 @@ export const PERIODS = { "1h": 3600, "24h": 86_400, "7d": 604_800, "31d": 2_678_
 export type Period = keyof typeof PERIODS;
 export const PERIOD_NAMES: Record<Period, string> = { "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "31d": "31 days" };
 
+/** A stretch of time that somebody chose; an end that is null is open. ISO 8601, UTC. */
+export interface Range {
+  from: string | null;
+  to: string | null;
+}
+
+/** What to ask for: the chosen stretch, else the period that ends now. */
+export function boundsOf({ period, from, to }: Range & { period: Period }, now: number): Record<"since" | "until", string | null> {
+  if (!from && !to) return { since: startOf(period, now), until: null };
+  return { since: from ?? startOf("31d", to ? Date.parse(to) : now), until: to };
+}
+
 /** Where a period begins, on a whole minute. */
 export function startOf(period: Period, now: number): string {
   return new Date(Math.floor((now - PERIODS[period] * 1000) / 60_000) * 60_000).toISOString();

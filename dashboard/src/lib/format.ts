@@ -20,6 +20,12 @@ export const rate = (perSecond: number): string =>
 export const timeOfDay = (ms: number): string => clock.format(ms);
 export const minuteOfDay = (ms: number): string => hourAndMinute.format(ms);
 
+/** As a field for date and time wants it: 2026-01-02T03:04, by the viewer's clock. */
+export function localMinute(ms: number): string {
+  const offset = new Date(ms).getTimezoneOffset() * 60_000;
+  return new Date(ms - offset).toISOString().slice(0, 16);
+}
+
 /** An exact decimal as the API sends it: digits are grouped, never rounded, whatever their number. */
 export function amount(decimal: string): string {
   const [, sign = "", digits = "", fraction = ""] = /^(-?)(\d+)(\.\d+)?$/.exec(decimal) ?? [];

@@ -23,6 +23,9 @@ export interface FlowFilter {
   /** Null: every flow. */
   flow: string | null;
   period: Period;
+  /** Instead of the period: when the orders began, from and until. ISO 8601. */
+  from: string | null;
+  to: string | null;
   show: Show;
   issue: IssueKind | null;
   /** A key, or how it begins. */
@@ -37,7 +40,7 @@ interface Address {
   story: FlowKey | null;
 }
 
-type Parameter = "view" | "source" | "type" | "q" | "event" | "flow" | "period" | "show" | "issue" | "key" | "story";
+type Parameter = "view" | "source" | "type" | "q" | "event" | "flow" | "period" | "from" | "to" | "show" | "issue" | "key" | "story";
 /** What an address says anew; what it does not name stays. */
 export type Change = Partial<Record<Parameter, string | null>>;
 
@@ -57,12 +60,19 @@ function parse(search: string): Address {
     flows: {
       flow: query.get("flow"),
       period: period in PERIODS ? (period as Period) : "24h",
+      from: instant(query.get("from")),
+      to: instant(query.get("to")),
       show: SHOWS.find((show) => show === query.get("show")) ?? "problems",
       issue: ISSUE_KINDS.find((kind) => kind === query.get("issue")) ?? null,
       key: query.get("key") ?? "",
     },
     story: flow && key ? { flow, key } : null,
   };
+}
+
+/** Null for what is no moment: an address may have been written by hand. */
+function instant(text: string | null): string | null {
+  return text && !Number.isNaN(Date.parse(text)) ? new Date(text).toISOString() : null;
 }
 
 /** Ids may have slashes of their own. */

@@ -14,6 +14,8 @@ import type { Frame } from "@/live/protocol";
 export class TestServer {
   readonly outbox = new Outbox();
   readonly received: string[] = [];
+  /** The bounds of the last question for flows. */
+  flowBounds: (string | null)[] = [];
   events: Schemas["Event"][] = [];
   minutes: Schemas["MinuteCount"][] = [];
   stats: Schemas["Stats"] = {
@@ -153,6 +155,7 @@ export class TestServer {
 
   private findFlows(query: URLSearchParams): { items: FlowRow[]; next_cursor: string | null } {
     const statuses = query.getAll("status");
+    this.flowBounds = [query.get("since"), query.get("until")];
     const [issue, key] = [query.get("issue"), query.get("key")];
     const found = this.flows.filter(
       (one) =>

@@ -42,6 +42,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str,
             seen=services.seen,
             store=services.store,
             reconciler=services.reconciler,
+            redaction=services.redaction,
             bell=services.bell,
         )
     except Retryable as error:

@@ -71,7 +71,14 @@ def create_app(services: Services | None = None) -> FastAPI:
     may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)
     take_in = metrics.observing(
-        partial(ingest, seen=services.seen, store=services.store, reconciler=services.reconciler, bell=bell)
+        partial(
+            ingest,
+            seen=services.seen,
+            store=services.store,
+            reconciler=services.reconciler,
+            redaction=services.redaction,
+            bell=bell,
+        )
     )
     coalescer = Coalescer(
         take_in,
@@ -132,6 +139,8 @@ async def _for_ever(seconds: float, chore: Chore) -> None:
             await run_in_threadpool(chore, datetime.now(UTC))
         except Retryable as error:
             log.warning("sweep put off", extra={"error": str(error)})
+        except Exception:  # a defect must not end the sweeps of a process that goes on to serve
+            log.exception("sweep failed")
         await asyncio.sleep(seconds)
 
 

@@ -15,6 +15,7 @@ from helios.event import Delivery, Event, Key, LedgerSource, Outcome, Status, Wa
 from helios.flows.reconcile import Reconciler
 from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
 from helios.normalise import normalise
+from helios.normalise.redact import Redaction
 from helios.ports import Bell, EventStore, Seen, Transaction
 
 log = logging.getLogger("helios.ingest")
@@ -45,6 +46,7 @@ def ingest(
     seen: Seen,
     store: EventStore,
     reconciler: Reconciler | None = None,
+    redaction: Redaction | None = None,
     bell: Bell | None = None,
 ) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
@@ -56,6 +58,7 @@ def ingest(
         seen: asked first, told last: a key is remembered only once its event is durable.
         store: decides what is new.
         reconciler: keeps the stories that the events tell of; None: nobody asks whether the clouds agree.
+        redaction: replaces what is not to be kept; None: there is no such field.
         bell: told that there is a new frame; None: who watches finds it by itself.
 
     Returns:
@@ -65,6 +68,8 @@ def ingest(
         Retryable: nothing is certain; the cloud must deliver all of them again, which is safe.
     """
     started = time.perf_counter()
+    if redaction:
+        deliveries = [redaction(delivery) for delivery in deliveries]
     readings = [_read(delivery) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     hinted = seen.recall(keys) if keys else set()
@@ -107,7 +112,8 @@ def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, re
             first, second = readings[:half], readings[half:]
             return _store(first, hinted, store, reconciler) + _store(second, hinted, store, reconciler)
         if isinstance(readings[0].content, Rejected):
-            raise  # even the dead letter can't be kept: better to be sent it again than to lose it
+            # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
+            raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from fault
         return _store([_Reading(readings[0].delivery, fault)], hinted, store, reconciler)
 
 

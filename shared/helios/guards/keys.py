@@ -65,8 +65,9 @@ class KeySet:
             Retryable: the key is not known, and the set can't be had now.
         """
         now = self._clock()
-        if key_id in self._keys and now - self._fetched_at < FRESH_SECONDS:
-            return self._keys[key_id]
+        known = self._keys.get(key_id)  # looked up once: another thread may put a new set in its place
+        if known is not None and now - self._fetched_at < FRESH_SECONDS:
+            return known
         with self._lock:
             if now - self._tried_at >= AGAIN_SECONDS:
                 self._renew(now)

@@ -101,17 +101,18 @@ class SnsSignature:
             raise Refused("Signature does not fit the message", code="wrong_key") from error
 
     def _certificate(self, url: str) -> x509.Certificate:
-        if url not in self._certificates:
-            content = self._fetch(url)
-            try:
-                certificate = x509.load_pem_x509_certificate(content)
-            except ValueError as error:
-                raise Retryable(f"what stands at {url} is no certificate") from error
-            with self._lock:
-                if len(self._certificates) >= MAX_CERTIFICATES:
-                    self._certificates.clear()
-                self._certificates[url] = certificate
-        return self._certificates[url]
+        if known := self._certificates.get(url):
+            return known
+        content = self._fetch(url)
+        try:
+            certificate = x509.load_pem_x509_certificate(content)
+        except ValueError as error:
+            raise Retryable(f"what stands at {url} is no certificate") from error
+        with self._lock:
+            if len(self._certificates) >= MAX_CERTIFICATES:
+                self._certificates.clear()
+            self._certificates[url] = certificate
+        return certificate
 
 
 def _signed(message: _Message) -> bytes:

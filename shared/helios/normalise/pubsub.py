@@ -58,7 +58,7 @@ def normalise(delivery: Delivery) -> Event:
     Raises:
         Rejected: it is none of them, or its data is not base64 or not JSON.
     """
-    if f"{_PUSH_HEADER}message-id" in delivery.headers:
+    if is_unwrapped(delivery):
         return _from_unwrapped(delivery)
     if (binary := cloudevents.is_binary(delivery)) or cloudevents.is_structured(delivery):
         attributes, data, _ = cloudevents.read(delivery)
@@ -67,6 +67,11 @@ def normalise(delivery: Delivery) -> Event:
     check_text(delivery.body)
     push = decode(_push, delivery.body)
     return _from_message(delivery, push.message, origin=push.subscription, time=None)
+
+
+def is_unwrapped(delivery: Delivery) -> bool:
+    """Whether the body is the message's data, and everything else of it stands in headers."""
+    return f"{_PUSH_HEADER}message-id" in delivery.headers
 
 
 def _from_message(delivery: Delivery, message: _Message, *, origin: str, time: datetime | None) -> Event:

@@ -3,7 +3,7 @@ import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react
 
 import type { FlowSummary } from "@/api/flows";
 import { apiUrl, get } from "@/api/http";
-import { startOf, STATUSES } from "@/lib/flows";
+import { boundsOf, STATUSES } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
 import { AGGREGATES } from "@/live/client";
 import { noStatuses, type LiveFlows, type StatusCounts } from "@/live/flows";
@@ -23,23 +23,24 @@ export interface Summary extends FlowSummary {
   by_status: StatusCounts;
 }
 
-type Scope = Pick<FlowFilter, "flow" | "period">;
+type Scope = Pick<FlowFilter, "flow" | "period" | "from" | "to">;
 
 /** The sums of a period as of now, and the query that they rest on. */
-export function useSummary({ flow, period }: Scope): { summary: Summary | null; query: UseQueryResult<Baseline> } {
+export function useSummary({ flow, period, from, to }: Scope): { summary: Summary | null; query: UseQueryResult<Baseline> } {
   const client = useLiveClient();
   const live = useFlows();
   const query = useQuery({
-    queryKey: [...AGGREGATES, "flows", flow, period],
+    queryKey: [...AGGREGATES, "flows", flow, period, from, to],
     queryFn: async ({ signal }): Promise<Baseline> => {
-      const since = startOf(period, serverNow());
-      const summary = await get<FlowSummary>(apiUrl("/api/v1/flows/summary", { flow, since }), signal);
+      const bounds = boundsOf({ period, from, to }, serverNow());
+      const summary = await get<FlowSummary>(apiUrl("/api/v1/flows/summary", { flow, ...bounds }), signal);
       return { summary, counted: client.flows() };
     },
     refetchInterval: REFRESH_MS,
     placeholderData: keepPreviousData,
   });
-  return { summary: query.data ? addUp(query.data, live, flow) : null, query };
+  // What the stream tells of now says nothing of a stretch that is over: its next answer does.
+  return { summary: query.data ? addUp(query.data, to ? query.data.counted : live, flow) : null, query };
 }
 
 /**

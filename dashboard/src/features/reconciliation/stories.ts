@@ -4,7 +4,7 @@ import { useEffect } from "react";
 
 import type { FlowPage, FlowRow } from "@/api/flows";
 import { apiUrl, get } from "@/api/http";
-import { startOf, STATUSES, statusesOf } from "@/lib/flows";
+import { boundsOf, STATUSES, statusesOf } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
 import type { LiveFlows } from "@/live/flows";
 import { useFlows } from "@/live/keys";
@@ -48,13 +48,13 @@ export function useStories(filter: FlowFilter, held: boolean): Stories {
   return { query, changed: stale && !follows };
 }
 
-function useStoryPages({ flow, period, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Found> {
+function useStoryPages({ flow, period, from, to, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Found> {
   const client = useLiveClient();
   return useInfiniteQuery({
-    queryKey: ["flows", flow, period, show, issue, key],
+    queryKey: ["flows", flow, period, from, to, show, issue, key],
     queryFn: async ({ pageParam, signal }) => {
-      const since = startOf(period, serverNow());
-      const query = { flow, status: statusesOf(show), issue, key, since, after: pageParam, limit: PAGE };
+      const bounds = boundsOf({ period, from, to }, serverNow());
+      const query = { flow, status: statusesOf(show), issue, key, ...bounds, after: pageParam, limit: PAGE };
       const page = await get<FlowPage>(apiUrl("/api/v1/flows", query), signal);
       return { ...page, counted: client.flows() };
     },

@@ -1,0 +1,137 @@
+"""Fields that are not for us: their values are replaced before a delivery is read, compared or kept."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from helios.event import Delivery
+from helios.normalise.cloudevents import is_binary
+from helios.normalise.fields import UNREADABLE
+from helios.normalise.pubsub import is_unwrapped
+
+REDACTED: Final = b'"[redacted]"'
+
+Change = Callable[[bytes], bytes]
+"""Makes JSON text of JSON text; what it does not change it returns equal."""
+
+_object = msgspec.json.Decoder(dict[str, Raw])
+_array = msgspec.json.Decoder(list[Raw])
+_string = msgspec.json.Decoder(str)
+
+
+class Redaction:
+    """Replaces the values of some fields of every payload; every other value keeps its bytes."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """Take where the fields stand in a payload: names joined by dots; an array counts as each of its elements."""
+        self._paths = [path.split(".") for path in paths]
+
+    def __call__(self, delivery: Delivery) -> Delivery:
+        """The same delivery without those values; where no payload can be found there is nothing to replace."""
+        match delivery.way_in:
+            case "eventbridge":
+                body = self._eventbridge(delivery.body)
+            case "pubsub":
+                body = self._pubsub(delivery)
+            case "eventgrid" | "cloudevents":
+                body = self._cloudevents(delivery)
+        return delivery if body == delivery.body else msgspec.structs.replace(delivery, body=body)
+
+    def _payload(self, text: bytes) -> bytes:
+        for path in self._paths:
+            text = _without(text, path)
+        return text
+
+    def _eventbridge(self, text: bytes) -> bytes:
+        """As it is, or as the text that Amazon SNS carries."""
+        return _in(_in(text, "detail", self._payload), "Message", _as_text(self._eventbridge))
+
+    def _pubsub(self, delivery: Delivery) -> bytes:
+        """A push, or one within a CloudEvent; an unwrapped one is the payload itself."""
+        if is_unwrapped(delivery):
+            return self._payload(delivery.body)
+        return _in(self._push(delivery.body), "data", self._push)
+
+    def _push(self, text: bytes) -> bytes:
+        return _in(text, "message", lambda message: _in(message, "data", _as_base64(self._payload)))
+
+    def _cloudevents(self, delivery: Delivery) -> bytes:
+        """In structured mode, and in Event Grid's own schema; in binary mode the body is the payload itself."""
+        if is_binary(delivery):
+            return self._payload(delivery.body)
+        return _in(_in(delivery.body, "data", self._payload), "data_base64", _as_base64(self._payload))
+
+
+def _without(text: bytes, path: Sequence[str]) -> bytes:
+    """The JSON text with the value at the path replaced."""
+    if not path:
+        return REDACTED
+    elements = _elements(text)
+    if elements is None:
+        return _in(text, path[0], lambda value: _without(value, path[1:]))
+    changed = [_without(bytes(element), path) for element in elements]
+    return text if changed == [bytes(element) for element in elements] else _encode([Raw(one) for one in changed])
+
+
+def _in(text: bytes, name: str, change: Change) -> bytes:
+    """The JSON object with one member changed; other text as it is."""
+    fields = _fields(text)
+    if fields is None or name not in fields:
+        return text
+    before = bytes(fields[name])
+    after = change(before)
+    return text if after == before else _encode(fields | {name: Raw(after)})
+
+
+def _as_text(change: Change) -> Change:
+    """The change, for JSON within a JSON string."""
+
+    def changed(value: bytes) -> bytes:
+        inner = _text(value)
+        after = inner if inner is None else change(inner.encode()).decode()
+        return value if after == inner else _encode(after)
+
+    return changed
+
+
+def _as_base64(change: Change) -> Change:
+    """The change, for JSON as base64 in a JSON string."""
+
+    def changed(value: bytes) -> bytes:
+        try:
+            inner = base64.b64decode(_text(value) or "", validate=True)
+        except (binascii.Error, ValueError):
+            return value
+        after = change(inner)
+        return value if after == inner else _encode(base64.b64encode(after).decode())
+
+    return changed
+
+
+def _encode(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def _fields(text: bytes) -> dict[str, Raw] | None:
+    try:
+        return _object.decode(text)
+    except UNREADABLE:
+        return None
+
+
+def _elements(text: bytes) -> list[Raw] | None:
+    try:
+        return _array.decode(text)
+    except UNREADABLE:
+        return None
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return _string.decode(value)
+    except UNREADABLE:
+        return None

@@ -1,0 +1,95 @@
+"""A value that is not for us is kept nowhere, however its cloud wraps it; all else keeps its bytes."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helios import bootstrap
+from helios.adapters.memory import MemoryStore, NoSeen
+from helios.errors import Misconfigured
+from helios.event import Delivery
+from helios.flows.ingest import ingest
+from helios.normalise import normalise
+from helios.normalise.redact import Redaction
+from helios.queries import DeadLetterFilter, EventFilter
+from helios.settings import Settings
+from tests.support.deliveries import NOON
+
+SECRET = "4111-1111"
+PAYLOAD = '{"order_id": "ORD-1", "amount": 10.00, "card": {"number": "4111-1111"}, "items": [{"note": "4111-1111"}, 1]}'
+KEPT = b'{"order_id":"ORD-1","amount":10.00,"card":{"number":"[redacted]"},"items":[{"note":"[redacted]"},1]}'
+REDACTION = Redaction(["card.number", "items.note", "nowhere.at.all", "order_id.inside"])
+BASE64 = base64.b64encode(PAYLOAD.encode()).decode()
+TIME = "2025-11-26T12:00:00Z"
+EVENTBRIDGE = f'{{"id": "1", "detail-type": "T", "source": "s", "time": "{TIME}", "detail": {PAYLOAD}}}'
+SNS = json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:r:1:t", "MessageId": "1", "Message": EVENTBRIDGE})
+CLOUDEVENT = '{"specversion": "1.0", "id": "1", "type": "T", "source": "arn:aws:s3:::b", %s}'
+BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-type": "T", "ce-source": "arn:aws:s3:::b"}
+GRID = '{"id": "1", "eventType": "T", "subject": "s", "topic": "t", "eventTime": "2025-11-26T12:00:00Z", "data": %s}'
+
+
+def delivery(way_in, body: str, headers=None) -> Delivery:
+    return Delivery(way_in=way_in, body=body.encode(), headers=headers or {}, received_at=NOON)
+
+
+WRAPPED = [
+    delivery("eventbridge", EVENTBRIDGE),
+    delivery("eventbridge", SNS),
+    delivery("eventgrid", GRID % PAYLOAD),
+    delivery("pubsub", f'{{"message": {{"messageId": "1", "publishTime": "{TIME}", "data": "{BASE64}"}}}}'),
+    delivery(
+        "pubsub",
+        f'{{"specversion": "1.0", "id": "1", "type": "google.cloud.pubsub.topic.v1.messagePublished", "source": "/t", '
+        f'"data": {{"message": {{"messageId": "1", "publishTime": "{TIME}", "data": "{BASE64}"}}}}}}',
+    ),
+    delivery("eventgrid", CLOUDEVENT % f'"data": {PAYLOAD}'),
+    delivery("pubsub", PAYLOAD, {"x-goog-pubsub-message-id": "1", "x-goog-pubsub-publish-time": TIME}),
+    delivery("cloudevents", CLOUDEVENT % f'"data": {PAYLOAD}'),
+    delivery("cloudevents", CLOUDEVENT % f'"data_base64": "{BASE64}", "datacontenttype": "application/json"'),
+    delivery("cloudevents", PAYLOAD, BINARY | {"content-type": "application/json"}),
+]
+
+
+@pytest.mark.parametrize("given", WRAPPED)
+def test_the_values_are_gone_before_anything_is_read(given):
+    redacted = REDACTION(given)
+
+    assert bytes(normalise(redacted).data) == KEPT
+    assert SECRET.encode() not in redacted.body
+    assert BASE64.encode() not in redacted.body
+    assert normalise(redacted).id == normalise(given).id
+
+
+def test_a_contradiction_and_a_poison_keep_none_of_them_either():
+    store = MemoryStore()
+    other = EVENTBRIDGE.replace("10.00", "11")
+    poison = EVENTBRIDGE.replace('"id": "1", ', "")
+    for body in (EVENTBRIDGE, other, poison):
+        ingest([delivery("eventbridge", body)], seen=NoSeen(), store=store, redaction=REDACTION)
+
+    (event,) = store.events(EventFilter(), after=None, limit=9).items
+    letters = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    assert {kept.letter.status for kept in letters} == {"contradictory", "rejected"}
+    assert not [kept for kept in letters if SECRET.encode() in kept.letter.body]
+    assert SECRET.encode() not in bytes(event.data)
+
+
+@pytest.mark.parametrize("body", ["", "{", "[1", '"text"', "null", '{"detail": 3}', '{"message": {"data": "%%%"}}'])
+@pytest.mark.parametrize("way_in", ["eventbridge", "eventgrid", "pubsub", "cloudevents"])
+def test_what_holds_no_such_field_stays_byte_for_byte(way_in, body):
+    assert REDACTION(delivery(way_in, body)).body == body.encode()
+
+
+@given(st.binary(max_size=100))
+def test_no_bytes_make_it_raise(body):
+    for way_in in ("eventbridge", "eventgrid", "pubsub", "cloudevents"):
+        Redaction(["a", "a.b"])(Delivery(way_in=way_in, body=body, headers={}, received_at=NOON))
+
+
+@pytest.mark.parametrize("path", ["order_id", "amount", "quantity"])
+def test_a_field_that_a_flow_reads_can_not_be_redacted(path):
+    with pytest.raises(Misconfigured, match=f"HELIOS_REDACT: {path} is read by the flow 'order'"):
+        bootstrap.build(Settings(database_url="postgresql://nowhere", redact=f"card.number {path}"))
