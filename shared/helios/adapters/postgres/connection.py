@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -13,6 +12,10 @@ Pool = ConnectionPool[psycopg.Connection]
 
 WAIT_SECONDS = 2
 """How long a caller waits for a connection before it hears that there is none."""
+
+KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
+"""Between clouds lie NAT gateways, which forget a connection that was idle for minutes and may tell neither side: it is
+said in time that it is in use, and noticed within 90 s that it is gone."""
 
 PAYLOAD_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 """Errors that a value causes, whoever writes it, whenever."""
@@ -36,28 +39,17 @@ def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> P
         # A connection that the server closed meanwhile costs a round trip to find out, not a failed batch.
         check=ConnectionPool.check_connection,
         kwargs={
-            **timeouts(timeout_seconds),
+            "connect_timeout": timeout_seconds,
             "application_name": "helios",
+            **KEEPALIVES,
+            # What was sent and not acknowledged by then went nowhere. Without it Linux tries for a quarter of an hour.
+            "tcp_user_timeout": 1000 * timeout_seconds,
             "options": f"-c statement_timeout={timeout_seconds}s -c timezone=UTC"
             f" -c idle_in_transaction_session_timeout={timeout_seconds}s",
         },
         open=True,
         name="helios",
     )
-
-
-def timeouts(timeout_seconds: int) -> dict[str, Any]:
-    """What makes a connection notice that its server's machine has gone, which says nothing any more.
-
-    PostgreSQL documentation, "Parameter Key Words". Without them that takes the kernel a quarter of an hour.
-    """
-    return {
-        "connect_timeout": timeout_seconds,
-        "keepalives_idle": timeout_seconds,
-        "keepalives_interval": max(1, timeout_seconds // 3),
-        "keepalives_count": 3,
-        "tcp_user_timeout": timeout_seconds * 1000,
-    }
 
 
 @contextmanager

@@ -6,17 +6,15 @@ from datetime import datetime
 
 import msgspec
 import psycopg
+from psycopg.conninfo import make_conninfo
 
-from helios.adapters.postgres.connection import Pool, timeouts, translated
+from helios.adapters.postgres.connection import KEEPALIVES, Pool, translated
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.errors import Retryable
 from helios.event import Event
 from helios.ledger import Frame, StreamEvents, StreamFrame, StreamWindow
 
 CHANNEL = "helios_frames"
-
-LISTENER_SECONDS = 10
-"""How long a listener waits for a connection, and for its server's machine before it takes it for gone."""
 
 ANY_WAITING = "SELECT EXISTS (SELECT FROM frames WHERE position IS NULL)"
 
@@ -151,12 +149,8 @@ class PostgresListener:
         """
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(
-                    self._database_url,
-                    autocommit=True,
-                    application_name="helios-live",
-                    **timeouts(LISTENER_SECONDS),
-                )
+                database = make_conninfo(self._database_url, **KEEPALIVES)
+                self._connection = psycopg.connect(database, autocommit=True, application_name="helios-live")
                 self._connection.execute(f"LISTEN {CHANNEL}")
                 return  # it may have rung before we listened
             for _ in self._connection.notifies(timeout=seconds, stop_after=1):
