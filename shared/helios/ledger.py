@@ -82,7 +82,7 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     amount: Decimal | None
 
 
-class FlowChange(msgspec.Struct, frozen=True, kw_only=True):
+class FlowChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one batch or sweep changed about a story.
 
     Attributes:

@@ -1,6 +1,6 @@
 """What the core asks of the world, as small promises; adapters keep them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -52,8 +52,8 @@ class Seen(Protocol):
 class Transaction(Protocol):
     """One atomic write. Collections may be empty; keys within one call are distinct and sorted."""
 
-    def insert(self, events: Sequence[Event]) -> set[Key]:
-        """Store the events that are new, and tell which were."""
+    def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
+        """Begin to store the events that are new; what is returned waits, and tells which were."""
 
     def digests(self, keys: Collection[Key]) -> dict[Key, str]:
         """The content digest of each stored event among the keys."""
@@ -76,8 +76,18 @@ class Transaction(Protocol):
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
-    def open_flows(self, fresh: Sequence[FlowRecord]) -> dict[FlowKey, FlowRecord]:
-        """Keep the stories that are new, and lock and return, as they are kept, those that are not."""
+    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
+        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
+
+    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
+        """Keep the stories that are still new, and tell which were.
+
+        To be called before ``lock_flows``: whoever waits for an insert must hold no lock on a story that was there, so
+        that writers wait in line, and never for each other.
+        """
+
+    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
+        """Lock and return stories as they are kept."""
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Lock and return stories of these flows that still wait although their deadline has passed.
@@ -202,7 +212,10 @@ class FlowReader(Protocol):
         """One story, or None."""
 
     def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
-        """The sums of stories that began from ``since`` to before ``until``, minutes taken together in buckets."""
+        """The sums of stories that began from ``since`` to before ``until``, minutes taken together in buckets.
+
+        The first bucket begins with the slot of ``since``; buckets of whole slots are read from few rows.
+        """
 
     def oldest_open(self, flow: str | None) -> datetime | None:
         """When the story that has been open longest began; None when none is open."""

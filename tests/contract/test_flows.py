@@ -1,11 +1,13 @@
 """Stories, on every store: what the clouds tell of one order becomes one verdict, however it arrives."""
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count, pairwise, permutations
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -203,6 +205,56 @@ def test_amounts_at_risk_follow_the_verdict(store):
     take_in(store, leg("payment", "ORD-2", after=400), leg("inventory", "ORD-2", after=400))
     counts = store.flow_counts("order", since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
     assert sum(one.amount for one in counts) == Decimal("10.00")
+
+
+def test_any_text_may_be_a_key_or_a_field(store):
+    key = "a \"b\", {c}\\ 'd'\n\t;é\u2028"
+    take_in(store, leg("order", key, note=key), leg("order"))
+    take_in(store, leg("payment", key, note=key), leg("inventory", key, after=1))
+
+    assert story(store, key).status == "matched"
+    assert [one.fields.get("note") for one in story(store, key).legs] == [key, key, None]
+    assert (story(store).status, statuses(store)) == ("open", {"matched": 1, "open": 1})
+
+
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("last", [0, 7])
+@pytest.mark.parametrize("minutes", [7, 20])
+def test_sums_are_exact_wherever_a_period_begins_and_ends(store, first, last, minutes):
+    """Read by the minute or by slots of ten, the buckets begin with the slot in which the period begins."""
+    opened = [NOON + timedelta(minutes=minute) for minute in range(60)]
+    take_in(store, *(leg("order", f"ORD-{minute}", after=60.0 * minute) for minute in range(60)))
+    take_in(store, leg("payment", "ORD-25", after=60.0 * 25), leg("inventory", "ORD-25", after=60.0 * 25))
+    since, until = NOON + timedelta(minutes=first), NOON + timedelta(minutes=40 + last)
+    bucket = timedelta(minutes=minutes)
+    counts = store.flow_counts("order", since=since, until=until, bucket=bucket)
+
+    expected = Counter(NOON + (at - NOON) // bucket * bucket for at in opened if since <= at < until)
+    found: Counter[datetime] = Counter()
+    for one in counts:
+        if one.what == "status":
+            found[one.minute] += one.stories
+    assert found == expected
+    assert {one.value: one.stories for one in counts if one.what == "match"} == {"0.1": 1}
+
+
+def test_a_field_that_a_rule_reads_is_kept_whole_wherever_it_stands(store):
+    """Beyond the first fields, and longer than what is kept to show."""
+    many = {f"field_{number}": number for number in range(30)}
+    long = "x" * 200
+
+    def told(name: str, currency: str):
+        given = leg(name, **many)  # type: ignore[arg-type]  # no name of them is that of another parameter
+        body = msgspec.json.decode(given.body)
+        data = body.get("detail", body)
+        del data["currency"]
+        data["currency"] = currency
+        return msgspec.structs.replace(given, body=msgspec.json.encode(body))
+
+    take_in(store, told("order", f"{long}A"), told("payment", f"{long}B"))
+
+    assert kinds(story(store)) == ["mismatch"]
+    assert story(store).issues[0].values == {"order": f"{long}A", "payment": f"{long}B"}
 
 
 deliveries = st.lists(

@@ -1,5 +1,11 @@
 """What only Postgres can get wrong: its layout, its outages, its refusals."""
 
+import os
+import socket
+from datetime import timedelta
+from decimal import Decimal
+
+import msgspec
 import psycopg
 import pytest
 
@@ -11,7 +17,11 @@ from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
 from helios.errors import Misconfigured, Rejected, Retryable
 from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
+from helios.normalise import normalise
+from helios.reconcile.evidence import Interest
 from tests.support.deliveries import NOON, eventbridge
+from tests.support.stories import ORDER, leg
 
 
 @pytest.fixture
@@ -77,6 +87,57 @@ def test_totals_of_what_was_counted_before_they_were_kept(empty_database, monkey
     assert totals.events_by_source == {"aws": 11, "gcp": 100, "azure": 0}
 
 
+def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypatch):
+    """Their evidence, an order's first leg and what came too often, and their sums by the minute."""
+    every = migrations.migrations()
+    monkeypatch.setattr(migrations, "migrations", lambda: [one for one in every if one[0] < "0008"])
+    migrate(empty_database)
+    order, payment = leg("order"), leg("payment", after=1)
+    first = normalise(order)
+    content = next(Interest([ORDER]).clues(first)).evidence.content
+    piece = {
+        "leg": "order",
+        "source": "aws",
+        "id": first.id,
+        "content": content,
+        "time": "2025-11-26T12:00:00Z",
+        "received_at": "2025-11-26T11:59:59Z",
+        "fields": {"amount": "10", "currency": "EUR", "note": 'a "b"\\ ü\n'},
+        "deliveries": 2,
+    }
+    ledger = {"pieces": [piece], "others": {"order": 3}}
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(
+            "INSERT INTO flows VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds',"
+            " NULL, %(opened)s, NULL, true, 1, '{duplicate}', %(ledger)s)",
+            {
+                "opened": NOON - timedelta(seconds=1),
+                "ledger": msgspec.json.encode(ledger).decode(),
+            },
+        )
+        connection.execute(
+            "INSERT INTO flow_counts SELECT %s + minute * interval '1 minute', 'order', 'status', 'open', 1, 2.5, 0"
+            " FROM generate_series(-15, 15) AS minute",
+            [NOON],
+        )
+    monkeypatch.setattr(migrations, "migrations", lambda: every)
+    assert migrate(empty_database) == [name for name, _ in every if name >= "0008"]
+    with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
+        reader = PostgresReader(pool)
+        ingest([order, payment], seen=NoSeen(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
+        kept = reader.flow(("order", "ORD-1"))
+        counts = reader.flow_counts(
+            None, since=NOON - timedelta(minutes=12), until=NOON + timedelta(minutes=14), bucket=timedelta(hours=1)
+        )
+
+    assert kept is not None
+    assert [(one.leg, one.deliveries) for one in kept.ledger.pieces] == [("order", 3), ("payment", 1)]
+    assert kept.ledger.pieces[0].fields == piece["fields"]
+    assert (kept.ledger.others, kept.issues) == ({"order": 3}, ["duplicate"])
+    assert sum(one.stories for one in counts if one.what == "status") == 26
+    assert sum(one.amount for one in counts) == Decimal("65.0")
+
+
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])
 def test_an_emptied_ledger_has_empty_totals(pool, tables):
     ingest([eventbridge("1")], seen=NoSeen(), store=PostgresStore(pool))
@@ -100,6 +161,17 @@ def test_a_database_that_is_away_is_retryable_and_comes_back(postgres_server, po
     outcomes = ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=store)
 
     assert [outcome.status for outcome in outcomes] == ["duplicate", "stored"]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux' own")
+def test_a_connection_that_a_gateway_forgot_is_given_up_in_time(database_url):
+    """As far as the kernel was told so: nothing on one machine forgets a connection."""
+    with open_pool(database_url, connections=1, timeout_seconds=7) as pool, pool.connection() as connection:
+        wire = socket.socket(fileno=os.dup(connection.pgconn.socket))
+        with wire:
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 def test_no_connection_left_is_retryable(database_url, pool):

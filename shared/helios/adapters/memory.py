@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from helios.queries import (
     decode_cursor,
     encode_cursor,
 )
-from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, add
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, add, slot_of
 
 CountKey = tuple[datetime, str, str]
 
@@ -227,7 +227,7 @@ class MemoryStore:
         sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
         for count in self._state.flow_counts.values():
             if since <= count.minute < until and flow in {None, count.flow}:
-                begin = since + (count.minute - since) // bucket * bucket
+                begin = slot_of(since) + (count.minute - slot_of(since)) // bucket * bucket
                 add(sums, msgspec.structs.replace(count, minute=begin))
         return [sums[slot] for slot in sorted(sums)]
 
@@ -343,11 +343,11 @@ class MemoryTransaction:
     def __init__(self, draft: _State) -> None:
         self._draft = draft
 
-    def insert(self, events: Sequence[Event]) -> set[Key]:
+    def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
         """Store the events that are new, and tell which were."""
         fresh = {event.key: event for event in events if event.key not in self._draft.events}
         self._draft.events |= fresh
-        return set(fresh)
+        return lambda: set(fresh)
 
     def digests(self, keys: Collection[Key]) -> dict[Key, str]:
         """The content digest of each stored event among the keys."""
@@ -407,11 +407,19 @@ class MemoryTransaction:
             )
         )
 
-    def open_flows(self, fresh: Sequence[FlowRecord]) -> dict[FlowKey, FlowRecord]:
-        """Keep the stories that are new, and return those that are not."""
-        known = {one.identity: self._draft.flows[one.identity] for one in fresh if one.identity in self._draft.flows}
-        self._draft.flows |= {one.identity: one for one in fresh if one.identity not in known}
-        return known
+    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
+        """Tell which of the stories are kept."""
+        return lambda: self._draft.flows.keys() & set(keys)
+
+    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
+        """Keep the stories that are still new, and tell which were."""
+        new = {one.identity: one for one in fresh if one.identity not in self._draft.flows}
+        self._draft.flows |= new
+        return set(new)
+
+    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
+        """Return stories as they are kept."""
+        return {key: self._draft.flows[key] for key in keys}
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Stories that still wait although their deadline has passed."""

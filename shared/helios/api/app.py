@@ -66,7 +66,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         people=gate.people(services.settings),
         loopback=guarded.loopback,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
-        count=partial(metrics.entered, "api"),
+        count=partial(metrics.entered, "api", "token"),
     )
     may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)

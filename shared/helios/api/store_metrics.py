@@ -37,7 +37,8 @@ class StoreCollector(Collector):
             return []
 
     def _read(self, now: datetime) -> Iterator[Metric]:
-        counts = self._services.flows.flow_counts(None, since=now - PERIOD, until=now, bucket=PERIOD)
+        # A bucket that holds all of it: the first one begins before the period does.
+        counts = self._services.flows.flow_counts(None, since=now - PERIOD, until=now, bucket=2 * PERIOD)
         yield _gauge("helios_flows", "Stories that began within a day, by verdict", counts, "status")
         yield _gauge("helios_flow_issues", "Stories that began within a day, by kind of issue", counts, "issue", "kind")
         yield _match_rate(counts)

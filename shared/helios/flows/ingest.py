@@ -4,9 +4,10 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
@@ -121,7 +122,10 @@ def _write(
     readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction, reconciler: Reconciler
 ) -> list[Outcome]:
     events = [reading.content for reading in readings if isinstance(reading.content, Event)]
-    verdicts = iter(_judge(events, hinted, transaction))
+    inserting = _insert(events, hinted, transaction)
+    # While the database inserts.
+    gathered = reconciler.gather(events, transaction)
+    verdicts = iter(_judge(events, inserting, transaction))
     outcomes = [
         next(verdicts)
         if isinstance(reading.content, Event)
@@ -134,7 +138,7 @@ def _write(
         for reading in readings
     ]
     # Before anything is counted: writers of one cloud wait for each other from there on.
-    changes = reconciler.merge(outcomes, transaction)
+    changes = reconciler.merge(gathered, transaction)
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
     transaction.count(counts)
@@ -146,19 +150,38 @@ def _write(
     return outcomes
 
 
-def _judge(events: Sequence[Event], hinted: set[Key], transaction: Transaction) -> list[Outcome]:
-    """Insert what is new; tell duplicates from contradictions among the rest."""
-    keyed = [(event.key, event) for event in events]
+class _Inserting(NamedTuple):
+    """What is being inserted.
+
+    Attributes:
+        firsts: the first event of each key in the batch.
+        digests: of those that were known to be stored, and are not inserted.
+        stored: waits, and tells which were new.
+    """
+
+    firsts: dict[Key, Event]
+    digests: dict[Key, str]
+    stored: Callable[[], set[Key]]
+
+
+def _insert(events: Sequence[Event], hinted: set[Key], transaction: Transaction) -> _Inserting:
+    """Begin to insert what may be new."""
     firsts: dict[Key, Event] = {}
-    for key, event in keyed:
-        firsts.setdefault(key, event)
+    for event in events:
+        firsts.setdefault(event.key, event)
     # A mark in Redis may be older than the database, after a restore: Postgres confirms each.
     digests = transaction.digests(sorted(hinted & firsts.keys()))
     # Sorted, because concurrent writers of the same keys in different order deadlock.
     fresh = sorted(firsts.keys() - digests.keys())
-    stored = transaction.insert([firsts[key] for key in fresh])
-    digests |= transaction.digests(sorted(set(fresh) - stored))
-    digests |= {key: firsts[key].digest for key in stored}
+    return _Inserting(firsts, digests, transaction.insert([firsts[key] for key in fresh]))
+
+
+def _judge(events: Sequence[Event], inserting: _Inserting, transaction: Transaction) -> list[Outcome]:
+    """Tell what was new, and duplicates from contradictions among the rest."""
+    firsts, stored = inserting.firsts, inserting.stored()
+    digests = inserting.digests | {key: firsts[key].digest for key in stored}
+    digests |= transaction.digests(sorted(firsts.keys() - digests.keys()))
+    keyed = [(event.key, event) for event in events]
 
     suspects = sorted({key for key, event in keyed if event.digest != digests[key]})
     originals = transaction.events(suspects)

@@ -1,16 +1,17 @@
 """From outcomes to verdicts: each batch adds its evidence to the stories it tells of, in its own transaction."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
-from helios.event import Outcome
+from helios.event import Event
 from helios.ledger import MAX_FRAME_EVENTS, FlowChange
 from helios.ports import Transaction
 from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import FlowKey, FlowRecord, differences, record
+from helios.reconcile.record import FlowKey, FlowRecord, by_status, differences, record
 from helios.reconcile.rows import FlowStatus
 from helios.reconcile.verdict import Judge
 
@@ -25,6 +26,20 @@ class Changes(NamedTuple):
 
     flows: list[FlowChange]
     statuses: dict[str, dict[FlowStatus, int]]
+
+
+class Gathered(NamedTuple):
+    """What a batch says of stories.
+
+    Attributes:
+        ledgers: its evidence of each, sorted by story.
+        now: when the last of it was received.
+        known: waits, and tells which of the stories are kept already.
+    """
+
+    ledgers: dict[FlowKey, Ledger]
+    now: datetime
+    known: Callable[[], set[FlowKey]]
 
 
 Judged = tuple[FlowRecord | None, FlowRecord]
@@ -42,66 +57,69 @@ class Reconciler:
         self.judges = {flow.name: Judge(flow) for flow in flows}
         self._interest = Interest(flows)
 
-    def merge(self, outcomes: Sequence[Outcome], transaction: Transaction) -> Changes:
-        """Add the evidence in a batch: at most four statements, however many stories it touches.
+    def gather(self, events: Sequence[Event], transaction: Transaction) -> Gathered | None:
+        """Read what a batch says of stories, and begin to look for them; None when it says nothing.
 
         Args:
-            outcomes: of every delivery; those that were rejected are no evidence.
-            transaction: the one that stores the batch, before it counts: others wait for who has counted.
+            events: of every delivery that could be read, duplicates and contradictions included.
+            transaction: the one that stores the batch.
         """
-        gathered: dict[FlowKey, list[Ledger]] = defaultdict(list)
-        now = None
-        for outcome in outcomes:
-            if event := outcome.event:
-                now = max(now or event.received_at, event.received_at)
-                for clue in self._interest.clues(event):
-                    gathered[clue.flow.name, clue.key].append(Ledger(pieces=[clue.evidence]))
-        if not gathered or now is None:
+        told: dict[FlowKey, list[Ledger]] = defaultdict(list)
+        for event in events:
+            for clue in self._interest.clues(event):
+                told[clue.flow.name, clue.key].append(Ledger(pieces=[clue.evidence]))
+        if not told:
+            return None
+        # Sorted, because concurrent writers of the same stories in different order deadlock.
+        ledgers = {key: add_up(told[key]) for key in sorted(told)}
+        now = max(event.received_at for event in events)
+        return Gathered(ledgers, now, transaction.known_flows(ledgers.keys()))
+
+    def merge(self, gathered: Gathered | None, transaction: Transaction) -> Changes:
+        """Add a batch's evidence to its stories: at most five statements, however many it touches.
+
+        Args:
+            gathered: in this transaction.
+            transaction: has not counted yet: others wait for who has counted.
+        """
+        if gathered is None:
             return Changes([], {})
-        fresh = [
-            record(self.judges[name], key, add_up(gathered[name, key]), now=now)
-            # Sorted, because concurrent writers of the same stories in different order deadlock.
-            for name, key in sorted(gathered)
-        ]
-        known = transaction.open_flows(fresh)
-        judged = [self._joined(known.get(one.identity), one, now) for one in fresh]
-        transaction.write_flows([after for before, after in judged if before])
-        return _counted(judged, transaction)
+        ledgers, now, known = gathered.ledgers, gathered.now, gathered.known()
+        fresh = [self._record(key, ledger, now) for key, ledger in ledgers.items() if key not in known]
+        new = transaction.insert_flows(fresh)
+        locked = transaction.lock_flows([key for key in ledgers if key not in new])
+        judged: list[Judged] = [(None, one) for one in fresh if one.identity in new]
+        joined = [(before, self._joined(before, ledgers[key], now)) for key, before in locked.items()]
+        transaction.write_flows([after for _, after in joined])
+        return _counted([*judged, *joined], transaction)
 
     def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
         """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed."""
         overdue = transaction.overdue_flows(self.judges.keys(), now=now, limit=limit)
-        judged: list[Judged] = [
-            (before, record(self.judges[before.flow], before.key, before.ledger, now=now)) for before in overdue
-        ]
+        judged: list[Judged] = [(before, self._record(before.identity, before.ledger, now)) for before in overdue]
         transaction.write_flows([after for _, after in judged])
         return len(judged), _counted(judged, transaction)
 
-    def _joined(self, before: FlowRecord | None, fresh: FlowRecord, now: datetime) -> Judged:
-        if before is None:
-            return None, fresh
+    def _joined(self, before: FlowRecord, ledger: Ledger, now: datetime) -> FlowRecord:
         # What was once found missing in vain is not waited for again.
         now = now if before.waiting else max(now, before.deadline)
-        ledger = add_up([before.ledger, fresh.ledger])
-        return before, record(self.judges[fresh.flow], fresh.key, ledger, now=now)
+        return self._record(before.identity, add_up([before.ledger, ledger]), now)
+
+    def _record(self, identity: FlowKey, ledger: Ledger, now: datetime) -> FlowRecord:
+        flow, key = identity
+        return record(self.judges[flow], key, ledger, now=now)
 
 
 def _counted(judged: Sequence[Judged], transaction: Transaction) -> Changes:
     """Bring the sums up to date, and tell what has changed."""
     if counts := differences(judged):
         transaction.count_flows(counts)
-    statuses: dict[str, Counter[FlowStatus]] = defaultdict(Counter)
-    for before, after in judged:
-        statuses[after.flow][after.status] += 1
-        if before:
-            statuses[after.flow][before.status] -= 1
-    changed = [
+    changed = (
         _change(before, after)
-        for before, after in judged
-        if before is None or (before.status, before.issues) != (after.status, after.issues)
-    ]
-    exact = {flow: {status: count for status, count in by.items() if count} for flow, by in statuses.items()}
-    return Changes(changed[-MAX_FRAME_EVENTS:], {flow: by for flow, by in exact.items() if by})
+        for before, after in reversed(judged)
+        if before is None or before.status != after.status or before.issues != after.issues
+    )
+    return Changes([*islice(changed, MAX_FRAME_EVENTS)][::-1], by_status(counts))
 
 
 def _change(before: FlowRecord | None, after: FlowRecord) -> FlowChange:

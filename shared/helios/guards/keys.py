@@ -11,6 +11,7 @@ import jwt
 import msgspec
 
 from helios.errors import Retryable
+from helios.normalise.fields import UNREADABLE
 
 Fetch = Callable[[str], bytes]
 """What stands at a URL. Raises Retryable when that can't be had."""
@@ -91,6 +92,6 @@ def _usable(content: bytes) -> Mapping[str, Any]:
     """The RSA keys of a set, by id. Another kind could turn a public key into a shared secret."""
     try:
         found = jwt.PyJWKSet.from_dict(msgspec.json.decode(content, type=dict[str, Any]))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise jwt.PyJWKSetError(str(error)) from error
     return {key.key_id: key.key for key in found.keys if key.key_id and key.key_type == "RSA"}

@@ -21,6 +21,8 @@ MAX_SCALAR_CHARS = 120
 
 MAX_KEY_CHARS = 512
 
+_CUT_OFF = " " * MAX_SCALAR_CHARS
+
 _EXPONENT = 40
 """Numbers beyond 10 to this power keep their spelling: nobody's amount, and dear to write out."""
 
@@ -28,8 +30,8 @@ Identity = tuple[str, str, str, str]
 """A piece of evidence by (leg, source, id, content)."""
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Deliveries that say the same of a leg under the same id.
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """Deliveries that say the same of a leg under the same id; in JSON an array, because it is read for every leg.
 
     Attributes:
         leg: which.
@@ -65,7 +67,7 @@ class Clue(NamedTuple):
     evidence: Evidence
 
 
-class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+class Ledger(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """All evidence of one story.
 
     Attributes:
@@ -118,7 +120,11 @@ class Interest:
                 continue
             fields = dict(scalars)
             for path, steps in paths:
-                if (text := _text(_at(data, steps))) is not None:
+                # The scalars have it already, unless it lies deeper, is one of too many, or was cut off.
+                if (
+                    len(fields.get(path, _CUT_OFF)) >= MAX_SCALAR_CHARS
+                    and (text := _text(_at(data, steps))) is not None
+                ):
                     fields[path] = text
             yield Clue(
                 flow,
@@ -146,8 +152,11 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
         for leg, count in ledger.others.items():
             others[leg] = others.get(leg, 0) + count
         for piece in ledger.pieces:
-            known = pieces.get(piece.identity)
-            pieces[piece.identity] = _both(known, piece) if known else piece
+            identity = piece.identity
+            known = pieces.get(identity)
+            pieces[identity] = _both(known, piece) if known else piece
+    if len(pieces) <= MAX_VARIANTS:
+        return Ledger(pieces=sorted(pieces.values(), key=_arrival), others=dict(sorted(others.items())))
     kept: list[Evidence] = []
     by_leg: dict[str, int] = {}
     for piece in sorted(pieces.values(), key=_arrival):
@@ -173,7 +182,8 @@ def _number(text: str) -> Decimal | int | str:
     value = Decimal(text)
     if not -_EXPONENT < value.adjusted() < _EXPONENT:
         return text
-    return int(value) if value == value.to_integral_value() else value.normalize()
+    whole = int(value)
+    return whole if value == whole else value.normalize()
 
 
 _exact = msgspec.json.Decoder(float_hook=_number)
@@ -210,8 +220,8 @@ def _text(value: Any) -> str | None:
 def _scalars(data: Any) -> dict[str, str]:
     if not isinstance(data, dict):
         return {}
-    texts = ((name, _text(value)) for name, value in islice(data.items(), MAX_SCALARS))
-    return {name: text[:MAX_SCALAR_CHARS] for name, text in texts if text is not None}
+    few = data.items() if len(data) <= MAX_SCALARS else islice(data.items(), MAX_SCALARS)
+    return {name: text[:MAX_SCALAR_CHARS] for name, value in few if (text := _text(value)) is not None}
 
 
 def as_number(text: str) -> Decimal | None:

@@ -1,11 +1,11 @@
 """A story as it is kept: its evidence, and what of its verdict is searched for and summed up."""
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Literal, cast
 
 import msgspec
 
@@ -20,7 +20,16 @@ MATCH_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the histogram of times to match."""
 
 
-class FlowRecord(msgspec.Struct, frozen=True, kw_only=True):
+SLOT = timedelta(minutes=10)
+"""The sums are kept for stretches of this length too, so that a long period is read from few rows."""
+
+
+def slot_of(at: datetime) -> datetime:
+    """The beginning of the slot in which a moment lies; slots begin at full hours."""
+    return at.replace(minute=at.minute // 10 * 10, second=0, microsecond=0)
+
+
+class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     """A story in the store; the words are those of ``FlowRow``.
 
     Attributes:
@@ -50,7 +59,7 @@ class FlowRecord(msgspec.Struct, frozen=True, kw_only=True):
         return (self.flow, self.key)
 
 
-class FlowCount(msgspec.Struct, frozen=True, kw_only=True):
+class FlowCount(msgspec.Struct, frozen=True, gc=False):
     """How many stories that began in a minute have something in common; kept as sums, so that nobody counts stories.
 
     Attributes:
@@ -98,21 +107,14 @@ def told(judge: Judge, kept: FlowRecord) -> FlowRow:
     return judge.row(kept.key, kept.ledger, now=kept.opened_at if kept.waiting else kept.deadline)
 
 
-class _Likeness(NamedTuple):
-    """What stories have in common that count alike."""
-
-    opened_at: datetime
-    flow: str
-    status: FlowStatus
-    clouds: int
-    issues: tuple[IssueKind, ...]
-    match: str | None
+_Likeness = tuple[datetime, str, FlowStatus, int, tuple[IssueKind, ...], str | None]
+"""What stories have in common that count alike: when they began, flow, verdict, clouds, issues, time to match."""
 
 
 def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list[FlowCount]:
     """What to add to the sums for stories that were one thing and are another, sorted."""
     # Likenesses first: the stories of a batch share a few, and a minute is dear to find.
-    stories: Counter[_Likeness] = Counter()
+    stories: dict[_Likeness, int] = defaultdict(int)
     amounts: dict[_Likeness, Decimal] = defaultdict(Decimal)
     seconds: dict[_Likeness, float] = defaultdict(float)
     for before, after in changes:
@@ -130,6 +132,17 @@ def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list
         for count in _counts(likeness, number, amounts.get(likeness, Decimal(0)), seconds.get(likeness, 0.0)):
             add(sums, count)
     return [sums[slot] for slot in sorted(sums) if _is_something(sums[slot])]
+
+
+def by_status(counts: Iterable[FlowCount]) -> dict[str, dict[FlowStatus, int]]:
+    """By flow, how many more or fewer stories have each verdict; what stays the same is left out."""
+    found: dict[str, dict[FlowStatus, int]] = defaultdict(dict)
+    for count in counts:
+        if count.what == "status":
+            status = cast("FlowStatus", count.value)
+            found[count.flow][status] = found[count.flow].get(status, 0) + count.stories
+    exact = {flow: {status: number for status, number in by.items() if number} for flow, by in found.items()}
+    return {flow: by for flow, by in exact.items() if by}
 
 
 def add(sums: dict[tuple[datetime, str, str, str], FlowCount], given: FlowCount) -> None:
@@ -150,17 +163,18 @@ def _likeness(kept: FlowRecord) -> _Likeness:
     if kept.match_seconds is not None:
         place = bisect_left(MATCH_SECONDS, kept.match_seconds)
         match = f"{MATCH_SECONDS[place]:g}" if place < len(MATCH_SECONDS) else "inf"
-    return _Likeness(kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match)
+    return (kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match)
 
 
 def _counts(likeness: _Likeness, stories: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
-    minute, flow = likeness.opened_at.replace(second=0, microsecond=0), likeness.flow
-    yield FlowCount(minute=minute, flow=flow, what="status", value=likeness.status, stories=stories, amount=amount)
-    yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(likeness.clouds), stories=stories)
-    for kind in likeness.issues:
+    opened_at, flow, status, clouds, issues, match = likeness
+    minute = opened_at.replace(second=0, microsecond=0)
+    yield FlowCount(minute=minute, flow=flow, what="status", value=status, stories=stories, amount=amount)
+    yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(clouds), stories=stories)
+    for kind in issues:
         yield FlowCount(minute=minute, flow=flow, what="issue", value=kind, stories=stories)
-    if likeness.match:
-        yield FlowCount(minute=minute, flow=flow, what="match", value=likeness.match, stories=stories, seconds=seconds)
+    if match:
+        yield FlowCount(minute=minute, flow=flow, what="match", value=match, stories=stories, seconds=seconds)
 
 
 def _is_something(count: FlowCount) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from helios.event import SOURCES, Source
-from helios.reconcile.record import FlowCount
+from helios.reconcile.record import SLOT, FlowCount, slot_of
 from helios.reconcile.rows import (
     ISSUE_KINDS,
     MAX_TREND_POINTS,
@@ -27,9 +27,10 @@ _AGREED: tuple[FlowStatus, ...] = ("matched", "matched_late")
 
 
 def trend_bucket(since: datetime, until: datetime) -> timedelta:
-    """Whole minutes, as few as give at most MAX_TREND_POINTS stretches."""
-    minutes = -(-(until - since) // timedelta(minutes=1))
-    return timedelta(minutes=max(1, -(-minutes // MAX_TREND_POINTS)))
+    """Whole minutes, or whole slots of a long period, as few as give at most MAX_TREND_POINTS stretches."""
+    minutes = -(-(until - slot_of(since)) // timedelta(minutes=1))
+    bucket = timedelta(minutes=-(-minutes // MAX_TREND_POINTS))
+    return bucket if bucket < SLOT else -(-bucket // SLOT) * SLOT
 
 
 def summed(

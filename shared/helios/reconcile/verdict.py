@@ -65,6 +65,7 @@ class Judge:
         told = by_leg(ledger)
         received = [piece.received_at for piece in ledger.pieces]
         opened_at = min(received)
+        overdue = now >= opened_at + self._patience
         in_time, deadline = opened_at + self._window, opened_at + self._patience
         issues: list[FlowIssue] = []
         waiting = missing = late = False
@@ -72,10 +73,12 @@ class Judge:
         for leg in self.flow.leg:
             pieces = told.get(leg.name)
             if pieces is None:
-                if not leg.optional and now >= deadline:
-                    missing = True
-                    issues.append(_missing(leg))
-                waiting |= not leg.optional and now < deadline
+                if not leg.optional:
+                    if overdue:
+                        missing = True
+                        issues.append(_missing(leg))
+                    else:
+                        waiting = True
                 continue
             first = pieces[0]
             if first.received_at > in_time:
@@ -85,7 +88,11 @@ class Judge:
                 complete_at = first.received_at
             if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
                 issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
-        broken = [issue for rule in self._rules if (issue := _broken(rule, told))]
+        broken = [
+            issue
+            for rule in self._rules
+            if rule.one in told and rule.other in told and (issue := _broken(rule, told[rule.one], told[rule.other]))
+        ]
         status: FlowStatus = (
             "mismatched"
             if broken
@@ -127,7 +134,8 @@ class Judge:
     def _amount(self, told: dict[str, list[Evidence]]) -> Decimal | None:
         for leg, path in self._amounts:
             for piece in told.get(leg, ()):
-                if (number := as_number(piece.fields.get(path, ""))) is not None:
+                text = piece.fields.get(path)
+                if text and (number := as_number(text)) is not None:
                     return number
         return None
 
@@ -206,9 +214,9 @@ def _said(piece: Evidence, field: str | None) -> str:
     return piece.fields.get(field, "not there") if field else piece.id
 
 
-def _broken(rule: _Compared, told: dict[str, list[Evidence]]) -> FlowIssue | None:
-    """The rule, if any two variants of its legs break it; a side that nobody has told is no breach yet."""
-    for first, second in product(told.get(rule.one, ()), told.get(rule.other, ())):
+def _broken(rule: _Compared, one: list[Evidence], other: list[Evidence]) -> FlowIssue | None:
+    """The rule, if any two variants of its legs break it."""
+    for first, second in product(one, other):
         left, right = first.fields.get(rule.one_path), second.fields.get(rule.other_path)
         if left != right and not _agree(left, right, rule.tolerance):
             return FlowIssue(

@@ -31,7 +31,7 @@ from helios.queries import (
     decode_cursor,
     encode_cursor,
 )
-from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
+from helios.reconcile.record import SLOT, FlowCount, FlowKey, FlowRecord, slot_of
 
 # The last day is its full hours, and the minutes before the first of these.
 SELECT_TOTALS = """
@@ -191,7 +191,12 @@ class PostgresReader:
 
     def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
         """The sums of stories that began within a period, in buckets."""
-        rows = self._all(SUM_FLOWS, {"flow": flow, "since": since, "until": until, "bucket": bucket})
+        origin, last_slot = slot_of(since), slot_of(until)
+        first_slot = origin if origin == since else origin + SLOT
+        if bucket % SLOT or first_slot > last_slot:
+            first_slot = last_slot = since  # all of it by the minute
+        period = {"since": since, "until": until, "first_slot": first_slot, "last_slot": last_slot}
+        rows = self._all(SUM_FLOWS, period | {"flow": flow, "bucket": bucket, "origin": origin})
         return [count_from_row(row) for row in rows]
 
     def oldest_open(self, flow: str | None) -> datetime | None:

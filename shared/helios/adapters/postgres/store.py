@@ -4,7 +4,7 @@ A single JSON parameter read by ``json_to_recordset`` moves a batch about three 
 adaptation of twelve lists, and as fast as COPY into a temporary table, without one.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -14,10 +14,14 @@ import psycopg
 from helios.adapters.postgres.connection import Pool, translated
 from helios.adapters.postgres.flows import (
     COUNT_FLOWS,
+    COUNT_SLOTS,
     INSERT_FLOWS,
+    KNOWN_FLOWS,
     LOCK_FLOWS,
     OVERDUE_FLOWS,
     WRITE_FLOWS,
+    columns,
+    columns_of_keys,
     flow_from_row,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
@@ -146,11 +150,12 @@ class PostgresTransaction:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
-    def insert(self, events: Sequence[Event]) -> set[Key]:
-        """Store the events that are new, and tell which were."""
+    def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
+        """Begin to store the events that are new; what is returned waits, and tells which were."""
         if not events:
-            return set()
-        return set(self._connection.execute(INSERT_EVENTS, (_json(events),)).fetchall())
+            return set
+        inserted = self._connection.execute(INSERT_EVENTS, (_json(events),))
+        return lambda: set(inserted.fetchall())
 
     def digests(self, keys: Collection[Key]) -> dict[Key, str]:
         """The content digest of each stored event among the keys."""
@@ -189,28 +194,42 @@ class PostgresTransaction:
         """Append a frame to the outbox, with the keys of all events that were stored."""
         self._connection.execute(APPEND_FRAME, (_json(frame), _keys(keys)))
 
-    def open_flows(self, fresh: Sequence[FlowRecord]) -> dict[FlowKey, FlowRecord]:
-        """Keep the stories that are new, and lock and return those that are not."""
-        new = set(self._connection.execute(INSERT_FLOWS, (_json(fresh),)).fetchall())
-        known = [{"flow": one.flow, "key": one.key} for one in fresh if one.identity not in new]
-        if not known:
+    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
+        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
+        known = self._connection.execute(KNOWN_FLOWS, columns_of_keys(keys))
+        return lambda: set(known.fetchall())
+
+    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
+        """Keep the stories that are still new, and tell which were."""
+        if not fresh:
+            return set()
+        return set(self._connection.execute(INSERT_FLOWS, columns(fresh)).fetchall())
+
+    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
+        """Lock and return stories as they are kept."""
+        if not keys:
             return {}
-        kept = [flow_from_row(row) for row in self._connection.execute(LOCK_FLOWS, (_json(known),)).fetchall()]
+        kept = [
+            flow_from_row(row)
+            for row in self._connection.execute(LOCK_FLOWS, columns_of_keys(keys), binary=True).fetchall()
+        ]
         return {one.identity: one for one in kept}
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Lock and return stories that still wait although their deadline has passed."""
         found = {"flows": list(flows), "now": now, "limit": limit}
-        return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found).fetchall()]
+        return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found, binary=True).fetchall()]
 
     def write_flows(self, changed: Sequence[FlowRecord]) -> None:
         """Write stories that this transaction has locked."""
         if changed:
-            self._connection.execute(WRITE_FLOWS, (_json(changed),))
+            self._connection.execute(WRITE_FLOWS, columns(changed))
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
-        self._connection.execute(COUNT_FLOWS, (_json(counts),))
+        given = (_json(counts),)
+        self._connection.execute(COUNT_FLOWS, given)
+        self._connection.execute(COUNT_SLOTS, given)
 
 
 def _json(value: object) -> str:
