@@ -17,7 +17,7 @@ from scripts.faults.scenarios import SCENARIOS, Scenario
 
 TABLE_COLUMNS = 120
 SHORT_EVENTS = 0.03
-SHORT_RATE = 0.12
+SHORT_RATE = 0.15
 """In the short form so much less is sent, and so much slower, that each fault still comes while something is sent."""
 NOT_TRIED = {
     "kill -9 AWS emulator": "it keeps its queues in memory; what it has acknowledged would be gone with it, "

