@@ -77,6 +77,10 @@ check: lint policy audit test ## All that CI runs
 prove: setup ## Inject anomalies into live traffic and compare what Helios reports with the truth (ARGS="--orders 200")
 	@$(PY) -m scripts.prove $(ARGS)
 
+.PHONY: faults
+faults: setup ## Kill, stop, freeze and starve each part under load, and check every promise (ARGS=--short: 2 min)
+	@$(PY) -m scripts.faults $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
 	@$(PY) -m scripts.bench $(ARGS)

@@ -1,21 +1,24 @@
 """``python -m local.demo``, also ``make local-demo``: everything on this machine, with live traffic, until Ctrl-C."""
 
 import argparse
+import http.client
 import os
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Final, NamedTuple
 
+import msgspec
 from rich.console import Console
 from rich.live import Live
 
 from helios.errors import HeliosError
 from local import aws, figures, postgres, preflight, summary, valkey
-from local.config import AZURE_TOPIC, BUS, GCP_PROJECT, GCP_TOPIC, Config, load
+from local.config import AZURE_TOPIC, BUS, GCP_PROJECT, GCP_TOPIC, HEARTBEAT_TYPE, Config, load
 from local.eventgrid.client import topic_url
 from local.figures import Figures, Rate
 from local.instance import Instance
@@ -34,6 +37,8 @@ EXIT_INTERRUPTED: Final = 130
 _TICK_SECONDS: Final = 0.5
 _PLAIN_SECONDS: Final = 5.0
 _FIRST_EVENT_SECONDS: Final = 60.0
+_HEARTBEAT_SECONDS: Final = 60.0
+_UNTOLD: Final = "the API does not answer, so what became of the events can't be told"
 
 
 class Options(NamedTuple):
@@ -78,7 +83,7 @@ class Demo:
         self._options = options
         self._console = console
         self._began = time.monotonic()
-        self._parts = parts(config)
+        self._parts = parts(config, heartbeat_seconds=_HEARTBEAT_SECONDS)
         self._summary = config.folder / "traffic.json"
 
     def run(self) -> int:
@@ -92,7 +97,7 @@ class Demo:
             if not self._options.traffic:
                 self._until_interrupted(lambda: self._watch(supervisor, None, None))
                 return EXIT_OK
-            before = self._first_figures(supervisor)
+            before, since = self._first_figures(supervisor), datetime.now(UTC)
             options = self._options
             simulator = traffic(
                 self._config,
@@ -104,7 +109,7 @@ class Demo:
             with simulator:
                 self._until_interrupted(lambda: self._watch(supervisor, simulator, before))
                 self._say("ending: waiting for what is under way")
-            return self._sum_up(before)
+            return self._sum_up(before, since)
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -164,15 +169,21 @@ class Demo:
         duration = self._options.duration
         return simulator is None and 0 < duration < time.monotonic() - began
 
-    def _sum_up(self, before: Figures) -> int:
-        """Say what became of what was sent."""
+    def _sum_up(self, before: Figures, since: datetime) -> int:
+        """Say what became of what was sent; the heartbeats, which come to an end, are not among it."""
+        next(part.server for part in self._parts if part.name == "heartbeat").stop()
         sent = summary.read(self._summary)
         if sent is None:
             raise PartFailed(f"the traffic ended without a summary: see {self._config.log('traffic')}")
-        after = summary.settle(self._fetch, before, sent)
+        summary.settle(self._fetch, before, sent.accepted)  # an API that is away just now may come back
+        try:
+            heartbeats = figures.stored_since(f"{HOST}:{self._config.api_port}", HEARTBEAT_TYPE, since)
+        except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
+            raise PartFailed(f"{_UNTOLD}: {error}") from error
+        after = summary.settle(self._fetch, before, sent.accepted + heartbeats)
         if after is None:
-            raise PartFailed("the API does not answer, so what became of the events can't be told")
-        text, good = summary.tell(sent, before, after)
+            raise PartFailed(_UNTOLD)
+        text, good = summary.tell(sent, before, after, heartbeats=heartbeats)
         self._say(text)
         return EXIT_OK if good else EXIT_FAILED
 
@@ -197,6 +208,7 @@ def _banner(config: Config, *, seconds: float) -> str:
             f"Helios runs, ready after {seconds:.1f} s",
             *lines,
             "  HELIOS_UNGUARDED=loopback: this machine may send without a proof, no other may send at all.",
+            "  A proof that is shown is checked: a heartbeat passes every guard once a minute.",
             "  Ctrl-C or `make local-stop` ends everything.",
             "",
         ]

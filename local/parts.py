@@ -52,8 +52,13 @@ class Part(NamedTuple):
     data: Path | None = None
 
 
-def parts(config: Config) -> list[Part]:
-    """Every part of the demo but the traffic."""
+def parts(config: Config, *, heartbeat_seconds: float = 0) -> list[Part]:
+    """Every part of the demo but the traffic.
+
+    Args:
+        config: where they are.
+        heartbeat_seconds: time from one heartbeat to the next; 0: there is only the one that shows that all is ready.
+    """
     secret = secrets.token_urlsafe()
     return [
         *_databases(config),
@@ -61,6 +66,7 @@ def parts(config: Config) -> list[Part]:
         _api(config, secret),
         *_gcp(config, secret),
         *_azure(config, secret),
+        _heartbeat(config, heartbeat_seconds),
         *_kafka(config),
         *_dashboard(config),
     ]
@@ -194,6 +200,20 @@ def _azure(config: Config, secret: str) -> list[Part]:
     ]
 
 
+def _heartbeat(config: Config, seconds: float) -> Part:
+    """What shows that each guard of the API lets in whom it should; ready once all of them have."""
+    where = ["--api-url", config.api_url, "--aws-url", config.aws_url, "--eventgrid-url", config.eventgrid_url]
+    return _command(
+        config,
+        "heartbeat",
+        _python("local.heartbeat", "--port", str(config.heartbeat_port), "--every", str(seconds), *where),
+        env=sdk_environment(config),
+        ready=answers(f"{config.heartbeat_url}/healthz"),
+        needs=("aws", "api", "pubsub", "eventgrid"),
+        ports=("heartbeat_port",),
+    )
+
+
 def _kafka(config: Config) -> list[Part]:
     """Kafka, and what passes every stored event on to it."""
     cluster = Command(
@@ -268,6 +288,8 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
         "HELIOS_FLOWS_FILE": config.flows_file,
         "HELIOS_PUBSUB_KEYS_URL": f"{config.pubsub_url}/oauth2/v3/certs",
+        "HELIOS_ENTRA_KEYS_URL": f"{config.eventgrid_url}/{{tenant}}/discovery/v2.0/keys",
+        "HELIOS_SNS_CERTIFICATES_URL": config.heartbeat_url,
     } | GUARDS
 
 

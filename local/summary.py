@@ -41,10 +41,10 @@ def read(file: Path) -> Sent | None:
     return msgspec.json.decode(file.read_bytes(), type=TrafficSummary).total
 
 
-def settle(fetch: Callable[[], Figures | None], before: Figures, sent: Sent) -> Figures | None:
-    """The figures once everything accepted is accounted for, or once nothing more comes; None: no answer."""
+def settle(fetch: Callable[[], Figures | None], before: Figures, accepted: int) -> Figures | None:
+    """The figures once so many deliveries are accounted for, or once nothing more comes; None: no answer."""
     now, progress = fetch(), time.monotonic()
-    while now is None or now.taken - before.taken < sent.accepted:
+    while now is None or now.taken - before.taken < accepted:
         if time.monotonic() - progress > _PATIENCE_SECONDS:
             break
         time.sleep(_POLL_SECONDS)
@@ -54,17 +54,25 @@ def settle(fetch: Callable[[], Figures | None], before: Figures, sent: Sent) -> 
     return now
 
 
-def tell(sent: Sent, before: Figures, after: Figures) -> tuple[str, bool]:
-    """The summary in words, and whether it is as it should be: nothing lost, nothing given up."""
+def tell(sent: Sent, before: Figures, after: Figures, *, heartbeats: int) -> tuple[str, bool]:
+    """The summary in words, and whether it is as it should be: nothing lost, nothing given up.
+
+    Args:
+        sent: what the simulator says.
+        before: the figures before it began.
+        after: the figures once nothing more comes.
+        heartbeats: events stored meanwhile that are not the simulator's.
+    """
     # More may be accounted for than was sent: clouds deliver some events twice, and you may have posted your own.
-    lost = max(0, sent.accepted - (after.taken - before.taken))
+    lost = max(0, sent.accepted + heartbeats - (after.taken - before.taken))
     parts = {
         "sent": sent.sent,
-        "stored": after.total_events - before.total_events,
+        "stored": after.total_events - before.total_events - heartbeats,
         "duplicate": after.duplicates - before.duplicates,
         "contradictory": after.contradictory - before.contradictory,
         "rejected": after.rejected - before.rejected,
         "given up by the sender": sent.failed,
         "lost": lost,
+        "heartbeats besides": heartbeats,
     }
     return "\n".join(f"  {count:>9,}  {name}" for name, count in parts.items()), not lost and not sent.failed

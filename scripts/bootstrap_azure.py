@@ -22,6 +22,7 @@ _PROVIDERS = (
     "Microsoft.EventGrid",
     "Microsoft.Insights",
     "Microsoft.KeyVault",
+    "Microsoft.ManagedIdentity",
     "Microsoft.Network",
     "Microsoft.OperationalInsights",
     "Microsoft.Storage",

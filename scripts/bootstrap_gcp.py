@@ -13,7 +13,8 @@ from scripts.steps import Step, carry_out
 from scripts.written import written
 
 _CLOUD = CLOUDS["gcp"]
-_SERVICES = ("cloudresourcemanager.googleapis.com", "iam.googleapis.com", "serviceusage.googleapis.com")
+_PUBSUB = "pubsub.googleapis.com"
+_SERVICES = ("cloudresourcemanager.googleapis.com", "iam.googleapis.com", "serviceusage.googleapis.com", _PUBSUB)
 """What Terraform needs to enable the others itself."""
 
 
@@ -25,6 +26,10 @@ def steps(*, project: str, region: str, bucket: str) -> list[Step]:
     private = ("--uniform-bucket-level-access", "--public-access-prevention")
     return [
         Step("enable the services that Terraform begins with", ("gcloud", "services", "enable", *_SERVICES, *within)),
+        Step(
+            "make Pub/Sub's own account, which a new project lacks, so that Terraform can give it its roles",
+            ("gcloud", "beta", "services", "identity", "create", "--service", _PUBSUB, "--quiet", *within),
+        ),
         Step(
             f"make the bucket {bucket} for the state",
             (*storage, "create", url, *within, "--location", region, *private),

@@ -47,7 +47,7 @@ def steps(clouds: Sequence[Cloud], *, clients: Mapping[str, str], yes: bool, smo
         planned.append(apply(_AWS, database_clients, yes=yes))
     planned.append(
         Step(
-            "bring the database up to date",
+            "bring the database up to date, from here: Aurora answers to a --client only",
             (python, "-m", "helios", "migrate"),
             environment=lambda: {"HELIOS_DATABASE_URL": told(_AWS, "database_url")},
         )

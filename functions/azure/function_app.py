@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import azure.functions as func
 import msgspec
 
 from helios import bootstrap, settings
+from helios.bootstrap import Services
 from helios.event import Delivery
 from helios.flows.coalesce import Coalescer
 from helios.flows.ingest import ingest as store_batch
@@ -18,19 +19,28 @@ from helios.flows.sweep import sweep as sweep_store
 
 configured = settings.load()
 logging.getLogger("helios").setLevel(configured.log_level)
-services = bootstrap.build(configured)
-coalescer = Coalescer(
-    partial(
-        store_batch,
-        seen=services.seen,
-        store=services.store,
-        reconciler=services.reconciler,
-        redaction=services.redaction,
-        bell=services.bell,
-    ),
-    timeout_seconds=2 * configured.database_timeout_seconds,
-)
 app = func.FunctionApp()
+
+
+@cache
+def services() -> Services:
+    """Built when first needed: the host loads this file to list its functions, maybe before Key Vault lets it in."""
+    return bootstrap.build(configured)
+
+
+@cache
+def coalescer() -> Coalescer:
+    """One for all calls."""
+    parts = services()
+    flow = partial(
+        store_batch,
+        seen=parts.seen,
+        store=parts.store,
+        reconciler=parts.reconciler,
+        redaction=parts.redaction,
+        bell=parts.bell,
+    )
+    return Coalescer(flow, timeout_seconds=2 * configured.database_timeout_seconds)
 
 
 @app.event_grid_trigger(arg_name="event")
@@ -43,14 +53,15 @@ async def ingest(event: func.EventGridEvent) -> None:
         Retryable: nothing was stored.
     """
     body = msgspec.json.encode(_as_sent(event), enc_hook=str)
-    await coalescer.submit([Delivery(way_in="eventgrid", body=body, received_at=datetime.now(UTC))])
+    await coalescer().submit([Delivery(way_in="eventgrid", body=body, received_at=datetime.now(UTC))])
 
 
 @app.timer_trigger(schedule="0 * * * * *", arg_name="timer")
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it by this name
     """Sweep once a minute."""
+    parts = services()
     await asyncio.to_thread(
-        sweep_store, datetime.now(UTC), store=services.store, reconciler=services.reconciler, bell=services.bell
+        sweep_store, datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, bell=parts.bell
     )
 
 

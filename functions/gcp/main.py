@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import cache
+from threading import Lock
 
 import functions_framework
 import msgspec
@@ -19,10 +20,17 @@ logs.configure(configured.log_level)
 
 ATTRIBUTES = ("specversion", "id", "source", "type", "time", "subject")
 
+_building = Lock()
 
-@cache
+
 def services() -> Services:
     """Built with the first request: the framework's server forks after the import, and threads don't survive that."""
+    with _building:  # the first requests may be several
+        return _services()
+
+
+@cache
+def _services() -> Services:
     return bootstrap.build(configured)
 
 

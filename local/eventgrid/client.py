@@ -2,7 +2,8 @@
 
 import argparse
 import http.client
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ def ensure(
     endpoint_url: str,
     input_schema: str = "EventGridSchema",
     max_events_per_batch: int = 1,
+    webhook: Mapping[str, Any] = MappingProxyType({}),
     dead_letter_container: str | None = None,
     **properties: Any,
 ) -> str:
@@ -43,6 +45,7 @@ def ensure(
         endpoint_url: where to deliver; it must answer already.
         input_schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``.
         max_events_per_batch: 1 to 5000.
+        webhook: further properties of the endpoint, in Azure's words: ``deliveryAttributeMappings``.
         dead_letter_container: where undeliverable events go; None drops them.
         properties: further properties of the subscription, in Azure's words: ``filter``, ``retryPolicy``.
 
@@ -50,15 +53,15 @@ def ensure(
         SetupFailed: the emulator refused it.
         OSError: the emulator can't be reached.
     """
-    webhook = {"endpointUrl": endpoint_url, "maxEventsPerBatch": max_events_per_batch}
-    wanted: dict[str, Any] = {"destination": {"endpointType": "WebHook", "properties": webhook}} | properties
+    endpoint = {"endpointUrl": endpoint_url, "maxEventsPerBatch": max_events_per_batch, **webhook}
+    wanted: dict[str, Any] = {"destination": {"endpointType": "WebHook", "properties": endpoint}} | properties
     if dead_letter_container:
         blob = {"blobContainerName": dead_letter_container}
         wanted["deadLetterDestination"] = {"endpointType": "StorageBlob", "properties": blob}
     made = call(url, "PUT", f"/topics/{topic}", {"key1": key, "properties": {"inputSchema": input_schema}})
     call(url, "PUT", f"/topics/{topic}/eventSubscriptions/{subscription}", {"properties": wanted})
-    endpoint: str = made["properties"]["endpoint"]
-    return endpoint
+    publish_url: str = made["properties"]["endpoint"]
+    return publish_url
 
 
 def topic_url(url: str, topic: str) -> str:

@@ -12,7 +12,8 @@ import msgspec
 
 from local.eventgrid import dead_letters, payload, retry
 from local.eventgrid.dead_letters import Undeliverable
-from local.eventgrid.journal import Journal, Owed
+from local.eventgrid.entra import Entra
+from local.eventgrid.journal import Debts, Owed
 from local.eventgrid.schemas import Event
 from local.eventgrid.subscription import Subscription
 
@@ -59,7 +60,7 @@ class Item:
         """Take one up that was not tried yet."""
         self.number = owed.number
         self.published = owed.published
-        self.size = len(owed.event)
+        self.size = len(bytes(owed.event))
         self.event = event
         self.attempts = 0
         self.outcome = ""
@@ -80,8 +81,9 @@ class Deliverer:
         name: str,
         subscription: Subscription,
         *,
-        journal: Journal,
+        debts: Debts,
         http: aiohttp.ClientSession,
+        entra: Entra,
         dead_letter_folder: Path,
         concurrency: int,
         scale: float,
@@ -91,21 +93,23 @@ class Deliverer:
         Args:
             name: the subscription's.
             subscription: where and how to deliver.
-            journal: what it owes; what an earlier process left there is delivered first.
+            debts: what it owes; what an earlier process left there is delivered first.
             http: with the response timeout set.
+            entra: gives the tokens that the endpoint may want to see.
             dead_letter_folder: where events go that are given up.
             concurrency: most requests at a time.
             scale: factor on the waits and on the time to live.
         """
         self.subscription = subscription
-        self.counts = Counts(recovered=len(journal.owed))
+        self.counts = Counts(recovered=len(debts.owed))
         self.waiting = 0
         self._name = name
-        self._journal = journal
+        self._debts = debts
         self._http = http
+        self._entra = entra
         self._dead_letter_folder = dead_letter_folder
         self._scale = scale
-        self._ready = deque(Item(owed, _decode(owed.event)) for owed in journal.owed.values())
+        self._ready = deque(Item(owed, _decode(owed.event)) for owed in debts.owed.values())
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(concurrency)
         self._posts: set[asyncio.Task[None]] = set()
@@ -117,7 +121,7 @@ class Deliverer:
     @property
     def pending(self) -> int:
         """How many events are neither delivered nor given up."""
-        return len(self._journal.owed)
+        return len(self._debts.owed)
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -133,11 +137,11 @@ class Deliverer:
         for task in self._posts:
             task.cancel()
         await asyncio.gather(*self._posts, return_exceptions=True)
-        self._journal.close()
+        self._debts.close()
 
     def accept(self, events: Sequence[Event], published: float) -> None:
         """Take events that passed the filter; once this returns, they will be delivered or given up."""
-        owed = self._journal.add(map(_encode, events), published)
+        owed = self._debts.add(map(_encode, events), published)
         self._ready.extend(map(Item, owed, events))
         self.counts.matched += len(events)
         self._wake.set()
@@ -182,6 +186,7 @@ class Deliverer:
         headers = {
             **payload.event_headers(first.event, subscription),
             **payload.headers("Notification", self._name, subscription, attempts=first.attempts),
+            **self._entra.headers(subscription),
             "Content-Type": content_type,
         }
         status, outcome = await self._request(subscription.webhook.endpoint_url, content, headers)
@@ -189,7 +194,7 @@ class Deliverer:
         if status in retry.DELIVERED:
             self._note_outcome("Success")
             self.counts.delivered += len(batch)
-            self._journal.settle([item.number for item in batch])
+            self._debts.settle([item.number for item in batch])
         else:
             self._note_outcome(outcome)
             self._failed(batch, status, outcome)
@@ -239,7 +244,7 @@ class Deliverer:
             for item in batch
         ]
         path = dead_letters.write(self._dead_letter_folder, self._name, self.subscription, letters)
-        self._journal.settle([item.number for item in batch])
+        self._debts.settle([item.number for item in batch])
         if path:
             self.counts.dead_lettered += len(batch)
         else:

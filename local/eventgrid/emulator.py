@@ -14,8 +14,9 @@ import msgspec
 
 from local.eventgrid import handshake, keys, retry, schemas
 from local.eventgrid.delivery import Deliverer
+from local.eventgrid.entra import Entra
 from local.eventgrid.errors import Refused
-from local.eventgrid.journal import Journal
+from local.eventgrid.journal import Debts
 from local.eventgrid.running import RunningSubscription, RunningTopic
 from local.eventgrid.store import Store
 from local.eventgrid.subscription import ProvisioningState, Subscription
@@ -45,11 +46,16 @@ class Options(NamedTuple):
 
 
 class Emulator:
-    """Every topic and subscription. To be used within one event loop, between ``start`` and ``stop``."""
+    """Every topic and subscription. To be used within one event loop, between ``start`` and ``stop``.
+
+    Attributes:
+        entra: gives the tokens of the deliveries.
+    """
 
     def __init__(self, options: Options) -> None:
         """Describe it; nothing runs yet."""
         self._options = options
+        self.entra = Entra()
         self._store = Store(options.data / "topics.json")
         self._topics: dict[str, RunningTopic] = {}
         self._asking: dict[tuple[str, str], RunningSubscription] = {}
@@ -228,6 +234,7 @@ class Emulator:
                 topic,
                 name,
                 fresh.properties,
+                entra=self.entra,
                 code=fresh.code,
                 validation_url=f"{self._options.url}{path}?id={fresh.code}",
                 scale=self._options.scale,
@@ -252,21 +259,18 @@ class Emulator:
         return running, running.subscriptions[name]
 
     def _journal(self, topic: Topic, name: str) -> Path:
-        return self._options.data / "journals" / topic.name / f"{name}.journal"
+        return self._options.data / "journals" / topic.name / f"{name}.jsonl"
 
     def _begin(self, topic: Topic, name: str, subscription: RunningSubscription) -> None:
         if subscription.deliverer:  # an update: events that wait go by the new properties
             subscription.deliverer.subscription = subscription.properties
             return
-        journal = Journal(self._journal(topic, name))
-        if journal.damaged_bytes:
-            facts = {"subscription": name, "bytes": journal.damaged_bytes}
-            log.error("the end of a journal can't be read: events may be lost", extra=facts)
         subscription.deliverer = Deliverer(
             name,
             subscription.properties,
-            journal=journal,
+            debts=Debts(self._journal(topic, name)),
             http=self._http,
+            entra=self.entra,
             dead_letter_folder=self._options.dead_letters,
             concurrency=self._options.concurrency,
             scale=self._options.scale,

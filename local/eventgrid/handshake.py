@@ -6,6 +6,7 @@ Microsoft's "Endpoint validation with Event Grid event schema" and "... with Clo
 import asyncio
 import logging
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,7 @@ import aiohttp
 import msgspec
 
 from local.eventgrid import payload
+from local.eventgrid.entra import Entra
 from local.eventgrid.errors import Refused
 from local.eventgrid.subscription import ProvisioningState, Subscription, base_url
 from local.eventgrid.topic import Topic
@@ -34,6 +36,7 @@ async def validate(
     name: str,
     subscription: Subscription,
     *,
+    entra: Entra,
     code: str,
     validation_url: str,
     scale: float,
@@ -45,6 +48,7 @@ async def validate(
         topic: what is subscribed to.
         name: the subscription's.
         subscription: whom to ask, and in which schema.
+        entra: gives the token that the endpoint may want to see.
         code: what the endpoint must echo.
         validation_url: what it may GET instead.
         scale: factor on the pause before the second try, which an endpoint gets that does not answer at all.
@@ -53,12 +57,13 @@ async def validate(
         Refused: 400, it did not agree.
     """
     ask = _ask_cloud_events if subscription.event_delivery_schema == "CloudEventSchemaV1_0" else _ask_event_grid
+    authorization = entra.headers(subscription)
     problem = ""
     for attempt in range(_TRIES):
         if attempt:
             await asyncio.sleep(_TRY_AGAIN_SECONDS * scale)
         try:
-            return await ask(http, topic, name, subscription, code, validation_url)
+            return await ask(http, topic, name, subscription, authorization, code, validation_url)
         except TimeoutError:
             problem = "it did not answer in time"
         except aiohttp.ClientError as error:
@@ -67,7 +72,13 @@ async def validate(
 
 
 async def _ask_event_grid(
-    http: aiohttp.ClientSession, topic: Topic, name: str, subscription: Subscription, code: str, validation_url: str
+    http: aiohttp.ClientSession,
+    topic: Topic,
+    name: str,
+    subscription: Subscription,
+    authorization: Mapping[str, str],
+    code: str,
+    validation_url: str,
 ) -> ProvisioningState:
     """POST a SubscriptionValidationEvent; 200 with its code is consent, 200 without it means: by hand."""
     event = {
@@ -80,7 +91,11 @@ async def _ask_event_grid(
         "metadataVersion": "1",
         "dataVersion": "2",
     }
-    headers = payload.headers("SubscriptionValidation", name, subscription) | {"aeg-data-version": "2"}
+    headers = {
+        **payload.headers("SubscriptionValidation", name, subscription),
+        **authorization,
+        "aeg-data-version": "2",
+    }
     async with http.post(
         subscription.webhook.endpoint_url, json=[event], headers=headers, allow_redirects=False
     ) as response:
@@ -99,10 +114,18 @@ def _validation_response(content: bytes) -> Any:
 
 
 async def _ask_cloud_events(
-    http: aiohttp.ClientSession, _topic: Topic, name: str, subscription: Subscription, _code: str, validation_url: str
+    http: aiohttp.ClientSession,
+    _topic: Topic,
+    name: str,
+    subscription: Subscription,
+    authorization: Mapping[str, str],
+    _code: str,
+    validation_url: str,
 ) -> ProvisioningState:
     """OPTIONS, as CloudEvents' "HTTP 1.1 Web Hooks for Event Delivery", section 4, has it."""
-    headers = payload.headers("SubscriptionValidation", name, subscription) | {
+    headers = {
+        **payload.headers("SubscriptionValidation", name, subscription),
+        **authorization,
         "WebHook-Request-Origin": payload.ORIGIN,
         "WebHook-Request-Callback": validation_url,
         "WebHook-Request-Rate": _REQUEST_RATE,

@@ -55,6 +55,7 @@ def application(emulator: Emulator) -> web.Application:
             web.get(_SUBSCRIPTION, routes.get_subscription),
             web.delete(_SUBSCRIPTION, routes.delete_subscription),
             web.get(f"{_SUBSCRIPTION}/validate", routes.validate),
+            web.get("/{tenant}/discovery/v2.0/keys", routes.entra_keys),
             web.get("/health", routes.health),
             web.get("/status", routes.status),
         ]
@@ -115,6 +116,9 @@ class _Routes:
     async def validate(self, request: web.Request) -> web.Response:
         self._emulator.validate(*_names(request), request.query.get("id", ""))
         return web.Response(text="Webhook successfully validated as a subscription endpoint")
+
+    async def entra_keys(self, _request: web.Request) -> web.Response:
+        return _json(self._emulator.entra.keys)
 
     async def health(self, _request: web.Request) -> web.Response:
         return _json({"status": "ready"})

@@ -54,7 +54,7 @@ class DynamicHeader(_Arm, frozen=True, tag_field="type", tag="Dynamic"):
 
 
 class WebHookProperties(_Arm, frozen=True):
-    """Where events are delivered, and how many at once ("Output batching")."""
+    """Where events are delivered, how many at once ("Output batching"), and for whom Entra's token is made out."""
 
     endpoint_url: Annotated[str, Meta(pattern=r"^https?://[^/]+")]
     max_events_per_batch: Annotated[int, Meta(ge=1, le=5000)] = 1
@@ -62,6 +62,13 @@ class WebHookProperties(_Arm, frozen=True):
     delivery_attribute_mappings: Annotated[
         list[StaticHeader | DynamicHeader], Meta(max_length=MAX_DELIVERY_HEADERS)
     ] = []
+    azure_active_directory_tenant_id: str | None = None
+    azure_active_directory_application_id_or_uri: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse half of what Entra is asked with."""
+        if bool(self.azure_active_directory_tenant_id) != bool(self.azure_active_directory_application_id_or_uri):
+            raise ValueError("azureActiveDirectoryTenantId and azureActiveDirectoryApplicationIdOrUri belong together")
 
 
 class WebHook(_Arm, frozen=True, tag_field="endpointType", tag="WebHook"):

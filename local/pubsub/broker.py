@@ -6,15 +6,17 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from google.pubsub_v1 import types
 
+from local.journal import Journal
 from local.pubsub import journal as records
 from local.pubsub.errors import already_exists, invalid, not_found, out_of_range
 from local.pubsub.filters import BadFilter, parse
-from local.pubsub.journal import Journal, recover
+from local.pubsub.journal import recover
 from local.pubsub.subscription import DEFAULT_ATTEMPTS, Delivered, Message, Policy, Subscription
 
 log = logging.getLogger("helios.local.pubsub")
@@ -63,9 +65,9 @@ class Subscriber:
 class Broker:
     """Everything the emulator knows; only the event loop touches it."""
 
-    def __init__(self, journal: Journal) -> None:
-        """Recover what the journal holds, and begin a new one with it."""
-        self._journal = journal
+    def __init__(self, folder: Path) -> None:
+        """Recover what an earlier process left in the folder, and go on from there."""
+        self._journal = Journal(folder / "journal.jsonl", records.decoder)
         self._topics: dict[str, types.Topic] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._last_id = 0
@@ -277,7 +279,7 @@ class Broker:
 
     def _write(self, *written: records.Record) -> None:
         self._journal.write(*written)
-        if self._journal.grown:
+        if self._journal.outgrown:
             self._journal.rewrite(self._everything())
 
     def _everything(self) -> Iterator[records.Record]:

@@ -26,6 +26,7 @@ def ensure(
     subscription: str,
     push_endpoint: str,
     service_account: str,
+    audience: str | None = None,
     dead_letter_topic: str | None = None,
     max_delivery_attempts: int = MAX_DELIVERY_ATTEMPTS,
     minimum_backoff: timedelta = MINIMUM_BACKOFF,
@@ -37,7 +38,8 @@ def ensure(
         topic: the topic's short name.
         subscription: the subscription's short name.
         push_endpoint: where to deliver.
-        service_account: in whose name the tokens are; their audience is the endpoint.
+        service_account: in whose name the tokens are.
+        audience: for whom they are; None: for the endpoint.
         dead_letter_topic: where to put what was delivered so often in vain, with a pull subscription of the same
             name, which keeps it; None: deliver for ever.
         max_delivery_attempts: 5 to 100.
@@ -52,7 +54,9 @@ def ensure(
             topic=publisher.topic_path(project, topic),
             push_config=types.PushConfig(
                 push_endpoint=push_endpoint,
-                oidc_token=types.PushConfig.OidcToken(service_account_email=service_account, audience=push_endpoint),
+                oidc_token=types.PushConfig.OidcToken(
+                    service_account_email=service_account, audience=audience or push_endpoint
+                ),
             ),
             retry_policy=types.RetryPolicy(minimum_backoff=minimum_backoff, maximum_backoff=MAXIMUM_BACKOFF),
         )

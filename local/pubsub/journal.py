@@ -1,24 +1,10 @@
-"""Topics, subscriptions and unacknowledged messages on disk, so that the end of the process loses nothing.
+"""What the emulator writes down, so that its end loses nothing: topics, subscriptions and unacknowledged messages."""
 
-Pub/Sub is durable, so its emulator is too: a publish is answered after its messages are written down, and what was
-not acknowledged when the process ended, even by kill -9, is delivered by the next one. Nothing is flushed to the disk
-itself: a power cut may lose messages, which a machine for development can bear.
-"""
-
-import errno
-import logging
-from collections.abc import Iterable, Iterator
-from io import FileIO
-from pathlib import Path
+from collections.abc import Iterable
 
 import msgspec
 
 from local.pubsub.subscription import Message
-
-log = logging.getLogger("helios.local.pubsub")
-
-COMPACT_RECORDS = 50_000
-"""A journal is rewritten when it has so many records more than there is to tell."""
 
 
 class TopicMade(msgspec.Struct, tag="topic", array_like=True):
@@ -69,8 +55,7 @@ class Numbered(msgspec.Struct, tag="numbered", array_like=True):
 
 Record = TopicMade | TopicGone | SubscriptionMade | SubscriptionGone | Owed | Settled | Numbered
 
-_decoder = msgspec.json.Decoder(Record)
-_encoder = msgspec.json.Encoder()
+decoder = msgspec.json.Decoder(Record)
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -106,69 +91,3 @@ def recover(written: Iterable[Record]) -> Recovered:
             case Numbered(last):
                 last_id = last
     return Recovered(last_id, topics, subscriptions, owed)
-
-
-class Journal:
-    """An append-only file of records, a line each."""
-
-    def __init__(self, path: Path) -> None:
-        """Name the file; ``replay`` reads it, and must come before the first ``write``."""
-        self._path = path
-        self._records = 0
-        self._file: FileIO | None = None
-        self.unreadable = 0
-        """How many lines ``replay`` left out."""
-
-    def replay(self) -> Iterator[Record]:
-        """What an earlier process wrote, in order; a last line that was cut off by its end is left out, and logged."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            for line in file:
-                try:
-                    yield _decoder.decode(line)
-                except msgspec.MsgspecError as error:
-                    self.unreadable += 1
-                    log.warning("journal line left out", extra={"error": str(error), "bytes": len(line)})
-
-    def rewrite(self, records: Iterator[Record]) -> None:
-        """Begin the file anew with these records, and stay open for more."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        file = FileIO(fresh, "a")
-        try:
-            self._append(file, records)
-        except OSError:
-            file.close()  # the one in use is still whole
-            raise
-        fresh.replace(self._path)
-        self.close()
-        self._file = file
-        self._records = 0
-
-    def write(self, *records: Record) -> None:
-        """Append; what is written survives the process."""
-        if self._file is None:
-            raise ValueError("the journal is not open: rewrite comes first")
-        if records:
-            self._append(self._file, records)
-            self._records += len(records)
-
-    def _append(self, file: FileIO, records: Iterable[Record]) -> None:
-        content = b"".join(_encoder.encode(record) + b"\n" for record in records)
-        end = file.tell()
-        if file.write(content) != len(content):
-            file.truncate(end)  # half a line would spoil the next one
-            raise OSError(errno.ENOSPC, "the disk is full", str(self._path))
-
-    @property
-    def grown(self) -> bool:
-        """Whether it is time to rewrite it."""
-        return self._records > COMPACT_RECORDS
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file:
-            self._file.close()
-            self._file = None

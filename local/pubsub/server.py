@@ -9,7 +9,6 @@ from aiohttp import web
 
 from local.ports import HOST
 from local.pubsub.broker import Broker
-from local.pubsub.journal import Journal
 from local.pubsub.push import Pushers
 from local.pubsub.services import handlers
 from local.pubsub.tokens import Signer
@@ -26,10 +25,10 @@ async def serve(*, port: int, http_port: int, data: Path, host: str = HOST) -> N
     Args:
         port: gRPC.
         http_port: ``/healthz``, ``/status``, ``/oauth2/v1/certs`` and ``/oauth2/v3/certs``.
-        data: folder of the journal.
+        data: folder of its journal.
         host: the address to listen on; by default nobody else reaches it.
     """
-    broker = Broker(Journal(data / "journal.jsonl"))
+    broker = Broker(data)
     signer = Signer()
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)]

@@ -96,7 +96,7 @@ class Feed:
         due = time.monotonic()
         with suppress(ConnectionResetError):  # it has left
             while not socket.closed:
-                for message in messages([self.frame()]):
+                for _, message in messages([self.frame()]):
                     await socket.send_str(message.decode())
                 due += GATHER_SECONDS
                 await asyncio.sleep(max(0.0, due - time.monotonic()))

@@ -81,6 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sns_topics: Annotated[
         str | None, Meta(description="sns: the ARNs of the topics that may send, with spaces between.")
     ] = None
+    sns_certificates_url: Annotated[
+        str | None, Meta(description="sns: a mirror of Amazon's certificates, asked for the same paths. Empty: Amazon.")
+    ] = None
     pubsub_audience: Annotated[str | None, Meta(description="oidc: the audience of the push subscription.")] = None
     pubsub_service_account: Annotated[
         str | None, Meta(description="oidc: the address of the service account in whose name it pushes.")
@@ -95,6 +98,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     entra_audience: Annotated[
         str | None, Meta(description="entra: the application id (URI) for which Event Grid asks its tokens.")
     ] = None
+    entra_keys_url: Annotated[
+        str, Meta(description="entra: where its keys are; {tenant} stands for the tenant's id.")
+    ] = "https://login.microsoftonline.com/{tenant}/discovery/v2.0/keys"
     cloudevents_secret: Annotated[
         str | None, Meta(description="hmac: a Standard Webhooks secret, whsec_... Two, to replace one.")
     ] = None

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from helios.adapters.memory import MemorySeen, NoSeen
+from helios.adapters.memory import MemorySeen, MemoryStore, MemoryTransaction, NoSeen
+from helios.errors import Rejected, Retryable
 from helios.event import Delivery, Fault
 from helios.flows.ingest import ingest
 from helios.ledger import MAX_DEAD_LETTER_BYTES
@@ -270,3 +271,15 @@ def test_the_ledger_can_be_read_by_minute(store):
         (later, "aws", 1, 0),
     ]
     assert sum(count.rejected for count in store.minutes(NOON)) == 1
+
+
+def test_what_can_not_even_be_buried_is_sent_again(monkeypatch):
+    """And nobody is told that its delivery is at fault: a cloud would forget it."""
+
+    def bury(*_: object) -> None:
+        raise Rejected("can't be stored", field="body")
+
+    monkeypatch.setattr(MemoryTransaction, "bury", bury)
+    store = MemoryStore()
+    with pytest.raises(Retryable, match="can't be stored"):
+        take_in(store, eventbridge("1"), poison(), eventbridge("2"))

@@ -1,5 +1,7 @@
 """What only Postgres can get wrong: its layout, its outages, its refusals."""
 
+import os
+import socket
 from datetime import timedelta
 from decimal import Decimal
 
@@ -159,6 +161,17 @@ def test_a_database_that_is_away_is_retryable_and_comes_back(postgres_server, po
     outcomes = ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=store)
 
     assert [outcome.status for outcome in outcomes] == ["duplicate", "stored"]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux' own")
+def test_a_connection_that_a_gateway_forgot_is_given_up_in_time(database_url):
+    """As far as the kernel was told so: nothing on one machine forgets a connection."""
+    with open_pool(database_url, connections=1, timeout_seconds=7) as pool, pool.connection() as connection:
+        wire = socket.socket(fileno=os.dup(connection.pgconn.socket))
+        with wire:
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 def test_no_connection_left_is_retryable(database_url, pool):

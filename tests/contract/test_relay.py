@@ -1,12 +1,15 @@
 """What the stream promises to those who watch, on every outbox that Helios ships."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.errors import Retryable
 from helios.flows.ingest import ingest
@@ -109,13 +112,30 @@ def test_a_relay_that_dies_before_it_sends_sends_the_same_positions_later(store,
     assert [(frame["position"], frame["events"][0]["id"]) for frame in frames] == [(1, "1"), (2, "2")]
 
 
+def test_a_relay_may_take_longer_than_a_transaction_may_be_idle(postgres_store, database_url):
+    """Or the same frames would be sent again and again, and none after them ever."""
+
+    class Crowd(Audience):
+        def broadcast(self, message: bytes) -> None:
+            time.sleep(0.6)
+            super().broadcast(message)
+
+    for batch in range(6):
+        take_in(postgres_store, *(f"{batch}-{number}" for number in range(100)), type_="T" * 256)
+    crowd = Crowd()
+    with open_pool(database_url, connections=2, timeout_seconds=2) as pool:
+        relay("test", outbox=PostgresOutbox(pool), broadcaster=crowd)
+
+    assert (len(crowd.messages), crowd.positions) == (6, [1, 2, 3, 4, 5, 6])
+
+
 def test_messages_stay_below_the_gateways_frame_size(store, outbox):
     """Even when a hundred events have the longest subjects there are."""
     take_in(store, *map(str, range(100)), type_="T" * 256)
     for number in range(200):
         take_in(store, f"small-{number}")
     outbox.number()
-    sent = list(messages(outbox.frames(after=0, limit=500)))
+    sent = [message for _, message in messages(outbox.frames(after=0, limit=500))]
     frames = [frame for message in sent for frame in json.loads(message)["frames"]]
 
     assert max(map(len, sent)) <= MAX_MESSAGE_BYTES
@@ -179,6 +199,29 @@ def test_positions_stay_gapless_with_many_writers_and_relays(store, outbox):
             one.result(timeout=60)
 
     assert sorted(position for audience in audiences for position in audience.positions) == list(range(1, 76))
+
+
+def test_two_relays_of_one_name_take_turns(store, outbox):
+    """The second one finds the place to which the first has moved."""
+    take_in(store, "1")
+    entered, may_leave = threading.Event(), threading.Event()
+
+    class Slow(Audience):
+        def broadcast(self, message: bytes) -> None:
+            entered.set()
+            assert may_leave.wait(20)
+            super().broadcast(message)
+
+    first, second = Slow(), Audience()
+    with ThreadPoolExecutor(2) as pool:
+        work = [pool.submit(relay, "shared", outbox=outbox, broadcaster=first)]
+        assert entered.wait(20)
+        work.append(pool.submit(relay, "shared", outbox=outbox, broadcaster=second))
+        wait([work[1]], timeout=0.3)
+        may_leave.set()
+        assert [one.result(timeout=20) for one in work] == [1, 0]
+
+    assert (first.positions, second.positions) == ([1], [])
 
 
 def test_the_bell_wakes_who_listens(database_url, pool):

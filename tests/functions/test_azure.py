@@ -124,3 +124,18 @@ def test_the_timer_sweeps(host, pool):
 
     assert post(host, {"input": ""}, "/admin/functions/sweep", **{"x-functions-key": "master"}) == 202
     eventually(is_swept)
+
+
+def test_functions_are_listed_while_the_key_vault_can_not_be_read(server_folder):
+    """Azure then leaves the reference where the secret should be: what can't be stored must come again."""
+    port = free_port()
+    unread = {f"HELIOS_{name}_URL": "@Microsoft.KeyVault(SecretUri=https://none)" for name in ("DATABASE", "REDIS")}
+    with Process(
+        "azure-function-without-secrets",
+        [sys.executable, "-m", "local.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
+        log=server_folder / "azure-function-without-secrets.log",
+        env=scrubbed_environment(**unread, **KEYS),
+        cwd=ROOT,
+    ) as process:
+        process.wait_ready(answers(f"http://{HOST}:{port}/admin/host/ping"), seconds=30)
+        assert deliver(port, reserved("1")) == 500

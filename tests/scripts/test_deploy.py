@@ -50,7 +50,7 @@ def test_a_dry_run_shows_the_roots_in_order_and_aws_again_at_the_end():
     applied = [title for title in titles(done.stdout) if ": apply" in title or "database" in title]
     assert applied == [
         "aws: apply",
-        "bring the database up to date",
+        "bring the database up to date, from here: Aurora answers to a --client only",
         "gcp: apply",
         "azure: apply",
         "aws: apply again, to let the other clouds in",

@@ -1,7 +1,9 @@
 """The API as it runs in production: uvicorn in a process of its own."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from local.ports import HOST, free_port
 from local.probes import answers
@@ -12,6 +14,9 @@ ROOT = Path(__file__).parents[2]
 """The repository, where child processes find ``tests`` and ``functions``."""
 
 
+UNGUARDED: Mapping[str, str] = MappingProxyType({"HELIOS_UNGUARDED": "loopback"})
+
+
 class Api(Command):
     """One API process; it keeps its port when it is started again.
 
@@ -20,7 +25,14 @@ class Api(Command):
     """
 
     def __init__(
-        self, *, database_url: str, redis_url: str, log: Path, crash_at: str | None = None, dashboard_origin: str = ""
+        self,
+        *,
+        database_url: str,
+        redis_url: str,
+        log: Path,
+        crash_at: str | None = None,
+        dashboard_origin: str = "",
+        guards: Mapping[str, str] = UNGUARDED,
     ) -> None:
         """Describe it; nothing is started yet.
 
@@ -30,6 +42,7 @@ class Api(Command):
             log: its log file.
             crash_at: a step of ``tests.support.crash`` at which it kills itself.
             dashboard_origin: the dashboard that may call it; by default the one of the settings.
+            guards: the settings that say who may send; by default this machine, without a proof.
         """
         port = free_port()
         self.url = f"http://{HOST}:{port}"
@@ -43,8 +56,8 @@ class Api(Command):
                 HELIOS_DATABASE_URL=database_url,
                 HELIOS_REDIS_URL=redis_url,
                 HELIOS_DASHBOARD_ORIGIN=dashboard_origin,
-                HELIOS_UNGUARDED="loopback",
                 HELIOS_RATE_PER_MINUTE="1000000",
+                **guards,
             ),
             ready=answers(f"{self.url}/api/v1/health"),
             log=log,

@@ -38,8 +38,8 @@ class Records:
     def ledger(self) -> Counter[str]:
         """How many deliveries there were by what became of them."""
         ((stored, duplicate, contradictory, rejected),) = self._rows(f"SELECT {SUMS} FROM event_counts")
-        sums = Counter(stored=stored, duplicate=duplicate, contradictory=contradictory, rejected=rejected)
-        return +sums  # without those that never occurred
+        sums = {"stored": stored, "duplicate": duplicate, "contradictory": contradictory, "rejected": rejected}
+        return Counter({outcome: count for outcome, count in sums.items() if count})
 
     def assert_exact(self) -> None:
         """Each event once in ``events``, in the ledger and in the outbox; dead letters as often as counted.

@@ -140,11 +140,27 @@ def code(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def terraform(code: Path, configuration: Path) -> Terraform:
+def az(tmp_path: Path) -> Path:
+    """A folder with a stand-in for Azure's command line, which only writes down, into ``said``, how it was called."""
+    folder = tmp_path / "az"
+    folder.mkdir()
+    command = folder / "az"
+    command.write_text(f'#!/bin/sh\necho "$@" >> {folder / "said"}\n')
+    command.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def terraform(code: Path, configuration: Path, az: Path) -> Terraform:
     """Runs terraform in a root of the copy."""
 
     def run(root: str, *arguments: str) -> Answer:
-        environment = {**os.environ, "TF_CLI_CONFIG_FILE": str(configuration), "CHECKPOINT_DISABLE": "1"}
+        environment = {
+            **os.environ,
+            "PATH": f"{az}:{os.environ['PATH']}",
+            "TF_CLI_CONFIG_FILE": str(configuration),
+            "CHECKPOINT_DISABLE": "1",
+        }
         command = [shutil.which("terraform") or "terraform", *arguments]
         done = subprocess.run(
             command, cwd=code / root, env=environment, check=False, capture_output=True, text=True, timeout=SECONDS
@@ -168,6 +184,17 @@ def test_a_root_passes_its_own_tests(terraform, cloud):
     answer = terraform(cloud, "test", "-no-color")
     assert answer.code == 0, answer.text
     assert re.search(r"Success! [1-9]\d* passed, 0 failed", answer.text), answer.text
+
+
+def test_azure_s_secrets_are_readable_before_the_code_is_published(terraform, az):
+    assert terraform("azure", "get", "-no-color").code == 0
+    assert terraform("azure", "test", "-no-color", "-filter=tests/root.tftest.hcl").code == 0
+    refresh, publish, *_ = (az / "said").read_text().splitlines()
+    assert refresh.startswith("rest --method post --url /subscriptions/1/sites/helios42/config/configreferences/")
+    assert re.match(
+        r"functionapp deployment source config-zip --ids /subscriptions/1/sites/helios42 --src /\S+root.tftest.hcl ",
+        publish,
+    )
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

@@ -100,7 +100,7 @@ def test_what_was_said_is_counted(client):
     shown = client.get("/metrics", headers=bearer("read")).text
 
     for result, count in [("admitted", 2), ("unknown", 1), ("missing", 1)]:
-        assert f'helios_admissions_total{{result="{result}",way_in="api"}} {count}.0' in shown
+        assert f'helios_admissions_total{{guard="token",result="{result}",way_in="api"}} {count}.0' in shown
 
 
 def test_who_asks_too_often_has_to_wait():

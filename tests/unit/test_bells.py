@@ -1,5 +1,6 @@
 """Every way to wake the relay, and what becomes of one that nobody hears."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -78,6 +79,22 @@ def test_another_cloud_rings_over_http_with_the_secret(status, heard):
 def test_an_api_that_is_not_there_is_retryable():
     with pytest.raises(Retryable):
         HttpBell("http://127.0.0.1:9/api/v1/relay/ring", "s3cret").ring()
+
+
+def test_an_api_that_does_not_speak_http_is_retryable():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            caller, _ = server.accept()
+            with caller:
+                caller.recv(65_536)
+                caller.sendall(b"SSH-2.0-none\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Retryable):
+            HttpBell(f"http://127.0.0.1:{server.getsockname()[1]}/", "s3cret").ring()
+        thread.join()
 
 
 def test_every_bell_is_rung_whatever_became_of_the_one_before():

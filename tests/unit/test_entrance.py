@@ -47,7 +47,8 @@ VALIDATION = json.dumps(
 GUARDED = Settings(
     database_url="postgresql://nowhere",
     max_body_bytes=LIMIT,
-    guards="eventbridge=key eventgrid=secret cloudevents=hmac",
+    guards="eventbridge=key,sns eventgrid=secret cloudevents=hmac",
+    sns_topics="arn:aws:sns:eu-central-1:123456789012:orders",
     eventbridge_secret="new old",
     eventgrid_secret="grid",
     cloudevents_secret=SECRET,
@@ -88,6 +89,8 @@ def signed(body: str) -> dict:
         (AWS, EVENT, {"x-helios-key": "wrong"}, 401),
         (AWS, EVENT, {}, 401),
         (AWS, "{", {}, 401),
+        (AWS, "{}", {"x-amz-sns-message-type": "Notification"}, 401),
+        (AWS, "x" * (LIMIT + 1), {"x-amz-sns-message-type": "Notification"}, 413),
         (GCP, "{}", {}, 403),
         (GCP, "{}", {"authorization": "Bearer a.b.c"}, 403),
         (AZURE, VALIDATION, {}, 401),
@@ -126,8 +129,12 @@ def test_what_the_guards_said_is_counted(client):
     client.post(GCP, content="{}")
     shown = client.get("/metrics", headers=bearer("read")).text
 
-    for way_in, result in [("eventbridge", "admitted"), ("eventbridge", "wrong_key"), ("pubsub", "closed")]:
-        assert f'helios_admissions_total{{result="{result}",way_in="{way_in}"}} 1.0' in shown
+    for guard, result, way_in in [
+        ("key", "admitted", "eventbridge"),
+        ("key", "wrong_key", "eventbridge"),
+        ("", "closed", "pubsub"),
+    ]:
+        assert f'helios_admissions_total{{guard="{guard}",result="{result}",way_in="{way_in}"}} 1.0' in shown
 
 
 LOOPBACK = Settings(
@@ -141,6 +148,11 @@ LOOPBACK = Settings(
         ("http://127.0.0.1:8001", "127.0.0.1", {}, 202),
         ("http://127.0.0.1:8001", "127.0.0.1", {"host": "localhost:8001"}, 202),
         ("http://127.0.0.1:8001", "127.0.0.1", {"host": "rebound.example"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"origin": "http://localhost:5173"}, 202),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"origin": "https://elsewhere.example"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"origin": "null"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"origin": "http://[::1"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"origin": "https://elsewhere.example", "x-helios-key": "s"}, 202),
         ("http://127.0.0.1:8001", "192.0.2.1", {}, 401),
         ("http://192.0.2.7:8001", "192.0.2.7", {}, 401),
         ("http://127.0.0.1:8001", "127.0.0.1", {"x-helios-key": "s"}, 202),

@@ -1,17 +1,20 @@
 """Every guard refuses what it should and lets in the right one; the other side is a real library."""
 
 import base64
+import hmac
 import json
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import Webhook
 
@@ -24,6 +27,9 @@ from helios.guards.oidc import BearerToken, permit_application, permit_service_a
 from helios.guards.secret import HEADER, SecretHeader
 from helios.guards.sns import SnsSignature
 from helios.settings import Settings
+from local.eventgrid.entra import Entra
+from local.eventgrid.subscription import Subscription
+from local.heartbeat.sns import Server
 from local.pubsub.tokens import Signer
 from tests.support.listener import listening
 
@@ -140,6 +146,7 @@ HOUR = 3600
         ({"iat": int(time.time()) + HOUR}, {}, "401 not_yet_valid"),
         ({}, {"algorithm": "none"}, "401 wrong_algorithm"),
         ({}, {"algorithm": "HS256", "key": "k" * 32}, "401 wrong_algorithm"),
+        ({}, {"algorithm": "RS512"}, "401 wrong_algorithm"),
         ({"padding": "x" * 9000}, {}, "401 oversized"),
     ],
 )
@@ -147,6 +154,68 @@ def test_a_bearer_token_has_to_be_right_in_everything(keys, guard, content, chan
     given = {name: value for name, value in content(**changed).items() if value is not None}
 
     assert verdict(guard(keys), bearer(keys, given, **signed)) == said
+
+
+def test_a_token_whose_secret_is_the_public_key_is_refused(keys):
+    """The way in of a verifier that lets the token choose: what everybody knows would sign it."""
+    public = keys.key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    head, payload = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"alg": "HS256", "kid": keys.key_id}, claims())
+    )
+    signature = base64.urlsafe_b64encode(hmac.digest(public, head + b"." + payload, "sha256")).rstrip(b"=")
+    token = b".".join([head, payload, signature]).decode()
+
+    assert verdict(google(keys), {"authorization": f"Bearer {token}"}) == "401 wrong_algorithm"
+
+
+V2 = {"iss": f"https://login.microsoftonline.com/{TENANT}/v2.0", "appid": None, "azp": EVENT_GRID_APPLICATION}
+
+
+@pytest.mark.parametrize("leeway", [-30, 30])
+def test_clocks_may_be_a_little_apart(keys, leeway):
+    now = int(time.time()) + leeway
+
+    assert verdict(google(keys), bearer(keys, claims(iat=now, nbf=now, exp=now + 1))) == "admitted"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "admitted"),
+        (V2, "admitted"),
+        ({"iss": f"https://sts.windows.net/{TENANT[:-1]}8/"}, "401 wrong_issuer"),
+    ],
+)
+def test_the_settings_pin_entra_s_tenant_in_either_version(keys, changed, said):
+    """Through the gate, with keys from where the settings say."""
+    given = {name: value for name, value in entra_claims(**changed).items() if value is not None}
+    with listening(200, {}, keys.fetch("")) as url:
+        gate = build(
+            settings(
+                guards="eventgrid=entra", entra_tenant=TENANT, entra_audience=AUDIENCE, entra_keys_url=url + "{tenant}"
+            )
+        )
+        headers = bearer(keys, given)
+        name, guard = gate.guard("eventgrid", headers, local=False)
+
+        assert (name, verdict(guard, headers)) == ("entra", said)
+
+
+def test_the_event_grid_emulators_tokens_are_let_in(keys):
+    emulated = Entra()
+    webhook = {
+        "endpointUrl": "http://helios.example",
+        "azureActiveDirectoryTenantId": TENANT,
+        "azureActiveDirectoryApplicationIdOrUri": AUDIENCE,
+    }
+    subscription = msgspec.convert({"destination": {"endpointType": "WebHook", "properties": webhook}}, Subscription)
+    keys = SimpleNamespace(fetch=lambda _: json.dumps(emulated.keys).encode())
+    headers = {name.lower(): value for name, value in emulated.headers(subscription).items()}
+
+    assert verdict(entra(keys), headers) == "admitted"
 
 
 def test_the_pubsub_emulators_tokens_are_let_in():
@@ -194,6 +263,17 @@ def test_without_a_key_and_without_its_issuer_nothing_is_decided():
     assert verdict(google(keys), bearer(keys, claims())) == "503"
 
 
+def test_a_key_that_is_new_while_its_issuer_is_away_is_not_decided_on():
+    keys, clock = Keys(), Clock()
+    guard = google(keys, clock)
+    verdict(guard, bearer(keys, claims()))
+    keys.rotate("second")
+    keys.away = True
+    clock.now += AGAIN_SECONDS
+
+    assert verdict(guard, bearer(keys, claims())) == "503"
+
+
 def test_a_rotated_key_is_fetched_and_made_up_ids_do_not_make_us_ask_each_time():
     keys, clock = Keys(), Clock()
     guard = google(keys, clock)
@@ -229,7 +309,15 @@ def test_keys_are_fetched():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [("new", "admitted"), ("old", "admitted"), ("other", "401 wrong_key"), ("", "401 wrong_key")]
+    ("given", "said"),
+    [
+        ("new", "admitted"),
+        ("old", "admitted"),
+        ("other", "401 wrong_key"),
+        ("", "401 wrong_key"),
+        ("\u00e9", "401 wrong_key"),
+        ("new old", "401 wrong_key"),
+    ],
 )
 def test_a_secret_header_knows_two_secrets_while_one_is_replaced(given, said):
     assert verdict(SecretHeader(["new", "old"]), {HEADER: given}) == said
@@ -285,16 +373,21 @@ TOPIC = "arn:aws:sns:eu-central-1:123456789012:orders"
 CERTIFICATE = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
 
 
-@pytest.fixture(scope="module")
-def amazon():
-    """Amazon's key and certificate."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    """Of yesterday and today, PEM."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now - timedelta(days=1))
-    certificate = builder.not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
-    return SimpleNamespace(key=key, pem=certificate.public_bytes(serialization.Encoding.PEM))
+    made = builder.not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture(scope="module")
+def amazon():
+    """Amazon's key and certificate."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return SimpleNamespace(key=key, pem=certificate(key))
 
 
 def message(amazon, *, key=None, hashed=None, **changed) -> bytes:
@@ -355,17 +448,73 @@ def test_a_changed_sns_message_is_refused(amazon):
     assert verdict(SnsSignature([TOPIC], fetch=lambda _: amazon.pem), {}, body) == "401 wrong_key"
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b'{"Type": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b"\xff", b'{"Type": 1}', b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"]
+)
 def test_what_is_no_sns_message_is_refused(amazon, body):
     assert verdict(SnsSignature([TOPIC], fetch=lambda _: amazon.pem), {}, body) == "401 malformed"
 
 
-def test_an_expired_certificate_signs_nothing(amazon):
-    later = time.time() + 2 * 86_400
-    at = datetime.fromtimestamp(later, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+@pytest.mark.parametrize("days", [-2, 2])
+def test_a_certificate_signs_nothing_before_its_time_and_after(amazon, days):
+    then = time.time() + days * 86_400
+    at = datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
-    guard = SnsSignature([TOPIC], fetch=lambda _: amazon.pem, now=lambda: later)
+    guard = SnsSignature([TOPIC], fetch=lambda _: amazon.pem, now=lambda: then)
     assert verdict(guard, {}, message(amazon, Timestamp=at)) == "401 expired"
+
+
+def test_a_certificate_of_another_kind_of_key_signs_nothing(amazon):
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    guard = SnsSignature([TOPIC], fetch=lambda _: certificate(key))
+    assert verdict(guard, {}, message(amazon)) == "401 wrong_algorithm"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"<html>"])
+def test_without_its_certificate_an_sns_message_is_not_decided_on(amazon, content):
+    def fetch(_: str) -> bytes:
+        if content is None:
+            raise Retryable("it can't be had")
+        return content
+
+    assert verdict(SnsSignature([TOPIC], fetch=fetch), {}, message(amazon)) == "503"
+
+
+def test_a_certificate_is_fetched_once(amazon):
+    fetched: list[str] = []
+
+    def fetch(url: str) -> bytes:
+        fetched.append(url)
+        return amazon.pem
+
+    guard = SnsSignature([TOPIC], fetch=fetch)
+    said = {verdict(guard, {}, message(amazon)) for _ in range(3)}
+
+    assert (said, fetched) == ({"admitted"}, [CERTIFICATE])
+
+
+@pytest.fixture
+def notary():
+    """The demo's stand-in for SNS."""
+    with Server(0, endpoint_url="http://127.0.0.1:1", confirm=lambda _topic, _token: None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({}, "admitted"), ({"Message": "[]"}, "401 wrong_key"), ({"SigningCertURL": "{mirror}"}, "401 wrong_issuer")],
+)
+def test_a_mirror_gives_certificates_and_the_message_has_to_name_amazon_all_the_same(amazon, notary, changed, said):
+    mirror = f"http://127.0.0.1:{notary.server_port}"
+    signed_there = notary.notary.sign(json.loads(message(amazon, Subject="a beat")))
+    body = json.dumps(signed_there | {name: value.format(mirror=mirror) for name, value in changed.items()}).encode()
+
+    assert verdict(SnsSignature([TOPIC], mirror=mirror), {}, body) == said
 
 
 def settings(**given) -> Settings:

@@ -40,6 +40,7 @@ module "database" {
   backup_days                = var.database_backup_days
   deletion_protection        = var.deletion_protection
   password_version           = var.database_password_version
+  log_retention_days         = var.log_retention_days
 }
 
 module "cache" {

@@ -166,6 +166,7 @@ module "ingest" {
   project       = var.project
   entry_point   = "ingest"
   memory        = "512Mi"
+  concurrency   = 8 # each waits for Postgres most of the time
   max_instances = var.max_instances
   min_instances = var.min_instances
   callers       = [module.topic.push_account_member]
@@ -182,6 +183,7 @@ module "sweep" {
   project       = var.project
   entry_point   = "sweep"
   memory        = "256Mi"
+  concurrency   = 1
   max_instances = 1
   min_instances = 0
   callers       = [google_service_account.scheduler.member]

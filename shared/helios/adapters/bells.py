@@ -1,8 +1,8 @@
 """Bells: over HTTPS from another cloud, several at once, and one that keeps nobody waiting."""
 
+import http.client
 import logging
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ class HttpBell:
         try:
             with urllib.request.urlopen(self._request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - as above
                 pass
-        except (OSError, urllib.error.HTTPError) as error:
+        except (OSError, http.client.HTTPException) as error:
             raise Retryable(f"{self._request.full_url}: {error}") from error
 
 

@@ -1,6 +1,7 @@
 """A whole Helios in one process: the ports kept in dictionaries, for trying things out and for quick tests."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -91,6 +92,7 @@ class MemoryStore:
         self._state = _State()
         self._lock = threading.RLock()
         self.consumers: dict[str, int] = {}
+        self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
     def transaction(self) -> Iterator["MemoryTransaction"]:
@@ -278,10 +280,11 @@ class MemoryOutbox:
 
     @contextmanager
     def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
-        """A consumer's place."""
-        moved = MemoryCursor(self._store.consumers.setdefault(consumer, 0))
-        yield moved
-        self._store.consumers[consumer] = moved.position
+        """This consumer's place in the stream; a second one of the same name waits until the first has left."""
+        with self._store.turns[consumer]:
+            moved = MemoryCursor(self._store.consumers.setdefault(consumer, 0))
+            yield moved
+            self._store.consumers[consumer] = moved.position
 
     def ring(self) -> None:
         """Wake who waits."""

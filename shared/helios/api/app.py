@@ -66,7 +66,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         people=gate.people(services.settings),
         loopback=guarded.loopback,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
-        count=partial(metrics.entered, "api"),
+        count=partial(metrics.entered, "api", "token"),
     )
     may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)
@@ -139,6 +139,8 @@ async def _for_ever(seconds: float, chore: Chore) -> None:
             await run_in_threadpool(chore, datetime.now(UTC))
         except Retryable as error:
             log.warning("sweep put off", extra={"error": str(error)})
+        except Exception:  # a defect must not end the sweeps of a process that goes on to serve
+            log.exception("sweep failed")
         await asyncio.sleep(seconds)
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -13,8 +14,11 @@ from helios.event import Delivery, WayIn
 from helios.guards.base import Guard, Refused
 from helios.guards.gate import Gate
 
-Count = Callable[[WayIn, str], None]
-"""Counts an admission: by way in, and ``admitted``, ``loopback``, ``undecided`` or the code of a refusal."""
+Count = Callable[[WayIn, str, str], None]
+"""By way in and guard: ``admitted``, ``loopback``, ``undecided`` or the refusal's code.
+
+The name is empty where nothing was checked, as no proof was presented.
+"""
 
 
 class Entrance:
@@ -33,20 +37,21 @@ class Entrance:
             Refused: its sender may not send here.
             Retryable: whether it may can't be known now.
         """
+        name = ""
         try:
-            guard = self._gate.guard(way_in, request.headers, local=is_local(request))
+            name, guard = self._gate.guard(way_in, request.headers, local=is_local(request))
             if guard and not guard.reads_body:
                 await _check(guard, request.headers, b"")
             content = await receive(request, self._max_body_bytes)
             if guard and guard.reads_body:
                 await _check_body(guard, request.headers, content, self._max_body_bytes)
         except Refused as error:
-            self._count(way_in, error.code)
+            self._count(way_in, name, error.code)
             raise
         except Retryable:
-            self._count(way_in, "undecided")
+            self._count(way_in, name, "undecided")
             raise
-        self._count(way_in, "admitted" if guard else "loopback")
+        self._count(way_in, name, "admitted" if guard else "loopback")
         return content.deliveries(way_in)
 
 
@@ -66,11 +71,23 @@ async def _check_body(guard: Guard, headers: Mapping[str, str], content: Content
 def is_local(request: HTTPConnection) -> bool:
     """Whether a request was made on this machine, to this machine, in its own name.
 
-    All three: the address that the connection reached, the one that it came from, and the Host, so that neither a
-    server bound to every interface, nor a tunnel, nor a web page that points its own name at 127.0.0.1 counts.
+    All of them: the address that the connection reached, the one that it came from, the Host, and the Origin if there
+    is one, so that neither a server bound to every interface, nor a tunnel, nor a web page that points its own name at
+    127.0.0.1, nor one that has its visitor's browser post there counts.
     """
     ends = (request.scope.get("server"), request.scope.get("client"))
-    return all(end and _loopback(end[0]) for end in ends) and _loopback(request.url.hostname or "")
+    hosts = [end[0] if end else "" for end in ends] + [request.url.hostname or ""]
+    if (origin := request.headers.get("origin")) is not None:
+        hosts.append(_host(origin))
+    return all(_loopback(host) for host in hosts)
+
+
+def _host(origin: str) -> str:
+    """The host that an Origin names (RFC 6454); empty for ``null``, which a page says that has none to show."""
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _loopback(host: str) -> bool:

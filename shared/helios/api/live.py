@@ -140,14 +140,17 @@ class Follower:
             except Retryable as error:
                 log.warning("the live stream is interrupted", extra={"error": str(error)})
                 self._stopping.wait(1)
+            except Exception:  # a defect must not end the live stream of a process that goes on to serve
+                log.exception("the live stream is interrupted")
+                self._stopping.wait(1)
         self._listener.close()
 
     def _pass_on(self, position: int) -> int:
         self._outbox.number()
         while frames := self._outbox.frames(after=position, limit=BATCH):
+            for last, message in messages(frames):
+                self._loop.call_soon_threadsafe(self._hub.publish, message.decode(), last)
             position = frames[-1].position
-            for message in messages(frames):
-                self._loop.call_soon_threadsafe(self._hub.publish, message.decode(), position)
             self._stopping.wait(GATHER_SECONDS)
             self._outbox.number()
         return position

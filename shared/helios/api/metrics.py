@@ -40,8 +40,8 @@ class Metrics:
         )
         self._entered = Counter(
             "helios_admissions",
-            "Requests by way in (api: who asks) and what was said: admitted, loopback, undecided, or why not",
-            ["way_in", "result"],
+            "Requests by way in (api: who asks), guard, and what it said: admitted, loopback, undecided, or why not",
+            ["way_in", "guard", "result"],
             registry=self.registry,
         )
         Gauge("helios_seen_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
@@ -51,9 +51,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, way_in: WayIn | Literal["api"], result: str) -> None:
+    def entered(self, way_in: WayIn | Literal["api"], guard: str, result: str) -> None:
         """Count a request that came to a guard."""
-        self._entered.labels(way_in, result).inc()
+        self._entered.labels(way_in, guard, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""

@@ -113,7 +113,8 @@ def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, re
             first, second = readings[:half], readings[half:]
             return _store(first, hinted, store, reconciler) + _store(second, hinted, store, reconciler)
         if isinstance(readings[0].content, Rejected):
-            raise  # even the dead letter can't be kept: better to be sent it again than to lose it
+            # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
+            raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from fault
         return _store([_Reading(readings[0].delivery, fault)], hinted, store, reconciler)
 
 

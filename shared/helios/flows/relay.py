@@ -37,30 +37,34 @@ def relay(consumer: str, *, outbox: Outbox, broadcaster: Broadcaster) -> int:
     sent = 0
     with outbox.cursor(consumer) as cursor:
         while frames := outbox.frames(after=cursor.position, limit=BATCH):
-            for message in messages(frames):
+            for position, message in messages(frames):
                 broadcaster.broadcast(message)
-            cursor.advance(frames[-1].position)
+                # With each message: Postgres ends a transaction that is idle for as long as a whole page may take.
+                cursor.advance(position)
             sent += len(frames)
     return sent
 
 
-def messages(frames: Iterable[StreamFrame]) -> Iterator[bytes]:
-    """The frames as JSON messages of at most MAX_MESSAGE_BYTES, ``{"type": "frames", "frames": [...]}``.
+def messages(frames: Iterable[StreamFrame]) -> Iterator[tuple[int, bytes]]:
+    """The frames as JSON messages of at most MAX_MESSAGE_BYTES, each after the position of its last frame.
+
+    A message is ``{"type": "frames", "frames": [...]}``.
 
     A frame that is too large by itself shows fewer events and flows; its counts are never cut.
     """
     room = MAX_MESSAGE_BYTES - len(_HEAD) - len(_TAIL)
     gathered: list[bytes] = []
-    size = 0
+    size = position = 0
     for frame in frames:
         encoded = _fitting(frame, room)
         if gathered and size + len(encoded) + 1 > room:
-            yield _HEAD + b",".join(gathered) + _TAIL
+            yield position, _HEAD + b",".join(gathered) + _TAIL
             gathered, size = [], 0
         gathered.append(encoded)
         size += len(encoded) + 1
+        position = frame.position
     if gathered:
-        yield _HEAD + b",".join(gathered) + _TAIL
+        yield position, _HEAD + b",".join(gathered) + _TAIL
 
 
 def _fitting(frame: StreamFrame, room: int) -> bytes:

@@ -37,23 +37,23 @@ class Gate:
         loopback: whether who is on this machine may come in without a proof.
     """
 
-    def __init__(self, guards: Mapping[WayIn, Sequence[Guard]], *, loopback: bool = False) -> None:
-        """Take the guards: for each way in; the one whose proof is presented decides."""
+    def __init__(self, guards: Mapping[WayIn, Mapping[str, Guard]], *, loopback: bool = False) -> None:
+        """Take the guards: for each way in, by name; the one whose proof is presented decides."""
         self._guards = guards
         self.loopback = loopback
 
-    def guard(self, way_in: WayIn, headers: Headers, *, local: bool) -> Guard | None:
-        """The guard that has to check this request; None if it may pass without a proof.
+    def guard(self, way_in: WayIn, headers: Headers, *, local: bool) -> tuple[str, Guard | None]:
+        """The guard that has to check this request, after its name; None if it may pass without a proof.
 
         Raises:
             Refused: there is none whose proof it carries.
         """
-        guards = self._guards.get(way_in, ())
-        for guard in guards:
+        guards = self._guards.get(way_in, {})
+        for name, guard in guards.items():
             if guard.presented(headers):
-                return guard
+                return name, guard
         if local and self.loopback:
-            return None
+            return "", None
         if not guards:
             raise Refused(f"this way in is closed: {variable('guards')} names none for it", status=403, code="closed")
         raise Refused("this way in takes a proof of who sends, and there is none", code="missing")
@@ -72,7 +72,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
         raise Misconfigured(
             f"{variable('guards')} is not set: {HOW}; or, on one machine only, HELIOS_UNGUARDED=loopback"
         )
-    guards: dict[WayIn, list[Guard]] = {}
+    guards: dict[WayIn, dict[str, Guard]] = {}
     named = settings.guards or CLOSED
     for entry in [] if named == CLOSED else named.split():
         way_in, _, names = entry.partition("=")
@@ -80,7 +80,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
         for name in names.split(","):
             if name not in known:
                 raise Misconfigured(f"{variable('guards')}: {entry!r} is not known: {HOW}")
-            guards.setdefault(way_in, []).append(known[name](settings))  # type: ignore[arg-type]  # it is in KINDS
+            guards.setdefault(way_in, {})[name] = known[name](settings)  # type: ignore[arg-type]  # it is in KINDS
     return Gate(guards, loopback=loopback)
 
 
@@ -125,7 +125,7 @@ def _entra(settings: Settings) -> Guard:
     """Microsoft identity platform, "Access tokens": tokens of both versions, of one tenant."""
     tenant = quote(_text(settings, "entra_tenant"), safe="")
     return BearerToken(
-        KeySet(f"https://login.microsoftonline.com/{tenant}/discovery/v2.0/keys"),
+        KeySet(settings.entra_keys_url.replace("{tenant}", tenant)),
         issuers=(f"https://sts.windows.net/{tenant}/", f"https://login.microsoftonline.com/{tenant}/v2.0"),
         audience=_text(settings, "entra_audience"),
         permit=permit_application(EVENT_GRID_APPLICATION),
@@ -135,7 +135,9 @@ def _entra(settings: Settings) -> Guard:
 KINDS: Mapping[WayIn, Mapping[str, Callable[[Settings], Guard]]] = {
     "eventbridge": {
         "key": lambda settings: SecretHeader(_secrets(settings, "eventbridge_secret")),
-        "sns": lambda settings: SnsSignature(_text(settings, "sns_topics").split()),
+        "sns": lambda settings: SnsSignature(
+            _text(settings, "sns_topics").split(), mirror=settings.sns_certificates_url
+        ),
     },
     "pubsub": {"oidc": _google},
     "eventgrid": {

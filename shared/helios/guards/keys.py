@@ -11,6 +11,7 @@ import jwt
 import msgspec
 
 from helios.errors import Retryable
+from helios.normalise.fields import UNREADABLE
 
 Fetch = Callable[[str], bytes]
 """What stands at a URL. Raises Retryable when that can't be had."""
@@ -65,8 +66,9 @@ class KeySet:
             Retryable: the key is not known, and the set can't be had now.
         """
         now = self._clock()
-        if key_id in self._keys and now - self._fetched_at < FRESH_SECONDS:
-            return self._keys[key_id]
+        known = self._keys.get(key_id)  # looked up once: another thread may put a new set in its place
+        if known is not None and now - self._fetched_at < FRESH_SECONDS:
+            return known
         with self._lock:
             if now - self._tried_at >= AGAIN_SECONDS:
                 self._renew(now)
@@ -90,6 +92,6 @@ def _usable(content: bytes) -> Mapping[str, Any]:
     """The RSA keys of a set, by id. Another kind could turn a public key into a shared secret."""
     try:
         found = jwt.PyJWKSet.from_dict(msgspec.json.decode(content, type=dict[str, Any]))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise jwt.PyJWKSetError(str(error)) from error
     return {key.key_id: key.key for key in found.keys if key.key_id and key.key_type == "RSA"}

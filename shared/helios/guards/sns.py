@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from helios.errors import Retryable
 from helios.guards.base import Headers, Refused
 from helios.guards.keys import Fetch, fetch
+from helios.normalise.fields import UNREADABLE
 
 CERTIFICATE_URL = re.compile(
     r"https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", re.ASCII
@@ -57,9 +59,25 @@ class SnsSignature:
     reads_body = True
     may_wait = True
 
-    def __init__(self, topics: Collection[str], *, fetch: Fetch = fetch, now: Callable[[], float] = time.time) -> None:
-        """Take the ARNs of the topics that may send."""
+    def __init__(
+        self,
+        topics: Collection[str],
+        *,
+        mirror: str | None = None,
+        fetch: Fetch = fetch,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Take what may send.
+
+        Args:
+            topics: the ARNs of the topics that are ours.
+            mirror: the URL of a server that has Amazon's certificates at the same paths, asked instead of Amazon's
+                own, for an API that can't reach that. A message has to name Amazon's host all the same.
+            fetch: how a certificate is had.
+            now: the time.
+        """
         self._topics = frozenset(topics)
+        self._mirror = mirror
         self._fetch = fetch
         self._now = now
         self._lock = threading.Lock()
@@ -74,7 +92,7 @@ class SnsSignature:
         try:
             message = _decode(body)
             sent = datetime.strptime(message.timestamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             raise Refused("the body is no message of SNS", code="malformed") from error
         if message.topic_arn not in self._topics:
             raise Refused("the topic is not one of HELIOS_SNS_TOPICS", status=403, code="wrong_account")
@@ -101,17 +119,19 @@ class SnsSignature:
             raise Refused("Signature does not fit the message", code="wrong_key") from error
 
     def _certificate(self, url: str) -> x509.Certificate:
-        if url not in self._certificates:
-            content = self._fetch(url)
-            try:
-                certificate = x509.load_pem_x509_certificate(content)
-            except ValueError as error:
-                raise Retryable(f"what stands at {url} is no certificate") from error
-            with self._lock:
-                if len(self._certificates) >= MAX_CERTIFICATES:
-                    self._certificates.clear()
-                self._certificates[url] = certificate
-        return self._certificates[url]
+        if known := self._certificates.get(url):
+            return known
+        source = f"{self._mirror.rstrip('/')}{urlsplit(url).path}" if self._mirror else url
+        content = self._fetch(source)
+        try:
+            certificate = x509.load_pem_x509_certificate(content)
+        except ValueError as error:
+            raise Retryable(f"what stands at {source} is no certificate") from error
+        with self._lock:
+            if len(self._certificates) >= MAX_CERTIFICATES:
+                self._certificates.clear()
+            self._certificates[url] = certificate
+        return certificate
 
 
 def _signed(message: _Message) -> bytes:

@@ -5,6 +5,7 @@ import json
 import time
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 
 from local.eventgrid import client
@@ -164,3 +165,35 @@ def test_a_cloud_events_topic_can_not_deliver_the_other_schema(grid: Emulated, r
 def test_a_subscription_that_is_not_understood_is_refused(grid: Emulated, properties: object):
     with pytest.raises(SetupFailed):
         client.call(grid.url, "PUT", f"/topics/{grid.topic()}/eventSubscriptions/helios", {"properties": properties})
+
+
+ENTRA = {
+    "azureActiveDirectoryTenantId": "11111111-2222-3333-4444-555555555555",
+    "azureActiveDirectoryApplicationIdOrUri": "api://helios",
+}
+
+
+@pytest.mark.parametrize("schema", ["EventGridSchema", "CloudEventSchemaV1_0"])
+def test_with_entra_handshake_and_deliveries_carry_a_token_of_the_tenant(grid: Emulated, receiver: Receiver, schema):
+    topic = grid.topic()
+    grid.subscribe(topic, receiver.url, webhook=ENTRA, eventDeliverySchema=schema)
+    grid.publish(topic, grid_event("secured"))
+    receiver.wait_ids(1)
+    keys = jwt.PyJWKClient(f"{grid.url}/{ENTRA['azureActiveDirectoryTenantId']}/discovery/v2.0/keys", timeout=20)
+
+    for request in (receiver.handshakes[0], receiver.notifications[0]):
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        claims = jwt.decode(
+            token,
+            keys.get_signing_key_from_jwt(token).key,
+            algorithms=["RS256"],
+            audience="api://helios",
+            issuer=f"https://sts.windows.net/{ENTRA['azureActiveDirectoryTenantId']}/",
+        )
+        assert claims["appid"] == "4962773b-9cdb-44cf-a8bf-237846a00ab7"
+
+
+@pytest.mark.parametrize("name", ENTRA)
+def test_half_of_what_entra_is_asked_with_is_refused(grid: Emulated, receiver: Receiver, name):
+    with pytest.raises(SetupFailed, match="belong together"):
+        grid.subscribe(grid.topic(), receiver.url, webhook={name: ENTRA[name]})

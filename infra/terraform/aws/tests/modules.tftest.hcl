@@ -27,6 +27,7 @@ run "a_database_without_clients_has_no_public_address" {
     backup_days                = 7
     deletion_protection        = true
     password_version           = 1
+    log_retention_days         = 30
   }
 
   assert {
@@ -47,6 +48,16 @@ run "a_database_without_clients_has_no_public_address" {
   assert {
     condition     = contains([for one in aws_rds_cluster_parameter_group.this.parameter : "${one.name}=${one.value}"], "rds.force_ssl=1")
     error_message = "It must refuse connections without TLS."
+  }
+
+  assert {
+    condition     = contains([for one in aws_rds_cluster_parameter_group.this.parameter : "${one.name}=${one.value}"], "log_parameter_max_length=0")
+    error_message = "A slow statement must not take payloads into the log."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.this.name == "/aws/rds/cluster/helios/postgresql" && aws_cloudwatch_log_group.this.retention_in_days == 30
+    error_message = "The log that Aurora writes to must not grow for ever."
   }
 }
 
@@ -69,6 +80,7 @@ run "a_client_that_is_named_may_connect_and_nobody_else" {
     backup_days                = 7
     deletion_protection        = false
     password_version           = 1
+    log_retention_days         = 30
   }
 
   assert {

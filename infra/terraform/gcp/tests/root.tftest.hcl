@@ -97,3 +97,44 @@ run "beside_aws" {
     error_message = "The cache that exists is the one that is used."
   }
 }
+
+run "an_instance_has_a_thread_for_each_request_that_it_is_sent" {
+  command = plan
+
+  module {
+    source = "../modules/gcp/function"
+  }
+
+  variables {
+    name          = "helios-ingest"
+    description   = "Stores what Pub/Sub delivers."
+    project       = "shop-1234"
+    entry_point   = "ingest"
+    memory        = "512Mi"
+    concurrency   = 8
+    min_instances = 0
+    max_instances = 10
+    callers       = []
+    function = {
+      region        = "europe-west3"
+      runtime       = "python311"
+      bucket        = "packages"
+      object        = "gcp.zip"
+      build_account = "projects/shop-1234/serviceAccounts/build"
+      network       = "helios"
+      subnetwork    = "helios"
+      settings      = { HELIOS_LOG_LEVEL = "DEBUG" }
+      secrets       = {}
+    }
+  }
+
+  assert {
+    condition     = google_cloudfunctions2_function.this.service_config[0].max_instance_request_concurrency == 8 && google_cloudfunctions2_function.this.service_config[0].available_cpu == "1"
+    error_message = "Cloud Run sends several requests to an instance with a whole CPU only."
+  }
+
+  assert {
+    condition     = google_cloudfunctions2_function.this.service_config[0].environment_variables == tomap({ THREADS = "8", HELIOS_LOG_LEVEL = "DEBUG" })
+    error_message = "functions-framework has as many threads as there are requests."
+  }
+}

@@ -13,6 +13,10 @@ Pool = ConnectionPool[psycopg.Connection]
 WAIT_SECONDS = 2
 """How long a caller waits for a connection before it hears that there is none."""
 
+KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
+"""Between clouds lie NAT gateways, which forget a connection that was idle for minutes and may tell neither side: it is
+said in time that it is in use, and noticed within 90 s that it is gone."""
+
 PAYLOAD_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 """Errors that a value causes, whoever writes it, whenever."""
 
@@ -37,6 +41,9 @@ def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> P
         kwargs={
             "connect_timeout": timeout_seconds,
             "application_name": "helios",
+            **KEEPALIVES,
+            # What was sent and not acknowledged by then went nowhere. Without it Linux tries for a quarter of an hour.
+            "tcp_user_timeout": 1000 * timeout_seconds,
             "options": f"-c statement_timeout={timeout_seconds}s -c timezone=UTC"
             f" -c idle_in_transaction_session_timeout={timeout_seconds}s",
         },

@@ -10,6 +10,9 @@ from helios.errors import Misconfigured
 LOCK = 4_869_532_071
 """Advisory lock: two deployments that migrate at once take turns."""
 
+CONNECT_SECONDS = 15
+"""How long to try to reach it: a firewall that lets nobody in says nothing, for minutes."""
+
 CREATE_LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     name text PRIMARY KEY,
@@ -33,7 +36,9 @@ def migrate(database_url: str) -> list[str]:
         Misconfigured: an applied migration's file has changed since, or the database is newer than this code.
         psycopg.Error: the database can't be reached, or a statement failed.
     """
-    with psycopg.connect(database_url, application_name="helios-migrate") as connection:
+    with psycopg.connect(
+        database_url, application_name="helios-migrate", connect_timeout=CONNECT_SECONDS
+    ) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         connection.execute(CREATE_LEDGER)
         rows = connection.execute("SELECT name, checksum FROM schema_migrations").fetchall()

@@ -6,8 +6,9 @@ from datetime import datetime
 
 import msgspec
 import psycopg
+from psycopg.conninfo import make_conninfo
 
-from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.connection import KEEPALIVES, Pool, translated
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.errors import Retryable
 from helios.event import Event
@@ -148,7 +149,8 @@ class PostgresListener:
         """
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(self._database_url, autocommit=True, application_name="helios-live")
+                database = make_conninfo(self._database_url, **KEEPALIVES)
+                self._connection = psycopg.connect(database, autocommit=True, application_name="helios-live")
                 self._connection.execute(f"LISTEN {CHANNEL}")
                 return  # it may have rung before we listened
             for _ in self._connection.notifies(timeout=seconds, stop_after=1):

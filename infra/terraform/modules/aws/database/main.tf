@@ -74,9 +74,22 @@ resource "aws_rds_cluster_parameter_group" "this" {
     value = "1000"
   }
 
+  parameter {
+    name  = "log_parameter_max_length" # in bytes: a batch's parameter is all of its payloads, which belong in no log
+    value = "0"
+  }
+
   lifecycle {
     create_before_destroy = true
   }
+}
+
+# Made here, since Aurora would keep it for ever. The lines hold statements, without their parameters.
+resource "aws_cloudwatch_log_group" "this" {
+  # checkov:skip=CKV_AWS_158: CloudWatch encrypts with its own key
+  # checkov:skip=CKV_AWS_338: log_retention_days is the operator's decision
+  name              = "/aws/rds/cluster/${var.name}/postgresql"
+  retention_in_days = var.log_retention_days
 }
 
 resource "aws_rds_cluster" "this" {
@@ -112,6 +125,8 @@ resource "aws_rds_cluster" "this" {
   lifecycle {
     ignore_changes = [engine_version] # Aurora takes minor versions by itself, which no plan may want to take back
   }
+
+  depends_on = [aws_cloudwatch_log_group.this]
 }
 
 resource "aws_rds_cluster_instance" "this" {

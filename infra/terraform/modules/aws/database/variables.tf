@@ -52,3 +52,8 @@ variable "password_version" {
   description = "Raise it to set another password."
   type        = number
 }
+
+variable "log_retention_days" {
+  description = "How long its log is kept, in days."
+  type        = number
+}

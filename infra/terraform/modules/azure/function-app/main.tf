@@ -97,7 +97,6 @@ resource "azurerm_function_app_flex_consumption" "this" {
   virtual_network_subnet_id                      = var.subnet_id
   https_only                                     = true
   webdeploy_publish_basic_authentication_enabled = false
-  zip_deploy_file                                = var.package
 
   storage_container_type            = "blobContainer"
   storage_container_endpoint        = "${azurerm_storage_account.this.primary_blob_endpoint}${azurerm_storage_container.packages.name}"
@@ -110,11 +109,11 @@ resource "azurerm_function_app_flex_consumption" "this" {
   }
 
   app_settings = merge(var.settings, {
+    # The provider writes a connection string without a key here, and the host would prefer it to the identity below.
+    AzureWebJobsStorage              = ""
     AzureWebJobsStorage__accountName = azurerm_storage_account.this.name
     AzureWebJobsStorage__credential  = "managedidentity"
     AzureWebJobsStorage__clientId    = azurerm_user_assigned_identity.this.client_id
-
-    PACKAGE_SHA256 = filesha256(var.package) # the zip's name stays the same: this is what makes a new one a change
   })
 
   site_config {
@@ -130,4 +129,26 @@ resource "azurerm_role_assignment" "vault" {
   scope                = var.vault_id
   role_definition_name = "Key Vault Secrets User"
   principal_id         = azurerm_function_app_flex_consumption.this.identity[0].principal_id
+}
+
+# The code comes last, and by Azure's own command line: the provider would publish it with a password, which is switched
+# off here, before the app may read its secrets, and never again while the file's name is the same.
+resource "terraform_data" "code" {
+  triggers_replace = [azurerm_function_app_flex_consumption.this.id, filesha256(var.package)]
+
+  provisioner "local-exec" {
+    # "Use Key Vault references as app settings": what could not be read when the app was made is asked for again.
+    command = <<-EOT
+      set -e
+      az rest --method post --url "$APP/config/configreferences/appsettings/refresh?api-version=2022-03-01" --output none
+      az functionapp deployment source config-zip --ids "$APP" --src "$PACKAGE" --build-remote false --output none
+    EOT
+
+    environment = {
+      APP     = azurerm_function_app_flex_consumption.this.id
+      PACKAGE = abspath(var.package)
+    }
+  }
+
+  depends_on = [azurerm_role_assignment.vault]
 }

@@ -1,6 +1,7 @@
 output "id" {
-  description = "The function app."
+  description = "The function app, once its functions are there."
   value       = azurerm_function_app_flex_consumption.this.id
+  depends_on  = [terraform_data.code]
 }
 
 output "name" {

@@ -14,6 +14,7 @@ resource "google_redis_instance" "this" {
   connect_mode            = "DIRECT_PEERING"
   auth_enabled            = true
   transit_encryption_mode = "SERVER_AUTHENTICATION"
+  deletion_protection     = false # nothing in it is worth keeping
 
   redis_configs = {
     "maxmemory-policy" = "volatile-ttl" # full, it forgets what would be forgotten next

@@ -40,14 +40,16 @@ resource "google_cloudfunctions2_function" "this" {
   }
 
   service_config {
-    available_memory      = var.memory
-    min_instance_count    = var.min_instances
-    max_instance_count    = var.max_instances
-    timeout_seconds       = 30
-    service_account_email = google_service_account.this.email
-    environment_variables = var.function.settings
-    ingress_settings      = "ALLOW_INTERNAL_ONLY"
-    direct_vpc_egress     = "VPC_EGRESS_ALL_TRAFFIC" # or the database would see an address of Google's
+    available_memory                 = var.memory
+    available_cpu                    = var.concurrency > 1 ? "1" : null # with less, an instance may serve one only
+    max_instance_request_concurrency = var.concurrency
+    min_instance_count               = var.min_instances
+    max_instance_count               = var.max_instances
+    timeout_seconds                  = 30
+    service_account_email            = google_service_account.this.email
+    environment_variables            = merge({ THREADS = tostring(var.concurrency) }, var.function.settings)
+    ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    direct_vpc_egress                = "VPC_EGRESS_ALL_TRAFFIC" # or the database would see an address of Google's
 
     direct_vpc_network_interface {
       network    = var.function.network

@@ -24,13 +24,18 @@ variable "entry_point" {
 }
 
 variable "memory" {
-  description = "Its memory, such as 512Mi; the share of a CPU follows from it."
+  description = "Its memory, such as 512Mi; the share of a CPU follows from it, unless it serves several requests at a time."
   type        = string
 
   validation {
     condition     = can(regex("^[0-9]+[MG]i$", var.memory))
     error_message = "memory must be in Mi or Gi, such as 512Mi."
   }
+}
+
+variable "concurrency" {
+  description = "Requests that one instance serves at a time, each in a thread of functions-framework's."
+  type        = number
 }
 
 variable "min_instances" {

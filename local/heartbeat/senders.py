@@ -1,0 +1,150 @@
+"""Who sends a heartbeat past which guard: each makes what leads to the API's webhook, and publishes through an SDK."""
+
+import http.client
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from azure.core.credentials import AzureKeyCredential
+from azure.eventgrid import EventGridEvent, EventGridPublisherClient
+from google.cloud import pubsub_v1
+from standardwebhooks.webhooks import Webhook
+
+from helios.event import Source
+from local.config import AZURE_TOPIC_KEY, GCP_PROJECT, GUARDS, HEARTBEAT, HEARTBEAT_TYPE
+from local.eventgrid import client as eventgrid
+from local.heartbeat.aws import Bus
+from local.heartbeat.sns import Server
+from local.ports import HOST
+from local.pubsub import client as pubsub
+
+_WEBHOOKS = "/api/v1/webhooks"
+_SECONDS = 10
+
+
+class Sender(NamedTuple):
+    """One way in past one guard.
+
+    Attributes:
+        guard: its name in HELIOS_GUARDS.
+        source: the cloud that the event is of.
+        send: sends one, and returns its id.
+    """
+
+    guard: str
+    source: Source
+    send: Callable[[], str]
+
+
+class Addresses(NamedTuple):
+    """Where the API and the emulators are; Pub/Sub's client knows by itself."""
+
+    api_url: str
+    aws_url: str
+    eventgrid_url: str
+
+
+def senders(addresses: Addresses, bus: Bus, server: Server, stack: ExitStack) -> list[Sender]:
+    """One for each guard; the stack closes what they hold open."""
+    bus.set_up(
+        webhook_url=f"{addresses.api_url}{_WEBHOOKS}/aws/eventbridge",
+        sns_endpoint_url=f"http://{HOST}:{server.server_port}/sns",
+    )
+    return [
+        Sender("key", "aws", lambda: bus.put("key", HEARTBEAT_TYPE, _content("key"))),
+        Sender("sns", "aws", lambda: bus.put("sns", HEARTBEAT_TYPE, _content("sns"))),
+        Sender("oidc", "gcp", _pubsub(addresses, stack)),
+        Sender("secret", "azure", _event_grid("secret", addresses, _SECRET_HEADER, stack)),
+        Sender("entra", "azure", _event_grid("entra", addresses, _ENTRA, stack)),
+        Sender("hmac", "gcp", lambda: _standard_webhook(addresses)),
+    ]
+
+
+_SECRET = {"value": GUARDS["HELIOS_EVENTGRID_SECRET"], "isSecret": True}
+_SECRET_HEADER = {
+    "deliveryAttributeMappings": [{"name": "x-helios-key", "type": "Static", "properties": _SECRET}],
+}
+_ENTRA = {
+    "azureActiveDirectoryTenantId": GUARDS["HELIOS_ENTRA_TENANT"],
+    "azureActiveDirectoryApplicationIdOrUri": GUARDS["HELIOS_ENTRA_AUDIENCE"],
+}
+
+
+def _content(guard: str) -> dict[str, str]:
+    return {"past": guard}
+
+
+def _pubsub(addresses: Addresses, stack: ExitStack) -> Callable[[], str]:
+    pubsub.ensure(
+        project=GCP_PROJECT,
+        topic=HEARTBEAT,
+        subscription=f"{HEARTBEAT}-api",
+        push_endpoint=f"{addresses.api_url}{_WEBHOOKS}/gcp/pubsub",
+        service_account=GUARDS["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
+        audience=GUARDS["HELIOS_PUBSUB_AUDIENCE"],
+    )
+    publisher = stack.enter_context(pubsub_v1.PublisherClient())
+    topic = publisher.topic_path(GCP_PROJECT, HEARTBEAT)
+
+    def send() -> str:
+        content = json.dumps(_content("oidc")).encode()
+        id_: str = publisher.publish(topic, content, event_type=HEARTBEAT_TYPE).result(_SECONDS)
+        return id_
+
+    return send
+
+
+def _event_grid(guard: str, addresses: Addresses, proof: Mapping[str, Any], stack: ExitStack) -> Callable[[], str]:
+    """A topic of its own, as two subscriptions of one would deliver each event twice."""
+    endpoint = eventgrid.ensure(
+        addresses.eventgrid_url,
+        topic=f"{HEARTBEAT}-{guard}",
+        key=AZURE_TOPIC_KEY,
+        subscription=f"{HEARTBEAT}-api",
+        endpoint_url=f"{addresses.api_url}{_WEBHOOKS}/azure/eventgrid",
+        webhook=proof,
+    )
+    publisher = stack.enter_context(EventGridPublisherClient(endpoint, AzureKeyCredential(AZURE_TOPIC_KEY)))
+
+    def send() -> str:
+        id_, subject = str(uuid.uuid4()), f"heartbeats/{guard}"
+        event = EventGridEvent(
+            id=id_, subject=subject, event_type=HEARTBEAT_TYPE, data=_content(guard), data_version="1.0"
+        )
+        publisher.send(event)
+        return id_
+
+    return send
+
+
+def _standard_webhook(addresses: Addresses) -> str:
+    """Standard Webhooks has no emulator: any sender signs by itself."""
+    id_, now = str(uuid.uuid4()), datetime.now(UTC)
+    event = {
+        "specversion": "1.0",
+        "id": id_,
+        "source": f"https://{HEARTBEAT}.example",
+        "cloud": "gcp",
+        "type": HEARTBEAT_TYPE,
+        "time": now.isoformat(),
+        "datacontenttype": "application/json",
+        "data": _content("hmac"),
+    }
+    body = json.dumps(event)
+    headers = {
+        "content-type": "application/cloudevents+json",
+        "webhook-id": id_,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(GUARDS["HELIOS_CLOUDEVENTS_SECRET"]).sign(id_, now, body),
+    }
+    connection = http.client.HTTPConnection(urlsplit(addresses.api_url).netloc, timeout=_SECONDS)
+    try:
+        connection.request("POST", f"{_WEBHOOKS}/cloudevents", body.encode(), headers)
+        connection.getresponse()
+    finally:
+        connection.close()
+    return id_

@@ -1,0 +1,99 @@
+"""The fault suite can fail: whatever is taken from a sound database, or put into it, is named."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from helios.adapters.memory import NoSeen
+from helios.adapters.postgres.outbox import PostgresOutbox
+from helios.event import WayIn
+from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
+from helios.normalise import split
+from helios.reconcile import declaration
+from scripts.faults.book import Book
+from scripts.faults.checks import Ledgers, check
+from scripts.faults.orders import BATCH_PATH, Load, orders
+from scripts.faults.stage import Place
+from scripts.simulator.envelopes import PATHS
+
+WAYS_IN: dict[str, WayIn] = {
+    BATCH_PATH: "cloudevents",
+    PATHS["aws"]: "eventbridge",
+    PATHS["gcp"]: "pubsub",
+    PATHS["azure"]: "eventgrid",
+}
+NOTHING = Ledgers(Counter(), Counter(), Counter())
+LOAD = Load(events=90, again=0.2, poison=0.1, flawed=0.4)
+
+
+@pytest.fixture
+def played(postgres_store, pool, tmp_path):
+    """A phase without a fault: asks what the checks say of it now."""
+    flows = declaration.load(Place.of(tmp_path).config.flows_file)
+    sent, book = orders(LOAD, prefix="FLT-01-", seed=1, clouds=()), Book()
+    for request in sent.requests:
+        deliveries = split(WAYS_IN[request.path], request.body, request.headers, datetime.now(UTC))
+        outcomes = ingest(deliveries, seen=NoSeen(), store=postgres_store, reconciler=Reconciler(flows))
+        book.answer(request.keys, [outcome.status for outcome in outcomes])
+    PostgresOutbox(pool).number()
+
+    def checked():
+        with pool.connection() as connection:
+            return check(connection, sent, book, NOTHING, flows)
+
+    return checked
+
+
+def test_a_sound_database_is_found_sound(played):
+    found = played()
+
+    assert (found.wrong, found.lost, found.doubled) == ([], 0, 0)
+    assert found.rows == found.ledgers.stored.total() > 60
+    assert found.ledgers.webhooks["rejected"] >= 9
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        ("DELETE FROM events WHERE id = (SELECT min(id) FROM events)", "1 acknowledged events are not stored"),
+        (
+            """CREATE TEMP TABLE copied AS SELECT * FROM events LIMIT 1; UPDATE copied SET id = 'another';
+            INSERT INTO events SELECT * FROM copied""",
+            "1 events are stored more than once",
+        ),
+        ("UPDATE event_counts SET duplicate = duplicate + 1 WHERE source = 'aws'", "and the ledger has"),
+        ("UPDATE event_totals SET stored = stored + 1 WHERE source = 'gcp'", "the totals are not the sums"),
+        ("UPDATE event_counts SET stored = stored - 1 WHERE source = 'azure'", "rows, and"),
+        ("UPDATE dead_letters SET attempts = attempts + 1", "the dead letters have"),
+        ("DELETE FROM dead_letters WHERE id = (SELECT min(id) FROM dead_letters)", "are no dead letter"),
+        ("UPDATE frames SET position = NULL WHERE position = 2", "frames,"),
+        ("DELETE FROM frames WHERE position = 2", "frames,"),
+        ("UPDATE frames SET keys = '[]' WHERE position = 1", "and the stream tells of"),
+        ("UPDATE flows SET status = 'incomplete' WHERE status = 'matched'", "orders have the wrong verdict"),
+        ("UPDATE flows SET amount = 1 WHERE key = (SELECT min(key) FROM flows)", "what follows from their events"),
+        ("DELETE FROM flows WHERE key = (SELECT min(key) FROM flows)", "what follows from their events"),
+    ],
+)
+def test_what_does_not_hold_is_named(harm, sentence, played, pool):
+    with pool.connection() as connection:
+        connection.execute(harm)
+
+    assert any(sentence in said for said in played().wrong)
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "sentence"),
+    [
+        (("aws", "id"), "rejected", "was called rejected"),
+        (("aws", "id"), "contradictory", "was called contradictory"),
+        (None, "stored", "poison was called stored"),
+    ],
+)
+def test_an_answer_that_must_not_be_is_named(key, status, sentence):
+    book = Book()
+    book.answer([key], [status])
+
+    assert sentence in book.wrong[0]
+    assert not book.acknowledged

@@ -1,0 +1,44 @@
+"""What the API's description says of requests and answers, for tests that generate the ones and check the others."""
+
+import json
+from urllib.parse import urlencode
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from scripts.openapi import document
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+SAME_EVERY_TIME = settings(
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    # The API is one for all examples: that it holds what earlier ones stored is the point.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+schema = schemathesis.openapi.from_dict(json.loads(document()))
+
+
+LONGEST_QUERY = 60_000
+"""uvicorn refuses a request line of 64 KB by itself, before the API sees it, and as plain text."""
+
+
+def is_read(case: Case) -> bool:
+    """Whether the API gets to see this request."""
+    return len(urlencode(case.query or {}, doseq=True, errors="replace")) < LONGEST_QUERY
