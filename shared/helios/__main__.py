@@ -9,7 +9,7 @@ from contextlib import suppress
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
 from helios.console import commands as console
-from helios.console import tokens
+from helios.console import dead_letters, tokens
 from helios.errors import HeliosError
 from helios.flows.sink import follow
 from helios.settings import load
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     pass_on.set_defaults(run=_sink)
     tokens.register(commands)
     console.register(commands)
+    dead_letters.register(commands)
     given = parser.parse_args(arguments)
     try:
         with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends a tail, and so does the end of `| head`

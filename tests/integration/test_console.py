@@ -180,3 +180,50 @@ def test_a_token_that_can_not_be_made_or_revoked_is_said_so(tokens, arguments, s
 def test_a_name_is_not_given_twice(tokens):
     assert tokens("create", "--name", "kim", "--scope", "admin").returncode == 0
     assert "there is a token 'kim' already" in tokens("create", "--name", "kim", "--scope", "read").stderr
+
+
+def test_many_dead_letters_are_taken_in_again_at_once(api, helios, records):
+    """Three that lack their end, as a sender left them, and one that fails by another field."""
+    whole = [eventbridge(str(number)).body for number in range(3)]
+    for body in whole:
+        assert call(api.url, EVENTBRIDGE, body[:-1]).status == 400
+    assert call(api.url, EVENTBRIDGE, b'{"id": "9"}').status == 400
+
+    listed = helios("dead-letters").stdout
+    assert listed.splitlines()[-1].split()[0] == "4"
+    assert "4  dead letters" in helios("replay", "--all", "--dry-run").stdout
+    body_only = helios("dead-letters", "--field", "body", "--json").stdout.splitlines()
+    assert [json.loads(line)["field"] for line in body_only] == ["body"] * 3
+
+    refused = helios("replay", "--field", "body", "--per-second", "100")
+    assert (refused.returncode, refused.stdout) == (0, "3 still refused\n")
+    assert records.keys() == []
+
+
+def test_a_repaired_letter_is_taken_in_and_not_again(api, helios, records, tmp_path):
+    assert call(api.url, EVENTBRIDGE, b"{").status == 400
+    (line,) = helios("dead-letters", "--json").stdout.splitlines()
+    id_ = str(json.loads(line)["id"])
+    repaired = tmp_path / "message.json"
+    repaired.write_bytes(eventbridge("1").body)
+
+    assert helios("replay", id_, "--body", str(repaired)).stdout == "1 stored\n"
+    assert records.keys() == [("aws", "1")]
+    assert helios("replay", "--all").stdout == "there is nothing to take in again\n"
+    assert helios("replay", id_, "--body", str(repaired)).stdout == "1 duplicate\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "replay takes the ids of dead letters"),
+        (["1", "--all"], "not both"),
+        (["--all", "--body", "x"], "give one id"),
+        (["1", "--body", "nowhere"], "--body nowhere"),
+    ],
+)
+def test_a_replay_that_is_not_clear_is_not_begun(helios, arguments, said):
+    answer = helios("replay", *arguments)
+
+    assert answer.returncode == 2
+    assert said in answer.stderr

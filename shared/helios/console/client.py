@@ -25,6 +25,11 @@ MAX_PAGE = 500
 class Unanswered(HeliosError):  # noqa: N818 - reads as the fact it is
     """The API can't be reached, or refuses; the message says which and why."""
 
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        """Build it; ``status`` is the HTTP status of a refusal."""
+        super().__init__(message)
+        self.status = status
+
 
 class _Stream(msgspec.Struct, frozen=True):
     """What ``GET /api/v1/frames`` answers."""
@@ -59,14 +64,26 @@ class Client:
             Unanswered: it says nothing, or something else.
         """
         given = {name: value for name, value in query.items() if value is not None}
-        url = f"{self._url}/api/v1/{path}?{urlencode(given, doseq=True)}"
-        request = urllib.request.Request(url, headers=self._headers)  # noqa: S310 - __init__ has checked the scheme
+        return self._ask("GET", f"{path}?{urlencode(given, doseq=True)}", None, type_)
+
+    def post(self, path: str, body: object, type_: type[T]) -> T:
+        """What the API says to a JSON body, as this type.
+
+        Raises:
+            Unanswered: see ``get``.
+        """
+        return self._ask("POST", path, msgspec.json.encode(body), type_)
+
+    def _ask(self, method: str, path: str, body: bytes | None, type_: type[T]) -> T:
+        headers = self._headers | ({"Content-Type": "application/json"} if body is not None else {})
+        url = f"{self._url}/api/v1/{path}"
+        request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - __init__ has checked the scheme
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - the same
                 return msgspec.json.decode(answer.read(), type=type_)
         except urllib.error.HTTPError as error:
             with error:
-                raise Unanswered(_reason(error.code, error.read())) from error
+                raise Unanswered(_reason(error.code, error.read()), status=error.code) from error
         except OSError as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise Unanswered(f"{self._url} does not answer: {reason}; is --url right?") from error

@@ -22,14 +22,20 @@ DEFAULT_URL = "http://127.0.0.1:8001"
 PAUSE_SECONDS = 0.5
 
 
-def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the commands to a parser; each sets ``run``, which takes the parsed arguments."""
+def common_options() -> argparse.ArgumentParser:
+    """What every command that asks the API takes: a parent for its parser."""
     common = argparse.ArgumentParser(add_help=False)
     add = common.add_argument
     add("--url", default=os.environ.get("HELIOS_URL", DEFAULT_URL), help="where the API is (HELIOS_URL; %(default)s)")
     add("--json", action="store_true", help="JSON lines instead of a table")
+    return common
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands to a parser; each sets ``run``, which takes the parsed arguments."""
+    common = common_options()
     listing = argparse.ArgumentParser(add_help=False)
-    listing.add_argument("--limit", type=_natural, default=50, metavar="N", help="most lines (%(default)s)")
+    listing.add_argument("--limit", type=natural, default=50, metavar="N", help="most lines (%(default)s)")
 
     def command(name: str, text: str, run: Callable[[argparse.Namespace], None], *, lists: bool) -> Any:
         parser = commands.add_parser(name, help=text, description=text, parents=[common, *([listing] if lists else [])])
@@ -46,7 +52,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     events = command("events", "list events, the last received first", _events, lists=True)
     trial = command("preview", "what other rules would say of the last events; changes nothing", _preview, lists=True)
     trial.add_argument("file", help="a file of flows, as HELIOS_FLOWS_FILE names one")
-    trial.add_argument("--minutes", type=_natural, default=60, metavar="N", help="how far back (%(default)s)")
+    trial.add_argument("--minutes", type=natural, default=60, metavar="N", help="how far back (%(default)s)")
     tail = command("tail", "show events as they are stored, until Ctrl-C", _tail, lists=False)
     tail.add_argument("--flows", action="store_true", help="instead: orders as their status changes")
     for parser in (events, tail):
@@ -55,23 +61,24 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         parser.add_argument("--order", metavar="ID", help="only of this order")
 
 
-def _client(given: argparse.Namespace) -> Client:
+def client(given: argparse.Namespace) -> Client:
+    """The API that ``--url`` names, asked with HELIOS_TOKEN."""
     return Client(given.url, token=os.environ.get("HELIOS_TOKEN"))
 
 
 def _flows(given: argparse.Namespace) -> None:
     status = given.status or (None if given.issue else PROBLEMS)
-    found = _client(given).items("flows", FlowRow, limit=given.limit, flow=given.flow, status=status, issue=given.issue)
+    found = client(given).items("flows", FlowRow, limit=given.limit, flow=given.flow, status=status, issue=given.issue)
     _show(given, found, "flows")
 
 
 def _flow(given: argparse.Namespace) -> None:
     path = f"flows/{quote(given.flow, safe='')}/{quote(given.key, safe='')}"
-    _show(given, [_client(given).get(path, FlowStory)], "story")
+    _show(given, [client(given).get(path, FlowStory)], "story")
 
 
 def _events(given: argparse.Namespace) -> None:
-    found = _client(given).items(
+    found = client(given).items(
         "events", Event, limit=given.limit, source=given.source, type=given.type, order_id=given.order
     )
     _show(given, found, "events")
@@ -82,11 +89,11 @@ def _preview(given: argparse.Namespace) -> None:
     flows = declaration.load(given.file)
     if not flows:
         raise Misconfigured(f"{given.file}: there is no [[flow]] in it")
-    client, now = _client(given), datetime.now(UTC)
+    api, now = client(given), datetime.now(UTC)
     since = now - timedelta(minutes=given.minutes)
     begin = since - patience(flows)
-    events = client.items("events", Event, limit=sys.maxsize, since=begin.isoformat(), until=now.isoformat())
-    recorded = client.items("flows", FlowRow, limit=sys.maxsize, since=since.isoformat())
+    events = api.items("events", Event, limit=sys.maxsize, since=begin.isoformat(), until=now.isoformat())
+    recorded = api.items("flows", FlowRow, limit=sys.maxsize, since=since.isoformat())
     found = preview(flows, events, recorded, since=since, now=now)
     if given.json:
         for difference in found.differences[: given.limit]:
@@ -102,7 +109,7 @@ def _tail(given: argparse.Namespace) -> None:
     asked = [(name, value) for name, value in wanted.items() if value]
     if given.flows and asked:
         raise Misconfigured("tail --flows shows orders of all clouds: leave out --source, --type and --order")
-    for frame in _client(given).follow(pause_seconds=PAUSE_SECONDS, note=_note):
+    for frame in client(given).follow(pause_seconds=PAUSE_SECONDS, note=_note):
         stored = sum(count.stored for count in frame.counts)
         if not given.flows and (left := stored - len(frame.events)) > 0:
             _note(f"{left} more events were stored at the same time: see helios events")
@@ -138,7 +145,8 @@ def _note(text: str) -> None:
     sys.stderr.write(f"helios: {text}\n")
 
 
-def _natural(text: str) -> int:
+def natural(text: str) -> int:
+    """A number of at least 1, for argparse."""
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
     return value
