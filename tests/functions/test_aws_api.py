@@ -1,6 +1,8 @@
 """The API Lambda, given what an API Gateway HTTP API gives it."""
 
+import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,11 +37,16 @@ KEY = {"x-helios-key": "the-secret-of-the-api-destination"}
 
 
 @pytest.fixture
-def api(load_handler, monkeypatch):
-    """The function after a cold start."""
+def api(load_handler, monkeypatch) -> Iterator[Any]:
+    """The function after a cold start, on an event loop that ends with the test: Mangum never closes its own."""
     monkeypatch.setenv("HELIOS_GUARDS", "eventbridge=key")
     monkeypatch.setenv("HELIOS_EVENTBRIDGE_SECRET", KEY["x-helios-key"])
-    return load_handler("aws/api/handler").handler
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield load_handler("aws/api/handler").handler
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    asyncio.set_event_loop(None)
 
 
 def test_the_api_works_unchanged_behind_api_gateway(api, pool):

@@ -2,7 +2,11 @@
 
 from mangum import Mangum
 
+from helios import bootstrap, logs
 from helios.api import create_app
 
+configured = bootstrap.configure()
+logs.configure(configured.log_level)
+services = bootstrap.build(configured)
 # No lifespan: Mangum would run it, and so close the database connections, with every request.
-handler = Mangum(create_app(), lifespan="off")
+handler = Mangum(create_app(services), lifespan="off")
