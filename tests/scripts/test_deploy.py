@@ -10,7 +10,7 @@ import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.tokens import digest
-from scripts import clouds, dashboard_upload, deploy, steps, terraform, written
+from scripts import clouds, dashboard_upload, deploy, destroy, steps, terraform, written
 from scripts.clouds import CLOUDS
 from scripts.steps import Step, StepFailed
 
@@ -49,8 +49,9 @@ def test_a_dry_run_shows_the_roots_in_order_and_aws_again_at_the_end():
     assert done.returncode == 0, done.stderr
     applied = [title for title in titles(done.stdout) if ": apply" in title or "database" in title]
     assert applied == [
+        "aws: apply module.network and module.database only",
+        "bring the database up to date, from here",
         "aws: apply",
-        "bring the database up to date, from here: Aurora answers to a --client only",
         "gcp: apply",
         "azure: apply",
         "aws: apply again, to let the other clouds in",
@@ -63,6 +64,30 @@ def test_one_cloud_alone_leaves_the_others_alone():
     done = ran("deploy", "--dry-run", "--cloud", "gcp")
     assert [title for title in titles(done.stdout) if ": apply" in title] == ["gcp: apply"]
     assert "azure" not in done.stdout
+
+
+def test_aws_alone_needs_no_other_state():
+    done = ran("deploy", "--dry-run", "--cloud", "aws", "--client", "me=203.0.113.1/32")
+    assert [title for title in titles(done.stdout) if "initialise" in title] == ["aws: initialise Terraform"]
+
+
+def test_without_a_client_it_refuses_before_aurora_could():
+    done = ran("deploy", "--yes")
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert "deploy: Aurora answers to nobody here: say --client me=YOUR.IP.AD.DRESS/32" in done.stderr
+    assert "[1/" not in done.stdout
+
+
+def test_who_lets_somebody_else_migrate_needs_no_client():
+    done = ran("deploy", "--dry-run", "--no-migrate", "--no-smoke")
+    assert "Aurora" not in done.stderr
+    assert not [title for title in titles(done.stdout) if "database" in title]
+
+
+def test_a_client_is_let_in_by_aws_or_not_at_all():
+    done = ran("deploy", "--cloud", "gcp", "--client", "me=203.0.113.1/32")
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert "--client changes what AWS lets in: deploy it too" in done.stderr
 
 
 def test_a_removal_goes_the_other_way_round():
@@ -149,7 +174,12 @@ output "database_url" {
   sensitive = true
 }
 output "egress_address" { value = "198.51.100.7" }
-output "clients" { value = var.database_clients }
+output "database_clients" { value = var.database_clients }
+variable "deletion_protection" {
+  type    = bool
+  default = true
+}
+output "deletion_protection" { value = var.deletion_protection }
 terraform {
   backend "local" {}
 }
@@ -169,12 +199,17 @@ def roots(tmp_path, monkeypatch):
     return tmp_path
 
 
+def of_roots(*, clients, names=tuple(CLOUDS)):
+    """What Terraform does in a deployment."""
+    plan = deploy.steps([CLOUDS[name] for name in names], clients=clients, yes=True, migrate=True, smoke=False)
+    return [step for step in plan if step.title.split(":")[0] in CLOUDS]
+
+
 def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(roots):
     """Applied in the plan's own order by a real Terraform; secrets go by the environment."""
-    plan = deploy.steps(list(CLOUDS.values()), clients={"me": "203.0.113.1/32"}, yes=True, smoke=False)
-    roots_only = [step for step in plan if step.title.split(":")[0] in CLOUDS]
-    steps.run(roots_only)
-    assert terraform.outputs(CLOUDS["aws"])["clients"] == {
+    plan = of_roots(clients={"me": "203.0.113.1/32"})
+    steps.run(plan)
+    assert terraform.outputs(CLOUDS["aws"])["database_clients"] == {
         "me": "203.0.113.1/32",
         "gcp": "198.51.100.7/32",
         "azure": "198.51.100.7/32",
@@ -186,6 +221,70 @@ def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(ro
         "TF_VAR_ring_secret": "s3cret",
     }
     assert not any("s3cret" in str(step.command) for step in plan)
+
+
+def test_who_may_connect_may_do_so_until_somebody_says_no(roots):
+    steps.run(of_roots(clients={"me": "203.0.113.1/32", "you": "203.0.113.2/32"}))
+    steps.run(of_roots(clients={"you": None}, names=["aws"]))
+    assert terraform.outputs(CLOUDS["aws"])["database_clients"] == {
+        "me": "203.0.113.1/32",
+        "gcp": "198.51.100.7/32",
+        "azure": "198.51.100.7/32",
+    }
+    assert deploy.unreachable([CLOUDS["gcp"]], clients={}) == []
+
+
+def test_the_functions_of_other_clouds_are_nobody_who_could_migrate(roots):
+    everywhere = list(CLOUDS.values())
+    steps.run(of_roots(clients={}))
+    assert deploy.unreachable(everywhere, clients={})
+    assert deploy.unreachable(everywhere, clients={"me": None})
+    assert deploy.unreachable(everywhere, clients={"me": "203.0.113.1/32"}) == []
+
+
+def test_a_database_of_one_s_own_has_its_own_firewall(roots, monkeypatch):
+    settings = roots / "aws/terraform.tfvars"
+    settings.write_text('# database_url = "none yet"\n')
+    assert deploy.unreachable(list(CLOUDS.values()), clients={})
+    settings.write_text(f'region = "eu-central-1"\ndatabase_url="{DATABASE_URL}"\n')
+    assert deploy.unreachable(list(CLOUDS.values()), clients={}) == []
+    settings.unlink()
+    monkeypatch.setenv("TF_VAR_database_url", DATABASE_URL)
+    assert deploy.unreachable(list(CLOUDS.values()), clients={}) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "name"),
+    [
+        ("aws/terraform.tfvars", "database_clients = {}\n", "database_clients"),
+        ("gcp/mine.auto.tfvars", 'ring_url = "https://api.example.org"\n', "ring_url"),
+        ("azure/terraform.tfvars.json", '{"database_url": "postgresql://"}\n', "database_url"),
+    ],
+)
+def test_a_file_that_would_win_over_what_is_passed_on_is_named(roots, file, text, name):
+    assert deploy.outvoted(list(CLOUDS.values())) == []
+    (roots / file).write_text(text)
+    (reason,) = deploy.outvoted(list(CLOUDS.values()))
+    cloud, _, file_name = file.partition("/")
+    assert reason.startswith(f"{cloud}: {file_name} sets {name}, and would win over")
+
+
+def test_nothing_is_removed_while_one_cloud_is_protected(roots, monkeypatch):
+    monkeypatch.setenv("TF_VAR_deletion_protection", "false")
+    steps.run(of_roots(clients={}))
+    monkeypatch.delenv("TF_VAR_deletion_protection")
+    steps.run(of_roots(clients={}, names=["gcp"]))
+    removal = destroy.steps(list(CLOUDS.values()), yes=True)
+    with pytest.raises(
+        StepFailed, match="nothing was removed: deletion_protection is on in gcp: write"
+    ):
+        steps.run(removal)
+    assert all(terraform.outputs(cloud) for cloud in CLOUDS.values())
+
+    monkeypatch.setenv("TF_VAR_deletion_protection", "false")
+    steps.run(of_roots(clients={}, names=["gcp"]))
+    steps.run(removal)
+    assert not any(terraform.outputs(cloud) for cloud in CLOUDS.values())
 
 
 def test_a_root_that_was_never_applied_has_told_nothing(roots):
@@ -216,7 +315,7 @@ def test_settings_that_somebody_changed_are_kept(tmp_path, monkeypatch):
 def test_the_smoke_test_reads_with_a_token_that_soon_expires(monkeypatch, pool, database_url):
     monkeypatch.setattr(deploy, "told", lambda *_: database_url)
     monkeypatch.delenv("HELIOS_TOKEN", raising=False)
-    plan = deploy.steps(list(CLOUDS.values()), clients={"me": "203.0.113.1/32"}, yes=True, smoke=True)
+    plan = deploy.steps(list(CLOUDS.values()), clients={}, yes=True, migrate=True, smoke=True)
 
     secret = plan[-1].environment()["HELIOS_TOKEN"]
     found = PostgresTokens(pool).use(digest(secret), datetime.now(UTC))
