@@ -1,18 +1,20 @@
 """Nothing is changed before the whole plan was shown, and what is missing for it is said with its remedy."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 
 import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.tokens import digest
-from scripts import clouds, dashboard_upload, deploy, destroy, steps, terraform, written
+from scripts import bootstrap_aws, bootstrap_azure, clouds, dashboard_upload, deploy, destroy, steps, terraform, written
 from scripts.clouds import CLOUDS
-from scripts.steps import Step, StepFailed
+from scripts.steps import Asked, Step, StepFailed
 
 BOOTSTRAPS = {
     "bootstrap_aws": ("--region", "us-east-1", "--bucket", "helios-state"),
@@ -118,6 +120,24 @@ def test_who_is_not_signed_in_is_told_the_variable_and_the_command(tmp_path):
     assert "`aws sso login` or `aws configure`" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("script", "tool", "asked"),
+    [
+        ("bootstrap_aws", "aws", "sts get-caller-identity --output json"),
+        ("bootstrap_gcp", "gcloud", "auth print-access-token --quiet"),
+        ("bootstrap_azure", "az", "account get-access-token --output none"),
+    ],
+)
+def test_a_bootstrap_asks_the_command_line_that_it_uses_for_a_token(tmp_path, script, tool, asked):
+    """Not for what that was told some day: a sign-in that is over is noticed before anything is begun."""
+    program = tmp_path / tool
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\necho "token expired" >&2\nexit 1\n')
+    program.chmod(0o755)
+    done = ran(script, *BOOTSTRAPS[script], "--yes", path=f"{tmp_path}:/usr/bin:/bin")
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert (tmp_path / "asked").read_text() == f"{asked}\n"
+
+
 @pytest.mark.parametrize(("script", "arguments"), BOOTSTRAPS.items())
 def test_a_bootstrap_only_shows_its_commands_when_it_is_a_dry_run(script, arguments):
     done = ran(script, *arguments, "--dry-run")
@@ -125,6 +145,60 @@ def test_a_bootstrap_only_shows_its_commands_when_it_is_a_dry_run(script, argume
     assert done.returncode == 0, done.stderr
     assert f"\n      {cloud.tool} " in done.stdout
     assert not cloud.backend.exists()
+
+
+@pytest.mark.parametrize(("script", "arguments"), BOOTSTRAPS.items())
+def test_a_bootstrap_makes_who_deploys_and_trusts_one_branch(script, arguments):
+    alone, trusting = (ran(script, *arguments, *more, "--dry-run") for more in ((), ("--github", "octo-org/shop")))
+    assert any("deploy-helios, which deploys" in title for title in titles(alone.stdout))
+    assert "repo:octo-org/shop:ref:refs/heads/main" in trusting.stdout
+    assert "github" not in alone.stdout
+
+
+@pytest.mark.parametrize("name", ["shop", "octo-org/*", "octo-org/shop:ref", "../shop"])
+def test_a_repository_that_would_widen_the_trust_is_refused(name):
+    done = ran("bootstrap_aws", *BOOTSTRAPS["bootstrap_aws"], "--github", name, "--dry-run")
+    assert done.returncode == 2
+    assert "is not OWNER/NAME" in done.stderr
+
+
+def test_what_deploys_on_aws_may_make_functions_roles_and_not_change_its_own():
+    (statement,) = json.loads(json.dumps(bootstrap_aws._MAY))["Statement"]
+    arn = "arn:aws:iam::123456789012:role/"
+    assert fnmatch(f"{arn}helios-ingest", statement["Resource"])
+    assert not fnmatch(f"{arn}{bootstrap_aws._ROLE}", statement["Resource"])
+    used = ["CreateRole", "DeleteRole", "GetRole", "PassRole", "TagRole", "PutRolePolicy", "DeleteRolePolicy"]
+    used += ["GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies", "ListInstanceProfilesForRole"]
+    assert all(any(fnmatch(f"iam:{action}", allowed) for allowed in statement["Action"]) for action in used)
+
+
+def test_who_was_made_is_asked_for_when_the_id_is_needed(tmp_path, monkeypatch):
+    """The whole bootstrap of Azure, with a command line that only knows the identity's id."""
+    id_ = "00000000-0000-0000-0000-000000000009"
+    program = tmp_path / "az"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n[ "$1 $2" != "identity show" ] || echo {id_}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(written, "ROOT", tmp_path)
+    monkeypatch.setattr(clouds, "TERRAFORM", tmp_path)
+    (tmp_path / "azure").mkdir()
+    steps.run(bootstrap_azure.steps(subscription="s", location="westeurope", account="a", suffix="abc", principal="p"))
+    given = re.findall(
+        r"^role assignment create --assignee-object-id (\S+) .* --role (.*) --output",
+        (tmp_path / "said").read_text(),
+        re.MULTILINE,
+    )
+    assert given == [
+        (id_, "Contributor"),
+        (id_, "Role Based Access Control Administrator"),
+        (id_, "Storage Blob Data Contributor"),
+    ]
+    assert f'deployers = {{"me": "p", "deploy-helios": "{id_}"}}' in CLOUDS["azure"].settings.read_text()
+
+
+def test_a_question_without_an_answer_ends_the_plan():
+    with pytest.raises(StepFailed, match="false has no answer"):
+        steps.run([Step("needs it", ("echo", Asked("", ("false",))))])
 
 
 @pytest.mark.parametrize("range_", ["me", "me=198.51.100.7/33", "me=everyone"])
@@ -275,9 +349,7 @@ def test_nothing_is_removed_while_one_cloud_is_protected(roots, monkeypatch):
     monkeypatch.delenv("TF_VAR_deletion_protection")
     steps.run(of_roots(clients={}, names=["gcp"]))
     removal = destroy.steps(list(CLOUDS.values()), yes=True)
-    with pytest.raises(
-        StepFailed, match="nothing was removed: deletion_protection is on in gcp: write"
-    ):
+    with pytest.raises(StepFailed, match="nothing was removed: deletion_protection is on in gcp: write"):
         steps.run(removal)
     assert all(terraform.outputs(cloud) for cloud in CLOUDS.values())
 
