@@ -104,7 +104,7 @@ module "events" {
 
   name               = var.name
   visibility_seconds = local.visibility_seconds
-  max_receives       = 5
+  max_receives       = var.max_receives
   archive_days       = var.archive_days
 }
 
