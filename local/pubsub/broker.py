@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1 import types
 
 from local.journal import Journal
@@ -407,16 +408,23 @@ def _max_attempts(wire: types.Subscription) -> int | None:
 
 
 def _updated(old: Wire, new: Wire, fields: Sequence[str]) -> Wire:
-    """A copy of ``old`` with these fields of ``new`` (a field mask: ``push_config``, ``labels``).
+    """A copy of ``old`` with these fields of ``new`` (a field mask: ``labels``, ``push_config.push_endpoint``).
 
     Raises:
         Refused: there is no such field, or it can't be changed.
     """
     if not fields:
         raise invalid("The update_mask in the request is empty.")
-    changed: Wire = type(old).deserialize(type(old).serialize(old))
-    for field in (name.partition(".")[0] for name in fields):
-        if field not in type(old).meta.fields or field in UNCHANGEABLE:
+    mask = FieldMask(paths=fields)
+    changed, source = (type(old).deserialize(type(old).serialize(one)) for one in (old, new))
+    raw, raw_source = type(old).pb(changed), type(old).pb(source)
+    for field in fields:
+        *parents, _ = names = field.split(".")
+        if names[0] in UNCHANGEABLE or not FieldMask(paths=[field]).IsValidForDescriptor(raw.DESCRIPTOR):
             raise invalid(f"Invalid update_mask provided in the request: {field!r} can't be changed.")
-        setattr(changed, field, getattr(new, field))
-    return changed
+        part = raw_source
+        for name in parents:  # a field of what is not there has its default
+            part = getattr(part, name)
+            part.SetInParent()
+    mask.MergeMessage(raw_source, raw, replace_message_field=True, replace_repeated_field=True)
+    return cast(Wire, changed)
