@@ -16,7 +16,7 @@ from azure.core.exceptions import (
 )
 from azure.eventgrid import EventGridPublisherClient
 
-from .answers import Answer, may_pass, try_again
+from .answers import Answer, may_have_been_taken, may_pass, try_again
 from .envelopes import timestamp
 from .plan import Emission
 
@@ -53,14 +53,22 @@ class EventGrid:
             # An emulator that was restarted has forgotten its topics until they are made again.
             return try_again(f"HTTP 404: {error.message}")
         except HttpResponseError as error:
-            status = error.status_code or 0
-            reason = f"HTTP {status}: {error.reason}"
-            return try_again(reason) if may_pass(status) else Answer(outcome="failed", reason=reason)
-        except (ServiceRequestError, ServiceResponseError) as error:
+            return _refused(error)
+        except ServiceRequestError as error:
             return try_again(str(error))
+        except ServiceResponseError as error:
+            return try_again(str(error), maybe_taken=True)
         except AzureError as error:
             return Answer(outcome="failed", reason=str(error))
         return Answer(outcome="accepted")
+
+
+def _refused(error: HttpResponseError) -> Answer:
+    status = error.status_code or 0
+    reason = f"HTTP {status}: {error.reason}"
+    if may_pass(status):
+        return try_again(reason, maybe_taken=may_have_been_taken(status))
+    return Answer(outcome="failed", reason=reason)
 
 
 def _event(emission: Emission) -> dict[str, object]:
