@@ -65,8 +65,9 @@ def create_app(services: Services | None = None) -> FastAPI:
         services.tickets,
         people=gate.people(services.settings),
         loopback=guarded.loopback,
+        origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
-        count=partial(metrics.entered, "api", "token"),
+        count=partial(metrics.entered, "api"),
     )
     may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)
@@ -124,9 +125,9 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges), dependencies=may_read)
     app.include_router(live.frames_router(services.outbox), dependencies=may_read)
-    app.include_router(live.router(services.outbox, bell, hub, access, services.settings))
+    app.include_router(live.router(services.outbox, bell, hub, access, services.settings, count=metrics.entered))
     app.include_router(tickets.router(services.tickets, access))
-    app.include_router(status.health_router(services))
+    app.include_router(status.health_router(services, loopback=guarded.loopback))
     app.include_router(status.figures_router(services, metrics), dependencies=may_read)
     _describe_shapes(app)
     return app

@@ -1,5 +1,6 @@
 """Answers: JSON from msgspec models, and every error as an RFC 9457 problem."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +14,10 @@ from helios.api.shapes import FieldError, Problem
 from helios.errors import Rejected, Retryable
 from helios.guards.base import Refused
 
+log = logging.getLogger("helios.api")
+
 RETRY_AFTER_SECONDS = 5
+NOT_NOW = "Nothing was stored, send it again: something that this takes is away, and the log of this process says what"
 
 
 def reply(value: object, *, status: int = 200) -> Response:
@@ -68,10 +72,10 @@ def install(app: FastAPI) -> None:
         return problem(error.status, f"Not let in: {error.reason}", headers=headers)
 
     @app.exception_handler(Retryable)
-    async def _retryable(_: Request, error: Retryable) -> Response:
-        return problem(
-            503, f"Nothing was stored, send it again: {error}", headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
-        )
+    async def _retryable(request: Request, error: Retryable) -> Response:
+        # What is wrong names hosts, users and URLs: it is for who reads the log.
+        log.warning("asked to come again", extra={"path": request.url.path, "error": str(error)})
+        return problem(503, NOT_NOW, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Response:
