@@ -291,3 +291,28 @@ def test_answers_are_no_pages_and_are_not_kept(client):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(("url", "said"), [("https://api.example", True), ("http://api.example", False)])
+def test_over_https_a_browser_is_told_to_stay_there(url, said):
+    """RFC 6797, section 7.2: over HTTP it must not be."""
+    with client_of(in_memory(MemoryStore(), CLOSED), url=url, sender="192.0.2.1") as client:
+        assert ("strict-transport-security" in client.get(STATS).headers) is said
+
+
+def test_a_defect_is_a_problem_too_with_every_header_and_without_its_words(monkeypatch, caplog):
+    def fail(_: object) -> None:
+        raise RuntimeError("the password is s3cret")
+
+    services = in_memory(MemoryStore(), CLOSED)
+    monkeypatch.setattr(services.reader, "totals", fail)
+    asked = bearer("read") | {"origin": CLOSED.dashboard_origin}
+    with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
+        answer = client.get(STATS, headers=asked)
+
+    assert (answer.status_code, answer.json()["title"]) == (500, "Internal Server Error")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["access-control-allow-origin"] == CLOSED.dashboard_origin
+    assert "s3cret" not in answer.text
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]

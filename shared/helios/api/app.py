@@ -21,6 +21,7 @@ from helios.api.access import Access
 from helios.api.entrance import Entrance
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
+from helios.api.replies import Defects
 from helios.api.security_headers import SecurityHeaders
 from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
@@ -107,6 +108,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         services.close()
 
     app = FastAPI(title="Helios", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(Defects)  # innermost: what it answers passes through the others
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[services.settings.dashboard_origin],
