@@ -29,7 +29,7 @@ def handler(load_handler, monkeypatch):
     module = load_handler("aws/websocket/handler")
     yield module.handler
     module.tickets.close()
-    module.connections.close()
+    module.connections._redis.close()
 
 
 @pytest.fixture
