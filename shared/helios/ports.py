@@ -325,3 +325,6 @@ class RateLimit(Protocol):
 
     def wait_seconds(self, who: str) -> int:
         """Count one question; 0 if it may be answered, else how long to wait before the next one."""
+
+    def spent_seconds(self, who: str) -> int:
+        """Count nothing; 0 if a question might be answered now, else how long to wait."""

@@ -29,7 +29,7 @@ def test_a_repaired_letter_is_stored_marked_and_audited(client):
     assert client.post(REPLAY, headers=bearer("replay")).status_code == 422
     assert [line["who"] for line in client.get("/api/v1/audit").json()] == ["local", "local"]
     client.post(REPLAY, json={"body": GOOD}, headers=bearer("replay"))
-    assert client.get("/api/v1/audit", params={"limit": 1}).json()[0]["who"] == "replay"
+    assert client.get("/api/v1/audit", params={"limit": 1}).json()[0]["who"] == "token:replay"
 
 
 def test_what_still_cannot_be_read_is_answered_with_its_field(client):

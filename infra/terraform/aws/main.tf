@@ -150,7 +150,10 @@ locals {
     }
     websocket = {
       description = "Keeps the list of those who watch, and answers their pings."
-      environment = { HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint }
+      environment = {
+        HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
+        HELIOS_DASHBOARD_ORIGIN   = local.dashboard_origin
+      }
       permissions = { Post = local.post }
     }
     relay = {

@@ -69,9 +69,7 @@ def ingest(
         Retryable: nothing is certain; the cloud must deliver all of them again, which is safe.
     """
     started = time.perf_counter()
-    if redaction:
-        deliveries = [redaction(delivery) for delivery in deliveries]
-    readings = [_read(delivery) for delivery in deliveries]
+    readings = [_read(delivery, redaction) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     hinted = seen.recall(keys) if keys else set()
     outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS)
@@ -95,11 +93,12 @@ def _ring(bell: Bell) -> None:
         log.warning("not rung", extra={"error": str(error)})
 
 
-def _read(delivery: Delivery) -> _Reading:
+def _read(delivery: Delivery, redaction: Redaction | None) -> _Reading:
+    redacted = redaction(delivery) if redaction else delivery
     try:
-        return _Reading(delivery, normalise(delivery))
+        return _Reading(redacted, normalise(redacted))
     except Rejected as fault:
-        return _Reading(delivery, fault)
+        return _Reading(redaction.kept(delivery) if redaction else delivery, fault)
 
 
 def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler) -> list[Outcome]:
