@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
@@ -257,6 +258,55 @@ def test_a_field_that_a_rule_reads_is_kept_whole_wherever_it_stands(store):
     assert story(store).issues[0].values == {"order": f"{long}A", "payment": f"{long}B"}
 
 
+ABSURD = {
+    "no power of ten": Raw(b"1e2000000"),
+    "as text": "1e2000000",
+    "an exponent that is a number itself": Raw(b"1e9999999999999999999"),
+    "a hundred thousand zeros": Raw(b"1e100000"),
+    "digits without end": Raw(b"1" * 4301),
+    "digits to the limit": Raw(b"1" * 4300),
+    "a half surrogate": Raw(rb'"\ud800 alone"'),
+}
+"""Valid JSON numbers, but for the last, which none of our decoders may trip over."""
+
+
+@pytest.mark.parametrize("amount", ABSURD.values(), ids=ABSURD)
+@pytest.mark.parametrize("field", ["amount", "note"])
+def test_a_number_that_nobody_can_mean_holds_up_nothing(store, amount, field):
+    """On the second leg, so that it is compared; and twice, so that its content is."""
+    (good,) = take_in(store, leg("order"))
+    absurd, again, other = take_in(
+        store,
+        leg("payment", **{field: amount}),
+        leg("payment", **{field: amount}),
+        leg("order", "ORD-2"),
+    )
+
+    assert {good.status, other.status} == {"stored"}
+    assert (absurd.status, again.status) in {("stored", "duplicate"), ("rejected", "rejected")}
+    assert store.flow(("order", "ORD-2"))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+    counts = store.flow_counts(None, since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
+    assert sum(one.amount for one in counts) == Decimal("20.00")
+
+
+def test_an_absurd_amount_is_compared_as_text_and_adds_to_no_sum(store):
+    take_in(store, leg("order", amount=Raw(b"1e100000")), leg("payment", amount=Raw(b"1e100000")), leg("inventory"))
+    take_in(store, *(leg(name, "ORD-2", amount=Raw(b"1e100000")) for name in ("order", "inventory")))
+    take_in(store, leg("payment", "ORD-2", amount=5))
+
+    assert (story(store).status, story(store).amount) == ("matched", None)
+    assert (story(store, "ORD-2").status, story(store, "ORD-2").amount) == ("mismatched", Decimal(5))
+
+
+def test_content_that_can_t_be_taken_apart_is_compared_as_it_is_spelled(store):
+    digits = Raw(b"1" * 4301)
+    outcomes = take_in(store, leg("order", note=digits), leg("order", note=digits), leg("order", note=Raw(b"2" * 4301)))
+
+    assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "contradictory"]
+    assert outcomes[2].field == "data"
+
+
 deliveries = st.lists(
     st.builds(
         leg,
@@ -264,7 +314,7 @@ deliveries = st.lists(
         st.sampled_from(["ORD-1", "ORD-2"]),
         id_=st.sampled_from("12"),
         after=st.sampled_from([0.0, 1.0, 31.0, 120.0]),
-        amount=st.sampled_from([Decimal("10.00"), Decimal(10), Decimal("99.00")]),
+        amount=st.sampled_from([Decimal("10.00"), Decimal(10), Decimal("99.00"), *ABSURD.values()]),
         customer_id_=st.sampled_from(["CUST-1", "CUST-2"]),
     ),
     max_size=8,

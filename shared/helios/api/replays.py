@@ -13,10 +13,9 @@ from helios.api.queries import Limit
 from helios.api.receive import read_body
 from helios.api.replies import documented, problem, rejection, reply
 from helios.api.shapes import Repair, result_of
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import Delivery, Outcome
 from helios.flows.replay import replay_dead_letter
-from helios.normalise.fields import UNREADABLE
 from helios.ports import EventReader, EventStore
 
 REPAIR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Repair"}}}}

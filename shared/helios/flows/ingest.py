@@ -6,18 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
 
-from helios.errors import Rejected, Retryable
+from helios.errors import DEFECTS, UNREADABLE, Rejected, Retryable
 from helios.event import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
 from helios.flows.reconcile import Reconciler
 from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
 from helios.ports import Bell, EventStore, Seen, Transaction
+from helios.reconcile.evidence import exact
 
 log = logging.getLogger("helios.ingest")
 
@@ -30,8 +30,6 @@ SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
 """Whom a delivery that can't be read is counted for."""
 
 _NO_FLOWS = Reconciler([])
-
-_exact = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class _Reading(msgspec.Struct, frozen=True):
@@ -100,22 +98,37 @@ def _read(delivery: Delivery) -> _Reading:
         return _Reading(delivery, normalise(delivery))
     except Rejected as fault:
         return _Reading(delivery, fault)
+    except DEFECTS as defect:
+        return _Reading(delivery, _guilty(delivery, defect))
 
 
 def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler) -> list[Outcome]:
-    """Store a batch, or find the delivery in it that can't be stored and bury that one alone."""
+    """Store a batch, or find the delivery in it that can't be stored and bury that one alone.
+
+    So it is with one on which we fail ourselves: raising would keep its batch coming back for as long as the defect is
+    there, and nobody else's events may wait for that.
+    """
     try:
         with store.transaction() as transaction:
             return _write(readings, hinted, transaction, reconciler)
-    except Rejected as fault:
+    except (Rejected, *DEFECTS) as error:
         if len(readings) > 1:
             half = len(readings) // 2
             first, second = readings[:half], readings[half:]
             return _store(first, hinted, store, reconciler) + _store(second, hinted, store, reconciler)
-        if isinstance(readings[0].content, Rejected):
+        (reading,) = readings
+        fault = error if isinstance(error, Rejected) else _guilty(reading.delivery, error)
+        if isinstance(reading.content, Rejected):
             # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
-            raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from fault
-        return _store([_Reading(readings[0].delivery, fault)], hinted, store, reconciler)
+            raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from error
+        return _store([_Reading(reading.delivery, fault)], hinted, store, reconciler)
+
+
+def _guilty(delivery: Delivery, defect: Exception) -> Rejected:
+    """A defect of ours as the reason of a dead letter; its stack goes to the log."""
+    log.error("defect", exc_info=defect, extra={"way_in": delivery.way_in, "fingerprint": _fingerprint(delivery)})
+    name = type(defect).__name__
+    return Rejected(f"Helios fails on it ({name}), a defect of its own: replay it once that is repaired", field="body")
 
 
 def _write(
@@ -211,7 +224,10 @@ def _compared(event: Event, original: Event) -> Outcome:
 
 
 def _content(event: Event) -> dict[str, object]:
-    data = _exact.decode(event.data)
+    try:
+        data = exact.decode(event.data)
+    except UNREADABLE:  # an integer of thousands of digits, say: then the spelling is all there is to compare
+        data = bytes(event.data)
     fields = {f"data.{name}": value for name, value in data.items()} if isinstance(data, dict) else {"data": data}
     told = event.time != event.received_at  # else it was only given the time of its arrival
     return {"type": event.type, "subject": event.subject, "time": event.time if told else None} | fields

@@ -10,8 +10,7 @@ from typing import Any
 import jwt
 import msgspec
 
-from helios.errors import Retryable
-from helios.normalise.fields import UNREADABLE
+from helios.errors import UNREADABLE, Retryable
 
 Fetch = Callable[[str], bytes]
 """What stands at a URL. Raises Retryable when that can't be had."""

@@ -3,9 +3,9 @@
 import msgspec
 from msgspec import Raw
 
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import Delivery, Event
-from helios.normalise.fields import UNREADABLE, Id, Name, Text, Time, build, check_text, decode
+from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
 
 
 class _EventBridgeEvent(msgspec.Struct):

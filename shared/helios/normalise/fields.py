@@ -4,12 +4,12 @@ import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw
 
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TEXT_CHARS, Delivery, Event, Source
 
 T = TypeVar("T")
@@ -18,9 +18,6 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 Time = Annotated[datetime, Meta(tz=True)]
-
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What it raises to decode JSON of unknown origin: msgspec lets Python's own errors through."""
 
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")

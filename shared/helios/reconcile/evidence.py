@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from helios.errors import UNREADABLE
 from helios.event import Event, Source
 from helios.reconcile.declaration import Flow, Leg
 
@@ -25,6 +26,10 @@ _CUT_OFF = " " * MAX_SCALAR_CHARS
 
 _EXPONENT = 40
 """Numbers beyond 10 to this power keep their spelling: nobody's amount, and dear to write out."""
+
+_NUMBER_CHARS = 40
+_NUMBER_DIGITS = 18
+"""Numbers that are longer or larger are compared as texts, and add to no sum: they are nobody's amount either."""
 
 Identity = tuple[str, str, str, str]
 """A piece of evidence by (leg, source, id, content)."""
@@ -107,13 +112,19 @@ class Interest:
                 self._wanted.setdefault(leg.type, []).append(_Wanted(flow, leg, flow.key.split("."), fields))
 
     def clues(self, event: Event) -> Iterator[Clue]:
-        """What the event says of each story it belongs to; nothing if its payload names none."""
+        """What the event says of each story it belongs to; nothing if its payload names none, or can't be taken apart.
+
+        An integer of thousands of digits is JSON, and stored as such; no more than that can be done with it.
+        """
         wanted = [one for one in self._wanted.get(event.type, ()) if one.leg.source in {None, event.source}]
         if not wanted:
             return
-        data = _exact.decode(event.data)
+        try:
+            data = exact.decode(event.data)
+            content = _digest(data)
+        except UNREADABLE:
+            return
         scalars = _scalars(data)
-        content = _digest(data)
         for flow, leg, key_path, paths in wanted:
             key = _text(_at(data, key_path))
             if not key or len(key) > MAX_KEY_CHARS:
@@ -179,14 +190,17 @@ def _arrival(piece: Evidence) -> tuple[str, datetime, str, str, str]:
 
 def _number(text: str) -> Decimal | int | str:
     """A JSON number by its value: 10, 10.0 and 1e1 are one."""
-    value = Decimal(text)
+    try:
+        value = Decimal(text)
+    except InvalidOperation:  # an exponent that is a number of many digits itself
+        return text
     if not -_EXPONENT < value.adjusted() < _EXPONENT:
         return text
     whole = int(value)
     return whole if value == whole else value.normalize()
 
 
-_exact = msgspec.json.Decoder(float_hook=_number)
+exact = msgspec.json.Decoder(float_hook=_number)
 _canonical = msgspec.json.Encoder(order="sorted")
 
 
@@ -225,9 +239,11 @@ def _scalars(data: Any) -> dict[str, str]:
 
 
 def as_number(text: str) -> Decimal | None:
-    """The number that a text spells, or None."""
+    """The number that a text spells; None if it spells none, or an absurd one."""
+    if len(text) > _NUMBER_CHARS:
+        return None
     try:
         value = Decimal(text)
     except InvalidOperation:
         return None
-    return value if value.is_finite() else None
+    return value if value.is_finite() and -_NUMBER_DIGITS < value.adjusted() < _NUMBER_DIGITS else None
