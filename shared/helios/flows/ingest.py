@@ -4,9 +4,8 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 
@@ -135,10 +134,18 @@ def _write(
     readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction, reconciler: Reconciler
 ) -> list[Outcome]:
     events = [reading.content for reading in readings if isinstance(reading.content, Event)]
-    inserting = _insert(events, hinted, transaction)
-    # While the database inserts.
     gathered = reconciler.gather(events, transaction)
-    verdicts = iter(_judge(events, inserting, transaction))
+    # While the database looks for stories.
+    firsts, digests = _firsts(events, hinted, transaction)
+    kept = gathered.kept()
+    # Sorted, because concurrent writers of the same keys in different order deadlock.
+    inserting = transaction.insert([firsts[key] for key in sorted(firsts.keys() - digests.keys())])
+    # While it inserts events.
+    judged = reconciler.judge(gathered.ledgers, kept, gathered.now)
+    new = inserting()
+    writing = transaction.write_flows([after for _, after in judged])
+    # While it writes stories.
+    verdicts = iter(_judge(events, firsts, new, digests, transaction))
     outcomes = [
         next(verdicts)
         if isinstance(reading.content, Event)
@@ -151,7 +158,7 @@ def _write(
         for reading in readings
     ]
     # Before anything is counted: writers of one cloud wait for each other from there on.
-    changes = reconciler.merge(gathered, transaction)
+    changes = reconciler.settle(gathered, judged, writing(), transaction)
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
     transaction.count(counts)
@@ -163,36 +170,26 @@ def _write(
     return outcomes
 
 
-class _Inserting(NamedTuple):
-    """What is being inserted.
-
-    Attributes:
-        firsts: the first event of each key in the batch.
-        digests: of those that were known to be stored, and are not inserted.
-        stored: waits, and tells which were new.
-    """
-
-    firsts: dict[Key, Event]
-    digests: dict[Key, str]
-    stored: Callable[[], set[Key]]
-
-
-def _insert(events: Sequence[Event], hinted: set[Key], transaction: Transaction) -> _Inserting:
-    """Begin to insert what may be new."""
+def _firsts(
+    events: Sequence[Event], hinted: set[Key], transaction: Transaction
+) -> tuple[dict[Key, Event], dict[Key, str]]:
+    """The first event of each key, and the digests of those that are known to be stored."""
     firsts: dict[Key, Event] = {}
     for event in events:
         firsts.setdefault(event.key, event)
     # A mark in Redis may be older than the database, after a restore: Postgres confirms each.
-    digests = transaction.digests(sorted(hinted & firsts.keys()))
-    # Sorted, because concurrent writers of the same keys in different order deadlock.
-    fresh = sorted(firsts.keys() - digests.keys())
-    return _Inserting(firsts, digests, transaction.insert([firsts[key] for key in fresh]))
+    return firsts, transaction.digests(sorted(hinted & firsts.keys()))
 
 
-def _judge(events: Sequence[Event], inserting: _Inserting, transaction: Transaction) -> list[Outcome]:
+def _judge(
+    events: Sequence[Event],
+    firsts: Mapping[Key, Event],
+    stored: set[Key],
+    known: dict[Key, str],
+    transaction: Transaction,
+) -> list[Outcome]:
     """Tell what was new, and duplicates from contradictions among the rest."""
-    firsts, stored = inserting.firsts, inserting.stored()
-    digests = inserting.digests | {key: firsts[key].digest for key in stored}
+    digests = known | {key: firsts[key].digest for key in stored}
     digests |= transaction.digests(sorted(firsts.keys() - digests.keys()))
     keyed = [(event.key, event) for event in events]
 
