@@ -31,7 +31,7 @@ SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
 _NO_FLOWS = Reconciler([])
 
 
-class _Reading(msgspec.Struct, frozen=True):
+class _Reading(msgspec.Struct, frozen=True, gc=False):
     """A delivery, and what was read in it."""
 
     delivery: Delivery
