@@ -68,7 +68,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
+class EventSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line of the live feed: an event without its payload."""
 
     source: Source

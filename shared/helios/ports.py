@@ -82,18 +82,8 @@ class Transaction(Protocol):
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
-
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were.
-
-        To be called before ``lock_flows``: whoever waits for an insert must hold no lock on a story that was there, so
-        that writers wait in line, and never for each other.
-        """
-
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Lock and return stories as they are kept."""
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Lock and return stories of these flows that still wait although their deadline has passed.
@@ -101,8 +91,13 @@ class Transaction(Protocol):
         Those that another transaction has locked are left to it.
         """
 
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories that this transaction has locked."""
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Begin to write stories, each if what is kept is the version before it; what is returned waits.
+
+        It tells which were written. Every one is locked from then on, so that those which somebody else has written
+        meanwhile can be found again, and written for certain. To be called once before that, so that writers wait in
+        line, and never for each other.
+        """
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""

@@ -444,28 +444,20 @@ class MemoryTransaction:
             )
         )
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Tell which of the stories are kept."""
-        return lambda: self._draft.flows.keys() & set(keys)
-
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were."""
-        new = {one.identity: one for one in fresh if one.identity not in self._draft.flows}
-        self._draft.flows |= new
-        return set(new)
-
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Return stories as they are kept."""
-        return {key: self._draft.flows[key] for key in keys}
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Give those of the stories that are kept."""
+        return lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows}
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Stories that still wait although their deadline has passed."""
         kept = self._draft.flows.values()
         return [one for one in kept if one.waiting and one.deadline <= now and one.flow in flows][:limit]
 
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories."""
-        self._draft.flows |= {one.identity: one for one in changed}
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Write stories; there is nobody else."""
+        written = {one.identity: one for one in changed}
+        self._draft.flows |= written
+        return lambda: set(written)
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
