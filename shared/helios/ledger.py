@@ -16,6 +16,9 @@ MAX_DEAD_LETTER_BYTES = 262_144
 MAX_FRAME_EVENTS = 100
 """How many events a frame shows; its counts are exact all the same."""
 
+OTHER_TYPES = "*"
+"""The type of a count that stands for several."""
+
 
 class Count(msgspec.Struct, kw_only=True):
     """Deliveries of one type in one minute by what became of them; ``received`` is their sum.
@@ -23,7 +26,7 @@ class Count(msgspec.Struct, kw_only=True):
     Attributes:
         minute: of ``received_at``, UTC.
         source: the cloud.
-        type: the event type; empty when it could not be read.
+        type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
         stored: new events.
         duplicate: deliveries of events already stored.
         contradictory: deliveries that gave a stored event other content.
@@ -37,6 +40,18 @@ class Count(msgspec.Struct, kw_only=True):
     duplicate: int = 0
     contradictory: int = 0
     rejected: int = 0
+
+    @property
+    def received(self) -> int:
+        """How many deliveries there were."""
+        return self.stored + self.duplicate + self.contradictory + self.rejected
+
+    def add(self, other: "Count") -> None:
+        """Count those of the other as well."""
+        self.stored += other.stored
+        self.duplicate += other.duplicate
+        self.contradictory += other.contradictory
+        self.rejected += other.rejected
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -361,11 +361,7 @@ class MemoryTransaction:
         """Add to the ledger."""
         for given in counts:
             key = (given.minute, given.source, given.type)
-            known = self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2]))
-            known.stored += given.stored
-            known.duplicate += given.duplicate
-            known.contradictory += given.contradictory
-            known.rejected += given.rejected
+            self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2])).add(given)
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
