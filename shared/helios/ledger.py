@@ -1,5 +1,6 @@
 """What a batch leaves behind besides its events: counts, dead letters, and a frame for those who watch."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -7,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from helios.event import Event, LedgerSource, Source, WayIn
+from helios.event import Event, Key, LedgerSource, Source, WayIn
 from helios.reconcile.rows import FlowStatus, IssueKind
 
 MAX_DEAD_LETTER_BYTES = 262_144
@@ -153,6 +154,44 @@ class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):
 
     position: int
     events: list[Event]
+
+
+class Parked(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a consumer of the stream was refused for good.
+
+    Attributes:
+        key: the event's.
+        reason: what is wrong, in the words of who refused it.
+    """
+
+    key: Key
+    reason: str
+
+
+class Consumer(msgspec.Struct, frozen=True, kw_only=True):
+    """How one consumer of the stream gets on.
+
+    Attributes:
+        name: under which its place is kept.
+        behind: how many frames it has not dealt with.
+        waiting_since: when the oldest of them that is still kept was published; None when there is none.
+        seen_at: when it last had its turn; None: never.
+        parked: how many events it was refused for good.
+    """
+
+    name: str
+    behind: int
+    waiting_since: datetime | None
+    seen_at: datetime | None
+    parked: int
+
+    def waits(self, now: datetime) -> float:
+        """Seconds for which the oldest frame has waited."""
+        return max(0.0, (now - self.waiting_since).total_seconds()) if self.waiting_since else 0.0
+
+    def silent(self, now: datetime) -> float:
+        """Seconds since it last had its turn."""
+        return max(0.0, (now - self.seen_at).total_seconds()) if self.seen_at else math.inf
 
 
 class StreamWindow(msgspec.Struct, frozen=True, kw_only=True):

@@ -198,6 +198,33 @@ def test_messages_stay_below_the_gateways_frame_size(store, outbox):
     assert 0 < len(frames[0]["events"]) < 100
 
 
+def test_who_follows_the_stream_is_known_with_what_waits_for_it(store, outbox):
+    """From the moment a frame is published: whether it has its position already makes no difference."""
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    take_in(store, "1")
+    relay("there", outbox=outbox, broadcaster=Audience())
+    take_in(store, "2")
+    take_in(store, "3")
+    missing, there = outbox.consumers("missing")
+
+    assert (missing.name, missing.behind, missing.seen_at) == ("missing", 3, None)
+    assert (there.name, there.behind) == ("there", 2)
+    assert before < missing.waiting_since < there.waiting_since
+    assert before < there.seen_at
+    outbox.number()
+    assert outbox.consumers("missing") == [missing, there]
+
+
+def test_a_consumer_that_has_its_turn_is_seen_also_when_there_is_nothing_to_do(store, outbox):
+    relay("there", outbox=outbox, broadcaster=Audience())
+    (first,) = outbox.consumers()
+    relay("there", outbox=outbox, broadcaster=Audience())
+    (second,) = outbox.consumers("there")
+
+    assert (second.behind, second.waiting_since, second.parked) == (0, None, 0)
+    assert first.seen_at < second.seen_at
+
+
 def test_every_stored_event_can_be_had_whole(store, outbox):
     """Also those that a frame does not show."""
     take_in(store, *map(str, range(150)))
