@@ -7,7 +7,7 @@ from typing import Protocol
 
 from helios.event import Event, Key, Source
 from helios.jobs import Checkpoint, Matching, ReplayFilter, ReplayJob, ReplayRequest, State, What
-from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
+from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     Action,
     Audited,
@@ -165,6 +165,15 @@ class Cursor(Protocol):
     def advance(self, position: int) -> None:
         """Everything up to here has been dealt with."""
 
+    def park(self, refused: Sequence[Parked]) -> None:
+        """Keep what this consumer was refused for good, with the reason; what is parked already has the new one."""
+
+    def parked(self, *, after: Key | None, limit: int) -> list[Event]:
+        """What is parked, by key, after this one."""
+
+    def release(self, keys: Collection[Key]) -> None:
+        """These are not parked any more."""
+
 
 class Outbox(Protocol):
     """The frames as a stream. Every method raises Retryable when the store can't be reached."""
@@ -181,8 +190,8 @@ class Outbox(Protocol):
     def window(self) -> StreamWindow:
         """Which positions can still be had."""
 
-    def waiting_since(self) -> datetime | None:
-        """When the oldest frame was published that has no position yet; None when there is none."""
+    def consumers(self, *expected: str) -> list[Consumer]:
+        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
 
     def cursor(self, consumer: str) -> AbstractContextManager[Cursor]:
         """A consumer's place, held by one at a time; it moves when the block is left normally."""
@@ -228,8 +237,10 @@ class FlowReader(Protocol):
 class EventSink(Protocol):
     """Where stored events are passed on to, for others to work with."""
 
-    def send(self, events: Sequence[Event]) -> None:
-        """Pass on events, those of one order in the order given; returning means that all are kept there.
+    def send(self, events: Sequence[Event]) -> list[Parked]:
+        """Pass on events, those of one order in the order given.
+
+        Returning means that all are kept there but those returned, which were refused and would be again.
 
         Raises:
             Retryable: some may not be; sending all of them again is right, and may double the others.

@@ -158,8 +158,12 @@ locals {
     }
     relay = {
       description = "Sends what is new to everybody who watches."
-      environment = { HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint }
+      environment = {
+        HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
+        HELIOS_RELAY_QUEUE_URL    = module.events.relay_queue.url
+      }
       permissions = {
+        Ring    = local.ring
         Post    = local.post
         Receive = { actions = local.receive, resources = [module.events.relay_queue.arn] }
       }
