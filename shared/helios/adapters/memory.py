@@ -14,8 +14,10 @@ from helios.event import SOURCES, Event, Key, LedgerSource, Source
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
+    Action,
     Audited,
     DeadLetterFilter,
+    DeadLetterGroup,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -195,9 +197,7 @@ class MemoryStore:
         following = [
             kept
             for kept in sorted(self._state.letters.values(), key=lambda kept: kept.id, reverse=True)
-            if where.source in {None, kept.letter.source}
-            and where.status in {None, kept.letter.status}
-            and (before is None or kept.id < before)
+            if _letter_matches(kept, where) and (before is None or kept.id < before)
         ]
         more = len(following) > limit
         return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
@@ -206,9 +206,38 @@ class MemoryStore:
         """One dead letter by its id, or None."""
         return next((kept for kept in self._state.letters.values() if kept.id == number), None)
 
-    def audit_log(self, *, limit: int) -> list[Audited]:
-        """The last lines of the audit log, the newest first."""
-        return self._state.audited[::-1][:limit]
+    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+        """Dead letters by what is wrong with them, the most frequent first."""
+        groups: defaultdict[tuple[str, ...], list[KeptDeadLetter]] = defaultdict(list)
+        for kept in self._state.letters.values():
+            if _letter_matches(kept, where):
+                letter = kept.letter
+                groups[letter.source, letter.status, letter.field, letter.reason].append(kept)
+        return sorted(map(_group, groups.values()), key=lambda one: (one.count, one.example_id), reverse=True)[:limit]
+
+    def audit_log(
+        self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
+    ) -> Page[Audited]:
+        """The audit log, or what it says of one action or subject; the newest line first."""
+        before = decode_cursor(after, int) if after else None
+        following = [
+            (number, line)
+            for number, line in reversed([*enumerate(self._state.audited)])
+            if action in {None, line.action} and subject in {None, line.subject} and (before is None or number < before)
+        ]
+        more = len(following) > limit
+        return Page(
+            items=[line for _, line in following[:limit]],
+            next_cursor=encode_cursor(following[limit - 1][0]) if more else None,
+        )
+
+    def events_in_order(self, where: EventFilter) -> list[Event]:
+        """Events, the first received first."""
+        return sorted((event for event in self._state.events.values() if _matches(event, where)), key=_position)
+
+    def letters_in_order(self, where: DeadLetterFilter) -> list[KeptDeadLetter]:
+        """Dead letters, the first received first."""
+        return [kept for kept in self._state.letters.values() if _letter_matches(kept, where)]
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """Stories, newest ``opened_at`` first."""
@@ -384,11 +413,19 @@ class MemoryTransaction:
                 kept = msgspec.structs.replace(known, letter=again)
             self._draft.letters[letter.fingerprint] = kept
 
-    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+    def replayed(self, number: int) -> list[Key] | None:
+        """The events that the replay of a dead letter became, None if it was not replayed with success."""
+        for kept in self._draft.letters.values():
+            if kept.id == number and kept.replayed_at is not None:
+                return kept.replayed_keys
+        return None
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
         for fingerprint, kept in self._draft.letters.items():
             if kept.id == number and kept.replayed_at is None:
-                marked = msgspec.structs.replace(kept, replayed_as=replayed_as, replayed_at=at)
+                became = {"replayed_as": replayed_as, "replayed_at": at, "replayed_keys": list(keys)}
+                marked = msgspec.structs.replace(kept, **became)
                 self._draft.letters[fingerprint] = marked
 
     def audit(self, line: Audited) -> None:
@@ -434,6 +471,34 @@ class MemoryTransaction:
         """Add to the sums of stories."""
         for given in counts:
             add(self._draft.flow_counts, given)
+
+
+def _letter_matches(kept: KeptDeadLetter, where: DeadLetterFilter) -> bool:
+    """Whether a filter leaves this dead letter."""
+    letter = kept.letter
+    return (
+        where.source in {None, letter.source}
+        and where.status in {None, letter.status}
+        and where.field in {None, letter.field}
+        and where.reason in {None, letter.reason}
+        and (where.since is None or letter.received_at >= where.since)
+        and (where.until is None or kept.first_received_at < where.until)
+        and where.replayed in {None, kept.replayed_at is not None}
+    )
+
+
+def _group(members: Sequence[KeptDeadLetter]) -> DeadLetterGroup:
+    letter = members[0].letter
+    return DeadLetterGroup(
+        source=letter.source,
+        status=letter.status,
+        field=letter.field,
+        reason=letter.reason,
+        count=len(members),
+        first=min(kept.first_received_at for kept in members),
+        last=max(kept.letter.received_at for kept in members),
+        example_id=max(kept.id for kept in members),
+    )
 
 
 def _began(kept: FlowRecord) -> tuple[datetime, str, str]:

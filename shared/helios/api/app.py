@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from helios import bootstrap, logs
 from helios.adapters.bells import BackgroundBell
 from helios.adapters.rate_limit import SlidingMinute
-from helios.api import flows, live, queries, replays, replies, status, tickets, webhooks
+from helios.api import flows, live, queries, replay_jobs, replays, replies, status, tickets, webhooks
 from helios.api.access import Access
 from helios.api.entrance import Entrance
 from helios.api.live import Follower, Hub
@@ -28,6 +28,7 @@ from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.flows.coalesce import Coalescer
 from helios.flows.ingest import ingest
+from helios.flows.jobs import Start
 from helios.flows.sweep import expire_flows, sweep
 from helios.guards import gate
 
@@ -118,9 +119,10 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.include_router(webhooks.router(coalescer, entrance))
     app.include_router(queries.router(services.reader), dependencies=may_read)
     app.include_router(
-        replays.router(
-            take_in, services.store, services.reader, access, max_body_bytes=services.settings.max_body_bytes
-        )
+        replays.router(take_in, services.reader, access, max_body_bytes=services.settings.max_body_bytes)
+    )
+    app.include_router(
+        replay_jobs.router(Start(services.jobs), services.jobs, access, max_body_bytes=services.settings.max_body_bytes)
     )
     app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges), dependencies=may_read)
     app.include_router(live.frames_router(services.outbox), dependencies=may_read)

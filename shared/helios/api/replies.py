@@ -46,6 +46,12 @@ def documented(ok: int, schema: str, *errors: int) -> dict[int | str, dict[str, 
     return answers
 
 
+def asked(shape: str, *, required: bool) -> dict[str, Any]:
+    """The body that a route reads by itself, for OpenAPI."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
+    return {"requestBody": {"content": content, "required": required}}
+
+
 def _content(media_type: str, schema: str, description: str) -> dict[str, Any]:
     references = [{"$ref": f"#/components/schemas/{name}"} for name in schema.split(" | ")]
     answer = references[0] if len(references) == 1 else {"anyOf": references}
@@ -70,7 +76,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Retryable)
     async def _retryable(_: Request, error: Retryable) -> Response:
         return problem(
-            503, f"Nothing was stored, send it again: {error}", headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
+            503,
+            f"It is not certain what became of this; send it again, which is safe: {error}",
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )
 
     @app.exception_handler(RequestValidationError)

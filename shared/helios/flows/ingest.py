@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -34,6 +34,16 @@ _NO_FLOWS = Reconciler([])
 _exact = msgspec.json.Decoder(float_hook=Decimal)
 
 
+Beside = Callable[[Transaction, Sequence[Outcome]], None]
+"""Writes something in the transaction that stores a batch, which it may refuse by raising."""
+
+
+class Ingest(Protocol):
+    """``ingest`` with its ports filled in."""
+
+    def __call__(self, deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]: ...  # noqa: D102 - above
+
+
 class _Reading(msgspec.Struct, frozen=True):
     """A delivery, and what was read in it."""
 
@@ -49,6 +59,7 @@ def ingest(
     reconciler: Reconciler | None = None,
     redaction: Redaction | None = None,
     bell: Bell | None = None,
+    beside: Beside | None = None,
 ) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
 
@@ -61,12 +72,14 @@ def ingest(
         reconciler: keeps the stories that the events tell of; None: nobody asks whether the clouds agree.
         redaction: replaces what is not to be kept; None: there is no such field.
         bell: told that there is a new frame; None: who watches finds it by itself.
+        beside: writes something in the same transaction; with it a batch is stored whole or not at all.
 
     Returns:
         What became of each delivery, in the same order.
 
     Raises:
         Retryable: nothing is certain; the cloud must deliver all of them again, which is safe.
+        Rejected: with ``beside`` only: one can't be stored, so none was.
     """
     started = time.perf_counter()
     if redaction:
@@ -74,7 +87,7 @@ def ingest(
     readings = [_read(delivery) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     hinted = seen.recall(keys) if keys else set()
-    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS)
+    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, beside)
     seen.remember(
         {
             outcome.event.key
@@ -102,20 +115,27 @@ def _read(delivery: Delivery) -> _Reading:
         return _Reading(delivery, fault)
 
 
-def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler) -> list[Outcome]:
+def _store(
+    readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler, beside: Beside | None
+) -> list[Outcome]:
     """Store a batch, or find the delivery in it that can't be stored and bury that one alone."""
     try:
         with store.transaction() as transaction:
-            return _write(readings, hinted, transaction, reconciler)
+            outcomes = _write(readings, hinted, transaction, reconciler)
+            if beside:
+                beside(transaction, outcomes)
+            return outcomes
     except Rejected as fault:
+        if beside:
+            raise
         if len(readings) > 1:
             half = len(readings) // 2
             first, second = readings[:half], readings[half:]
-            return _store(first, hinted, store, reconciler) + _store(second, hinted, store, reconciler)
+            return _store(first, hinted, store, reconciler, None) + _store(second, hinted, store, reconciler, None)
         if isinstance(readings[0].content, Rejected):
             # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
             raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from fault
-        return _store([_Reading(readings[0].delivery, fault)], hinted, store, reconciler)
+        return _store([_Reading(readings[0].delivery, fault)], hinted, store, reconciler, None)
 
 
 def _write(
