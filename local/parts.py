@@ -37,8 +37,8 @@ class Part(NamedTuple):
         server: what runs.
         needs: the parts that must be ready before it is started; the others start at the same time.
         ports: the settings of ``config.Config`` that name the ports it listens on.
-        restarts: whether it is started again when it ends by itself. A part that would come back without what it
-            held (the queues of the AWS emulator, say) is not: its end is the end of the demo, with a message.
+        restarts: whether it is started again when it ends by itself. The end of one that is not is the end of the demo.
+        forgets: what is gone then, in words, of a part that comes back empty; those that need it are started again.
         remedy: what to try when it does not start.
         data: the folder in which an emulator keeps what it has not delivered yet.
     """
@@ -48,6 +48,7 @@ class Part(NamedTuple):
     needs: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     restarts: bool = False
+    forgets: str = ""
     remedy: str = ""
     data: Path | None = None
 
@@ -97,7 +98,13 @@ def _aws(config: Config) -> list[Part]:
     """Every AWS service, and Helios on it."""
     packages = sorted({function.package for function in aws.FUNCTIONS})
     return [
-        Part("aws", Ministack(config.folder, config.aws_port, log=config.log("aws")), ports=("aws_port",)),
+        Part(
+            "aws",
+            Ministack(config.folder, config.aws_port, log=config.log("aws")),
+            ports=("aws_port",),
+            restarts=True,
+            forgets="the events that it had taken and not delivered are lost",
+        ),
         # The whole environment: uv has settings of its own there (a proxy, an index, a cache).
         _task(config, "packages", _python("scripts.package", "--native", *packages), env=os.environ),
         _task(
