@@ -13,6 +13,7 @@ from local.config import (
     AZURE_HOST_KEYS,
     AZURE_TOPIC,
     AZURE_TOPIC_KEY,
+    GCP_INVOKER,
     GCP_PROJECT,
     GCP_TOPIC,
     GUARDS,
@@ -137,11 +138,11 @@ def _api(config: Config, secret: str) -> Part:
 
 
 def _gcp(config: Config, secret: str) -> list[Part]:
-    """Pub/Sub, the Cloud Function under Google's own framework, and the subscription that pushes to it."""
+    """Pub/Sub, the Cloud Function under Google's own framework and behind a door, and the subscription for it."""
     data = config.folder / "pubsub"
     emulator = ["--port", str(config.pubsub_port), "--http-port", str(config.pubsub_admin_port)]
     function = ["--target", "ingest", "--source", str(REPOSITORY / "functions/gcp/main.py")]
-    address = ["--signature-type", "cloudevent", "--host", HOST, "--port", str(config.gcp_function_port)]
+    door = ["--keys-url", _google_keys_url(config), "--audience", config.gcp_function_url, "--invoker", GCP_INVOKER]
     topic = ["--project", GCP_PROJECT, "--topic", GCP_TOPIC, "--function-url", config.gcp_function_url]
     return [
         _command(
@@ -155,7 +156,7 @@ def _gcp(config: Config, secret: str) -> list[Part]:
         _command(
             config,
             "gcp-function",
-            _python("functions_framework", *function, *address),
+            _python("local.cloud_run", *function, "--port", str(config.gcp_function_port), *door),
             env=_ringing_environment(config, secret),
             ready=accepts(config.gcp_function_port),
             needs=("migrations", "valkey"),
@@ -164,7 +165,7 @@ def _gcp(config: Config, secret: str) -> list[Part]:
         _task(
             config,
             "gcp-topic",
-            _python("local.pubsub.client", *topic),
+            _python("local.pubsub.client", *topic, "--service-account", GCP_INVOKER),
             env={"PUBSUB_EMULATOR_HOST": f"{HOST}:{config.pubsub_port}"},
             needs=("pubsub", "gcp-function"),
         ),
@@ -294,10 +295,14 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
         "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
         "HELIOS_FLOWS_FILE": config.flows_file,
-        "HELIOS_PUBSUB_KEYS_URL": f"{config.pubsub_url}/oauth2/v3/certs",
+        "HELIOS_PUBSUB_KEYS_URL": _google_keys_url(config),
         "HELIOS_ENTRA_KEYS_URL": f"{config.eventgrid_url}/{{tenant}}/discovery/v2.0/keys",
         "HELIOS_SNS_CERTIFICATES_URL": config.heartbeat_url,
     } | GUARDS
+
+
+def _google_keys_url(config: Config) -> str:
+    return f"{config.pubsub_url}/oauth2/v3/certs"
 
 
 def _ringing_environment(config: Config, secret: str) -> dict[str, str]:

@@ -52,8 +52,8 @@ def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
 
 def test_an_order_is_seen_on_every_cloud(stack):
     before = stack.figures()
-    stack.simulate("--rate", "50", "--orders", "5", "--jitter", "0.1", "--error-rate", "0").finish()
-    stack.wait_until_taken(before, 15)
+    traffic = stack.simulate("--rate", "50", "--orders", "5", "--jitter", "0.1", "--error-rate", "0").finish()
+    stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
     newest = stack.get("/api/v1/events?limit=100")["items"]
     order = next(event["order_id"] for event in newest if event["type"] == "OrderPlaced")
     legs = stack.get(f"/api/v1/events?order_id={order}")["items"]

@@ -145,7 +145,7 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
 PARTS = (
     *("postgres", "valkey-server", "uvicorn", "local.dashboard", "simulate_traffic"),
     *("-m ministack", "_worker.py"),  # AWS, and a function on it
-    *("local.pubsub", "functions_framework"),
+    *("local.pubsub", "local.cloud_run"),
     *("local.eventgrid", "local.azure_host", "local.heartbeat"),
 )
 """A word of the command line of each."""
