@@ -13,6 +13,7 @@ from helios.event import Source
 from .answers import Publisher
 
 _AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_AZURE_KEY: Final = "HELIOS_AZURE_EVENTGRID_KEY"
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 DEFAULT_REGION: Final = "us-east-1"
 """For an emulator, which does not care."""
@@ -79,7 +80,7 @@ def connect(endpoint: Endpoint, *, environ: Mapping[str, str] = os.environ) -> P
         case "azure":
             from .eventgrid import EventGrid
 
-            return EventGrid(endpoint.address, key=_required("azure", "HELIOS_AZURE_EVENTGRID_KEY", environ))
+            return EventGrid(endpoint.address, key=environ.get(_AZURE_KEY))
 
 
 def _aws(environ: Mapping[str, str]) -> Endpoint:
@@ -137,8 +138,9 @@ def _gcp(environ: Mapping[str, str]) -> Endpoint:
 def _azure(environ: Mapping[str, str]) -> Endpoint:
     setting = "HELIOS_AZURE_EVENTGRID_ENDPOINT"
     url = _required("azure", setting, environ)
-    _required("azure", "HELIOS_AZURE_EVENTGRID_KEY", environ)
     emulated = not _host(url, setting).endswith(_AZURE_HOSTS)
+    if emulated:  # the real one knows who is signed in, too
+        _required("azure", _AZURE_KEY, environ)
     return Endpoint(source="azure", address=url, name="", emulated=emulated, setting=setting)
 
 
@@ -146,7 +148,7 @@ def _required(source: Source, variable: str, environ: Mapping[str, str]) -> str:
     hints = {
         "GOOGLE_CLOUD_PROJECT": "the project id (any name for the emulator)",
         "HELIOS_AZURE_EVENTGRID_ENDPOINT": "the topic's endpoint, such as https://NAME.REGION-1.eventgrid.azure.net/api/events",
-        "HELIOS_AZURE_EVENTGRID_KEY": "the topic's access key",
+        _AZURE_KEY: "the topic's access key",
     }
     if not (value := environ.get(variable)):
         raise _unset(source, variable, hints[variable])

@@ -6,15 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
-from azure.core.credentials import AzureKeyCredential
+from azure.core.credentials import AzureKeyCredential, TokenCredential
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
 )
 from azure.eventgrid import EventGridPublisherClient
+from azure.identity import DefaultAzureCredential
+
+from helios.errors import Misconfigured
 
 from .answers import Answer, may_have_been_taken, may_pass, try_again
 from .envelopes import timestamp
@@ -23,6 +27,9 @@ from .plan import Emission
 MOST_EVENTS: Final = 100
 """Far below the 1 MB that Event Grid takes at once, as these events have less than 2 KB."""
 
+_SCOPE: Final = "https://eventgrid.azure.net/.default"
+"""Azure Event Grid documentation, "Authenticate Event Grid publishing clients using Microsoft Entra ID"."""
+
 
 class EventGrid:
     """A Publisher for one basic topic with the Event Grid schema; the ids are the publisher's."""
@@ -30,9 +37,17 @@ class EventGrid:
     batch = MOST_EVENTS
     concurrency = 4
 
-    def __init__(self, url: str, *, key: str) -> None:
-        """Build a publisher; the client posts to the URL exactly as it is given."""
-        self._client = EventGridPublisherClient(url, AzureKeyCredential(key))
+    def __init__(self, url: str, *, key: str | None) -> None:
+        """Build a publisher; the client posts to the URL exactly as it is given.
+
+        Args:
+            url: of the topic.
+            key: the topic's access key; without one, whoever is signed in publishes.
+
+        Raises:
+            Misconfigured: there is no key, and nobody is signed in.
+        """
+        self._client = EventGridPublisherClient(url, AzureKeyCredential(key) if key else _signed_in())
         self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="eventgrid")
 
     async def publish(self, emissions: Sequence[Emission]) -> list[Answer]:
@@ -61,6 +76,19 @@ class EventGrid:
         except AzureError as error:
             return Answer(outcome="failed", reason=str(error))
         return Answer(outcome="accepted")
+
+
+def _signed_in() -> TokenCredential:
+    credential = DefaultAzureCredential()
+    try:
+        credential.get_token(_SCOPE)
+    except ClientAuthenticationError as error:
+        credential.close()
+        raise Misconfigured(
+            "azure: no credentials: run `az login` as somebody who may publish (EventGrid Data Sender), or set "
+            f"HELIOS_AZURE_EVENTGRID_KEY to the topic's access key ({error.message.splitlines()[0]})"
+        ) from error
+    return credential
 
 
 def _refused(error: HttpResponseError) -> Answer:

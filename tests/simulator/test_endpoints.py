@@ -1,10 +1,13 @@
 """Where events go is decided by the SDKs' own variables; what can't be meant is refused."""
 
+import asyncio
+import json
+
 import pytest
 
 from helios.errors import Misconfigured
 from helios.event import SOURCES
-from scripts.simulator.endpoints import find
+from scripts.simulator.endpoints import connect, find
 
 AWS_LOCAL = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
 AWS_REAL = {"AWS_REGION": "eu-central-1"}
@@ -65,6 +68,47 @@ def test_the_names_have_defaults_and_variables():
 def test_what_is_missing_or_wrong_is_named(source, environ, variable):
     with pytest.raises(Misconfigured, match=variable):
         find((source,), allow_mixed=False, environ=environ)
+
+
+def test_the_real_event_grid_may_know_publishers_without_a_key():
+    environ = {"HELIOS_AZURE_EVENTGRID_ENDPOINT": AZURE_REAL["HELIOS_AZURE_EVENTGRID_ENDPOINT"]}
+
+    assert not find(("azure",), allow_mixed=False, environ=environ)["azure"].emulated
+
+
+@pytest.fixture
+def az(tmp_path, monkeypatch):
+    """Azure's command line is what says who is signed in: here, whatever a test lets it answer."""
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")  # and nobody else of this machine
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def says(answer: str, *, code: int):
+        command = tmp_path / "az"
+        command.write_text(
+            f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked\ncat <<'ANSWER'\n{answer}\nANSWER\nexit {code}\n"
+        )
+        command.chmod(0o755)
+        return tmp_path / "asked"
+
+    return says
+
+
+def azure_without_a_key():
+    (endpoint,) = find(("azure",), allow_mixed=False, environ=AZURE_REAL).values()
+    return connect(endpoint, environ={})
+
+
+def test_without_a_key_whoever_is_signed_in_publishes(az):
+    asked = az(json.dumps({"accessToken": "one", "expires_on": 4102444800}), code=0)
+    asyncio.run(azure_without_a_key().close())
+
+    assert "--resource https://eventgrid.azure.net" in asked.read_text()
+
+
+def test_without_a_key_and_signed_out_it_is_said_what_helps(az):
+    az("Please run 'az login' to setup account.", code=1)
+    with pytest.raises(Misconfigured, match=r"run `az login` .* or set HELIOS_AZURE_EVENTGRID_KEY"):
+        azure_without_a_key()
 
 
 @pytest.mark.parametrize(
