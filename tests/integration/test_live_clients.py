@@ -25,6 +25,7 @@ PATIENCE_SECONDS = 60
 STREAM = "/api/v1/ws/events"
 
 FEW = 8
+SOME_FRAMES = 50
 LARGE_FRAMES = 600
 """Of nearly 32 KB each: more than the kernel, the server and a client's backlog hold together."""
 
@@ -146,6 +147,10 @@ def test_a_client_that_stops_reading_is_dropped_and_no_other_misses_anything(api
         ):
             with stuck_client(api.url):
                 await until(lambda: counted_watchers(api.url) == FEW + 1)
+                for _ in range(SOME_FRAMES):
+                    await store(http, events=20, note="x" * 1000)
+                await until_all_have_all(http, watchers)
+                assert counted_watchers(api.url) == FEW + 1  # nobody waited for it to be dropped
                 for _ in range(LARGE_FRAMES):
                     await store(http, events=20, note="x" * 1000)
                 await until_all_have_all(http, watchers)
@@ -192,6 +197,26 @@ def test_a_batch_of_many_long_types_is_no_larger_than_a_message_may_be(api):
             assert [0 < one.largest <= MAX_MESSAGE_BYTES for one in watchers] == [True, True]
 
     asyncio.run(run())
+
+
+def test_five_minutes_of_a_busy_stream_can_be_had_again_without_a_gap(api, pool):
+    """What a page asks for that was hidden as long; an hour is kept."""
+    empty = json.dumps({"counts": [], "events": []})
+    with pool.connection() as connection:
+        connection.execute("INSERT INTO frames (body, keys) SELECT %s, '[]' FROM generate_series(1, 20500)", [empty])
+
+    async def run() -> list[int]:
+        positions = [0]
+        async with asyncio.timeout(PATIENCE_SECONDS), session(api.url, clients=1) as http:
+            while True:
+                async with http.get("/api/v1/frames", params={"after": positions[-1], "limit": 500}) as answer:
+                    page = await answer.json()
+                assert page["oldest"] == 1
+                if not page["frames"]:
+                    return positions
+                positions += [frame["position"] for frame in page["frames"]]
+
+    assert asyncio.run(run()) == list(range(20_501))
 
 
 def test_a_binary_message_is_not_ours_to_understand(api):
