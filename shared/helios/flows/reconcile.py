@@ -2,18 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from helios.event import Event
+from msgspec.structs import replace
+
+from helios.event import Event, Source
+from helios.flows.silence import LISTENED, excused
 from helios.ledger import MAX_FRAME_EVENTS, FlowChange
 from helios.ports import Transaction
+from helios.queries import Due
 from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import FlowKey, FlowRecord, by_status, differences, record
+from helios.reconcile.record import FlowKey, FlowRecord, by_status, differences, moment_of, record
 from helios.reconcile.rows import FlowStatus
-from helios.reconcile.verdict import Judge
+from helios.reconcile.verdict import BEFORE, Judge
+
+EXCUSED_AT_MOST = timedelta(hours=1)
+"""How long after its deadline a story is judged though a cloud is still silent."""
 
 
 class Changes(NamedTuple):
@@ -33,12 +40,10 @@ class Gathered(NamedTuple):
 
     Attributes:
         ledgers: its evidence of each, sorted by story.
-        now: when the last of it was received.
         known: waits, and tells which of the stories are kept already.
     """
 
     ledgers: dict[FlowKey, Ledger]
-    now: datetime
     known: Callable[[], set[FlowKey]]
 
 
@@ -72,11 +77,12 @@ class Reconciler:
             return None
         # Sorted, because concurrent writers of the same stories in different order deadlock.
         ledgers = {key: add_up(told[key]) for key in sorted(told)}
-        now = max(event.received_at for event in events)
-        return Gathered(ledgers, now, transaction.known_flows(ledgers.keys()))
+        return Gathered(ledgers, transaction.known_flows(ledgers.keys()))
 
     def merge(self, gathered: Gathered | None, transaction: Transaction) -> Changes:
         """Add a batch's evidence to its stories: at most five statements, however many it touches.
+
+        That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
 
         Args:
             gathered: in this transaction.
@@ -84,26 +90,43 @@ class Reconciler:
         """
         if gathered is None:
             return Changes([], {})
-        ledgers, now, known = gathered.ledgers, gathered.now, gathered.known()
-        fresh = [self._record(key, ledger, now) for key, ledger in ledgers.items() if key not in known]
+        ledgers, known = gathered.ledgers, gathered.known()
+        fresh = [self._record(key, ledger, BEFORE) for key, ledger in ledgers.items() if key not in known]
         new = transaction.insert_flows(fresh)
         locked = transaction.lock_flows([key for key in ledgers if key not in new])
         judged: list[Judged] = [(None, one) for one in fresh if one.identity in new]
-        joined = [(before, self._joined(before, ledgers[key], now)) for key, before in locked.items()]
+        joined = [(before, self._joined(before, ledgers[key])) for key, before in locked.items()]
         transaction.write_flows([after for _, after in joined])
         return _counted([*judged, *joined], transaction)
 
     def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
-        """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed."""
-        overdue = transaction.overdue_flows(self.judges.keys(), now=now, limit=limit)
-        judged: list[Judged] = [(before, self._record(before.identity, before.ledger, now)) for before in overdue]
+        """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed.
+
+        Those that wait for silent clouds only are excused: until these speak again, plus the grace, or for
+        EXCUSED_AT_MOST.
+        """
+        minutes = transaction.minutes(now - LISTENED)
+        silent = {name: excused(minutes, now, judge.grace) for name, judge in self.judges.items()}
+        due = [
+            Due(name, opened_by=now - judge.patience, deadline_by=now if silent[name] else None)
+            for name, judge in self.judges.items()
+        ]
+        judged: list[Judged] = []
+        for before in transaction.overdue_flows(due, limit=limit):
+            ledger = self._excused(before, silent[before.flow], now)
+            judged.append((before, self._record(before.identity, ledger, now)))
         transaction.write_flows([after for _, after in judged])
         return len(judged), _counted(judged, transaction)
 
-    def _joined(self, before: FlowRecord, ledger: Ledger, now: datetime) -> FlowRecord:
-        # What was once found missing in vain is not waited for again.
-        now = now if before.waiting else max(now, before.deadline)
-        return self._record(before.identity, add_up([before.ledger, ledger]), now)
+    def _excused(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> Ledger:
+        """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
+        judge, ledger = self.judges[overdue.flow], overdue.ledger
+        if silent and judge.awaited(ledger) <= silent:
+            return replace(ledger, excused_until=overdue.opened_at + judge.patience + EXCUSED_AT_MOST)
+        return replace(ledger, excused_until=min(ledger.excused_until, now)) if ledger.excused_until else ledger
+
+    def _joined(self, before: FlowRecord, ledger: Ledger) -> FlowRecord:
+        return self._record(before.identity, add_up([before.ledger, ledger]), moment_of(before))
 
     def _record(self, identity: FlowKey, ledger: Ledger, now: datetime) -> FlowRecord:
         flow, key = identity
