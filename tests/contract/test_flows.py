@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count, pairwise, permutations
@@ -488,6 +489,30 @@ def test_four_writers_of_the_same_stories_neither_deadlock_nor_lose(postgres_sto
     assert {row.status for row in rows} == {"matched"}
     assert {one.deliveries for row in rows for one in row.legs} == {4}
     assert statuses(postgres_store) == {"matched": 60}
+
+
+def test_what_another_writer_tells_while_a_batch_is_judged_is_not_lost(postgres_store):
+    """Of a story that was there, and of one that was not; in the moment after this batch has looked for both."""
+    take_in(postgres_store, leg("order"))
+
+    class Overtaken:
+        @contextmanager
+        def transaction(self):
+            with postgres_store.transaction() as transaction:
+                insert = transaction.insert
+
+                def overtaken(events):
+                    take_in(postgres_store, leg("payment", after=1), leg("payment", "ORD-2", after=1))
+                    return insert(events)
+
+                transaction.insert = overtaken
+                yield transaction
+
+    take_in(Overtaken(), leg("inventory", after=2), leg("inventory", "ORD-2", after=2), leg("order", "ORD-3"))
+
+    assert (story(postgres_store).status, story(postgres_store).time_to_match_seconds) == ("matched", 2.0)
+    assert [one.state for one in story(postgres_store, "ORD-2").legs] == ["pending", "present", "present"]
+    assert statuses(postgres_store) == {"matched": 1, "open": 2}
 
 
 def test_two_sweeps_at_once_judge_each_story_once(postgres_store):

@@ -8,6 +8,7 @@ from pkgutil import resolve_name
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from helios.adapters.memory import MemorySeen, MemoryStore, MemoryTransaction, NoSeen
 from helios.errors import Rejected, Retryable
@@ -15,6 +16,7 @@ from helios.event import Delivery, Fault
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.normalise import normalise
 from helios.queries import DeadLetterFilter, EventFilter
 from helios.reconcile.evidence import Interest
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
@@ -50,6 +52,16 @@ def test_a_second_delivery_is_a_duplicate(store):
 
     assert take_in(store, eventbridge("1")) == ["duplicate"]
     assert ids(store) == {("aws", "1")}
+
+
+@pytest.mark.parametrize(("second", "outcome"), [({"amount": 10.0}, "duplicate"), ({"amount": 12}, "contradictory")])
+def test_an_event_whose_digest_was_made_otherwise_is_compared_by_its_content(store, second, outcome):
+    """As after an update of Helios that changes how digests are made."""
+    event = normalise(eventbridge("1", detail={"amount": 10.0}))
+    with store.transaction() as transaction:
+        assert transaction.insert([replace(event, digest="0123456789abcdef")])() == {event.key}
+
+    assert take_in(store, eventbridge("1", detail=second)) == [outcome]
 
 
 def test_a_batch_may_repeat_itself(store):

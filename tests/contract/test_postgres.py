@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 import pytest
 
+from helios import __main__ as command_line
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import Pool, open_pool
@@ -63,10 +64,20 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database, monkeypatc
     both = [("1.sql", "CREATE TABLE half (a int);"), ("2.sql", "CREATE TABLE half (a int);")]
     monkeypatch.setattr(migrations, "migrations", lambda: both)
 
-    with pytest.raises(psycopg.errors.DuplicateTable):
+    with pytest.raises(Retryable, match='no migration was applied: Postgres: relation "half" already exists'):
         migrate(empty_database)
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+
+
+def test_a_database_that_nobody_reaches_is_told_in_a_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("HELIOS_DATABASE_URL", "postgresql://helios@127.0.0.1:9/helios")
+
+    assert command_line.main(["migrate"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("helios: no migration was applied: Postgres: ")
+    assert "127.0.0.1" in said
+    assert said.count("\n") == 1
 
 
 def test_totals_of_what_was_counted_before_they_were_kept(empty_database, monkeypatch):
@@ -142,9 +153,9 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
 
 # Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
 FILL = """
-INSERT INTO flows (flow, key, status, opened_at, deadline, updated_at, waiting, clouds, issues, ledger)
+INSERT INTO flows (flow, key, status, opened_at, deadline, updated_at, waiting, clouds, issues, version, ledger)
 SELECT 'order', 'ORD-' || number, status, at, at, at, status = 'open', 3,
-       CASE status WHEN 'matched' THEN '{}' WHEN 'open' THEN '{}' ELSE ARRAY['missing'] END, '[[],{},null]'
+       CASE status WHEN 'matched' THEN '{}' WHEN 'open' THEN '{}' ELSE ARRAY['missing'] END, 1, '[[],{},null]'
 FROM (
     SELECT number, now() - number * interval '1 second' AS at,
            CASE WHEN number <= 60000 THEN 'matched' WHEN number <= 60100 THEN 'incomplete'

@@ -4,9 +4,9 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Protocol
 
 import msgspec
 
@@ -32,7 +32,17 @@ SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
 _NO_FLOWS = Reconciler([])
 
 
-class _Reading(msgspec.Struct, frozen=True):
+Beside = Callable[[Transaction, Sequence[Outcome]], None]
+"""Writes something in the transaction that stores a batch, which it may refuse by raising."""
+
+
+class Ingest(Protocol):
+    """``ingest`` with its ports filled in."""
+
+    def __call__(self, deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]: ...  # noqa: D102 - above
+
+
+class _Reading(msgspec.Struct, frozen=True, gc=False):
     """A delivery, and what was read in it."""
 
     delivery: Delivery
@@ -47,6 +57,7 @@ def ingest(
     reconciler: Reconciler | None = None,
     redaction: Redaction | None = None,
     bell: Bell | None = None,
+    beside: Beside | None = None,
 ) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
 
@@ -59,20 +70,20 @@ def ingest(
         reconciler: keeps the stories that the events tell of; None: nobody asks whether the clouds agree.
         redaction: replaces what is not to be kept; None: there is no such field.
         bell: told that there is a new frame; None: who watches finds it by itself.
+        beside: writes something in the same transaction; with it a batch is stored whole or not at all.
 
     Returns:
         What became of each delivery, in the same order.
 
     Raises:
         Retryable: nothing is certain; the cloud must deliver all of them again, which is safe.
+        Rejected: with ``beside`` only: one can't be stored, so none was.
     """
     started = time.perf_counter()
-    if redaction:
-        deliveries = [redaction(delivery) for delivery in deliveries]
-    readings = [_read(delivery) for delivery in deliveries]
+    readings = [_read(delivery, redaction) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     hinted = seen.recall(keys) if keys else set()
-    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS)
+    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, beside)
     seen.remember(
         {
             outcome.event.key
@@ -93,16 +104,20 @@ def _ring(bell: Bell) -> None:
         log.warning("not rung", extra={"error": str(error)})
 
 
-def _read(delivery: Delivery) -> _Reading:
+def _read(delivery: Delivery, redaction: Redaction | None) -> _Reading:
+    redacted = redaction(delivery) if redaction else delivery
     try:
-        return _Reading(delivery, normalise(delivery))
+        return _Reading(redacted, normalise(redacted))
     except Rejected as fault:
-        return _Reading(delivery, fault)
+        return _Reading(redaction.kept(delivery) if redaction else delivery, fault)
     except DEFECTS as defect:
-        return _Reading(delivery, _guilty(delivery, defect))
+        kept = redaction.kept(delivery) if redaction else delivery
+        return _Reading(kept, _guilty(kept, defect))
 
 
-def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler) -> list[Outcome]:
+def _store(
+    readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler, beside: Beside | None
+) -> list[Outcome]:
     """Store a batch, or find the delivery in it that can't be stored and bury that one alone.
 
     So it is with one on which we fail ourselves: raising would keep its batch coming back for as long as the defect is
@@ -110,18 +125,23 @@ def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, re
     """
     try:
         with store.transaction() as transaction:
-            return _write(readings, hinted, transaction, reconciler)
+            outcomes = _write(readings, hinted, transaction, reconciler)
+            if beside:
+                beside(transaction, outcomes)
+            return outcomes
     except (Rejected, *DEFECTS) as error:
+        if beside:
+            raise
         if len(readings) > 1:
             half = len(readings) // 2
             first, second = readings[:half], readings[half:]
-            return _store(first, hinted, store, reconciler) + _store(second, hinted, store, reconciler)
+            return _store(first, hinted, store, reconciler, None) + _store(second, hinted, store, reconciler, None)
         (reading,) = readings
         fault = error if isinstance(error, Rejected) else _guilty(reading.delivery, error)
         if isinstance(reading.content, Rejected):
             # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
             raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from error
-        return _store([_Reading(reading.delivery, fault)], hinted, store, reconciler)
+        return _store([_Reading(reading.delivery, fault)], hinted, store, reconciler, None)
 
 
 def _guilty(delivery: Delivery, defect: Exception) -> Rejected:
@@ -135,10 +155,18 @@ def _write(
     readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction, reconciler: Reconciler
 ) -> list[Outcome]:
     events = [reading.content for reading in readings if isinstance(reading.content, Event)]
-    inserting = _insert(events, hinted, transaction)
-    # While the database inserts.
     gathered = reconciler.gather(events, transaction)
-    verdicts = iter(_judge(events, inserting, transaction))
+    # While the database looks for stories.
+    firsts, digests = _firsts(events, hinted, transaction)
+    kept = gathered.kept()
+    # Sorted, because concurrent writers of the same keys in different order deadlock.
+    inserting = transaction.insert([firsts[key] for key in sorted(firsts.keys() - digests.keys())])
+    # While it inserts events.
+    judged = reconciler.judge(gathered.ledgers, kept)
+    new = inserting()
+    writing = transaction.write_flows([after for _, after in judged])
+    # While it writes stories.
+    verdicts = iter(_judge(events, firsts, new, digests, transaction))
     outcomes = [
         next(verdicts)
         if isinstance(reading.content, Event)
@@ -151,7 +179,7 @@ def _write(
         for reading in readings
     ]
     # Before anything is counted: writers of one cloud wait for each other from there on.
-    changes = reconciler.merge(gathered, transaction)
+    changes = reconciler.settle(gathered, judged, writing(), transaction)
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
     transaction.count(counts)
@@ -163,36 +191,26 @@ def _write(
     return outcomes
 
 
-class _Inserting(NamedTuple):
-    """What is being inserted.
-
-    Attributes:
-        firsts: the first event of each key in the batch.
-        digests: of those that were known to be stored, and are not inserted.
-        stored: waits, and tells which were new.
-    """
-
-    firsts: dict[Key, Event]
-    digests: dict[Key, str]
-    stored: Callable[[], set[Key]]
-
-
-def _insert(events: Sequence[Event], hinted: set[Key], transaction: Transaction) -> _Inserting:
-    """Begin to insert what may be new."""
+def _firsts(
+    events: Sequence[Event], hinted: set[Key], transaction: Transaction
+) -> tuple[dict[Key, Event], dict[Key, str]]:
+    """The first event of each key, and the digests of those that are known to be stored."""
     firsts: dict[Key, Event] = {}
     for event in events:
         firsts.setdefault(event.key, event)
     # A mark in Redis may be older than the database, after a restore: Postgres confirms each.
-    digests = transaction.digests(sorted(hinted & firsts.keys()))
-    # Sorted, because concurrent writers of the same keys in different order deadlock.
-    fresh = sorted(firsts.keys() - digests.keys())
-    return _Inserting(firsts, digests, transaction.insert([firsts[key] for key in fresh]))
+    return firsts, transaction.digests(sorted(hinted & firsts.keys()))
 
 
-def _judge(events: Sequence[Event], inserting: _Inserting, transaction: Transaction) -> list[Outcome]:
+def _judge(
+    events: Sequence[Event],
+    firsts: Mapping[Key, Event],
+    stored: set[Key],
+    known: dict[Key, str],
+    transaction: Transaction,
+) -> list[Outcome]:
     """Tell what was new, and duplicates from contradictions among the rest."""
-    firsts, stored = inserting.firsts, inserting.stored()
-    digests = inserting.digests | {key: firsts[key].digest for key in stored}
+    digests = known | {key: firsts[key].digest for key in stored}
     digests |= transaction.digests(sorted(firsts.keys() - digests.keys()))
     keyed = [(event.key, event) for event in events]
 

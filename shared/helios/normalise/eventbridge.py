@@ -55,7 +55,7 @@ def _from_event(delivery: Delivery, text: bytes, *, within: str) -> Event:
         time=event.time,
         origin=f"{event.source}/{event.account}/{event.region}",
         data=bytes(event.detail),
-        data_field=f"{within}.detail".lstrip("."),
+        data_field=f"{within}.detail" if within else "detail",
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import product
 from typing import NamedTuple
 
 from helios.event import Source
@@ -79,8 +78,7 @@ class Judge:
             now: decides whether the deadline has passed, where a leg is waited for.
         """
         told = by_leg(ledger)
-        received = [piece.received_at for piece in ledger.pieces]
-        opened_at = min(received)
+        opened_at = min([pieces[0].received_at for pieces in told.values()])
         in_time, deadline = opened_at + self._window, opened_at + self.patience
         if ledger.excused_until:
             deadline = max(deadline, ledger.excused_until)
@@ -135,7 +133,7 @@ class Judge:
             opened_at=opened_at,
             deadline=deadline,
             settled_at=settled_at,
-            updated_at=max(received),
+            updated_at=max([pieces[-1].received_at for pieces in told.values()]),
             time_to_match_seconds=(complete_at - opened_at).total_seconds() if matched else None,
             waiting=waiting,
             issues=broken + issues,  # what decides comes first
@@ -164,7 +162,10 @@ def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
     told: dict[str, list[Evidence]] = {}
     for piece in ledger.pieces:
-        told.setdefault(piece.leg, []).append(piece)
+        if piece.leg in told:
+            told[piece.leg].append(piece)
+        else:
+            told[piece.leg] = [piece]
     return told
 
 
@@ -243,16 +244,18 @@ def _said(piece: Evidence, field: str | None) -> str:
 
 def _broken(rule: _Compared, one: list[Evidence], other: list[Evidence]) -> FlowIssue | None:
     """The rule, if any two variants of its legs break it."""
-    for first, second in product(one, other):
-        left, right = first.fields.get(rule.one_path), second.fields.get(rule.other_path)
-        if left != right and not _agree(left, right, rule.tolerance):
-            return FlowIssue(
-                kind="mismatch",
-                legs=[rule.one.name, rule.other.name],
-                field=rule.one_path,
-                values={rule.one.name: left or "not there", rule.other.name: right or "not there"},
-                detail=f"{rule.one_path}: {_words(rule.one, first, left)}, {_words(rule.other, second, right)}",
-            )
+    for first in one:
+        left = first.fields.get(rule.one_path)
+        for second in other:
+            right = second.fields.get(rule.other_path)
+            if left != right and not _agree(left, right, rule.tolerance):
+                return FlowIssue(
+                    kind="mismatch",
+                    legs=[rule.one.name, rule.other.name],
+                    field=rule.one_path,
+                    values={rule.one.name: left or "not there", rule.other.name: right or "not there"},
+                    detail=f"{rule.one_path}: {_words(rule.one, first, left)}, {_words(rule.other, second, right)}",
+                )
     return None
 
 
