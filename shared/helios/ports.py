@@ -1,12 +1,12 @@
 """What the core asks of the world, as small promises; adapters keep them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from helios.event import Event, Key, Source
-from helios.jobs import Checkpoint, Matching, ReplayFilter, ReplayJob, ReplayRequest, State, What
+from helios.jobs import Checkpoint, Matching, Replayed, ReplayFilter, ReplayJob, ReplayRequest, State, Target, What
 from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     Action,
@@ -345,6 +345,38 @@ class ReplayJobs(Protocol):
 
     def turn(self) -> AbstractContextManager[bool]:
         """Whether it is this process' turn to work on jobs: one does at a time, until it leaves the block or dies."""
+
+
+class ReplayTarget(Protocol):
+    """Where replayed events go.
+
+    Attributes:
+        batch: how many it is best given at once.
+    """
+
+    batch: int
+
+    def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
+        """Send events in order, marked with the job, and say of each in turn what became of it.
+
+        Raises:
+            PutOff: those that were not spoken of may not be there; sending them again is right.
+            Rejected: nothing can be sent there, now or later.
+        """
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
+class Targets(Protocol):
+    """The targets outside of Helios that this process can reach."""
+
+    def open(self, target: Target) -> ReplayTarget:
+        """A webhook or a cloud's topic.
+
+        Raises:
+            Rejected: it is not allowed, not set up, or takes a library that is not here; the error says which.
+        """
 
 
 class Tokens(Protocol):

@@ -17,6 +17,7 @@ from helios.flows.reconcile import Reconciler
 from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
+from helios.normalise.replays import is_replay
 from helios.ports import Bell, EventStore, Seen, Transaction
 
 log = logging.getLogger("helios.ingest")
@@ -142,9 +143,10 @@ def _write(
     readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction, reconciler: Reconciler
 ) -> list[Outcome]:
     events = [reading.content for reading in readings if isinstance(reading.content, Event)]
+    told = _told(readings, transaction)
     inserting = _insert(events, hinted, transaction)
     # While the database inserts.
-    gathered = reconciler.gather(events, transaction)
+    gathered = reconciler.gather(told, transaction)
     verdicts = iter(_judge(events, inserting, transaction))
     outcomes = [
         next(verdicts)
@@ -168,6 +170,14 @@ def _write(
     frame = Frame(counts=counts, events=_summaries(stored), flows=changes.flows, flow_statuses=changes.statuses)
     transaction.publish(frame, [event.key for event in stored])
     return outcomes
+
+
+def _told(readings: Sequence[_Reading], transaction: Transaction) -> list[Event]:
+    """The events that tell of stories: not those that are stored and that Helios itself has sent once more."""
+    read = [(reading.content, reading.delivery) for reading in readings if isinstance(reading.content, Event)]
+    replays = {event.key for event, delivery in read if is_replay(delivery)}
+    stored = transaction.digests(sorted(replays))
+    return [event for event, delivery in read if event.key not in stored or not is_replay(delivery)]
 
 
 class _Inserting(NamedTuple):
