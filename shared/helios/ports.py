@@ -22,7 +22,7 @@ from helios.queries import (
     Totals,
 )
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
-from helios.tokens import Token
+from helios.tokens import COMMAND_LINE, Token
 
 
 class Seen(Protocol):
@@ -382,8 +382,8 @@ class Targets(Protocol):
 class Tokens(Protocol):
     """Who may ask. Every method raises Retryable when that can't be known."""
 
-    def add(self, digest: str, token: Token) -> bool:
-        """Keep a new token; False if its name is taken, though by one that was revoked."""
+    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
+        """Keep a new token, and the audit log's line of it; False if its name is taken, though by a revoked one."""
 
     def use(self, digest: str, now: datetime) -> Token | None:
         """The token with this digest, valid or not, as it was before; it is marked as used, to the minute."""
@@ -391,8 +391,8 @@ class Tokens(Protocol):
     def all(self) -> list[Token]:
         """Every token that was ever made, the oldest first."""
 
-    def revoke(self, name: str, now: datetime) -> bool:
-        """Take a token back; False if there is none of this name that still opens anything."""
+    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
+        """Take a token back, with the audit log's line; False if there is none that still opens anything."""
 
 
 class Tickets(Protocol):

@@ -4,9 +4,7 @@ import ipaddress
 import json
 import socket
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 import pytest
@@ -21,6 +19,7 @@ from helios.normalise import normalise
 from helios.settings import Settings
 from helios.standard_webhooks import key_of
 from tests.support.deliveries import NOON, eventbridge
+from tests.support.receiver import Receiver, receiving
 
 SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n"  # pragma: allowlist secret
 KEYS = [key_of(SECRET, variable="HELIOS_REPLAY_SECRET")]
@@ -28,65 +27,10 @@ HERE = hosts_of("127.0.0.1 localhost")
 EVENTS = [normalise(eventbridge(str(number))) for number in range(3)]
 
 
-class Receiver(ThreadingHTTPServer):
-    """Answers as it is told, and keeps what it was sent.
-
-    Attributes:
-        answers: status, headers and body of the next requests; 204 when there are none.
-        got: headers and body of each request.
-        stalled: set to let a handler that stalls go on.
-    """
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: list[tuple[int, dict[str, str], bytes]] = []
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        self.stalled = threading.Event()
-        self.stalls = False
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hook?from=helios"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.got.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-        if self.server.stalls:
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")  # and a byte now and then, for ever
-            while not self.server.stalled.wait(0.05):
-                try:
-                    self.wfile.write(b"x")
-                    self.wfile.flush()
-                except OSError:
-                    return
-            return
-        status, headers, content = self.server.answers.pop(0) if self.server.answers else (204, {}, b"")
-        self.send_response(status)
-        for name, value in ({"content-length": str(len(content))} | headers).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with receiving() as server:
         yield server
-        server.stalled.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -43,10 +43,15 @@ class PubSubTarget:
         self._topic = topic
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
-        """Publish all, then wait for each in turn."""
+        """Publish all, then wait for each in turn; the library puts several into one request, which one can spoil."""
         published = [self._publish(job, event) for event in events]
-        for event, future in zip(events, published, strict=True):
-            yield _result(event, future)
+        for number, future in enumerate(published):
+            result = _result(events[number], future)
+            if result.state == "failed" and len(events) > 1:
+                for event in events[number:]:
+                    yield from self.send(job, [event])
+                return
+            yield result
 
     def close(self) -> None:
         """Close the channel."""
