@@ -216,6 +216,19 @@ def test_a_target_that_is_not_allowed_any_more_fails_the_job(jobs, worker, targe
     assert (jobs.get(job.id).state, jobs.get(job.id).last_error) == ("failed", "target.url is not allowed")
 
 
+def test_a_defect_fails_its_job_and_the_next_one_goes_on(jobs, worker, target, start, seven, monkeypatch):
+    def broken(_job, _events):
+        raise KeyError("data")
+
+    job, after = start(), start(to=Target(kind="relay"))
+    monkeypatch.setattr(target, "send", broken)
+
+    worker.run()
+
+    assert (jobs.get(job.id).state, jobs.get(job.id).last_error) == ("failed", "KeyError: 'data'")
+    assert jobs.get(after.id).state == "done"
+
+
 def test_a_job_that_is_cancelled_ends_with_its_batch(jobs, worker, target, start, seven):
     job = start()
     target.before_each = lambda: jobs.end(job.id, "cancelled", who="kim", now=LATER)

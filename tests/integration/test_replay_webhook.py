@@ -65,6 +65,15 @@ def test_each_event_is_a_cloudevent_that_is_signed_and_marked(receiver, target, 
     assert [json.loads(got[2])["id"] for got in receiver.got] == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(("given", "asked"), [("", "/"), ("?a=b", "/?a=b"), ("/a//b#c", "/a//b")])
+def test_what_follows_the_host_is_asked_for(receiver, job, given, asked):
+    url = f"http://127.0.0.1:{receiver.server_port}{given}"
+
+    list(WebhookTarget(url, hosts=HERE, keys=KEYS, loopback=True).send(job, EVENTS[:1]))
+
+    assert receiver.got[0][0] == asked
+
+
 def test_an_event_has_the_same_id_each_time_it_is_sent(receiver, target, job):
     list(target.send(job, EVENTS[:1]))
     list(target.send(job, EVENTS[:1]))

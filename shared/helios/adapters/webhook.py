@@ -110,7 +110,7 @@ class WebhookTarget:
         body = msgspec.json.encode(
             replayed_attributes(event, job.id) | {"datacontenttype": "application/json", "data": event.data}
         )
-        path = self._url._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         status, headers = _answer(connection, path, body, self._headers(job, event, body), self._url.hostname or "")
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return SENT

@@ -159,6 +159,11 @@ class ReplayWorker:
                     self._end(last, "failed", str(trouble))
                     return
                 self._pause(job, dealt_with / job.per_second - (time.monotonic() - began), trouble, put_off)
+        except Retryable:
+            raise
+        except Exception as error:  # a defect must not hold up the jobs that follow
+            log.exception("a replay job failed", extra={"job": job.id})
+            self._end(job, "failed", f"{type(error).__name__}: {error}")
         finally:
             sender.close()
             self._log(job, at_first, started)
