@@ -77,7 +77,7 @@ FUNCTIONS: Final = (
     Function(INGEST_FUNCTION, "aws-ingest", 512, ("relay_queue_url",)),
     Function(API_FUNCTION, "aws-api", 512, ("relay_queue_url",)),
     Function(WEBSOCKET_FUNCTION, "aws-websocket", 256, ("websocket_endpoint",)),
-    Function(RELAY_FUNCTION, "aws-relay", 512, ("websocket_endpoint",)),
+    Function(RELAY_FUNCTION, "aws-relay", 512, ("websocket_endpoint", "relay_queue_url")),
     Function(SWEEP_FUNCTION, "aws-sweep", 256, ("relay_queue_url",)),
 )
 

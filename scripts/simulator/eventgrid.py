@@ -20,7 +20,7 @@ from azure.identity import DefaultAzureCredential
 
 from helios.errors import Misconfigured
 
-from .answers import Answer, may_pass, try_again
+from .answers import Answer, may_have_been_taken, may_pass, try_again
 from .envelopes import timestamp
 from .plan import Emission
 
@@ -68,11 +68,11 @@ class EventGrid:
             # An emulator that was restarted has forgotten its topics until they are made again.
             return try_again(f"HTTP 404: {error.message}")
         except HttpResponseError as error:
-            status = error.status_code or 0
-            reason = f"HTTP {status}: {error.reason}"
-            return try_again(reason) if may_pass(status) else Answer(outcome="failed", reason=reason)
-        except (ServiceRequestError, ServiceResponseError) as error:
+            return _refused(error)
+        except ServiceRequestError as error:
             return try_again(str(error))
+        except ServiceResponseError as error:
+            return try_again(str(error), maybe_taken=True)
         except AzureError as error:
             return Answer(outcome="failed", reason=str(error))
         return Answer(outcome="accepted")
@@ -89,6 +89,14 @@ def _signed_in() -> TokenCredential:
             f"HELIOS_AZURE_EVENTGRID_KEY to the topic's access key ({error.message.splitlines()[0]})"
         ) from error
     return credential
+
+
+def _refused(error: HttpResponseError) -> Answer:
+    status = error.status_code or 0
+    reason = f"HTTP {status}: {error.reason}"
+    if may_pass(status):
+        return try_again(reason, maybe_taken=may_have_been_taken(status))
+    return Answer(outcome="failed", reason=reason)
 
 
 def _event(emission: Emission) -> dict[str, object]:

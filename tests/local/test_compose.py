@@ -39,18 +39,13 @@ def services():
     return configured(COMPOSE_PROFILES="*")
 
 
-def test_google_s_emulator_takes_the_place_of_ours_for_everybody():
+def test_google_s_emulator_takes_the_place_of_ours_for_the_traffic():
     ours = configured()
     google = configured(COMPOSE_PROFILES="google", HELIOS_PUBSUB="pubsub-google")
-    assert set(google) - set(ours) == {"pubsub-google"}
-    for stack, host in ((ours, "pubsub:8085"), (google, "pubsub-google:8085")):
-        told = {
-            one["environment"]["PUBSUB_EMULATOR_HOST"]
-            for one in stack.values()
-            if "PUBSUB_EMULATOR_HOST" in one.get("environment", {})
-        }
-        assert told == {host}
-    assert "pubsub-google" in google["gcp-topic"]["depends_on"]
+    assert set(google) - set(ours) == {"pubsub-google", "gcp-function-google", "gcp-topic-google"}
+    assert ours["traffic"]["environment"]["PUBSUB_EMULATOR_HOST"] == "pubsub:8085"
+    assert google["traffic"]["environment"]["PUBSUB_EMULATOR_HOST"] == "pubsub-google:8085"
+    assert "gcp-topic-google" in google["traffic"]["depends_on"]
 
 
 def test_the_file_is_valid_without_a_warning():

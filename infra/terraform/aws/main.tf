@@ -159,13 +159,20 @@ locals {
     }
     websocket = {
       description = "Keeps the list of those who watch, and answers their pings."
-      environment = { HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint }
+      environment = {
+        HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
+        HELIOS_DASHBOARD_ORIGIN   = local.dashboard_origin
+      }
       permissions = { Post = local.post }
     }
     relay = {
       description = "Sends what is new to everybody who watches."
-      environment = { HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint }
+      environment = {
+        HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
+        HELIOS_RELAY_QUEUE_URL    = module.events.relay_queue.url
+      }
       permissions = {
+        Ring    = local.ring
         Post    = local.post
         Receive = { actions = local.receive, resources = [module.events.relay_queue.arn] }
       }
