@@ -1,5 +1,16 @@
 """The two ways in which taking in an event can fail, and who has to act."""
 
+from typing import Final
+
+import msgspec
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What it raises to decode JSON of unknown origin: msgspec lets Python's own errors through."""
+
+DEFECTS: Final = (*UNREADABLE, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What code raises that meets a value it was not written for. Not what the machine, the network or a driver raises: of
+those no event is guilty."""
+
 
 class HeliosError(Exception):
     """Every error that Helios raises on purpose."""

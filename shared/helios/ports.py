@@ -7,7 +7,7 @@ from typing import Protocol
 
 from helios.event import Event, Key, Source
 from helios.jobs import Checkpoint, Matching, Replayed, ReplayFilter, ReplayJob, ReplayRequest, State, Target, What
-from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
+from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     Action,
     Audited,
@@ -82,18 +82,8 @@ class Transaction(Protocol):
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
-
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were.
-
-        To be called before ``lock_flows``: whoever waits for an insert must hold no lock on a story that was there, so
-        that writers wait in line, and never for each other.
-        """
-
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Lock and return stories as they are kept."""
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Lock and return stories of these flows that still wait although their deadline has passed.
@@ -101,8 +91,13 @@ class Transaction(Protocol):
         Those that another transaction has locked are left to it.
         """
 
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories that this transaction has locked."""
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Begin to write stories, each if what is kept is the version before it; what is returned waits.
+
+        It tells which were written. Every one is locked from then on, so that those which somebody else has written
+        meanwhile can be found again, and written for certain. To be called once before that, so that writers wait in
+        line, and never for each other.
+        """
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
@@ -170,6 +165,15 @@ class Cursor(Protocol):
     def advance(self, position: int) -> None:
         """Everything up to here has been dealt with."""
 
+    def park(self, refused: Sequence[Parked]) -> None:
+        """Keep what this consumer was refused for good, with the reason; what is parked already has the new one."""
+
+    def parked(self, *, after: Key | None, limit: int) -> list[Event]:
+        """What is parked, by key, after this one."""
+
+    def release(self, keys: Collection[Key]) -> None:
+        """These are not parked any more."""
+
 
 class Outbox(Protocol):
     """The frames as a stream. Every method raises Retryable when the store can't be reached."""
@@ -186,8 +190,8 @@ class Outbox(Protocol):
     def window(self) -> StreamWindow:
         """Which positions can still be had."""
 
-    def waiting_since(self) -> datetime | None:
-        """When the oldest frame was published that has no position yet; None when there is none."""
+    def consumers(self, *expected: str) -> list[Consumer]:
+        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
 
     def cursor(self, consumer: str) -> AbstractContextManager[Cursor]:
         """A consumer's place, held by one at a time; it moves when the block is left normally."""
@@ -233,8 +237,10 @@ class FlowReader(Protocol):
 class EventSink(Protocol):
     """Where stored events are passed on to, for others to work with."""
 
-    def send(self, events: Sequence[Event]) -> None:
-        """Pass on events, those of one order in the order given; returning means that all are kept there.
+    def send(self, events: Sequence[Event]) -> list[Parked]:
+        """Pass on events, those of one order in the order given.
+
+        Returning means that all are kept there but those returned, which were refused and would be again.
 
         Raises:
             Retryable: some may not be; sending all of them again is right, and may double the others.
@@ -410,3 +416,6 @@ class RateLimit(Protocol):
 
     def wait_seconds(self, who: str) -> int:
         """Count one question; 0 if it may be answered, else how long to wait before the next one."""
+
+    def spent_seconds(self, who: str) -> int:
+        """Count nothing; 0 if a question might be answered now, else how long to wait."""

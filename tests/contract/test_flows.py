@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count, pairwise, permutations
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
@@ -257,6 +259,55 @@ def test_a_field_that_a_rule_reads_is_kept_whole_wherever_it_stands(store):
     assert story(store).issues[0].values == {"order": f"{long}A", "payment": f"{long}B"}
 
 
+ABSURD = {
+    "no power of ten": Raw(b"1e2000000"),
+    "as text": "1e2000000",
+    "an exponent that is a number itself": Raw(b"1e9999999999999999999"),
+    "a hundred thousand zeros": Raw(b"1e100000"),
+    "digits without end": Raw(b"1" * 4301),
+    "digits to the limit": Raw(b"1" * 4300),
+    "a half surrogate": Raw(rb'"\ud800 alone"'),
+}
+"""Valid JSON numbers, but for the last, which none of our decoders may trip over."""
+
+
+@pytest.mark.parametrize("amount", ABSURD.values(), ids=ABSURD)
+@pytest.mark.parametrize("field", ["amount", "note"])
+def test_a_number_that_nobody_can_mean_holds_up_nothing(store, amount, field):
+    """On the second leg, so that it is compared; and twice, so that its content is."""
+    (good,) = take_in(store, leg("order"))
+    absurd, again, other = take_in(
+        store,
+        leg("payment", **{field: amount}),
+        leg("payment", **{field: amount}),
+        leg("order", "ORD-2"),
+    )
+
+    assert {good.status, other.status} == {"stored"}
+    assert (absurd.status, again.status) in {("stored", "duplicate"), ("rejected", "rejected")}
+    assert store.flow(("order", "ORD-2"))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+    counts = store.flow_counts(None, since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
+    assert sum(one.amount for one in counts) == Decimal("20.00")
+
+
+def test_an_absurd_amount_is_compared_as_text_and_adds_to_no_sum(store):
+    take_in(store, leg("order", amount=Raw(b"1e100000")), leg("payment", amount=Raw(b"1e100000")), leg("inventory"))
+    take_in(store, *(leg(name, "ORD-2", amount=Raw(b"1e100000")) for name in ("order", "inventory")))
+    take_in(store, leg("payment", "ORD-2", amount=5))
+
+    assert (story(store).status, story(store).amount) == ("matched", None)
+    assert (story(store, "ORD-2").status, story(store, "ORD-2").amount) == ("mismatched", Decimal(5))
+
+
+def test_content_that_can_t_be_taken_apart_is_compared_as_it_is_spelled(store):
+    digits = Raw(b"1" * 4301)
+    outcomes = take_in(store, leg("order", note=digits), leg("order", note=digits), leg("order", note=Raw(b"2" * 4301)))
+
+    assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "contradictory"]
+    assert outcomes[2].field == "data"
+
+
 deliveries = st.lists(
     st.builds(
         leg,
@@ -264,7 +315,7 @@ deliveries = st.lists(
         st.sampled_from(["ORD-1", "ORD-2"]),
         id_=st.sampled_from("12"),
         after=st.sampled_from([0.0, 1.0, 31.0, 120.0]),
-        amount=st.sampled_from([Decimal("10.00"), Decimal(10), Decimal("99.00")]),
+        amount=st.sampled_from([Decimal("10.00"), Decimal(10), Decimal("99.00"), *ABSURD.values()]),
         customer_id_=st.sampled_from(["CUST-1", "CUST-2"]),
     ),
     max_size=8,
@@ -346,6 +397,30 @@ def test_four_writers_of_the_same_stories_neither_deadlock_nor_lose(postgres_sto
     assert {row.status for row in rows} == {"matched"}
     assert {one.deliveries for row in rows for one in row.legs} == {4}
     assert statuses(postgres_store) == {"matched": 60}
+
+
+def test_what_another_writer_tells_while_a_batch_is_judged_is_not_lost(postgres_store):
+    """Of a story that was there, and of one that was not; in the moment after this batch has looked for both."""
+    take_in(postgres_store, leg("order"))
+
+    class Overtaken:
+        @contextmanager
+        def transaction(self):
+            with postgres_store.transaction() as transaction:
+                insert = transaction.insert
+
+                def overtaken(events):
+                    take_in(postgres_store, leg("payment", after=1), leg("payment", "ORD-2", after=1))
+                    return insert(events)
+
+                transaction.insert = overtaken
+                yield transaction
+
+    take_in(Overtaken(), leg("inventory", after=2), leg("inventory", "ORD-2", after=2), leg("order", "ORD-3"))
+
+    assert (story(postgres_store).status, story(postgres_store).time_to_match_seconds) == ("matched", 2.0)
+    assert [one.state for one in story(postgres_store, "ORD-2").legs] == ["pending", "present", "present"]
+    assert statuses(postgres_store) == {"matched": 1, "open": 2}
 
 
 def test_two_sweeps_at_once_judge_each_story_once(postgres_store):

@@ -972,7 +972,7 @@ export interface components {
          *     Attributes:
          *         minute: of ``received_at``, UTC.
          *         source: the cloud.
-         *         type: the event type; empty when it could not be read.
+         *         type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
          *         stored: new events.
          *         duplicate: deliveries of events already stored.
          *         contradictory: deliveries that gave a stored event other content.

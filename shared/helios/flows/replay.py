@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from helios.errors import HeliosError, Rejected
+from helios.errors import DEFECTS, HeliosError, Rejected
 from helios.event import Delivery, Key, Outcome
 from helios.flows.ingest import Ingest
 from helios.ledger import MAX_DEAD_LETTER_BYTES
@@ -87,6 +87,8 @@ def _read(delivery: Delivery, number: int | None) -> None:
     except Rejected as fault:
         place = "" if number is None else f"[{number}]."
         raise Rejected(fault.reason, field=f"{place}{fault.field}") from fault
+    except DEFECTS as defect:
+        raise Rejected(f"Helios fails on it ({type(defect).__name__}), a defect of its own", field="body") from defect
 
 
 def _became(outcomes: Sequence[Outcome]) -> str:

@@ -3,9 +3,9 @@
 import msgspec
 from msgspec import Raw
 
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import Delivery, Event
-from helios.normalise.fields import UNREADABLE, Id, Name, Text, Time, build, check_text, decode
+from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
 from helios.normalise.replays import original
 
 
@@ -57,7 +57,7 @@ def _from_event(delivery: Delivery, text: bytes, *, within: str) -> Event:
         time=before.time if before else event.time,
         origin=f"{event.source}/{event.account}/{event.region}",
         data=bytes(event.detail),
-        data_field=f"{within}.detail".lstrip("."),
+        data_field=f"{within}.detail" if within else "detail",
     )
 
 

@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import msgspec
 
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import Delivery
-from helios.normalise.fields import UNREADABLE, Id, Text, Time
+from helios.normalise.fields import Id, Text, Time
 
 EXTENSION = "heliosreplay"
 """The CloudEvents extension attribute that names the job; ``ce-heliosreplay`` as a header or Pub/Sub attribute."""

@@ -36,6 +36,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
         waiting: whether the deadline will still change something.
         clouds: how many clouds have told of it.
         issues: the kinds of what is wrong.
+        version: how often it has been written: who writes a story again must have read the version before.
         ledger: all evidence: the verdict can always be told again from it.
     """
 
@@ -51,6 +52,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     waiting: bool
     clouds: int
     issues: list[IssueKind]
+    version: int
     ledger: Ledger
 
     @property
@@ -82,7 +84,7 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
     seconds: float = 0.0
 
 
-def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime) -> FlowRecord:
+def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: int) -> FlowRecord:
     """The story that follows from the evidence; see ``Judge.verdict``."""
     verdict = judge.verdict(ledger, now=now)
     return FlowRecord(
@@ -98,6 +100,7 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime) -> FlowReco
         waiting=verdict.waiting,
         clouds=len({piece.source for piece in ledger.pieces}),
         issues=list(dict.fromkeys(issue.kind for issue in verdict.issues)),
+        version=version,
         ledger=ledger,
     )
 

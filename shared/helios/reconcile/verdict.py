@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import product
 from typing import NamedTuple
 
 from helios.reconcile.declaration import Flow, Leg
@@ -63,10 +62,9 @@ class Judge:
             now: decides whether the deadline has passed, where a leg is waited for.
         """
         told = by_leg(ledger)
-        received = [piece.received_at for piece in ledger.pieces]
-        opened_at = min(received)
-        overdue = now >= opened_at + self._patience
+        opened_at = min([pieces[0].received_at for pieces in told.values()])
         in_time, deadline = opened_at + self._window, opened_at + self._patience
+        overdue = now >= deadline
         issues: list[FlowIssue] = []
         waiting = missing = late = False
         complete_at = opened_at
@@ -91,7 +89,7 @@ class Judge:
         broken = [
             issue
             for rule in self._rules
-            if rule.one in told and rule.other in told and (issue := _broken(rule, told[rule.one], told[rule.other]))
+            if (one := told.get(rule.one)) and (other := told.get(rule.other)) and (issue := _broken(rule, one, other))
         ]
         status: FlowStatus = (
             "mismatched"
@@ -112,7 +110,7 @@ class Judge:
             opened_at=opened_at,
             deadline=deadline,
             settled_at=settled_at,
-            updated_at=max(received),
+            updated_at=max([pieces[-1].received_at for pieces in told.values()]),
             time_to_match_seconds=(complete_at - opened_at).total_seconds() if matched else None,
             waiting=waiting,
             issues=issues + broken,
@@ -144,7 +142,10 @@ def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
     told: dict[str, list[Evidence]] = {}
     for piece in ledger.pieces:
-        told.setdefault(piece.leg, []).append(piece)
+        if piece.leg in told:
+            told[piece.leg].append(piece)
+        else:
+            told[piece.leg] = [piece]
     return told
 
 
@@ -216,17 +217,19 @@ def _said(piece: Evidence, field: str | None) -> str:
 
 def _broken(rule: _Compared, one: list[Evidence], other: list[Evidence]) -> FlowIssue | None:
     """The rule, if any two variants of its legs break it."""
-    for first, second in product(one, other):
-        left, right = first.fields.get(rule.one_path), second.fields.get(rule.other_path)
-        if left != right and not _agree(left, right, rule.tolerance):
-            return FlowIssue(
-                kind="mismatch",
-                legs=[rule.one, rule.other],
-                field=rule.one_path,
-                values={rule.one: left or "not there", rule.other: right or "not there"},
-                detail=f"{rule.one_path}: {rule.one} on {first.source} says {left or 'nothing'}, "
-                f"{rule.other} on {second.source} says {right or 'nothing'}",
-            )
+    for first in one:
+        left = first.fields.get(rule.one_path)
+        for second in other:
+            right = second.fields.get(rule.other_path)
+            if left != right and not _agree(left, right, rule.tolerance):
+                return FlowIssue(
+                    kind="mismatch",
+                    legs=[rule.one, rule.other],
+                    field=rule.one_path,
+                    values={rule.one: left or "not there", rule.other: right or "not there"},
+                    detail=f"{rule.one_path}: {rule.one} on {first.source} says {left or 'nothing'}, "
+                    f"{rule.other} on {second.source} says {right or 'nothing'}",
+                )
     return None
 
 
