@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from helios.adapters.aws import EventBridgeTarget
 from helios.adapters.azure import _as_sent
 from helios.adapters.cloudevents import replayed_attributes
+from helios.adapters.eventbridge import EventBridgeTarget
 from helios.adapters.memory import MemoryStore, NoSeen
 from helios.event import Delivery
 from helios.flows.ingest import ingest

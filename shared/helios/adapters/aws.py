@@ -1,4 +1,4 @@
-"""What only AWS has: Secrets Manager for settings, SQS to ring with, API Gateway to broadcast through, EventBridge.
+"""What only AWS has: Secrets Manager for settings, SQS to ring with, API Gateway to broadcast through.
 
 Only AWS' functions and demos load it.
 """
@@ -6,7 +6,7 @@ Only AWS' functions and demos load it.
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,11 +16,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
-from helios.errors import Misconfigured, PutOff, Rejected, Retryable
-from helios.event import Event
-from helios.jobs import SENT as REPLAYED
-from helios.jobs import Replayed, ReplayJob
-from helios.normalise.replays import RESOURCE, Original
+from helios.errors import Misconfigured, Retryable
 from helios.ports import Connections
 
 log = logging.getLogger("helios.aws")
@@ -28,10 +24,7 @@ log = logging.getLogger("helios.aws")
 PARALLEL_POSTS = 32
 """Posts under way at once: each waits for API Gateway, hardly any for the CPU."""
 
-_PASSING = {"InternalException", "InternalFailure", "ServiceUnavailable", "Throttling", "ThrottlingException"}
-"""EventBridge's error codes that may pass; the others say that the entry or the credentials are wrong."""
-
-BROADCAST_SECONDS: Final = 3.0
+BROADCAST_SECONDS: Final = 5.0
 """Longest time for one message to all: who has not been posted to by then catches up later."""
 
 REST_SECONDS: Final = 10.0
@@ -93,64 +86,6 @@ class SqsBell:
             self._sqs.send_message(QueueUrl=self._queue_url, MessageBody="ring")
         except (BotoCoreError, ClientError) as error:
             raise Retryable(f"SQS: {error}") from error
-
-
-class EventBridgeTarget:
-    """Keeps ``ReplayTarget`` with PutEvents; a bus gives each event a new id, so the old one stands in a resource."""
-
-    batch = 10
-    """Amazon EventBridge API Reference, "PutEvents": the most entries of one call."""
-
-    def __init__(self, bus: str) -> None:
-        """Build a client for a bus, by name or ARN.
-
-        Raises:
-            Rejected: boto3 finds no region to call.
-        """
-        self._bus = bus
-        try:
-            self._client: Any = boto3.client("events", config=_CONFIG)
-        except BotoCoreError as error:
-            raise Rejected(f"aws: {error}", field="target.cloud") from error
-
-    def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
-        """Put the events in one call, and report each up to the first that has to be put again."""
-        try:
-            answers = self._client.put_events(Entries=[self._entry(job, event) for event in events])["Entries"]
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise PutOff(f"EventBridge: {error}") from error
-            if error.response["Error"]["Code"] in _PASSING:
-                raise PutOff(f"EventBridge: {error}") from error
-            if len(events) > 1:  # one that is too large spoils them all
-                for event in events:
-                    yield from self.send(job, [event])
-                return
-            answers = [{"ErrorCode": "Refused", "ErrorMessage": str(error)}]
-        except BotoCoreError as error:
-            raise PutOff(f"EventBridge: {error}") from error
-        for event, answer in zip(events, answers, strict=True):
-            code = answer.get("ErrorCode")
-            if code in _PASSING:
-                raise PutOff(f"EventBridge: {code}: {answer.get('ErrorMessage')}")
-            reason = f"{event.source}/{event.id}: EventBridge: {code}: {answer.get('ErrorMessage')}"
-            yield Replayed("failed", reason) if code else REPLAYED
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def _entry(self, job: ReplayJob, event: Event) -> dict[str, Any]:
-        told = None if event.time == event.received_at else event.time
-        original = Original(job=job.id, id=event.id, time=told, subject=event.subject)
-        return {
-            "EventBusName": self._bus,
-            "Source": event.origin.rsplit("/", 2)[0] or "helios",
-            "DetailType": event.type,
-            "Detail": bytes(event.data).decode(),
-            "Time": event.time,
-            "Resources": [RESOURCE + msgspec.json.encode(original).decode()],
-        }
 
 
 class ApiGatewayBroadcaster:

@@ -44,7 +44,7 @@ class ConfiguredTargets:
 
     def _open(self, cloud: str, topic: str) -> ReplayTarget:
         if cloud == "aws":
-            from helios.adapters.aws import EventBridgeTarget
+            from helios.adapters.eventbridge import EventBridgeTarget
 
             return EventBridgeTarget(topic)
         if cloud == "gcp":

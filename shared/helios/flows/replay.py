@@ -6,7 +6,7 @@ from datetime import datetime
 
 from helios.errors import DEFECTS, HeliosError, Rejected
 from helios.event import Delivery, Key, Outcome
-from helios.flows.ingest import Ingest
+from helios.flows.ingest import Ingest, guilty
 from helios.ledger import MAX_DEAD_LETTER_BYTES
 from helios.normalise import normalise, split
 from helios.ports import Transaction
@@ -88,7 +88,7 @@ def _read(delivery: Delivery, number: int | None) -> None:
         place = "" if number is None else f"[{number}]."
         raise Rejected(fault.reason, field=f"{place}{fault.field}") from fault
     except DEFECTS as defect:
-        raise Rejected(f"Helios fails on it ({type(defect).__name__}), a defect of its own", field="body") from defect
+        raise guilty(delivery, defect) from defect
 
 
 def _became(outcomes: Sequence[Outcome]) -> str:

@@ -80,10 +80,12 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     Attributes:
         pieces: sorted by leg and first arrival, at most MAX_VARIANTS a leg.
         others: how many more deliveries there were, by leg.
+        excused_until: until when a cloud's silence excuses what it does not tell; None: nothing does.
     """
 
     pieces: list[Evidence]
     others: dict[str, int] = {}
+    excused_until: datetime | None = None
 
     def of(self, leg: str) -> list[Evidence]:
         """The evidence of one leg, first arrival first."""
@@ -162,6 +164,7 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
         return ledgers[0]
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
+    excused_until = max((one.excused_until for one in ledgers if one.excused_until), default=None)
     for ledger in ledgers:
         for leg, count in ledger.others.items():
             others[leg] = others.get(leg, 0) + count
@@ -170,8 +173,9 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
             known = pieces.get(identity)
             pieces[identity] = _both(known, piece) if known else piece
     if len(pieces) <= MAX_VARIANTS:
-        return Ledger(pieces=sorted(pieces.values(), key=_arrival), others=dict(sorted(others.items())))
-    kept: list[Evidence] = []
+        kept = sorted(pieces.values(), key=_arrival)
+        return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
+    kept = []
     by_leg: dict[str, int] = {}
     for piece in sorted(pieces.values(), key=_arrival):
         by_leg[piece.leg] = by_leg.get(piece.leg, 0) + 1
@@ -179,7 +183,7 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
             kept.append(piece)
         else:
             others[piece.leg] = others.get(piece.leg, 0) + piece.deliveries
-    return Ledger(pieces=kept, others=dict(sorted(others.items())))
+    return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
 
 
 def _both(one: Evidence, other: Evidence) -> Evidence:
