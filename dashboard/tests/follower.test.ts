@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { Follower } from "@/live/follower";
+import type { FramePage } from "@/live/protocol";
 
 import { eventually } from "./support/eventually";
 import { frame, frames, Outbox } from "./support/frames";
+import { TestServer } from "./support/server";
 
 let outbox: Outbox;
 let failing: boolean;
@@ -110,6 +112,31 @@ test("what was missed while away is fetched after the next word from the server"
   expect(live).toEqual([]);
 });
 
+test("a page that was hidden for minutes of a busy stream catches up without a gap", async () => {
+  const server = await TestServer.start();
+  follower = new Follower(
+    async (after, limit, signal) => {
+      const answer = await fetch(`${server.url}/api/v1/frames?after=${after}&limit=${limit}`, { signal });
+      return (await answer.json()) as FramePage;
+    },
+    {
+      onBegin: () => undefined,
+      onFrames: (more) => seen.push(...more.map(({ position }) => position)),
+      onGap: (missing) => gaps.push(missing),
+      onCatchingUp: () => undefined,
+    },
+  );
+  server.outbox.publish(...frames(1, 10));
+  follower.hear(10);
+  await settled(10);
+  server.outbox.publish(...frames(11, 25_000));
+  follower.hear(25_000);
+  await settled(25_000);
+  expect(gaps).toEqual([]);
+  expect(seen).toEqual(upTo(25_000));
+  await server.stop();
+});
+
 test("frames that are kept no longer are told as a gap of their number", async () => {
   await begin();
   outbox.publish(...frames(11, 50));
@@ -181,4 +208,24 @@ test("frames that the API does not know do not keep us waiting for ever", async 
   outbox.publish(frame(11));
   follower.receive([frame(11)]);
   expect(seen.at(-1)).toBe(11);
+});
+
+test("what was stopped in mid-question follows on once it is told of more", async () => {
+  outbox.publish(...frames(1, 10));
+  follower.hear(10);
+  follower.stop();
+  follower.hear(10);
+  await settled(10);
+  expect(seen).toEqual(upTo(10));
+});
+
+test("a long outage leaves nothing behind at its signal", async () => {
+  vi.useFakeTimers();
+  const add = vi.spyOn(AbortSignal.prototype, "addEventListener");
+  const remove = vi.spyOn(AbortSignal.prototype, "removeEventListener");
+  failing = true;
+  follower.hear(10);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(add.mock.calls.length).toBeGreaterThan(3);
+  expect(add.mock.calls.length - remove.mock.calls.length).toBe(1);
 });

@@ -159,7 +159,7 @@ class Sender:
     def _taken(self, leg: Emission, answer: Answer) -> bool:
         """Enter what a cloud says; whether it has taken the event, or refused it for good."""
         if answer.again:
-            if answer.maybe_taken:
+            if answer.maybe_taken and leg.source == "aws":  # only a bus gives the second one another id
                 self._book.double()
             return False
         if answer.outcome == "accepted":

@@ -62,6 +62,17 @@ def test_a_line_that_is_marked_is_no_secret(programs, repository):
     assert list(audit.secrets(programs, folder)) == []
 
 
+def test_a_scan_of_nothing_is_no_good_answer(programs, repository):
+    folder, _ = repository
+    with pytest.raises(FileNotFoundError, match="git names no file to look through"):
+        list(audit.secrets(programs, folder))
+
+
+def test_where_git_refuses_to_answer_nothing_was_scanned(programs, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a git repository"):
+        list(audit.secrets(programs, tmp_path))
+
+
 def test_everything_that_is_pinned_is_asked_about():
     """The lock of each tool and each function too, so that a new one can't be forgotten."""
     functions = {f"{path.parent.relative_to(ROOT)}" for path in ROOT.glob("functions/**/requirements.in")}

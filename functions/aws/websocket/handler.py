@@ -28,6 +28,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     """
     route = event["requestContext"]["routeKey"]
     connection = event["requestContext"]["connectionId"]
+    answered = None
     if route == "$connect" and not _may_watch(event):
         logger.warning("refused", extra={"connection": connection})
         return {"statusCode": 401}
@@ -37,8 +38,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
         connections.add(connection)  # also with each ping, so that a flushed Redis heals
     if route == "$default":
         pong = {"type": "pong", "position": services.outbox.window().position}
-        gateway.post(connection, msgspec.json.encode(pong))
-    logger.info("watched", extra={"route": route, "connection": connection})
+        answered = gateway.post(connection, msgspec.json.encode(pong))
+    logger.info("watched", extra={"route": route, "connection": connection, "answered": answered})
     return {"statusCode": 200}
 
 

@@ -10,12 +10,11 @@ from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
 from helios.event import Delivery, Outcome, WayIn
+from helios.flows.ingest import Beside, Ingest
 from helios.ports import Seen
 
 Door = WayIn | Literal["api", "ring"]
 """Where somebody is let in: to send, to ask, or to wake the relay."""
-
-Ingest = Callable[[Sequence[Delivery]], list[Outcome]]
 
 
 class Metrics:
@@ -62,10 +61,10 @@ class Metrics:
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""
 
-        def observed(deliveries: Sequence[Delivery]) -> list[Outcome]:
+        def observed(deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]:
             started = time.perf_counter()
             try:
-                outcomes = ingest(deliveries)
+                outcomes = ingest(deliveries, beside=beside)
             except Retryable:
                 self._retryable.inc()
                 raise

@@ -19,7 +19,10 @@ log = logging.getLogger("helios.api")
 
 RETRY_AFTER_SECONDS = 5
 DEFECT = "Helios has a defect: the log of this process says where"
-NOT_NOW = "Nothing was stored, send it again: something that this takes is away, and the log of this process says what"
+NOT_NOW = (
+    "It is not certain what became of this; send it again, which is safe: something that it takes is away, and the log "
+    "of this process says what"
+)
 
 
 def reply(value: object, *, status: int = 200) -> Response:
@@ -50,6 +53,12 @@ def documented(ok: int, schema: str, *errors: int) -> dict[int | str, dict[str, 
     for status in errors:
         answers[status] = _content("application/problem+json", "Problem", HTTPStatus(status).phrase)
     return answers
+
+
+def asked(shape: str, *, required: bool) -> dict[str, Any]:
+    """The body that a route reads by itself, for OpenAPI."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
+    return {"requestBody": {"content": content, "required": required}}
 
 
 def _content(media_type: str, schema: str, description: str) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from typing import Any
 import jwt
 import msgspec
 
-from helios.errors import Retryable
-from helios.normalise.fields import UNREADABLE
+from helios.errors import UNREADABLE, Retryable
 from helios.outbound import open_directly
 
 Fetch = Callable[[str], bytes]

@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from helios.errors import UNREADABLE
 from helios.event import Delivery
 from helios.normalise.cloudevents import is_binary
-from helios.normalise.fields import UNREADABLE
 from helios.normalise.pubsub import is_unwrapped
 
 REDACTED: Final = b'"[redacted]"'
