@@ -95,7 +95,7 @@ class Watched:
 
     def settle(self) -> None:
         """Return once the list has shown what it had left out."""
-        self._page.wait_for_function("performance.now() - eye.changed > 2500")
+        self._page.wait_for_function("() => performance.now() - eye.changed > 2500")
 
     def first_paint(self) -> float:
         """Ms from the start of loading until something showed; of five loads the median."""

@@ -68,9 +68,10 @@ def _to_pixel(config: Config, page: Watched, way: str, rate: int, seconds: float
     page.wait_for_total(_stored(config))
     page.settle()
     seen = page.seen()
-    latencies = seen.latencies
+    latencies, timed = seen.latencies, taken - 1  # the first one only wakes what sleeps
     half, most = (percentile(latencies, percent) if latencies else "none" for percent in (50, 99))
-    return way, rate, taken, half, most, len(latencies), seen.left_out, taken - len(latencies) - seen.left_out
+    never = timed - len(latencies) - seen.left_out
+    return way, rate, timed, half, most, len(latencies), seen.left_out, never
 
 
 def _busy(config: Config, page: Watched, seconds: float) -> list[tuple[Cell, ...]]:
