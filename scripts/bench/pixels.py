@@ -1,27 +1,24 @@
 """From a publisher's call to the pixel, through all of Helios, and what a busy stream costs the page."""
 
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from local import chromium, figures
+from local import chromium
 from local.config import REPOSITORY, Config
-from local.parts import sdk_environment
 from local.ports import HOST, free_ports
 from local.probes import accepts
 from local.process import scrubbed_environment
 from local.server import Command
 from scripts.bench.page import Watched, watched
 from scripts.bench.publish import WAYS
+from scripts.bench.publishing import finish, publishing, settle, stored, wait_until_begun
 from scripts.bench.report import Cell, Table, median, percentile
 from scripts.bench.servers import Servers, demo
 
 RATES = (10, 100, 1000)
 BUSY_RATE = 1000
 LOOKS = 20
-SETTLE_SECONDS = 300
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
@@ -59,13 +56,13 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
 
 
 def _to_pixel(config: Config, page: Watched, way: str, rate: int, seconds: float) -> tuple[Cell, ...]:
-    before = _stored(config)
-    with _publishing(config, way, rate, seconds) as publisher:
-        _wait_until_begun(publisher)
+    before = stored(config)
+    with publishing(config, way, rate, seconds) as publisher:
+        wait_until_begun(publisher)
         page.look()
-        taken = _finish(publisher)
-    _settle(config, before + taken)
-    page.wait_for_total(_stored(config))
+        taken = finish(publisher)
+    settle(config, before + taken)
+    page.wait_for_total(stored(config))
     page.settle()
     seen = page.seen()
     latencies, timed = seen.latencies, taken - 1  # the first one only wakes what sleeps
@@ -75,9 +72,9 @@ def _to_pixel(config: Config, page: Watched, way: str, rate: int, seconds: float
 
 
 def _busy(config: Config, page: Watched, seconds: float) -> list[tuple[Cell, ...]]:
-    before, heaps, behind = _stored(config), [page.heap_megabytes()], []
-    with _publishing(config, "webhook", BUSY_RATE, seconds) as publisher:
-        _wait_until_begun(publisher)
+    before, heaps, behind = stored(config), [page.heap_megabytes()], []
+    with publishing(config, "webhook", BUSY_RATE, seconds) as publisher:
+        wait_until_begun(publisher)
         page.look()
         for look in range(1, LOOKS + 1):
             page.wait(seconds / LOOKS)
@@ -85,9 +82,9 @@ def _busy(config: Config, page: Watched, seconds: float) -> list[tuple[Cell, ...
             if look == LOOKS // 2:
                 heaps.append(page.heap_megabytes())
         seen = page.seen()
-        taken = _finish(publisher)
-    _settle(config, before + taken)
-    exact = page.wait_for_total(_stored(config))
+        taken = finish(publisher)
+    settle(config, before + taken)
+    exact = page.wait_for_total(stored(config))
     heaps.append(page.heap_megabytes())
     return [
         ("events taken", taken),
@@ -106,7 +103,7 @@ def _memory(heaps: Sequence[float]) -> list[tuple[Cell, ...]]:
 
 def _behind(config: Config, page: Watched) -> int:
     """How many events the first card lacks just now, or has too many; those that come between the looks count not."""
-    least, shown, most = _stored(config), page.total(), _stored(config)
+    least, shown, most = stored(config), page.total(), stored(config)
     return max(0, least - shown, shown - most)
 
 
@@ -136,40 +133,3 @@ def _alone(folder: Path, seconds: float) -> list[tuple[Cell, ...]]:
             ("main thread at work, ms in a second", worked / seconds * 1000),
             *_memory([*heaps, page.heap_megabytes()]),
         ]
-
-
-def _publishing(config: Config, way: str, rate: float, seconds: float) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "scripts.bench.publish", way, str(rate), str(seconds), config.api_url],
-        cwd=REPOSITORY,
-        env=scrubbed_environment(**sdk_environment(config)),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _wait_until_begun(publisher: subprocess.Popen[str]) -> None:
-    if not publisher.stdout or publisher.stdout.readline() != "began\n":
-        raise RuntimeError("the publisher did not begin")
-
-
-def _finish(publisher: subprocess.Popen[str]) -> int:
-    """How many events were taken."""
-    out, _ = publisher.communicate(timeout=SETTLE_SECONDS)
-    return int(out)
-
-
-def _stored(config: Config) -> int:
-    found = figures.fetch(f"{HOST}:{config.api_port}")
-    if found is None:
-        raise RuntimeError("the API does not answer")
-    return found.total_events
-
-
-def _settle(config: Config, expected: int) -> None:
-    """Return once so many events are stored."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while _stored(config) < expected:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{expected - _stored(config)} events were taken and not stored")
-        time.sleep(0.2)

@@ -84,7 +84,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
+class EventSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line of the live feed: an event without its payload."""
 
     source: Source
@@ -124,12 +124,14 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
         events: the last that were stored.
         flows: the last stories whose verdict or issues have changed.
         flow_statuses: by flow, how many more or fewer stories have each verdict than before.
+        replay: the replay job that shows these events once more; nothing happened, and nothing is counted.
     """
 
     counts: list[Count]
     events: list[EventSummary]
     flows: list[FlowChange] = []
     flow_statuses: dict[str, dict[FlowStatus, int]] = {}
+    replay: int | None = None
 
 
 class StreamFrame(Frame, frozen=True, kw_only=True):

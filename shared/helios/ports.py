@@ -1,15 +1,19 @@
 """What the core asks of the world, as small promises; adapters keep them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from helios.event import Event, Key, Source
+from helios.event import Event, Key
+from helios.jobs import Checkpoint, Matching, Replayed, ReplayFilter, ReplayJob, ReplayRequest, State, Target, What
 from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
+    Action,
     Audited,
     DeadLetterFilter,
+    DeadLetterGroup,
+    Due,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -19,7 +23,7 @@ from helios.queries import (
     Totals,
 )
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
-from helios.tokens import Token
+from helios.tokens import COMMAND_LINE, Token
 
 
 class Seen(Protocol):
@@ -67,7 +71,10 @@ class Transaction(Protocol):
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
 
-    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+    def replayed(self, number: int) -> list[Key] | None:
+        """Lock a dead letter; the events that its replay became, None if it was not replayed with success."""
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
 
     def audit(self, line: Audited) -> None:
@@ -76,27 +83,25 @@ class Transaction(Protocol):
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
 
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were.
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
 
-        To be called before ``lock_flows``: whoever waits for an insert must hold no lock on a story that was there, so
-        that writers wait in line, and never for each other.
-        """
-
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Lock and return stories as they are kept."""
-
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Lock and return stories of these flows that still wait although their deadline has passed.
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Lock and return stories that still wait although they are due, the first opened first.
 
         Those that another transaction has locked are left to it.
         """
 
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories that this transaction has locked."""
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Begin to write stories, each if what is kept is the version before it; what is returned waits.
+
+        It tells which were written. Every one is locked from then on, so that those which somebody else has written
+        meanwhile can be found again, and written for certain. To be called once before that, so that writers wait in
+        line, and never for each other.
+        """
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
@@ -226,11 +231,8 @@ class FlowReader(Protocol):
         The first bucket begins with the slot of ``since``; buckets of whole slots are read from few rows.
         """
 
-    def oldest_open(self, flow: str | None) -> datetime | None:
-        """When the story that has been open longest began; None when none is open."""
-
-    def last_heard(self, since: datetime) -> dict[Source, datetime]:
-        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the story of these flows that has been open longest began; None when none is open."""
 
 
 class EventSink(Protocol):
@@ -298,18 +300,97 @@ class EventReader(Protocol):
     def dead_letter(self, number: int) -> KeptDeadLetter | None:
         """One dead letter by its id, or None."""
 
-    def audit_log(self, *, limit: int) -> list[Audited]:
-        """The last lines of the audit log, the newest first."""
+    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+        """Dead letters by what is wrong with them, the most frequent first."""
+
+    def audit_log(
+        self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
+    ) -> Page[Audited]:
+        """The audit log, or what it says of one action or subject; the newest line first.
+
+        Raises:
+            Rejected: ``after`` is not a cursor that an earlier page gave.
+        """
 
     def probe(self) -> None:
         """Return if the store answers now."""
 
 
+class ReplayJobs(Protocol):
+    """Replay jobs, and what they send. Every method raises Retryable when the store can't be reached."""
+
+    def matching(self, what: What, where: ReplayFilter) -> Matching:
+        """What a job would send now."""
+
+    def add(self, request: ReplayRequest, *, who: str, matching: int, now: datetime) -> ReplayJob:
+        """Keep a job, running, and its line of the audit log."""
+
+    def get(self, number: int) -> ReplayJob | None:
+        """One job, or None."""
+
+    def page(self, *, after: str | None, limit: int) -> Page[ReplayJob]:
+        """Jobs, the newest first.
+
+        Raises:
+            Rejected: ``after`` is not a cursor that an earlier page gave.
+        """
+
+    def first_running(self) -> ReplayJob | None:
+        """The oldest job that has not ended."""
+
+    def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
+        """The events that follow in a job, the first received first."""
+
+    def letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[KeptDeadLetter]:
+        """The dead letters that follow in a job, the first received first."""
+
+    def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
+        """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""
+
+    def end(self, number: int, state: State, *, who: str, now: datetime, error: str | None = None) -> ReplayJob | None:
+        """End a job that runs, with its line of the audit log; None if it does not run."""
+
+    def turn(self) -> AbstractContextManager[bool]:
+        """Whether it is this process' turn to work on jobs: one does at a time, until it leaves the block or dies."""
+
+
+class ReplayTarget(Protocol):
+    """Where replayed events go.
+
+    Attributes:
+        batch: how many it is best given at once.
+    """
+
+    batch: int
+
+    def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
+        """Send events in order, marked with the job, and say of each in turn what became of it.
+
+        Raises:
+            PutOff: those that were not spoken of may not be there; sending them again is right.
+            Rejected: nothing can be sent there, now or later.
+        """
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
+class Targets(Protocol):
+    """The targets outside of Helios that this process can reach."""
+
+    def open(self, target: Target) -> ReplayTarget:
+        """A webhook or a cloud's topic.
+
+        Raises:
+            Rejected: it is not allowed, not set up, or takes a library that is not here; the error says which.
+        """
+
+
 class Tokens(Protocol):
     """Who may ask. Every method raises Retryable when that can't be known."""
 
-    def add(self, digest: str, token: Token) -> bool:
-        """Keep a new token; False if its name is taken, though by one that was revoked."""
+    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
+        """Keep a new token, and the audit log's line of it; False if its name is taken, though by a revoked one."""
 
     def use(self, digest: str, now: datetime) -> Token | None:
         """The token with this digest, valid or not, as it was before; it is marked as used, to the minute."""
@@ -317,8 +398,8 @@ class Tokens(Protocol):
     def all(self) -> list[Token]:
         """Every token that was ever made, the oldest first."""
 
-    def revoke(self, name: str, now: datetime) -> bool:
-        """Take a token back; False if there is none of this name that still opens anything."""
+    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
+        """Take a token back, with the audit log's line; False if there is none that still opens anything."""
 
 
 class Tickets(Protocol):
@@ -336,3 +417,6 @@ class RateLimit(Protocol):
 
     def wait_seconds(self, who: str) -> int:
         """Count one question; 0 if it may be answered, else how long to wait before the next one."""
+
+    def spent_seconds(self, who: str) -> int:
+        """Count nothing; 0 if a question might be answered now, else how long to wait."""

@@ -1,14 +1,15 @@
 """What can be asked of the store, and the shapes of its answers."""
 
 from datetime import datetime, timedelta
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from helios.errors import Rejected
-from helios.event import LedgerSource, Source
+from helios.event import Key, LedgerSource, Source
 from helios.ledger import DeadLetter
 from helios.reconcile.rows import FlowStatus, IssueKind
+from helios.tokens import Token
 
 T = TypeVar("T")
 
@@ -57,27 +58,53 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which dead letters; None means any."""
+    """Which dead letters; None means any.
+
+    Attributes:
+        since: received (last) at or after this.
+        until: received (first) before this.
+        replayed: whether it was taken in again with success.
+    """
 
     source: str | None = None
     status: str | None = None
+    field: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    replayed: bool | None = None
 
 
 class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which stories; None and empty mean any. ``since`` and ``until`` bound ``opened_at``: since <= it < until.
 
     Attributes:
+        flow: of any of these flows.
         status: any of these verdicts.
         issue: with any of these kinds of issue.
         key: a beginning of the story's key.
     """
 
-    flow: str | None = None
+    flow: tuple[str, ...] = ()
     status: tuple[FlowStatus, ...] = ()
     issue: tuple[IssueKind, ...] = ()
     key: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+class Due(NamedTuple):
+    """Which of a flow's waiting stories are to be judged.
+
+    Attributes:
+        flow: its name.
+        opened_by: those that began then or earlier,
+        deadline_by: and whose deadline was then or earlier; None: whatever their deadline is.
+    """
+
+    flow: str
+    opened_by: datetime
+    deadline_by: datetime | None
 
 
 ReplayedAs = Literal["stored", "duplicate"]
@@ -92,6 +119,7 @@ class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         letter: what came.
         replayed_as: what its replay became; None when it was not replayed with success.
         replayed_at: when, UTC.
+        replayed_keys: the events that it became.
     """
 
     id: int
@@ -99,6 +127,42 @@ class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     letter: DeadLetter
     replayed_as: ReplayedAs | None = None
     replayed_at: datetime | None = None
+    replayed_keys: list[Key] = []
+
+    @property
+    def subject(self) -> str:
+        """What the audit log calls it."""
+        return f"dead letter {self.id}"
+
+
+class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters with the same thing wrong with them.
+
+    Attributes:
+        count: how many letters, however often each was delivered.
+        first: when the first of them came first, UTC.
+        last: when one of them came last.
+        example_id: the id of the newest.
+    """
+
+    source: LedgerSource
+    status: Literal["rejected", "contradictory"]
+    field: str
+    reason: str
+    count: int
+    first: datetime
+    last: datetime
+    example_id: int
+
+
+Action = Literal[
+    "dead_letter_replayed",
+    "replay_started",
+    "replay_cancelled",
+    "replay_finished",
+    "token_created",
+    "token_revoked",
+]
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,9 +170,20 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
 
     at: datetime
     who: str
-    action: Literal["dead_letter_replayed"]
+    action: Action
     subject: str
     detail: str
+
+
+def token_created(token: Token, who: str) -> Audited:
+    """The line for a token that was made."""
+    detail = f"{', '.join(token.scopes)}, until {token.expires_at or 'it is revoked'}"
+    return Audited(at=token.created_at, who=who, action="token_created", subject=f"token {token.name}", detail=detail)
+
+
+def token_revoked(name: str, who: str, at: datetime) -> Audited:
+    """The line for a token that was taken back."""
+    return Audited(at=at, who=who, action="token_revoked", subject=f"token {name}", detail="")
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ import { Throughput, type Series } from "./throughput";
 export type EventSummary = Schemas["EventSummary"];
 
 export type Row =
-  | { kind: "event"; key: string; event: EventSummary; receivedAt: number }
+  /** `replay`: the job that sent it once more, and only to those who watch; null: it was stored just then. */
+  | { kind: "event"; key: string; event: EventSummary; receivedAt: number; replay: number | null }
   /** Frames that this page will never see; null: how many is not known. */
   | { kind: "gap"; key: string; missing: number | null; receivedAt: number };
 
@@ -20,6 +21,8 @@ export interface Feed {
   filter: Filter;
   /** How many events that match came since the page was opened; only differences mean anything. */
   arrived: number;
+  /** How many came beyond that of which only the number is known, so that they may match the text or not. */
+  untold: number;
   /** Some events were left out of the rows, because nobody could read them at that speed. */
   sampled: boolean;
 }
@@ -68,6 +71,7 @@ export class LiveModel {
   private picture: readonly Row[] | null = null;
   private filter = NO_FILTER;
   private arrived = 0;
+  private untold = 0;
   private room = ROWS_PER_SECOND;
   private sampled = false;
   private gaps = 0;
@@ -90,7 +94,12 @@ export class LiveModel {
       const second = Math.floor(Date.parse(frame.published_at) / 1000);
       this.since = Math.min(this.since, second);
       for (const count of frame.counts) this.addCount(count, second, live);
+      if (frame.replay !== null) {
+        for (const event of frame.events) this.addReplayed(event, frame.replay, second * 1000, live);
+        continue;
+      }
       for (const event of frame.events) this.addEvent(event, live);
+      this.untold -= frame.events.filter(({ source, type }) => this.isUntold(source, type)).length;
     }
     if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
     if (!live) this.refill();
@@ -138,6 +147,7 @@ export class LiveModel {
       rows: (this.picture ??= this.shown.slice(-MAX_ROWS).reverse()),
       filter: this.filter,
       arrived: this.arrived,
+      untold: this.untold,
       sampled: this.sampled,
     };
   }
@@ -166,12 +176,18 @@ export class LiveModel {
   private addCount(count: Schemas["Count"], second: number, live: boolean): void {
     if (count.type && count.type !== OTHER_TYPES && this.types.size < MAX_TYPES) this.types.add(count.type);
     if (isSource(count.source)) this.throughput.add(second, count.source, count.stored);
-    if (this.filter.text === "" && matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;
+    if (this.isUntold(count.source, count.type)) this.untold += count.stored;
+    else if (matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;
     if (!live) return;
     if (isSource(count.source)) this.counted.stored[count.source] += count.stored;
     this.counted.duplicate += count.duplicate;
     this.counted.contradictory += count.contradictory;
     this.counted.rejected += count.rejected;
+  }
+
+  /** A count says nothing of texts: what it counts is told by its event alone, if that is among a frame's sample. */
+  private isUntold(source: string, type: string): boolean {
+    return this.filter.text !== "" && matchesKind(this.filter, source, type);
   }
 
   private addEvent(event: EventSummary, live: boolean): void {
@@ -180,16 +196,26 @@ export class LiveModel {
       key: `${event.source}/${event.id}`,
       event,
       receivedAt: Date.parse(event.received_at),
+      replay: null,
     };
-    this.recent.push(row);
     this.lastReceivedAt[event.source] = Math.max(this.lastReceivedAt[event.source] ?? 0, row.receivedAt);
     const happenedAt = Date.parse(event.time);
     this.coarse[event.source] = happenedAt % 1000 === 0;
     const lags = this.lags[event.source];
     if (lags.push(row.receivedAt - happenedAt) > LAG_SAMPLE) lags.shift();
 
-    if (!matches(this.filter, event)) return;
-    if (this.filter.text !== "") this.arrived++;
+    if (this.filter.text !== "" && matches(this.filter, event)) this.arrived++;
+    this.addRow(row, live);
+  }
+
+  /** Nothing happened: it counts for nothing, and is a row of its own beside the one that it may have already. */
+  private addReplayed(event: EventSummary, replay: number, at: number, live: boolean): void {
+    this.addRow({ kind: "event", key: `${event.source}/${event.id} replay ${replay}`, event, receivedAt: at, replay }, live);
+  }
+
+  private addRow(row: Extract<Row, { kind: "event" }>, live: boolean): void {
+    this.recent.push(row);
+    if (!matches(this.filter, row.event)) return;
     if (!live) return; // shown all at once when the last of them is here
     if (this.room > 0) {
       this.room--;

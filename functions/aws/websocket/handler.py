@@ -44,6 +44,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
 
 
 def _may_watch(event: dict[str, Any]) -> bool:
-    """Whether it brought a ticket of ``POST /api/v1/ws/tickets`` that nobody has used yet."""
+    """Whether it brought a ticket of ``POST /api/v1/ws/tickets`` that nobody has used yet, and is no other web page's.
+
+    A browser says which page asks; who sends no Origin is none, and has a ticket all the same.
+    """
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    if headers.get("origin", configured.dashboard_origin) != configured.dashboard_origin:
+        return False
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
     return ticket is not None and tickets.redeem(ticket) is not None

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -10,12 +10,15 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from helios.errors import Retryable
-from helios.event import SOURCES, Event, Key, LedgerSource, Source
+from helios.event import SOURCES, Event, Key, LedgerSource
 from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
+    Action,
     Audited,
     DeadLetterFilter,
+    DeadLetterGroup,
+    Due,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -161,16 +164,7 @@ class MemoryStore:
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""
-        sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
-        for count in self.counts:
-            if count.minute >= since:
-                of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
-                known = sums.get((count.minute, count.source), (0, 0, 0, 0))
-                sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
-        return [
-            MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
-            for (minute, source), (new, again, other, unread) in sorted(sums.items())
-        ]
+        return _minutes(self.counts, since)
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
@@ -197,9 +191,7 @@ class MemoryStore:
         following = [
             kept
             for kept in sorted(self._state.letters.values(), key=lambda kept: kept.id, reverse=True)
-            if where.source in {None, kept.letter.source}
-            and where.status in {None, kept.letter.status}
-            and (before is None or kept.id < before)
+            if _letter_matches(kept, where) and (before is None or kept.id < before)
         ]
         more = len(following) > limit
         return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
@@ -208,9 +200,38 @@ class MemoryStore:
         """One dead letter by its id, or None."""
         return next((kept for kept in self._state.letters.values() if kept.id == number), None)
 
-    def audit_log(self, *, limit: int) -> list[Audited]:
-        """The last lines of the audit log, the newest first."""
-        return self._state.audited[::-1][:limit]
+    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+        """Dead letters by what is wrong with them, the most frequent first."""
+        groups: defaultdict[tuple[str, ...], list[KeptDeadLetter]] = defaultdict(list)
+        for kept in self._state.letters.values():
+            if _letter_matches(kept, where):
+                letter = kept.letter
+                groups[letter.source, letter.status, letter.field, letter.reason].append(kept)
+        return sorted(map(_group, groups.values()), key=lambda one: (one.count, one.example_id), reverse=True)[:limit]
+
+    def audit_log(
+        self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
+    ) -> Page[Audited]:
+        """The audit log, or what it says of one action or subject; the newest line first."""
+        before = decode_cursor(after, int) if after else None
+        following = [
+            (number, line)
+            for number, line in reversed([*enumerate(self._state.audited)])
+            if action in {None, line.action} and subject in {None, line.subject} and (before is None or number < before)
+        ]
+        more = len(following) > limit
+        return Page(
+            items=[line for _, line in following[:limit]],
+            next_cursor=encode_cursor(following[limit - 1][0]) if more else None,
+        )
+
+    def events_in_order(self, where: EventFilter) -> list[Event]:
+        """Events, the first received first."""
+        return sorted((event for event in self._state.events.values() if _matches(event, where)), key=_position)
+
+    def letters_in_order(self, where: DeadLetterFilter) -> list[KeptDeadLetter]:
+        """Dead letters, the first received first."""
+        return [kept for kept in self._state.letters.values() if _letter_matches(kept, where)]
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """Stories, newest ``opened_at`` first."""
@@ -233,18 +254,10 @@ class MemoryStore:
                 add(sums, msgspec.structs.replace(count, minute=begin))
         return [sums[slot] for slot in sorted(sums)]
 
-    def oldest_open(self, flow: str | None) -> datetime | None:
-        """When the story that has been open longest began; None when none is open."""
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the story of these flows that has been open longest began; None when none is open."""
         kept = self._state.flows.values()
-        return min((one.opened_at for one in kept if one.status == "open" and flow in {None, one.flow}), default=None)
-
-    def last_heard(self, since: datetime) -> dict[Source, datetime]:
-        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
-        minutes = {
-            source: [count.minute for count in self.counts if count.source == source and count.stored]
-            for source in SOURCES
-        }
-        return {source: max(known) for source, known in minutes.items() if known and max(known) >= since}
+        return min((one.opened_at for one in kept if one.status == "open" and one.flow in flows), default=None)
 
     def probe(self) -> None:
         """Always answers."""
@@ -415,11 +428,19 @@ class MemoryTransaction:
                 kept = msgspec.structs.replace(known, letter=again)
             self._draft.letters[letter.fingerprint] = kept
 
-    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+    def replayed(self, number: int) -> list[Key] | None:
+        """The events that the replay of a dead letter became, None if it was not replayed with success."""
+        for kept in self._draft.letters.values():
+            if kept.id == number and kept.replayed_at is not None:
+                return kept.replayed_keys
+        return None
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
         for fingerprint, kept in self._draft.letters.items():
             if kept.id == number and kept.replayed_at is None:
-                marked = msgspec.structs.replace(kept, replayed_as=replayed_as, replayed_at=at)
+                became = {"replayed_as": replayed_as, "replayed_at": at, "replayed_keys": list(keys)}
+                marked = msgspec.structs.replace(kept, **became)
                 self._draft.letters[fingerprint] = marked
 
     def audit(self, line: Audited) -> None:
@@ -438,28 +459,25 @@ class MemoryTransaction:
             )
         )
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Tell which of the stories are kept."""
-        return lambda: self._draft.flows.keys() & set(keys)
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Give those of the stories that are kept."""
+        return lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows}
 
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were."""
-        new = {one.identity: one for one in fresh if one.identity not in self._draft.flows}
-        self._draft.flows |= new
-        return set(new)
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return _minutes(self._draft.counts.values(), since)
 
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Return stories as they are kept."""
-        return {key: self._draft.flows[key] for key in keys}
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Stories that still wait although they are due, the first opened first."""
+        of = {one.flow: one for one in due}
+        kept = sorted((one for one in self._draft.flows.values() if one.waiting), key=_began)
+        return [one for one in kept if one.flow in of and _is_due(one, of[one.flow])][:limit]
 
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Stories that still wait although their deadline has passed."""
-        kept = self._draft.flows.values()
-        return [one for one in kept if one.waiting and one.deadline <= now and one.flow in flows][:limit]
-
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories."""
-        self._draft.flows |= {one.identity: one for one in changed}
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Write stories; there is nobody else."""
+        written = {one.identity: one for one in changed}
+        self._draft.flows |= written
+        return lambda: set(written)
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
@@ -467,13 +485,58 @@ class MemoryTransaction:
             add(self._draft.flow_counts, given)
 
 
+def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
+    sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
+    for count in counts:
+        if count.minute >= since:
+            of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
+            known = sums.get((count.minute, count.source), (0, 0, 0, 0))
+            sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
+    return [
+        MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
+        for (minute, source), (new, again, other, unread) in sorted(sums.items())
+    ]
+
+
+def _letter_matches(kept: KeptDeadLetter, where: DeadLetterFilter) -> bool:
+    """Whether a filter leaves this dead letter."""
+    letter = kept.letter
+    return (
+        where.source in {None, letter.source}
+        and where.status in {None, letter.status}
+        and where.field in {None, letter.field}
+        and where.reason in {None, letter.reason}
+        and (where.since is None or letter.received_at >= where.since)
+        and (where.until is None or kept.first_received_at < where.until)
+        and where.replayed in {None, kept.replayed_at is not None}
+    )
+
+
+def _group(members: Sequence[KeptDeadLetter]) -> DeadLetterGroup:
+    letter = members[0].letter
+    return DeadLetterGroup(
+        source=letter.source,
+        status=letter.status,
+        field=letter.field,
+        reason=letter.reason,
+        count=len(members),
+        first=min(kept.first_received_at for kept in members),
+        last=max(kept.letter.received_at for kept in members),
+        example_id=max(kept.id for kept in members),
+    )
+
+
 def _began(kept: FlowRecord) -> tuple[datetime, str, str]:
     return (kept.opened_at, kept.flow, kept.key)
 
 
+def _is_due(kept: FlowRecord, due: Due) -> bool:
+    return kept.opened_at <= due.opened_by and (due.deadline_by is None or kept.deadline <= due.deadline_by)
+
+
 def _fits(kept: FlowRecord, where: FlowFilter) -> bool:
     return (
-        where.flow in {None, kept.flow}
+        (not where.flow or kept.flow in where.flow)
         and (not where.status or kept.status in where.status)
         and (not where.issue or not set(where.issue).isdisjoint(kept.issues))
         and (where.key is None or kept.key.startswith(where.key))

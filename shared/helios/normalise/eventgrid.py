@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
+from helios.errors import UNREADABLE
 from helios.event import Delivery, Event
 from helios.normalise import cloudevents
-from helios.normalise.fields import UNREADABLE, Id, Name, Text, Time, build, check_text, decode
+from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
 
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 

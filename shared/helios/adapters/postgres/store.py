@@ -7,6 +7,7 @@ adaptation of twelve lists, and as fast as COPY into a temporary table, without 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -15,20 +16,19 @@ from helios.adapters.postgres.connection import Pool, translated
 from helios.adapters.postgres.flows import (
     COUNT_FLOWS,
     COUNT_SLOTS,
-    INSERT_FLOWS,
-    KNOWN_FLOWS,
-    LOCK_FLOWS,
+    FIND_FLOWS,
     OVERDUE_FLOWS,
     WRITE_FLOWS,
     columns,
     columns_of_keys,
     flow_from_row,
 )
-from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
+from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
 from helios.event import Event, Key
 from helios.ledger import Count, DeadLetter, Frame
-from helios.queries import Audited, ReplayedAs
+from helios.queries import Audited, Due, MinuteCount, ReplayedAs
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
+from helios.reconcile.verdict import AFTER
 
 INSERT_EVENTS = """
 INSERT INTO events
@@ -98,8 +98,11 @@ ON CONFLICT (fingerprint) DO UPDATE SET
     last_received_at = greatest(grave.last_received_at, excluded.last_received_at)
 """
 
+LOCK_LETTER = "SELECT replayed_at, replayed_keys FROM dead_letters WHERE id = %s FOR UPDATE"
+
 MARK_REPLAYED = """
-UPDATE dead_letters SET replayed_as = %s, replayed_at = %s WHERE id = %s AND replayed_at IS NULL
+UPDATE dead_letters SET replayed_as = %s, replayed_keys = %s::json, replayed_at = %s
+WHERE id = %s AND replayed_at IS NULL
 """
 
 ADD_AUDITED = "INSERT INTO audit_log (at, who, action, subject, detail) VALUES (%s, %s, %s, %s, %s)"
@@ -182,54 +185,61 @@ class PostgresTransaction:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
         self._connection.execute(BURY, (_json(letters),))
 
-    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+    def replayed(self, number: int) -> list[Key] | None:
+        """Lock a dead letter; the events that its replay became, None if it was not replayed with success."""
+        at, keys = self._connection.execute(LOCK_LETTER, (number,)).fetchone() or (None, None)
+        return None if at is None else [(source, id_) for source, id_ in keys or []]
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
-        self._connection.execute(MARK_REPLAYED, (replayed_as, at, number))
+        self._connection.execute(MARK_REPLAYED, (replayed_as, _json(keys), at, number))
 
     def audit(self, line: Audited) -> None:
         """Add a line to the audit log."""
-        self._connection.execute(ADD_AUDITED, (line.at, line.who, line.action, line.subject, line.detail))
+        self._connection.execute(ADD_AUDITED, audited_columns(line))
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored."""
         self._connection.execute(APPEND_FRAME, (_json(frame), _keys(keys)))
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
-        known = self._connection.execute(KNOWN_FLOWS, columns_of_keys(keys))
-        return lambda: set(known.fetchall())
-
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were."""
-        if not fresh:
-            return set()
-        return set(self._connection.execute(INSERT_FLOWS, columns(fresh)).fetchall())
-
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Lock and return stories as they are kept."""
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
         if not keys:
-            return {}
-        kept = [
-            flow_from_row(row)
-            for row in self._connection.execute(LOCK_FLOWS, columns_of_keys(keys), binary=True).fetchall()
-        ]
-        return {one.identity: one for one in kept}
+            return dict
+        found = self._connection.execute(FIND_FLOWS, columns_of_keys(keys), binary=True)
+        return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall())}
 
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Lock and return stories that still wait although their deadline has passed."""
-        found = {"flows": list(flows), "now": now, "limit": limit}
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return [minute_from_row(row) for row in self._connection.execute(SELECT_MINUTES, [since]).fetchall()]
+
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Lock and return stories that still wait although they are due, the first opened first."""
+        found = {
+            "flow": [one.flow for one in due],
+            "opened_by": [one.opened_by for one in due],
+            "deadline_by": [one.deadline_by or AFTER for one in due],
+            "limit": limit,
+        }
         return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found, binary=True).fetchall()]
 
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories that this transaction has locked."""
-        if changed:
-            self._connection.execute(WRITE_FLOWS, columns(changed))
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Begin to write stories that nobody else has written since; what is returned waits, and tells which were."""
+        if not changed:
+            return set
+        written = self._connection.execute(WRITE_FLOWS, columns(changed))
+        return lambda: set(written.fetchall())
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
         given = (_json(counts),)
         self._connection.execute(COUNT_FLOWS, given)
         self._connection.execute(COUNT_SLOTS, given)
+
+
+def audited_columns(line: Audited) -> tuple[Any, ...]:
+    """A line as ADD_AUDITED takes it."""
+    return (line.at, line.who, line.action, line.subject, line.detail)
 
 
 def _json(value: object) -> str:
