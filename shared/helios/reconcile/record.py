@@ -99,7 +99,7 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: in
         match_seconds=verdict.time_to_match_seconds,
         waiting=verdict.waiting,
         clouds=len({piece.source for piece in ledger.pieces}),
-        issues=list(dict.fromkeys(issue.kind for issue in verdict.issues)),
+        issues=list(dict.fromkeys([issue.kind for issue in verdict.issues])),
         version=version,
         ledger=ledger,
     )

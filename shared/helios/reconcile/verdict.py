@@ -49,6 +49,7 @@ class Judge:
         self.flow = flow
         self._window = timedelta(seconds=flow.window_seconds)
         self._patience = timedelta(seconds=flow.window_seconds + flow.grace_seconds)
+        self._legs = [(leg.name, leg.optional, leg) for leg in flow.leg]
         self._rules = [_Compared(*rule.sides[0], *rule.sides[1], rule.tolerance) for rule in flow.rule]
         self._amounts = [(leg, path) for leg, _, path in (text.partition(".") for text in flow.amount)]
 
@@ -68,10 +69,10 @@ class Judge:
         issues: list[FlowIssue] = []
         waiting = missing = late = False
         complete_at = opened_at
-        for leg in self.flow.leg:
-            pieces = told.get(leg.name)
+        for name, optional, leg in self._legs:
+            pieces = told.get(name)
             if pieces is None:
-                if not leg.optional:
+                if not optional:
                     if overdue:
                         missing = True
                         issues.append(_missing(leg))
@@ -80,12 +81,12 @@ class Judge:
                 continue
             first = pieces[0]
             if first.received_at > in_time:
-                late |= not leg.optional
+                late |= not optional
                 issues.append(_late(leg, first, in_time))
-            if not leg.optional and first.received_at > complete_at:
+            if not optional and first.received_at > complete_at:
                 complete_at = first.received_at
-            if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
-                issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
+            if len(pieces) > 1 or first.deliveries > 1 or name in ledger.others:
+                issues += _repeated(leg, pieces, ledger.deliveries(name))
         broken = [
             issue
             for rule in self._rules
@@ -105,15 +106,15 @@ class Judge:
         matched = status in {"matched", "matched_late"}
         settled_at = deadline if status == "incomplete" else None if status == "open" else complete_at
         return Verdict(
-            status=status,
-            amount=self._amount(told),
-            opened_at=opened_at,
-            deadline=deadline,
-            settled_at=settled_at,
-            updated_at=max([pieces[-1].received_at for pieces in told.values()]),
-            time_to_match_seconds=(complete_at - opened_at).total_seconds() if matched else None,
-            waiting=waiting,
-            issues=issues + broken,
+            status,
+            self._amount(told),
+            opened_at,
+            deadline,
+            settled_at,
+            max([pieces[-1].received_at for pieces in told.values()]),
+            (complete_at - opened_at).total_seconds() if matched else None,
+            waiting,
+            issues + broken,
         )
 
     def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
@@ -140,12 +141,9 @@ class Judge:
 
 def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
-    told: dict[str, list[Evidence]] = {}
-    for piece in ledger.pieces:
-        if piece.leg in told:
-            told[piece.leg].append(piece)
-        else:
-            told[piece.leg] = [piece]
+    told = {piece.leg: [piece] for piece in ledger.pieces}
+    if len(told) < len(ledger.pieces):
+        told = {leg: ledger.of(leg) for leg in told}
     return told
 
 
