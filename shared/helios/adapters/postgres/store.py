@@ -19,7 +19,6 @@ from helios.adapters.postgres.flows import (
     OVERDUE_FLOWS,
     WRITE_FLOWS,
     columns,
-    columns_of_keys,
     flow_from_row,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
@@ -196,8 +195,9 @@ class PostgresTransaction:
         """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
         if not keys:
             return dict
-        found = self._connection.execute(FIND_FLOWS, columns_of_keys(keys), binary=True)
-        return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall())}
+        wanted = {"flows": sorted({flow for flow, _ in keys}), "keys": _json([key for _, key in keys])}
+        found = self._connection.execute(FIND_FLOWS, wanted, binary=True)
+        return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall()) if one.identity in keys}
 
     def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
         """Lock and return stories that still wait although their deadline has passed."""
