@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from helios.flows.sink import KAFKA
 from local import aws, aws_resources, postgres, valkey
 from local.azure_host.client import event_grid_url
 from local.config import (
@@ -23,7 +24,7 @@ from local.eventgrid.client import topic_url
 from local.ministack import Ministack
 from local.ports import HOST
 from local.postgres import Postgres
-from local.probes import accepts, answers
+from local.probes import accepts, answers, follows
 from local.process import Probe, scrubbed_environment
 from local.server import Command, Server, Task
 from local.valkey import Valkey
@@ -231,7 +232,7 @@ def _kafka(config: Config) -> list[Part]:
             "sink",
             _python("helios", "sink"),
             env=helios_environment(config) | {"HELIOS_KAFKA_BROKERS": config.kafka_brokers},
-            ready=lambda: True,  # nobody asks it anything: its place in the stream says how far it is
+            ready=follows(postgres.url(config.postgres_port), KAFKA),
             needs=("migrations", "kafka"),
             ports=(),
         ),

@@ -85,7 +85,10 @@ def npm_vulnerabilities() -> Iterator[str]:
 
 def secrets(programs: Path, folder: Path = ROOT) -> Iterator[str]:
     """What looks like a secret in the files that git keeps there, but for lines marked as none."""
-    files = _run(["git", "ls-files"], folder=folder).stdout.splitlines()
+    listed = _run(["git", "ls-files"], folder=folder)
+    files = listed.stdout.splitlines()
+    if listed.returncode or not files:
+        raise FileNotFoundError(f"{folder}: git names no file to look through: {listed.stderr.strip()}")
     # Without the plugin that guesses by names: whatever is called a secret here is an emulator's, or a test's.
     options = ["--disable-plugin", "KeywordDetector", "--exclude-files", NO_SECRETS]
     result = _run([programs / "detect-secrets", "scan", *options, *files], folder=folder)

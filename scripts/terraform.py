@@ -1,8 +1,10 @@
 """Terraform's roots as steps, and what one root tells the next."""
 
 import json
+import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scripts.clouds import Cloud
@@ -17,7 +19,14 @@ def init(cloud: Cloud) -> Step:
     return Step(f"{cloud.source}: initialise Terraform", command, folder=cloud.root)
 
 
-def apply(cloud: Cloud, variables: Callable[[], Mapping[str, object]] = dict, *, yes: bool, why: str = "") -> Step:
+def apply(
+    cloud: Cloud,
+    variables: Callable[[], Mapping[str, object]] = dict,
+    *,
+    yes: bool,
+    why: str = "",
+    only: Sequence[str] = (),
+) -> Step:
     """The step that applies a root; Terraform shows its own plan, and asks unless it was agreed to.
 
     Args:
@@ -26,10 +35,20 @@ def apply(cloud: Cloud, variables: Callable[[], Mapping[str, object]] = dict, *,
             stand in a command line.
         yes: whether it was agreed to beforehand.
         why: what for, if this root was applied before.
+        only: modules to leave it at, with what they depend on; one that is not there is none of the matter.
     """
-    command = ("terraform", "apply", *_asking(yes=yes))
-    title = f"{cloud.source}: apply{f' again, {why}' if why else ''}"
-    return Step(title, command, folder=cloud.root, environment=lambda: _as_environment(variables()))
+    command = ("terraform", "apply", *(f"-target={module}" for module in only), *_asking(yes=yes))
+    title = ["apply"]
+    if only:
+        title.append(" and ".join(only) + " only")
+    if why:
+        title.append(f"again, {why}")
+    return Step(
+        f"{cloud.source}: {' '.join(title)}",
+        command,
+        folder=cloud.root,
+        environment=lambda: _as_environment(variables()),
+    )
 
 
 def destroy(cloud: Cloud, variables: Mapping[str, object], *, yes: bool) -> Step:
@@ -66,6 +85,13 @@ def told(cloud: Cloud, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise StepFailed(f"{cloud.source}: its root has no output {name}: apply it first")
     return value
+
+
+def set_in(cloud: Cloud, name: str) -> Path | None:
+    """The file beside the root that sets this variable, and so wins over the environment; None: there is none."""
+    files = [cloud.settings, *cloud.root.glob("terraform.tfvars.json"), *cloud.root.glob("*.auto.tfvars*")]
+    given = re.compile(rf'(?:^\s*|"){name}"?\s*[=:]', re.MULTILINE)
+    return next((file for file in files if file.is_file() and given.search(file.read_text())), None)
 
 
 def _as_environment(variables: Mapping[str, object]) -> dict[str, str]:

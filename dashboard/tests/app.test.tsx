@@ -1,9 +1,10 @@
 /** The whole page against a server on a real port. */
-import { act, render, screen, waitFor, within } from "@testing-library/react";
+import { act, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
+import { StrictMode } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
-import { event, frame, frames, START } from "./support/frames";
+import { count, event, frame, frames, START } from "./support/frames";
 import { TestServer } from "./support/server";
 
 vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing
@@ -49,6 +50,14 @@ test("an event appears with the frame that carries it, and the totals follow", a
   server.publish(frame(1, [event("x", { source: "gcp", type: "PaymentProcessed" })]));
   expect(await row("ORD-x")).toHaveTextContent("GCP");
   await within(all).findByText("42");
+});
+
+test("what comes is shown also after the live client was started twice, as in development", async () => {
+  const { App } = await import("@/app/app");
+  render(<App />, { wrapper: StrictMode });
+  await screen.findByText("Live");
+  server.publish(frame(1, [event("x")]));
+  await row("ORD-x");
 });
 
 test("a stream behind API Gateway says nothing on connect, and is followed all the same", async () => {
@@ -217,6 +226,41 @@ test("an API that takes a token is asked with the one that is given, and followe
   await within(await screen.findByRole("article", { name: "All events" })).findByText("41");
   expect(location.href).not.toContain("helios_right");
   sessionStorage.clear();
+});
+
+test("the token is asked for until it is there, though a browser may close a dialog unasked", async () => {
+  server.token = "helios_right";
+  await open();
+  const field = await screen.findByLabelText("Token");
+  const dialog = screen.getByRole<HTMLDialogElement>("dialog", { name: "Sign in" });
+  dialog.close();
+  fireEvent(dialog, new Event("close"));
+  expect(dialog).toHaveAttribute("open");
+  await user.type(field, "helios_right{Enter}");
+  await screen.findByText("Live");
+  sessionStorage.clear();
+});
+
+test("a command that is copied names the token's variable where the API asks for one", async () => {
+  sessionStorage.setItem("helios.token", "helios_right");
+  server.token = "helios_right";
+  server.events = [{ ...event("x"), origin: "shop", data: {}, digest: "00ff" }];
+  const copied = vi.spyOn(navigator.clipboard, "writeText");
+  history.replaceState(null, "", "/?event=aws/x");
+  await openLive();
+  await user.click(await screen.findByRole("button", { name: "Copy as curl" }));
+  expect(copied).toHaveBeenCalledWith(
+    `curl --fail-with-body -H "Authorization: Bearer $HELIOS_TOKEN" '${server.url}/api/v1/events/aws/x'`,
+  );
+  sessionStorage.clear();
+});
+
+test("of what a text finds, as much as was told is counted", async () => {
+  history.replaceState(null, "", "/?q=ORD");
+  await openLive();
+  await user.click(screen.getByRole("button", { name: "Pause" }));
+  server.publish({ ...frame(1), counts: [count("aws", "OrderPlaced", 500)] });
+  await screen.findByRole("button", { name: "at least 1 new, resume" });
 });
 
 test("the charts know a quarter of an hour that nobody watched", async () => {

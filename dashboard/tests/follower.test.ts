@@ -182,3 +182,23 @@ test("frames that the API does not know do not keep us waiting for ever", async 
   follower.receive([frame(11)]);
   expect(seen.at(-1)).toBe(11);
 });
+
+test("what was stopped in mid-question follows on once it is told of more", async () => {
+  outbox.publish(...frames(1, 10));
+  follower.hear(10);
+  follower.stop();
+  follower.hear(10);
+  await settled(10);
+  expect(seen).toEqual(upTo(10));
+});
+
+test("a long outage leaves nothing behind at its signal", async () => {
+  vi.useFakeTimers();
+  const add = vi.spyOn(AbortSignal.prototype, "addEventListener");
+  const remove = vi.spyOn(AbortSignal.prototype, "removeEventListener");
+  failing = true;
+  follower.hear(10);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(add.mock.calls.length).toBeGreaterThan(3);
+  expect(add.mock.calls.length - remove.mock.calls.length).toBe(1);
+});

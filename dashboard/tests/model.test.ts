@@ -99,3 +99,11 @@ test("the pulse tells of each cloud how far behind it is", () => {
   expect(clouds.gcp).toEqual({ lastReceivedAt: START + 20, lag: 501, coarse: false });
   expect(clouds.aws).toEqual({ lastReceivedAt: null, lag: null, coarse: false });
 });
+
+test("of a text, only what a frame shows is counted, and that there may be more is told", () => {
+  model.setFilter({ ...NO_FILTER, source: "aws", text: "ORD-e1" });
+  model.fold([frame(1)], true);
+  expect(model.feed()).toMatchObject({ arrived: 1, untold: 0 });
+  model.fold([{ ...frame(10), counts: [count("aws", "OrderPlaced", 5), count("gcp", "A", 90)] }], true);
+  expect(model.feed()).toMatchObject({ arrived: 2, untold: 4 });
+});

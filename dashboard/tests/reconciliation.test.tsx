@@ -91,6 +91,17 @@ test("a change of an order changes the sums and the rows", async () => {
   expect(orders()).toEqual(["order/ORD-2", "order/ORD-1"]);
 });
 
+test("an issue that comes without another status is shown", async () => {
+  const told = row("ORD-1");
+  server.flows = [told];
+  await visit("?view=reconciliation&show=all&issue=duplicate");
+  await screen.findByText("Nothing matches");
+
+  told.issues = [{ kind: "duplicate", legs: ["order"], field: null, values: {}, detail: "order came 2 times" }];
+  server.publish({ ...frame(1, []), flows: [change(told, "matched")] });
+  await order("ORD-1");
+});
+
 test("rows that one walks through stay, and tell that there are changes", async () => {
   server.flows = [mismatched("ORD-1"), mismatched("ORD-0")];
   await visit();
@@ -208,7 +219,7 @@ test("an order's page follows its order", async () => {
 
 test("an event leads to its order", async () => {
   const placed = event("x", { order_id: "ORD-1" });
-  server.events = [{ ...placed, origin: "", data: {}, digest: "00" }];
+  server.events = [{ ...placed, origin: "", data: { order_id: "ORD-1" }, digest: "00" }];
   server.flows = [mismatched("ORD-1")];
   const leg = { source: "aws" as const, type: "OrderPlaced", name: "order", optional: false };
   server.declarations = [declaration("order", leg)];

@@ -12,12 +12,25 @@ from helios.adapters.memory import NoSeen
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
+from helios.adapters.postgres.replays import PostgresReplayJobs
 from helios.adapters.postgres.store import PostgresStore
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.errors import Misconfigured
 from helios.flows.reconcile import Reconciler
 from helios.normalise.redact import Redaction
-from helios.ports import Bell, EventReader, EventSink, EventStore, FlowReader, Listener, Outbox, Seen, Tickets, Tokens
+from helios.ports import (
+    Bell,
+    EventReader,
+    EventSink,
+    EventStore,
+    FlowReader,
+    Listener,
+    Outbox,
+    ReplayJobs,
+    Seen,
+    Tickets,
+    Tokens,
+)
 from helios.reconcile import declaration
 from helios.reconcile.declaration import Flow
 from helios.settings import Settings
@@ -31,6 +44,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         flows: what is known of stories.
         redaction: replaces what is not to be kept; None when no field is named.
+        jobs: replay jobs.
         tokens: who may ask.
         tickets: what opens a WebSocket; None when no Redis is set.
         sink: Kafka; None when no brokers are set.
@@ -46,6 +60,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     listener: Listener
     reconciler: Reconciler
     flows: FlowReader
+    jobs: ReplayJobs
     tokens: Tokens
     tickets: Tickets | None = None
     redaction: Redaction | None = None
@@ -106,6 +121,7 @@ def build(settings: Settings) -> Services:
         reconciler=Reconciler(declared),
         redaction=_redaction(settings, declared),
         flows=reader,
+        jobs=PostgresReplayJobs(pool, settings.database_url),
         tokens=PostgresTokens(pool),
         tickets=_tickets(settings),
         sink=_sink(settings),

@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from helios.event import Event, Key, Source
-from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
+from helios.jobs import Checkpoint, Matching, ReplayFilter, ReplayJob, ReplayRequest, State, What
+from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
+    Action,
     Audited,
     DeadLetterFilter,
+    DeadLetterGroup,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -67,7 +70,10 @@ class Transaction(Protocol):
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
 
-    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+    def replayed(self, number: int) -> list[Key] | None:
+        """Lock a dead letter; the events that its replay became, None if it was not replayed with success."""
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
 
     def audit(self, line: Audited) -> None:
@@ -159,6 +165,15 @@ class Cursor(Protocol):
     def advance(self, position: int) -> None:
         """Everything up to here has been dealt with."""
 
+    def park(self, refused: Sequence[Parked]) -> None:
+        """Keep what this consumer was refused for good, with the reason; what is parked already has the new one."""
+
+    def parked(self, *, after: Key | None, limit: int) -> list[Event]:
+        """What is parked, by key, after this one."""
+
+    def release(self, keys: Collection[Key]) -> None:
+        """These are not parked any more."""
+
 
 class Outbox(Protocol):
     """The frames as a stream. Every method raises Retryable when the store can't be reached."""
@@ -175,8 +190,8 @@ class Outbox(Protocol):
     def window(self) -> StreamWindow:
         """Which positions can still be had."""
 
-    def waiting_since(self) -> datetime | None:
-        """When the oldest frame was published that has no position yet; None when there is none."""
+    def consumers(self, *expected: str) -> list[Consumer]:
+        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
 
     def cursor(self, consumer: str) -> AbstractContextManager[Cursor]:
         """A consumer's place, held by one at a time; it moves when the block is left normally."""
@@ -222,8 +237,10 @@ class FlowReader(Protocol):
 class EventSink(Protocol):
     """Where stored events are passed on to, for others to work with."""
 
-    def send(self, events: Sequence[Event]) -> None:
-        """Pass on events, those of one order in the order given; returning means that all are kept there.
+    def send(self, events: Sequence[Event]) -> list[Parked]:
+        """Pass on events, those of one order in the order given.
+
+        Returning means that all are kept there but those returned, which were refused and would be again.
 
         Raises:
             Retryable: some may not be; sending all of them again is right, and may double the others.
@@ -282,11 +299,58 @@ class EventReader(Protocol):
     def dead_letter(self, number: int) -> KeptDeadLetter | None:
         """One dead letter by its id, or None."""
 
-    def audit_log(self, *, limit: int) -> list[Audited]:
-        """The last lines of the audit log, the newest first."""
+    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+        """Dead letters by what is wrong with them, the most frequent first."""
+
+    def audit_log(
+        self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
+    ) -> Page[Audited]:
+        """The audit log, or what it says of one action or subject; the newest line first.
+
+        Raises:
+            Rejected: ``after`` is not a cursor that an earlier page gave.
+        """
 
     def probe(self) -> None:
         """Return if the store answers now."""
+
+
+class ReplayJobs(Protocol):
+    """Replay jobs, and what they send. Every method raises Retryable when the store can't be reached."""
+
+    def matching(self, what: What, where: ReplayFilter) -> Matching:
+        """What a job would send now."""
+
+    def add(self, request: ReplayRequest, *, who: str, matching: int, now: datetime) -> ReplayJob:
+        """Keep a job, running, and its line of the audit log."""
+
+    def get(self, number: int) -> ReplayJob | None:
+        """One job, or None."""
+
+    def page(self, *, after: str | None, limit: int) -> Page[ReplayJob]:
+        """Jobs, the newest first.
+
+        Raises:
+            Rejected: ``after`` is not a cursor that an earlier page gave.
+        """
+
+    def first_running(self) -> ReplayJob | None:
+        """The oldest job that has not ended."""
+
+    def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
+        """The events that follow in a job, the first received first."""
+
+    def letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[KeptDeadLetter]:
+        """The dead letters that follow in a job, the first received first."""
+
+    def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
+        """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""
+
+    def end(self, number: int, state: State, *, who: str, now: datetime, error: str | None = None) -> ReplayJob | None:
+        """End a job that runs, with its line of the audit log; None if it does not run."""
+
+    def turn(self) -> AbstractContextManager[bool]:
+        """Whether it is this process' turn to work on jobs: one does at a time, until it leaves the block or dies."""
 
 
 class Tokens(Protocol):
@@ -320,3 +384,6 @@ class RateLimit(Protocol):
 
     def wait_seconds(self, who: str) -> int:
         """Count one question; 0 if it may be answered, else how long to wait before the next one."""
+
+    def spent_seconds(self, who: str) -> int:
+        """Count nothing; 0 if a question might be answered now, else how long to wait."""

@@ -6,7 +6,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from helios.errors import Rejected
-from helios.event import LedgerSource, Source
+from helios.event import Key, LedgerSource, Source
 from helios.ledger import DeadLetter
 from helios.reconcile.rows import FlowStatus, IssueKind
 
@@ -57,10 +57,21 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which dead letters; None means any."""
+    """Which dead letters; None means any.
+
+    Attributes:
+        since: received (last) at or after this.
+        until: received (first) before this.
+        replayed: whether it was taken in again with success.
+    """
 
     source: str | None = None
     status: str | None = None
+    field: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    replayed: bool | None = None
 
 
 class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +103,7 @@ class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         letter: what came.
         replayed_as: what its replay became; None when it was not replayed with success.
         replayed_at: when, UTC.
+        replayed_keys: the events that it became.
     """
 
     id: int
@@ -99,6 +111,42 @@ class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     letter: DeadLetter
     replayed_as: ReplayedAs | None = None
     replayed_at: datetime | None = None
+    replayed_keys: list[Key] = []
+
+    @property
+    def subject(self) -> str:
+        """What the audit log calls it."""
+        return f"dead letter {self.id}"
+
+
+class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters with the same thing wrong with them.
+
+    Attributes:
+        count: how many letters, however often each was delivered.
+        first: when the first of them came first, UTC.
+        last: when one of them came last.
+        example_id: the id of the newest.
+    """
+
+    source: LedgerSource
+    status: Literal["rejected", "contradictory"]
+    field: str
+    reason: str
+    count: int
+    first: datetime
+    last: datetime
+    example_id: int
+
+
+Action = Literal[
+    "dead_letter_replayed",
+    "replay_started",
+    "replay_cancelled",
+    "replay_finished",
+    "token_created",
+    "token_revoked",
+]
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +154,7 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
 
     at: datetime
     who: str
-    action: Literal["dead_letter_replayed"]
+    action: Action
     subject: str
     detail: str
 

@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 import pytest
 
+from helios import __main__ as command_line
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import open_pool
@@ -61,10 +62,20 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database, monkeypatc
     both = [("1.sql", "CREATE TABLE half (a int);"), ("2.sql", "CREATE TABLE half (a int);")]
     monkeypatch.setattr(migrations, "migrations", lambda: both)
 
-    with pytest.raises(psycopg.errors.DuplicateTable):
+    with pytest.raises(Retryable, match='no migration was applied: Postgres: relation "half" already exists'):
         migrate(empty_database)
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+
+
+def test_a_database_that_nobody_reaches_is_told_in_a_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("HELIOS_DATABASE_URL", "postgresql://helios@127.0.0.1:9/helios")
+
+    assert command_line.main(["migrate"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("helios: no migration was applied: Postgres: ")
+    assert "127.0.0.1" in said
+    assert said.count("\n") == 1
 
 
 def test_totals_of_what_was_counted_before_they_were_kept(empty_database, monkeypatch):

@@ -2,17 +2,20 @@
 
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 
 import msgspec
 import pytest
 
-from helios.adapters.memory import NoSeen
-from helios.errors import Rejected
+from helios.adapters.memory import MemoryTransaction, NoSeen
+from helios.adapters.postgres.store import PostgresTransaction
+from helios.errors import Rejected, Retryable
+from helios.event import Delivery
 from helios.flows.ingest import ingest
-from helios.flows.replay import replay_dead_letter
+from helios.flows.replay import AlreadyReplayed, replay_dead_letter
 from helios.ledger import MAX_DEAD_LETTER_BYTES
 from helios.queries import DeadLetterFilter
-from tests.support.deliveries import NOON, eventbridge, poison
+from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)
 
@@ -23,8 +26,13 @@ def buried(store, delivery):
 
 
 def replay(store, kept, fixed=None):
+    (outcome,) = replays(store, kept, fixed)
+    return outcome
+
+
+def replays(store, kept, fixed=None):
     take_in = partial(ingest, seen=NoSeen(), store=store)
-    return replay_dead_letter(kept, fixed, ingest=take_in, store=store, who="ann", now=LATER)
+    return replay_dead_letter(kept, fixed, ingest=take_in, who="ann", now=LATER)
 
 
 def test_a_repaired_letter_becomes_its_event_and_is_marked(store):
@@ -65,7 +73,7 @@ def test_what_still_cannot_be_read_changes_nothing(store):
 
     assert store.dead_letter(kept.id) == kept
     assert store.totals(LATER) == before
-    assert store.audit_log(limit=10) == []
+    assert store.audit_log(limit=10).items == []
 
 
 def test_a_letter_that_was_cut_needs_its_whole_body(store):
@@ -90,14 +98,74 @@ def test_each_replay_is_in_the_audit_log_the_last_first(store):
     replay(store, kept, eventbridge("1").body)
     replay(store, kept, eventbridge("1").body)
 
-    lines = store.audit_log(limit=10)
+    page = store.audit_log(limit=1)
+    rest = store.audit_log(after=page.next_cursor, limit=1)
 
-    assert [line.detail for line in lines] == ["with another body: duplicate", "with another body: stored"]
-    assert msgspec.structs.asdict(lines[0]) == {
+    body = f"with another body, SHA-256 {sha256(eventbridge('1').body).hexdigest()}"
+    assert msgspec.structs.asdict(page.items[0]) == {
         "at": LATER,
         "who": "ann",
         "action": "dead_letter_replayed",
         "subject": f"dead letter {kept.id}",
-        "detail": "with another body: duplicate",
+        "detail": f"fingerprint {kept.letter.fingerprint}, {body}: duplicate aws/1",
     }
-    assert len(store.audit_log(limit=1)) == 1
+    assert [line.detail.rpartition(": ")[2] for line in rest.items] == ["stored aws/1"]
+    assert rest.next_cursor is None
+    assert store.audit_log(action="replay_started", limit=10).items == []
+    assert len(store.audit_log(subject=kept.subject, limit=10).items) == 2
+
+
+def test_a_letter_that_became_an_event_becomes_no_other(store):
+    kept = buried(store, poison())
+    replay(store, kept, eventbridge("1").body)
+
+    with pytest.raises(AlreadyReplayed, match="it has become aws/1, and would become aws/2 now"):
+        replay(store, kept, eventbridge("2").body)
+
+    assert store.event(("aws", "2")) is None
+    assert store.dead_letter(kept.id).replayed_keys == [("aws", "1")]
+    assert len(store.audit_log(limit=10).items) == 1
+
+
+def test_what_can_not_be_audited_is_not_stored(store, monkeypatch):
+    """Event, mark and line are one transaction: a crash between them leaves none of the three."""
+    kept = buried(store, poison())
+
+    def crash(*_):
+        raise Retryable("the process dies here")
+
+    monkeypatch.setattr(MemoryTransaction, "audit", crash)
+    monkeypatch.setattr(PostgresTransaction, "audit", crash)
+    with pytest.raises(Retryable):
+        replay(store, kept, eventbridge("1").body)
+
+    assert store.event(("aws", "1")) is None
+    assert store.dead_letter(kept.id).replayed_at is None
+
+
+def test_a_repaired_array_is_taken_in_element_by_element(store):
+    """A broken array is one letter."""
+    kept = buried(store, Delivery(way_in="eventgrid", body=b"[{", received_at=NOON))
+    array = b"[" + eventgrid("1").body + b"," + eventgrid("2").body + b"]"
+
+    with pytest.raises(Rejected) as refused:
+        replay(store, kept, array[:-1] + b', {"id": "3"}]')
+    assert refused.value.field.startswith("[2].")
+    assert store.totals(LATER).stored == 0
+
+    assert [one.status for one in replays(store, kept, array)] == ["stored", "stored"]
+    assert store.dead_letter(kept.id).replayed_keys == [("azure", "1"), ("azure", "2")]
+    assert [one.status for one in replays(store, kept, array)] == ["duplicate", "duplicate"]
+
+
+def test_what_can_not_be_stored_is_refused_whole(store, monkeypatch):
+    kept = buried(store, poison())
+
+    def refuse(*_):
+        raise Rejected("can't be stored: out of range", field="body")
+
+    monkeypatch.setattr(MemoryTransaction, "insert", refuse)
+    monkeypatch.setattr(PostgresTransaction, "insert", refuse)
+    with pytest.raises(Rejected, match="out of range"):
+        replay(store, kept, eventbridge("1").body)
+    assert store.dead_letter(kept.id) == kept

@@ -59,7 +59,10 @@ LAMBDA = STORES | {
     "HELIOS_WEBSOCKET_ENDPOINT": "http://127.0.0.1:1/live",
     "HELIOS_GUARDS": "closed",
 }
-ELSEWHERE = STORES | {"HELIOS_RING_URL": "http://127.0.0.1:1/api/v1/relay/ring", "HELIOS_RING_SECRET": "shown"}
+ELSEWHERE = STORES | {
+    "HELIOS_RING_URL": "http://127.0.0.1:1/api/v1/relay/ring",
+    "HELIOS_RING_SECRET": "shown-to-whoever-rings",
+}
 
 
 def unpacked(name, folder):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.testclient import TestClient
 
 from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
+from helios.adapters.memory_replays import MemoryReplayJobs
 from helios.adapters.memory_tokens import MemoryTickets, MemoryTokens
 from helios.api import create_app
 from helios.bootstrap import Services
@@ -30,6 +31,7 @@ def in_memory(store: MemoryStore, settings: Settings = UNGUARDED) -> Services:
         listener=outbox,
         reconciler=Reconciler(declaration.load()),
         flows=store,
+        jobs=MemoryReplayJobs(store),
         tokens=tokens(),
         tickets=MemoryTickets(),
     )

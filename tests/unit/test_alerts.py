@@ -1,23 +1,33 @@
 """The alerting rules ask only for metrics, and labels, that Helios serves."""
 
+import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
+from helios.flows.relay import relay
 from tests.support.deliveries import NOON
-from tests.support.services import client_of, in_memory
+from tests.support.services import UNGUARDED, client_of, in_memory
 from tests.support.stories import ORDER, leg
 
 RULES = Path(__file__).parents[2] / "local/prometheus/alerts.yml"
 EXPRESSIONS = {
     rule["alert"]: rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
 }
+
+
+class Nobody:
+    """A broadcaster without an audience."""
+
+    def broadcast(self, message: bytes) -> None:
+        """Do nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +39,7 @@ def metrics() -> str:
     legs = [leg(name, after=ago + delay) for delay, name in enumerate(("order", "payment", "inventory"))]
     broken = [leg("order", "ORD-2", after=ago), leg("payment", "ORD-2", amount=1, after=ago)]
     ingest([*legs, *broken], seen=NoSeen(), store=store, reconciler=reconciler)
+    relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
     with client_of(in_memory(store)) as client:
         return client.get("/metrics").text
 
@@ -40,6 +51,25 @@ def test_every_metric_that_an_alert_asks_for_is_served(alert, metrics):
         assert served, name
         for label in re.findall(r"(\w+)\s*!?=", labels):
             assert all(f"{label}=" in one for one in served), (name, label)
+
+
+def test_who_follows_the_stream_is_served_with_what_waits_for_it():
+    """Kafka's sink is expected where brokers are set, though it may never have run; a relay that fails is behind."""
+    store = MemoryStore()
+    relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
+    ingest([leg("order")], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    settings = msgspec.structs.replace(UNGUARDED, kafka_brokers="127.0.0.1:9")
+    with client_of(in_memory(store, settings)) as client:
+        served = client.get("/metrics").text
+
+    def value(name: str, consumer: str) -> float:
+        return float(re.findall(rf'(?m)^helios_{name}{{consumer="{consumer}"}} (.*)', served)[0])
+
+    for consumer in ("api-gateway", "kafka"):
+        assert value("relay_lag_frames", consumer) > 0
+        assert value("relay_lag_seconds", consumer) > 0
+        assert value("parked_events", consumer) == 0
+    assert 0 < value("consumer_silent_seconds", "api-gateway") < value("consumer_silent_seconds", "kafka") == math.inf
 
 
 def test_stories_are_served_by_verdict_issue_and_time(metrics):

@@ -54,6 +54,17 @@ def test_a_line_that_is_marked_is_no_secret(programs, repository):
     assert list(audit.secrets(programs, folder)) == []
 
 
+def test_a_scan_of_nothing_is_no_good_answer(programs, repository):
+    folder, _ = repository
+    with pytest.raises(FileNotFoundError, match="git names no file to look through"):
+        list(audit.secrets(programs, folder))
+
+
+def test_where_git_refuses_to_answer_nothing_was_scanned(programs, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a git repository"):
+        list(audit.secrets(programs, tmp_path))
+
+
 def test_a_vulnerability_is_told_with_its_remedy(pip_audit_that_says):
     package = {"name": "left", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
     programs = pip_audit_that_says(json.dumps({"dependencies": [package, {"name": "right", "skip_reason": "?"}]}))

@@ -1,6 +1,8 @@
 /** What the API says about flows, and what is declared to be one. */
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 
+import { member } from "@/lib/json-text";
+
 import { apiUrl, get, type Schemas } from "./http";
 
 export type FlowIssue = Schemas["FlowIssue"];
@@ -25,14 +27,28 @@ export function useDeclarations(): UseQueryResult<FlowDeclaration[]> {
 interface Told {
   source: string;
   type: string;
-  order_id: string | null;
 }
 
-/** The stories that an event is part of: of each flow that has a leg for it. */
-export function storiesOf(event: Told, declared: readonly FlowDeclaration[]): { flow: string; key: string }[] {
-  const key = event.order_id;
-  if (key === null) return [];
+/**
+ * The stories that an event is part of: of each flow that has a leg for it, and whose key its payload names.
+ *
+ * @param payload as it was sent.
+ */
+export function storiesOf(
+  event: Told,
+  payload: string,
+  declared: readonly FlowDeclaration[],
+): { flow: string; key: string }[] {
   return declared
     .filter(({ leg }) => leg.some(({ source, type }) => type === event.type && (source ?? event.source) === event.source))
-    .map(({ name }) => ({ flow: name, key }));
+    .flatMap(({ name, key: path }) => {
+      const key = scalar(path.split(".").reduce<string | null>((json, step) => json && member(json, step), payload));
+      return key ? [{ flow: name, key }] : [];
+    });
+}
+
+/** A scalar as the text that keys are compared by; null for anything else. */
+function scalar(json: string | null): string | null {
+  if (!json || json === "null" || json.startsWith("{") || json.startsWith("[")) return null;
+  return json.startsWith('"') ? (JSON.parse(json) as string) : json.replace(/\.0+$/, "");
 }

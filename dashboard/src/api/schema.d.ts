@@ -164,6 +164,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dead-letters/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dead Letter Groups
+         * @description Group the dead letters by what is wrong with them, the most frequent first.
+         */
+        get: operations["dead_letter_groups_api_v1_dead_letters_groups_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/dead-letters/{id}": {
         parameters: {
             query?: never;
@@ -173,7 +193,7 @@ export interface paths {
         };
         /**
          * Dead Letter
-         * @description Show one dead letter, with all that was kept of its body.
+         * @description Show one dead letter, with all that was kept of its body, and its replays.
          */
         get: operations["dead_letter_api_v1_dead_letters__id__get"];
         put?: never;
@@ -196,6 +216,9 @@ export interface paths {
         /**
          * Replay
          * @description Take a rejected delivery in again, as it was or with a repaired body; twice is as good as once.
+         *
+         *     A body that is an array has a result an element; it is taken in whole or not at all. A letter that has become
+         *     an event becomes no other one: 409.
          */
         post: operations["replay_api_v1_dead_letters__id__replay_post"];
         delete?: never;
@@ -218,6 +241,72 @@ export interface paths {
         get: operations["audit_api_v1_audit_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replays": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Listed
+         * @description List the jobs, the newest first.
+         */
+        get: operations["listed_api_v1_replays_get"];
+        put?: never;
+        /**
+         * Create
+         * @description Begin to send stored events or dead letters once more; with ``dry_run`` only say what that would be.
+         *
+         *     What arrives after the job was made is no part of it.
+         */
+        post: operations["create_api_v1_replays_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replays/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One
+         * @description Show how far a job has come.
+         */
+        get: operations["one_api_v1_replays__id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replays/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel
+         * @description End a job that runs; the batch that is under way is the last one.
+         */
+        post: operations["cancel_api_v1_replays__id__cancel_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -654,6 +743,8 @@ export interface components {
          *         body_bytes: how many bytes are kept.
          *         replayed_as: what its replay became; None when it was not replayed with success.
          *         replayed_at: when, UTC.
+         *         replayed_keys: the events that it became, as ``source/id``.
+         *         replays: the last MAX_REPLAYS lines of the audit log about it, the newest first; in a list none.
          */
         DeadLetterView: {
             id: number;
@@ -675,6 +766,10 @@ export interface components {
             replayed_as: ("duplicate" | "stored") | null;
             /** @default null */
             replayed_at: string | null;
+            /** @default [] */
+            replayed_keys: string[];
+            /** @default [] */
+            replays: components["schemas"]["Audited"][];
         };
         DeadLetterPage: components["schemas"]["Page_DeadLetterView_"];
         /**
@@ -685,7 +780,95 @@ export interface components {
             /** @default null */
             body: string | null;
         };
-        AuditLog: components["schemas"]["Audited"][];
+        DeadLetterGroups: components["schemas"]["DeadLetterGroup"][];
+        /**
+         * ReplayRequest
+         * @description A job that somebody wants.
+         *
+         *     Attributes:
+         *         per_second: at most so many in a second.
+         *         dry_run: only say what it would be.
+         */
+        ReplayRequest: {
+            /** @enum {unknown} */
+            what: "dead_letters" | "events";
+            target: components["schemas"]["Target"];
+            /**
+             * @default {
+             *       "source": null,
+             *       "type": null,
+             *       "order_id": null,
+             *       "status": null,
+             *       "field": null,
+             *       "reason": null,
+             *       "since": null,
+             *       "until": null
+             *     }
+             */
+            filter: components["schemas"]["ReplayFilter"];
+            /** @default 100 */
+            per_second: number;
+            /** @default false */
+            dry_run: boolean;
+        };
+        /**
+         * ReplayJob
+         * @description A job as it is kept.
+         *
+         *     Attributes:
+         *         id: what marks all that it sends.
+         *         filter: its ``until`` is never later than ``created_at``: what arrives meanwhile is no part of it.
+         *         who: asked for it.
+         *         matching: how many there were when it began.
+         *         checkpoint: where it stands; None: at the beginning.
+         *         sent: that reached the target.
+         *         failed: that the target will not take.
+         *         skipped: dead letters that were dealt with otherwise meanwhile.
+         *         last_error: what the target said last, when it refused or was away.
+         */
+        ReplayJob: {
+            id: number;
+            /** @enum {unknown} */
+            what: "dead_letters" | "events";
+            filter: components["schemas"]["ReplayFilter"];
+            target: components["schemas"]["Target"];
+            per_second: number;
+            who: string;
+            /** @enum {unknown} */
+            state: "cancelled" | "done" | "failed" | "running";
+            created_at: string;
+            /** @default null */
+            finished_at: string | null;
+            matching: number;
+            /** @default null */
+            checkpoint: components["schemas"]["Checkpoint"] | null;
+            /** @default 0 */
+            sent: number;
+            /** @default 0 */
+            failed: number;
+            /** @default 0 */
+            skipped: number;
+            /** @default null */
+            last_error: string | null;
+        };
+        ReplayPage: components["schemas"]["Page_ReplayJob_"];
+        /**
+         * Matching
+         * @description What a job would send.
+         *
+         *     Attributes:
+         *         matching: how many.
+         *         oldest: ``received_at`` of the first; None if there is none.
+         *         newest: and of the last.
+         *         examples: the first MAX_EXAMPLES: ``source/id`` of events, ids of dead letters.
+         */
+        Matching: {
+            matching: number;
+            oldest: string | null;
+            newest: string | null;
+            examples: string[];
+        };
+        AuditPage: components["schemas"]["Page_Audited_"];
         FlowPage: components["schemas"]["Page_FlowRow_"];
         /**
          * FlowStory
@@ -777,6 +960,8 @@ export interface components {
                     [key: string]: number;
                 };
             };
+            /** @default null */
+            replay: number | null;
             position: number;
             published_at: string;
         };
@@ -787,7 +972,7 @@ export interface components {
          *     Attributes:
          *         minute: of ``received_at``, UTC.
          *         source: the cloud.
-         *         type: the event type; empty when it could not be read.
+         *         type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
          *         stored: new events.
          *         duplicate: deliveries of events already stored.
          *         contradictory: deliveries that gave a stored event other content.
@@ -874,6 +1059,18 @@ export interface components {
             rejected: number;
         };
         /**
+         * Audited
+         * @description A line of the audit log: who did what to what.
+         */
+        Audited: {
+            at: string;
+            who: string;
+            /** @enum {unknown} */
+            action: "dead_letter_replayed" | "replay_cancelled" | "replay_finished" | "replay_started" | "token_created" | "token_revoked";
+            subject: string;
+            detail: string;
+        };
+        /**
          * Page[DeadLetterView]
          * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
          */
@@ -882,16 +1079,91 @@ export interface components {
             next_cursor: string | null;
         };
         /**
-         * Audited
-         * @description A line of the audit log: who did what to what.
+         * DeadLetterGroup
+         * @description Dead letters with the same thing wrong with them.
+         *
+         *     Attributes:
+         *         count: how many letters, however often each was delivered.
+         *         first: when the first of them came first, UTC.
+         *         last: when one of them came last.
+         *         example_id: the id of the newest.
          */
-        Audited: {
-            at: string;
-            who: string;
+        DeadLetterGroup: {
+            source: ("aws" | "azure" | "gcp") | "unknown";
             /** @enum {unknown} */
-            action: "dead_letter_replayed";
-            subject: string;
-            detail: string;
+            status: "contradictory" | "rejected";
+            field: string;
+            reason: string;
+            count: number;
+            first: string;
+            last: string;
+            example_id: number;
+        };
+        /**
+         * Target
+         * @description Where a job sends.
+         *
+         *     Attributes:
+         *         kind: what it is.
+         *         url: of a webhook.
+         *         cloud: whose topic or bus.
+         */
+        Target: {
+            /** @enum {unknown} */
+            kind: "cloud" | "ingest" | "relay" | "webhook";
+            /** @default null */
+            url: string | null;
+            /** @default null */
+            cloud: ("aws" | "azure" | "gcp") | null;
+        };
+        /**
+         * ReplayFilter
+         * @description Which ones; None means any. ``since`` and ``until`` bound ``received_at``: since <= it < until.
+         *
+         *     ``type`` and ``order_id`` are of events; ``status``, ``field`` and ``reason`` of dead letters.
+         */
+        ReplayFilter: {
+            /** @default null */
+            source: ("aws" | "azure" | "gcp") | "unknown" | null;
+            /** @default null */
+            type: string | null;
+            /** @default null */
+            order_id: string | null;
+            /** @default null */
+            status: "rejected" | null;
+            /** @default null */
+            field: string | null;
+            /** @default null */
+            reason: string | null;
+            /** @default null */
+            since: string | null;
+            /** @default null */
+            until: string | null;
+        };
+        /**
+         * Checkpoint
+         * @description The last one that was dealt with; those of a job are dealt with in this order.
+         */
+        Checkpoint: {
+            received_at: string;
+            source: string;
+            id: string;
+        };
+        /**
+         * Page[ReplayJob]
+         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         */
+        Page_ReplayJob_: {
+            items: components["schemas"]["ReplayJob"][];
+            next_cursor: string | null;
+        };
+        /**
+         * Page[Audited]
+         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         */
+        Page_Audited_: {
+            items: components["schemas"]["Audited"][];
+            next_cursor: string | null;
         };
         /**
          * Page[FlowRow]
@@ -1725,6 +1997,16 @@ export interface operations {
                 /** @description The cloud */
                 source?: ("aws" | "gcp" | "azure") | "unknown" | null;
                 status?: ("rejected" | "contradictory") | null;
+                /** @description Exactly this field at fault */
+                field?: string | null;
+                /** @description Exactly this reason */
+                reason?: string | null;
+                /** @description Received (last) at or after this */
+                since?: string | null;
+                /** @description Received (first) before this */
+                until?: string | null;
+                /** @description Whether it was taken in again with success */
+                replayed?: boolean | null;
                 /** @description next_cursor of the page before */
                 after?: string | null;
                 /** @description Most items on this page */
@@ -1752,6 +2034,83 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dead_letter_groups_api_v1_dead_letters_groups_get: {
+        parameters: {
+            query?: {
+                /** @description The cloud */
+                source?: ("aws" | "gcp" | "azure") | "unknown" | null;
+                status?: ("rejected" | "contradictory") | null;
+                /** @description Received (last) at or after this */
+                since?: string | null;
+                /** @description Received (first) before this */
+                until?: string | null;
+                /** @description Whether it was taken in again with success */
+                replayed?: boolean | null;
+                /** @description Most items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterGroups"];
                 };
             };
             /** @description Unauthorized */
@@ -1898,7 +2257,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Result"];
+                    "application/json": components["schemas"]["Result"] | components["schemas"]["Results"];
                 };
             };
             /** @description Unauthorized */
@@ -1978,6 +2337,12 @@ export interface operations {
     audit_api_v1_audit_get: {
         parameters: {
             query?: {
+                /** @description Only lines of this action */
+                action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked") | null;
+                /** @description Only lines of this: `replay job 3`, `dead letter 17` */
+                subject?: string | null;
+                /** @description next_cursor of the page before */
+                after?: string | null;
                 /** @description Most items on this page */
                 limit?: number;
             };
@@ -1993,7 +2358,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AuditLog"];
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Unauthorized */
@@ -2007,6 +2381,333 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listed_api_v1_replays_get: {
+        parameters: {
+            query?: {
+                /** @description next_cursor of the page before */
+                after?: string | null;
+                /** @description Most items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_api_v1_replays_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayJob"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    one_api_v1_replays__id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayJob"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_api_v1_replays__id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayJob"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

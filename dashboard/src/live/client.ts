@@ -96,6 +96,7 @@ export class LiveClient {
     this.stopping = new AbortController();
     clearInterval(this.ticking);
     if (this.painting !== undefined) cancelAnimationFrame(this.painting);
+    this.painting = undefined;
     window.removeEventListener("online", this.wake);
     document.removeEventListener("visibilitychange", this.wake);
   }

@@ -31,8 +31,8 @@ export class Follower {
   private target = 0;
   private readonly waiting = new Map<number, Frame>();
   private doubtful = false;
-  private running = false;
-  private stopping = new AbortController();
+  /** The run that catches up, to be ended by this. */
+  private running: AbortController | null = null;
 
   constructor(
     private readonly fetchFrames: FetchFrames,
@@ -59,22 +59,22 @@ export class Follower {
 
   /** Ask for nothing more; what is told later begins anew from where we are. */
   stop(): void {
-    this.stopping.abort();
-    this.stopping = new AbortController();
+    this.running?.abort();
+    this.running = null;
   }
 
   private proceed(): void {
     if (this.running) return;
     this.drain();
     if (!this.isBehind()) return;
-    const { signal } = this.stopping;
-    this.running = true;
+    const run = (this.running = new AbortController());
     this.handlers.onCatchingUp(true);
-    void this.catchUp(signal).finally(() => {
-      this.running = false;
+    void this.catchUp(run.signal).finally(() => {
+      if (this.running !== run) return;
+      this.running = null;
       this.handlers.onCatchingUp(false);
       // What came in the meantime was left to the run that has just ended.
-      if (!signal.aborted) this.proceed();
+      this.proceed();
     });
   }
 
@@ -101,6 +101,7 @@ export class Follower {
       const before = this.last;
       try {
         const page = await this.fetchFrames(before ?? 0, before === null ? 1 : PAGE, signal);
+        signal.throwIfAborted();
         failures = 0;
         if (before === null || page.position < before) this.begin(page);
         else this.follow(page, before);
@@ -152,11 +153,13 @@ export class Follower {
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
+    const end = (): void => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", end);
       resolve();
-    });
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
   });
 }
 

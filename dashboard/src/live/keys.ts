@@ -20,7 +20,7 @@ export const FLOWS = ["live", "flows"] as const;
 export const PULSE = ["live", "pulse"] as const;
 export const CONNECTION = ["live", "connection"] as const;
 
-const NO_ROWS: Feed = { rows: [], filter: NO_FILTER, arrived: 0, sampled: false };
+const NO_ROWS: Feed = { rows: [], filter: NO_FILTER, arrived: 0, untold: 0, sampled: false };
 const NOTHING: Counted = { stored: perSource(() => 0), duplicate: 0, contradictory: 0, rejected: 0 };
 const NO_FLOWS: LiveFlows = { statuses: {}, changes: new Map() };
 

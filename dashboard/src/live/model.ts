@@ -20,6 +20,8 @@ export interface Feed {
   filter: Filter;
   /** How many events that match came since the page was opened; only differences mean anything. */
   arrived: number;
+  /** How many came beyond that of which only the number is known, so that they may match the text or not. */
+  untold: number;
   /** Some events were left out of the rows, because nobody could read them at that speed. */
   sampled: boolean;
 }
@@ -58,6 +60,8 @@ const KEPT_ROWS = 2000;
 const ROWS_PER_SECOND = 40;
 const LAG_SAMPLE = 50;
 const MAX_TYPES = 200;
+/** Stands for several, in a frame that has too many. */
+const OTHER_TYPES = "*";
 
 export class LiveModel {
   private recent: Row[] = [];
@@ -66,6 +70,7 @@ export class LiveModel {
   private picture: readonly Row[] | null = null;
   private filter = NO_FILTER;
   private arrived = 0;
+  private untold = 0;
   private room = ROWS_PER_SECOND;
   private sampled = false;
   private gaps = 0;
@@ -89,6 +94,7 @@ export class LiveModel {
       this.since = Math.min(this.since, second);
       for (const count of frame.counts) this.addCount(count, second, live);
       for (const event of frame.events) this.addEvent(event, live);
+      this.untold -= frame.events.filter(({ source, type }) => this.isUntold(source, type)).length;
     }
     if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
     if (!live) this.refill();
@@ -136,6 +142,7 @@ export class LiveModel {
       rows: (this.picture ??= this.shown.slice(-MAX_ROWS).reverse()),
       filter: this.filter,
       arrived: this.arrived,
+      untold: this.untold,
       sampled: this.sampled,
     };
   }
@@ -162,14 +169,20 @@ export class LiveModel {
   }
 
   private addCount(count: Schemas["Count"], second: number, live: boolean): void {
-    if (count.type && this.types.size < MAX_TYPES) this.types.add(count.type);
+    if (count.type && count.type !== OTHER_TYPES && this.types.size < MAX_TYPES) this.types.add(count.type);
     if (isSource(count.source)) this.throughput.add(second, count.source, count.stored);
-    if (this.filter.text === "" && matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;
+    if (this.isUntold(count.source, count.type)) this.untold += count.stored;
+    else if (matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;
     if (!live) return;
     if (isSource(count.source)) this.counted.stored[count.source] += count.stored;
     this.counted.duplicate += count.duplicate;
     this.counted.contradictory += count.contradictory;
     this.counted.rejected += count.rejected;
+  }
+
+  /** A count says nothing of texts: what it counts is told by its event alone, if that is among a frame's sample. */
+  private isUntold(source: string, type: string): boolean {
+    return this.filter.text !== "" && matchesKind(this.filter, source, type);
   }
 
   private addEvent(event: EventSummary, live: boolean): void {

@@ -29,6 +29,7 @@ export function frame(position: number, events: EventSummary[] = [event(`e${posi
     counts: events.map(({ source, type }) => count(source, type, 1)),
     flows: [],
     flow_statuses: {},
+    replay: null,
   };
 }
 

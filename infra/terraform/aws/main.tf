@@ -104,7 +104,7 @@ module "events" {
 
   name               = var.name
   visibility_seconds = local.visibility_seconds
-  max_receives       = 5
+  max_receives       = var.max_receives
   archive_days       = var.archive_days
 }
 
@@ -150,13 +150,20 @@ locals {
     }
     websocket = {
       description = "Keeps the list of those who watch, and answers their pings."
-      environment = { HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint }
+      environment = {
+        HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
+        HELIOS_DASHBOARD_ORIGIN   = local.dashboard_origin
+      }
       permissions = { Post = local.post }
     }
     relay = {
       description = "Sends what is new to everybody who watches."
-      environment = { HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint }
+      environment = {
+        HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
+        HELIOS_RELAY_QUEUE_URL    = module.events.relay_queue.url
+      }
       permissions = {
+        Ring    = local.ring
         Post    = local.post
         Receive = { actions = local.receive, resources = [module.events.relay_queue.arn] }
       }

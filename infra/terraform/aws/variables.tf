@@ -115,6 +115,26 @@ variable "visibility_seconds" {
   }
 }
 
+variable "max_receives" {
+  description = <<-EOT
+    How often SQS hands an event over before it gives up and keeps it in the dead-letter queue; times visibility_seconds,
+    that is how long the database may be away: 720 minutes. What can't be read is no reason to give up early: Helios
+    stores it as a dead letter of its own, and acknowledges it.
+  EOT
+  type        = number
+  default     = 720
+
+  validation {
+    condition     = var.max_receives >= 5 && var.max_receives <= 1000
+    error_message = "max_receives must be between 5, which a short outage takes, and SQS' own limit of 1000."
+  }
+
+  validation {
+    condition     = var.max_receives * coalesce(var.visibility_seconds, 6 * var.function_timeout) <= 4 * 24 * 3600
+    error_message = "max_receives times visibility_seconds must be at most the 4 days that the queue keeps events: they would be lost before SQS gives up on them."
+  }
+}
+
 variable "ingest_concurrency" {
   description = "Most ingest functions at work at the same time; each holds a connection to Postgres. Batches of 500 make even a few of them fast."
   type        = number

@@ -11,11 +11,13 @@ import msgspec
 
 from helios.errors import Retryable
 from helios.event import SOURCES, Event, Key, LedgerSource, Source
-from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
+from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
+    Action,
     Audited,
     DeadLetterFilter,
+    DeadLetterGroup,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -92,6 +94,8 @@ class MemoryStore:
         self._state = _State()
         self._lock = threading.RLock()
         self.consumers: dict[str, int] = {}
+        self.seen_at: dict[str, datetime] = {}
+        self.parked: defaultdict[str, dict[Key, str]] = defaultdict(dict)
         self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
@@ -195,9 +199,7 @@ class MemoryStore:
         following = [
             kept
             for kept in sorted(self._state.letters.values(), key=lambda kept: kept.id, reverse=True)
-            if where.source in {None, kept.letter.source}
-            and where.status in {None, kept.letter.status}
-            and (before is None or kept.id < before)
+            if _letter_matches(kept, where) and (before is None or kept.id < before)
         ]
         more = len(following) > limit
         return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
@@ -206,9 +208,38 @@ class MemoryStore:
         """One dead letter by its id, or None."""
         return next((kept for kept in self._state.letters.values() if kept.id == number), None)
 
-    def audit_log(self, *, limit: int) -> list[Audited]:
-        """The last lines of the audit log, the newest first."""
-        return self._state.audited[::-1][:limit]
+    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+        """Dead letters by what is wrong with them, the most frequent first."""
+        groups: defaultdict[tuple[str, ...], list[KeptDeadLetter]] = defaultdict(list)
+        for kept in self._state.letters.values():
+            if _letter_matches(kept, where):
+                letter = kept.letter
+                groups[letter.source, letter.status, letter.field, letter.reason].append(kept)
+        return sorted(map(_group, groups.values()), key=lambda one: (one.count, one.example_id), reverse=True)[:limit]
+
+    def audit_log(
+        self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
+    ) -> Page[Audited]:
+        """The audit log, or what it says of one action or subject; the newest line first."""
+        before = decode_cursor(after, int) if after else None
+        following = [
+            (number, line)
+            for number, line in reversed([*enumerate(self._state.audited)])
+            if action in {None, line.action} and subject in {None, line.subject} and (before is None or number < before)
+        ]
+        more = len(following) > limit
+        return Page(
+            items=[line for _, line in following[:limit]],
+            next_cursor=encode_cursor(following[limit - 1][0]) if more else None,
+        )
+
+    def events_in_order(self, where: EventFilter) -> list[Event]:
+        """Events, the first received first."""
+        return sorted((event for event in self._state.events.values() if _matches(event, where)), key=_position)
+
+    def letters_in_order(self, where: DeadLetterFilter) -> list[KeptDeadLetter]:
+        """Dead letters, the first received first."""
+        return [kept for kept in self._state.letters.values() if _letter_matches(kept, where)]
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """Stories, newest ``opened_at`` first."""
@@ -274,17 +305,30 @@ class MemoryOutbox:
         frames = self._store.stream
         return StreamWindow(oldest=frames[0].position if frames else None, position=self._store.position)
 
-    def waiting_since(self) -> datetime | None:
-        """None: frames have positions from the start."""
-        return None
+    def consumers(self, *expected: str) -> list[Consumer]:
+        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
+        return [self._consumer(name) for name in sorted({*self._store.consumers, *expected})]
+
+    def _consumer(self, name: str) -> Consumer:
+        position = self._store.consumers.get(name, 0)
+        waiting = self.frames(after=position, limit=1)
+        return Consumer(
+            name=name,
+            behind=self._store.position - position,
+            waiting_since=waiting[0].published_at if waiting else None,
+            seen_at=self._store.seen_at.get(name),
+            parked=len(self._store.parked[name]),
+        )
 
     @contextmanager
     def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
         """This consumer's place in the stream; a second one of the same name waits until the first has left."""
         with self._store.turns[consumer]:
-            moved = MemoryCursor(self._store.consumers.setdefault(consumer, 0))
+            moved = MemoryCursor(self._store, consumer)
             yield moved
             self._store.consumers[consumer] = moved.position
+            self._store.parked[consumer] = moved.refused
+            self._store.seen_at[consumer] = datetime.now(UTC)
 
     def ring(self) -> None:
         """Wake who waits."""
@@ -306,16 +350,19 @@ class MemorySink:
     Attributes:
         sent: what was passed on, in order.
         away: set to make it fail.
+        refuses: the types of event that it never takes.
     """
 
     def __init__(self) -> None:
         self.sent: list[Event] = []
         self.away = False
+        self.refuses: set[str] = set()
 
-    def send(self, events: Sequence[Event]) -> None:
+    def send(self, events: Sequence[Event]) -> list[Parked]:
         """Keep the events."""
         self.probe()
-        self.sent += events
+        self.sent += [event for event in events if event.type not in self.refuses]
+        return [Parked(key=one.key, reason=f"no {one.type} here") for one in events if one.type in self.refuses]
 
     def probe(self) -> None:
         """Answer unless it is away."""
@@ -329,12 +376,29 @@ class MemorySink:
 class MemoryCursor:
     """Keeps ``Cursor``."""
 
-    def __init__(self, position: int) -> None:
-        self.position = position
+    def __init__(self, store: MemoryStore, consumer: str) -> None:
+        self._store = store
+        self.position = store.consumers.setdefault(consumer, 0)
+        self.refused = dict(store.parked[consumer])
 
     def advance(self, position: int) -> None:
         """Everything up to here is dealt with."""
         self.position = position
+
+    def park(self, refused: Sequence[Parked]) -> None:
+        """Keep what this consumer was refused for good, with the reason."""
+        self.refused |= {one.key: one.reason for one in refused}
+
+    def parked(self, *, after: Key | None, limit: int) -> list[Event]:
+        """What is parked, by key, after this one."""
+        keys = [key for key in sorted(self.refused) if after is None or key > after]
+        found = (self._store.event(key) for key in keys[:limit])
+        return [event for event in found if event]
+
+    def release(self, keys: Collection[Key]) -> None:
+        """These are not parked any more."""
+        for key in keys:
+            self.refused.pop(key, None)
 
 
 class MemoryTransaction:
@@ -361,11 +425,7 @@ class MemoryTransaction:
         """Add to the ledger."""
         for given in counts:
             key = (given.minute, given.source, given.type)
-            known = self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2]))
-            known.stored += given.stored
-            known.duplicate += given.duplicate
-            known.contradictory += given.contradictory
-            known.rejected += given.rejected
+            self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2])).add(given)
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
@@ -384,11 +444,19 @@ class MemoryTransaction:
                 kept = msgspec.structs.replace(known, letter=again)
             self._draft.letters[letter.fingerprint] = kept
 
-    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+    def replayed(self, number: int) -> list[Key] | None:
+        """The events that the replay of a dead letter became, None if it was not replayed with success."""
+        for kept in self._draft.letters.values():
+            if kept.id == number and kept.replayed_at is not None:
+                return kept.replayed_keys
+        return None
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
         for fingerprint, kept in self._draft.letters.items():
             if kept.id == number and kept.replayed_at is None:
-                marked = msgspec.structs.replace(kept, replayed_as=replayed_as, replayed_at=at)
+                became = {"replayed_as": replayed_as, "replayed_at": at, "replayed_keys": list(keys)}
+                marked = msgspec.structs.replace(kept, **became)
                 self._draft.letters[fingerprint] = marked
 
     def audit(self, line: Audited) -> None:
@@ -426,6 +494,34 @@ class MemoryTransaction:
         """Add to the sums of stories."""
         for given in counts:
             add(self._draft.flow_counts, given)
+
+
+def _letter_matches(kept: KeptDeadLetter, where: DeadLetterFilter) -> bool:
+    """Whether a filter leaves this dead letter."""
+    letter = kept.letter
+    return (
+        where.source in {None, letter.source}
+        and where.status in {None, letter.status}
+        and where.field in {None, letter.field}
+        and where.reason in {None, letter.reason}
+        and (where.since is None or letter.received_at >= where.since)
+        and (where.until is None or kept.first_received_at < where.until)
+        and where.replayed in {None, kept.replayed_at is not None}
+    )
+
+
+def _group(members: Sequence[KeptDeadLetter]) -> DeadLetterGroup:
+    letter = members[0].letter
+    return DeadLetterGroup(
+        source=letter.source,
+        status=letter.status,
+        field=letter.field,
+        reason=letter.reason,
+        count=len(members),
+        first=min(kept.first_received_at for kept in members),
+        last=max(kept.letter.received_at for kept in members),
+        example_id=max(kept.id for kept in members),
+    )
 
 
 def _began(kept: FlowRecord) -> tuple[datetime, str, str]:

@@ -16,11 +16,12 @@ from starlette.concurrency import run_in_threadpool
 from helios import bootstrap, logs
 from helios.adapters.bells import BackgroundBell
 from helios.adapters.rate_limit import SlidingMinute
-from helios.api import flows, live, queries, replays, replies, status, tickets, webhooks
+from helios.api import flows, live, queries, replay_jobs, replays, replies, status, tickets, webhooks
 from helios.api.access import Access
 from helios.api.entrance import Entrance
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
+from helios.api.replies import Defects
 from helios.api.security_headers import SecurityHeaders
 from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
@@ -28,6 +29,7 @@ from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.flows.coalesce import Coalescer
 from helios.flows.ingest import ingest
+from helios.flows.jobs import Start
 from helios.flows.sweep import expire_flows, sweep
 from helios.guards import gate
 
@@ -65,8 +67,9 @@ def create_app(services: Services | None = None) -> FastAPI:
         services.tickets,
         people=gate.people(services.settings),
         loopback=guarded.loopback,
+        origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
-        count=partial(metrics.entered, "api", "token"),
+        count=partial(metrics.entered, "api"),
     )
     may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)
@@ -106,6 +109,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         services.close()
 
     app = FastAPI(title="Helios", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(Defects)  # innermost: what it answers passes through the others
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[services.settings.dashboard_origin],
@@ -118,15 +122,16 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.include_router(webhooks.router(coalescer, entrance))
     app.include_router(queries.router(services.reader), dependencies=may_read)
     app.include_router(
-        replays.router(
-            take_in, services.store, services.reader, access, max_body_bytes=services.settings.max_body_bytes
-        )
+        replays.router(take_in, services.reader, access, max_body_bytes=services.settings.max_body_bytes)
+    )
+    app.include_router(
+        replay_jobs.router(Start(services.jobs), services.jobs, access, max_body_bytes=services.settings.max_body_bytes)
     )
     app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges), dependencies=may_read)
     app.include_router(live.frames_router(services.outbox), dependencies=may_read)
-    app.include_router(live.router(services.outbox, bell, hub, access, services.settings))
+    app.include_router(live.router(services.outbox, bell, hub, access, services.settings, count=metrics.entered))
     app.include_router(tickets.router(services.tickets, access))
-    app.include_router(status.health_router(services))
+    app.include_router(status.health_router(services, loopback=guarded.loopback))
     app.include_router(status.figures_router(services, metrics), dependencies=may_read)
     _describe_shapes(app)
     return app

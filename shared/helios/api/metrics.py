@@ -10,9 +10,11 @@ from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
 from helios.event import Delivery, Outcome, WayIn
+from helios.flows.ingest import Beside, Ingest
 from helios.ports import Seen
 
-Ingest = Callable[[Sequence[Delivery]], list[Outcome]]
+Door = WayIn | Literal["api", "ring"]
+"""Where somebody is let in: to send, to ask, or to wake the relay."""
 
 
 class Metrics:
@@ -40,7 +42,8 @@ class Metrics:
         )
         self._entered = Counter(
             "helios_admissions",
-            "Requests by way in (api: who asks), guard, and what it said: admitted, loopback, undecided, or why not",
+            "Requests by way in (api: who asks, ring: who wakes the relay), guard, and what it said: admitted, "
+            "loopback, undecided, or why not",
             ["way_in", "guard", "result"],
             registry=self.registry,
         )
@@ -51,17 +54,17 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, way_in: WayIn | Literal["api"], guard: str, result: str) -> None:
+    def entered(self, way_in: Door, guard: str, result: str) -> None:
         """Count a request that came to a guard."""
         self._entered.labels(way_in, guard, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""
 
-        def observed(deliveries: Sequence[Delivery]) -> list[Outcome]:
+        def observed(deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]:
             started = time.perf_counter()
             try:
-                outcomes = ingest(deliveries)
+                outcomes = ingest(deliveries, beside=beside)
             except Retryable:
                 self._retryable.inc()
                 raise

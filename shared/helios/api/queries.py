@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator
 
 from helios.api.replies import documented, problem, reply
-from helios.api.shapes import PREVIEW_BYTES, Counts, dead_letter_view
+from helios.api.shapes import MAX_REPLAYS, PREVIEW_BYTES, Counts, dead_letter_view
 from helios.event import MAX_ID_CHARS, MAX_NAME_CHARS, LedgerSource, Source
 from helios.ports import EventReader
 from helios.queries import LAST_DAY, DeadLetterFilter, EventFilter, Page
@@ -34,6 +34,10 @@ Text = Annotated[str, AfterValidator(_storable)]
 Moment = Annotated[datetime, AfterValidator(_utc)]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items on this page")]
 After = Annotated[str | None, Query(description="next_cursor of the page before", max_length=8192)]
+
+LetterSource = Annotated[LedgerSource | None, Query(description="The cloud")]
+LetterStatus = Annotated[Literal["rejected", "contradictory"] | None, Query()]
+Replayed = Annotated[bool | None, Query(description="Whether it was taken in again with success")]
 
 
 def router(reader: EventReader) -> APIRouter:
@@ -76,13 +80,21 @@ def router(reader: EventReader) -> APIRouter:
 
     @routes.get("/dead-letters", responses=documented(200, "DeadLetterPage", 400, 401, 403, 422, 429, 503))
     def dead_letters(
-        source: Annotated[LedgerSource | None, Query(description="The cloud")] = None,
-        status: Annotated[Literal["rejected", "contradictory"] | None, Query()] = None,
+        source: LetterSource = None,
+        status: LetterStatus = None,
+        field: Annotated[Text | None, Query(description="Exactly this field at fault")] = None,
+        reason: Annotated[Text | None, Query(description="Exactly this reason")] = None,
+        since: Annotated[Moment | None, Query(description="Received (last) at or after this")] = None,
+        until: Annotated[Moment | None, Query(description="Received (first) before this")] = None,
+        replayed: Replayed = None,
         after: After = None,
         limit: Limit = 50,
     ) -> Response:
         """List the deliveries that did not become events, each with its reason; the newest first."""
-        page = reader.dead_letters(DeadLetterFilter(source=source, status=status), after=after, limit=limit)
+        where = DeadLetterFilter(
+            source=source, status=status, field=field, reason=reason, since=since, until=until, replayed=replayed
+        )
+        page = reader.dead_letters(where, after=after, limit=limit)
         return reply(
             Page(
                 items=[dead_letter_view(kept, shown_bytes=PREVIEW_BYTES) for kept in page.items],
@@ -90,12 +102,28 @@ def router(reader: EventReader) -> APIRouter:
             )
         )
 
+    @routes.get("/dead-letters/groups", responses=documented(200, "DeadLetterGroups", 401, 403, 422, 429, 503))
+    def dead_letter_groups(
+        source: LetterSource = None,
+        status: LetterStatus = None,
+        since: Annotated[Moment | None, Query(description="Received (last) at or after this")] = None,
+        until: Annotated[Moment | None, Query(description="Received (first) before this")] = None,
+        replayed: Replayed = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """Group the dead letters by what is wrong with them, the most frequent first."""
+        where = DeadLetterFilter(source=source, status=status, since=since, until=until, replayed=replayed)
+        return reply(reader.dead_letter_groups(where, limit=limit))
+
     @routes.get("/dead-letters/{id}", responses=documented(200, "DeadLetterView", 401, 403, 404, 422, 429, 503))
     def dead_letter(
         id: Annotated[int, Path(ge=1, lt=2**63)],  # noqa: A002 - the field's word
     ) -> Response:
-        """Show one dead letter, with all that was kept of its body."""
+        """Show one dead letter, with all that was kept of its body, and its replays."""
         found = reader.dead_letter(id)
-        return reply(dead_letter_view(found)) if found else problem(404, f"No dead letter has the id {id}")
+        if found is None:
+            return problem(404, f"No dead letter has the id {id}")
+        replays = reader.audit_log(subject=found.subject, limit=MAX_REPLAYS)
+        return reply(dead_letter_view(found, replays=replays.items))
 
     return routes

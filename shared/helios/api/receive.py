@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import msgspec
 from fastapi import Request
 
+from helios.errors import UNREADABLE, Rejected
 from helios.event import Delivery, Fault, WayIn
 from helios.ledger import MAX_DEAD_LETTER_BYTES
 from helios.normalise import split
+
+T = TypeVar("T")
 
 CONTRACT_HEADERS = ("content-type", "event_type")
 CONTRACT_HEADER_PREFIXES = ("ce-", "x-goog-pubsub-")
@@ -84,6 +88,23 @@ async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
             break
     body = b"".join(chunks)
     return (body[:MAX_DEAD_LETTER_BYTES], True) if size > max_bytes else (body, False)
+
+
+async def read_json(request: Request, decoder: msgspec.json.Decoder[T], max_bytes: int, *, empty: T | None = None) -> T:
+    """What a request asks for; ``empty``, if there is such, without a body.
+
+    Raises:
+        Rejected: it is too large, or of another shape.
+    """
+    given, too_large = await read_body(request, max_bytes)
+    if too_large:
+        raise Rejected(f"is larger than {max_bytes} bytes", field="body", status=413)
+    if not given and empty is not None:
+        return empty
+    try:
+        return decoder.decode(given)
+    except UNREADABLE as error:
+        raise Rejected(str(error), field="request", status=422) from error
 
 
 def _too_large(max_bytes: int) -> Fault:

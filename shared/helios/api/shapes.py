@@ -1,13 +1,15 @@
 """What the API answers with; these and the core's own models are its OpenAPI schemas."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
 from helios.event import Event, Outcome, Source, Status
+from helios.jobs import Matching, ReplayJob, ReplayRequest
 from helios.ledger import StreamFrame
-from helios.queries import Audited, KeptDeadLetter, MinuteCount, Page, ReplayedAs
+from helios.queries import Audited, DeadLetterGroup, KeptDeadLetter, MinuteCount, Page, ReplayedAs
 from helios.reconcile.declaration import Flow
 from helios.reconcile.rows import FlowRow, FlowStory, FlowSummary, KeyedIssue
 
@@ -156,6 +158,8 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
         body_bytes: how many bytes are kept.
         replayed_as: what its replay became; None when it was not replayed with success.
         replayed_at: when, UTC.
+        replayed_keys: the events that it became, as ``source/id``.
+        replays: the last MAX_REPLAYS lines of the audit log about it, the newest first; in a list none.
     """
 
     id: int
@@ -172,6 +176,8 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int
     replayed_as: ReplayedAs | None = None
     replayed_at: datetime | None = None
+    replayed_keys: list[str] = []
+    replays: list[Audited] = []
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,6 +186,9 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     body: str | None = None
 
 
+MAX_REPLAYS = 50
+"""How many of its replays a dead letter shows."""
+
 PREVIEW_BYTES = 1_000
 """How much of a dead letter's body a list shows."""
 
@@ -187,7 +196,9 @@ DeadLetterPage = Page[DeadLetterView]
 FlowPage = Page[FlowRow]
 FlowIssuePage = Page[KeyedIssue]
 Declarations = list[Flow]
-AuditLog = list[Audited]
+DeadLetterGroups = list[DeadLetterGroup]
+ReplayPage = Page[ReplayJob]
+AuditPage = Page[Audited]
 
 
 def result_of(outcome: Outcome) -> Result:
@@ -201,7 +212,9 @@ def result_of(outcome: Outcome) -> Result:
     )
 
 
-def dead_letter_view(kept: KeptDeadLetter, *, shown_bytes: int | None = None) -> DeadLetterView:
+def dead_letter_view(
+    kept: KeptDeadLetter, *, shown_bytes: int | None = None, replays: Sequence[Audited] = ()
+) -> DeadLetterView:
     """The dead letter as the API shows it, with the first ``shown_bytes`` of its body, or all of it."""
     letter = kept.letter
     return DeadLetterView(
@@ -219,6 +232,8 @@ def dead_letter_view(kept: KeptDeadLetter, *, shown_bytes: int | None = None) ->
         body_bytes=len(letter.body),
         replayed_as=kept.replayed_as,
         replayed_at=kept.replayed_at,
+        replayed_keys=["/".join(key) for key in kept.replayed_keys],
+        replays=list(replays),
     )
 
 
@@ -239,7 +254,12 @@ SCHEMAS: dict[str, Any] = {
     "DeadLetterView": DeadLetterView,
     "DeadLetterPage": DeadLetterPage,
     "Repair": Repair,
-    "AuditLog": AuditLog,
+    "DeadLetterGroups": DeadLetterGroups,
+    "ReplayRequest": ReplayRequest,
+    "ReplayJob": ReplayJob,
+    "ReplayPage": ReplayPage,
+    "Matching": Matching,
+    "AuditPage": AuditPage,
     "FlowPage": FlowPage,
     "FlowStory": FlowStory,
     "FlowSummary": FlowSummary,

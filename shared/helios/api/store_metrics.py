@@ -1,7 +1,7 @@
 """What Prometheus sees of the store: the same from every process, read when it is asked for."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -9,8 +9,12 @@ from prometheus_client.registry import Collector
 
 from helios.bootstrap import Services
 from helios.errors import Retryable
+from helios.flows.relay import GATEWAY
+from helios.flows.sink import KAFKA
+from helios.ledger import Consumer
 from helios.reconcile.record import MATCH_SECONDS, FlowCount
 from helios.reconcile.rows import SETTLED
+from helios.settings import Settings
 
 log = logging.getLogger("helios.metrics")
 
@@ -19,7 +23,7 @@ PERIOD = timedelta(days=1)
 
 
 class StoreCollector(Collector):
-    """Stories, dead letters and the relay's lag; nothing of it while the store is away."""
+    """Stories, dead letters and who follows the stream; nothing of it while the store is away."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -48,9 +52,26 @@ class StoreCollector(Collector):
         letters.add_metric(["rejected"], totals.rejected)
         letters.add_metric(["contradictory"], totals.contradictory)
         yield letters
-        waiting = self._services.outbox.waiting_since()
-        lag = max(0.0, (now - waiting).total_seconds()) if waiting else 0.0
-        yield GaugeMetricFamily("helios_relay_lag_seconds", "Age of the oldest frame that nobody has relayed", lag)
+        yield from _consumers(self._services.outbox.consumers(*expected(self._services.settings)), now)
+
+
+def expected(settings: Settings) -> list[str]:
+    """Who should have a place in the stream, whether or not it was ever there."""
+    return [KAFKA] * bool(settings.kafka_brokers) + [GATEWAY] * bool(settings.relay_queue_url)
+
+
+def _consumers(found: Sequence[Consumer], now: datetime) -> Iterator[Metric]:
+    figures: list[tuple[str, str, Callable[[Consumer], float]]] = [
+        ("relay_lag_seconds", "Age of the oldest frame that a consumer has not dealt with", lambda one: one.waits(now)),
+        ("relay_lag_frames", "Frames that a consumer has not dealt with", lambda one: one.behind),
+        ("consumer_silent_seconds", "Time since a consumer last had its turn", lambda one: one.silent(now)),
+        ("parked_events", "Events that a consumer was refused for good", lambda one: one.parked),
+    ]
+    for name, text, read in figures:
+        family = GaugeMetricFamily(f"helios_{name}", text, labels=["consumer"])
+        for one in found:
+            family.add_metric([one.name], read(one))
+        yield family
 
 
 def _gauge(name: str, text: str, counts: Sequence[FlowCount], what: str, label: str | None = None) -> Metric:

@@ -12,6 +12,7 @@ import msgspec
 
 from helios.errors import HeliosError, Misconfigured
 from helios.ledger import StreamFrame
+from helios.outbound import open_directly
 from helios.queries import Page
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ class Client:
         url = f"{self._url}/api/v1/{path}"
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - __init__ has checked the scheme
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - the same
+            with open_directly(request, timeout_seconds=TIMEOUT_SECONDS) as answer:
                 return msgspec.json.decode(answer.read(), type=type_)
         except urllib.error.HTTPError as error:
             with error:

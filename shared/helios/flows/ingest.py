@@ -4,8 +4,9 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
@@ -31,6 +32,16 @@ SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
 _NO_FLOWS = Reconciler([])
 
 
+Beside = Callable[[Transaction, Sequence[Outcome]], None]
+"""Writes something in the transaction that stores a batch, which it may refuse by raising."""
+
+
+class Ingest(Protocol):
+    """``ingest`` with its ports filled in."""
+
+    def __call__(self, deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]: ...  # noqa: D102 - above
+
+
 class _Reading(msgspec.Struct, frozen=True, gc=False):
     """A delivery, and what was read in it."""
 
@@ -46,6 +57,7 @@ def ingest(
     reconciler: Reconciler | None = None,
     redaction: Redaction | None = None,
     bell: Bell | None = None,
+    beside: Beside | None = None,
 ) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
 
@@ -58,20 +70,20 @@ def ingest(
         reconciler: keeps the stories that the events tell of; None: nobody asks whether the clouds agree.
         redaction: replaces what is not to be kept; None: there is no such field.
         bell: told that there is a new frame; None: who watches finds it by itself.
+        beside: writes something in the same transaction; with it a batch is stored whole or not at all.
 
     Returns:
         What became of each delivery, in the same order.
 
     Raises:
         Retryable: nothing is certain; the cloud must deliver all of them again, which is safe.
+        Rejected: with ``beside`` only: one can't be stored, so none was.
     """
     started = time.perf_counter()
-    if redaction:
-        deliveries = [redaction(delivery) for delivery in deliveries]
-    readings = [_read(delivery) for delivery in deliveries]
+    readings = [_read(delivery, redaction) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     hinted = seen.recall(keys) if keys else set()
-    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS)
+    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, beside)
     seen.remember(
         {
             outcome.event.key
@@ -92,16 +104,20 @@ def _ring(bell: Bell) -> None:
         log.warning("not rung", extra={"error": str(error)})
 
 
-def _read(delivery: Delivery) -> _Reading:
+def _read(delivery: Delivery, redaction: Redaction | None) -> _Reading:
+    redacted = redaction(delivery) if redaction else delivery
     try:
-        return _Reading(delivery, normalise(delivery))
+        return _Reading(redacted, normalise(redacted))
     except Rejected as fault:
-        return _Reading(delivery, fault)
+        return _Reading(redaction.kept(delivery) if redaction else delivery, fault)
     except DEFECTS as defect:
-        return _Reading(delivery, _guilty(delivery, defect))
+        kept = redaction.kept(delivery) if redaction else delivery
+        return _Reading(kept, _guilty(kept, defect))
 
 
-def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler) -> list[Outcome]:
+def _store(
+    readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler, beside: Beside | None
+) -> list[Outcome]:
     """Store a batch, or find the delivery in it that can't be stored and bury that one alone.
 
     So it is with one on which we fail ourselves: raising would keep its batch coming back for as long as the defect is
@@ -109,18 +125,23 @@ def _store(readings: Sequence[_Reading], hinted: set[Key], store: EventStore, re
     """
     try:
         with store.transaction() as transaction:
-            return _write(readings, hinted, transaction, reconciler)
+            outcomes = _write(readings, hinted, transaction, reconciler)
+            if beside:
+                beside(transaction, outcomes)
+            return outcomes
     except (Rejected, *DEFECTS) as error:
+        if beside:
+            raise
         if len(readings) > 1:
             half = len(readings) // 2
             first, second = readings[:half], readings[half:]
-            return _store(first, hinted, store, reconciler) + _store(second, hinted, store, reconciler)
+            return _store(first, hinted, store, reconciler, None) + _store(second, hinted, store, reconciler, None)
         (reading,) = readings
         fault = error if isinstance(error, Rejected) else _guilty(reading.delivery, error)
         if isinstance(reading.content, Rejected):
             # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
             raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from error
-        return _store([_Reading(reading.delivery, fault)], hinted, store, reconciler)
+        return _store([_Reading(reading.delivery, fault)], hinted, store, reconciler, None)
 
 
 def _guilty(delivery: Delivery, defect: Exception) -> Rejected:

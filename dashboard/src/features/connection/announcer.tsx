@@ -13,21 +13,22 @@ const CONNECTION: Record<Connection["phase"], string> = {
 
 /** Tells a screen reader what happens, in one sentence now and then: reading every event aloud would help nobody. */
 export function Announcer(): ReactNode {
-  const { arrived } = useFeed();
+  const feed = useFeed();
   const { phase } = useConnection();
-  const latest = useRef(arrived);
+  const latest = useRef(feed);
   const [news, setNews] = useState("");
 
   useEffect(() => {
-    latest.current = arrived;
-  }, [arrived]);
+    latest.current = feed;
+  }, [feed]);
 
   useEffect(() => {
     let told = latest.current;
     const timer = setInterval(() => {
-      const more = latest.current - told;
+      const more = latest.current.arrived - told.arrived;
+      const atLeast = latest.current.untold > told.untold ? "At least " : "";
       told = latest.current;
-      if (more > 0) setNews(`${plural(more, "new event")} in the last ${EVERY_MS / 1000} seconds.`);
+      if (more > 0) setNews(`${atLeast}${plural(more, "new event")} in the last ${EVERY_MS / 1000} seconds.`);
     }, EVERY_MS);
     return () => {
       clearInterval(timer);

@@ -1,6 +1,7 @@
 /** One event with its payload, as the API sends it. */
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 
+import { useAccess } from "@/api/access";
 import { apiUrl, getText, type Schemas } from "@/api/http";
 import { indent, member } from "@/lib/json-text";
 import type { EventKey } from "@/state/address";
@@ -33,7 +34,8 @@ export function useEvent(key: EventKey): UseQueryResult<EventDetails> {
   });
 }
 
-/** A command for a POSIX shell that fetches the same. */
+/** A command for a POSIX shell that fetches the same; a token is the shell's to know, and in no history. */
 export function asCurl(url: string): string {
-  return `curl --fail-with-body '${url.replaceAll("'", "'\\''")}'`;
+  const token = useAccess.getState().token ? '-H "Authorization: Bearer $HELIOS_TOKEN" ' : "";
+  return `curl --fail-with-body ${token}'${url.replaceAll("'", "'\\''")}'`;
 }

@@ -73,7 +73,7 @@ function Details({ details, url }: { details: EventDetails; url: string }): Reac
   const text = details[view];
   return (
     <div className="min-h-0 flex-1 overflow-y-auto px-5 py-4">
-      <Facts event={details.event} />
+      <Facts event={details.event} payload={details.payload} />
       <div className="mt-5 flex flex-wrap items-center gap-2">
         <div role="group" aria-label="Form" className="mr-auto flex h-8 overflow-hidden rounded-lg border border-edge">
           {VIEWS.map(([each, name]) => (

@@ -13,8 +13,8 @@ const moment = new Intl.DateTimeFormat("en", {
 });
 
 /** What one wants to know first; what the event does not say is left out. */
-export function Facts({ event }: { event: Schemas["Event"] }): ReactNode {
-  const stories = storiesOf(event, useDeclarations().data ?? []);
+export function Facts({ event, payload }: { event: Schemas["Event"]; payload: string }): ReactNode {
+  const stories = storiesOf(event, payload, useDeclarations().data ?? []);
   const lag = Date.parse(event.received_at) - Date.parse(event.time);
   return (
     <dl className="grid grid-cols-[6.5rem_1fr] gap-x-4 gap-y-1.5 text-[13px]">

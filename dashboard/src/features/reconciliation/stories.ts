@@ -33,7 +33,7 @@ export function useStories(filter: FlowFilter, held: boolean): Stories {
   const live = useFlows();
   const query = useStoryPages(filter);
   const { data, isFetching, refetch, dataUpdatedAt, errorUpdatedAt } = query;
-  const stale = data?.counted !== undefined && mark(live, filter) !== mark(data.counted, filter);
+  const stale = data?.counted !== undefined && differs(live, data.counted, filter);
   const follows = !held && data?.pages === 1;
 
   useEffect(() => {
@@ -69,6 +69,11 @@ function useStoryPages({ flow, period, from, to, show, issue, key }: FlowFilter)
     // Held rows must not move because a window was looked at.
     refetchOnWindowFocus: false,
   });
+}
+
+/** Whether an order came into what is shown, or left it; an issue comes and goes while the status stays. */
+function differs(now: LiveFlows, before: LiveFlows, filter: FlowFilter): boolean {
+  return filter.issue === null ? mark(now, filter) !== mark(before, filter) : now.changes !== before.changes;
 }
 
 /** Differs when an order came into one of the statuses that are shown, or left one. */

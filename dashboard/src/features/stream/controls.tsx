@@ -11,11 +11,13 @@ interface ControlsProps {
   browsing: boolean;
   /** Events that came meanwhile. */
   waiting: number;
+  /** And perhaps more. */
+  atLeast: boolean;
   onResume: () => void;
 }
 
 /** Pause, and the way back, which tells what one would see. */
-export function Controls({ paused, browsing, waiting, onResume }: ControlsProps): ReactNode {
+export function Controls({ paused, browsing, waiting, atLeast, onResume }: ControlsProps): ReactNode {
   const { setPaused } = useView();
   if (!paused && !browsing) {
     return (
@@ -36,12 +38,12 @@ export function Controls({ paused, browsing, waiting, onResume }: ControlsProps)
       <Button
         look="filled"
         className="tabular-nums"
-        aria-label={waiting > 0 ? `${count(waiting)} new, resume` : undefined}
+        aria-label={waiting > 0 ? `${atLeast ? "at least " : ""}${count(waiting)} new, resume` : undefined}
         aria-keyshortcuts="Space"
         onClick={onResume}
       >
         <Icon name={paused ? "play" : "up"} className="size-3.5" />
-        {waiting > 0 ? `${shortCount(waiting)} new` : "Resume"}
+        {waiting > 0 ? `${shortCount(waiting)}${atLeast ? "+" : ""} new` : "Resume"}
       </Button>
     </div>
   );

@@ -17,7 +17,7 @@ export function EventStream(): ReactNode {
   const { paused, setPaused } = useView();
   const { browsing, stop, handlers } = useBrowsing();
   const list = useRef<HTMLDivElement>(null);
-  const { rows, waiting, sampled, history } = useRows(paused || browsing);
+  const { rows, waiting, atLeast, sampled, history } = useRows(paused || browsing);
 
   const resume = (): void => {
     setPaused(false);
@@ -35,7 +35,7 @@ export function EventStream(): ReactNode {
   return (
     <Panel
       title="Live events"
-      aside={<Controls paused={paused} browsing={browsing} waiting={waiting} onResume={resume} />}
+      aside={<Controls paused={paused} browsing={browsing} waiting={waiting} atLeast={atLeast} onResume={resume} />}
     >
       <Toolbar />
       <Headings />

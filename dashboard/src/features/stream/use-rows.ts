@@ -13,6 +13,8 @@ export interface Rows {
   rows: readonly Row[];
   /** How many matching events came while the rows were held. */
   waiting: number;
+  /** There may be more: the stream told of some only how many they were. */
+  atLeast: boolean;
   sampled: boolean;
   history: History;
 }
@@ -25,7 +27,13 @@ export function useRows(held: boolean): Rows {
   const shown = useHeld(feed, held);
   const history = useHistory(useDeferredValue(filter));
   const rows = useMemo(() => withHistory(shown.rows, history.data ?? []), [shown.rows, history.data]);
-  return { rows, waiting: feed.arrived - shown.arrived, sampled: feed.sampled, history };
+  return {
+    rows,
+    waiting: feed.arrived - shown.arrived,
+    atLeast: feed.untold > shown.untold,
+    sampled: feed.sampled,
+    history,
+  };
 }
 
 function useLiveFilter(filter: Filter): void {

@@ -70,6 +70,27 @@ run "a_queue_that_delivers_what_is_being_worked_on" {
   expect_failures = [var.visibility_seconds]
 }
 
+run "a_queue_that_gives_up_within_a_failover" {
+  command = plan
+
+  variables {
+    max_receives = 4
+  }
+
+  expect_failures = [var.max_receives]
+}
+
+run "a_queue_that_forgets_before_it_gives_up" {
+  command = plan
+
+  variables {
+    max_receives       = 1000
+    visibility_seconds = 600
+  }
+
+  expect_failures = [var.max_receives]
+}
+
 run "packages_that_were_not_built" {
   command = plan
 

@@ -20,8 +20,10 @@ from helios.event import SOURCES, Event, Key, Source
 from helios.ledger import DeadLetter
 from helios.queries import (
     LAST_DAY,
+    Action,
     Audited,
     DeadLetterFilter,
+    DeadLetterGroup,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -55,13 +57,18 @@ SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %
 
 DEAD_LETTER_COLUMNS = """
 id, first_received_at, fingerprint, source, way_in, status, reason, field, body, headers, last_received_at, attempts,
-replayed_as, replayed_at
+replayed_as, replayed_at, replayed_keys
 """
-
 
 SELECT_DEAD_LETTER = f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters WHERE id = %s"  # noqa: S608 - a constant of ours
 
-SELECT_AUDITED = "SELECT at, who, action, subject, detail FROM audit_log ORDER BY id DESC LIMIT %s"
+GROUP_COLUMNS = """
+source, status, field, reason, count(*), min(first_received_at), max(last_received_at), max(id)
+"""
+BY_GROUP = "GROUP BY source, status, field, reason ORDER BY count(*) DESC, max(id) DESC LIMIT %s"
+
+Wanted = tuple[LiteralString, list[Any]]
+"""A condition, and the values in it."""
 
 
 class PostgresReader:
@@ -102,14 +109,7 @@ class PostgresReader:
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
-        conditions: list[tuple[LiteralString, Any]] = [
-            ("source = %s", where.source),
-            ("type = %s", where.type),
-            ("order_id = %s", where.order_id),
-            ("received_at >= %s", where.since),
-            ("received_at < %s", where.until),
-        ]
-        wanted = [(sql, [value]) for sql, value in conditions if value is not None]
+        wanted = events_wanted(where)
         if after:
             position = decode_cursor(after, tuple[datetime, str, str])
             wanted.append(("(received_at, source, id) < (%s, %s, %s)", list(position)))
@@ -131,33 +131,58 @@ class PostgresReader:
 
     def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[KeptDeadLetter]:
         """Dead letters, newest first."""
-        conditions: list[tuple[LiteralString, Any]] = [
-            ("source = %s", where.source),
-            ("status = %s", where.status),
-            ("id < %s", decode_cursor(after, int) if after else None),
-        ]
-        wanted = [(sql, [value]) for sql, value in conditions if value is not None]
+        wanted = letters_wanted(where)
+        if after:
+            wanted.append(("id < %s", [decode_cursor(after, int)]))
         rows = self._page(
             f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters",  # noqa: S608 - a constant of ours
             wanted,
             "ORDER BY id DESC",
             limit,
         )
-        letters = [_dead_letter(row) for row in rows[:limit]]
+        letters = [letter_from_row(row) for row in rows[:limit]]
         more = len(rows) > limit
         return Page(items=letters, next_cursor=encode_cursor(letters[-1].id) if more else None)
 
     def dead_letter(self, number: int) -> KeptDeadLetter | None:
         """One dead letter by its id, or None."""
         rows = self._all(SELECT_DEAD_LETTER, [number])
-        return _dead_letter(rows[0]) if rows else None
+        return letter_from_row(rows[0]) if rows else None
 
-    def audit_log(self, *, limit: int) -> list[Audited]:
-        """The last lines of the audit log, the newest first."""
+    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+        """Dead letters by what is wrong with them, the most frequent first."""
+        sql, values = conjunction(letters_wanted(where))
         return [
-            Audited(at=at, who=who, action=action, subject=subject, detail=detail)
-            for at, who, action, subject, detail in self._all(SELECT_AUDITED, [limit])
+            DeadLetterGroup(
+                source=source,
+                status=status,
+                field=field,
+                reason=reason,
+                count=count,
+                first=first,
+                last=last,
+                example_id=example,
+            )
+            for source, status, field, reason, count, first, last, example in self._all(
+                f"SELECT {GROUP_COLUMNS} FROM dead_letters {sql} {BY_GROUP}",  # noqa: S608 - constants of ours
+                [*values, limit],
+            )
         ]
+
+    def audit_log(
+        self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
+    ) -> Page[Audited]:
+        """The audit log, or what it says of one action or subject; the newest line first."""
+        wanted = _asked([("action = %s", action), ("subject = %s", subject)])
+        if after:
+            wanted.append(("id < %s", [decode_cursor(after, int)]))
+        select: LiteralString = "SELECT id, at, who, action, subject, detail FROM audit_log"
+        rows = self._page(select, wanted, "ORDER BY id DESC", limit)
+        lines = [
+            Audited(at=at, who=who, action=done, subject=subject, detail=detail)
+            for _, at, who, done, subject, detail in rows[:limit]
+        ]
+        return Page(items=lines, next_cursor=encode_cursor(rows[limit - 1][0]) if len(rows) > limit else None)
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """Stories, newest ``opened_at`` first."""
@@ -219,22 +244,62 @@ class PostgresReader:
     def _page(
         self,
         select: LiteralString,
-        wanted: list[tuple[LiteralString, list[Any]]],
+        wanted: list[Wanted],
         order: LiteralString,
         limit: int,
     ) -> list[TupleRow]:
         """One row more than ``limit``, if there is one, so that the end is known."""
-        where = " AND ".join(sql for sql, _ in wanted)
-        query = f"{select} {'WHERE' if wanted else ''} {where} {order} LIMIT %s"
-        return self._all(query, [value for _, values in wanted for value in values] + [limit + 1])
+        where, values = conjunction(wanted)
+        return self._all(f"{select} {where} {order} LIMIT %s", [*values, limit + 1])
 
     def _all(self, query: LiteralString, parameters: list[Any] | dict[str, Any]) -> list[TupleRow]:
         with translated(), self._pool.connection() as connection:
             return connection.execute(query, parameters).fetchall()
 
 
-def _dead_letter(row: TupleRow) -> KeptDeadLetter:
-    id_, first, fingerprint, source, way_in, status, reason, field, body, headers, last, attempts, became, at = row
+def events_wanted(where: EventFilter) -> list[Wanted]:
+    """The conditions of a filter on ``events``."""
+    return _asked(
+        [
+            ("source = %s", where.source),
+            ("type = %s", where.type),
+            ("order_id = %s", where.order_id),
+            ("received_at >= %s", where.since),
+            ("received_at < %s", where.until),
+        ]
+    )
+
+
+def letters_wanted(where: DeadLetterFilter) -> list[Wanted]:
+    """The conditions of a filter on ``dead_letters``."""
+    return _asked(
+        [
+            ("source = %s", where.source),
+            ("status = %s", where.status),
+            ("field = %s", where.field),
+            ("reason = %s", where.reason),
+            ("last_received_at >= %s", where.since),
+            ("first_received_at < %s", where.until),
+            ("(replayed_at IS NOT NULL) = %s", where.replayed),
+        ]
+    )
+
+
+def conjunction(wanted: list[Wanted]) -> tuple[LiteralString, list[Any]]:
+    """The conditions as a WHERE clause, empty without any, and the values in it."""
+    sql = " AND ".join(sql for sql, _ in wanted)
+    return (f"WHERE {sql}" if wanted else ""), [value for _, values in wanted for value in values]
+
+
+def _asked(conditions: list[tuple[LiteralString, Any]]) -> list[Wanted]:
+    return [(sql, [value]) for sql, value in conditions if value is not None]
+
+
+def letter_from_row(row: TupleRow) -> KeptDeadLetter:
+    """The dead letter in a row of DEAD_LETTER_COLUMNS."""
+    id_, first, fingerprint, source, way_in, status, reason, field, body, headers, last, attempts, became, at, keys = (
+        row
+    )
     return KeptDeadLetter(
         id=id_,
         first_received_at=first,
@@ -252,4 +317,5 @@ def _dead_letter(row: TupleRow) -> KeptDeadLetter:
         ),
         replayed_as=became,
         replayed_at=at,
+        replayed_keys=[(of, id_) for of, id_ in keys or []],
     )

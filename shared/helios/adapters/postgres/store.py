@@ -7,6 +7,7 @@ adaptation of twelve lists, and as fast as COPY into a temporary table, without 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -95,8 +96,11 @@ ON CONFLICT (fingerprint) DO UPDATE SET
     last_received_at = greatest(grave.last_received_at, excluded.last_received_at)
 """
 
+LOCK_LETTER = "SELECT replayed_at, replayed_keys FROM dead_letters WHERE id = %s FOR UPDATE"
+
 MARK_REPLAYED = """
-UPDATE dead_letters SET replayed_as = %s, replayed_at = %s WHERE id = %s AND replayed_at IS NULL
+UPDATE dead_letters SET replayed_as = %s, replayed_keys = %s::json, replayed_at = %s
+WHERE id = %s AND replayed_at IS NULL
 """
 
 ADD_AUDITED = "INSERT INTO audit_log (at, who, action, subject, detail) VALUES (%s, %s, %s, %s, %s)"
@@ -179,13 +183,18 @@ class PostgresTransaction:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
         self._connection.execute(BURY, (_json(letters),))
 
-    def mark_replayed(self, number: int, replayed_as: ReplayedAs, at: datetime) -> None:
+    def replayed(self, number: int) -> list[Key] | None:
+        """Lock a dead letter; the events that its replay became, None if it was not replayed with success."""
+        at, keys = self._connection.execute(LOCK_LETTER, (number,)).fetchone() or (None, None)
+        return None if at is None else [(source, id_) for source, id_ in keys or []]
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
-        self._connection.execute(MARK_REPLAYED, (replayed_as, at, number))
+        self._connection.execute(MARK_REPLAYED, (replayed_as, _json(keys), at, number))
 
     def audit(self, line: Audited) -> None:
         """Add a line to the audit log."""
-        self._connection.execute(ADD_AUDITED, (line.at, line.who, line.action, line.subject, line.detail))
+        self._connection.execute(ADD_AUDITED, audited_columns(line))
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored."""
@@ -216,6 +225,11 @@ class PostgresTransaction:
         given = (_json(counts),)
         self._connection.execute(COUNT_FLOWS, given)
         self._connection.execute(COUNT_SLOTS, given)
+
+
+def audited_columns(line: Audited) -> tuple[Any, ...]:
+    """A line as ADD_AUDITED takes it."""
+    return (line.at, line.who, line.action, line.subject, line.detail)
 
 
 def _json(value: object) -> str:
