@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from helios.event import Event, Key, Source
+from helios.event import Event, Key
 from helios.jobs import Checkpoint, Matching, ReplayFilter, ReplayJob, ReplayRequest, State, What
 from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
@@ -13,6 +13,7 @@ from helios.queries import (
     Audited,
     DeadLetterFilter,
     DeadLetterGroup,
+    Due,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -85,8 +86,11 @@ class Transaction(Protocol):
     def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
         """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
 
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Lock and return stories of these flows that still wait although their deadline has passed.
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Lock and return stories that still wait although they are due, the first opened first.
 
         Those that another transaction has locked are left to it.
         """
@@ -227,11 +231,8 @@ class FlowReader(Protocol):
         The first bucket begins with the slot of ``since``; buckets of whole slots are read from few rows.
         """
 
-    def oldest_open(self, flow: str | None) -> datetime | None:
-        """When the story that has been open longest began; None when none is open."""
-
-    def last_heard(self, since: datetime) -> dict[Source, datetime]:
-        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the story of these flows that has been open longest began; None when none is open."""
 
 
 class EventSink(Protocol):

@@ -1,7 +1,7 @@
 """What can be asked of the store, and the shapes of its answers."""
 
 from datetime import datetime, timedelta
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -78,17 +78,32 @@ class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which stories; None and empty mean any. ``since`` and ``until`` bound ``opened_at``: since <= it < until.
 
     Attributes:
+        flow: of any of these flows.
         status: any of these verdicts.
         issue: with any of these kinds of issue.
         key: a beginning of the story's key.
     """
 
-    flow: str | None = None
+    flow: tuple[str, ...] = ()
     status: tuple[FlowStatus, ...] = ()
     issue: tuple[IssueKind, ...] = ()
     key: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+class Due(NamedTuple):
+    """Which of a flow's waiting stories are to be judged.
+
+    Attributes:
+        flow: its name.
+        opened_by: those that began then or earlier,
+        deadline_by: and whose deadline was then or earlier; None: whatever their deadline is.
+    """
+
+    flow: str
+    opened_by: datetime
+    deadline_by: datetime | None
 
 
 ReplayedAs = Literal["stored", "duplicate"]

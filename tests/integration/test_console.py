@@ -45,7 +45,7 @@ def test_problem_orders_are_listed_in_words(helios, disagreement):
 
     assert listed.returncode == 0, listed.stderr
     assert "ORD-1" in listed.stdout
-    assert "amount: order on aws says 10, payment on gcp says 7" in listed.stdout
+    assert "amount: AWS ordered 10, GCP charged 7" in listed.stdout
     assert "No order matches" in helios("flows", "--status", "incomplete").stdout
 
 
@@ -79,7 +79,7 @@ def test_other_rules_are_tried_on_what_is_stored(helios, records, api, tmp_path)
 def test_one_order_is_shown_leg_by_leg(helios, disagreement):
     shown = helios("flow", "ORD-1").stdout
 
-    for words in ("mismatched", "order", "payment", "inventory", "pending", "mismatch: amount", "settled"):
+    for words in ("mismatched", "order", "payment", "inventory", "pending", "mismatch: amount", "verdict"):
         assert words in shown
 
 

@@ -80,3 +80,39 @@ def test_stories_are_served_by_verdict_issue_and_time(metrics):
     assert 'helios_flow_time_to_match_seconds_bucket{flow="order",le="1"} 0.0' in metrics
     assert 'helios_flow_time_to_match_seconds_bucket{flow="order",le="2.5"} 1.0' in metrics
     assert 'helios_flow_time_to_match_seconds_sum{flow="order"} 2.0' in metrics
+
+
+def test_how_things_are_going_is_told_of_the_last_minutes_only():
+    """Yesterday's mismatches ring no bell today."""
+    store = MemoryStore()
+    ago = (datetime.now(UTC) - NOON).total_seconds()
+    broken = [leg("order", after=ago - 3600), leg("payment", amount=1, after=ago - 3600)]
+    right = [leg(name, "ORD-2", after=ago - 60) for name in ("order", "payment", "inventory")]
+    ingest([*broken, *right], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    with client_of(in_memory(store)) as client:
+        served = client.get("/metrics").text
+
+    assert 'helios_flows{flow="order",status="mismatched"} 1.0' in served
+    assert 'helios_recent_flows{flow="order",status="matched"} 1.0' in served
+    assert 'helios_recent_flows{flow="order",status="mismatched"}' not in served
+    assert 'helios_flow_amount_at_risk{currency="EUR",flow="order"} 10.0' in served
+    assert "# TYPE helios_flow_time_to_match_seconds_bucket gauge" in served
+
+
+def test_a_silent_cloud_is_served_by_its_name():
+    store = MemoryStore()
+    now = (datetime.now(UTC) - NOON).total_seconds()
+    spoken = [("order", 15), ("payment", 15), ("inventory", 5)]
+    legs = [
+        leg(name, f"ORD-{minute}-{number}", after=now - 900 + 60 * minute)
+        for name, minutes in spoken
+        for minute in range(minutes)
+        for number in range(10)
+    ]
+    ingest(legs, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    with client_of(in_memory(store)) as client:
+        served = client.get("/metrics").text
+        assert client.get("/api/v1/flows/summary").json()["silent"] == ["azure"]
+
+    for source, value in (("aws", 0.0), ("gcp", 0.0), ("azure", 1.0)):
+        assert f'helios_source_silent{{source="{source}"}} {value}' in served

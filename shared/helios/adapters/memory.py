@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from helios.errors import Retryable
-from helios.event import SOURCES, Event, Key, LedgerSource, Source
+from helios.event import SOURCES, Event, Key, LedgerSource
 from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
@@ -18,6 +18,7 @@ from helios.queries import (
     Audited,
     DeadLetterFilter,
     DeadLetterGroup,
+    Due,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -163,16 +164,7 @@ class MemoryStore:
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""
-        sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
-        for count in self.counts:
-            if count.minute >= since:
-                of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
-                known = sums.get((count.minute, count.source), (0, 0, 0, 0))
-                sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
-        return [
-            MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
-            for (minute, source), (new, again, other, unread) in sorted(sums.items())
-        ]
+        return _minutes(self.counts, since)
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
@@ -262,18 +254,10 @@ class MemoryStore:
                 add(sums, msgspec.structs.replace(count, minute=begin))
         return [sums[slot] for slot in sorted(sums)]
 
-    def oldest_open(self, flow: str | None) -> datetime | None:
-        """When the story that has been open longest began; None when none is open."""
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the story of these flows that has been open longest began; None when none is open."""
         kept = self._state.flows.values()
-        return min((one.opened_at for one in kept if one.status == "open" and flow in {None, one.flow}), default=None)
-
-    def last_heard(self, since: datetime) -> dict[Source, datetime]:
-        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
-        minutes = {
-            source: [count.minute for count in self.counts if count.source == source and count.stored]
-            for source in SOURCES
-        }
-        return {source: max(known) for source, known in minutes.items() if known and max(known) >= since}
+        return min((one.opened_at for one in kept if one.status == "open" and one.flow in flows), default=None)
 
     def probe(self) -> None:
         """Always answers."""
@@ -479,10 +463,15 @@ class MemoryTransaction:
         """Give those of the stories that are kept."""
         return lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows}
 
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Stories that still wait although their deadline has passed."""
-        kept = self._draft.flows.values()
-        return [one for one in kept if one.waiting and one.deadline <= now and one.flow in flows][:limit]
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return _minutes(self._draft.counts.values(), since)
+
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Stories that still wait although they are due, the first opened first."""
+        of = {one.flow: one for one in due}
+        kept = sorted((one for one in self._draft.flows.values() if one.waiting), key=_began)
+        return [one for one in kept if one.flow in of and _is_due(one, of[one.flow])][:limit]
 
     def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
         """Write stories; there is nobody else."""
@@ -494,6 +483,19 @@ class MemoryTransaction:
         """Add to the sums of stories."""
         for given in counts:
             add(self._draft.flow_counts, given)
+
+
+def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
+    sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
+    for count in counts:
+        if count.minute >= since:
+            of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
+            known = sums.get((count.minute, count.source), (0, 0, 0, 0))
+            sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
+    return [
+        MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
+        for (minute, source), (new, again, other, unread) in sorted(sums.items())
+    ]
 
 
 def _letter_matches(kept: KeptDeadLetter, where: DeadLetterFilter) -> bool:
@@ -528,9 +530,13 @@ def _began(kept: FlowRecord) -> tuple[datetime, str, str]:
     return (kept.opened_at, kept.flow, kept.key)
 
 
+def _is_due(kept: FlowRecord, due: Due) -> bool:
+    return kept.opened_at <= due.opened_by and (due.deadline_by is None or kept.deadline <= due.deadline_by)
+
+
 def _fits(kept: FlowRecord, where: FlowFilter) -> bool:
     return (
-        where.flow in {None, kept.flow}
+        (not where.flow or kept.flow in where.flow)
         and (not where.status or kept.status in where.status)
         and (not where.issue or not set(where.issue).isdisjoint(kept.issues))
         and (where.key is None or kept.key.startswith(where.key))

@@ -162,7 +162,7 @@ def _write(
     # Sorted, because concurrent writers of the same keys in different order deadlock.
     inserting = transaction.insert([firsts[key] for key in sorted(firsts.keys() - digests.keys())])
     # While it inserts events.
-    judged = reconciler.judge(gathered.ledgers, kept, gathered.now)
+    judged = reconciler.judge(gathered.ledgers, kept)
     writing = transaction.write_flows([after for _, after in judged])
     new = inserting()
     verdicts = iter(_judge(events, firsts, new, digests, transaction))

@@ -2,18 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from helios.event import Event
+from msgspec.structs import replace
+
+from helios.event import Event, Source
+from helios.flows.silence import LISTENED, excused
 from helios.ledger import MAX_FRAME_EVENTS, FlowChange
 from helios.ports import Transaction
+from helios.queries import Due
 from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import FlowKey, FlowRecord, by_status, differences, record
+from helios.reconcile.record import FlowKey, FlowRecord, by_status, differences, moment_of, record
 from helios.reconcile.rows import FlowStatus
-from helios.reconcile.verdict import Judge
+from helios.reconcile.verdict import BEFORE, Judge
+
+EXCUSED_AT_MOST = timedelta(hours=1)
+"""How long after its deadline a story is judged though a cloud is still silent."""
 
 
 class Changes(NamedTuple):
@@ -28,8 +35,6 @@ class Changes(NamedTuple):
     statuses: dict[str, dict[FlowStatus, int]]
 
 
-_NO_TIME = datetime.min.replace(tzinfo=UTC)
-
 Judged = tuple[FlowRecord | None, FlowRecord]
 """A story before and after."""
 
@@ -39,12 +44,10 @@ class Gathered(NamedTuple):
 
     Attributes:
         ledgers: its evidence of each, sorted by story.
-        now: when the last of it was received.
         kept: waits, and gives those of the stories that are kept already.
     """
 
     ledgers: dict[FlowKey, Ledger]
-    now: datetime
     kept: Callable[[], dict[FlowKey, FlowRecord]]
 
 
@@ -75,14 +78,14 @@ class Reconciler:
                 told[clue.flow.name, clue.key].append(Ledger(pieces=[clue.evidence]))
         # Sorted, because concurrent writers of the same stories in different order deadlock.
         ledgers = {key: add_up(told[key]) for key in sorted(told)}
-        now = max((event.received_at for event in events), default=_NO_TIME)
-        return Gathered(ledgers, now, transaction.find_flows(ledgers.keys()))
+        return Gathered(ledgers, transaction.find_flows(ledgers.keys()))
 
-    def judge(
-        self, ledgers: Mapping[FlowKey, Ledger], kept: Mapping[FlowKey, FlowRecord], now: datetime
-    ) -> list[Judged]:
-        """Add evidence to its stories."""
-        return [(kept.get(key), self._judge(key, kept.get(key), ledger, now)) for key, ledger in ledgers.items()]
+    def judge(self, ledgers: Mapping[FlowKey, Ledger], kept: Mapping[FlowKey, FlowRecord]) -> list[Judged]:
+        """Add evidence to its stories.
+
+        That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
+        """
+        return [(kept.get(key), self._judge(key, kept.get(key), ledger)) for key, ledger in ledgers.items()]
 
     def settle(
         self, gathered: Gathered, judged: list[Judged], written: set[FlowKey], transaction: Transaction
@@ -97,24 +100,41 @@ class Reconciler:
         """
         if len(written) < len(judged):
             stale = {key: ledger for key, ledger in gathered.ledgers.items() if key not in written}
-            again = self.judge(stale, transaction.find_flows(stale.keys())(), gathered.now)
+            again = self.judge(stale, transaction.find_flows(stale.keys())())
             transaction.write_flows([after for _, after in again])
             judged = [one for one in judged if one[1].identity in written] + again
         return _counted(judged, transaction)
 
     def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
-        """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed."""
-        overdue = transaction.overdue_flows(self.judges.keys(), now=now, limit=limit)
-        judged: list[Judged] = [(one, self._record(one.identity, one.ledger, now, one.version + 1)) for one in overdue]
+        """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed.
+
+        Those that wait for silent clouds only are excused: until these speak again, plus the grace, or for
+        EXCUSED_AT_MOST.
+        """
+        minutes = transaction.minutes(now - LISTENED)
+        silent = {name: excused(minutes, now, judge.grace) for name, judge in self.judges.items()}
+        due = [
+            Due(name, opened_by=now - judge.patience, deadline_by=now if silent[name] else None)
+            for name, judge in self.judges.items()
+        ]
+        judged: list[Judged] = []
+        for before in transaction.overdue_flows(due, limit=limit):
+            ledger = self._excused(before, silent[before.flow], now)
+            judged.append((before, self._record(before.identity, ledger, now, before.version + 1)))
         transaction.write_flows([after for _, after in judged])
         return len(judged), _counted(judged, transaction)
 
-    def _judge(self, key: FlowKey, before: FlowRecord | None, ledger: Ledger, now: datetime) -> FlowRecord:
+    def _excused(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> Ledger:
+        """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
+        judge, ledger = self.judges[overdue.flow], overdue.ledger
+        if silent and judge.awaited(ledger) <= silent:
+            return replace(ledger, excused_until=overdue.opened_at + judge.patience + EXCUSED_AT_MOST)
+        return replace(ledger, excused_until=min(ledger.excused_until, now)) if ledger.excused_until else ledger
+
+    def _judge(self, key: FlowKey, before: FlowRecord | None, ledger: Ledger) -> FlowRecord:
         if before is None:
-            return self._record(key, ledger, now, 1)
-        # What was once found missing in vain is not waited for again.
-        now = now if before.waiting else max(now, before.deadline)
-        return self._record(key, add_up([before.ledger, ledger]), now, before.version + 1)
+            return self._record(key, ledger, BEFORE, 1)
+        return self._record(key, add_up([before.ledger, ledger]), moment_of(before), before.version + 1)
 
     def _record(self, identity: FlowKey, ledger: Ledger, now: datetime, version: int) -> FlowRecord:
         flow, key = identity

@@ -81,10 +81,12 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     Attributes:
         pieces: sorted by leg and first arrival, at most MAX_VARIANTS a leg.
         others: how many more deliveries there were, by leg.
+        excused_until: until when a cloud's silence excuses what it does not tell; None: nothing does.
     """
 
     pieces: list[Evidence]
     others: dict[str, int] = {}
+    excused_until: datetime | None = None
 
     def of(self, leg: str) -> list[Evidence]:
         """The evidence of one leg, first arrival first."""
@@ -161,9 +163,10 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
     ledgers = list(ledgers)
     if len(ledgers) == 1:
         return ledgers[0]
+    excused_until = max([one.excused_until for one in ledgers if one.excused_until], default=None)
     every = [piece for ledger in ledgers for piece in ledger.pieces]
     if len({piece.leg for piece in every}) == len(every) and not any(ledger.others for ledger in ledgers):
-        return Ledger(pieces=sorted(every, key=_leg))  # each told once, as nearly always
+        return Ledger(pieces=sorted(every, key=_leg), excused_until=excused_until)  # each told once, as nearly always
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
     for ledger in ledgers:
@@ -174,8 +177,9 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
             known = pieces.get(identity)
             pieces[identity] = _both(known, piece) if known else piece
     if len(pieces) <= MAX_VARIANTS:
-        return Ledger(pieces=sorted(pieces.values(), key=_arrival), others=dict(sorted(others.items())))
-    kept: list[Evidence] = []
+        kept = sorted(pieces.values(), key=_arrival)
+        return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
+    kept = []
     by_leg: dict[str, int] = {}
     for piece in sorted(pieces.values(), key=_arrival):
         by_leg[piece.leg] = by_leg.get(piece.leg, 0) + 1
@@ -183,7 +187,7 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
             kept.append(piece)
         else:
             others[piece.leg] = others.get(piece.leg, 0) + piece.deliveries
-    return Ledger(pieces=kept, others=dict(sorted(others.items())))
+    return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
 
 
 def _both(one: Evidence, other: Evidence) -> Evidence:

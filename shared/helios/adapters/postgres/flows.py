@@ -9,8 +9,7 @@ from helios.reconcile.evidence import Ledger
 from helios.reconcile.record import FlowCount, FlowRecord
 
 FLOW_COLUMNS = """
-flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds, issues,
-version, ledger
+flow, key, status, amount, currency, opened_at, deadline, match_seconds, waiting, clouds, issues, version, ledger
 """
 
 # Sorted keys are found in one walk through the index. A key of another flow among them is one story too many.
@@ -23,30 +22,34 @@ WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(
 # In the order of their keys, and so are the locks: see ``Transaction.write_flows``.
 WRITE_FLOWS = rf"""
 INSERT INTO flows AS kept ({FLOW_COLUMNS})
-SELECT flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds,
+SELECT flow, key, status, amount, currency, opened_at, deadline, match_seconds, waiting, clouds,
        string_to_array(issues, ','), version, ledger
 FROM ROWS FROM (
     json_array_elements_text(%(flow)s), json_array_elements_text(%(key)s), unnest(%(status)s::text[]),
-    unnest(%(amount)s::numeric[]), unnest(%(opened_at)s::timestamptz[]), unnest(%(deadline)s::timestamptz[]),
-    unnest(%(settled_at)s::timestamptz[]), unnest(%(updated_at)s::timestamptz[]),
-    unnest(%(match_seconds)s::double precision[]), unnest(%(waiting)s::boolean[]), unnest(%(clouds)s::smallint[]),
-    unnest(%(issues)s::text[]), unnest(%(version)s::integer[]), string_to_table(%(ledger)s, E'\n')
+    unnest(%(amount)s::numeric[]), json_array_elements_text(%(currency)s), unnest(%(opened_at)s::timestamptz[]),
+    unnest(%(deadline)s::timestamptz[]), unnest(%(match_seconds)s::double precision[]),
+    unnest(%(waiting)s::boolean[]), unnest(%(clouds)s::smallint[]), unnest(%(issues)s::text[]),
+    unnest(%(version)s::integer[]), string_to_table(%(ledger)s, E'\n')
 ) AS given ({FLOW_COLUMNS})
 ORDER BY flow, key
 ON CONFLICT (flow, key) DO UPDATE SET
-    status = excluded.status, amount = excluded.amount, opened_at = excluded.opened_at, deadline = excluded.deadline,
-    settled_at = excluded.settled_at, updated_at = excluded.updated_at, match_seconds = excluded.match_seconds,
-    waiting = excluded.waiting, clouds = excluded.clouds, issues = excluded.issues, version = excluded.version,
-    ledger = excluded.ledger
+    status = excluded.status, amount = excluded.amount, currency = excluded.currency, opened_at = excluded.opened_at,
+    deadline = excluded.deadline, match_seconds = excluded.match_seconds, waiting = excluded.waiting,
+    clouds = excluded.clouds, issues = excluded.issues, version = excluded.version, ledger = excluded.ledger
 WHERE kept.version = excluded.version - 1
 RETURNING flow, key
 """  # noqa: S608 - the same
 
 # SKIP LOCKED: two sweeps at once share the work, and none waits for a batch that is being stored.
 OVERDUE_FLOWS = f"""
-SELECT {FLOW_COLUMNS} FROM flows
-WHERE waiting AND deadline <= %(now)s AND flow = ANY(%(flows)s)
-ORDER BY deadline LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+SELECT story.* FROM unnest(%(flow)s::text[], %(opened_by)s::timestamptz[], %(deadline_by)s::timestamptz[])
+    AS due (name, opened_by, deadline_by),
+LATERAL (
+    SELECT {FLOW_COLUMNS} FROM flows
+    WHERE waiting AND flow = due.name AND opened_at <= due.opened_by AND deadline <= due.deadline_by
+    ORDER BY opened_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) AS story
+LIMIT %(limit)s
 """  # noqa: S608 - the same
 
 COUNT_FLOWS = """
@@ -90,14 +93,9 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 
 OLDEST_OPEN = """
-SELECT min(opened_at) FROM flows WHERE waiting AND status = 'open' AND (%(flow)s::text IS NULL OR flow = %(flow)s)
-"""
-
-LAST_HEARD = """
-SELECT source, (
-    SELECT max(minute) FROM event_counts AS ledger WHERE ledger.source = known.source AND ledger.stored > 0
-    AND ledger.minute >= %(since)s
-) FROM (VALUES ('aws'), ('gcp'), ('azure')) AS known (source)
+SELECT min(oldest.opened_at) FROM unnest(%s::text[]) AS wanted (name), LATERAL (
+    SELECT opened_at FROM flows WHERE waiting AND flow = wanted.name AND status = 'open' ORDER BY opened_at LIMIT 1
+) AS oldest
 """
 
 _ledger = msgspec.json.Decoder(Ledger)
@@ -113,10 +111,9 @@ def columns(kept: Sequence[FlowRecord]) -> dict[str, str]:
         "key": _json([one.key for one in kept]),
         "status": _array([one.status for one in kept]),
         "amount": _array([one.amount for one in kept]),
+        "currency": _json([one.currency for one in kept]),
         "opened_at": _array([one.opened_at for one in kept]),
         "deadline": _array([one.deadline for one in kept]),
-        "settled_at": _array([one.settled_at for one in kept]),
-        "updated_at": _array([one.updated_at for one in kept]),
         "match_seconds": _array([one.match_seconds for one in kept]),
         "waiting": _array([one.waiting for one in kept]),
         "clouds": _array([one.clouds for one in kept]),

@@ -22,11 +22,12 @@ from helios.adapters.postgres.flows import (
     columns,
     flow_from_row,
 )
-from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
+from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
 from helios.event import Event, Key
 from helios.ledger import Count, DeadLetter, Frame
-from helios.queries import Audited, ReplayedAs
+from helios.queries import Audited, Due, MinuteCount, ReplayedAs
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
+from helios.reconcile.verdict import AFTER
 
 INSERT_EVENTS = """
 INSERT INTO events
@@ -208,9 +209,18 @@ class PostgresTransaction:
         found = self._connection.execute(FIND_FLOWS, wanted, binary=True)
         return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall()) if one.identity in keys}
 
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Lock and return stories that still wait although their deadline has passed."""
-        found = {"flows": list(flows), "now": now, "limit": limit}
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return [minute_from_row(row) for row in self._connection.execute(SELECT_MINUTES, [since]).fetchall()]
+
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Lock and return stories that still wait although they are due, the first opened first."""
+        found = {
+            "flow": [one.flow for one in due],
+            "opened_by": [one.opened_by for one in due],
+            "deadline_by": [one.deadline_by or AFTER for one in due],
+            "limit": limit,
+        }
         return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found, binary=True).fetchall()]
 
     def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
