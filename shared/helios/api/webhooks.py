@@ -142,7 +142,7 @@ def served(ways_in: APIRouter) -> list[Route]:
     routes = []
     for route in ways_in.routes:
         if not isinstance(route, APIRoute) or route.dependant.dependencies or get_flat_params(route.dependant):
-            raise TypeError(f"{route} is not read by itself alone")
+            raise TypeError(f"{route} asks FastAPI for something that it would be served without")
         routes.append(Route(route.path, route.endpoint, methods=route.methods))
     return routes
 
