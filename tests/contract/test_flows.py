@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
 from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
@@ -122,6 +123,20 @@ def test_late_evidence_reopens_the_verdict(store):
     assert statuses(store) == {"matched_late": 1}
     take_in(store, leg("inventory", quantity=1, id_="2", after=500))
     assert verdicts(store) == [(1, "open", 0), (2, "incomplete", 90), (3, "matched_late", 400), (4, "mismatched", 500)]
+
+
+@pytest.mark.parametrize(("window", "due"), [(200, 260), (10, 70)])
+def test_a_story_that_waits_is_judged_by_the_rules_in_force(store, window, due):
+    """Whatever its deadline was by the rules under which it began."""
+    take_in(store, leg("order"), leg("payment"))
+    changed = Reconciler([replace(ORDER, window_seconds=window)])
+
+    def judged_at(seconds: float) -> int:
+        return expire_flows(NOON + timedelta(seconds=seconds), store=store, reconciler=changed)
+
+    assert (judged_at(due - 1), judged_at(due)) == (0, 1)
+    row = told(changed.judges["order"], store.flow(("order", "ORD-1")))
+    assert (row.status, row.settled_at, row.legs[2].state) == ("incomplete", NOON + timedelta(seconds=due), "missing")
 
 
 def test_a_verdict_is_told_anew_only_where_it_is_another(store):
@@ -453,8 +468,6 @@ def test_nor_does_it_in_postgres(chosen, cut_at, random, postgres_store):
 
 
 def _renamed(delivery, prefix: str):
-    from msgspec.structs import replace
-
     headers = {name: value.replace("ORD-", f"{prefix}ORD-") for name, value in delivery.headers.items()}
     return replace(delivery, body=delivery.body.replace(b"ORD-", f"{prefix}ORD-".encode()), headers=headers)
 

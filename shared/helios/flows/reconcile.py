@@ -103,7 +103,7 @@ class Reconciler:
             again = self.judge(stale, transaction.find_flows(stale.keys())())
             transaction.write_flows([after for _, after in again])
             judged = [one for one in judged if one[1].identity in written] + again
-        return _counted(judged, transaction)
+        return counted(judged, transaction)
 
     def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
         """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed.
@@ -122,7 +122,7 @@ class Reconciler:
             ledger = self._excused(before, silent[before.flow], now)
             judged.append((before, self._record(before.identity, ledger, now, before.version + 1)))
         transaction.write_flows([after for _, after in judged])
-        return len(judged), _counted(judged, transaction)
+        return len(judged), counted(judged, transaction)
 
     def _excused(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> Ledger:
         """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
@@ -141,7 +141,7 @@ class Reconciler:
         return record(self.judges[flow], key, ledger, now=now, version=version)
 
 
-def _counted(judged: Sequence[Judged], transaction: Transaction) -> Changes:
+def counted(judged: Sequence[Judged], transaction: Transaction) -> Changes:
     """Bring the sums up to date, and tell what has changed."""
     if counts := differences(judged):
         transaction.count_flows(counts)
