@@ -139,9 +139,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     replies.install(app)
     entrance = Entrance(guarded, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
-    ways_in = webhooks.router(coalescer, entrance)
-    app.router.routes += webhooks.served(ways_in)
-    app.include_router(ways_in)  # after these, so that it only describes them
+    webhooks.install(app, coalescer, entrance)
     app.include_router(queries.router(services.reader), dependencies=may_read)
     app.include_router(
         replays.router(take_in, services.reader, access, max_body_bytes=services.settings.max_body_bytes)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.routing import Route
@@ -66,8 +66,14 @@ def _body(example: object, media_type: str = "application/json") -> dict[str, An
     return {"requestBody": {"required": True, "content": {media_type: {"schema": {}, "example": example}}}}
 
 
-def router(coalescer: Coalescer, entrance: Entrance) -> APIRouter:
-    """The four ways in, all through one entrance into one coalescer, as OpenAPI describes them; see ``served``."""
+def install(app: FastAPI, coalescer: Coalescer, entrance: Entrance) -> None:
+    """Serve the four ways in, all through one entrance into one coalescer, and let OpenAPI describe them."""
+    described = _router(coalescer, entrance)
+    app.router.routes += served(described)
+    app.include_router(described)  # after these, so that it serves nothing
+
+
+def _router(coalescer: Coalescer, entrance: Entrance) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 
     async def take_in(request: Request, way_in: WayIn, status: int) -> Response:

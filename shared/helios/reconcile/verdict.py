@@ -59,7 +59,6 @@ class Judge:
         self._window = timedelta(seconds=flow.window_seconds)
         self.grace = timedelta(seconds=flow.grace_seconds)
         self.patience = self._window + self.grace
-        self._legs = [(leg.name, leg.optional, leg) for leg in flow.leg]
         legs = {leg.name: leg for leg in flow.leg}
         self._rules = [
             _Compared(legs[one], one_path, legs[other], other_path, rule.tolerance)
@@ -87,10 +86,10 @@ class Judge:
         issues: list[FlowIssue] = []
         waiting = missing = late = False
         complete_at = opened_at
-        for name, optional, leg in self._legs:
-            pieces = told.get(name)
+        for leg in self.flow.leg:
+            pieces = told.get(leg.name)
             if pieces is None:
-                if not optional:
+                if not leg.optional:
                     if overdue:
                         missing = True
                         issues.append(_missing(leg))
@@ -99,12 +98,12 @@ class Judge:
                 continue
             first = pieces[0]
             if first.received_at > in_time:
-                late |= not optional
+                late |= not leg.optional
                 issues.append(_late(leg, first, in_time))
-            if not optional and first.received_at > complete_at:
+            if not leg.optional and first.received_at > complete_at:
                 complete_at = first.received_at
-            if len(pieces) > 1 or first.deliveries > 1 or name in ledger.others:
-                issues += _repeated(leg, pieces, ledger.deliveries(name))
+            if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
+                issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
         broken = [
             issue
             for rule in self._rules
