@@ -164,9 +164,8 @@ def _write(
     inserting = transaction.insert([firsts[key] for key in sorted(firsts.keys() - digests.keys())])
     # While it inserts events.
     judged = reconciler.judge(gathered.ledgers, kept)
-    new = inserting()
     writing = transaction.write_flows([after for _, after in judged])
-    # While it writes stories.
+    new = inserting()
     verdicts = iter(_judge(events, firsts, new, digests, transaction))
     outcomes = [
         next(verdicts)
