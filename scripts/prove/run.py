@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,7 +22,7 @@ from local.process import scrubbed_environment
 from local.server import Server
 from local.supervisor import Supervisor
 from scripts.prove.compare import Comparison, Finding, compare
-from scripts.simulator.anomalies import Injection
+from scripts.simulator.anomalies import ANOMALIES, Injection
 
 Say = Callable[[str], None]
 
@@ -121,15 +121,33 @@ def _traffic(plan: Plan, config: Config, folder: Path, restart: Callable[[], Non
     }
     traffic = _simulate(config, folder / "traffic", *(str(word) for option in options.items() for word in option))
     about = 10 / 3 * plan.orders / plan.rate  # seconds: ten events for every three orders
+    restarted = 0
     for _ in range(RESTARTS):
         try:
             traffic.wait(about / (RESTARTS + 1))
         except subprocess.TimeoutExpired:
             restart()
+            restarted += 1
     if traffic.wait(about + plan.lateness + SETTLE_SECONDS):
         raise Unproven(f"the traffic failed: {(folder / 'traffic/output').read_text()[-2000:]}")
     lines = (folder / "traffic/truth.jsonl").read_bytes().splitlines()
-    return [msgspec.json.decode(line, type=Injection) for line in lines]
+    truth = [msgspec.json.decode(line, type=Injection) for line in lines]
+    proves_something(truth, restarted)
+    return truth
+
+
+def proves_something(truth: Sequence[Injection], restarted: int) -> None:
+    """Return if the run was what the proof says of itself.
+
+    Raises:
+        Unproven: the traffic was over before the last restart, or a kind of anomaly befell no order.
+    """
+    if restarted < RESTARTS:
+        raise Unproven(f"the traffic ended after {restarted} of {RESTARTS} restarts: raise --orders, or lower --rate")
+    if never := set(ANOMALIES) - {injection.anomaly for injection in truth}:
+        raise Unproven(
+            f"no order got {', '.join(sorted(never))}: raise --orders or --error-rate, or choose another --seed"
+        )
 
 
 def _simulate(config: Config, folder: Path, *options: str) -> "subprocess.Popen[bytes]":
