@@ -6,7 +6,8 @@ The state holds passwords, so the bucket is private, encrypted and versioned. Ru
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scripts.clouds import CLOUDS, no_access
 from scripts.github import AUDIENCE_OF_AWS, ISSUER, repository, subject
@@ -23,7 +24,7 @@ _OLD_STATES = (
 
 _ROLE = "deploy-helios"
 """Not helios-deploy: it may change the roles that begin with helios-, and must not change itself."""
-_MAY = {
+_MAY: Mapping[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [
         {

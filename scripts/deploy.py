@@ -22,7 +22,7 @@ from scripts import dashboard_upload
 from scripts.clouds import CLOUDS, Cloud, chosen, not_ready
 from scripts.fetched import TOKEN
 from scripts.steps import Step, StepFailed, carry_out
-from scripts.terraform import apply, init, outputs, set_in, told
+from scripts.terraform import apply, init, outputs, set_in, setting, told
 
 _AWS: Final = CLOUDS["aws"]
 _DATABASE: Final = ("module.network", "module.database")
@@ -49,11 +49,10 @@ def steps(clouds: Sequence[Cloud], *, clients: Clients, yes: bool, migrate: bool
         smoke: whether one order is published in the end. It takes all three clouds.
     """
     python = sys.executable
-    packages = [name for cloud in clouds for name in cloud.packages]
     others = [cloud for cloud in clouds if cloud is not _AWS]
     database_clients = partial(_database_clients, clients, others)
     planned = [
-        Step("build the packages", (python, "-m", "scripts.package", *packages)),
+        *_packages(clouds),
         *map(init, (_AWS, *others)),
     ]
     if migrate:
@@ -85,6 +84,18 @@ def steps(clouds: Sequence[Cloud], *, clients: Clients, yes: bool, migrate: bool
     return planned
 
 
+def _packages(clouds: Sequence[Cloud]) -> list[Step]:
+    """Those of AWS for the processor that its root is told."""
+    processor = {"aws": ("--architecture", setting(_AWS, "architecture") or "x86_64")}
+    return [
+        Step(
+            f"build the packages for {cloud.source}",
+            (sys.executable, "-m", "scripts.package", *processor.get(cloud.source, ()), *cloud.packages),
+        )
+        for cloud in clouds
+    ]
+
+
 def _database_clients(given: Clients, others: Sequence[Cloud]) -> dict[str, object]:
     """Whoever may connect to Aurora already, the other clouds' fixed addresses if they are known, and those given."""
     known = outputs(_AWS).get("database_clients") or {}
@@ -98,7 +109,7 @@ def unreachable(clouds: Sequence[Cloud], *, clients: Clients) -> list[str]:
     """Why this machine can't connect to the database, as far as that is known before anything is done: a sentence."""
     if clients and _AWS not in clouds:
         return ["--client changes what AWS lets in: deploy it too, with --cloud aws"]
-    if "TF_VAR_database_url" in os.environ or set_in(_AWS, "database_url"):
+    if setting(_AWS, "database_url"):
         return []  # somebody's own, with a firewall of its own
     try:
         known = outputs(_AWS).get("database_clients") or {}

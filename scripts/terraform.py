@@ -1,6 +1,7 @@
 """Terraform's roots as steps, and what one root tells the next."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -90,8 +91,19 @@ def told(cloud: Cloud, name: str) -> str:
 def set_in(cloud: Cloud, name: str) -> Path | None:
     """The file beside the root that sets this variable, and so wins over the environment; None: there is none."""
     files = [cloud.settings, *cloud.root.glob("terraform.tfvars.json"), *cloud.root.glob("*.auto.tfvars*")]
-    given = re.compile(rf'(?:^\s*|"){name}"?\s*[=:]', re.MULTILINE)
-    return next((file for file in files if file.is_file() and given.search(file.read_text())), None)
+    return next((file for file in files if file.is_file() and _given(name).search(file.read_text())), None)
+
+
+def setting(cloud: Cloud, name: str) -> str | None:
+    """What a file beside the root, or else the environment, says that this variable is; None: it has its default."""
+    file = set_in(cloud, name)
+    found = _given(name).search(file.read_text()) if file else None
+    return found[1] if found else os.environ.get(f"TF_VAR_{name}")
+
+
+def _given(name: str) -> re.Pattern[str]:
+    """A line of ``terraform.tfvars``, or a pair of JSON, that gives a value; the value, if it is a plain text."""
+    return re.compile(rf'(?:^\s*|"){name}"?\s*[=:]\s*"?([^"\n]*)', re.MULTILINE)
 
 
 def _as_environment(variables: Mapping[str, object]) -> dict[str, str]:

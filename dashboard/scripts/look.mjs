@@ -1,32 +1,46 @@
-// Looks at a running dashboard in a real browser: screenshots in light, dark and narrow, and what axe finds.
+// Looks at a running dashboard in a real browser: screenshots in light, dark and narrow, and what checks.mjs finds.
 //
 //   npm run look -- http://localhost:5173 folder
 //
-// CHROME names the browser when it is not Debian's Chromium. Exits with 1 on a violation or an error of the page.
-import { mkdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+// CHROME names the browser when it is not Debian's Chromium. Exits with 1 when anything is wrong, or the page logs an
+// error.
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
+import { check, watchShifts } from "./checks.mjs";
+
 const [url = "http://localhost:5173", folder = "screenshots"] = process.argv.slice(2);
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const WIDE = { width: 1440, height: 1000 };
+const MIDDLE = { width: 768, height: 1400 };
 const NARROW = { width: 360, height: 740 };
+const LONG = { width: 360, height: 2000 };
+
+/** What is opened: the view's name in the address, and what shows that the opened row is there. */
+const PLACES = {
+  events: { view: "", opened: "dialog pre", row: 2 },
+  orders: { view: "?view=reconciliation&show=all", opened: "[aria-label='The legs side by side']", row: 0 },
+  letters: { view: "?view=dead-letters", opened: "dialog pre", row: 0 },
+};
 
 const VIEWS = [
   { name: "light", viewport: WIDE, colorScheme: "light" },
   { name: "dark", viewport: WIDE, colorScheme: "dark" },
-  { name: "narrow", viewport: { width: 360, height: 2000 }, colorScheme: "light" },
+  { name: "middle", viewport: MIDDLE, colorScheme: "light" },
+  { name: "narrow", viewport: LONG, colorScheme: "light" },
   { name: "narrow-dark", viewport: NARROW, colorScheme: "dark" },
   { name: "drawer", viewport: WIDE, colorScheme: "light", open: true },
   { name: "drawer-dark", viewport: NARROW, colorScheme: "dark", open: true },
-  { name: "orders", viewport: WIDE, colorScheme: "light", orders: true },
-  { name: "orders-dark", viewport: WIDE, colorScheme: "dark", orders: true },
-  { name: "orders-narrow", viewport: { width: 360, height: 2000 }, colorScheme: "dark", orders: true },
-  { name: "order", viewport: WIDE, colorScheme: "light", orders: true, open: true },
-  { name: "order-dark", viewport: WIDE, colorScheme: "dark", orders: true, open: true },
-  { name: "order-narrow", viewport: { width: 360, height: 2000 }, colorScheme: "light", orders: true, open: true },
+  ...["orders", "letters"].flatMap((place) => [
+    { name: place, place, viewport: WIDE, colorScheme: "light" },
+    { name: `${place}-dark`, place, viewport: WIDE, colorScheme: "dark" },
+    { name: `${place}-middle`, place, viewport: MIDDLE, colorScheme: "dark" },
+    { name: `${place}-narrow`, place, viewport: LONG, colorScheme: "dark" },
+    { name: `${place}-opened`, place, viewport: WIDE, colorScheme: "light", open: true },
+    { name: `${place}-opened-dark`, place, viewport: WIDE, colorScheme: "dark", open: true },
+    { name: `${place}-opened-narrow`, place, viewport: LONG, colorScheme: "light", open: true },
+  ]),
 ];
 
 let faults = 0;
@@ -35,30 +49,30 @@ const fault = (text) => {
   console.error(text);
 };
 
-async function look(browser, { name, orders, open, ...options }) {
+async function look(browser, { name, place = "events", open, ...options }) {
+  const { view, opened, row } = PLACES[place];
   // axe is injected as a script, which the page's own policy rightly refuses.
   const context = await browser.newContext({ ...options, bypassCSP: true, deviceScaleFactor: 1.5 });
   const page = await context.newPage();
   page.on("console", (message) => message.type() === "error" && fault(`${name}: ${message.text()}`));
   page.on("pageerror", (error) => fault(`${name}: ${error.message}`));
-  await page.goto(orders ? new URL("?view=reconciliation", url).href : url);
+  await page.addInitScript(watchShifts);
+  await page.goto(new URL(view, url).href);
   await page.locator("[data-row]").first().waitFor();
-  if (!orders) {
+  if (place === "events") {
     await page.locator(".recharts-area").first().waitFor();
     await page.waitForTimeout(2500); // for the sparklines to have a shape
   }
   if (open) {
-    await page.locator("[data-row]").nth(orders ? 0 : 2).click();
-    await page.locator(orders ? "[aria-label='The legs side by side']" : "dialog pre").waitFor();
+    await page.locator("[data-row]").nth(row).click();
+    await page.locator(opened).waitFor();
   }
   await page.screenshot({ path: join(folder, `${name}.png`) });
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  if (overflow > 0) fault(`${name}: ${overflow} px too wide`);
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
-  for (const { id, impact, help, nodes } of violations) {
-    fault(`${name}: axe ${impact}: ${id}: ${help}\n  ${nodes.map((node) => node.html.slice(0, 160)).join("\n  ")}`);
-  }
+  const { paint, script, shift, faults: found } = await check(page);
+  console.log(
+    `${name.padEnd(22)} first paint ${Math.round(paint)} ms, JavaScript ${script.toFixed(1)} kB, shift ${shift.toFixed(3)}`,
+  );
+  for (const one of found) fault(`${name}: ${one}`);
   await context.close();
 }
 

@@ -205,7 +205,8 @@ class Director:
         told = figures.fetch(f"{HOST}:{self._stage.config.api_port}")
         if told is None or told.total_events != checked.rows:
             wrong.append(f"the API counts {told and told.total_events} events instead of {checked.rows}")
-        if (self._watch.position, self._watch.stored) != (checked.position, checked.rows):
+        # A frame of a duplicate may have come since: that nothing is left out up to there, the watcher has seen to.
+        if self._watch.position < checked.position or self._watch.stored != checked.rows:
             wrong.append(
                 f"a watcher saw {self._watch.stored} events up to position {self._watch.position} "
                 f"instead of {checked.rows} up to {checked.position}"

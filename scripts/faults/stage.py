@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 
 from helios.event import SOURCES, Source
-from local import aws_resources, keeper
+from local import aws_resources, keeper, ministack
 from local.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
 from local.parts import parts, sdk_environment
 from local.ports import PortTaken, free_port, require_free
@@ -173,7 +173,7 @@ class Stage:
 
     def lambda_workers(self) -> list[int]:
         """The processes in which the AWS emulator runs functions now."""
-        return [pid for pid in keeper.descendants(self.part("aws").pid) if _is_worker(pid)]
+        return ministack.workers(self.part("aws").pid)
 
     def _start(self) -> None:
         for proxy in self.proxies.values():
@@ -265,11 +265,3 @@ def _flows() -> str:
         FLOWS.format(name=name, aws=types["aws"], gcp=types["gcp"], azure=types["azure"])
         for name, types in legs.items()
     )
-
-
-def _is_worker(pid: int) -> bool:
-    """Whether this process runs a Lambda function; only Linux tells."""
-    try:
-        return b"AWS_LAMBDA_FUNCTION_NAME=" in Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False

@@ -1,4 +1,7 @@
-"""``python -m helios``: the command line. ``migrate``, ``sink``, ``tokens``, ``recompute`` are for operators."""
+"""``python -m helios``: the command line.
+
+Operators have ``migrate``, ``sink``, ``tokens``, ``recompute`` and ``replays run``; all else asks the API.
+"""
 
 import argparse
 import signal
@@ -9,7 +12,7 @@ from contextlib import suppress
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
 from helios.console import commands as console
-from helios.console import dead_letters, recompute, tokens
+from helios.console import dead_letters, recompute, replays, tokens
 from helios.errors import HeliosError
 from helios.flows.sink import KAFKA, follow, send_parked
 from helios.settings import load
@@ -28,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     console.register(commands)
     dead_letters.register(commands)
     recompute.register(commands)
+    replays.register(commands)
     given = parser.parse_args(arguments)
     try:
         with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends a tail, and so does the end of `| head`

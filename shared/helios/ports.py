@@ -1,12 +1,12 @@
 """What the core asks of the world, as small promises; adapters keep them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from helios.event import Event, Key
-from helios.jobs import Checkpoint, Matching, ReplayFilter, ReplayJob, ReplayRequest, State, What
+from helios.jobs import Checkpoint, Matching, Replayed, ReplayFilter, ReplayJob, ReplayRequest, State, Target, What
 from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     Action,
@@ -23,7 +23,7 @@ from helios.queries import (
     Totals,
 )
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
-from helios.tokens import Token
+from helios.tokens import COMMAND_LINE, Token
 
 
 class Seen(Protocol):
@@ -354,11 +354,43 @@ class ReplayJobs(Protocol):
         """Whether it is this process' turn to work on jobs: one does at a time, until it leaves the block or dies."""
 
 
+class ReplayTarget(Protocol):
+    """Where replayed events go.
+
+    Attributes:
+        batch: how many it is best given at once.
+    """
+
+    batch: int
+
+    def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
+        """Send events in order, marked with the job, and say of each in turn what became of it.
+
+        Raises:
+            PutOff: those that were not spoken of may not be there; sending them again is right.
+            Rejected: nothing can be sent there, now or later.
+        """
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
+class Targets(Protocol):
+    """The targets outside of Helios that this process can reach."""
+
+    def open(self, target: Target) -> ReplayTarget:
+        """A webhook or a cloud's topic.
+
+        Raises:
+            Rejected: it is not allowed, not set up, or takes a library that is not here; the error says which.
+        """
+
+
 class Tokens(Protocol):
     """Who may ask. Every method raises Retryable when that can't be known."""
 
-    def add(self, digest: str, token: Token) -> bool:
-        """Keep a new token; False if its name is taken, though by one that was revoked."""
+    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
+        """Keep a new token, and the audit log's line of it; False if its name is taken, though by a revoked one."""
 
     def use(self, digest: str, now: datetime) -> Token | None:
         """The token with this digest, valid or not, as it was before; it is marked as used, to the minute."""
@@ -366,8 +398,8 @@ class Tokens(Protocol):
     def all(self) -> list[Token]:
         """Every token that was ever made, the oldest first."""
 
-    def revoke(self, name: str, now: datetime) -> bool:
-        """Take a token back; False if there is none of this name that still opens anything."""
+    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
+        """Take a token back, with the audit log's line; False if there is none that still opens anything."""
 
 
 class Tickets(Protocol):

@@ -9,6 +9,7 @@ from helios.errors import Rejected
 from helios.event import Key, LedgerSource, Source
 from helios.ledger import DeadLetter
 from helios.reconcile.rows import FlowStatus, IssueKind
+from helios.tokens import Token
 
 T = TypeVar("T")
 
@@ -172,6 +173,17 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
     action: Action
     subject: str
     detail: str
+
+
+def token_created(token: Token, who: str) -> Audited:
+    """The line for a token that was made."""
+    detail = f"{', '.join(token.scopes)}, until {token.expires_at or 'it is revoked'}"
+    return Audited(at=token.created_at, who=who, action="token_created", subject=f"token {token.name}", detail=detail)
+
+
+def token_revoked(name: str, who: str, at: datetime) -> Audited:
+    """The line for a token that was taken back."""
+    return Audited(at=at, who=who, action="token_revoked", subject=f"token {name}", detail="")
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

@@ -116,6 +116,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloudevents_secret: Annotated[
         str | None, Meta(description="hmac: a Standard Webhooks secret, whsec_... Two, to replace one.")
     ] = None
+    replay_hosts: Annotated[
+        str | None,
+        Meta(
+            description="Hosts of webhooks that stored events may be sent to, with spaces between; private:HOST for "
+            "one with a private address. Empty: none."
+        ),
+    ] = None
+    replay_secret: Annotated[
+        str | None, Meta(description="What signs them: a Standard Webhooks secret, whsec_... Two, to replace one.")
+    ] = None
+    replay_topics: Annotated[
+        str | None,
+        Meta(
+            description="Where stored events may be sent back to: aws=BUS gcp=projects/P/topics/T "
+            "azure=https://.../api/events. Empty: nowhere."
+        ),
+    ] = None
+    replay_eventgrid_secret: Annotated[
+        str | None, Meta(description="The access key of the Event Grid topic among them.")
+    ] = None
     redact: Annotated[
         str | None,
         Meta(description="Payload fields whose values are not kept, as paths with spaces between: card.number email."),

@@ -16,6 +16,7 @@ from local.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, JSON, call
 from tests.support.deliveries import NOON, eventbridge
+from tests.support.receiver import receiving
 from tests.support.stories import ORDER, leg
 from tests.support.waiting import eventually
 
@@ -224,12 +225,16 @@ def test_many_dead_letters_are_taken_in_again_at_once(api, helios, records):
 
     listed = helios("dead-letters").stdout
     assert listed.splitlines()[-1].split()[0] == "4"
-    assert "4  dead letters" in helios("replay", "--all", "--dry-run").stdout
+    assert helios("dead-letters", "--reason", "is missing").stdout.split()[0] == "1"
+    assert helios("replay", "--all", "--dry-run").stdout.startswith("4 match, received ")
+    assert call(api.url, "/api/v1/replays").body["items"] == []
     body_only = helios("dead-letters", "--field", "body", "--json").stdout.splitlines()
     assert [json.loads(line)["field"] for line in body_only] == ["body"] * 3
 
-    refused = helios("replay", "--field", "body", "--per-second", "100")
-    assert (refused.returncode, refused.stdout) == (0, "3 still refused\n")
+    refused = helios("replay", "--field", "body", "--per-second", "100", "--json")
+    assert refused.returncode == 0, refused.stderr
+    job = json.loads(refused.stdout)
+    assert (job["state"], job["sent"], job["failed"], job["what"]) == ("done", 0, 3, "dead_letters")
     assert records.keys() == []
 
 
@@ -242,7 +247,7 @@ def test_a_repaired_letter_is_taken_in_and_not_again(api, helios, records, tmp_p
 
     assert helios("replay", id_, "--body", str(repaired)).stdout == "1 stored\n"
     assert records.keys() == [("aws", "1")]
-    assert helios("replay", "--all").stdout == "there is nothing to take in again\n"
+    assert helios("replay", "--all", "--dry-run").stdout == "0 match\n"
     assert helios("replay", id_, "--body", str(repaired)).stdout == "1 duplicate\n"
 
 
@@ -251,12 +256,62 @@ def test_a_repaired_letter_is_taken_in_and_not_again(api, helios, records, tmp_p
     [
         ([], "replay takes the ids of dead letters"),
         (["1", "--all"], "not both"),
+        (["--since", "2025-11-26T12:00:00"], "has no offset"),
         (["--all", "--body", "x"], "give one id"),
         (["1", "--body", "nowhere"], "--body nowhere"),
     ],
 )
 def test_a_replay_that_is_not_clear_is_not_begun(helios, arguments, said):
     answer = helios("replay", *arguments)
+
+    assert answer.returncode == 2
+    assert said in answer.stderr
+
+
+def test_an_api_that_is_away_or_asked_too_often_is_asked_again_when_it_says(helios):
+    with receiving() as api:
+        api.answers = [
+            (503, {"retry-after": "1"}, b"{}"),
+            (429, {"retry-after": "1"}, b"{}"),
+            (200, {}, b'{"status": "stored"}'),
+            (200, {}, b'{"results": [{"status": "stored"}, {"status": "duplicate"}]}'),
+        ]
+        answer = helios("replay", "1", "2", "--per-second", "1000", url=api.url.partition("/hook")[0])
+
+        assert (answer.returncode, answer.stdout) == (0, "1 duplicate, 2 stored\n"), answer.stderr
+        assert [path for path, _, _ in api.got] == ["/api/v1/dead-letters/1/replay"] * 3 + [
+            "/api/v1/dead-letters/2/replay"
+        ]
+
+
+def test_stored_events_are_sent_once_more_and_the_job_is_shown(api, helios, records):
+    for number in range(3):
+        assert call(api.url, EVENTBRIDGE, eventbridge(str(number)).body).status == 202
+
+    assert helios("replays", "start", "--to-watchers", "--dry-run").stdout.startswith("3 match")
+    ended = helios("replays", "start", "--to-watchers", "--source", "aws")
+    assert ended.returncode == 0, ended.stderr
+    assert "done  to relay  3 sent, 0 failed, 0 skipped of 3 events  by local" in ended.stdout
+    id_ = ended.stdout.split()[0]
+    assert helios("replays", "show", id_).stdout == helios("replays", "list").stdout == ended.stdout
+    assert "It is done" in helios("replays", "cancel", id_).stderr
+
+    slow = helios("replays", "start", "--to-watchers", "--per-second", "1", "--detach")
+    assert "running" in slow.stdout
+    assert "cancelled" in helios("replays", "cancel", slow.stdout.split()[0]).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to-webhook", "https://hooks.example/"], "HELIOS_REPLAY_HOSTS does not name"),
+        (["--to-cloud", "aws"], "HELIOS_REPLAY_TOPICS names none"),
+        (["--to-cloud", "aws", "--source", "gcp"], "leave out --source gcp"),
+        ([], "one of the arguments --to-watchers"),
+    ],
+)
+def test_a_replay_to_where_nobody_allowed_it_is_not_begun(helios, arguments, said):
+    answer = helios("replays", "start", *arguments)
 
     assert answer.returncode == 2
     assert said in answer.stderr

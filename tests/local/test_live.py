@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -26,6 +27,8 @@ SECONDS = 60
 """Far more than anything takes: a cold start on a busy machine."""
 
 WATCHERS = 5
+MANY_WATCHERS = 200
+OPENED_AT_ONCE = 8
 RELAY_HANDLER = "functions.aws.relay.handler"
 
 
@@ -149,6 +152,19 @@ def test_every_watcher_gets_every_position(watch, put):
     first, last = min(watchers[0].positions), max(watchers[0].positions)
     for watcher in watchers:
         assert watcher.positions == list(range(first, last + 1))
+
+
+def test_two_hundred_watchers_get_every_position(watch, put):
+    """The emulator posts to one after the other, so a few events a second are all that it can do."""
+    with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
+        watchers = list(pool.map(lambda _: watch(), range(MANY_WATCHERS)))
+    for number in range(6):
+        ids = put(f"ORD-C{number}", f"ORD-D{number}")
+        watchers[0].wait_for(lambda frames, ids=ids: ids <= shown(frames))
+    first, last = min(watchers[0].positions), max(watchers[0].positions)
+    for watcher in watchers:
+        watcher.wait_for(lambda frames: frames and frames[-1]["position"] == last)
+        assert [one for one in watcher.positions if one >= first] == list(range(first, last + 1))
 
 
 def test_a_ping_is_answered_with_the_position_of_the_latest_frame(watch, put):

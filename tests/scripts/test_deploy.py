@@ -1,6 +1,5 @@
 """Nothing is changed before the whole plan was shown, and what is missing for it is said with its remedy."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -163,7 +162,7 @@ def test_a_repository_that_would_widen_the_trust_is_refused(name):
 
 
 def test_what_deploys_on_aws_may_make_functions_roles_and_not_change_its_own():
-    (statement,) = json.loads(json.dumps(bootstrap_aws._MAY))["Statement"]
+    (statement,) = bootstrap_aws._MAY["Statement"]
     arn = "arn:aws:iam::123456789012:role/"
     assert fnmatch(f"{arn}helios-ingest", statement["Resource"])
     assert not fnmatch(f"{arn}{bootstrap_aws._ROLE}", statement["Resource"])
@@ -325,6 +324,13 @@ def test_a_database_of_one_s_own_has_its_own_firewall(roots, monkeypatch):
     settings.unlink()
     monkeypatch.setenv("TF_VAR_database_url", DATABASE_URL)
     assert deploy.unreachable(list(CLOUDS.values()), clients={}) == []
+
+
+def test_packages_are_built_for_the_processor_that_aws_is_told(roots):
+    settings = roots / "aws/terraform.tfvars"
+    assert "x86_64" in str(deploy._packages([CLOUDS["aws"]])[0].command)
+    settings.write_text('architecture = "arm64" # a fifth less\n')
+    assert "arm64" in str(deploy._packages([CLOUDS["aws"]])[0].command)
 
 
 @pytest.mark.parametrize(

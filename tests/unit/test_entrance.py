@@ -112,6 +112,16 @@ def test_who_signed_another_body_is_not_let_in(client, body, signed_body, status
     check_answer(client, CLOUDEVENTS, body, signed(signed_body), status)
 
 
+def test_a_signed_body_that_comes_again_is_a_duplicate(client):
+    """Within the tolerance its proof holds: what is stored once per source and id needs no memory of ids besides."""
+    headers = {"content-type": "application/json"} | signed(CLOUDEVENT)
+
+    assert [client.post(CLOUDEVENTS, content=CLOUDEVENT, headers=headers).json()["status"] for _ in range(2)] == [
+        "stored",
+        "duplicate",
+    ]
+
+
 def check_answer(client: TestClient, url: str, body: str, headers: dict, status: int) -> None:
     answer = client.post(url, content=body, headers={"content-type": "application/json"} | headers)
 

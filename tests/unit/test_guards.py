@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
+from google.auth import crypt
+from google.auth import jwt as google_jwt
 from standardwebhooks.webhooks import Webhook
 
 from helios.errors import Misconfigured, Retryable
@@ -26,7 +28,7 @@ from helios.guards.certificates import ABSENT_SECONDS, PAUSE_SECONDS, Certificat
 from helios.guards.gate import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
 from helios.guards.hmac_signature import StandardWebhooks
 from helios.guards.keys import AGAIN_SECONDS, FRESH_SECONDS, Absent, KeySet, fetch
-from helios.guards.oidc import BearerToken, permit_application, permit_service_account
+from helios.guards.oidc import LEEWAY_SECONDS, BearerToken, permit_application, permit_service_account
 from helios.guards.secret import HEADER, SecretHeader
 from helios.guards.sns import SnsSignature
 from helios.settings import Settings
@@ -115,8 +117,15 @@ def entra_claims(**changed) -> dict:
 
 
 def bearer(keys: Keys, content: dict, *, key: Any = None, algorithm: str = "RS256", key_id: str | None = None) -> dict:
-    key = "" if algorithm == "none" else key or keys.key
-    token = jwt.encode(content, key, algorithm=algorithm, headers={"kid": key_id or keys.key_id})
+    """Signed by google-auth, as Google itself does it; by PyJWT where that is too careful."""
+    key, key_id = key or keys.key, key_id or keys.key_id
+    if algorithm == "RS256":
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        token = google_jwt.encode(crypt.RSASigner.from_string(pem, key_id=key_id), content).decode()
+    else:
+        token = jwt.encode(content, "" if algorithm == "none" else key, algorithm=algorithm, headers={"kid": key_id})
     return {"authorization": f"Bearer {token}"}
 
 
@@ -135,24 +144,27 @@ OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 HOUR = 3600
 
 
-@pytest.mark.parametrize(("guard", "content"), [(google, claims), (entra, entra_claims)])
+@pytest.mark.parametrize(("guard", "content"), [(google, claims), (entra, entra_claims)], ids=["Google", "Entra"])
 @pytest.mark.parametrize(
     ("changed", "signed", "said"),
     [
-        ({}, {}, "admitted"),
-        ({}, {"key": OTHER_KEY}, "401 wrong_key"),
-        ({}, {"key_id": "unheard-of"}, "401 wrong_key"),
-        ({"aud": "https://other.example"}, {}, "401 wrong_audience"),
-        ({"aud": None}, {}, "401 malformed"),
-        ({"iss": "https://accounts.example"}, {}, "401 wrong_issuer"),
-        ({"exp": int(time.time()) - HOUR}, {}, "401 expired"),
-        ({"exp": None}, {}, "401 malformed"),
-        ({"nbf": int(time.time()) + HOUR}, {}, "401 not_yet_valid"),
-        ({"iat": int(time.time()) + HOUR}, {}, "401 not_yet_valid"),
-        ({}, {"algorithm": "none"}, "401 wrong_algorithm"),
-        ({}, {"algorithm": "HS256", "key": "k" * 32}, "401 wrong_algorithm"),
-        ({}, {"algorithm": "RS512"}, "401 wrong_algorithm"),
-        ({"padding": "x" * 9000}, {}, "401 oversized"),
+        pytest.param({}, {}, "admitted", id="right"),
+        pytest.param({}, {"key": OTHER_KEY}, "401 wrong_key", id="wrong key"),
+        pytest.param({}, {"key_id": "unheard-of"}, "401 wrong_key", id="unknown key"),
+        pytest.param({"aud": "https://other.example"}, {}, "401 wrong_audience", id="wrong audience"),
+        pytest.param({"aud": None}, {}, "401 malformed", id="no audience"),
+        pytest.param({"iss": "https://accounts.example"}, {}, "401 wrong_issuer", id="wrong issuer"),
+        pytest.param({"exp": int(time.time()) - HOUR}, {}, "401 expired", id="expired"),
+        pytest.param(
+            {"exp": int(time.time()) - LEEWAY_SECONDS - 30}, {}, "401 expired", id="replayed beyond tolerance"
+        ),
+        pytest.param({"exp": None}, {}, "401 malformed", id="without end"),
+        pytest.param({"nbf": int(time.time()) + HOUR}, {}, "401 not_yet_valid", id="not yet valid"),
+        pytest.param({"iat": int(time.time()) + HOUR}, {}, "401 not_yet_valid", id="issued in the future"),
+        pytest.param({}, {"algorithm": "none"}, "401 wrong_algorithm", id="algorithm none"),
+        pytest.param({}, {"algorithm": "HS256", "key": "k" * 32}, "401 wrong_algorithm", id="a symmetric algorithm"),
+        pytest.param({}, {"algorithm": "RS512"}, "401 wrong_algorithm", id="another algorithm"),
+        pytest.param({"padding": "x" * 9000}, {}, "401 oversized", id="oversized"),
     ],
 )
 def test_a_bearer_token_has_to_be_right_in_everything(keys, guard, content, changed, signed, said):
@@ -438,17 +450,26 @@ def signed(body: str = "{}", *, secret: str = WEBHOOK_SECRETS[0], age: timedelta
 @pytest.mark.parametrize(
     ("signature", "changed", "said"),
     [
-        ({}, {}, "admitted"),
-        ({"secret": WEBHOOK_SECRETS[1]}, {}, "admitted"),
-        ({"secret": WEBHOOK_SECRETS[2]}, {}, "401 wrong_key"),
-        ({"body": '{"amount": 1}'}, {}, "401 wrong_key"),
-        ({"age": timedelta(minutes=6)}, {}, "401 replayed"),
-        ({"age": -timedelta(minutes=6)}, {}, "401 replayed"),
-        ({}, {"webhook-id": lambda _: "msg_2"}, "401 wrong_key"),
-        ({}, {"webhook-timestamp": lambda _: "now"}, "401 malformed"),
-        ({}, {"webhook-timestamp": lambda _: "9" * 400}, "401 malformed"),
-        ({}, {"webhook-signature": lambda signature: f"v1,AAAA {signature}"}, "admitted"),
-        ({}, {"webhook-signature": lambda signature: signature.replace("v1,", "v1a,")}, "401 wrong_key"),
+        pytest.param({}, {}, "admitted", id="right"),
+        pytest.param({"secret": WEBHOOK_SECRETS[1]}, {}, "admitted", id="the other secret"),
+        pytest.param({"secret": WEBHOOK_SECRETS[2]}, {}, "401 wrong_key", id="wrong key"),
+        pytest.param({"body": '{"amount": 1}'}, {}, "401 wrong_key", id="another body"),
+        pytest.param({"age": timedelta(minutes=6)}, {}, "401 replayed", id="replayed beyond tolerance"),
+        pytest.param({"age": -timedelta(minutes=6)}, {}, "401 replayed", id="not yet valid"),
+        pytest.param({}, {"webhook-id": lambda _: "msg_2"}, "401 wrong_key", id="another id"),
+        pytest.param({}, {"webhook-timestamp": lambda _: "now"}, "401 malformed", id="no time"),
+        pytest.param({}, {"webhook-timestamp": lambda _: "9" * 400}, "401 malformed", id="no time either"),
+        pytest.param(
+            {}, {"webhook-signature": lambda signature: f"v1,AAAA {signature}"}, "admitted", id="several signatures"
+        ),
+        pytest.param(
+            {},
+            {"webhook-signature": lambda signature: signature.replace("v1,", "v1a,")},
+            "401 wrong_key",
+            id="another algorithm",
+        ),
+        pytest.param({}, {"webhook-signature": lambda _: "none,"}, "401 wrong_key", id="algorithm none"),
+        pytest.param({}, {"webhook-signature": lambda _: ""}, "401 wrong_key", id="no signature"),
     ],
 )
 def test_a_standard_webhook_is_signed_and_of_now(signature, changed, said):
@@ -489,7 +510,7 @@ def amazon():
     return SimpleNamespace(key=key, pem=certificate(key))
 
 
-def message(amazon, *, key=None, hashed=None, **changed) -> bytes:
+def message(amazon, *, key=None, hashed=None, signature=None, **changed) -> bytes:
     """A message as SNS signs it: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages"."""
     given = {
         "Type": "Notification",
@@ -502,8 +523,9 @@ def message(amazon, *, key=None, hashed=None, **changed) -> bytes:
     } | changed
     names = ["Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
     text = "".join(f"{name}\n{given[name]}\n" for name in names if name in given)
-    signature = (key or amazon.key).sign(text.encode(), padding.PKCS1v15(), hashed or hashes.SHA256())
-    return json.dumps(given | {"Signature": base64.b64encode(signature).decode()}).encode()
+    signed_text = (key or amazon.key).sign(text.encode(), padding.PKCS1v15(), hashed or hashes.SHA256())
+    signature = base64.b64encode(signed_text).decode() if signature is None else signature
+    return json.dumps(given | {"Signature": signature}).encode()
 
 
 CONFIRMATION = {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL": "http://169.254.169.254/"}
@@ -512,23 +534,48 @@ CONFIRMATION = {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL"
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({}, "admitted"),
-        ({"Subject": "an order"}, "admitted"),
-        (CONFIRMATION, "admitted"),
-        ({"key": OTHER_KEY}, "401 wrong_key"),
-        ({"hashed": hashes.SHA1()}, "401 wrong_key"),
-        ({"SignatureVersion": "1"}, "401 wrong_algorithm"),
-        ({"TopicArn": TOPIC + "2"}, "403 wrong_account"),
-        ({"Timestamp": "2020-01-01T00:00:00.000Z"}, "401 replayed"),
-        ({"Timestamp": "2120-01-01T00:00:00.000Z"}, "401 replayed"),
-        ({"Timestamp": "yesterday"}, "401 malformed"),
-        ({"SigningCertURL": CERTIFICATE.replace("https", "http")}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE.replace("amazonaws.com", "amazonaws.com.example")}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE.replace("https://", "https://example@")}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE.replace("sns.", "bucket.s3.")}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE + "?x"}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE.replace(AWS_REGION, "ap-east-9")}, "401 wrong_issuer"),
-        ({"SigningCertURL": "http://169.254.169.254/latest/meta-data"}, "401 wrong_issuer"),
+        pytest.param({}, "admitted", id="right"),
+        pytest.param({"Subject": "an order"}, "admitted", id="right, with a subject"),
+        pytest.param(CONFIRMATION, "admitted", id="a confirmation"),
+        pytest.param({"key": OTHER_KEY}, "401 wrong_key", id="wrong key"),
+        pytest.param({"hashed": hashes.SHA1()}, "401 wrong_key", id="another hash"),
+        pytest.param({"SignatureVersion": "1"}, "401 wrong_algorithm", id="another version"),
+        pytest.param({"TopicArn": TOPIC + "2"}, "403 wrong_account", id="wrong audience: another topic"),
+        pytest.param({"Timestamp": "2020-01-01T00:00:00.000Z"}, "401 replayed", id="replayed beyond tolerance"),
+        pytest.param({"Timestamp": "2120-01-01T00:00:00.000Z"}, "401 replayed", id="not yet valid"),
+        pytest.param({"Timestamp": "yesterday"}, "401 malformed", id="no time"),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace("https", "http")}, "401 wrong_issuer", id="wrong issuer: not HTTPS"
+        ),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace("amazonaws.com", "amazonaws.com.example")},
+            "401 wrong_issuer",
+            id="wrong issuer: another domain",
+        ),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace("https://", "https://example@")},
+            "401 wrong_issuer",
+            id="wrong issuer: a user in it",
+        ),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace("sns.", "bucket.s3.")},
+            "401 wrong_issuer",
+            id="wrong issuer: another service",
+        ),
+        pytest.param({"SigningCertURL": CERTIFICATE + "?x"}, "401 wrong_issuer", id="wrong issuer: a query"),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace(AWS_REGION, "ap-east-9")},
+            "401 wrong_issuer",
+            id="wrong issuer: another region",
+        ),
+        pytest.param(
+            {"SigningCertURL": "http://169.254.169.254/latest/meta-data"},
+            "401 wrong_issuer",
+            id="wrong issuer: metadata",
+        ),
+        pytest.param({"signature": ""}, "401 wrong_key", id="no signature"),
+        pytest.param({"signature": "%"}, "401 wrong_key", id="no base64"),
+        pytest.param({"SignatureVersion": "none"}, "401 wrong_algorithm", id="algorithm none"),
     ],
 )
 def test_an_sns_message_is_signed_by_amazon_and_of_our_topic(amazon, changed, said):

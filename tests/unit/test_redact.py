@@ -65,6 +65,26 @@ def test_the_values_are_gone_before_anything_is_read(given):
     assert normalise(redacted).id == normalise(given).id
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"card": {"number": "4111-1111"}, "card": {}}',
+        '{"card": {"number": "4111-1111"}, "card": {"number": "x"}}',
+        '{"card": {"number": "4111-1111", "number": "x"}}',
+        '{"card": {"number": "4111-1111"}, "c\\u0061rd": 1}',
+        '{"items": [{"note": "4111-1111", "note": 1}]}',
+    ],
+)
+def test_a_name_that_stands_twice_hides_nothing(payload):
+    """Only the last one is read."""
+    event = EVENTBRIDGE.replace(PAYLOAD, payload)
+    twice = event.replace('"detail": ', f'"detail": {PAYLOAD}, "detail": ')
+    for body in (event, twice):
+        redacted = REDACTION(delivery("eventbridge", body))
+        assert SECRET.encode() not in redacted.body
+        assert normalise(redacted).id == "1"
+
+
 def test_a_contradiction_and_a_poison_keep_none_of_them_either():
     store = MemoryStore()
     other = EVENTBRIDGE.replace("10.00", "11")

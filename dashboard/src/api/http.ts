@@ -43,9 +43,9 @@ export function getText(url: string, signal?: AbortSignal, accept: readonly numb
   return send("GET", url, signal, accept);
 }
 
-/** POST without a body; what it throws is `getText`'s. */
-export async function post<T>(url: string, signal?: AbortSignal): Promise<T> {
-  return JSON.parse(await send("POST", url, signal, [])) as T;
+/** POST, with JSON or without a body; what it throws is `getText`'s. */
+export async function post<T>(url: string, signal?: AbortSignal, body?: unknown): Promise<T> {
+  return JSON.parse(await send("POST", url, signal, [], body)) as T;
 }
 
 async function send(
@@ -53,13 +53,22 @@ async function send(
   url: string,
   signal: AbortSignal | undefined,
   accept: readonly number[],
+  body?: unknown,
 ): Promise<string> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const { token, refuse } = useAccess.getState();
-  const headers: HeadersInit = token ? { Authorization: `Bearer ${token}` } : {};
+  const init: RequestInit = {
+    method,
+    headers: {
+      ...(token && { Authorization: `Bearer ${token}` }),
+      ...(body !== undefined && { "Content-Type": "application/json" }),
+    },
+    body: body === undefined ? null : JSON.stringify(body),
+    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+  };
   let response: Response;
   try {
-    response = await fetch(url, { method, headers, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+    response = await fetch(url, init);
   } catch (error) {
     if (signal?.aborted) throw error;
     const why = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "can't be reached";

@@ -1,9 +1,9 @@
 import { lazy, Suspense, type ReactNode } from "react";
 
 import { Announcer } from "@/features/connection/announcer";
-import { EventDrawer } from "@/features/event-details/event-drawer";
 import { ROWS_ID } from "@/lib/row-focus";
-import { useAddress } from "@/state/address";
+import { useAddress, type View } from "@/state/address";
+import { useView } from "@/state/view";
 import { Skeleton } from "@/ui/notice";
 
 import { AccessDialog } from "./access-dialog";
@@ -13,12 +13,22 @@ import { OutageBanner } from "./outage-banner";
 import { useShortcuts } from "./shortcuts";
 import { ShortcutsDialog } from "./shortcuts-dialog";
 
+const EventDrawer = lazy(() => import("@/features/event-details/event-drawer"));
 const Overview = lazy(() => import("@/features/reconciliation/overview"));
+const LettersView = lazy(() => import("./letters-view"));
+const ReplayDialog = lazy(() => import("@/features/replays/replay-dialog"));
 const StoryPage = lazy(() => import("@/features/story/story-page"));
+
+const SKIP_TO: Record<View, string> = {
+  events: "To the live events",
+  reconciliation: "To the orders",
+  "dead-letters": "To the dead letters",
+};
 
 export function DashboardPage(): ReactNode {
   useShortcuts();
-  const { view, story } = useAddress();
+  const { view, story, event } = useAddress();
+  const { replay } = useView();
   return (
     <>
       {!story && (
@@ -26,7 +36,7 @@ export function DashboardPage(): ReactNode {
           href={`#${ROWS_ID}`}
           className="sr-only focus:not-sr-only focus:fixed focus:top-2 focus:left-2 focus:z-20 focus:rounded-lg focus:bg-panel focus:px-3 focus:py-2"
         >
-          {view === "events" ? "To the live events" : "To the orders"}
+          {SKIP_TO[view]}
         </a>
       )}
       <Header />
@@ -36,11 +46,26 @@ export function DashboardPage(): ReactNode {
           <EventsView />
         ) : (
           <Suspense fallback={<Skeleton className="h-96" />}>
-            {story ? <StoryPage key={`${story.flow}/${story.key}`} flowKey={story} /> : <Overview />}
+            {view === "dead-letters" ? (
+              <LettersView />
+            ) : story ? (
+              <StoryPage key={`${story.flow}/${story.key}`} flowKey={story} />
+            ) : (
+              <Overview />
+            )}
           </Suspense>
         )}
       </main>
-      <EventDrawer />
+      {event && (
+        <Suspense>
+          <EventDrawer key={`${event.source}/${event.id}`} eventKey={event} />
+        </Suspense>
+      )}
+      {replay && (
+        <Suspense>
+          <ReplayDialog draft={replay} />
+        </Suspense>
+      )}
       <ShortcutsDialog />
       <AccessDialog />
       <Announcer />

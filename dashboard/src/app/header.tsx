@@ -39,7 +39,11 @@ export function Header(): ReactNode {
   );
 }
 
-const VIEW_NAMES: Record<View, string> = { events: "Events", reconciliation: "Reconciliation" };
+const VIEW_NAMES: Record<View, string> = {
+  events: "Events",
+  reconciliation: "Reconciliation",
+  "dead-letters": "Dead letters",
+};
 
 /** On a narrow screen, a line of its own. */
 function Navigation(): ReactNode {

@@ -24,6 +24,22 @@ export function indent(json: string): string {
   return out;
 }
 
+/**
+ * The line of an indented JSON text on which a member stands, from 0; -1 when there is none.
+ *
+ * @param path names from the outermost object on, joined by dots; a name may have dots of its own.
+ */
+export function lineOf(indented: string, path: string): number {
+  const within: { depth: number; name: string }[] = [];
+  return indented.split("\n").findIndex((line) => {
+    const [, spaces = "", name] = /^( *)"((?:[^"\\]|\\.)*)": /.exec(line) ?? [];
+    if (name === undefined) return false;
+    while ((within.at(-1)?.depth ?? -1) >= spaces.length) within.pop();
+    within.push({ depth: spaces.length, name });
+    return within.map((each) => each.name).join(".") === path;
+  });
+}
+
 /** The text of one member of an object, or null when it has no such member. */
 export function member(json: string, name: string): string | null {
   let depth = 0;

@@ -24,6 +24,9 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-export function useNow(): number {
-  return useSyncExternalStore(subscribe, () => now);
+/** What is read off the clock; who uses it is drawn again only when that has changed. */
+export function useNow(): number;
+export function useNow<T extends string | number>(read: (now: number) => T): T;
+export function useNow(read: (now: number) => string | number = (time) => time): string | number {
+  return useSyncExternalStore(subscribe, () => read(now));
 }

@@ -9,7 +9,8 @@ import { Throughput, type Series } from "./throughput";
 export type EventSummary = Schemas["EventSummary"];
 
 export type Row =
-  | { kind: "event"; key: string; event: EventSummary; receivedAt: number }
+  /** `replay`: the job that sent it once more, and only to those who watch; null: it was stored just then. */
+  | { kind: "event"; key: string; event: EventSummary; receivedAt: number; replay: number | null }
   /** Frames that this page will never see; null: how many is not known. */
   | { kind: "gap"; key: string; missing: number | null; receivedAt: number };
 
@@ -93,6 +94,10 @@ export class LiveModel {
       const second = Math.floor(Date.parse(frame.published_at) / 1000);
       this.since = Math.min(this.since, second);
       for (const count of frame.counts) this.addCount(count, second, live);
+      if (frame.replay !== null) {
+        for (const event of frame.events) this.addReplayed(event, frame.replay, second * 1000, live);
+        continue;
+      }
       for (const event of frame.events) this.addEvent(event, live);
       this.untold -= frame.events.filter(({ source, type }) => this.isUntold(source, type)).length;
     }
@@ -191,16 +196,26 @@ export class LiveModel {
       key: `${event.source}/${event.id}`,
       event,
       receivedAt: Date.parse(event.received_at),
+      replay: null,
     };
-    this.recent.push(row);
     this.lastReceivedAt[event.source] = Math.max(this.lastReceivedAt[event.source] ?? 0, row.receivedAt);
     const happenedAt = Date.parse(event.time);
     this.coarse[event.source] = happenedAt % 1000 === 0;
     const lags = this.lags[event.source];
     if (lags.push(row.receivedAt - happenedAt) > LAG_SAMPLE) lags.shift();
 
-    if (!matches(this.filter, event)) return;
-    if (this.filter.text !== "") this.arrived++;
+    if (this.filter.text !== "" && matches(this.filter, event)) this.arrived++;
+    this.addRow(row, live);
+  }
+
+  /** Nothing happened: it counts for nothing, and is a row of its own beside the one that it may have already. */
+  private addReplayed(event: EventSummary, replay: number, at: number, live: boolean): void {
+    this.addRow({ kind: "event", key: `${event.source}/${event.id} replay ${replay}`, event, receivedAt: at, replay }, live);
+  }
+
+  private addRow(row: Extract<Row, { kind: "event" }>, live: boolean): void {
+    this.recent.push(row);
+    if (!matches(this.filter, row.event)) return;
     if (!live) return; // shown all at once when the last of them is here
     if (this.room > 0) {
       this.room--;

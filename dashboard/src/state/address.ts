@@ -1,11 +1,11 @@
 /** What can be shared lives in the URL: the view, its filter, and the event or order that is looked at. */
 import { useSyncExternalStore } from "react";
 
-import { isSource, type Source } from "@/lib/clouds";
+import { isSource, SOURCES, type Source } from "@/lib/clouds";
 import type { Filter } from "@/lib/filter";
 import { ISSUE_KINDS, PERIODS, SHOWS, type IssueKind, type Period, type Show } from "@/lib/flows";
 
-export const VIEWS = ["events", "reconciliation"] as const;
+export const VIEWS = ["events", "reconciliation", "dead-letters"] as const;
 export type View = (typeof VIEWS)[number];
 
 export interface EventKey {
@@ -32,15 +32,35 @@ export interface FlowFilter {
   key: string;
 }
 
+export const LETTER_SOURCES = [...SOURCES, "unknown"] as const;
+export type LetterSource = (typeof LETTER_SOURCES)[number];
+export const LETTER_STATUSES = ["rejected", "contradictory"] as const;
+export type LetterStatus = (typeof LETTER_STATUSES)[number];
+
+/** Which dead letters; null: any. The stretch of time is the one that reconciliation has. */
+export interface LetterFilter {
+  cloud: LetterSource | null;
+  status: LetterStatus | null;
+  field: string | null;
+  reason: string | null;
+  replayed: "yes" | "no" | null;
+  period: Period;
+  from: string | null;
+  to: string | null;
+}
+
 interface Address {
   view: View;
   filter: Filter;
   event: EventKey | null;
   flows: FlowFilter;
   story: FlowKey | null;
+  letters: LetterFilter;
+  /** The dead letter that is looked at. */
+  letter: number | null;
 }
 
-type Parameter = "view" | "source" | "type" | "q" | "event" | "flow" | "period" | "from" | "to" | "show" | "issue" | "key" | "story";
+type Parameter = "view" | "source" | "type" | "q" | "event" | "story" | "letter" | keyof FlowFilter | keyof LetterFilter;
 /** What an address says anew; what it does not name stays. */
 export type Change = Partial<Record<Parameter, string | null>>;
 
@@ -52,21 +72,33 @@ function parse(search: string): Address {
   const source = query.get("source");
   const [cloud, id] = atSlash(query.get("event"));
   const [flow, key] = atSlash(query.get("story"));
-  const period = query.get("period") ?? "";
+  const named = query.get("period") ?? "";
+  const time = {
+    period: named in PERIODS ? (named as Period) : ("24h" as const),
+    from: instant(query.get("from")),
+    to: instant(query.get("to")),
+  };
   return {
-    view: query.get("view") === "reconciliation" ? "reconciliation" : "events",
+    view: VIEWS.find((view) => view === query.get("view")) ?? "events",
     filter: { source: isSource(source) ? source : null, type: query.get("type"), text: query.get("q") ?? "" },
     event: isSource(cloud) && id ? { source: cloud, id } : null,
     flows: {
       flow: query.get("flow"),
-      period: period in PERIODS ? (period as Period) : "24h",
-      from: instant(query.get("from")),
-      to: instant(query.get("to")),
+      ...time,
       show: SHOWS.find((show) => show === query.get("show")) ?? "problems",
       issue: ISSUE_KINDS.find((kind) => kind === query.get("issue")) ?? null,
       key: query.get("key") ?? "",
     },
     story: flow && key ? { flow, key } : null,
+    letters: {
+      ...time,
+      cloud: LETTER_SOURCES.find((each) => each === query.get("cloud")) ?? null,
+      status: LETTER_STATUSES.find((each) => each === query.get("status")) ?? null,
+      field: query.get("field"),
+      reason: query.get("reason"),
+      replayed: (["yes", "no"] as const).find((each) => each === query.get("replayed")) ?? null,
+    },
+    letter: Number(query.get("letter")) || null,
   };
 }
 
@@ -111,18 +143,29 @@ export function setFlowFilter(change: Partial<FlowFilter>): void {
   write(change, "replaceState");
 }
 
+export function setLetterFilter(change: Partial<LetterFilter>): void {
+  write(change, "replaceState");
+}
+
 /** Back closes what opening has opened. */
 export function openEvent(key: EventKey | null): void {
   go(toEvent(key));
 }
 
-export const toView = (view: View): Change => ({ view: view === "events" ? null : view, story: null, event: null });
+export const toView = (view: View): Change => ({
+  view: view === "events" ? null : view,
+  story: null,
+  event: null,
+  letter: null,
+});
 
 export const toStory = ({ flow, key }: FlowKey): Change => ({
   view: "reconciliation",
   story: `${flow}/${key}`,
   event: null,
 });
+
+export const toLetter = (id: number | null): Change => ({ letter: id === null ? null : String(id) });
 
 export const toEvent = (key: EventKey | null): Change => ({ event: key && `${key.source}/${key.id}` });
 

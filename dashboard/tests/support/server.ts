@@ -8,6 +8,7 @@ import type { FlowDeclaration, FlowRow } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 
 import { story, summary } from "./flows";
+import { Replays } from "./replays";
 import { Outbox } from "./frames";
 import type { Frame } from "@/live/protocol";
 
@@ -32,6 +33,9 @@ export class TestServer {
   page = 50;
   flowSummary = summary();
   declarations: FlowDeclaration[] = [];
+  readonly replays = new Replays();
+  /** The queries of all questions for events, as they came. */
+  readonly eventQueries: string[] = [];
   /** Paths of the API that answer 503. */
   readonly broken = new Set<string>();
   /** API Gateway says nothing on connect; the API itself says hello. */
@@ -53,7 +57,7 @@ export class TestServer {
 
   async start(): Promise<void> {
     const http = createServer((request, response) => {
-      this.answer(request, response);
+      void this.answer(request, response);
     });
     this.sockets = new WebSocketServer({ server: http });
     this.sockets.on("connection", (socket, request) => {
@@ -105,11 +109,12 @@ export class TestServer {
     });
   }
 
-  private answer(request: IncomingMessage, response: ServerResponse): void {
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? "/", this.url);
-    const allowed = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "authorization" };
+    const allowed = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "authorization, content-type" };
     const open = !this.token || request.method === "OPTIONS" || request.headers.authorization === `Bearer ${this.token}`;
-    const [status, body] = open ? this.find(url) : [401, { detail: "Not let in: there is no such token" }];
+    const given = await textOf(request);
+    const [status, body] = open ? (this.replays.answer(request.method ?? "", url, given) ?? this.find(url)) : [401, { detail: "Not let in: there is no such token" }];
     response.writeHead(status, { "Content-Type": "application/json", ...allowed });
     response.end(typeof body === "string" ? body : JSON.stringify(body));
   }
@@ -134,10 +139,9 @@ export class TestServer {
         return [200, this.outbox.page(Number(searchParams.get("after")), Number(searchParams.get("limit")))];
       case "/api/v1/events": {
         const order = searchParams.get("order_id");
+        this.eventQueries.push(searchParams.toString());
         return [200, { items: this.events.filter((one) => !order || one.order_id === order), next_cursor: null }];
       }
-      case "/api/v1/dead-letters":
-        return [200, { items: [], next_cursor: null }];
       case "/api/v1/flows":
         return [200, this.findFlows(searchParams)];
       case "/api/v1/flows/summary":
@@ -167,4 +171,10 @@ export class TestServer {
     const end = start + this.page;
     return { items: found.slice(start, end), next_cursor: end < found.length ? String(end) : null };
   }
+}
+
+async function textOf(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  for await (const part of request) parts.push(part as Buffer);
+  return Buffer.concat(parts).toString();
 }

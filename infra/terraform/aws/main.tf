@@ -9,6 +9,10 @@ locals {
   makes_cache       = nonsensitive(var.redis_url == null)
   makes_ring_secret = nonsensitive(var.ring_secret == null)
 
+  # Those for arm64 lie in a folder of their own, so that the wrong ones can't be taken.
+  packages = var.architecture == "arm64" ? "${var.packages}/arm64" : var.packages
+  runtime  = coalesce(var.runtime, var.architecture == "arm64" ? "python3.12" : "python3.11")
+
   websocket_stage    = "live"
   visibility_seconds = coalesce(var.visibility_seconds, 6 * var.function_timeout)
 }
@@ -182,8 +186,8 @@ module "function" {
 
   name               = "${var.name}-${each.key}"
   description        = each.value.description
-  package            = "${var.packages}/aws-${each.key}.zip"
-  runtime            = var.runtime
+  package            = "${local.packages}/aws-${each.key}.zip"
+  runtime            = local.runtime
   architecture       = var.architecture
   memory             = var.memory[each.key]
   timeout            = var.function_timeout

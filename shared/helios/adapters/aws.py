@@ -24,7 +24,7 @@ log = logging.getLogger("helios.aws")
 PARALLEL_POSTS = 32
 """Posts under way at once: each waits for API Gateway, hardly any for the CPU."""
 
-BROADCAST_SECONDS: Final = 3.0
+BROADCAST_SECONDS: Final = 5.0
 """Longest time for one message to all: who has not been posted to by then catches up later."""
 
 REST_SECONDS: Final = 10.0

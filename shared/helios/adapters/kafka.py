@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from helios.adapters.cloudevents import attributes
 from helios.errors import Misconfigured, Retryable
 from helios.event import Event
 from helios.ledger import Parked
@@ -20,9 +20,6 @@ PROBE_SECONDS: Final = 2.0
 MAX_TOPIC_CHARS: Final = 249
 """Apache Kafka, org.apache.kafka.common.internals.Topic: longest name; it also fixes the characters below."""
 _NOT_IN_TOPICS: Final = re.compile(r"[^a-zA-Z0-9._-]")
-
-_URI_CHARACTERS: Final = "/:?#[]@!$&'()*+,;=%-._~"
-"""RFC 3986, "Characters": what a URI-reference may hold besides letters and digits."""
 
 _DEFAULTS: Final[dict[str, str | int]] = {
     "client.id": "helios",
@@ -212,21 +209,9 @@ def key_of(event: Event) -> str:
 
 
 def headers_of(event: Event) -> list[tuple[str, str | bytes | None]]:
-    """The event's attributes (Kafka Protocol Binding for CloudEvents 1.0.2, "Binary Content Mode").
-
-    ``ce_cloud`` is an extension of ours: id is unique within it, whatever the sender calls its sources.
-    """
-    attributes = {
-        "ce_specversion": "1.0",
-        "ce_id": event.id,
-        "ce_source": quote(event.origin, safe=_URI_CHARACTERS) or event.source,
-        "ce_type": event.type,
-        "ce_subject": event.subject,
-        "ce_time": event.time.isoformat().replace("+00:00", "Z"),
-        "ce_cloud": event.source,
-        "content-type": "application/json",
-    }
-    return [(name, value.encode()) for name, value in attributes.items() if value]
+    """The event's attributes (Kafka Protocol Binding for CloudEvents 1.0.2, "Binary Content Mode")."""
+    headers = {f"ce_{name}": value for name, value in attributes(event).items()}
+    return [(name, value.encode()) for name, value in (headers | {"content-type": "application/json"}).items()]
 
 
 def _read_properties(file: Path) -> dict[str, str]:

@@ -108,7 +108,10 @@ class Hub:
     async def _answer(self, client: _Client) -> None:
         """A ping is answered with the position; anything else is not ours to understand."""
         while True:
-            if '"ping"' in await client.socket.receive_text():
+            message = await client.socket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message["code"])
+            if '"ping"' in (message.get("text") or ""):  # none: it was binary
                 await client.socket.send_text(_text({"type": "pong", "position": self.position}))
 
 
@@ -150,6 +153,12 @@ class Follower:
 
     def _pass_on(self, position: int) -> int:
         self._outbox.number()
+        latest = self._outbox.window().position
+        if latest < position:  # the database was restored: whoever watches is to load everything anew
+            log.warning("the stream began anew", extra={"before": position, "position": latest})
+            position = min(latest, self._hub.position)  # or who has come since misses what was published since
+            greeting = _text({"type": "hello", "position": position})
+            self._loop.call_soon_threadsafe(self._hub.publish, greeting, position)
         while frames := self._outbox.frames(after=position, limit=BATCH):
             for last, message in messages(frames):
                 self._loop.call_soon_threadsafe(self._hub.publish, message.decode(), last)

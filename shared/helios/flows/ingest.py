@@ -16,6 +16,7 @@ from helios.flows.reconcile import Reconciler
 from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
+from helios.normalise.replays import is_replay
 from helios.ports import Bell, EventStore, Seen, Transaction
 from helios.reconcile.evidence import exact
 
@@ -155,7 +156,7 @@ def _write(
     readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction, reconciler: Reconciler
 ) -> list[Outcome]:
     events = [reading.content for reading in readings if isinstance(reading.content, Event)]
-    gathered = reconciler.gather(events, transaction)
+    gathered = reconciler.gather(_told(readings, transaction), transaction)
     # While the database looks for stories.
     firsts, digests = _firsts(events, hinted, transaction)
     kept = gathered.kept()
@@ -189,6 +190,14 @@ def _write(
     frame = Frame(counts=counts, events=_summaries(stored), flows=changes.flows, flow_statuses=changes.statuses)
     transaction.publish(frame, [event.key for event in stored])
     return outcomes
+
+
+def _told(readings: Sequence[_Reading], transaction: Transaction) -> list[Event]:
+    """The events that tell of stories: not those that are stored and that Helios itself has sent once more."""
+    read = [(reading.content, reading.delivery) for reading in readings if isinstance(reading.content, Event)]
+    replays = {event.key for event, delivery in read if is_replay(delivery)}
+    stored = transaction.digests(sorted(replays))
+    return [event for event, delivery in read if event.key not in stored or not is_replay(delivery)]
 
 
 def _firsts(

@@ -111,7 +111,14 @@ def _in(text: bytes, name: str, change: Change) -> bytes:
         return text
     before = bytes(fields[name])
     after = change(before)
-    return text if after == before else _encode(fields | {name: Raw(after)})
+    if after == before and not _repeats(text, fields):
+        return text
+    return _encode(fields | {name: Raw(after)})
+
+
+def _repeats(text: bytes, fields: dict[str, Raw]) -> bool:
+    """Whether a name stands in the object more than once: its last value is read, and only that was looked at."""
+    return msgspec.json.format(text, indent=-1) != msgspec.json.format(_encode(fields), indent=-1)
 
 
 def _as_text(change: Change) -> Change:

@@ -7,11 +7,11 @@ import { CloudBadge } from "@/ui/cloud-mark";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 
-import { useDeadLetters, type DeadLetter } from "./api";
+import { useLatestLetters, type DeadLetter } from "./api";
 
 /** The last deliveries that could not be taken in, each with its reason; one opens to show what was received. */
 export function DeadLetters(): ReactNode {
-  const { data, error, refetch } = useDeadLetters();
+  const { data, error, refetch } = useLatestLetters();
   return (
     <Panel title="Dead letters" aside={<span className="text-xs text-faint">the latest</span>}>
       {error && !data ? (

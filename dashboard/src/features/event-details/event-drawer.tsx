@@ -1,52 +1,33 @@
 import { useState, type ReactNode } from "react";
 
 import { ApiError } from "@/api/http";
-import { openEvent, useAddress, type EventKey } from "@/state/address";
-import { Button } from "@/ui/button";
+import { openEvent, type EventKey } from "@/state/address";
 import { CloudBadge } from "@/ui/cloud-mark";
-import { Dialog } from "@/ui/dialog";
-import { Icon } from "@/ui/icons";
+import { CopyButton } from "@/ui/copy-button";
+import { Drawer } from "@/ui/drawer";
 import { Notice, Skeleton } from "@/ui/notice";
 
 import { asCurl, eventUrl, useEvent, type EventDetails } from "./api";
-import { CopyButton } from "./copy-button";
 import { Facts } from "./facts";
-
-/** The event that the URL names, over the page's right side. */
-export function EventDrawer(): ReactNode {
-  const { event } = useAddress();
-  if (!event) return null;
-  return (
-    <Dialog
-      label="Event"
-      onClose={close}
-      className="mt-0 mr-0 mb-0 ml-auto h-dvh max-h-dvh w-full max-w-xl border-l shadow-2xl"
-    >
-      <Contents key={`${event.source}/${event.id}`} eventKey={event} />
-    </Dialog>
-  );
-}
 
 function close(): void {
   openEvent(null);
 }
 
-function Contents({ eventKey }: { eventKey: EventKey }): ReactNode {
+/** The event that the URL names, over the page's right side. */
+export default function EventDrawer({ eventKey }: { eventKey: EventKey }): ReactNode {
   const { data, error, refetch } = useEvent(eventKey);
+  const heading = (
+    <>
+      <div className="flex items-center gap-2.5">
+        <CloudBadge source={eventKey.source} />
+        <h2 className="truncate text-base font-semibold tracking-tight">{data?.event.type ?? "Event"}</h2>
+      </div>
+      <p className="mt-1.5 font-mono text-xs break-all text-soft">{eventKey.id}</p>
+    </>
+  );
   return (
-    <div className="flex h-full flex-col">
-      <header className="flex items-start gap-3 border-b border-line px-5 py-4">
-        <div className="min-w-0 flex-1">
-          <div className="flex items-center gap-2.5">
-            <CloudBadge source={eventKey.source} />
-            <h2 className="truncate text-base font-semibold tracking-tight">{data?.event.type ?? "Event"}</h2>
-          </div>
-          <p className="mt-1.5 font-mono text-xs break-all text-soft">{eventKey.id}</p>
-        </div>
-        <Button look="quiet" className="w-8 px-0" onClick={close} aria-label="Close">
-          <Icon name="close" />
-        </Button>
-      </header>
+    <Drawer label="Event" heading={heading} onClose={close}>
       {data ? (
         <Details details={data} url={eventUrl(eventKey)} />
       ) : error instanceof ApiError && error.status === 404 ? (
@@ -58,7 +39,7 @@ function Contents({ eventKey }: { eventKey: EventKey }): ReactNode {
       ) : (
         <Skeleton className="m-5 h-64" />
       )}
-    </div>
+    </Drawer>
   );
 }
 

@@ -4,6 +4,7 @@ import { storiesOf, useDeclarations } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 import { amount, duration } from "@/lib/format";
 import { toStory, toView, type FlowKey } from "@/state/address";
+import { Fact, FactList } from "@/ui/fact";
 import { Link } from "@/ui/link";
 
 const moment = new Intl.DateTimeFormat("en", {
@@ -17,7 +18,7 @@ export function Facts({ event, payload }: { event: Schemas["Event"]; payload: st
   const stories = storiesOf(event, payload, useDeclarations().data ?? []);
   const lag = Date.parse(event.received_at) - Date.parse(event.time);
   return (
-    <dl className="grid grid-cols-[6.5rem_1fr] gap-x-4 gap-y-1.5 text-[13px]">
+    <FactList>
       <Fact name="Order">{event.order_id && <OrderLink id={event.order_id} />}</Fact>
       <Fact name="Clouds agree?">{stories.length > 0 && <StoryLinks stories={stories} />}</Fact>
       <Fact name="Customer">{event.customer_id}</Fact>
@@ -31,17 +32,7 @@ export function Facts({ event, payload }: { event: Schemas["Event"]; payload: st
       <Fact name="Digest">
         <code className="font-mono text-xs">{event.digest}</code>
       </Fact>
-    </dl>
-  );
-}
-
-function Fact({ name, children }: { name: string; children: ReactNode }): ReactNode {
-  if (!children) return null;
-  return (
-    <div className="contents">
-      <dt className="text-faint">{name}</dt>
-      <dd className="min-w-0 break-words">{children}</dd>
-    </div>
+    </FactList>
   );
 }
 

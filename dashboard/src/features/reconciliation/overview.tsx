@@ -1,11 +1,9 @@
-import type { ComponentProps, ReactNode } from "react";
+import type { ReactNode } from "react";
 
 import { useDeclarations } from "@/api/flows";
-import { PERIOD_NAMES, PERIODS, startOf, type Period, type Range } from "@/lib/flows";
-import { localMinute } from "@/lib/format";
-import { serverNow } from "@/lib/server-clock";
 import { setFlowFilter, useAddress } from "@/state/address";
 import { Notice } from "@/ui/notice";
+import { PeriodPicker } from "@/ui/period-picker";
 
 import { useSummary } from "./api";
 import { Cards } from "./cards";
@@ -24,7 +22,7 @@ export default function Overview(): ReactNode {
         <h2 className="text-base font-semibold tracking-tight">Do the three clouds agree?</h2>
         <div className="flex flex-wrap gap-2">
           <Flows />
-          <Periods />
+          <PeriodPicker label="Period" chosen={flows} onChange={setFlowFilter} />
         </div>
       </div>
       {summary && <Silence sources={summary.silent} />}
@@ -65,70 +63,5 @@ function Flows(): ReactNode {
         <option key={name}>{name}</option>
       ))}
     </select>
-  );
-}
-
-function Periods(): ReactNode {
-  const { period: chosen, from, to } = useAddress().flows;
-  const custom = from !== null || to !== null;
-  return (
-    <>
-      <div role="group" aria-label="Period" className="flex h-8 overflow-hidden rounded-lg border border-edge bg-panel">
-        {(Object.keys(PERIODS) as Period[]).map((period) => (
-          <PeriodButton
-            key={period}
-            pressed={!custom && chosen === period}
-            onClick={() => {
-              setFlowFilter({ period, from: null, to: null });
-            }}
-          >
-            {PERIOD_NAMES[period]}
-          </PeriodButton>
-        ))}
-        <PeriodButton
-          pressed={custom}
-          onClick={() => {
-            if (!custom) setFlowFilter({ from: startOf(chosen, serverNow()) });
-          }}
-        >
-          Custom
-        </PeriodButton>
-      </div>
-      {custom && <RangeFields from={from} to={to} />}
-    </>
-  );
-}
-
-function PeriodButton({ pressed, ...rest }: ComponentProps<"button"> & { pressed: boolean }): ReactNode {
-  return (
-    <button
-      type="button"
-      aria-pressed={pressed}
-      className="border-l border-line px-2.5 text-[13px] text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
-      {...rest}
-    />
-  );
-}
-
-/** When the orders began, in the viewer's own time; an end that is empty is open. */
-function RangeFields({ from, to }: Range): ReactNode {
-  const field = (label: string, value: string | null, change: (moment: string | null) => Partial<Range>): ReactNode => (
-    <label className="flex items-center gap-1.5 text-[13px] text-soft">
-      {label}
-      <input
-        type="datetime-local"
-        value={value ? localMinute(Date.parse(value)) : ""}
-        onChange={({ target }) => {
-          setFlowFilter(change(target.value ? new Date(target.value).toISOString() : null));
-        }}
-        className="h-8 rounded-lg border border-edge bg-panel px-2 text-ink tabular-nums"
-      />
-    </label>
-  );
-  return (
-    <>
-      {field("From", from, (moment) => ({ from: moment }))}
-      {field("to", to, (moment) => ({ to: moment }))}
-    </>
   );
 }

@@ -1,10 +1,10 @@
 import { memo, type ReactNode } from "react";
 
 import type { FlowRow } from "@/api/flows";
-import { age, amount, timeOfDay } from "@/lib/format";
+import { amount } from "@/lib/format";
 import { sentence, sourceName } from "@/lib/flows";
-import { useNow } from "@/lib/use-now";
 import { toStory } from "@/state/address";
+import { Age } from "@/ui/age";
 import { cx } from "@/ui/class-names";
 import { Link } from "@/ui/link";
 import { StatusBadge } from "@/ui/status-badge";
@@ -59,16 +59,4 @@ export function summary({ issues, legs, status }: FlowRow): string {
   const [first, ...others] = issues.map((issue) => sentence(issue.detail));
   if (first) return others.length > 0 ? `${first}, and ${others.length} more` : first;
   return status === "open" ? `Pending (${[...new Set(pending)].join(", ")})` : "All agree";
-}
-
-function Age({ at }: { at: number }): ReactNode {
-  return (
-    <time
-      dateTime={new Date(at).toISOString()}
-      title={timeOfDay(at)}
-      className="text-right text-xs whitespace-nowrap text-faint tabular-nums"
-    >
-      {age(useNow() - at)}
-    </time>
-  );
 }

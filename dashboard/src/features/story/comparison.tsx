@@ -73,7 +73,7 @@ function Heading({ leg }: { leg: FlowLeg }): ReactNode {
       {event_id !== null && isSource(source) ? (
         <Link
           to={toEvent({ source, id: event_id })}
-          className="mt-1 inline-block text-xs font-normal text-accent underline underline-offset-2"
+          className="inline-block py-1 text-xs font-normal text-accent underline underline-offset-2"
         >
           {type}
         </Link>

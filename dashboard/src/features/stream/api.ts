@@ -29,5 +29,6 @@ function toRows(page: Schemas["EventPage"]): Row[] {
     key: `${event.source}/${event.id}`,
     event,
     receivedAt: Date.parse(event.received_at),
+    replay: null,
   }));
 }

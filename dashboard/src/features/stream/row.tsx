@@ -1,9 +1,9 @@
 import { memo, type ReactNode } from "react";
 
-import { age, amount, plural, timeOfDay } from "@/lib/format";
-import { useNow } from "@/lib/use-now";
+import { amount, plural, timeOfDay } from "@/lib/format";
 import type { EventSummary, Row } from "@/live/model";
 import { openEvent } from "@/state/address";
+import { Age } from "@/ui/age";
 import { CloudBadge } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
 
@@ -36,7 +36,10 @@ export const EventRow = memo(function EventRow({ row, tabbable, selected }: Even
         )}
       >
         <CloudBadge source={event.source} className="row-span-2 justify-self-start sm:row-span-1" />
-        <span className="truncate font-medium">{event.type}</span>
+        <span className="truncate font-medium">
+          {event.type}
+          {row.replay !== null && <span className="ml-1.5 text-xs font-normal text-warn">replay {row.replay}</span>}
+        </span>
         <Age at={row.receivedAt} className="sm:order-last" />
         <Order event={event} />
         <Cell label="customer" value={event.customer_id} className="hidden text-soft sm:block" />
@@ -65,19 +68,6 @@ function Cell({ label, value, className }: { label: string; value: string | null
       <span className="sr-only">{label} </span>
       {value ?? <span className="text-faint">–</span>}
     </span>
-  );
-}
-
-/** How long ago it was received; the clock of all rows ticks together. */
-function Age({ at, className }: { at: number; className?: string }): ReactNode {
-  return (
-    <time
-      dateTime={new Date(at).toISOString()}
-      title={timeOfDay(at)}
-      className={cx("text-right text-xs whitespace-nowrap text-faint tabular-nums", className)}
-    >
-      {age(useNow() - at)}
-    </time>
   );
 }
 

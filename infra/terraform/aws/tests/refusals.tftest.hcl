@@ -101,6 +101,28 @@ run "packages_that_were_not_built" {
   expect_failures = [var.packages]
 }
 
+run "packages_that_were_built_for_another_processor" {
+  command = plan
+
+  variables {
+    architecture = "arm64"
+  }
+
+  expect_failures = [var.packages]
+}
+
+run "a_runtime_too_old_for_the_processor" {
+  command = plan
+
+  variables {
+    architecture = "arm64"
+    packages     = "tests/packages"
+    runtime      = "python3.11"
+  }
+
+  expect_failures = [var.packages, var.runtime]
+}
+
 run "a_name_that_no_bucket_may_have" {
   command = plan
 

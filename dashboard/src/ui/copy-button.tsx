@@ -1,7 +1,7 @@
 import { useEffect, useState, type ReactNode } from "react";
 
-import { Button } from "@/ui/button";
-import { Icon } from "@/ui/icons";
+import { Button } from "./button";
+import { Icon } from "./icons";
 
 const SHOWN_MS = 2000;
 

@@ -1,0 +1,73 @@
+// What Lighthouse would look at, asked of a page in a browser: how soon it paints, what it loads, whether it jumps, what
+// it says of itself, what a finger can hit, and what axe finds.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+export const LIMITS = {
+  /** ms until something shows. */
+  paint: 1000,
+  /** kB of JavaScript, as they are sent. */
+  script: 200,
+  /** Cumulative layout shift; Lighthouse calls 0.1 good. */
+  shift: 0.1,
+  /** CSS pixels in both directions, WCAG 2.2, 2.5.8. */
+  target: 24,
+};
+
+/** To be run in the page before its own scripts are. */
+export function watchShifts() {
+  globalThis.shifts = 0;
+  new PerformanceObserver((list) => {
+    for (const { value, hadRecentInput } of list.getEntries()) if (!hadRecentInput) globalThis.shifts += value;
+  }).observe({ type: "layout-shift", buffered: true });
+}
+
+/** In the page: its figures, and what can be operated but hardly be hit. */
+function measure(least) {
+  const scripts = performance.getEntriesByType("resource").filter(({ name }) => new URL(name).pathname.endsWith(".js"));
+  const small = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
+    .filter((each) => each.checkVisibility({ visibilityProperty: true }) && !each.closest(".sr-only") && !each.matches(".sr-only"))
+    // A link within a sentence is as high as its line.
+    .filter((each) => getComputedStyle(each).display !== "inline" || each.closest("p, dd, li") === null)
+    // The label is part of what can be hit.
+    .map((each) => [each, (each.matches("input") && each.closest("label") ? each.closest("label") : each).getBoundingClientRect()])
+    .filter(([, box]) => box.width > 0 && (box.width < least || box.height < least))
+    .map(([each, box]) => `${Math.round(box.width)} × ${Math.round(box.height)}: ${each.outerHTML.slice(0, 120)}`);
+  return {
+    paint: performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Infinity,
+    script: scripts.reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0) / 1000,
+    shift: globalThis.shifts,
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    small,
+    unsaid: [
+      !document.documentElement.lang && "lang",
+      !document.title && "title",
+      !document.querySelector("meta[name=description]")?.content && "description",
+      !document.querySelector("meta[name=viewport]") && "viewport",
+      !document.querySelector("main") && "main",
+      document.querySelectorAll("h1").length !== 1 && "one h1",
+    ].filter(Boolean),
+  };
+}
+
+/** The page's figures, and a sentence for each thing that is wrong with it. */
+export async function check(page) {
+  const seen = await page.evaluate(measure, LIMITS.target);
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  const faults = [
+    seen.paint > LIMITS.paint && `the first paint came after ${Math.round(seen.paint)} ms`,
+    seen.script > LIMITS.script && `${seen.script.toFixed(1)} kB of JavaScript`,
+    seen.shift > LIMITS.shift && `the layout shifts by ${seen.shift.toFixed(3)}`,
+    seen.overflow > 0 && `${seen.overflow} px too wide`,
+    ...seen.unsaid.map((what) => `the document has no ${what}`),
+    ...seen.small.map((what) => `hard to hit: ${what}`),
+    ...violations.map(
+      ({ id, impact, help, nodes }) =>
+        `axe ${impact}: ${id}: ${help}\n  ${nodes.map((node) => node.html.slice(0, 160)).join("\n  ")}`,
+    ),
+  ].filter(Boolean);
+  return { ...seen, faults };
+}

@@ -1,0 +1,22 @@
+/** Sending stored events or dead letters once more: the words for it, and who may not. */
+import { apiUrl, ApiError, post, type Schemas } from "./http";
+
+export type ReplayJob = Schemas["ReplayJob"];
+export type ReplayRequest = Schemas["ReplayRequest"];
+export type ReplayTarget = Schemas["Target"];
+export type Matching = Schemas["Matching"];
+
+/** Queries under this key tell of jobs. */
+export const REPLAYS = ["replays"] as const;
+
+/** What a job would send; nothing is sent. */
+export const preview = (request: ReplayRequest, signal: AbortSignal): Promise<Matching> =>
+  post<Matching>(apiUrl("/api/v1/replays"), signal, { ...request, dry_run: true });
+
+export const start = (request: ReplayRequest): Promise<ReplayJob> =>
+  post<ReplayJob>(apiUrl("/api/v1/replays"), undefined, request);
+
+export const cancel = (id: number): Promise<ReplayJob> => post<ReplayJob>(apiUrl(`/api/v1/replays/${id}/cancel`));
+
+/** Whether another token would be let in. */
+export const isForbidden = (error: unknown): boolean => error instanceof ApiError && error.status === 403;

@@ -1,0 +1,47 @@
+import type { ReactNode } from "react";
+
+import { sourceName } from "@/lib/flows";
+import { LETTER_SOURCES, LETTER_STATUSES, setLetterFilter, useAddress } from "@/state/address";
+import { Icon } from "@/ui/icons";
+import { SearchField } from "@/ui/search-field";
+import { Select } from "@/ui/select";
+
+const SOURCES = LETTER_SOURCES.map((source) => [source, source === "unknown" ? "Unknown" : sourceName(source)] as const);
+const STATUSES = LETTER_STATUSES.map((status) => [status, status] as const);
+const REPLAYED = [
+  ["no", "Not taken in again"],
+  ["yes", "Taken in again"],
+] as const;
+
+/** What narrows the letters: the cloud, the status, the field at fault, and whether they were taken in again. */
+export function Filters(): ReactNode {
+  const { cloud, status, field, reason, replayed } = useAddress().letters;
+  return (
+    <div role="search" aria-label="Filter the dead letters" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
+      <SearchField
+        label="Field at fault"
+        placeholder="Field, as it is spelt"
+        value={field ?? ""}
+        onChange={(value) => {
+          setLetterFilter({ field: value || null });
+        }}
+      />
+      <Select label="Cloud" any="Every cloud" value={cloud} choices={SOURCES} onChange={(value) => { setLetterFilter({ cloud: value }); }} />
+      <Select label="Status" any="Every status" value={status} choices={STATUSES} onChange={(value) => { setLetterFilter({ status: value }); }} />
+      <Select label="Taken in again?" any="Taken in again or not" value={replayed} choices={REPLAYED} onChange={(value) => { setLetterFilter({ replayed: value }); }} />
+      {reason !== null && (
+        <button
+          type="button"
+          onClick={() => {
+            setLetterFilter({ reason: null });
+          }}
+          className="inline-flex min-h-8 max-w-full items-center gap-1.5 rounded-lg bg-raised px-2.5 text-left text-[13px] hover:text-soft"
+        >
+          <span className="sr-only">Any reason, not only: </span>
+          <span className="truncate">{reason}</span>
+          <Icon name="close" className="size-3.5" />
+        </button>
+      )}
+    </div>
+  );
+}

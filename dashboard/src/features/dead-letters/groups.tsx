@@ -1,0 +1,70 @@
+import type { ReactNode } from "react";
+
+import { count, plural } from "@/lib/format";
+import { setLetterFilter, toLetter, useAddress } from "@/state/address";
+import { Age } from "@/ui/age";
+import { Link } from "@/ui/link";
+import { Notice, Skeleton } from "@/ui/notice";
+import { Panel } from "@/ui/panel";
+import { SourceBadge } from "@/ui/source-badge";
+
+import { useGroups, type LetterGroup } from "./api";
+
+/** Dead letters by what is wrong with them, the most frequent first: each group is one thing to put right. */
+export function Groups(): ReactNode {
+  const { letters: filter } = useAddress();
+  const { data, error, refetch } = useGroups(filter);
+  return (
+    <Panel
+      title="By reason"
+      aside={data && data.length > 0 && <span className="text-xs text-faint">{plural(data.length, "reason")}</span>}
+    >
+      {error && !data ? (
+        <Notice tone="bad" title="The reasons can't be shown" onRetry={() => void refetch()}>
+          {error.message}
+        </Notice>
+      ) : data?.length === 0 ? (
+        <Notice title="None">What is wrong with dead letters is summed up here.</Notice>
+      ) : (
+        <ul className="max-h-[26rem] overflow-y-auto pb-2">
+          {data?.map((group) => <Group key={Object.values(group).join()} group={group} />) ?? (
+            <Skeleton className="mx-5 mb-5 h-64" />
+          )}
+        </ul>
+      )}
+    </Panel>
+  );
+}
+
+function Group({ group }: { group: LetterGroup }): ReactNode {
+  const { source, status, field, reason, count: letters, first, last, example_id } = group;
+  return (
+    <li className="border-t border-line px-4 py-2.5 text-[13px] first:border-t-0 sm:px-5">
+      <div className="flex items-center gap-2">
+        <SourceBadge source={source} />
+        <span className="text-soft">{status}</span>
+        <strong className="ml-auto text-base leading-6 font-semibold tabular-nums">
+          {count(letters)}
+          <span className="sr-only"> letters</span>
+        </strong>
+      </div>
+      <button
+        type="button"
+        onClick={() => {
+          setLetterFilter({ cloud: source, status, field, reason });
+        }}
+        className="mt-0.5 block min-h-6 w-full rounded text-left leading-5 break-words hover:underline"
+      >
+        <code className="font-mono text-xs">{field}</code> <span className="text-soft">{reason}</span>
+      </button>
+      <p className="mt-1 flex flex-wrap items-baseline gap-x-3 text-xs text-faint">
+        <span>
+          last <Age at={Date.parse(last)} /> ago, first <Age at={Date.parse(first)} /> ago
+        </span>
+        <Link to={toLetter(example_id)} className="ml-auto py-1 text-accent underline underline-offset-2">
+          Example
+        </Link>
+      </p>
+    </li>
+  );
+}

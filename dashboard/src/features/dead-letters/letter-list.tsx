@@ -1,0 +1,96 @@
+import type { KeyboardEvent, ReactNode } from "react";
+
+import { moveFocus, ROWS_ID } from "@/lib/row-focus";
+import { setLetterFilter, useAddress } from "@/state/address";
+import { Button } from "@/ui/button";
+import { cx } from "@/ui/class-names";
+import { Notice, Skeleton } from "@/ui/notice";
+
+import { useLetters } from "./api";
+import { COLUMNS, LetterRow } from "./letter-row";
+
+/** The letters that a filter finds, the last received on top. */
+export function LetterList(): ReactNode {
+  const { letters: filter, letter } = useAddress();
+  const query = useLetters(filter);
+  const { data, error, hasNextPage, isFetchingNextPage, isPlaceholderData } = query;
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (moveFocus(event.key)) event.preventDefault();
+  };
+  return (
+    <>
+      <Headings />
+      {/* The rows are the controls; their container only moves the focus between them. */}
+      {/* eslint-disable-next-line jsx-a11y/no-static-element-interactions */}
+      <div id={ROWS_ID} onKeyDown={onKeyDown} aria-busy={isPlaceholderData}>
+        {data && data.length > 0 ? (
+          <ol className={cx(isPlaceholderData && "opacity-60")}>
+            {data.map((each) => (
+              <LetterRow key={each.id} letter={each} selected={each.id === letter} />
+            ))}
+          </ol>
+        ) : (
+          <NoRows error={data ? null : error} pending={query.isPending} onRetry={() => void query.refetch()} />
+        )}
+      </div>
+      {hasNextPage && (
+        <div className="border-t border-line p-3 text-center">
+          <Button disabled={isFetchingNextPage || isPlaceholderData} onClick={() => void query.fetchNextPage()}>
+            {isFetchingNextPage ? "Fetching" : "Show more"}
+          </Button>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Headings(): ReactNode {
+  return (
+    <div
+      aria-hidden
+      className={cx("hidden border-y border-line px-5 py-1.5 text-[11px] font-medium text-faint lg:grid", COLUMNS)}
+    >
+      <span>Cloud</span>
+      <span>Status</span>
+      <span>What is wrong</span>
+      <span>Taken in again</span>
+      <span className="text-right">Attempts</span>
+      <span className="text-right">Age</span>
+    </div>
+  );
+}
+
+interface NoRowsProps {
+  error: Error | null;
+  pending: boolean;
+  onRetry: () => void;
+}
+
+function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
+  const { cloud, status, field, reason, replayed } = useAddress().letters;
+  if (pending) return Array.from({ length: 6 }, (_, index) => <Skeleton key={index} className="mx-5 my-3 h-5" />);
+  if (error) {
+    return (
+      <Notice tone="bad" title="Dead letters can't be shown" onRetry={onRetry}>
+        {error.message}
+      </Notice>
+    );
+  }
+  if (!(cloud ?? status ?? field ?? reason ?? replayed)) {
+    return (
+      <Notice title="No dead letters">In this time every delivery could be read, and none contradicted another.</Notice>
+    );
+  }
+  return (
+    <Notice title="Nothing matches">
+      <Button
+        className="mt-1"
+        onClick={() => {
+          setLetterFilter({ cloud: null, status: null, field: null, reason: null, replayed: null });
+        }}
+      >
+        Clear the filter
+      </Button>
+    </Notice>
+  );
+}

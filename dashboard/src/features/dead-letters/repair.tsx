@@ -1,0 +1,67 @@
+import { useState, type ReactNode } from "react";
+
+import { Button } from "@/ui/button";
+import { Refusal } from "@/ui/refusal";
+
+import { useReplayLetter, type DeadLetter, type Result } from "./api";
+import { Events } from "./letter-drawer";
+
+/** Takes the letter in again, as it was or put right. */
+export function Repair({ letter: { id, body, replayed_as } }: { letter: DeadLetter }): ReactNode {
+  const [text, setText] = useState(body);
+  const { mutate, isPending, error, data } = useReplayLetter(id);
+  if (replayed_as && !data) return null;
+  return (
+    <form
+      aria-label="Take it in again"
+      className="flex flex-col gap-2.5 text-[13px]"
+      onSubmit={(event) => {
+        event.preventDefault();
+        mutate(text === body ? null : text);
+      }}
+    >
+      <label className="flex flex-col gap-1.5 font-semibold">
+        Put it right, and take it in again
+        <textarea
+          value={text}
+          onChange={(event) => {
+            setText(event.target.value);
+          }}
+          rows={7}
+          spellCheck={false}
+          className="resize-y rounded-lg border border-edge bg-panel p-3 font-mono text-xs leading-5 font-normal"
+        />
+      </label>
+      <div className="flex flex-wrap items-center gap-2">
+        <Button look="filled" type="submit" disabled={isPending}>
+          {text === body ? "Replay as it is" : "Replay as edited"}
+        </Button>
+        {text !== body && (
+          <Button
+            look="quiet"
+            onClick={() => {
+              setText(body);
+            }}
+          >
+            As it was
+          </Button>
+        )}
+      </div>
+      {error && <Refusal error={error} />}
+      {data?.map((result, index) => <Became key={index} result={result} />)}
+    </form>
+  );
+}
+
+function Became({ result: { status, source, id, field, reason } }: { result: Result }): ReactNode {
+  const good = status === "stored" || status === "duplicate";
+  return (
+    <div role="status" className={good ? "rounded-lg bg-good-soft px-3 py-2.5" : "rounded-lg bg-bad-soft px-3 py-2.5"}>
+      <strong className={good ? "font-semibold text-good" : "font-semibold text-bad"}>
+        {good ? `It is ${status === "stored" ? "stored" : "stored already"}.` : `Still ${status}.`}
+      </strong>{" "}
+      {field && <code className="font-mono text-xs">{field}</code>} {reason}
+      {source && id && <Events keys={[`${source}/${id}`]} />}
+    </div>
+  );
+}

@@ -1,0 +1,72 @@
+import type { ReactNode } from "react";
+
+import type { ReplayJob } from "@/api/replays";
+import { Age } from "@/ui/age";
+import { Button } from "@/ui/button";
+import { cx } from "@/ui/class-names";
+import { Refusal } from "@/ui/refusal";
+
+import { useCancel } from "./api";
+import { counted, dealtWith, scopeOf, standing, targetName } from "./words";
+
+const STATES: Record<ReplayJob["state"], string> = {
+  running: "bg-raised text-soft",
+  done: "bg-good-soft text-good",
+  cancelled: "bg-warn-soft text-warn",
+  failed: "bg-bad-soft text-bad",
+};
+
+/** One job: what it sends where, how far it is, and the way to end it. */
+export function JobCard({ job }: { job: ReplayJob }): ReactNode {
+  const { mutate, isPending, error } = useCancel();
+  return (
+    <div className="flex flex-col gap-1.5 text-[13px]">
+      <p className="flex flex-wrap items-center gap-x-2.5 gap-y-1">
+        <span className={cx("rounded-md px-1.5 text-xs leading-5.5 font-semibold", STATES[job.state])}>{job.state}</span>
+        <span className="min-w-0 font-medium break-words">
+          {counted(job.what, job.matching)} to {targetName(job.target)}
+        </span>
+        <span className="ml-auto text-xs text-faint">
+          job {job.id} by {job.who}, <Age at={Date.parse(job.created_at)} /> ago
+        </span>
+      </p>
+      <Bar job={job} />
+      <div className="flex flex-wrap items-center justify-between gap-x-3 gap-y-1 text-xs text-soft tabular-nums">
+        <span className="min-w-0 break-words">
+          {standing(job)}; {scopeOf(job)}; {job.per_second}/s at most
+        </span>
+        {job.state === "running" && (
+          <Button
+            disabled={isPending}
+            onClick={() => {
+              mutate(job.id);
+            }}
+          >
+            Cancel
+          </Button>
+        )}
+      </div>
+      {job.last_error && <p className="text-xs break-words text-bad">It was told: {job.last_error}</p>}
+      {error && <Refusal error={error} />}
+    </div>
+  );
+}
+
+function Bar({ job }: { job: ReplayJob }): ReactNode {
+  const done = dealtWith(job);
+  return (
+    <div
+      role="progressbar"
+      aria-label={`Replay job ${job.id}`}
+      aria-valuemin={0}
+      aria-valuemax={job.matching}
+      aria-valuenow={Math.min(done, job.matching)}
+      className="h-1.5 overflow-hidden rounded-full bg-raised"
+    >
+      <div
+        className={cx("h-full rounded-full", job.state === "failed" ? "bg-bad" : "bg-accent")}
+        style={{ width: `${job.matching === 0 ? 100 : Math.min(100, (100 * done) / job.matching)}%` }}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,45 @@
+import { useEffect, type ReactNode } from "react";
+
+import type { ReplayRequest } from "@/api/replays";
+import { span } from "@/lib/format";
+import { Moment } from "@/ui/moment";
+import { Skeleton } from "@/ui/notice";
+import { Refusal } from "@/ui/refusal";
+
+import { usePreview } from "./api";
+import { counted } from "./words";
+
+interface PreviewProps {
+  request: ReplayRequest;
+  rate: number;
+  onKnown: (matching: number) => void;
+}
+
+/** What would be sent, before anything is. */
+export function Preview({ request, rate, onKnown }: PreviewProps): ReactNode {
+  const { data, error } = usePreview({ ...request, per_second: 1 });
+  const matching = data?.matching;
+  useEffect(() => {
+    if (matching !== undefined) onKnown(matching);
+  }, [matching, onKnown]);
+  if (error) return <Refusal error={error} />;
+  if (!data) return <Skeleton className="h-16" />;
+  return (
+    <div role="status" className="rounded-lg bg-raised px-3.5 py-3">
+      <p className="font-semibold tabular-nums">
+        {data.matching === 0 ? `No ${request.what === "events" ? "event" : "dead letter"} to send` : counted(request.what, data.matching)}
+        {data.matching > 0 && rate > 0 && (
+          <span className="font-normal text-soft">, in {span((data.matching / rate) * 1000)} or more</span>
+        )}
+      </p>
+      {data.oldest && data.newest && (
+        <p className="mt-1 text-xs text-soft">
+          received from <Moment at={data.oldest} /> to <Moment at={data.newest} />
+        </p>
+      )}
+      {data.examples.length > 0 && (
+        <p className="mt-1 font-mono text-xs break-all text-faint">{data.examples.slice(0, 3).join(", ")}</p>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,108 @@
+import { useState, type ReactNode } from "react";
+
+import type { ReplayRequest } from "@/api/replays";
+import { count } from "@/lib/format";
+import { useView, type ReplayDraft } from "@/state/view";
+import { Button } from "@/ui/button";
+import { Dialog } from "@/ui/dialog";
+import { Icon } from "@/ui/icons";
+import { Notice } from "@/ui/notice";
+import { Refusal } from "@/ui/refusal";
+
+import { useJob, useStart } from "./api";
+import { JobCard } from "./job-card";
+import { Preview } from "./preview";
+import { TargetFields, type Aim } from "./target-fields";
+import { NAMES, scopeOf } from "./words";
+
+const RATES = { least: 1, first: 100, most: 10_000 };
+
+/** What is about to be sent once more: how many, where to and how fast; then how far that is. */
+export default function ReplayDialog({ draft }: { draft: ReplayDraft }): ReactNode {
+  const { askReplay } = useView();
+  const starting = useStart();
+  const close = (): void => {
+    askReplay(null);
+  };
+  const [, many] = NAMES[draft.what];
+  return (
+    <Dialog label={`Replay ${many}`} onClose={close} className="m-auto w-[34rem] max-w-[94vw] rounded-xl border shadow-2xl">
+      <div className="flex items-start justify-between gap-3 px-5 pt-4">
+        <div className="min-w-0">
+          <h2 className="text-sm font-semibold">Replay {many}</h2>
+          <p className="mt-1 text-[13px] break-words text-soft">{scopeOf(draft)}</p>
+        </div>
+        <Button look="quiet" className="w-8 px-0" onClick={close} aria-label="Close">
+          <Icon name="close" />
+        </Button>
+      </div>
+      <div className="px-5 pt-3 pb-5">
+        {starting.data ? (
+          <Started id={starting.data.id} />
+        ) : (
+          <Form draft={draft} pending={starting.isPending} error={starting.error} onStart={starting.mutate} />
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+function Started({ id }: { id: number }): ReactNode {
+  const { data } = useJob(id);
+  return data ? <JobCard job={data} /> : <Notice title="Starting" />;
+}
+
+interface FormProps {
+  draft: ReplayDraft;
+  pending: boolean;
+  error: Error | null;
+  onStart: (request: ReplayRequest) => void;
+}
+
+function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
+  const [rate, setRate] = useState(RATES.first);
+  const [aim, setAim] = useState<Aim>({ kind: draft.what === "events" ? "relay" : "ingest", url: "" });
+  const [matching, setMatching] = useState<number | null>(null);
+  return (
+    <form
+      className="flex flex-col gap-4 text-[13px]"
+      onSubmit={(event) => {
+        event.preventDefault();
+        onStart(requestOf(draft, aim, rate));
+      }}
+    >
+      <Preview request={requestOf(draft, { kind: draft.what === "events" ? "relay" : "ingest", url: "" }, rate)} onKnown={setMatching} rate={rate} />
+      {draft.what === "events" && <TargetFields aim={aim} source={draft.filter.source} onChange={setAim} />}
+      <label className="flex items-center gap-2.5 font-medium">
+        At most
+        <input
+          type="number"
+          required
+          min={RATES.least}
+          max={RATES.most}
+          value={Number.isNaN(rate) ? "" : rate}
+          onChange={({ target }) => {
+            setRate(target.valueAsNumber);
+          }}
+          className="h-8 w-24 rounded-lg border border-edge bg-panel px-2.5 text-right font-normal tabular-nums"
+        />
+        a second
+      </label>
+      {error && <Refusal error={error} />}
+      <Button look="filled" type="submit" className="self-end" disabled={pending || !matching}>
+        {matching ? `Replay ${count(matching)}` : "Replay"}
+      </Button>
+    </form>
+  );
+}
+
+function requestOf({ what, filter }: ReplayDraft, { kind, url }: Aim, rate: number): ReplayRequest {
+  const cloud = kind === "cloud" && filter.source !== "unknown" ? filter.source : null;
+  return {
+    what,
+    filter: { type: null, order_id: null, field: null, reason: null, status: null, ...filter },
+    target: { kind, url: kind === "webhook" ? url : null, cloud },
+    per_second: Number.isNaN(rate) ? RATES.first : rate,
+    dry_run: false,
+  };
+}

@@ -1,0 +1,62 @@
+import type { ReactNode } from "react";
+
+import type { ReplayTarget } from "@/api/replays";
+import { isSource } from "@/lib/clouds";
+import { sourceName } from "@/lib/flows";
+import type { LetterSource } from "@/state/address";
+
+/** Where to. */
+export interface Aim {
+  kind: ReplayTarget["kind"];
+  url: string;
+}
+
+interface TargetFieldsProps {
+  aim: Aim;
+  /** Whose events they are; null: of several clouds. */
+  source: LetterSource | null;
+  onChange: (aim: Aim) => void;
+}
+
+/** Stored events can be sent to whoever watches, to a webhook, or back to the cloud that they came from. */
+export function TargetFields({ aim, source, onChange }: TargetFieldsProps): ReactNode {
+  const cloud = isSource(source) ? sourceName(source) : "The cloud they came from: choose one first";
+  const kinds: [Aim["kind"], string][] = [
+    ["relay", "Whoever watches the stream"],
+    ["webhook", "A webhook"],
+    ["cloud", cloud],
+  ];
+  return (
+    <fieldset className="flex flex-col gap-1.5">
+      <legend className="mb-1.5 font-medium">Send them to</legend>
+      {kinds.map(([kind, name]) => (
+        <label key={kind} className="flex min-h-6 items-center gap-2.5">
+          <input
+            type="radio"
+            name="target"
+            checked={aim.kind === kind}
+            disabled={kind === "cloud" && !isSource(source)}
+            onChange={() => {
+              onChange({ ...aim, kind });
+            }}
+            className="size-4 accent-accent"
+          />
+          {name}
+        </label>
+      ))}
+      {aim.kind === "webhook" && (
+        <input
+          type="url"
+          required
+          aria-label="Address of the webhook"
+          placeholder="https://"
+          value={aim.url}
+          onChange={({ target }) => {
+            onChange({ ...aim, url: target.value });
+          }}
+          className="h-8 rounded-lg border border-edge bg-panel px-2.5"
+        />
+      )}
+    </fieldset>
+  );
+}

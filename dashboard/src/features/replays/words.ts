@@ -1,0 +1,51 @@
+/** Jobs in words. */
+import type { ReplayJob, ReplayTarget } from "@/api/replays";
+import { sourceName } from "@/lib/flows";
+import { plural } from "@/lib/format";
+import type { ReplayDraft } from "@/state/view";
+
+const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
+const when = (at: string): string => moment.format(Date.parse(at));
+
+/** Which ones, as one would say it. */
+export function scopeOf({ filter }: Pick<ReplayDraft, "filter">): string {
+  const { source, type, order_id, field, reason, since, until } = filter;
+  const parts = [
+    source && `from ${source === "unknown" ? "an unknown source" : sourceName(source)}`,
+    type && `of type ${type}`,
+    order_id && `of order ${order_id}`,
+    field && `with ${field} at fault`,
+    reason && `because it ${reason}`,
+    since && `since ${when(since)}`,
+    until && `until ${when(until)}`,
+  ].filter(Boolean);
+  return parts.length > 0 ? parts.join(", ") : "all that are kept";
+}
+
+export const NAMES: Record<ReplayJob["what"], [one: string, many: string]> = {
+  events: ["event", "events"],
+  dead_letters: ["dead letter", "dead letters"],
+};
+
+export const counted = (what: ReplayJob["what"], value: number): string => plural(value, ...NAMES[what]);
+
+export function targetName({ kind, url, cloud }: ReplayTarget): string {
+  switch (kind) {
+    case "ingest":
+      return "Helios";
+    case "relay":
+      return "all who watch";
+    case "webhook":
+      return url ?? "a webhook";
+    case "cloud":
+      return sourceName(cloud);
+  }
+}
+
+export const dealtWith = ({ sent, failed, skipped }: ReplayJob): number => sent + failed + skipped;
+
+/** How it went so far. */
+export function standing({ matching, sent, failed, skipped }: ReplayJob): string {
+  const others = [failed > 0 && plural(failed, "refused", "refused"), skipped > 0 && plural(skipped, "skipped", "skipped")];
+  return [`${sent.toLocaleString("en")} of ${matching.toLocaleString("en")} sent`, ...others].filter(Boolean).join(", ");
+}

@@ -1,0 +1,33 @@
+import type { ReactNode } from "react";
+
+import { Button } from "./button";
+import { Dialog } from "./dialog";
+import { Icon } from "./icons";
+
+interface DrawerProps {
+  label: string;
+  heading: ReactNode;
+  onClose: () => void;
+  children: ReactNode;
+}
+
+/** A modal over the page's right side: a heading that stays, and contents that scroll. */
+export function Drawer({ label, heading, onClose, children }: DrawerProps): ReactNode {
+  return (
+    <Dialog
+      label={label}
+      onClose={onClose}
+      className="mt-0 mr-0 mb-0 ml-auto h-dvh max-h-dvh w-full max-w-xl border-l shadow-2xl"
+    >
+      <div className="flex h-full flex-col">
+        <header className="flex items-start gap-3 border-b border-line px-5 py-4">
+          <div className="min-w-0 flex-1">{heading}</div>
+          <Button look="quiet" className="w-8 px-0" onClick={onClose} aria-label="Close">
+            <Icon name="close" />
+          </Button>
+        </header>
+        {children}
+      </div>
+    </Dialog>
+  );
+}

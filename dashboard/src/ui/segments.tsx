@@ -1,0 +1,29 @@
+import type { ReactNode } from "react";
+
+interface SegmentsProps<T extends string> {
+  label: string;
+  value: T;
+  choices: readonly (readonly [value: T, name: string])[];
+  onChange: (value: T) => void;
+}
+
+/** One of a few, all of them in sight. */
+export function Segments<T extends string>({ label, value, choices, onChange }: SegmentsProps<T>): ReactNode {
+  return (
+    <div role="group" aria-label={label} className="flex h-8 overflow-hidden rounded-lg border border-edge">
+      {choices.map(([each, name]) => (
+        <button
+          key={each}
+          type="button"
+          aria-pressed={value === each}
+          onClick={() => {
+            onChange(each);
+          }}
+          className="border-l border-line px-3 text-[13px] text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
+        >
+          {name}
+        </button>
+      ))}
+    </div>
+  );
+}

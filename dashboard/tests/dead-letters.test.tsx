@@ -1,0 +1,148 @@
+/** The view of dead letters against a server on a real port. */
+import { render, screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { event, frame } from "./support/frames";
+import { letter } from "./support/replays";
+import { TestServer } from "./support/server";
+
+vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing
+
+let server: TestServer;
+let user: ReturnType<typeof userEvent.setup>;
+
+beforeEach(async () => {
+  server = await TestServer.start();
+  window.heliosConfig = { apiUrl: server.url, wsUrl: server.wsUrl };
+  vi.resetModules();
+  user = userEvent.setup();
+});
+
+afterEach(async () => {
+  await server.stop();
+});
+
+async function visit(search = "?view=dead-letters"): Promise<void> {
+  history.replaceState(null, "", `/${search}`);
+  const { App } = await import("@/app/app");
+  render(<App />);
+  await screen.findByText("Live");
+}
+
+const row = (id: number): Promise<HTMLElement> =>
+  waitFor(() => {
+    const found = document.querySelector<HTMLElement>(`[data-row="${id}"]`);
+    if (!found) throw new Error(`no row ${id}`);
+    return found;
+  });
+const rows = (): string[] =>
+  [...document.querySelectorAll("[data-row]")].map((one) => one.getAttribute("data-row") ?? "");
+
+test("letters are grouped by what is wrong, and a group narrows the list", async () => {
+  server.replays.letters = [letter(3), letter(2, { source: "aws", field: "time", reason: "is no time" }), letter(1)];
+  await visit();
+  const group = within(await screen.findByRole("region", { name: "By reason" }));
+  await group.findByText("2", { exact: false, selector: "strong" });
+  await row(3);
+  expect(rows()).toEqual(["3", "2", "1"]);
+
+  await user.click(group.getByRole("button", { name: "time is no time" }));
+  await waitFor(() => {
+    expect(rows()).toEqual(["2"]);
+  });
+  expect(location.search).toBe("?view=dead-letters&cloud=aws&status=rejected&field=time&reason=is+no+time");
+  await user.click(screen.getByRole("button", { name: "Any reason, not only: is no time" }));
+  await user.selectOptions(screen.getByRole("combobox", { name: "Cloud" }), "GCP");
+  await user.clear(screen.getByRole("searchbox", { name: "Field at fault" }));
+  await waitFor(() => {
+    expect(rows()).toEqual(["3", "1"]);
+  });
+});
+
+test("more letters than a page holds come page by page", async () => {
+  server.replays.letters = Array.from({ length: 60 }, (_, index) => letter(60 - index));
+  await visit();
+  await row(60);
+  expect(rows()).toHaveLength(50);
+  await user.click(screen.getByRole("button", { name: "Show more" }));
+  await row(1);
+  expect(rows()).toHaveLength(60);
+});
+
+test("a letter shows what came, with the field at fault, and who tried it again", async () => {
+  const line = { at: "2026-01-02T04:00:00Z", who: "ops", action: "dead_letter_replayed" as const, subject: "dead letter 1", detail: "rejected again" };
+  const body = '{"detail":{"time":"x"},"time":"never"}';
+  server.replays.letters = [letter(1, { source: "aws", field: "detail.time", body, replays: [line] })];
+  await visit();
+  await user.click(await row(1));
+  const drawer = within(await screen.findByRole("dialog", { name: "Dead letter" }));
+  expect(location.search).toBe("?view=dead-letters&letter=1");
+  expect(await drawer.findByText('"time": "x"')).toHaveClass("text-bad");
+  expect(drawer.getByText('"time": "never"')).not.toHaveClass("text-bad");
+  expect(drawer.getByText("content-type: application/json")).toBeVisible();
+  expect(drawer.getByText("rejected again")).toBeVisible();
+  await user.click(drawer.getByRole("button", { name: "As received" }));
+  expect(drawer.getByRole("region", { name: "What was received" })).toHaveTextContent(body);
+});
+
+test("a letter is put right and taken in again, and one is told what became of it", async () => {
+  server.replays.letters = [letter(1, { body: "{" })];
+  server.replays.outcome = [422, { detail: "message.messageId: is missing" }];
+  await visit("?view=dead-letters&letter=1");
+  await user.click(await screen.findByRole("button", { name: "Replay as it is" }));
+  expect(await screen.findByText("message.messageId: is missing")).toBeVisible();
+
+  server.replays.outcome = [200, { status: "stored", source: "gcp", id: "m-1" }];
+  await user.type(screen.getByRole("textbox", { name: /Put it right/ }), "}");
+  await user.click(screen.getByRole("button", { name: "Replay as edited" }));
+  expect(await screen.findByText("It is stored.")).toBeVisible();
+  expect(server.replays.repairs).toEqual([null, "{}"]);
+  expect(screen.getByRole("link", { name: "gcp/m-1" })).toHaveAttribute("href", "/?view=dead-letters&event=gcp%2Fm-1");
+});
+
+test("who may not replay is told which token may", async () => {
+  server.replays.letters = [letter(1)];
+  server.replays.mayReplay = false;
+  await visit("?view=dead-letters&letter=1");
+  await user.click(await screen.findByRole("button", { name: "Replay as it is" }));
+  expect(await screen.findByText(/tokens create --name me --scope replay/)).toBeVisible();
+  await user.click(screen.getByRole("button", { name: "Use another token" }));
+  expect(await screen.findByLabelText("Token")).toBeInTheDocument();
+});
+
+test("all that a filter finds is replayed after a look at how many, and can be cancelled", async () => {
+  server.replays.letters = [letter(1)];
+  await visit("?view=dead-letters&field=message.messageId&from=2026-01-02T00:00:00Z");
+  await user.click(await screen.findByRole("button", { name: "Replay these" }));
+  const dialog = within(await screen.findByRole("dialog", { name: "Replay dead letters" }));
+  expect(await dialog.findByText(/1,200 dead letters/)).toHaveTextContent("1,200 dead letters, in 12.0 s or more");
+  await user.clear(dialog.getByRole("spinbutton"));
+  await user.type(dialog.getByRole("spinbutton"), "50");
+  await user.click(dialog.getByRole("button", { name: "Replay 1,200" }));
+
+  expect(await dialog.findByRole("progressbar")).toHaveAttribute("aria-valuenow", "300");
+  const asked = server.replays.asked.filter(({ dry_run }) => !dry_run);
+  expect(asked).toHaveLength(1);
+  expect(asked[0]).toMatchObject({
+    what: "dead_letters",
+    target: { kind: "ingest" },
+    filter: { field: "message.messageId", since: "2026-01-02T00:00:00.000Z", until: null },
+    per_second: 50,
+  });
+  await user.click(dialog.getByRole("button", { name: "Cancel" }));
+  expect(await dialog.findByText("cancelled")).toBeVisible();
+  await user.click(dialog.getByRole("button", { name: "Close" }));
+  const jobs = within(screen.getByRole("region", { name: "Replays" }));
+  expect(await jobs.findByText("1,200 dead letters to Helios")).toBeVisible();
+});
+
+test("what is replayed to who watches is marked, and counts for nothing", async () => {
+  await visit("");
+  server.publish(frame(1, [event("x")]));
+  await screen.findByRole("button", { name: /order ORD-x/ });
+  server.publish({ ...frame(2, [event("x")]), counts: [], replay: 4 });
+  expect(await screen.findByText("replay 4")).toBeVisible();
+  expect(screen.getAllByRole("button", { name: /order ORD-x/ })).toHaveLength(2);
+  expect(within(screen.getByRole("article", { name: "All events" })).getByText("1")).toBeVisible();
+});
