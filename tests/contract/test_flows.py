@@ -313,6 +313,14 @@ def test_no_cloud_is_silent_because_the_shop_has_closed(store):
     assert statuses(store) == {"matched": 60, "incomplete": 4}
 
 
+def test_what_is_too_long_for_a_currency_is_none(store):
+    (outcome,) = take_in(store, leg("order", currency="x" * 10_000))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+
+    assert (outcome.status, story(store).currency) == ("stored", None)
+    assert risks(store) == [(None, Decimal("10.00"))]
+
+
 def test_any_text_may_be_a_key_or_a_field(store):
     key = "a \"b\", {c}\\ 'd'\n\t;é\u2028"
     take_in(store, leg("order", key, note=key), leg("order"))
