@@ -86,7 +86,7 @@ bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
 	@$(PY) -m scripts.bench $(ARGS)
 
 .PHONY: package
-package: setup ## Build every function's archive into build/, each with its bill of materials (CycloneDX)
+package: setup ## Build every function's archive into build/, with bills of materials (CycloneDX), the dashboard's too
 	@$(PY) -m scripts.package $(ARGS)
 	@$(PY) -m scripts.sbom
 

@@ -38,7 +38,8 @@ from scripts.package import NATIVE
 FUNCTION_TIMEOUT_SECONDS: Final = 10
 VISIBILITY_SECONDS: Final = 6 * FUNCTION_TIMEOUT_SECONDS
 """AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": at least six times the function's timeout."""
-MAX_RECEIVES: Final = 5
+MAX_RECEIVES: Final = 720
+"""Twelve hours, at VISIBILITY_SECONDS each: the database may be away for as long."""
 BATCH_SIZE: Final = 500
 BATCH_WINDOW_SECONDS: Final = 1
 """The same guide: batches of more than 10 need a window."""
@@ -76,7 +77,7 @@ FUNCTIONS: Final = (
     Function(INGEST_FUNCTION, "aws-ingest", 512, ("relay_queue_url",)),
     Function(API_FUNCTION, "aws-api", 512, ("relay_queue_url",)),
     Function(WEBSOCKET_FUNCTION, "aws-websocket", 256, ("websocket_endpoint",)),
-    Function(RELAY_FUNCTION, "aws-relay", 512, ("websocket_endpoint",)),
+    Function(RELAY_FUNCTION, "aws-relay", 512, ("websocket_endpoint", "relay_queue_url")),
     Function(SWEEP_FUNCTION, "aws-sweep", 256, ("relay_queue_url",)),
 )
 

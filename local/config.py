@@ -33,6 +33,8 @@ SCHEDULE = "helios-every-minute"
 
 GCP_PROJECT = "helios-local"
 GCP_TOPIC = "helios-events"
+GCP_INVOKER = f"helios@{GCP_PROJECT}.iam.gserviceaccount.com"
+"""The service account in whose name Pub/Sub invokes the Cloud Function."""
 AZURE_TOPIC = "helios-events"
 AZURE_TOPIC_KEY = "aGVsaW9zLWxvY2FsLXRvcGljLWtleQ=="
 AZURE_HOST_KEYS = {

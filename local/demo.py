@@ -1,24 +1,22 @@
 """``python -m local.demo``, also ``make local-demo``: everything on this machine, with live traffic, until Ctrl-C."""
 
 import argparse
-import http.client
 import os
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from types import FrameType
 from typing import Final, NamedTuple
 
-import msgspec
+import psycopg
 from rich.console import Console
 from rich.live import Live
 
 from helios.errors import HeliosError
 from local import aws, figures, postgres, preflight, summary, valkey
-from local.config import AZURE_TOPIC, BUS, GCP_PROJECT, GCP_TOPIC, HEARTBEAT_TYPE, Config, load
+from local.config import AZURE_TOPIC, BUS, GCP_PROJECT, GCP_TOPIC, Config, load
 from local.eventgrid.client import topic_url
 from local.figures import Figures, Rate
 from local.instance import Instance
@@ -27,6 +25,7 @@ from local.ports import HOST, PortTaken
 from local.postgres import Postgres
 from local.process import PartFailed
 from local.server import Command
+from local.summary import Accounts
 from local.supervisor import Supervisor
 
 EXIT_OK: Final = 0
@@ -38,7 +37,7 @@ _TICK_SECONDS: Final = 0.5
 _PLAIN_SECONDS: Final = 5.0
 _FIRST_EVENT_SECONDS: Final = 60.0
 _HEARTBEAT_SECONDS: Final = 60.0
-_UNTOLD: Final = "the API does not answer, so what became of the events can't be told"
+_UNTOLD: Final = "Postgres does not answer, so what became of the events can't be told"
 
 
 class Options(NamedTuple):
@@ -97,7 +96,7 @@ class Demo:
             if not self._options.traffic:
                 self._until_interrupted(lambda: self._watch(supervisor, None, None))
                 return EXIT_OK
-            before, since = self._first_figures(supervisor), datetime.now(UTC)
+            before, accounts = self._first_figures(supervisor), summary.accounts(self._database_url)
             options = self._options
             simulator = traffic(
                 self._config,
@@ -106,10 +105,14 @@ class Demo:
                 duration=options.duration,
                 summary=self._summary,
             )
+            failure: PartFailed | None = None
             with simulator:
-                self._until_interrupted(lambda: self._watch(supervisor, simulator, before))
+                try:
+                    self._until_interrupted(lambda: self._watch(supervisor, simulator, before))
+                except PartFailed as error:
+                    failure = error  # what became of the events is to be told all the same
                 self._say("ending: waiting for what is under way")
-            return self._sum_up(before, since)
+            return self._sum_up(accounts, failure)
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -169,22 +172,23 @@ class Demo:
         duration = self._options.duration
         return simulator is None and 0 < duration < time.monotonic() - began
 
-    def _sum_up(self, before: Figures, since: datetime) -> int:
-        """Say what became of what was sent; the heartbeats, which come to an end, are not among it."""
-        next(part.server for part in self._parts if part.name == "heartbeat").stop()
+    @property
+    def _database_url(self) -> str:
+        return postgres.url(self._config.postgres_port)
+
+    def _sum_up(self, before: Accounts, failure: PartFailed | None) -> int:
+        """Say what became of what was sent, also when a part has failed meanwhile."""
         sent = summary.read(self._summary)
         if sent is None:
-            raise PartFailed(f"the traffic ended without a summary: see {self._config.log('traffic')}")
-        summary.settle(self._fetch, before, sent.accepted)  # an API that is away just now may come back
+            raise failure or PartFailed(f"the traffic ended without a summary: see {self._config.log('traffic')}")
         try:
-            heartbeats = figures.stored_since(f"{HOST}:{self._config.api_port}", HEARTBEAT_TYPE, since)
-        except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
-            raise PartFailed(f"{_UNTOLD}: {error}") from error
-        after = summary.settle(self._fetch, before, sent.accepted + heartbeats)
-        if after is None:
-            raise PartFailed(_UNTOLD)
-        text, good = summary.tell(sent, before, after, heartbeats=heartbeats)
+            came = summary.settle(lambda: summary.accounts(self._database_url), before, sent)
+        except psycopg.OperationalError as error:
+            raise failure or PartFailed(f"{_UNTOLD}: {error}") from error
+        text, good = summary.tell(sent, came)
         self._say(text)
+        if failure:
+            raise failure
         return EXIT_OK if good else EXIT_FAILED
 
 

@@ -3,16 +3,13 @@
 import http.client
 import time
 from collections import deque
-from datetime import datetime
 from typing import Final
-from urllib.parse import urlencode
 
 import msgspec
 from rich.table import Table
 
 _ANSWER_SECONDS: Final = 3
 _RATE_SECONDS: Final = 5
-_PAGE: Final = 500
 _NAMES: Final = {"aws": "AWS", "gcp": "GCP", "azure": "Azure"}
 
 
@@ -44,33 +41,6 @@ def fetch(address: str) -> Figures | None:
     finally:
         connection.close()
     return msgspec.json.decode(body, type=Figures) if answer.status == http.HTTPStatus.OK else None
-
-
-def stored_since(address: str, type_: str, since: datetime) -> int:
-    """How many events of this type the API at this host and port has stored since then.
-
-    Raises:
-        OSError: it can't be reached.
-        msgspec.MsgspecError: it does not tell.
-    """
-    query = {"type": type_, "since": since.isoformat(), "limit": str(_PAGE)}
-    count = 0
-    connection = http.client.HTTPConnection(address, timeout=_ANSWER_SECONDS)
-    try:
-        while True:
-            connection.request("GET", f"/api/v1/events?{urlencode(query)}")
-            page = msgspec.json.decode(connection.getresponse().read(), type=_Page)
-            count += len(page.items)
-            if page.next_cursor is None:
-                return count
-            query["after"] = page.next_cursor
-    finally:
-        connection.close()
-
-
-class _Page(msgspec.Struct, frozen=True):
-    items: list[msgspec.Raw]
-    next_cursor: str | None
 
 
 class Rate:

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from local import keeper
 from local.config import AWS_ACCOUNT, AWS_REGION
 from local.ports import HOST
 from local.probes import answers
@@ -19,6 +20,11 @@ from local.server import Server
 _LOCK = Path(__file__).with_name("ministack.lock")
 _INSTALL_SECONDS = 300
 _START_SECONDS = 60
+
+
+def workers(pid: int) -> list[int]:
+    """The processes in which the ministack of this id runs functions now; only Linux tells."""
+    return [one for one in keeper.descendants(pid) if _runs_a_function(one)]
 
 
 class Ministack(Server):
@@ -108,3 +114,10 @@ class Ministack(Server):
             "DOCKER_HOST": f"unix://{scratch}/no-docker",  # leave the developer's containers alone
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+
+def _runs_a_function(pid: int) -> bool:
+    try:
+        return b"AWS_LAMBDA_FUNCTION_NAME=" in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from helios.flows.sink import KAFKA
 from local import aws, aws_resources, postgres, valkey
 from local.azure_host.client import event_grid_url
 from local.config import (
     AZURE_HOST_KEYS,
     AZURE_TOPIC,
     AZURE_TOPIC_KEY,
+    GCP_INVOKER,
     GCP_PROJECT,
     GCP_TOPIC,
     GUARDS,
@@ -23,7 +25,7 @@ from local.eventgrid.client import topic_url
 from local.ministack import Ministack
 from local.ports import HOST
 from local.postgres import Postgres
-from local.probes import accepts, answers
+from local.probes import accepts, answers, follows
 from local.process import Probe, scrubbed_environment
 from local.server import Command, Server, Task
 from local.valkey import Valkey
@@ -37,8 +39,8 @@ class Part(NamedTuple):
         server: what runs.
         needs: the parts that must be ready before it is started; the others start at the same time.
         ports: the settings of ``config.Config`` that name the ports it listens on.
-        restarts: whether it is started again when it ends by itself. A part that would come back without what it
-            held (the queues of the AWS emulator, say) is not: its end is the end of the demo, with a message.
+        restarts: whether it is started again when it ends by itself. The end of one that is not is the end of the demo.
+        forgets: what is gone then, in words, of a part that comes back empty; those that need it are started again.
         remedy: what to try when it does not start.
         data: the folder in which an emulator keeps what it has not delivered yet.
     """
@@ -48,6 +50,7 @@ class Part(NamedTuple):
     needs: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     restarts: bool = False
+    forgets: str = ""
     remedy: str = ""
     data: Path | None = None
 
@@ -97,7 +100,13 @@ def _aws(config: Config) -> list[Part]:
     """Every AWS service, and Helios on it."""
     packages = sorted({function.package for function in aws.FUNCTIONS})
     return [
-        Part("aws", Ministack(config.folder, config.aws_port, log=config.log("aws")), ports=("aws_port",)),
+        Part(
+            "aws",
+            Ministack(config.folder, config.aws_port, log=config.log("aws")),
+            ports=("aws_port",),
+            restarts=True,
+            forgets="the events that it had taken and not delivered are lost",
+        ),
         # The whole environment: uv has settings of its own there (a proxy, an index, a cache).
         _task(config, "packages", _python("scripts.package", "--native", *packages), env=os.environ),
         _task(
@@ -130,11 +139,11 @@ def _api(config: Config, secret: str) -> Part:
 
 
 def _gcp(config: Config, secret: str) -> list[Part]:
-    """Pub/Sub, the Cloud Function under Google's own framework, and the subscription that pushes to it."""
+    """Pub/Sub, the Cloud Function under Google's own framework and behind a door, and the subscription for it."""
     data = config.folder / "pubsub"
     emulator = ["--port", str(config.pubsub_port), "--http-port", str(config.pubsub_admin_port)]
     function = ["--target", "ingest", "--source", str(REPOSITORY / "functions/gcp/main.py")]
-    address = ["--signature-type", "cloudevent", "--host", HOST, "--port", str(config.gcp_function_port)]
+    door = ["--keys-url", _google_keys_url(config), "--audience", config.gcp_function_url, "--invoker", GCP_INVOKER]
     topic = ["--project", GCP_PROJECT, "--topic", GCP_TOPIC, "--function-url", config.gcp_function_url]
     return [
         _command(
@@ -148,7 +157,7 @@ def _gcp(config: Config, secret: str) -> list[Part]:
         _command(
             config,
             "gcp-function",
-            _python("functions_framework", *function, *address),
+            _python("local.cloud_run", *function, "--port", str(config.gcp_function_port), *door),
             env=_ringing_environment(config, secret),
             ready=accepts(config.gcp_function_port),
             needs=("migrations", "valkey"),
@@ -157,7 +166,7 @@ def _gcp(config: Config, secret: str) -> list[Part]:
         _task(
             config,
             "gcp-topic",
-            _python("local.pubsub.client", *topic),
+            _python("local.pubsub.client", *topic, "--service-account", GCP_INVOKER),
             env={"PUBSUB_EMULATOR_HOST": f"{HOST}:{config.pubsub_port}"},
             needs=("pubsub", "gcp-function"),
         ),
@@ -231,7 +240,7 @@ def _kafka(config: Config) -> list[Part]:
             "sink",
             _python("helios", "sink"),
             env=helios_environment(config) | {"HELIOS_KAFKA_BROKERS": config.kafka_brokers},
-            ready=lambda: True,  # nobody asks it anything: its place in the stream says how far it is
+            ready=follows(postgres.url(config.postgres_port), KAFKA),
             needs=("migrations", "kafka"),
             ports=(),
         ),
@@ -287,10 +296,14 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
         "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
         "HELIOS_FLOWS_FILE": config.flows_file,
-        "HELIOS_PUBSUB_KEYS_URL": f"{config.pubsub_url}/oauth2/v3/certs",
+        "HELIOS_PUBSUB_KEYS_URL": _google_keys_url(config),
         "HELIOS_ENTRA_KEYS_URL": f"{config.eventgrid_url}/{{tenant}}/discovery/v2.0/keys",
         "HELIOS_SNS_CERTIFICATES_URL": config.heartbeat_url,
     } | GUARDS
+
+
+def _google_keys_url(config: Config) -> str:
+    return f"{config.pubsub_url}/oauth2/v3/certs"
 
 
 def _ringing_environment(config: Config, secret: str) -> dict[str, str]:

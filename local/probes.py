@@ -4,10 +4,14 @@ import http.client
 import socket
 from urllib.parse import urlsplit
 
+import psycopg
+
 from local.ports import HOST
 from local.process import Probe
 
 _SECONDS = 2
+
+_HAD_ITS_TURN = "SELECT FROM consumers WHERE name = %s AND seen_at > now() - interval '5 s'"
 
 
 def accepts(port: int) -> Probe:
@@ -34,5 +38,18 @@ def answers(url: str) -> Probe:
             return False  # it ended in mid-answer
         finally:
             connection.close()
+
+    return probe
+
+
+def follows(database_url: str, consumer: str) -> Probe:
+    """Asks whether this consumer of the stream had its turn a moment ago, as one that lives has all the time."""
+
+    def probe() -> bool:
+        try:
+            with psycopg.connect(database_url, connect_timeout=_SECONDS) as connection:
+                return connection.execute(_HAD_ITS_TURN, (consumer,)).fetchone() is not None
+        except psycopg.OperationalError:
+            return False  # the database is being started again
 
     return probe

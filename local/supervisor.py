@@ -74,11 +74,22 @@ class Supervisor:
             recent.append(now)
             self._say(f"{what}; starting it again.\n{process.tail()}")
             part.server.start()
+            if part.forgets:
+                self._set_up_again(part)
 
     def stop(self) -> None:
         """End every part, the last one first."""
         while self._started:
             self._started.pop().server.stop()
+
+    def _set_up_again(self, empty: Part) -> None:
+        """Start again whatever puts into this part what it has forgotten."""
+        self._say(f"{empty.name} begins empty: {empty.forgets}")
+        for part in self._parts:
+            if empty.name in part.needs:
+                part.server.stop()
+                part.server.start()
+                self._say(f"{part.name} set up again")
 
     def _start(self, part: Part, needed: Sequence[Future[None]]) -> None:
         for future in needed:

@@ -5,9 +5,12 @@ it says nothing about Helios, and must not be read as if it did.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,9 @@ def main() -> int:
     """Ask every question, and return the exit status."""
     programs = install(LOCK)
     questions: dict[str, Callable[[], Iterator[str]]] = {
-        "pip-audit": lambda: python_vulnerabilities(programs),
+        **{f"pip-audit {lock}": partial(python_vulnerabilities, programs, lock) for lock in locks()},
         "npm audit": npm_vulnerabilities,
-        "detect-secrets": lambda: secrets(programs),
+        "detect-secrets": partial(secrets, programs),
     }
     found = False
     for name, question in questions.items():
@@ -49,18 +52,23 @@ def main() -> int:
     return int(found)
 
 
-def python_vulnerabilities(programs: Path) -> Iterator[str]:
-    """The known vulnerabilities of what requirements.lock pins.
+def locks() -> list[str]:
+    """Every file that pins Python packages, whatever they are for."""
+    return _run(["git", "ls-files", "*.lock", "*requirements.txt"]).stdout.splitlines()
+
+
+def python_vulnerabilities(programs: Path, lock: str) -> Iterator[str]:
+    """The known vulnerabilities of what a lock file pins.
 
     Raises:
         Unanswered: the registry knows nothing of any of it.
     """
     options = ["--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", "--requirement"]
-    result = _run([programs / "pip-audit", *options, ROOT / "requirements.lock"])
+    result = _run([programs / "pip-audit", *options, ROOT / lock])
     try:
         packages = json.loads(result.stdout)["dependencies"]
     except ValueError as error:
-        raise Unanswered(result.stderr.strip().splitlines()[-1]) from error
+        raise Unanswered(_last_line(result.stderr)) from error
     if all("skip_reason" in package for package in packages):
         raise Unanswered("the registry has no advisories")
     for package in packages:
@@ -76,7 +84,10 @@ def npm_vulnerabilities() -> Iterator[str]:
         Unanswered: the registry has no answer.
     """
     result = _run(["npm", "audit", "--json"], folder=ROOT / "dashboard")
-    report: dict[str, Any] = json.loads(result.stdout or "{}")
+    try:
+        report: dict[str, Any] = json.loads(result.stdout)
+    except ValueError as error:
+        raise Unanswered(_last_line(result.stderr)) from error
     if "vulnerabilities" not in report:
         raise Unanswered(report.get("message") or "the registry has no advisories")
     for name, vulnerability in report["vulnerabilities"].items():
@@ -85,7 +96,10 @@ def npm_vulnerabilities() -> Iterator[str]:
 
 def secrets(programs: Path, folder: Path = ROOT) -> Iterator[str]:
     """What looks like a secret in the files that git keeps there, but for lines marked as none."""
-    files = _run(["git", "ls-files"], folder=folder).stdout.splitlines()
+    listed = _run(["git", "ls-files"], folder=folder)
+    files = listed.stdout.splitlines()
+    if listed.returncode or not files:
+        raise FileNotFoundError(f"{folder}: git names no file to look through: {listed.stderr.strip()}")
     # Without the plugin that guesses by names: whatever is called a secret here is an emulator's, or a test's.
     options = ["--disable-plugin", "KeywordDetector", "--exclude-files", NO_SECRETS]
     result = _run([programs / "detect-secrets", "scan", *options, *files], folder=folder)
@@ -95,7 +109,20 @@ def secrets(programs: Path, folder: Path = ROOT) -> Iterator[str]:
 
 
 def _run(command: "list[str | Path]", *, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
+    """Raises Unanswered when it takes too long; then it is ended with all that it has started."""
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            said, complained = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise Unanswered(f"it gave no answer within {SECONDS} s") from error
+    return subprocess.CompletedProcess(command, process.returncode, said, complained)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2] or "it said nothing"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m scripts.bootstrap_azure``: once per subscription, its providers and the storage for Terraform's state.
+"""``python -m scripts.bootstrap_azure``: once per subscription, its providers, the state's storage, who may deploy.
 
 The state holds passwords, so the container is private, opens to identities and not to keys, and keeps old versions.
 Running it twice changes nothing.
@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from scripts.clouds import CLOUDS, no_access
-from scripts.steps import Step, carry_out
+from scripts.github import AUDIENCE_OF_AZURE, ISSUER, repository, subject
+from scripts.steps import Asked, Step, carry_out
 from scripts.written import written
 
 _CLOUD = CLOUDS["azure"]
@@ -30,7 +31,45 @@ _PROVIDERS = (
 )
 
 
-def steps(*, subscription: str, location: str, account: str, suffix: str, principal: str) -> list[Step]:
+_IDENTITY = "deploy-helios"
+_STATES = "Storage Blob Data Contributor"
+_ROLES = ("Contributor", "Role Based Access Control Administrator")
+
+
+def _may(who: str, role: str, scope: str, *within: str, to: tuple[str | Asked, ...]) -> Step:
+    """The step that gives somebody a role."""
+    command = ("az", "role", "assignment", "create", *to, "--scope", scope, "--role", role)
+    return Step(f"make {who} {role}", (*command, "--output", "none", *within))
+
+
+def _identity(subscription: str, location: str, state: str, github: str | None) -> tuple[Asked, list[Step]]:
+    """The object id of the identity that deploys, and what makes it."""
+    within = ("--subscription", subscription)
+    named = ("--name", _IDENTITY, "--resource-group", _GROUP, *within)
+    identity = Asked("", ("az", "identity", "show", *named, "--query", "principalId", "--output", "tsv"))
+    to = ("--assignee-object-id", identity, "--assignee-principal-type", "ServicePrincipal")
+    trusted = Step(
+        f"let the main branch of {github} be it",
+        (
+            *("az", "identity", "federated-credential", "create", "--name", "github"),
+            *("--identity-name", _IDENTITY, "--resource-group", _GROUP, "--issuer", ISSUER),
+            *("--subject", subject(github or ""), "--audiences", AUDIENCE_OF_AZURE, "--output", "none", *within),
+        ),
+    )
+    return identity, [
+        Step(
+            f"make the identity {_IDENTITY}, which deploys",
+            ("az", "identity", "create", *named, "--location", location, "--output", "none"),
+        ),
+        *(_may(_IDENTITY, role, f"/subscriptions/{subscription}", *within, to=to) for role in _ROLES),
+        _may(_IDENTITY, _STATES, state, *within, to=to),
+        *([trusted] if github else []),
+    ]
+
+
+def steps(
+    *, subscription: str, location: str, account: str, suffix: str, principal: str, github: str | None = None
+) -> list[Step]:
     """What has to be there before ``terraform init``."""
     within = ("--subscription", subscription)
     named = ("--name", account, "--resource-group", _GROUP)
@@ -52,6 +91,7 @@ def steps(*, subscription: str, location: str, account: str, suffix: str, princi
         "storage_account_name": account,
         "container_name": _CONTAINER,
     }
+    identity, making = _identity(subscription, location, scope, github)
     return [
         *(
             Step(f"register {provider}", ("az", "provider", "register", "--namespace", provider, "--wait", *within))
@@ -100,26 +140,18 @@ def steps(*, subscription: str, location: str, account: str, suffix: str, princi
             ("az", "storage", "container-rm", "create", *container, "--output", "none", *within),
             unless=("az", "storage", "container-rm", "show", *container, *within),
         ),
-        Step(
-            f"let {principal} read and write states",
-            (
-                "az",
-                "role",
-                "assignment",
-                "create",
-                "--assignee",
-                principal,
-                "--scope",
-                scope,
-                "--role",
-                "Storage Blob Data Contributor",
-                "--output",
-                "none",
-                *within,
-            ),
-        ),
+        _may(principal, _STATES, scope, *within, to=("--assignee", principal)),
+        *making,
         written(_CLOUD.backend, backend),
-        written(_CLOUD.settings, {"subscription_id": subscription, "location": location, "suffix": suffix}),
+        written(
+            _CLOUD.settings,
+            {
+                "subscription_id": subscription,
+                "location": location,
+                "suffix": suffix,
+                "deployers": {"me": principal, _IDENTITY: identity},
+            },
+        ),
     ]
 
 
@@ -136,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--suffix", required=True, help="what makes names unique that all of Azure shares: a few letters and digits"
     )
+    parser.add_argument("--github", type=repository, metavar="OWNER/NAME", help="whose main branch may deploy")
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     given = parser.parse_args(arguments)
@@ -147,8 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             account=given.account,
             suffix=given.suffix,
             principal=given.principal,
+            github=given.github,
         ),
-        missing=no_access(_CLOUD),
+        missing=no_access(_CLOUD, tool_only=True),
         dry_run=given.dry_run,
         yes=given.yes,
         program=parser.prog,

@@ -1,7 +1,7 @@
 """Builds one zip per cloud function: the helios wheel, the function's own code and its hash-pinned requirements.
 
-``python -m scripts.package [--native] [NAME ...]``. Every folder below ``functions/`` that holds a
-``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and becomes
+``python -m scripts.package [--native | --architecture arm64] [NAME ...]``. Every folder below ``functions/`` that has
+a ``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and becomes
 ``build/aws-ingest.zip``. The same inputs give the same bytes, so an unchanged function is not deployed again.
 What lies where in a zip, and how large it may be, is the cloud's to say: ``scripts.layouts``.
 
@@ -37,8 +37,28 @@ BUILD = ROOT / "build"
 NATIVE = BUILD / "native"
 """Where the packages for this machine lie."""
 
-CLOUD_PYTHON = "3.11"
-CLOUD_PLATFORM = "x86_64-manylinux2014"
+
+class Target(NamedTuple):
+    """A machine in a cloud.
+
+    Attributes:
+        platform: what its compiled modules are built for, as uv spells it.
+        python: its Python.
+        folder: where packages for it lie.
+    """
+
+    platform: str
+    python: str
+    folder: Path
+
+
+TARGETS = {
+    "x86_64": Target("x86_64-manylinux2014", "3.11", BUILD),
+    # AWS Lambda Developer Guide, "Building Lambda functions with Python": up to Python 3.11 it is Amazon Linux 2, whose
+    # C library is older than the one that psycopg's wheels for this processor ask for.
+    "arm64": Target("aarch64-manylinux_2_28", "3.12", BUILD / "arm64"),
+}
+"""By the processor's name on AWS; the other clouds have the first one only."""
 
 _FUNCTIONS = ROOT / "functions"
 _INSTALL_NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", ".lock"}
@@ -80,25 +100,27 @@ def functions() -> dict[str, Path]:
     return {"-".join(folder.relative_to(_FUNCTIONS).parts): folder for folder in folders}
 
 
-def build(name: str, *, native: bool) -> Package:
+def build(name: str, *, native: bool, architecture: str = "x86_64") -> Package:
     """Build one function's zip, or leave it alone when nothing it is made of has changed.
 
     Args:
         name: as ``functions()`` spells it.
         native: for this machine's platform and Python, into ``NATIVE``, instead of the cloud's.
+        architecture: of ``TARGETS``; for this machine it does not matter.
 
     Raises:
         subprocess.CalledProcessError: a requirement could not be installed; uv has said why.
     """
-    target = (NATIVE if native else BUILD) / f"{name}.zip"
+    machine = None if native else TARGETS[architecture]
+    target = (machine.folder if machine else NATIVE) / f"{name}.zip"
     stamp = target.with_suffix(".inputs")
-    inputs = _digest(functions()[name], native=native)
+    inputs = _digest(functions()[name], machine)
     fresh = not target.exists() or not stamp.exists() or stamp.read_text() != inputs
     if fresh:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             contents, archive = Path(scratch) / "contents", Path(scratch) / target.name
-            _collect(functions()[name], contents, layout_of(name), native=native)
+            _collect(functions()[name], contents, layout_of(name), machine)
             _zip(contents, archive, level=1 if native else 9)
             stamp.unlink(missing_ok=True)
             archive.replace(target)
@@ -108,13 +130,13 @@ def build(name: str, *, native: bool) -> Package:
     return Package(name, target, target.stat().st_size, unzipped, layout_of(name), fresh)
 
 
-def build_all(names: Collection[str], *, native: bool) -> list[Package]:
+def build_all(names: Collection[str], *, native: bool, architecture: str = "x86_64") -> list[Package]:
     """Build several, as many at a time as there are processors; the words are those of ``build``."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(build, native=native), names))
+        return list(pool.map(partial(build, native=native, architecture=architecture), names))
 
 
-def _digest(folder: Path, *, native: bool) -> str:
+def _digest(folder: Path, machine: Target | None) -> str:
     """Over everything that the zip depends on."""
     digest = hashlib.sha256()
     wheel = [
@@ -127,8 +149,8 @@ def _digest(folder: Path, *, native: bool) -> str:
         content = file.read_bytes()
         digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode())
         digest.update(content)
-    cloud = f"cloud {_bytecode_for(native=False)}"
-    digest.update((f"{sys.version} {platform.platform()}" if native else cloud).encode())
+    cloud = f"{machine and machine[:2]} {_bytecode_for(machine)}"
+    digest.update((cloud if machine else f"{sys.version} {platform.platform()}").encode())
     return digest.hexdigest()
 
 
@@ -139,15 +161,16 @@ def _files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _bytecode_for(*, native: bool) -> bool:
+def _bytecode_for(machine: Target | None) -> bool:
     """Whether this Python's bytecode is of use where the package will run."""
-    return native or f"{sys.version_info.major}.{sys.version_info.minor}" == CLOUD_PYTHON
+    return machine is None or f"{sys.version_info.major}.{sys.version_info.minor}" == machine.python
 
 
-def _collect(folder: Path, target: Path, layout: Layout, *, native: bool) -> None:
+def _collect(folder: Path, target: Path, layout: Layout, machine: Target | None) -> None:
     """Put the requirements, the helios package and the function's own files where the layout wants them."""
-    cloud = ["--python-platform", CLOUD_PLATFORM, "--python-version", CLOUD_PYTHON, "--only-binary", ":all:"]
-    where = ["--python", sys.executable] if native else cloud
+    where = ["--python", sys.executable]
+    if machine:
+        where = ["--python-platform", machine.platform, "--python-version", machine.python, "--only-binary", ":all:"]
     packages = target / layout.packages
     install = ["pip", "install", "--quiet", "--target", str(packages), "--no-deps", *where]
     if layout.vendored:
@@ -164,7 +187,7 @@ def _collect(folder: Path, target: Path, layout: Layout, *, native: bool) -> Non
         shutil.rmtree(leftover)
     if not layout.vendored:
         shutil.copyfile(folder / "requirements.txt", target / "requirements.txt")
-    elif _bytecode_for(native=native):
+    elif _bytecode_for(machine):
         _compile(target, layout)
 
 
@@ -224,20 +247,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build what was asked for, show the sizes, and return 1 if its cloud would refuse one."""
     known = functions()
     parser = argparse.ArgumentParser(prog="package", description="Build the zips of the cloud functions.")
-    parser.add_argument("--native", action="store_true", help="for this machine instead of the clouds")
+    machine = parser.add_mutually_exclusive_group()
+    machine.add_argument("--native", action="store_true", help="for this machine instead of the clouds")
+    machine.add_argument(
+        "--architecture", choices=TARGETS, default="x86_64", help="Lambda's; arm64 goes to build/arm64"
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(known)}; by default all")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - known.keys():
         parser.error(f"no such function: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    names = options.names or known
+    if options.architecture != "x86_64":
+        names = [name for name in names if name.startswith("aws-")]
     try:
-        packages = build_all(options.names or known, native=options.native)
+        packages = build_all(names, native=options.native, architecture=options.architecture)
     except subprocess.CalledProcessError as error:
         sys.stderr.write(f"package: {' '.join(map(str, error.cmd))} failed, see above\n")
         return 1
     _show(packages)
-    if not _bytecode_for(native=options.native):
+    target = None if options.native else TARGETS[options.architecture]
+    if target and not _bytecode_for(target):
         sys.stdout.write(
-            f"Without bytecode, so slower to start: build with Python {CLOUD_PYTHON}, the functions' own.\n"
+            f"Without bytecode, so slower to start: build with Python {target.python}, the functions' own.\n"
         )
     return int(not all(package.fits for package in packages))
 

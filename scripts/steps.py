@@ -5,12 +5,45 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_NOT_READY: Final = 2
+
+
+class StepFailed(Exception):  # noqa: N818 - reads as the fact it is
+    """A step did not succeed; the message names it and says what is known of the reason."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An argument that is known only when it is needed: what a command answers, between two texts."""
+
+    before: str
+    command: Sequence[str]
+    after: str = ""
+
+    def __str__(self) -> str:
+        """As a shell would be told."""
+        texts = [shlex.quote(text) if text else "" for text in (self.before, self.after)]
+        return f'"$({shlex.join(self.command)})"'.join(texts)
+
+    def answer(self) -> str:
+        """The argument.
+
+        Raises:
+            StepFailed: the command has no answer.
+        """
+        done = subprocess.run(self.command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode or not done.stdout.strip():
+            raise StepFailed(f"{shlex.join(self.command)} has no answer: {done.stderr.strip()}")
+        return f"{self.before}{done.stdout.strip()}{self.after}"
+
+
+Command = Sequence[str | Asked]
 
 
 class Step(NamedTuple):
@@ -25,14 +58,10 @@ class Step(NamedTuple):
     """
 
     title: str
-    command: Sequence[str] | Callable[[], None]
-    unless: Sequence[str] = ()
+    command: Command | Callable[[], None]
+    unless: Command = ()
     folder: Path | None = None
     environment: Callable[[], Mapping[str, str]] = dict
-
-
-class StepFailed(Exception):  # noqa: N818 - reads as the fact it is
-    """A step did not succeed; the message names it and says what is known of the reason."""
 
 
 def show(steps: Sequence[Step]) -> None:
@@ -41,7 +70,7 @@ def show(steps: Sequence[Step]) -> None:
         sys.stdout.write(f"{number:2}. {step.title}\n")
         if not callable(step.command):
             place = f"cd {os.path.relpath(step.folder)} && " if step.folder else ""
-            sys.stdout.write(f"      {place}{shlex.join(step.command)}\n")
+            sys.stdout.write(f"      {place}{' '.join(map(_shown, step.command))}\n")
     sys.stdout.flush()
 
 
@@ -61,13 +90,21 @@ def run(steps: Sequence[Step]) -> None:
             step.command()
             continue
         environment = {**os.environ, **step.environment()}
-        done = subprocess.run(step.command, check=False, cwd=step.folder, env=environment)
+        done = subprocess.run(_whole(step.command), check=False, cwd=step.folder, env=environment)
         if done.returncode:
             raise StepFailed(f"step {number}, {step.title}: {step.command[0]} ended with {done.returncode}, see above")
 
 
-def _quiet(command: Sequence[str]) -> bool:
-    return subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
+def _shown(argument: str | Asked) -> str:
+    return str(argument) if isinstance(argument, Asked) else shlex.quote(argument)
+
+
+def _whole(command: Command) -> list[str]:
+    return [argument.answer() if isinstance(argument, Asked) else argument for argument in command]
+
+
+def _quiet(command: Command) -> bool:
+    return subprocess.run(_whole(command), check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
 
 
 def agreed(*, beforehand: bool) -> bool:

@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { Follower } from "@/live/follower";
+import type { FramePage } from "@/live/protocol";
 
 import { eventually } from "./support/eventually";
 import { frame, frames, Outbox } from "./support/frames";
+import { TestServer } from "./support/server";
 
 let outbox: Outbox;
 let failing: boolean;
@@ -108,6 +110,31 @@ test("what was missed while away is fetched after the next word from the server"
   await settled(1300);
   expect(seen).toEqual(upTo(1300));
   expect(live).toEqual([]);
+});
+
+test("a page that was hidden for minutes of a busy stream catches up without a gap", async () => {
+  const server = await TestServer.start();
+  follower = new Follower(
+    async (after, limit, signal) => {
+      const answer = await fetch(`${server.url}/api/v1/frames?after=${after}&limit=${limit}`, { signal });
+      return (await answer.json()) as FramePage;
+    },
+    {
+      onBegin: () => undefined,
+      onFrames: (more) => seen.push(...more.map(({ position }) => position)),
+      onGap: (missing) => gaps.push(missing),
+      onCatchingUp: () => undefined,
+    },
+  );
+  server.outbox.publish(...frames(1, 10));
+  follower.hear(10);
+  await settled(10);
+  server.outbox.publish(...frames(11, 25_000));
+  follower.hear(25_000);
+  await settled(25_000);
+  expect(gaps).toEqual([]);
+  expect(seen).toEqual(upTo(25_000));
+  await server.stop();
 });
 
 test("frames that are kept no longer are told as a gap of their number", async () => {

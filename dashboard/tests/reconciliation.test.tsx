@@ -188,7 +188,7 @@ test("an order's page tells what differs, and leads to the events and back", asy
   await user.click(await order("ORD-1"));
 
   expect(await screen.findByRole("heading", { name: /ORD-1/ })).toHaveFocus();
-  expect(await screen.findByText("Azure reserved 2, AWS ordered 3")).toBeVisible();
+  expect(await screen.findByText("Quantity: AWS ordered 3, Azure reserved 2")).toBeVisible();
   const table = screen.getByRole("region", { name: "The legs side by side" });
   const quantity = within(table).getByRole("rowheader", { name: "quantity" }).closest("tr");
   expect([...(quantity?.cells ?? [])].map(({ textContent }) => textContent)).toEqual([

@@ -100,6 +100,17 @@ test("messages that are none of ours are passed over", async () => {
   expect(new Set(messages.map(({ type }) => type))).toEqual(new Set(["hello", "pong", "frames"]));
 });
 
+test("a frame that is too large for a message is handed on as its position", async () => {
+  socket.open();
+  await eventually(() => {
+    expect(messages).toHaveLength(2);
+  });
+  server.send({ type: "position", position: 8 });
+  await eventually(() => {
+    expect(messages).toContainEqual({ type: "position", position: 8 });
+  });
+});
+
 test("waking asks at once whether the connection still lives", async () => {
   socket.close();
   socket = new LiveSocket(

@@ -1,6 +1,7 @@
 """Function app: Event Grid events, and the sweep on a timer."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,7 +9,6 @@ from functools import cache, partial
 from typing import Any
 
 import azure.functions as func
-import msgspec
 
 from helios import bootstrap, settings
 from helios.bootstrap import Services
@@ -52,8 +52,8 @@ async def ingest(event: func.EventGridEvent) -> None:
     Raises:
         Retryable: nothing was stored.
     """
-    body = msgspec.json.encode(_as_sent(event), enc_hook=str)
-    await coalescer().submit([Delivery(way_in="eventgrid", body=body, received_at=datetime.now(UTC))])
+    delivery = Delivery(way_in="eventgrid", body=_json(_as_sent(event)), received_at=datetime.now(UTC))
+    await coalescer().submit([delivery])
 
 
 @app.timer_trigger(schedule="0 * * * * *", arg_name="timer")
@@ -68,13 +68,15 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host pa
 def _as_sent(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:
     """The event in the words of its schema again: the host has parsed it, and keeps no text."""
     if isinstance(event, func.CloudEvent):
-        attributes = {
+        attributes = event.extension_attrs | {  # data_base64 is one of them
             "specversion": event.specversion,
             "id": event.id,
             "source": event.source,
             "type": event.type,
             "subject": event.subject,
             "time": event.time,
+            "datacontenttype": event.datacontenttype,
+            "dataschema": event.dataschema,
             "data": event.get_json(),
         }
         return {name: value for name, value in attributes.items() if value is not None}
@@ -87,3 +89,14 @@ def _as_sent(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:
         "data": event.get_json(),
         "dataVersion": event.data_version,
     }
+
+
+def _json(event: Mapping[str, Any]) -> bytes:
+    """The event's text again. What JSON or UTF-8 lacks stays as it is, so that it is refused and kept, and no null.
+
+    Not msgspec, which writes an infinite number as null, and raises for one of more than 64 bits.
+    """
+    try:
+        return json.dumps(event, default=datetime.isoformat, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: only as an escape can it be written at all
+        return json.dumps(event, default=datetime.isoformat).encode()

@@ -76,9 +76,11 @@ class Emulator:
             for name, one in kept.subscriptions.items():
                 # A validation URL is good only for the process that gave it out.
                 state: ProvisioningState = "Succeeded" if one.provisioning_state == "Succeeded" else "Failed"
-                running.subscriptions[name] = RunningSubscription(one.properties, state)
+                subscription = running.subscriptions[name] = RunningSubscription(one.properties, state)
                 if state == "Succeeded":
-                    self._begin(kept.topic, name, running.subscriptions[name])
+                    self._begin(kept.topic, name, subscription)
+                else:
+                    self._count_what_waits(kept.topic, name, subscription)
 
     async def stop(self) -> None:
         """Stop delivering; what is pending is kept."""
@@ -171,21 +173,19 @@ class Emulator:
                 fresh = RunningSubscription(_with_schema(wanted, running.topic), "Creating")
             except ValueError as error:
                 raise Refused(HTTPStatus.BAD_REQUEST, f"{error}.", code="InvalidRequest") from error
-            before = running.subscriptions.get(name)
-            fresh.deliverer = before.deliverer if before else None
             try:
                 await self._ask(running.topic, name, fresh)
             except Refused:
-                if before is None:  # Azure keeps it as well; one that works stays as it was
+                if name not in running.subscriptions:  # Azure keeps it as well; one that is there stays as it was
                     fresh.state = "Failed"
-                    running.subscriptions[name] = fresh
-                    self._save()
+                    self._adopt(running, name, fresh)
                 raise
-            running.subscriptions[name] = fresh
-            if fresh.state == "Succeeded":
-                self._begin(running.topic, name, fresh)
-            self._save()
-            return self.subscription(topic_name, name)
+            at_work = running.subscriptions.get(name)
+            if at_work and at_work.deliverer and fresh.state != "Succeeded":
+                at_work.proposed = fresh  # it goes on as it was until somebody consents
+            else:
+                self._adopt(running, name, fresh)
+            return fresh.resource(running.topic, name)
 
     def subscription(self, topic_name: str, name: str) -> dict[str, Any]:
         """A subscription as Azure Resource Manager shows it, secrets left out. Raises Refused, 404."""
@@ -214,14 +214,14 @@ class Emulator:
             asked.state = "Succeeded"
             return
         running, subscription = self._subscription(topic_name, name)
-        if subscription.state == "AwaitingManualAction" and time.monotonic() > subscription.manual_until:
-            subscription.state = "Failed"
-        fits = secrets.compare_digest(code.encode(), subscription.code.encode())
-        if subscription.state != "AwaitingManualAction" or not fits:
+        asked = subscription.proposed or subscription
+        if asked.state == "AwaitingManualAction" and time.monotonic() > asked.manual_until:
+            asked.state = "Failed"
+        fits = secrets.compare_digest(code.encode(), asked.code.encode())
+        if asked.state != "AwaitingManualAction" or not fits:
             raise Refused(HTTPStatus.BAD_REQUEST, "This validation URL is wrong, used already, or too old.")
-        subscription.state = "Succeeded"
-        self._begin(running.topic, name, subscription)
-        self._save()
+        asked.state = "Succeeded"
+        self._adopt(running, name, asked)
 
     async def _ask(self, topic: Topic, name: str, fresh: RunningSubscription) -> None:
         """Ask the endpoint for its consent, and note how far that got. Raises Refused, 400."""
@@ -261,6 +261,27 @@ class Emulator:
     def _journal(self, topic: Topic, name: str) -> Path:
         return self._options.data / "journals" / topic.name / f"{name}.jsonl"
 
+    def _adopt(self, running: RunningTopic, name: str, subscription: RunningSubscription) -> None:
+        """Put it in the place of the one of its name, whose events it takes over."""
+        if before := running.subscriptions.get(name):
+            subscription.deliverer = before.deliverer
+            subscription.unconsented = before.unconsented
+        running.subscriptions[name] = subscription
+        if subscription.state == "Succeeded":
+            self._begin(running.topic, name, subscription)
+        self._save()
+
+    def _count_what_waits(self, topic: Topic, name: str, subscription: RunningSubscription) -> None:
+        """Say what an earlier process owed an endpoint that has not consented; it is delivered once that does."""
+        if not self._journal(topic, name).exists():
+            return
+        debts = Debts(self._journal(topic, name))
+        subscription.unconsented = len(debts.owed)
+        debts.close()
+        if subscription.unconsented:
+            facts = {"subscription": name, "topic": topic.name, "events": subscription.unconsented}
+            log.error("an earlier process left events undelivered, and their endpoint has not consented", extra=facts)
+
     def _begin(self, topic: Topic, name: str, subscription: RunningSubscription) -> None:
         if subscription.deliverer:  # an update: events that wait go by the new properties
             subscription.deliverer.subscription = subscription.properties
@@ -276,14 +297,15 @@ class Emulator:
             scale=self._options.scale,
         )
         subscription.deliverer.start()
+        subscription.unconsented = 0
 
     async def _drop(self, running: RunningTopic, name: str) -> None:
         gone = running.subscriptions.pop(name)
         if gone.deliverer:
             await gone.deliverer.stop()
-            if gone.deliverer.pending:
-                facts = {"subscription": name, "events": gone.deliverer.pending}
-                log.warning("events dropped: their subscription was deleted", extra=facts)
+        if gone.pending:
+            facts = {"subscription": name, "events": gone.pending}
+            log.warning("events dropped: their subscription was deleted", extra=facts)
         self._journal(running.topic, name).unlink(missing_ok=True)
 
     def _save(self) -> None:

@@ -22,6 +22,8 @@ class RunningSubscription:
         deliverer: delivers them; None before the endpoint's consent.
         code: what the endpoint must echo, or open the validation URL with.
         manual_until: until when the validation URL is good, on the monotonic clock.
+        proposed: what it becomes once somebody opens the validation URL; until then it goes on as it is.
+        unconsented: events that an earlier process left, as long as the endpoint has not consented to having them.
     """
 
     def __init__(self, properties: Subscription, state: ProvisioningState) -> None:
@@ -36,6 +38,13 @@ class RunningSubscription:
         self.deliverer: Deliverer | None = None
         self.code = ""
         self.manual_until = 0.0
+        self.proposed: RunningSubscription | None = None
+        self.unconsented = 0
+
+    @property
+    def pending(self) -> int:
+        """How many events are neither delivered nor given up."""
+        return self.deliverer.pending if self.deliverer else self.unconsented
 
     def resource(self, topic: Topic, name: str) -> dict[str, Any]:
         """As Azure shows it, secrets left out."""
@@ -52,7 +61,7 @@ class RunningSubscription:
             "provisioningState": self.state,
             "endpointBaseUrl": base_url(self.properties.webhook.endpoint_url),
             **(msgspec.to_builtins(self.deliverer.counts) if self.deliverer else {}),
-            "pending": self.deliverer.pending if self.deliverer else 0,
+            "pending": self.pending,
             "waitingForRetry": self.deliverer.waiting if self.deliverer else 0,
         }
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1 import types
 
 from local.journal import Journal
@@ -180,11 +181,15 @@ class Broker:
             raise invalid(f"A publish request has at most {MAX_PUBLISH_BYTES} bytes.")
         for message in messages:
             _check_message(message)
-        return self._publish(topic, [(bytes(one.data), dict(one.attributes), one.ordering_key) for one in messages])
+        ids = self._publish(topic, [(bytes(one.data), dict(one.attributes), one.ordering_key) for one in messages])
+        self._compact()
+        return ids
 
     def take(self, name: str, most: int, *, deadline: float | None = None) -> list[Delivered]:
         """Lease the next messages of a subscription; for so many seconds, or as it says itself."""
-        return self.subscriber(name).messages.take(most, time.monotonic(), deadline=deadline)
+        taken = self.subscriber(name).messages.take(most, time.monotonic(), deadline=deadline)
+        self._compact()
+        return taken
 
     def acknowledge(self, name: str, ack_ids: Sequence[str]) -> None:
         """Be done with these deliveries; one whose lease is over is ignored, as in Pub/Sub."""
@@ -198,6 +203,7 @@ class Broker:
         subscriber = self.subscriber(name)
         for ack_id in ack_ids:
             subscriber.messages.modify_deadline(ack_id, seconds, time.monotonic())
+        self._compact()
         subscriber.changed.set()
 
     def status(self) -> dict[str, dict[str, int]]:
@@ -234,7 +240,8 @@ class Broker:
             wanted = [one for one in messages if subscriber.messages.policy.matches(one.attributes)]
             written += [records.Owed(subscriber.wire.name, one) for one in wanted]
             routes.append((subscriber, wanted))
-        self._write(*written)  # before anybody can have them: what can't be kept is not delivered either
+        # Before anybody can have them: what can't be kept is not delivered either.
+        self._journal.write(*written)
         for subscriber, wanted in routes:
             for one in wanted:
                 subscriber.messages.add(one)
@@ -259,7 +266,7 @@ class Broker:
             "CloudPubSubDeadLetterSourceTopicPublishTime": rfc3339(message.published),
         }
         self._publish(topic, [(message.data, attributes, message.ordering_key)])
-        self._write(records.Settled(name, message.id))  # last: two dead letters are better than none
+        self._journal.write(records.Settled(name, message.id))  # last: two dead letters are better than none
         log.warning("given up", extra=facts)
         return True
 
@@ -278,7 +285,12 @@ class Broker:
     # --- the journal
 
     def _write(self, *written: records.Record) -> None:
+        """Write down what memory says already."""
         self._journal.write(*written)
+        self._compact()
+
+    def _compact(self) -> None:
+        """Begin an outgrown journal anew. It is made from memory, so memory must say all that was written."""
         if self._journal.outgrown:
             self._journal.rewrite(self._everything())
 
@@ -396,16 +408,23 @@ def _max_attempts(wire: types.Subscription) -> int | None:
 
 
 def _updated(old: Wire, new: Wire, fields: Sequence[str]) -> Wire:
-    """A copy of ``old`` with these fields of ``new`` (a field mask: ``push_config``, ``labels``).
+    """A copy of ``old`` with these fields of ``new`` (a field mask: ``labels``, ``push_config.push_endpoint``).
 
     Raises:
         Refused: there is no such field, or it can't be changed.
     """
     if not fields:
         raise invalid("The update_mask in the request is empty.")
-    changed: Wire = type(old).deserialize(type(old).serialize(old))
-    for field in (name.partition(".")[0] for name in fields):
-        if field not in type(old).meta.fields or field in UNCHANGEABLE:
+    mask = FieldMask(paths=fields)
+    changed, source = (type(old).deserialize(type(old).serialize(one)) for one in (old, new))
+    raw, raw_source = type(old).pb(changed), type(old).pb(source)
+    for field in fields:
+        *parents, _ = names = field.split(".")
+        if names[0] in UNCHANGEABLE or not FieldMask(paths=[field]).IsValidForDescriptor(raw.DESCRIPTOR):
             raise invalid(f"Invalid update_mask provided in the request: {field!r} can't be changed.")
-        setattr(changed, field, getattr(new, field))
-    return changed
+        part = raw_source
+        for name in parents:  # a field of what is not there has its default
+            part = getattr(part, name)
+            part.SetInParent()
+    mask.MergeMessage(raw_source, raw, replace_message_field=True, replace_repeated_field=True)
+    return cast(Wire, changed)

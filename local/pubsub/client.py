@@ -83,13 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--project", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--function-url", required=True, help="where the Cloud Function listens")
+    parser.add_argument("--service-account", required=True, help="who may invoke the function")
     given = parser.parse_args(arguments)
     ensure(
         project=given.project,
         topic=given.topic,
         subscription=f"{given.topic}-function",
         push_endpoint=f"{given.function_url}?{EVENTARC_MODE}",
-        service_account=f"helios@{given.project}.iam.gserviceaccount.com",
+        service_account=given.service_account,
+        audience=given.function_url,
         dead_letter_topic=f"{given.topic}-dead-letters",
     )
 

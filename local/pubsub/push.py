@@ -5,6 +5,7 @@ import base64
 import logging
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,6 +34,9 @@ _NOT_FROM_ATTRIBUTES = frozenset(
     {"authorization", "connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 """Headers that say how this request is to be read, and in whose name it comes: no publisher may set them."""
+
+RESTART_SECONDS = 1.0
+"""How long a subscription whose pusher broke off waits for the next one."""
 
 MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 
@@ -66,6 +70,16 @@ class Pushers:
         for name in wanted.keys() - self._tasks.keys():
             pusher = _Pusher(self._broker, wanted[name], self._signer, poster)
             self._tasks[name] = asyncio.create_task(pusher.run(), name=f"push {name}")
+            self._tasks[name].add_done_callback(partial(self._ended, name))
+
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+        """Replace a pusher that broke off; one that was cancelled had no more to do."""
+        if task.cancelled() or not (error := task.exception()):
+            return
+        log.error("pushing broke off: beginning anew", exc_info=error, extra={"subscription": name})
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
+            asyncio.get_running_loop().call_later(RESTART_SECONDS, self._broker.created.set)
 
 
 class _Pusher:

@@ -109,10 +109,7 @@ class SubscriberService:
     async def modify_ack_deadline(self, request: Any) -> Any:
         """ModifyAckDeadline."""
         _check_ack_ids(request)
-        if not 0 <= request.ack_deadline_seconds <= MAX_ACK_DEADLINE:
-            raise invalid(
-                f"ack_deadline_seconds is {request.ack_deadline_seconds}: it must be 0 to {MAX_ACK_DEADLINE}."
-            )
+        _check_deadline(request.ack_deadline_seconds)
         self._broker.modify_deadline(request.subscription, request.ack_ids, request.ack_deadline_seconds)
         return EMPTY
 
@@ -137,8 +134,7 @@ class SubscriberService:
         if first is None:
             return  # the client left before it said what it wants
         name, deadline = first.subscription, first.stream_ack_deadline_seconds
-        if deadline not in ACK_DEADLINE_RANGE:
-            raise invalid("stream_ack_deadline_seconds must be between 10 and 600 seconds")
+        _check_stream_deadline(deadline)
         subscriber = self._broker.subscriber(name)
         most = first.max_outstanding_messages or STREAM_BATCH
         outstanding: set[str] = set()
@@ -147,11 +143,11 @@ class SubscriberService:
             nonlocal deadline
             async for request in requests:
                 deadline = request.stream_ack_deadline_seconds or deadline
+                _check_stream_deadline(deadline)
+                changes = _deadline_changes(request)
                 self._broker.acknowledge(name, request.ack_ids)
                 outstanding.difference_update(request.ack_ids)
-                for ack_id, seconds in zip(
-                    request.modify_deadline_ack_ids, request.modify_deadline_seconds, strict=True
-                ):
+                for ack_id, seconds in changes:
                     self._broker.modify_deadline(name, [ack_id], seconds)
 
         reader = asyncio.create_task(answers())
@@ -175,6 +171,29 @@ class SubscriberService:
 def _check_ack_ids(request: Any) -> None:
     if not request.ack_ids:
         raise invalid("No ack ids specified.")
+
+
+def _check_deadline(seconds: int) -> None:
+    if not 0 <= seconds <= MAX_ACK_DEADLINE:
+        raise invalid(f"ack_deadline_seconds is {seconds}: it must be 0 to {MAX_ACK_DEADLINE}.")
+
+
+def _check_stream_deadline(seconds: int) -> None:
+    if seconds not in ACK_DEADLINE_RANGE:
+        raise invalid("stream_ack_deadline_seconds must be between 10 and 600 seconds")
+
+
+def _deadline_changes(request: Any) -> list[tuple[str, int]]:
+    """Which lease is to last how long, of a streaming pull's request."""
+    ack_ids, seconds = list(request.modify_deadline_ack_ids), list(request.modify_deadline_seconds)
+    if len(ack_ids) != len(seconds):
+        raise invalid(
+            f"modify_deadline_ack_ids has {len(ack_ids)} elements and modify_deadline_seconds {len(seconds)}: "
+            "each lease needs its seconds."
+        )
+    for each in seconds:
+        _check_deadline(each)
+    return list(zip(ack_ids, seconds, strict=True))
 
 
 def _received(wire: types.Subscription, taken: list[Delivered]) -> list[types.ReceivedMessage]:

@@ -232,9 +232,17 @@ class Subscription:
         """A delivery came to nothing: give the message up, or deliver it again after a while."""
         entry = self._leases.pop(ack_id).entry
         last = self.policy.max_attempts is not None and entry.attempt >= self.policy.max_attempts
-        if last and self._given_up(entry.message, entry.attempt):
-            self._done(entry)
-            return
+        gone = False
+        try:
+            gone = last and self._given_up(entry.message, entry.attempt)
+        finally:  # an error is no reason to lose it
+            if gone:
+                self._done(entry)
+            else:
+                self._put_back(entry, now)
+
+    def _put_back(self, entry: _Entry, now: float) -> None:
+        """Deliver it again after a while."""
         wait = min(
             self.policy.minimum_backoff * 2 ** min(entry.attempt - 1, MAX_DOUBLINGS), self.policy.maximum_backoff
         )

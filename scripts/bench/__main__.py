@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from local.config import REPOSITORY
-from scripts.bench import flows, imports, ingest, live, normalising, pixels, report, stats, webhooks
+from scripts.bench import clouds, flows, imports, ingest, live, normalising, pixels, report, stats, webhooks
 from scripts.bench.report import Table
 from scripts.bench.servers import Servers, servers
 
@@ -18,6 +18,7 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "webhooks": webhooks.measure,
     "live": live.measure,
     "pixels": pixels.measure,
+    "clouds": clouds.measure,
     "imports": imports.measure,
     "stats": stats.measure,
 }

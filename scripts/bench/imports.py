@@ -89,7 +89,7 @@ def _milliseconds(folder: Path, runtime: Path, running: Servers) -> tuple[float,
         "HELIOS_REDIS_URL": running.redis_url,
         "HELIOS_WEBSOCKET_ENDPOINT": "https://example.execute-api.eu-central-1.amazonaws.com/live",
         "HELIOS_GUARDS": "eventbridge=key",
-        "HELIOS_EVENTBRIDGE_SECRET": "unused",
+        "HELIOS_EVENTBRIDGE_SECRET": "unused-and-long-enough",
         "AWS_DEFAULT_REGION": "eu-central-1",
     }
     ran = subprocess.run(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 import uuid
+from contextlib import AsyncExitStack
 
 import aiohttp
 import uvloop
@@ -14,7 +15,12 @@ from scripts.bench.payloads import SHAPES
 from scripts.bench.report import Table, percentile
 from scripts.bench.servers import Servers, api
 
+STREAM = "/api/v1/ws/events"
 RATES = (10, 100, 1000)
+
+CROWD = 20
+CROWD_RATE = 100
+STUCK = (0, 1, 5)
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
@@ -22,6 +28,7 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
     seconds = 2 if quick else 15
     with api(running) as (port, _):
         rows = [uvloop.run(_watch_and_post(port, rate, seconds)) for rate in RATES]
+        crowd = [uvloop.run(_crowd(port, stuck, seconds)) for stuck in STUCK]
     running.empty()
     return [
         Table(
@@ -29,7 +36,13 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
             columns=("events/s asked", "events/s posted", "p50", "p99", "shown of sent"),
             rows=rows,
             goal="goal: p99 below 100; the promise is 500. A frame shows at most 100 events of a batch.",
-        )
+        ),
+        Table(
+            title=f"The same at {CROWD_RATE} events/s with {CROWD} watchers, beside some that read nothing, ms",
+            columns=("that read nothing", "p50", "p99", "shown of sent, to all"),
+            rows=crowd,
+            goal="goal: the first column makes no difference to the others",
+        ),
     ]
 
 
@@ -38,7 +51,7 @@ async def _watch_and_post(port: int, rate: int, seconds: float) -> tuple[int, fl
     latencies: list[float] = []
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as http,
-        http.ws_connect(f"ws://{HOST}:{port}/api/v1/ws/events", max_msg_size=0) as socket,
+        http.ws_connect(_url(port), max_msg_size=0) as socket,
     ):
         await socket.receive()  # the greeting: from now on it is told everything
         watching = asyncio.create_task(_watch(socket, sent, latencies))
@@ -49,6 +62,43 @@ async def _watch_and_post(port: int, rate: int, seconds: float) -> tuple[int, fl
         watching.cancel()
     shown = f"{len(latencies)} of {len(sent)}"
     return rate, len(sent) / took, percentile(latencies, 50), percentile(latencies, 99), shown
+
+
+async def _crowd(port: int, stuck: int, seconds: float) -> tuple[int, float, float, str]:
+    """The latencies of all who read, with so many beside them who don't."""
+    sent: dict[str, float] = {}
+    latencies: list[float] = []
+    async with (
+        AsyncExitStack() as stack,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+    ):
+        for _ in range(stuck):
+            stack.callback((await _deaf(port)).close)
+        sockets = [await stack.enter_async_context(http.ws_connect(_url(port), max_msg_size=0)) for _ in range(CROWD)]
+        for socket in sockets:
+            await socket.receive()  # the greeting, as above
+        watching = [asyncio.create_task(_watch(socket, sent, latencies)) for socket in sockets]
+        await _post(http, port, CROWD_RATE, int(CROWD_RATE * seconds), sent)
+        await _settle(latencies, CROWD * len(sent))
+        for task in watching:
+            task.cancel()
+    shown = f"{len(latencies)} of {CROWD * len(sent)}"
+    return stuck, percentile(latencies, 50), percentile(latencies, 99), shown
+
+
+async def _deaf(port: int) -> asyncio.StreamWriter:
+    """A client that asks for the stream and reads nothing of it."""
+    _, writer = await asyncio.open_connection(HOST, port, limit=1)
+    writer.write(
+        f"GET {STREAM} HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    await writer.drain()
+    return writer
+
+
+def _url(port: int) -> str:
+    return f"ws://{HOST}:{port}{STREAM}"
 
 
 async def _watch(socket: aiohttp.ClientWebSocketResponse, sent: dict[str, float], latencies: list[float]) -> None:

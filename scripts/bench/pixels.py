@@ -1,25 +1,22 @@
 """From a publisher's call to the pixel, through all of Helios, and what a busy stream costs the page."""
 
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-from local import chromium, figures
+from local import chromium
 from local.config import REPOSITORY, Config
-from local.parts import sdk_environment
 from local.ports import HOST, free_ports
 from local.probes import accepts
 from local.process import scrubbed_environment
 from local.server import Command
 from scripts.bench.page import Watched, watched
 from scripts.bench.publish import WAYS
+from scripts.bench.publishing import finish, publishing, settle, stored, wait_until_begun
 from scripts.bench.report import Cell, Table, percentile
 from scripts.bench.servers import Servers, demo
 
 RATES = (10, 100, 1000)
 BUSY_RATE = 1000
-SETTLE_SECONDS = 300
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
@@ -56,26 +53,26 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
 
 
 def _to_pixel(config: Config, page: Watched, way: str, rate: int, seconds: float) -> tuple[Cell, ...]:
-    before = _stored(config)
-    with _publishing(config, way, rate, seconds) as publisher:
-        _wait_until_begun(publisher)
+    before = stored(config)
+    with publishing(config, way, rate, seconds) as publisher:
+        wait_until_begun(publisher)
         seen = page.watch(seconds)
-        taken = _finish(publisher)
-    _settle(config, before + taken)
-    page.wait_for_total(_stored(config))
+        taken = finish(publisher)
+    settle(config, before + taken)
+    page.wait_for_total(stored(config))
     latencies = seen.latencies
     half, most = (percentile(latencies, percent) if latencies else "none" for percent in (50, 99))
     return way, rate, taken, half, most, len(latencies)
 
 
 def _busy(config: Config, page: Watched, seconds: float) -> list[tuple[Cell, ...]]:
-    before, heap = _stored(config), page.heap_megabytes()
-    with _publishing(config, "webhook", BUSY_RATE, seconds) as publisher:
-        _wait_until_begun(publisher)
+    before, heap = stored(config), page.heap_megabytes()
+    with publishing(config, "webhook", BUSY_RATE, seconds) as publisher:
+        wait_until_begun(publisher)
         seen = page.watch(seconds)
-        taken = _finish(publisher)
-    _settle(config, before + taken)
-    exact = page.wait_for_total(_stored(config))
+        taken = finish(publisher)
+    settle(config, before + taken)
+    exact = page.wait_for_total(stored(config))
     return [
         ("events taken", taken),
         ("frames/s", seen.frames_per_second),
@@ -109,40 +106,3 @@ def _alone(folder: Path, seconds: float) -> list[tuple[Cell, ...]]:
             ("memory before, MB", heap),
             ("memory after, MB", page.heap_megabytes()),
         ]
-
-
-def _publishing(config: Config, way: str, rate: float, seconds: float) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "scripts.bench.publish", way, str(rate), str(seconds), config.api_url],
-        cwd=REPOSITORY,
-        env=scrubbed_environment(**sdk_environment(config)),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _wait_until_begun(publisher: subprocess.Popen[str]) -> None:
-    if not publisher.stdout or publisher.stdout.readline() != "began\n":
-        raise RuntimeError("the publisher did not begin")
-
-
-def _finish(publisher: subprocess.Popen[str]) -> int:
-    """How many events were taken."""
-    out, _ = publisher.communicate(timeout=SETTLE_SECONDS)
-    return int(out)
-
-
-def _stored(config: Config) -> int:
-    found = figures.fetch(f"{HOST}:{config.api_port}")
-    if found is None:
-        raise RuntimeError("the API does not answer")
-    return found.total_events
-
-
-def _settle(config: Config, expected: int) -> None:
-    """Return once so many events are stored."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while _stored(config) < expected:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{expected - _stored(config)} events were taken and not stored")
-        time.sleep(0.2)

@@ -74,11 +74,11 @@ class Cut:
 
     def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Kill the proxy."""
-        stage.proxy.kill()
+        stage.proxies["postgres"].kill()
 
     def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Start it again."""
-        stage.proxy.start()
+        stage.proxies["postgres"].start()
 
 
 class Frozen:
@@ -122,16 +122,19 @@ class StaleMarks:
         """Nothing."""
 
 
-class SlowDatabase:
-    """Everything to and from Postgres is held back by 20 ms."""
+class Slow:
+    """Everything to and from a store is held back by 20 ms."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Make it slow."""
-        stage.slow_database(slow=True)
+        stage.hold_back(self._name, slow=True)
 
     def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Make it fast."""
-        stage.slow_database(slow=False)
+        stage.hold_back(self._name, slow=False)
 
 
 class ConnectionLimit:

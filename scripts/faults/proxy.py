@@ -1,6 +1,6 @@
 """``python -m scripts.faults.proxy --port P --to Q``: passes connections on; SIGUSR1 makes it slow, SIGUSR2 fast again.
 
-What stands between Helios and Postgres while faults are tried: a signal is all it takes to make the database slow.
+What stands between Helios and each of its stores while faults are tried: a signal is all it takes to make one slow.
 """
 
 import argparse

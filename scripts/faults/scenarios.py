@@ -15,7 +15,7 @@ from scripts.faults.faults import (
     Frozen,
     LambdaKilled,
     Nothing,
-    SlowDatabase,
+    Slow,
     StaleMarks,
     SupervisorKilled,
     Together,
@@ -36,6 +36,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         hosted: whether it needs a supervisor that can be killed.
         quick: whether the short form has it.
         measured: whether there is anything to recover from.
+        felt: whether senders must have been asked to come again; it lasts longer than they are kept waiting.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     hosted: bool = False
     quick: bool = True
     measured: bool = True
+    felt: bool = False
 
 
 _HOOKS = Load(events=9000, rate=700)
@@ -72,11 +74,14 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(name="Redis flushed", fault=Flushed(), load=_HOOKS, lasting=1.0, times=3),
     Scenario(name="kill -9 Redis", fault=Down("valkey", kill=True), load=_HOOKS),
     Scenario(name="Redis hangs (SIGSTOP)", fault=Frozen("valkey"), load=_HOOKS, lasting=3.0),
+    Scenario(name="Redis 20 ms away", fault=Slow("valkey"), load=_HOOKS, lasting=3.0),
     Scenario(name="Redis marks without rows", fault=StaleMarks(), load=_HOOKS),
     Scenario(name="Postgres restarted", fault=Down("postgres", kill=False), load=_HOOKS),
     Scenario(name="kill -9 Postgres", fault=Down("postgres", kill=True), load=_HOOKS, times=2),
-    Scenario(name="Postgres hangs (SIGSTOP)", fault=Frozen("postgres"), load=_HOOKS, lasting=4.0, quick=False),
-    Scenario(name="Postgres 20 ms away", fault=SlowDatabase(), load=_HOOKS, lasting=5.0),
+    Scenario(
+        name="Postgres hangs (SIGSTOP)", fault=Frozen("postgres"), load=_HOOKS, lasting=25.0, quick=False, felt=True
+    ),
+    Scenario(name="Postgres 20 ms away", fault=Slow("postgres"), load=_HOOKS, lasting=3.0),
     Scenario(name="Postgres cut off", fault=Cut(), load=_HOOKS, times=2, quick=False),
     Scenario(name="connection limit (53300)", fault=ConnectionLimit(), load=_HOOKS, lasting=3.0),
     Scenario(name="Postgres' disk full", fault=DiskFull(), load=_HOOKS, lasting=5.0, quick=False),

@@ -12,9 +12,9 @@ import msgspec
 import uvloop
 
 from helios.errors import HeliosError
-from helios.event import Source
 from scripts.faults.book import Book
 from scripts.faults.orders import Orders, Request
+from scripts.faults.stage import Stage
 from scripts.simulator.answers import Answer, Publisher
 from scripts.simulator.plan import Emission
 
@@ -47,20 +47,20 @@ class _Reply(msgspec.Struct):
 class Sender:
     """A thread that sends; a context manager, left when all is sent and acknowledged."""
 
-    def __init__(self, url: str, sent: Orders, book: Book, publishers: dict[Source, Publisher], *, rate: float) -> None:
+    def __init__(self, stage: Stage, sent: Orders, book: Book, *, rate: float) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
-            url: Helios' API.
+            stage: where Helios' API is, what it takes to be let in, and the ways to the clouds.
             sent: what to send.
             book: told of every answer.
-            publishers: a way to each cloud to which something is published.
             rate: deliveries per second at the webhooks; the clouds get theirs in the same time.
         """
-        self._url = url
+        self._url = stage.api_url
+        self._proofs = stage.proofs
         self._orders = sent
         self._book = book
-        self._publishers = publishers
+        self._publishers = stage.publishers
         self._rate = rate
         self._pending = len(sent.requests) + sum(map(len, sent.published.values()))
         self._all = self._pending
@@ -126,8 +126,9 @@ class Sender:
 
     async def _post(self, http: aiohttp.ClientSession, request: Request) -> bool:
         """Whether it was acknowledged, or refused for good."""
+        headers = {**request.headers, **self._proofs.of(request.path, request.body)}
         try:
-            async with http.post(request.path, data=request.body, headers=request.headers) as response:
+            async with http.post(request.path, data=request.body, headers=headers) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError):
             self._book.miss(len(request.keys))
@@ -158,7 +159,7 @@ class Sender:
     def _taken(self, leg: Emission, answer: Answer) -> bool:
         """Enter what a cloud says; whether it has taken the event, or refused it for good."""
         if answer.again:
-            if answer.maybe_taken:
+            if answer.maybe_taken and leg.source == "aws":  # only a bus gives the second one another id
                 self._book.double()
             return False
         if answer.outcome == "accepted":

@@ -1,4 +1,4 @@
-"""All of Helios on free ports, a proxy before its database, and the handles by which each part is made to fail."""
+"""All of Helios on free ports, a proxy before each store, and the handles by which each part is made to fail."""
 
 import asyncio
 import os
@@ -15,16 +15,18 @@ import msgspec
 import psycopg
 
 from helios.event import SOURCES, Source
-from local import aws_resources, keeper
+from local import aws_resources, keeper, ministack
 from local.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
-from local.parts import Part, parts, sdk_environment
+from local.parts import parts, sdk_environment
 from local.ports import PortTaken, free_port, require_free
 from local.postgres import Postgres
 from local.probes import accepts
 from local.process import PartFailed, scrubbed_environment
 from local.server import Command, Server
 from local.supervisor import Supervisor
+from local.valkey import Valkey
 from scripts.faults.orders import FLOW, LEGS
+from scripts.faults.proofs import Proofs
 from scripts.simulator import endpoints
 from scripts.simulator.answers import Publisher
 from scripts.simulator.shop import LEGS as SHOP_LEGS
@@ -68,12 +70,14 @@ class Place(msgspec.Struct, frozen=True):
     """Where a stage stands, for whoever finds its folder.
 
     Attributes:
-        config: its ports and folders; Postgres' port is the proxy's.
+        config: its ports and folders; those of Postgres and Valkey are their proxies'.
         database_port: Postgres' own.
+        cache_port: Valkey's own.
     """
 
     config: Config
     database_port: int
+    cache_port: int
 
     @classmethod
     def of(cls, folder: Path) -> "Place":
@@ -83,7 +87,7 @@ class Place(msgspec.Struct, frozen=True):
             flows_file = folder / "flows.toml"
             flows_file.write_text(_flows())
             fields = {"state": str(folder / "state"), "flows_file": str(flows_file)} | free_port_fields()
-            file.write_bytes(msgspec.json.encode(cls(msgspec.convert(fields, Config), free_port())))
+            file.write_bytes(msgspec.json.encode(cls(msgspec.convert(fields, Config), free_port(), free_port())))
         return msgspec.json.decode(file.read_bytes(), type=cls)
 
 
@@ -102,16 +106,31 @@ class Stage:
         self.config = place.config
         self.say = say
         self.clouds = clouds
-        self._database = Postgres(self.config.folder / "postgres", place.database_port, log=self.config.log("postgres"))
-        self.proxy = self._proxy()
+        folder, log = self.config.folder, self.config.log
+        self._database = Postgres(folder / "postgres", place.database_port, log=log("postgres"))
+        self._stores = {
+            "postgres": self._database,
+            "valkey": Valkey(folder / "valkey", place.cache_port, log=log("valkey")),
+        }
+        self.proxies = {
+            "postgres": self._proxy(self.config.postgres_port, to=place.database_port),
+            "valkey": self._proxy(self.config.valkey_port, to=place.cache_port),
+        }
         left_out = [*LEFT_OUT, *(name for cloud in SOURCES if cloud not in clouds for name in PARTS_OF[cloud])]
-        self._parts = [self._behind_proxy(part) for part in parts(self.config) if part.name not in left_out]
+        self._parts = [
+            part._replace(server=self._stores.get(part.name, part.server))
+            for part in parts(self.config)
+            if part.name not in left_out
+        ]
         self._stack = ExitStack()
+        # Where Pub/Sub runs, it is the one whose keys the API asks for, and it signs what it pushes itself.
+        self.proofs = Proofs(None if "gcp" in clouds else self.config.pubsub_admin_port)
         self.publishers: dict[Source, Publisher] = {}
 
     def __enter__(self) -> Self:
         with self._stack:
             self._stack.callback(self._database.discard)
+            self._stack.enter_context(self.proofs)
             self._start()
             self._connect()
             self._stack = self._stack.pop_all()
@@ -148,31 +167,28 @@ class Stage:
         """Every process of Postgres."""
         return [self._database.pid, *keeper.descendants(self._database.pid)]
 
-    def slow_database(self, *, slow: bool) -> None:
-        """Hold back everything that passes between Helios and Postgres, or no longer."""
-        os.kill(self.proxy.pid, signal.SIGUSR1 if slow else signal.SIGUSR2)
+    def hold_back(self, name: str, *, slow: bool) -> None:
+        """Hold back everything that passes between Helios and this store, or no longer."""
+        os.kill(self.proxies[name].pid, signal.SIGUSR1 if slow else signal.SIGUSR2)
 
     def lambda_workers(self) -> list[int]:
         """The processes in which the AWS emulator runs functions now."""
-        return [pid for pid in keeper.descendants(self.part("aws").pid) if _is_worker(pid)]
+        return ministack.workers(self.part("aws").pid)
 
     def _start(self) -> None:
-        self._stack.enter_context(self.proxy)
+        for proxy in self.proxies.values():
+            self._stack.enter_context(proxy)
         self._stack.enter_context(Supervisor(self._parts, self.say)).start()
 
-    def _proxy(self) -> Command:
-        ports = ["--port", str(self.config.postgres_port), "--to", str(self._database.port)]
+    def _proxy(self, port: int, *, to: int) -> Command:
         return Command(
             "proxy",
-            [sys.executable, "-m", "scripts.faults.proxy", *ports],
+            [sys.executable, "-m", "scripts.faults.proxy", "--port", str(port), "--to", str(to)],
             env=scrubbed_environment(),
-            ready=accepts(self.config.postgres_port),
+            ready=accepts(port),
             log=self.config.log("proxy"),
             cwd=REPOSITORY,
         )
-
-    def _behind_proxy(self, part: Part) -> Part:
-        return part._replace(server=self._database) if part.name == "postgres" else part
 
     def _connect(self) -> None:
         """Publishers for each cloud; some SDKs read this process' own environment."""
@@ -249,11 +265,3 @@ def _flows() -> str:
         FLOWS.format(name=name, aws=types["aws"], gcp=types["gcp"], azure=types["azure"])
         for name, types in legs.items()
     )
-
-
-def _is_worker(pid: int) -> bool:
-    """Whether this process runs a Lambda function; only Linux tells."""
-    try:
-        return b"AWS_LAMBDA_FUNCTION_NAME=" in Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False

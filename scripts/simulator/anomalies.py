@@ -26,7 +26,8 @@ class Injection(msgspec.Struct, kw_only=True, eq=False):
         source: the cloud of the leg that is affected.
         type: that leg's event type.
         event_ids: the ids under which Helios hears of the affected leg.
-        details: what distinguishes this one from others of its kind.
+        details: what distinguishes this one from others of its kind. ``certain``: False if it may not have happened,
+            as an answer was lost and the event was sent again.
     """
 
     order_id: str
@@ -36,9 +37,14 @@ class Injection(msgspec.Struct, kw_only=True, eq=False):
     event_ids: list[str] = []
     details: dict[str, object] = {}
 
+    @property
+    def certain(self) -> bool:
+        """Whether it really happened."""
+        return self.details.get("certain") is not False
+
 
 class Truth:
-    """A file of JSON lines, one for each anomaly that really happened; without a path, only counts."""
+    """A file of JSON lines, one for each anomaly that happened or may have; counts only of the former."""
 
     def __init__(self, path: Path | None) -> None:
         self._file = path.open("wb") if path else None
@@ -46,7 +52,7 @@ class Truth:
 
     def record(self, injection: Injection) -> None:
         """Write one line, at once, so that a run that is cut short leaves the truth about what it did."""
-        self.counts[injection.anomaly] += 1
+        self.counts[injection.anomaly] += injection.certain
         if self._file:
             self._file.write(msgspec.json.encode(injection) + b"\n")
             self._file.flush()

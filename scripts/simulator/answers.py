@@ -20,7 +20,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
             ``rejected``: refused because of what it says. ``failed``: not taken for any other reason.
         reason: why it was not accepted.
         again: True when ``failed`` may pass, so that it must be sent again.
-        maybe_taken: True when it may have been taken all the same and sending it again makes two of it.
+        maybe_taken: True when it may have been taken all the same, so that sent again it comes twice.
         after: how long the receiver asks to wait before that, in seconds.
         event_id: the id that the cloud gave it, where that is not the publisher's.
     """
@@ -57,6 +57,11 @@ def try_again(reason: str, *, maybe_taken: bool = False, after: float | None = N
 
 
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+def may_have_been_taken(status: int) -> bool:
+    """Whether a request that was answered with this HTTP status may have had its effect: the receiver failed within."""
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def may_pass(status: int) -> bool:

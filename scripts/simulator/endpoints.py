@@ -13,6 +13,10 @@ from helios.event import Source
 from .answers import Publisher
 
 _AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_AZURE_KEY: Final = "HELIOS_AZURE_EVENTGRID_KEY"
+_REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+DEFAULT_REGION: Final = "us-east-1"
+"""For an emulator, which does not care."""
 _AZURE_HOSTS: Final = (".eventgrid.azure.net", ".eventgrid.azure.us", ".eventgrid.azure.cn")
 
 
@@ -35,7 +39,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         kind = "emulator" if self.emulated else "real cloud"
-        return f"{self.source}: {kind} at {self.address} ({self.setting}){' ' + self.name if self.name else ''}"
+        name = f" {self.name}" if self.name else ""
+        return f"{self.source}: {kind} at {_shown(self.address)} ({self.setting}){name}"
 
 
 def find(
@@ -67,7 +72,7 @@ def connect(endpoint: Endpoint, *, environ: Mapping[str, str] = os.environ) -> P
         case "aws":
             from .eventbridge import EventBridge
 
-            return EventBridge(endpoint.address, region=_region(environ) or "us-east-1", bus=endpoint.name)
+            return EventBridge(endpoint.address, region=_region(environ) or DEFAULT_REGION, bus=endpoint.name)
         case "gcp":
             from .pubsub import PubSub
 
@@ -75,7 +80,7 @@ def connect(endpoint: Endpoint, *, environ: Mapping[str, str] = os.environ) -> P
         case "azure":
             from .eventgrid import EventGrid
 
-            return EventGrid(endpoint.address, key=_required("azure", "HELIOS_AZURE_EVENTGRID_KEY", environ))
+            return EventGrid(endpoint.address, key=environ.get(_AZURE_KEY))
 
 
 def _aws(environ: Mapping[str, str]) -> Endpoint:
@@ -85,15 +90,40 @@ def _aws(environ: Mapping[str, str]) -> Endpoint:
             host = _host(url, variable)
             emulated = not host.endswith(_AWS_HOSTS)
             return Endpoint(source="aws", address=url, name=bus, emulated=emulated, setting=variable)
-    region = _region(environ)
-    if not region:
+    address = _configured_aws(environ)
+    emulated = not _host(address, "endpoint_url").endswith(_AWS_HOSTS)
+    if not emulated and not _region(environ):
         raise _unset("aws", "AWS_ENDPOINT_URL", "the emulator's URL, or AWS_REGION for the real cloud")
-    address = f"https://events.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
-    return Endpoint(source="aws", address=address, name=bus, emulated=False, setting="AWS_REGION")
+    named = not emulated and any(environ.get(variable) for variable in _REGIONS)
+    return Endpoint(
+        source="aws", address=address, name=bus, emulated=emulated, setting="AWS_REGION" if named else "AWS profile"
+    )
+
+
+def _configured_aws(environ: Mapping[str, str]) -> str:
+    """Where boto3 goes by itself: a profile may name an ``endpoint_url``, too."""
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        client = boto3.Session().client("events", region_name=_region(environ) or DEFAULT_REGION)
+    except (BotoCoreError, ValueError) as error:
+        raise Misconfigured(f"AWS: {error}") from error
+    address: str = client.meta.endpoint_url
+    client.close()
+    return address
 
 
 def _region(environ: Mapping[str, str]) -> str | None:
-    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    """As the variables say, or the profile. Of the two variables boto3 itself reads the second only."""
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        profiled: str | None = boto3.Session().region_name
+    except BotoCoreError as error:
+        raise Misconfigured(f"AWS: {error}") from error
+    return next((environ[variable] for variable in _REGIONS if environ.get(variable)), profiled)
 
 
 def _gcp(environ: Mapping[str, str]) -> Endpoint:
@@ -108,8 +138,9 @@ def _gcp(environ: Mapping[str, str]) -> Endpoint:
 def _azure(environ: Mapping[str, str]) -> Endpoint:
     setting = "HELIOS_AZURE_EVENTGRID_ENDPOINT"
     url = _required("azure", setting, environ)
-    _required("azure", "HELIOS_AZURE_EVENTGRID_KEY", environ)
     emulated = not _host(url, setting).endswith(_AZURE_HOSTS)
+    if emulated:  # the real one knows who is signed in, too
+        _required("azure", _AZURE_KEY, environ)
     return Endpoint(source="azure", address=url, name="", emulated=emulated, setting=setting)
 
 
@@ -117,7 +148,7 @@ def _required(source: Source, variable: str, environ: Mapping[str, str]) -> str:
     hints = {
         "GOOGLE_CLOUD_PROJECT": "the project id (any name for the emulator)",
         "HELIOS_AZURE_EVENTGRID_ENDPOINT": "the topic's endpoint, such as https://NAME.REGION-1.eventgrid.azure.net/api/events",
-        "HELIOS_AZURE_EVENTGRID_KEY": "the topic's access key",
+        _AZURE_KEY: "the topic's access key",
     }
     if not (value := environ.get(variable)):
         raise _unset(source, variable, hints[variable])
@@ -133,5 +164,12 @@ def _unset(source: Source, variable: str, value: str) -> Misconfigured:
 def _host(url: str, variable: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Misconfigured(f"{variable}: {url!r} is not an http:// or https:// URL")
+        raise Misconfigured(f"{variable}: {_shown(url)!r} is not an http:// or https:// URL")
     return parts.hostname
+
+
+def _shown(address: str) -> str:
+    """An address, though it be no URL, without its user, password and query: all of it that is no secret."""
+    scheme, separator, rest = address.partition("?")[0].partition("#")[0].rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

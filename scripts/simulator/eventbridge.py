@@ -12,7 +12,7 @@ from botocore.exceptions import ConnectionError as NotConnected
 
 from helios.errors import Misconfigured
 
-from .answers import Answer, may_pass, try_again
+from .answers import Answer, may_have_been_taken, may_pass, try_again
 from .envelopes import EVENT_SOURCE
 from .plan import Emission
 
@@ -105,4 +105,6 @@ def _refused(error: ClientError) -> Answer:
     status = reply.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = reply.get("Error", {}).get("Code", "")
     passing = may_pass(status) or code in _PASSING
-    return try_again(str(error)) if passing else Answer(outcome="failed", reason=str(error))
+    if passing:
+        return try_again(str(error), maybe_taken=may_have_been_taken(status))
+    return Answer(outcome="failed", reason=str(error))

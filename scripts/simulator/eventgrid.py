@@ -6,22 +6,29 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
-from azure.core.credentials import AzureKeyCredential
+from azure.core.credentials import AzureKeyCredential, TokenCredential
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
 )
 from azure.eventgrid import EventGridPublisherClient
+from azure.identity import DefaultAzureCredential
 
-from .answers import Answer, may_pass, try_again
+from helios.errors import Misconfigured
+
+from .answers import Answer, may_have_been_taken, may_pass, try_again
 from .envelopes import timestamp
 from .plan import Emission
 
 MOST_EVENTS: Final = 100
 """Far below the 1 MB that Event Grid takes at once, as these events have less than 2 KB."""
+
+_SCOPE: Final = "https://eventgrid.azure.net/.default"
+"""Azure Event Grid documentation, "Authenticate Event Grid publishing clients using Microsoft Entra ID"."""
 
 
 class EventGrid:
@@ -30,9 +37,17 @@ class EventGrid:
     batch = MOST_EVENTS
     concurrency = 4
 
-    def __init__(self, url: str, *, key: str) -> None:
-        """Build a publisher; the client posts to the URL exactly as it is given."""
-        self._client = EventGridPublisherClient(url, AzureKeyCredential(key))
+    def __init__(self, url: str, *, key: str | None) -> None:
+        """Build a publisher; the client posts to the URL exactly as it is given.
+
+        Args:
+            url: of the topic.
+            key: the topic's access key; without one, whoever is signed in publishes.
+
+        Raises:
+            Misconfigured: there is no key, and nobody is signed in.
+        """
+        self._client = EventGridPublisherClient(url, AzureKeyCredential(key) if key else _signed_in())
         self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="eventgrid")
 
     async def publish(self, emissions: Sequence[Emission]) -> list[Answer]:
@@ -53,14 +68,35 @@ class EventGrid:
             # An emulator that was restarted has forgotten its topics until they are made again.
             return try_again(f"HTTP 404: {error.message}")
         except HttpResponseError as error:
-            status = error.status_code or 0
-            reason = f"HTTP {status}: {error.reason}"
-            return try_again(reason) if may_pass(status) else Answer(outcome="failed", reason=reason)
-        except (ServiceRequestError, ServiceResponseError) as error:
+            return _refused(error)
+        except ServiceRequestError as error:
             return try_again(str(error))
+        except ServiceResponseError as error:
+            return try_again(str(error), maybe_taken=True)
         except AzureError as error:
             return Answer(outcome="failed", reason=str(error))
         return Answer(outcome="accepted")
+
+
+def _signed_in() -> TokenCredential:
+    credential = DefaultAzureCredential()
+    try:
+        credential.get_token(_SCOPE)
+    except ClientAuthenticationError as error:
+        credential.close()
+        raise Misconfigured(
+            "azure: no credentials: run `az login` as somebody who may publish (EventGrid Data Sender), or set "
+            f"HELIOS_AZURE_EVENTGRID_KEY to the topic's access key ({error.message.splitlines()[0]})"
+        ) from error
+    return credential
+
+
+def _refused(error: HttpResponseError) -> Answer:
+    status = error.status_code or 0
+    reason = f"HTTP {status}: {error.reason}"
+    if may_pass(status):
+        return try_again(reason, maybe_taken=may_have_been_taken(status))
+    return Answer(outcome="failed", reason=reason)
 
 
 def _event(emission: Emission) -> dict[str, object]:

@@ -123,13 +123,14 @@ class Ledger:
         """Enter that an event will be sent once more; if that may make two of it, the truth must tell."""
         self.retried[emission.source] += 1
         if answer.maybe_taken:
+            same_id = self._judged or emission.source != "aws"  # a bus gives each event an id of its own
             self._truth.record(
                 Injection(
                     order_id=emission.order_id,
                     anomaly="duplicate",
                     source=emission.source,
                     type=emission.type,
-                    details={"same_id": False, "certain": False, "reason": answer.reason},
+                    details={"same_id": same_id, "certain": False, "reason": answer.reason},
                 )
             )
 

@@ -17,16 +17,19 @@ from .plan import Emission
 
 PUBLISH_TIMEOUT_S: Final = 10.0
 
-_PASSING: Final = (
+_NOT_TAKEN: Final = (
     exceptions.Aborted,
-    exceptions.DeadlineExceeded,
-    exceptions.InternalServerError,
     exceptions.NotFound,  # an emulator that was restarted has forgotten its topics until they are made again
     exceptions.ResourceExhausted,
+)
+_MAYBE_TAKEN: Final = (
+    exceptions.DeadlineExceeded,
+    exceptions.InternalServerError,
     exceptions.RetryError,
-    exceptions.ServiceUnavailable,
+    exceptions.ServiceUnavailable,  # also when the connection broke before the answer
     exceptions.Unknown,
 )
+"""Both may pass."""
 
 
 class PubSub:
@@ -66,10 +69,12 @@ class PubSub:
             future = self._client.publish(self._topic, emission.data, **cloudevent_attributes(emission))
             # Twice the library's own limit: an error that it doesn't translate would leave the future open.
             await asyncio.wait_for(asyncio.wrap_future(future), 2 * PUBLISH_TIMEOUT_S)
-        except _PASSING as error:
+        except _NOT_TAKEN as error:
             return try_again(str(error))
+        except _MAYBE_TAKEN as error:
+            return try_again(str(error), maybe_taken=True)
         except TimeoutError:
-            return try_again(f"no answer within {2 * PUBLISH_TIMEOUT_S:.0f} s")
+            return try_again(f"no answer within {2 * PUBLISH_TIMEOUT_S:.0f} s", maybe_taken=True)
         except (exceptions.GoogleAPIError, GoogleAuthError) as error:
             return Answer(outcome="failed", reason=str(error))
         return Answer(outcome="accepted")

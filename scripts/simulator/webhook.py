@@ -16,7 +16,7 @@ import msgspec
 from helios.errors import Misconfigured
 from helios.event import SOURCES, Source
 
-from .answers import Answer, Outcome, may_pass, try_again
+from .answers import Answer, Outcome, may_have_been_taken, may_pass, try_again
 from .envelopes import PATHS, body
 from .plan import Emission
 
@@ -159,8 +159,10 @@ class Webhook:
         try:
             connection = await self._connection()
             response = await connection.request(raw)
+        except ConnectionRefusedError as error:
+            return try_again(str(error))
         except OSError as error:
-            return try_again(str(error) or type(error).__name__)
+            return try_again(str(error) or type(error).__name__, maybe_taken=True)
         if not connection.closed:
             self._idle.append(connection)
         return read(response)
@@ -205,7 +207,8 @@ def read(response: Response) -> Answer:
     problem = _read_problem(response)
     reason = f"HTTP {response.status} {problem or 'without a problem document (application/problem+json)'}"
     if may_pass(response.status):
-        return try_again(reason, after=_seconds(response.headers.get("retry-after")))
+        after = _seconds(response.headers.get("retry-after"))
+        return try_again(reason, maybe_taken=may_have_been_taken(response.status), after=after)
     # A refusal without an explanation is no verdict on the event: a wrong URL answers the same.
     return Answer(outcome="rejected" if problem and response.status in _REJECTING else "failed", reason=reason)
 

@@ -1,4 +1,7 @@
-"""``python -m helios``: the command line. Operators have ``migrate``, ``sink``, ``tokens``; all else asks the API."""
+"""``python -m helios``: the command line.
+
+Operators have ``migrate``, ``sink``, ``tokens``, ``recompute`` and ``replays run``; all else asks the API.
+"""
 
 import argparse
 import signal
@@ -9,13 +12,10 @@ from contextlib import suppress
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
 from helios.console import commands as console
-from helios.console import dead_letters, tokens
+from helios.console import dead_letters, recompute, replays, tokens
 from helios.errors import HeliosError
-from helios.flows.sink import follow
+from helios.flows.sink import KAFKA, follow, send_parked
 from helios.settings import load
-
-CONSUMER = "kafka"
-"""The sink's name in the stream: its place is kept under it, however many processes share the work."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,10 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     bring_up_to_date = commands.add_parser("migrate", help="bring the database of HELIOS_DATABASE_URL up to date")
     bring_up_to_date.set_defaults(run=_migrate)
     pass_on = commands.add_parser("sink", help="pass on every stored event to Kafka, until SIGTERM or Ctrl-C")
+    pass_on.add_argument("--parked", action="store_true", help="only send once more what Kafka has refused, and end")
     pass_on.set_defaults(run=_sink)
     tokens.register(commands)
     console.register(commands)
     dead_letters.register(commands)
+    recompute.register(commands)
+    replays.register(commands)
     given = parser.parse_args(arguments)
     try:
         with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends a tail, and so does the end of `| head`
@@ -44,7 +47,7 @@ def _migrate(_: argparse.Namespace) -> None:
     sys.stdout.write(f"applied: {', '.join(applied) or 'nothing, the database is up to date'}\n")
 
 
-def _sink(_: argparse.Namespace) -> None:
+def _sink(given: argparse.Namespace) -> None:
     settings = load(require=["kafka_brokers"])
     logs.configure(settings.log_level)
     stopping = threading.Event()
@@ -54,7 +57,11 @@ def _sink(_: argparse.Namespace) -> None:
     if services.sink is None:
         raise AssertionError("its brokers are set")
     try:
-        follow(CONSUMER, outbox=services.outbox, target=services.sink, listener=services.listener, stopping=stopping)
+        if given.parked:
+            sent, refused = send_parked(KAFKA, outbox=services.outbox, target=services.sink)
+            sys.stdout.write(f"sent {sent} again; {refused} were refused again\n")
+        else:
+            follow(KAFKA, outbox=services.outbox, target=services.sink, listener=services.listener, stopping=stopping)
     finally:
         services.listener.close()
         services.close()

@@ -1,5 +1,16 @@
 """The two ways in which taking in an event can fail, and who has to act."""
 
+from typing import Final
+
+import msgspec
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What it raises to decode JSON of unknown origin: msgspec lets Python's own errors through."""
+
+DEFECTS: Final = (*UNREADABLE, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What code raises that meets a value it was not written for. Not what the machine, the network or a driver raises: of
+those no event is guilty."""
+
 
 class HeliosError(Exception):
     """Every error that Helios raises on purpose."""
@@ -24,6 +35,15 @@ class Rejected(HeliosError):  # noqa: N818 - the word the ledger, the API and th
 
 class Retryable(HeliosError):  # noqa: N818 - reads as the promise it is
     """The world is at fault: nothing was acknowledged, and the sender must deliver again."""
+
+
+class PutOff(Retryable):
+    """Whoever was to get something can't take it now; nothing of ours is wrong."""
+
+    def __init__(self, message: str, *, after_seconds: float | None = None) -> None:
+        """Build it; ``after_seconds`` is when it wants to be asked again, if it says so."""
+        super().__init__(message)
+        self.after_seconds = after_seconds
 
 
 class Misconfigured(HeliosError):  # noqa: N818 - the same family

@@ -35,7 +35,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     status: int
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as one cloud handed it over, not yet understood.
 
     A request that carries several events is several deliveries: see ``normalise.split``.
@@ -55,7 +55,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What happened, in CloudEvents' words (CloudEvents 1.0, "Context Attributes") and ours.
 
     Attributes:
@@ -96,7 +96,7 @@ Status = Literal["stored", "duplicate", "contradictory", "rejected"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of one delivery.
 
     Attributes:

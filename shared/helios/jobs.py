@@ -1,7 +1,7 @@
 """Replay jobs: which stored events or dead letters are sent where once more, and how far that has come."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -133,6 +133,20 @@ class ReplayJob(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     skipped: int = 0
     last_error: str | None = None
+
+
+class Replayed(NamedTuple):
+    """What became of one that was sent.
+
+    Attributes:
+        state: ``failed``: the target will not take it, and ``reason`` says why. ``skipped``: it need not be sent.
+    """
+
+    state: Literal["sent", "failed", "skipped"]
+    reason: str | None = None
+
+
+SENT = Replayed("sent")
 
 
 class Matching(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """What a batch leaves behind besides its events: counts, dead letters, and a frame for those who watch."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -7,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from helios.event import Event, LedgerSource, Source, WayIn
+from helios.event import Event, Key, LedgerSource, Source, WayIn
 from helios.reconcile.rows import FlowStatus, IssueKind
 
 MAX_DEAD_LETTER_BYTES = 262_144
@@ -16,6 +17,9 @@ MAX_DEAD_LETTER_BYTES = 262_144
 MAX_FRAME_EVENTS = 100
 """How many events a frame shows; its counts are exact all the same."""
 
+OTHER_TYPES = "*"
+"""The type of a count that stands for several."""
+
 
 class Count(msgspec.Struct, kw_only=True):
     """Deliveries of one type in one minute by what became of them; ``received`` is their sum.
@@ -23,7 +27,7 @@ class Count(msgspec.Struct, kw_only=True):
     Attributes:
         minute: of ``received_at``, UTC.
         source: the cloud.
-        type: the event type; empty when it could not be read.
+        type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
         stored: new events.
         duplicate: deliveries of events already stored.
         contradictory: deliveries that gave a stored event other content.
@@ -37,6 +41,18 @@ class Count(msgspec.Struct, kw_only=True):
     duplicate: int = 0
     contradictory: int = 0
     rejected: int = 0
+
+    @property
+    def received(self) -> int:
+        """How many deliveries there were."""
+        return self.stored + self.duplicate + self.contradictory + self.rejected
+
+    def add(self, other: "Count") -> None:
+        """Count those of the other as well."""
+        self.stored += other.stored
+        self.duplicate += other.duplicate
+        self.contradictory += other.contradictory
+        self.rejected += other.rejected
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +84,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
+class EventSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line of the live feed: an event without its payload."""
 
     source: Source
@@ -140,6 +156,44 @@ class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):
 
     position: int
     events: list[Event]
+
+
+class Parked(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a consumer of the stream was refused for good.
+
+    Attributes:
+        key: the event's.
+        reason: what is wrong, in the words of who refused it.
+    """
+
+    key: Key
+    reason: str
+
+
+class Consumer(msgspec.Struct, frozen=True, kw_only=True):
+    """How one consumer of the stream gets on.
+
+    Attributes:
+        name: under which its place is kept.
+        behind: how many frames it has not dealt with.
+        waiting_since: when the oldest of them that is still kept was published; None when there is none.
+        seen_at: when it last had its turn; None: never.
+        parked: how many events it was refused for good.
+    """
+
+    name: str
+    behind: int
+    waiting_since: datetime | None
+    seen_at: datetime | None
+    parked: int
+
+    def waits(self, now: datetime) -> float:
+        """Seconds for which the oldest frame has waited."""
+        return max(0.0, (now - self.waiting_since).total_seconds()) if self.waiting_since else 0.0
+
+    def silent(self, now: datetime) -> float:
+        """Seconds since it last had its turn."""
+        return max(0.0, (now - self.seen_at).total_seconds()) if self.seen_at else math.inf
 
 
 class StreamWindow(msgspec.Struct, frozen=True, kw_only=True):

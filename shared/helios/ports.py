@@ -1,18 +1,19 @@
 """What the core asks of the world, as small promises; adapters keep them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from helios.event import Event, Key, Source
-from helios.jobs import Checkpoint, Matching, ReplayFilter, ReplayJob, ReplayRequest, State, What
-from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
+from helios.event import Event, Key
+from helios.jobs import Checkpoint, Matching, Replayed, ReplayFilter, ReplayJob, ReplayRequest, State, Target, What
+from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     Action,
     Audited,
     DeadLetterFilter,
     DeadLetterGroup,
+    Due,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -22,7 +23,7 @@ from helios.queries import (
     Totals,
 )
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
-from helios.tokens import Token
+from helios.tokens import COMMAND_LINE, Token
 
 
 class Seen(Protocol):
@@ -82,27 +83,25 @@ class Transaction(Protocol):
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
 
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were.
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
 
-        To be called before ``lock_flows``: whoever waits for an insert must hold no lock on a story that was there, so
-        that writers wait in line, and never for each other.
-        """
-
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Lock and return stories as they are kept."""
-
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Lock and return stories of these flows that still wait although their deadline has passed.
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Lock and return stories that still wait although they are due, the first opened first.
 
         Those that another transaction has locked are left to it.
         """
 
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories that this transaction has locked."""
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Begin to write stories, each if what is kept is the version before it; what is returned waits.
+
+        It tells which were written. Every one is locked from then on, so that those which somebody else has written
+        meanwhile can be found again, and written for certain. To be called once before that, so that writers wait in
+        line, and never for each other.
+        """
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
@@ -170,6 +169,15 @@ class Cursor(Protocol):
     def advance(self, position: int) -> None:
         """Everything up to here has been dealt with."""
 
+    def park(self, refused: Sequence[Parked]) -> None:
+        """Keep what this consumer was refused for good, with the reason; what is parked already has the new one."""
+
+    def parked(self, *, after: Key | None, limit: int) -> list[Event]:
+        """What is parked, by key, after this one."""
+
+    def release(self, keys: Collection[Key]) -> None:
+        """These are not parked any more."""
+
 
 class Outbox(Protocol):
     """The frames as a stream. Every method raises Retryable when the store can't be reached."""
@@ -186,8 +194,8 @@ class Outbox(Protocol):
     def window(self) -> StreamWindow:
         """Which positions can still be had."""
 
-    def waiting_since(self) -> datetime | None:
-        """When the oldest frame was published that has no position yet; None when there is none."""
+    def consumers(self, *expected: str) -> list[Consumer]:
+        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
 
     def cursor(self, consumer: str) -> AbstractContextManager[Cursor]:
         """A consumer's place, held by one at a time; it moves when the block is left normally."""
@@ -223,18 +231,17 @@ class FlowReader(Protocol):
         The first bucket begins with the slot of ``since``; buckets of whole slots are read from few rows.
         """
 
-    def oldest_open(self, flow: str | None) -> datetime | None:
-        """When the story that has been open longest began; None when none is open."""
-
-    def last_heard(self, since: datetime) -> dict[Source, datetime]:
-        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the story of these flows that has been open longest began; None when none is open."""
 
 
 class EventSink(Protocol):
     """Where stored events are passed on to, for others to work with."""
 
-    def send(self, events: Sequence[Event]) -> None:
-        """Pass on events, those of one order in the order given; returning means that all are kept there.
+    def send(self, events: Sequence[Event]) -> list[Parked]:
+        """Pass on events, those of one order in the order given.
+
+        Returning means that all are kept there but those returned, which were refused and would be again.
 
         Raises:
             Retryable: some may not be; sending all of them again is right, and may double the others.
@@ -347,11 +354,43 @@ class ReplayJobs(Protocol):
         """Whether it is this process' turn to work on jobs: one does at a time, until it leaves the block or dies."""
 
 
+class ReplayTarget(Protocol):
+    """Where replayed events go.
+
+    Attributes:
+        batch: how many it is best given at once.
+    """
+
+    batch: int
+
+    def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
+        """Send events in order, marked with the job, and say of each in turn what became of it.
+
+        Raises:
+            PutOff: those that were not spoken of may not be there; sending them again is right.
+            Rejected: nothing can be sent there, now or later.
+        """
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
+class Targets(Protocol):
+    """The targets outside of Helios that this process can reach."""
+
+    def open(self, target: Target) -> ReplayTarget:
+        """A webhook or a cloud's topic.
+
+        Raises:
+            Rejected: it is not allowed, not set up, or takes a library that is not here; the error says which.
+        """
+
+
 class Tokens(Protocol):
     """Who may ask. Every method raises Retryable when that can't be known."""
 
-    def add(self, digest: str, token: Token) -> bool:
-        """Keep a new token; False if its name is taken, though by one that was revoked."""
+    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
+        """Keep a new token, and the audit log's line of it; False if its name is taken, though by a revoked one."""
 
     def use(self, digest: str, now: datetime) -> Token | None:
         """The token with this digest, valid or not, as it was before; it is marked as used, to the minute."""
@@ -359,8 +398,8 @@ class Tokens(Protocol):
     def all(self) -> list[Token]:
         """Every token that was ever made, the oldest first."""
 
-    def revoke(self, name: str, now: datetime) -> bool:
-        """Take a token back; False if there is none of this name that still opens anything."""
+    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
+        """Take a token back, with the audit log's line; False if there is none that still opens anything."""
 
 
 class Tickets(Protocol):
@@ -378,3 +417,6 @@ class RateLimit(Protocol):
 
     def wait_seconds(self, who: str) -> int:
         """Count one question; 0 if it may be answered, else how long to wait before the next one."""
+
+    def spent_seconds(self, who: str) -> int:
+        """Count nothing; 0 if a question might be answered now, else how long to wait."""

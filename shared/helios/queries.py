@@ -1,7 +1,7 @@
 """What can be asked of the store, and the shapes of its answers."""
 
 from datetime import datetime, timedelta
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -9,6 +9,7 @@ from helios.errors import Rejected
 from helios.event import Key, LedgerSource, Source
 from helios.ledger import DeadLetter
 from helios.reconcile.rows import FlowStatus, IssueKind
+from helios.tokens import Token
 
 T = TypeVar("T")
 
@@ -78,17 +79,32 @@ class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which stories; None and empty mean any. ``since`` and ``until`` bound ``opened_at``: since <= it < until.
 
     Attributes:
+        flow: of any of these flows.
         status: any of these verdicts.
         issue: with any of these kinds of issue.
         key: a beginning of the story's key.
     """
 
-    flow: str | None = None
+    flow: tuple[str, ...] = ()
     status: tuple[FlowStatus, ...] = ()
     issue: tuple[IssueKind, ...] = ()
     key: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+class Due(NamedTuple):
+    """Which of a flow's waiting stories are to be judged.
+
+    Attributes:
+        flow: its name.
+        opened_by: those that began then or earlier,
+        deadline_by: and whose deadline was then or earlier; None: whatever their deadline is.
+    """
+
+    flow: str
+    opened_by: datetime
+    deadline_by: datetime | None
 
 
 ReplayedAs = Literal["stored", "duplicate"]
@@ -157,6 +173,17 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
     action: Action
     subject: str
     detail: str
+
+
+def token_created(token: Token, who: str) -> Audited:
+    """The line for a token that was made."""
+    detail = f"{', '.join(token.scopes)}, until {token.expires_at or 'it is revoked'}"
+    return Audited(at=token.created_at, who=who, action="token_created", subject=f"token {token.name}", detail=detail)
+
+
+def token_revoked(name: str, who: str, at: datetime) -> Audited:
+    """The line for a token that was taken back."""
+    return Audited(at=at, who=who, action="token_revoked", subject=f"token {name}", detail="")
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ start together, and this module lies on every function's cold path.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,9 @@ from msgspec import Meta
 from helios.errors import Misconfigured
 
 PREFIX = "HELIOS_"
+
+Secret = Annotated[str, Meta(pattern=r"^\S{16,}( \S{16,})?$")]
+"""At least 16 characters, and two of them while one is being replaced."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +37,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="Where a function outside of AWS rings: https://.../api/v1/relay/ring.")
     ] = None
     ring_secret: Annotated[
-        str | None, Meta(description="The secret that ringing takes, on both sides. Empty: nobody may ring.")
+        Secret | None,
+        Meta(
+            description="What ringing takes, on both sides, 16 characters or more; two, to replace one, of which a "
+            "function shows the first. Empty: nobody may ring."
+        ),
     ] = None
     secret_id: Annotated[
         str | None,
@@ -76,7 +83,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="loopback: what this machine sends to itself needs no proof. Refused in a cloud."),
     ] = None
     eventbridge_secret: Annotated[
-        str | None, Meta(description="key: what the API destination sends as x-helios-key. Two, to replace one.")
+        Secret | None,
+        Meta(
+            description="key: what the API destination sends as x-helios-key, 16 characters or more. "
+            "Two, to replace one."
+        ),
     ] = None
     sns_topics: Annotated[
         str | None, Meta(description="sns: the ARNs of the topics that may send, with spaces between.")
@@ -92,7 +103,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "https://www.googleapis.com/oauth2/v3/certs"
     )
     eventgrid_secret: Annotated[
-        str | None, Meta(description="secret: the delivery property x-helios-key. Two, to replace one.")
+        Secret | None,
+        Meta(description="secret: the delivery property x-helios-key, 16 characters or more. Two, to replace one."),
     ] = None
     entra_tenant: Annotated[str | None, Meta(description="entra: the tenant's id.")] = None
     entra_audience: Annotated[
@@ -103,6 +115,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "https://login.microsoftonline.com/{tenant}/discovery/v2.0/keys"
     cloudevents_secret: Annotated[
         str | None, Meta(description="hmac: a Standard Webhooks secret, whsec_... Two, to replace one.")
+    ] = None
+    replay_hosts: Annotated[
+        str | None,
+        Meta(
+            description="Hosts of webhooks that stored events may be sent to, with spaces between; private:HOST for "
+            "one with a private address. Empty: none."
+        ),
+    ] = None
+    replay_secret: Annotated[
+        str | None, Meta(description="What signs them: a Standard Webhooks secret, whsec_... Two, to replace one.")
+    ] = None
+    replay_topics: Annotated[
+        str | None,
+        Meta(
+            description="Where stored events may be sent back to: aws=BUS gcp=projects/P/topics/T "
+            "azure=https://.../api/events. Empty: nowhere."
+        ),
+    ] = None
+    replay_eventgrid_secret: Annotated[
+        str | None, Meta(description="The access key of the Event Grid topic among them.")
     ] = None
     redact: Annotated[
         str | None,
@@ -134,6 +166,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
 
 
+_PASSWORD_OF_USER = re.compile(r"(\w://[^/?#@:]*:)[^/?#]*@")
+_PASSWORD_NAMED = re.compile(
+    r"(\b\w*(?:password|passwd|secret|token)\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.IGNORECASE
+)
+"""In the query of a URL, and in libpq's own form (PostgreSQL documentation, "Connection Strings")."""
+
+
 def _shown(name: str, value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -141,11 +180,9 @@ def _shown(name: str, value: object) -> object:
 
 
 def masked(url: str) -> str:
-    """The same URL with ``***`` for its password; any other text as it is."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    """The same URL with ``***`` for its password, wherever it stands; any other text as it is."""
+    url = _PASSWORD_OF_USER.sub(r"\g<1>***@", url)
+    return _PASSWORD_NAMED.sub(r"\g<1>***", url)
 
 
 def variable(field: str) -> str:

@@ -19,6 +19,9 @@ PREFIX = "helios_"
 TICKET_SECONDS = 30
 """How long a WebSocket ticket is good for."""
 
+COMMAND_LINE = "command line"
+"""Who makes and revokes tokens, as the audit log says it, where the command does not know who uses it."""
+
 TokenName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$")]
 
 

@@ -4,17 +4,23 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pkgutil import resolve_name
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from helios.adapters.memory import MemorySeen, MemoryStore, MemoryTransaction, NoSeen
 from helios.errors import Rejected, Retryable
 from helios.event import Delivery, Fault
 from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
 from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.normalise import normalise
 from helios.queries import DeadLetterFilter, EventFilter
+from helios.reconcile.evidence import Interest
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
+from tests.support.stories import ORDER
 
 
 def take_in(store, *deliveries, seen=None):
@@ -46,6 +52,16 @@ def test_a_second_delivery_is_a_duplicate(store):
 
     assert take_in(store, eventbridge("1")) == ["duplicate"]
     assert ids(store) == {("aws", "1")}
+
+
+@pytest.mark.parametrize(("second", "outcome"), [({"amount": 10.0}, "duplicate"), ({"amount": 12}, "contradictory")])
+def test_an_event_whose_digest_was_made_otherwise_is_compared_by_its_content(store, second, outcome):
+    """As after an update of Helios that changes how digests are made."""
+    event = normalise(eventbridge("1", detail={"amount": 10.0}))
+    with store.transaction() as transaction:
+        assert transaction.insert([replace(event, digest="0123456789abcdef")])() == {event.key}
+
+    assert take_in(store, eventbridge("1", detail=second)) == [outcome]
 
 
 def test_a_batch_may_repeat_itself(store):
@@ -271,6 +287,43 @@ def test_the_ledger_can_be_read_by_minute(store):
         (later, "aws", 1, 0),
     ]
     assert sum(count.rejected for count in store.minutes(NOON)) == 1
+
+
+@pytest.mark.parametrize("step", ["helios.flows.ingest.normalise", "helios.reconcile.evidence.Interest.clues"])
+def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logged(store, monkeypatch, caplog, step):
+    """Whatever the defect: its batch must not come back for as long as it is there."""
+    real = resolve_name(step)
+
+    def fails_on_one(*given):
+        if "Defective" in repr(given[-1]):
+            raise ZeroDivisionError
+        return real(*given)
+
+    monkeypatch.setattr(step, fails_on_one)
+    defective = eventbridge("3", type_="Defective")
+    batch = [eventbridge("1"), eventbridge("2"), defective, eventgrid("4")]
+    outcomes = ingest(batch, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+
+    assert [outcome.status for outcome in outcomes] == ["stored", "stored", "rejected", "stored"]
+    assert [(letter.body, "ZeroDivisionError" in letter.reason) for letter in letters(store)] == [
+        (defective.body, True)
+    ]
+    (stack,) = [record.exc_info for record in caplog.records if record.exc_info]
+    assert stack[0] is ZeroDivisionError
+    monkeypatch.undo()
+    assert take_in(store, defective) == ["stored"]
+
+
+@pytest.mark.parametrize("fault", [MemoryError, OSError, Retryable])
+def test_what_the_machine_does_is_no_event_s_fault(store, monkeypatch, fault):
+    def clues(*_: object):
+        raise fault
+
+    monkeypatch.setattr(Interest, "clues", clues)
+    with pytest.raises(fault):
+        ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+
+    assert (ids(store), letters(store)) == (set(), [])
 
 
 def test_what_can_not_even_be_buried_is_sent_again(monkeypatch):

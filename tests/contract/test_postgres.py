@@ -2,16 +2,18 @@
 
 import os
 import socket
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
 import psycopg
 import pytest
 
+from helios import __main__ as command_line
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres import migrate as migrations
-from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.connection import Pool, open_pool
+from helios.adapters.postgres.flows import OVERDUE_FLOWS
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
@@ -19,6 +21,7 @@ from helios.errors import Misconfigured, Rejected, Retryable
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.normalise import normalise
+from helios.queries import FlowFilter
 from helios.reconcile.evidence import Interest
 from tests.support.deliveries import NOON, eventbridge
 from tests.support.stories import ORDER, leg
@@ -61,10 +64,20 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database, monkeypatc
     both = [("1.sql", "CREATE TABLE half (a int);"), ("2.sql", "CREATE TABLE half (a int);")]
     monkeypatch.setattr(migrations, "migrations", lambda: both)
 
-    with pytest.raises(psycopg.errors.DuplicateTable):
+    with pytest.raises(Retryable, match='no migration was applied: Postgres: relation "half" already exists'):
         migrate(empty_database)
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+
+
+def test_a_database_that_nobody_reaches_is_told_in_a_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("HELIOS_DATABASE_URL", "postgresql://helios@127.0.0.1:9/helios")
+
+    assert command_line.main(["migrate"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("helios: no migration was applied: Postgres: ")
+    assert "127.0.0.1" in said
+    assert said.count("\n") == 1
 
 
 def test_totals_of_what_was_counted_before_they_were_kept(empty_database, monkeypatch):
@@ -136,6 +149,92 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     assert (kept.ledger.others, kept.issues) == ({"order": 3}, ["duplicate"])
     assert sum(one.stories for one in counts if one.what == "status") == 26
     assert sum(one.amount for one in counts) == Decimal("65.0")
+
+
+# Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
+FILL = """
+INSERT INTO flows (flow, key, status, opened_at, deadline, updated_at, waiting, clouds, issues, version, ledger)
+SELECT 'order', 'ORD-' || number, status, at, at, at, status = 'open', 3,
+       CASE status WHEN 'matched' THEN '{}' WHEN 'open' THEN '{}' ELSE ARRAY['missing'] END, 1, '[[],{},null]'
+FROM (
+    SELECT number, now() - number * interval '1 second' AS at,
+           CASE WHEN number <= 60000 THEN 'matched' WHEN number <= 60100 THEN 'incomplete'
+                WHEN number <= 60200 THEN 'matched_late' ELSE 'open' END AS status
+    FROM generate_series(1, 60300) AS number
+) AS stories
+"""
+LOOKED_AT_MOST = 1000
+
+
+class Explaining(PostgresReader):
+    """Notes how many rows each query looked at, and of which tables it read all."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.looked_at: list[int] = []
+        self.read_whole: list[str] = []
+
+    def _all(self, query, parameters):
+        with self._pool.connection() as connection:
+            ((plans,),) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", parameters).fetchall()
+        self.looked_at.append(0)
+        self._note(plans[0]["Plan"])
+        return super()._all(query, parameters)
+
+    def _note(self, plan) -> None:
+        if plan["Node Type"] == "Seq Scan":
+            self.read_whole.append(plan["Relation Name"])
+        if "Scan" in plan["Node Type"]:
+            removed = sum(plan.get(f"Rows Removed by {why}", 0) for why in ("Filter", "Index Recheck"))
+            self.looked_at[-1] += int((plan["Actual Rows"] + removed) * plan["Actual Loops"])
+        for part in plan.get("Plans", ()):
+            self._note(part)
+
+
+@pytest.fixture
+def explaining(pool) -> Explaining:
+    """A reader of sixty thousand stories."""
+    with pool.connection() as connection:
+        connection.execute(FILL)
+        connection.execute("ANALYZE flows")
+    return Explaining(pool)
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ({"status": ("mismatched", "incomplete")}, 50),
+        ({"status": ("incomplete",)}, 50),
+        ({"status": ("mismatched",)}, 0),
+        ({"status": ("matched_late",)}, 50),
+        ({"status": ("open",)}, 50),
+        ({"issue": ("missing",)}, 50),
+        ({"issue": ("mismatch",)}, 0),
+        ({"key": "ORD-6012"}, 11),
+        ({"key": "ORD-nobody"}, 0),
+        ({"key": "ORD-601", "status": ("mismatched", "incomplete")}, 1),
+        ({}, 50),
+    ],
+    ids=str,
+)
+def test_no_list_of_stories_walks_over_those_it_does_not_show(explaining, where, found):
+    page = explaining.flows(FlowFilter(flow=("order", "shipment"), **where), after=None, limit=50)
+
+    assert len(page.items) == found
+    assert explaining.looked_at[0] <= LOOKED_AT_MOST
+    assert explaining.read_whole == []
+
+
+def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
+    assert explaining.oldest_open(["order", "shipment"])
+    assert explaining.looked_at[0] <= LOOKED_AT_MOST
+    assert explaining.read_whole == []
+
+    now = datetime.now(UTC)
+    due = {"flow": ["order"], "opened_by": [now], "deadline_by": [now - timedelta(days=9)], "limit": 500}
+    assert explaining._all(OVERDUE_FLOWS, due) == []
+    assert explaining.looked_at[1] <= LOOKED_AT_MOST
+    assert explaining.read_whole == []
 
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])

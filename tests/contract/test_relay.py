@@ -12,6 +12,7 @@ from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.errors import Retryable
+from helios.flows import relay as relaying
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.flows.relay import MAX_MESSAGE_BYTES, messages, relay
@@ -129,6 +130,59 @@ def test_a_relay_may_take_longer_than_a_transaction_may_be_idle(postgres_store, 
     assert (len(crowd.messages), crowd.positions) == (6, [1, 2, 3, 4, 5, 6])
 
 
+def take_in_large(store, batches: int) -> None:
+    """Batches whose frames fill a message each."""
+    for batch in range(batches):
+        take_in(store, *(f"{batch}-{number}" for number in range(100)), type_="T" * 256)
+
+
+def test_a_relay_that_is_ended_again_and_again_comes_to_the_end_of_a_backlog(store, outbox, monkeypatch):
+    """What was sent up to the page before stays sent, whatever ends the process."""
+
+    class Killed(Audience):
+        def broadcast(self, message: bytes) -> None:
+            if len(self.messages) == 3:
+                raise KeyboardInterrupt
+            super().broadcast(message)
+
+    monkeypatch.setattr(relaying, "BATCH", 2)
+    take_in_large(store, 5)
+    killed, audience = Killed(), Audience()
+    with pytest.raises(KeyboardInterrupt):
+        relay("test", outbox=outbox, broadcaster=killed)
+
+    assert relay("test", outbox=outbox, broadcaster=audience) == 3
+    assert (killed.positions, audience.positions) == ([1, 2, 3], [3, 4, 5])
+
+
+def test_what_was_sent_before_a_failure_is_not_sent_again(store, outbox):
+    take_in_large(store, 4)
+    first, second = Audience(away_after=2), Audience()
+    with pytest.raises(Retryable):
+        relay("test", outbox=outbox, broadcaster=first)
+    relay("test", outbox=outbox, broadcaster=second)
+
+    assert (first.positions, second.positions) == ([1, 2], [3, 4])
+
+
+def test_a_relay_whose_time_is_over_rings_for_the_rest(store, outbox):
+    """It sends one message at least, so that a backlog shrinks with each ring."""
+    rung = threading.Event()
+
+    class Bell:
+        def ring(self) -> None:
+            rung.set()
+
+    take_in_large(store, 3)
+    audience = Audience()
+
+    assert relay("test", outbox=outbox, broadcaster=audience, seconds=0, bell=Bell()) == 1
+    assert rung.is_set()
+    rung.clear()
+    assert relay("test", outbox=outbox, broadcaster=audience, seconds=60, bell=Bell()) == 2
+    assert (audience.positions, rung.is_set()) == ([1, 2, 3], False)
+
+
 def test_messages_stay_below_the_gateways_frame_size(store, outbox):
     """Even when a hundred events have the longest subjects there are."""
     take_in(store, *map(str, range(100)), type_="T" * 256)
@@ -142,6 +196,33 @@ def test_messages_stay_below_the_gateways_frame_size(store, outbox):
     assert [frame["position"] for frame in frames] == list(range(1, 202))
     assert sum(count["stored"] for frame in frames for count in frame["counts"]) == 300
     assert 0 < len(frames[0]["events"]) < 100
+
+
+def test_who_follows_the_stream_is_known_with_what_waits_for_it(store, outbox):
+    """From the moment a frame is published: whether it has its position already makes no difference."""
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    take_in(store, "1")
+    relay("there", outbox=outbox, broadcaster=Audience())
+    take_in(store, "2")
+    take_in(store, "3")
+    missing, there = outbox.consumers("missing")
+
+    assert (missing.name, missing.behind, missing.seen_at) == ("missing", 3, None)
+    assert (there.name, there.behind) == ("there", 2)
+    assert before < missing.waiting_since < there.waiting_since
+    assert before < there.seen_at
+    outbox.number()
+    assert outbox.consumers("missing") == [missing, there]
+
+
+def test_a_consumer_that_has_its_turn_is_seen_also_when_there_is_nothing_to_do(store, outbox):
+    relay("there", outbox=outbox, broadcaster=Audience())
+    (first,) = outbox.consumers()
+    relay("there", outbox=outbox, broadcaster=Audience())
+    (second,) = outbox.consumers("there")
+
+    assert (second.behind, second.waiting_since, second.parked) == (0, None, 0)
+    assert first.seen_at < second.seen_at
 
 
 def test_every_stored_event_can_be_had_whole(store, outbox):

@@ -5,15 +5,18 @@ from datetime import UTC, datetime
 from itertools import count
 
 import pytest
-from msgspec import Raw
+from confluent_kafka import KafkaError
+from msgspec import Raw, structs
 
 from helios.adapters.kafka import MAX_TOPIC_CHARS, KafkaSink, headers_of, key_of, topic_of
-from helios.adapters.memory import MemoryOutbox, MemorySink, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemorySink, MemoryStore, NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.errors import Misconfigured, Retryable
 from helios.event import Event
+from helios.flows import sink as sinking
 from helios.flows.ingest import ingest
-from helios.flows.sink import BATCH, sink
+from helios.flows.sink import BATCH, send_parked, sink
+from helios.ledger import Parked
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 topics = (f"test-{number}" for number in count())
@@ -47,13 +50,9 @@ def recorded(request):
 
 
 @pytest.fixture
-def store(postgres_store):
-    return postgres_store
-
-
-@pytest.fixture
-def outbox(pool):
-    return PostgresOutbox(pool)
+def outbox(store, request):
+    """The outbox of the store under test."""
+    return MemoryOutbox(store) if isinstance(store, MemoryStore) else PostgresOutbox(request.getfixturevalue("pool"))
 
 
 def take_in(store, *deliveries) -> None:
@@ -128,6 +127,111 @@ def test_brokers_that_are_away_are_named_and_found_again(kafka):
     patient.close()
 
     assert [one.headers["ce_id"] for one in kafka.messages(topic, 1)] == ["2"]
+
+
+REFUSALS = {
+    "of a topic that nobody makes": KafkaError.UNKNOWN_TOPIC_OR_PART,
+    "of a topic that is not ours": KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
+
+
+@pytest.fixture
+def strict(refusing_kafka):
+    """A sink whose topics are the events' types, on a cluster that can refuse."""
+    target = KafkaSink(refusing_kafka.brokers, topic="{type}", timeout_seconds=8)
+    yield target
+    target.close()
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_an_event_that_is_refused_holds_up_no_other(refusal, refusing_kafka, strict):
+    """It comes back with the reason, and again when it is sent again."""
+    refusing_kafka.refuse_topic("Refused", REFUSALS[refusal])
+    events = [event("1", type="Taken"), event("2", type="Refused"), event("3", type="Taken")]
+    for _ in range(2):
+        (refused,) = strict.send(events)
+        assert refused.key == ("aws", "2")
+        assert refused.reason.startswith("topic Refused: ")
+
+    assert [one.headers["ce_id"] for one in refusing_kafka.messages("Taken", 4)] == ["1", "3"] * 2
+
+
+def test_a_message_that_is_too_large_for_the_client_holds_up_no_other(kafka, tmp_path):
+    topic = next(topics)
+    file = tmp_path / "kafka.properties"
+    file.write_text("message.max.bytes=1000\n")
+    target = KafkaSink(kafka.brokers, topic=topic, timeout_seconds=20, config_file=str(file))
+    large = structs.replace(event("2"), data=Raw(b'"%s"' % (b"x" * 2000)))
+    refused = target.send([event("1"), large, event("3")])
+    target.close()
+
+    assert [one.key for one in refused] == [("aws", "2")]
+    assert "size" in refused[0].reason
+    assert [one.headers["ce_id"] for one in kafka.messages(topic, 2)] == ["1", "3"]
+
+
+def test_those_who_share_a_request_with_one_that_is_too_large_are_sent_by_themselves(refusing_kafka, strict):
+    """A broker refuses the request, and does not say for which of its messages."""
+    strict.send([event("0", type="Taken")])  # connected: the next ones share a request
+    too_large = KafkaError.MSG_SIZE_TOO_LARGE
+    refusing_kafka.refuse_requests(too_large, too_large)
+    refused = strict.send([event(str(number), type="Taken") for number in range(1, 4)])
+
+    assert [one.key for one in refused] == [("aws", "1")]
+    assert [one.headers["ce_id"] for one in refusing_kafka.messages("Taken", 3)] == ["0", "2", "3"]
+
+
+def test_what_may_pass_is_not_taken_for_a_refusal(refusing_kafka):
+    """The cluster as a whole refuses, say: that is mended, and then everything arrives."""
+    target = KafkaSink(refusing_kafka.brokers, topic="{type}", timeout_seconds=4)
+    refusing_kafka.refuse_requests(*[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 20)
+    with pytest.raises(Retryable, match="0 of 1 events were acknowledged"):
+        target.send([event("1", type="Taken")])
+    target.close()
+
+
+def test_what_was_refused_is_parked_and_can_be_sent_again(store, outbox, caplog):
+    target = MemorySink()
+    target.refuses = {"Broken"}
+    take_in(store, eventbridge("1"), eventbridge("2", type_="Broken"))
+    take_in(store, eventbridge("3", type_="Broken"), eventbridge("4"))
+
+    assert sink("kafka", outbox=outbox, target=target) == 2
+    assert [one.id for one in target.sent] == ["1", "4"]
+    assert outbox.consumers()[0].parked == 2
+    assert "no Broken here" in str([record.reasons for record in caplog.records])
+
+    target.refuses = set()
+    assert send_parked("kafka", outbox=outbox, target=target) == (2, 0)
+    assert [one.id for one in target.sent] == ["1", "4", "2", "3"]
+    assert outbox.consumers()[0].parked == 0
+
+
+def test_what_is_refused_again_stays_parked(store, outbox, monkeypatch):
+    """And what comes after it is tried all the same."""
+    monkeypatch.setattr(sinking, "PARKED_BATCH", 1)
+    target = MemorySink()
+    target.refuses = {"Broken", "Mended"}
+    take_in(store, eventbridge("1", type_="Broken"), eventbridge("2", type_="Mended"))
+    sink("kafka", outbox=outbox, target=target)
+    target.refuses = {"Broken"}
+
+    assert send_parked("kafka", outbox=outbox, target=target) == (1, 1)
+    assert outbox.consumers()[0].parked == 1
+
+
+def test_parking_is_undone_with_the_place_it_belongs_to(store, outbox):
+    """A sink that dies sends again, and finds nothing parked twice."""
+
+    def die() -> None:
+        with outbox.cursor("kafka") as cursor:
+            cursor.park([Parked(key=("aws", "1"), reason="no")])
+            raise Retryable("it dies here")
+
+    with pytest.raises(Retryable):
+        die()
+
+    assert [one.parked for one in outbox.consumers("kafka")] == [0]
 
 
 def test_a_message_is_a_cloudevent_in_binary_mode(kafka):

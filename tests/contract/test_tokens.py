@@ -8,6 +8,7 @@ import redis
 
 from helios.adapters import rate_limit
 from helios.adapters.memory_tokens import MemoryTickets, MemoryTokens
+from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.adapters.rate_limit import SlidingMinute
 from helios.adapters.redis_tickets import RedisTickets
@@ -76,6 +77,23 @@ def test_a_revoked_token_is_known_and_opens_nothing(tokens):
     assert not found.is_valid(NOON)
 
 
+def test_who_makes_and_revokes_a_token_is_in_the_audit_log(tokens, request):
+    tokens.add("digest", OPERATOR, who="ann")
+    tokens.add("another", OPERATOR, who="ann")  # its name is taken
+    tokens.revoke("kim", NOON, who="bob")
+    tokens.revoke("kim", NOON, who="bob")
+
+    if isinstance(tokens, MemoryTokens):
+        lines = tokens.audited[::-1]
+    else:
+        lines = PostgresReader(request.getfixturevalue("pool")).audit_log(limit=10).items
+    assert [(line.who, line.action, line.subject) for line in lines] == [
+        ("bob", "token_revoked", "token kim"),
+        ("ann", "token_created", "token kim"),
+    ]
+    assert lines[1].detail == f"read, replay, until {OPERATOR.expires_at}"
+
+
 def test_what_is_kept_of_a_token_is_not_the_token(pool):
     secret = mint()
     PostgresTokens(pool).add(digest(secret), READER)
@@ -126,6 +144,8 @@ def test_who_asks_too_often_is_told_how_long_to_wait(redis_url, shared):
 
     assert [limit.wait_seconds("kim") for _ in range(3)] == [0, 0, 0]
     assert 1 <= limit.wait_seconds("kim") <= 60
+    assert 1 <= limit.spent_seconds("kim") <= 60
+    assert [limit.spent_seconds("grafana") for _ in range(4)] == [0, 0, 0, 0]
     assert limit.wait_seconds("grafana") == 0
     another_process = SlidingMinute(3, redis_url=redis_url if shared else None)
     assert (another_process.wait_seconds("kim") > 0) is shared

@@ -31,7 +31,8 @@ def admissions(stack) -> Counter[tuple[str, str, str]]:
     with urllib.request.urlopen(f"{stack.config.api_url}/metrics", timeout=20) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     every = [sample for family in families for sample in family.samples if sample.name == "helios_admissions_total"]
-    sent = [one for one in every if one.labels["way_in"] != "api"]  # those are questions, such as this one
+    # The others are questions, such as this one, and rings.
+    sent = [one for one in every if one.labels["way_in"] not in {"api", "ring"}]
     return Counter({(one.labels["way_in"], one.labels["guard"], one.labels["result"]): int(one.value) for one in sent})
 
 

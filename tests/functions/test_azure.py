@@ -3,6 +3,7 @@
 import http.client
 import json
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -94,12 +95,34 @@ def test_both_schemas_become_events(host, pool):
     assert found["1"].origin.endswith("topics/stock")
 
 
-def test_poison_is_kept_and_acknowledged(host, pool):
-    assert deliver(host, reserved("1", note="\0"), reserved("2")) == 202
+@pytest.mark.parametrize(
+    "note", ["\0", "\ud800", 1e999, float("nan")], ids=["NUL", "half a surrogate pair", "infinite", "NaN"]
+)
+def test_poison_is_kept_and_acknowledged(host, pool, note):
+    assert deliver(host, reserved("1", note=note), reserved("2")) == 202
     letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
 
     assert [(kept.letter.source, kept.letter.field) for kept in letters] == [("azure", "body")]
     assert PostgresReader(pool).event(("azure", "2")) is not None
+
+
+def test_a_cloud_event_keeps_binary_data_and_what_extends_it(host, pool):
+    """The host's library has no field for either."""
+    event = cloud_event("1") | {"data_base64": b64encode(b'{"order_id": "ORD-1"}').decode(), "traceparent": "00-1"}
+    del event["data"]
+    assert deliver(host, event | {"datacontenttype": "application/json"}) == 202
+    stored = PostgresReader(pool).event(("azure", "1"))
+
+    assert stored
+    assert (stored.order_id, json.loads(bytes(stored.data))) == ("ORD-1", {"order_id": "ORD-1"})
+
+
+def test_a_number_of_any_size_stays_what_it_is(host, pool):
+    assert deliver(host, reserved("1", serial=2**70)) == 202
+    stored = PostgresReader(pool).event(("azure", "1"))
+
+    assert stored
+    assert json.loads(bytes(stored.data))["serial"] == 2**70
 
 
 def test_without_a_database_event_grid_is_asked_to_send_it_again(host, pool, postgres_server):

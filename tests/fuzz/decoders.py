@@ -1,5 +1,6 @@
 """A program for libFuzzer, by atheris: any bytes, as any cloud's delivery, become events or reasons, and nothing else.
 
+An event tells each leg of a story, and is judged as such.
 Its arguments are libFuzzer's own. The first byte chooses the way in, so that one corpus serves all.
 """
 
@@ -7,14 +8,20 @@ import sys
 from datetime import UTC, datetime
 
 import atheris
+from msgspec.structs import replace
 
 with atheris.instrument_imports(include=["helios"]):
     from helios.errors import Rejected
     from helios.event import Event
     from helios.normalise import NORMALISERS, normalise, split
+    from helios.reconcile.declaration import load
+    from helios.reconcile.evidence import Interest, Ledger, add_up
+    from helios.reconcile.verdict import Judge
 
 WAYS_IN = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)
+(ORDER,) = load()
+INTEREST, JUDGE = Interest([ORDER]), Judge(ORDER)
 HEADERS = {
     "content-type": "application/json",
     "ce-specversion": "1.0",
@@ -37,6 +44,16 @@ def decode(data: bytes) -> None:
         else:
             if not isinstance(event, Event):
                 raise TypeError(f"{event!r} is no event")
+            judge(event)
+
+
+def judge(event: Event) -> None:
+    """Let it tell every leg of an order, first as it is and then, against that, with each field cut by a character."""
+    clues = [clue for leg in ORDER.leg for clue in INTEREST.clues(replace(event, type=leg.type, source=leg.source))]
+    for clue in clues:
+        cut = {name: text[:-1] for name, text in clue.evidence.fields.items()}
+        others = [replace(clue.evidence, leg=leg.name, fields=cut, content="cut") for leg in ORDER.leg]
+        JUDGE.row(clue.key, add_up([Ledger(pieces=[clue.evidence]), Ledger(pieces=others)]), now=RECEIVED_AT)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Coverage-guided fuzzing of every decoder, bounded in runs and seeded: it begins with the golden payloads."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +10,21 @@ import pytest
 
 from helios.normalise import NORMALISERS
 
+WAYS_IN = sorted(NORMALISERS)
 RUNS = 200_000
 PAYLOADS = Path(__file__).parents[1] / "payloads"
+ABSURD = [b"1e2000000", b"1e9999999999999999999", b"1e-9999999999999999999", b"1" * 3000]
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Each golden payload, with and without CloudEvents' headers."""
-    for number, way_in in enumerate(sorted(NORMALISERS)):
+    """Each golden payload, with and without CloudEvents' headers; and an order of an absurd amount."""
+    for number, amount in enumerate(ABSURD):
+        order = (PAYLOADS / "eventbridge" / "order_placed.in.json").read_bytes()
+        absurd = re.sub(rb'("amount": ?)[0-9.]+', rb"\g<1>" + amount, order)
+        assert absurd != order
+        (tmp_path / f"absurd-{number}").write_bytes(bytes([2 * WAYS_IN.index("eventbridge")]) + absurd)
+    for number, way_in in enumerate(WAYS_IN):
         for file in (PAYLOADS / way_in).glob("*.in.json"):
             for odd in (0, 1):
                 (tmp_path / f"{way_in}-{file.stem}-{odd}").write_bytes(bytes([2 * number + odd]) + file.read_bytes())

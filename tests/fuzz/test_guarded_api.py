@@ -35,7 +35,7 @@ RING_SECRET = "only-for-this-test"
 
 ways_in = schema.include(path_regex="/webhooks/|/relay/ring")
 for_readers = schema.exclude(path_regex="/webhooks/|/relay/ring|/health")
-for_operators = schema.include(path_regex="/replay$")
+for_operators = schema.include(method="POST", path_regex="/replay$|/replays$|/cancel$")
 
 
 class Proofs(AuthBase):

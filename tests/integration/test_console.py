@@ -5,14 +5,19 @@ import select
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
+from helios.adapters.memory import NoSeen
+from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
 from local.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, JSON, call
 from tests.support.deliveries import NOON, eventbridge
-from tests.support.stories import leg
+from tests.support.receiver import receiving
+from tests.support.stories import ORDER, leg
 from tests.support.waiting import eventually
 
 PAYMENT = "/api/v1/webhooks/cloudevents"
@@ -45,7 +50,7 @@ def test_problem_orders_are_listed_in_words(helios, disagreement):
 
     assert listed.returncode == 0, listed.stderr
     assert "ORD-1" in listed.stdout
-    assert "amount: order on aws says 10, payment on gcp says 7" in listed.stdout
+    assert "amount: AWS ordered 10, GCP charged 7" in listed.stdout
     assert "No order matches" in helios("flows", "--status", "incomplete").stdout
 
 
@@ -79,7 +84,7 @@ def test_other_rules_are_tried_on_what_is_stored(helios, records, api, tmp_path)
 def test_one_order_is_shown_leg_by_leg(helios, disagreement):
     shown = helios("flow", "ORD-1").stdout
 
-    for words in ("mismatched", "order", "payment", "inventory", "pending", "mismatch: amount", "settled"):
+    for words in ("mismatched", "order", "payment", "inventory", "pending", "mismatch: amount", "verdict"):
         assert words in shown
 
 
@@ -131,14 +136,14 @@ def test_tail_shows_what_happens_from_now_on(api, records):
 
 
 @pytest.fixture
-def tokens(pool, database_url):
-    """Run ``helios tokens``, and return its exit code and what it wrote."""
+def operate(pool, database_url):
+    """Run a command that works on the database, and return its exit code and what it wrote."""
 
-    def run(*arguments: str):
+    def run(*arguments: str, **settings: str):
         return subprocess.run(
-            [sys.executable, "-m", "helios", "tokens", *arguments],
+            [sys.executable, "-m", "helios", *arguments],
             cwd=ROOT,
-            env=scrubbed_environment(HELIOS_DATABASE_URL=database_url),
+            env=scrubbed_environment(HELIOS_DATABASE_URL=database_url, **settings),
             capture_output=True,
             text=True,
             timeout=60,
@@ -146,6 +151,35 @@ def tokens(pool, database_url):
         )
 
     return run
+
+
+@pytest.fixture
+def tokens(operate):
+    """Run ``helios tokens``, and return its exit code and what it wrote."""
+    return partial(operate, "tokens")
+
+
+def test_changed_rules_are_applied_to_what_is_stored(operate, postgres_store, tmp_path):
+    reconciler = Reconciler([ORDER])
+    for given in (leg("order"), leg("payment", amount=7), leg("inventory")):
+        ingest([given], seen=NoSeen(), store=postgres_store, reconciler=reconciler)
+    rules = (ROOT / "shared" / "helios" / "flows.toml").read_text()
+    file = tmp_path / "flows.toml"
+    file.write_text(rules.replace('within = "0.01"', 'within = "5"'))
+
+    def recomputed(*options: str) -> str:
+        done = operate("recompute", *options, HELIOS_FLOWS_FILE=str(file))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "3 events read; 1 stories would be written anew" in recomputed("--dry-run")
+    assert postgres_store.flow(("order", "ORD-1")).status == "mismatched"
+    (line,) = recomputed("--flow", "order", "--since", "2025-11-26T12:00:00Z", "--json").splitlines()
+    assert json.loads(line) == {"flow": "order", "key": "ORD-1", "before": "mismatched", "after": "matched"}
+    assert postgres_store.flow(("order", "ORD-1")).status == "matched"
+    assert "0 stories were written anew" in recomputed()
+
+    assert "there is no flow 'refund'" in operate("recompute", "--flow", "refund").stderr
 
 
 def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(tokens):
@@ -191,12 +225,16 @@ def test_many_dead_letters_are_taken_in_again_at_once(api, helios, records):
 
     listed = helios("dead-letters").stdout
     assert listed.splitlines()[-1].split()[0] == "4"
-    assert "4  dead letters" in helios("replay", "--all", "--dry-run").stdout
+    assert helios("dead-letters", "--reason", "is missing").stdout.split()[0] == "1"
+    assert helios("replay", "--all", "--dry-run").stdout.startswith("4 match, received ")
+    assert call(api.url, "/api/v1/replays").body["items"] == []
     body_only = helios("dead-letters", "--field", "body", "--json").stdout.splitlines()
     assert [json.loads(line)["field"] for line in body_only] == ["body"] * 3
 
-    refused = helios("replay", "--field", "body", "--per-second", "100")
-    assert (refused.returncode, refused.stdout) == (0, "3 still refused\n")
+    refused = helios("replay", "--field", "body", "--per-second", "100", "--json")
+    assert refused.returncode == 0, refused.stderr
+    job = json.loads(refused.stdout)
+    assert (job["state"], job["sent"], job["failed"], job["what"]) == ("done", 0, 3, "dead_letters")
     assert records.keys() == []
 
 
@@ -209,7 +247,7 @@ def test_a_repaired_letter_is_taken_in_and_not_again(api, helios, records, tmp_p
 
     assert helios("replay", id_, "--body", str(repaired)).stdout == "1 stored\n"
     assert records.keys() == [("aws", "1")]
-    assert helios("replay", "--all").stdout == "there is nothing to take in again\n"
+    assert helios("replay", "--all", "--dry-run").stdout == "0 match\n"
     assert helios("replay", id_, "--body", str(repaired)).stdout == "1 duplicate\n"
 
 
@@ -218,12 +256,62 @@ def test_a_repaired_letter_is_taken_in_and_not_again(api, helios, records, tmp_p
     [
         ([], "replay takes the ids of dead letters"),
         (["1", "--all"], "not both"),
+        (["--since", "2025-11-26T12:00:00"], "has no offset"),
         (["--all", "--body", "x"], "give one id"),
         (["1", "--body", "nowhere"], "--body nowhere"),
     ],
 )
 def test_a_replay_that_is_not_clear_is_not_begun(helios, arguments, said):
     answer = helios("replay", *arguments)
+
+    assert answer.returncode == 2
+    assert said in answer.stderr
+
+
+def test_an_api_that_is_away_or_asked_too_often_is_asked_again_when_it_says(helios):
+    with receiving() as api:
+        api.answers = [
+            (503, {"retry-after": "1"}, b"{}"),
+            (429, {"retry-after": "1"}, b"{}"),
+            (200, {}, b'{"status": "stored"}'),
+            (200, {}, b'{"results": [{"status": "stored"}, {"status": "duplicate"}]}'),
+        ]
+        answer = helios("replay", "1", "2", "--per-second", "1000", url=api.url.partition("/hook")[0])
+
+        assert (answer.returncode, answer.stdout) == (0, "1 duplicate, 2 stored\n"), answer.stderr
+        assert [path for path, _, _ in api.got] == ["/api/v1/dead-letters/1/replay"] * 3 + [
+            "/api/v1/dead-letters/2/replay"
+        ]
+
+
+def test_stored_events_are_sent_once_more_and_the_job_is_shown(api, helios, records):
+    for number in range(3):
+        assert call(api.url, EVENTBRIDGE, eventbridge(str(number)).body).status == 202
+
+    assert helios("replays", "start", "--to-watchers", "--dry-run").stdout.startswith("3 match")
+    ended = helios("replays", "start", "--to-watchers", "--source", "aws")
+    assert ended.returncode == 0, ended.stderr
+    assert "done  to relay  3 sent, 0 failed, 0 skipped of 3 events  by local" in ended.stdout
+    id_ = ended.stdout.split()[0]
+    assert helios("replays", "show", id_).stdout == helios("replays", "list").stdout == ended.stdout
+    assert "It is done" in helios("replays", "cancel", id_).stderr
+
+    slow = helios("replays", "start", "--to-watchers", "--per-second", "1", "--detach")
+    assert "running" in slow.stdout
+    assert "cancelled" in helios("replays", "cancel", slow.stdout.split()[0]).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to-webhook", "https://hooks.example/"], "HELIOS_REPLAY_HOSTS does not name"),
+        (["--to-cloud", "aws"], "HELIOS_REPLAY_TOPICS names none"),
+        (["--to-cloud", "aws", "--source", "gcp"], "leave out --source gcp"),
+        ([], "one of the arguments --to-watchers"),
+    ],
+)
+def test_a_replay_to_where_nobody_allowed_it_is_not_begun(helios, arguments, said):
+    answer = helios("replays", "start", *arguments)
 
     assert answer.returncode == 2
     assert said in answer.stderr

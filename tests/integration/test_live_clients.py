@@ -6,12 +6,14 @@ import re
 import socket
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
 
+from helios.flows.relay import MAX_MESSAGE_BYTES
+from local.ports import HOST, free_port
 from tests.support.api import Api
 from tests.support.client import EVENTGRID, call, post, session
 from tests.support.deliveries import eventgrid
@@ -23,15 +25,9 @@ PATIENCE_SECONDS = 60
 STREAM = "/api/v1/ws/events"
 
 FEW = 8
+SOME_FRAMES = 50
 LARGE_FRAMES = 600
 """Of nearly 32 KB each: more than the kernel, the server and a client's backlog hold together."""
-
-
-@pytest.fixture
-def api(database_url, redis_url, pool, server_folder) -> Iterator[Api]:
-    """An API of its own: one that has watched an earlier test's stream would not look for positions given again."""
-    with Api(database_url=database_url, redis_url=redis_url, log=server_folder / "api-live.log") as fresh:
-        yield fresh
 
 
 class Watcher:
@@ -39,16 +35,24 @@ class Watcher:
 
     Attributes:
         positions: what it got, in order of arrival.
+        largest: the size of the largest message, in bytes.
+        greetings: the positions that it was greeted with, the first one and those of streams that began anew.
     """
 
-    def __init__(self, opened: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, opened: aiohttp.ClientWebSocketResponse, position: int) -> None:
         self.positions: list[int] = []
+        self.largest = 0
+        self.greetings = [position]
         self._opened = opened
 
     async def watch(self) -> None:
         """Read until the connection ends."""
         async for message in self._opened:
-            self.positions += [frame["position"] for frame in json.loads(message.data).get("frames", [])]
+            self.largest = max(self.largest, len(message.data.encode()))
+            content = json.loads(message.data)
+            self.positions += [frame["position"] for frame in content.get("frames", [])]
+            if content["type"] == "hello":
+                self.greetings.append(content["position"])
 
 
 @asynccontextmanager
@@ -58,8 +62,9 @@ async def watching(http: aiohttp.ClientSession, clients: int) -> AsyncIterator[l
         watchers = []
         for _ in range(clients):
             opened = await stack.enter_async_context(http.ws_connect(STREAM, max_msg_size=0))
-            assert json.loads((await opened.receive()).data)["type"] == "hello"
-            watchers.append(Watcher(opened))
+            greeting = json.loads((await opened.receive()).data)
+            assert greeting["type"] == "hello"
+            watchers.append(Watcher(opened, greeting["position"]))
         reading = [asyncio.create_task(one.watch()) for one in watchers]
         yield watchers
         for task in reading:
@@ -142,6 +147,10 @@ def test_a_client_that_stops_reading_is_dropped_and_no_other_misses_anything(api
         ):
             with stuck_client(api.url):
                 await until(lambda: counted_watchers(api.url) == FEW + 1)
+                for _ in range(SOME_FRAMES):
+                    await store(http, events=20, note="x" * 1000)
+                await until_all_have_all(http, watchers)
+                assert counted_watchers(api.url) == FEW + 1  # nobody waited for it to be dropped
                 for _ in range(LARGE_FRAMES):
                     await store(http, events=20, note="x" * 1000)
                 await until_all_have_all(http, watchers)
@@ -149,3 +158,95 @@ def test_a_client_that_stops_reading_is_dropped_and_no_other_misses_anything(api
 
     asyncio.run(run())
     assert call(api.url, "/api/v1/health").status == 200
+
+
+def test_a_stream_that_a_restore_has_set_back_begins_anew_for_who_watches(api, pool):
+    """They are told, so that they load everything anew, and what comes next reaches them."""
+
+    async def run() -> None:
+        async with (
+            asyncio.timeout(PATIENCE_SECONDS),
+            session(api.url, clients=0) as http,
+            watching(http, 1) as (watcher,),
+        ):
+            for _ in range(3):
+                await store(http)
+            await until(lambda: watcher.positions == [1, 2, 3])
+            with pool.connection() as restored:
+                restored.execute("DELETE FROM frames WHERE position > 1")
+                restored.execute("UPDATE stream SET position = 1")
+            await until(lambda: watcher.greetings[-1] == 1)
+            await store(http)
+            await until(lambda: watcher.positions == [1, 2, 3, 2])
+
+    asyncio.run(run())
+
+
+def test_a_batch_of_many_long_types_is_no_larger_than_a_message_may_be(api):
+    """Any sender could otherwise end every connection."""
+    batch = [json.loads(eventgrid(f"{n}").body) | {"eventType": f"{n:0>256}"} for n in range(400)]
+
+    async def run() -> None:
+        async with (
+            asyncio.timeout(PATIENCE_SECONDS),
+            session(api.url, clients=0) as http,
+            watching(http, 2) as watchers,
+        ):
+            assert (await post(http, EVENTGRID, json.dumps(batch).encode())).status == 200
+            await until_all_have_all(http, watchers)
+            assert [0 < one.largest <= MAX_MESSAGE_BYTES for one in watchers] == [True, True]
+
+    asyncio.run(run())
+
+
+def test_five_minutes_of_a_busy_stream_can_be_had_again_without_a_gap(api, pool):
+    """What a page asks for that was hidden as long; an hour is kept."""
+    empty = json.dumps({"counts": [], "events": []})
+    with pool.connection() as connection:
+        connection.execute("INSERT INTO frames (body, keys) SELECT %s, '[]' FROM generate_series(1, 20500)", [empty])
+
+    async def run() -> list[int]:
+        positions = [0]
+        async with asyncio.timeout(PATIENCE_SECONDS), session(api.url, clients=1) as http:
+            while True:
+                async with http.get("/api/v1/frames", params={"after": positions[-1], "limit": 500}) as answer:
+                    page = await answer.json()
+                assert page["oldest"] == 1
+                if not page["frames"]:
+                    return positions
+                positions += [frame["position"] for frame in page["frames"]]
+
+    assert asyncio.run(run()) == list(range(20_501))
+
+
+def test_a_binary_message_is_not_ours_to_understand(api):
+    """Nor is it a reason to end the connection."""
+
+    async def run() -> None:
+        async with (
+            asyncio.timeout(PATIENCE_SECONDS),
+            session(api.url, clients=0) as http,
+            http.ws_connect(STREAM) as opened,
+        ):
+            assert (await opened.receive_json())["type"] == "hello"
+            await opened.send_bytes(b'{"type":"ping"}')
+            await opened.send_json({"type": "ping"})
+            assert (await opened.receive_json())["type"] == "pong"
+
+    asyncio.run(run())
+
+
+def test_whether_a_ticket_opens_anything_may_not_be_known(database_url, pool, server_folder):
+    """Redis is away: that is no refusal, and whoever asks is told to come again."""
+
+    async def run(url: str) -> None:
+        async with session(url, clients=0) as http:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(f"{STREAM}?ticket=any")
+            assert refused.value.status == 503
+            assert refused.value.headers
+            assert refused.value.headers["retry-after"] == "5"
+
+    nowhere = f"redis://{HOST}:{free_port()}"
+    with Api(database_url=database_url, redis_url=nowhere, log=server_folder / "api-without-redis.log") as api:
+        asyncio.run(run(api.url))

@@ -9,6 +9,9 @@ from collections import Counter
 import pytest
 
 from helios.adapters.postgres.outbox import PostgresOutbox
+from helios.flows.sink import KAFKA
+from helios.ledger import Parked
+from local.probes import follows
 from local.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, call
@@ -28,13 +31,19 @@ sys.exit(main(["sink"]))
 
 
 @pytest.fixture
-def sink(database_url, kafka):
+def topic(request) -> str:
+    """Of this test alone."""
+    return str(request.node.name)
+
+
+@pytest.fixture
+def sink(database_url, kafka, topic):
     """Start the sink, with a topic of this test's."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start(*command: str) -> "subprocess.Popen[bytes]":
         environment = scrubbed_environment(
-            HELIOS_DATABASE_URL=database_url, HELIOS_KAFKA_BROKERS=kafka.brokers, HELIOS_KAFKA_TOPIC="sink-test"
+            HELIOS_DATABASE_URL=database_url, HELIOS_KAFKA_BROKERS=kafka.brokers, HELIOS_KAFKA_TOPIC=topic
         )
         running.append(subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment))
         return running[-1]
@@ -46,7 +55,7 @@ def sink(database_url, kafka):
         process.wait(END_SECONDS)
 
 
-def test_killed_before_its_note_it_sends_again_and_then_goes_on(api, sink, kafka, pool, records):
+def test_killed_before_its_note_it_sends_again_and_then_goes_on(api, sink, kafka, topic, pool, records):
     for number in range(5):
         assert call(api.url, EVENTBRIDGE, eventbridge(str(number)).body).status == 202
     assert sink("-c", KILLED_BEFORE_ITS_NOTE).wait(END_SECONDS) == -signal.SIGKILL
@@ -60,10 +69,29 @@ def test_killed_before_its_note_it_sends_again_and_then_goes_on(api, sink, kafka
             return cursor.position == 6
 
     eventually(done)
-    sent = Counter(message.headers["ce_id"] for message in kafka.messages("sink-test", 11))
+    sent = Counter(message.headers["ce_id"] for message in kafka.messages(topic, 11))
     assert sent == Counter("01234" * 2 + "5")
     again.send_signal(signal.SIGTERM)
     assert again.wait(END_SECONDS) == 0
+
+
+def test_a_sink_with_nothing_to_do_shows_that_it_lives(sink, database_url, pool):
+    """The demo takes it for ready only then."""
+    lives = follows(database_url, KAFKA)
+    assert not lives()
+    sink("-m", "helios", "sink")
+    eventually(lives)
+
+
+def test_what_was_refused_is_sent_again_when_it_is_told_to(api, sink, kafka, topic, pool, records):
+    assert call(api.url, EVENTBRIDGE, eventbridge("refused").body).status == 202
+    outbox = PostgresOutbox(pool)
+    with outbox.cursor(KAFKA) as cursor:
+        cursor.park([Parked(key=("aws", "refused"), reason=f"topic {topic}: unknown")])
+
+    assert sink("-m", "helios", "sink", "--parked").wait(END_SECONDS) == 0
+    assert [one.parked for one in outbox.consumers()] == [0]
+    assert [message.headers["ce_id"] for message in kafka.messages(topic, 1)] == ["refused"]
 
 
 def test_without_brokers_it_says_which_setting_it_needs(database_url):

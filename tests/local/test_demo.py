@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 from websockets.sync.client import connect
 
-from local import config, figures, keeper
+from local import config, figures, keeper, ministack
 from local.ports import HOST
 from local.postgres import Postgres
 from tests.local.living import wait_until_gone
@@ -50,11 +50,12 @@ class RunningDemo:
         return said
 
     def wait_for_figures(self, condition, seconds=60):
-        """Return once the API tells figures for which this holds."""
+        """The API's figures, once this holds for them."""
         deadline = time.monotonic() + seconds
         while not ((now := figures.fetch(f"{HOST}:{self.config.api_port}")) and condition(now)):
             assert time.monotonic() < deadline, now
             time.sleep(0.05)
+        return now
 
     def wait(self, seconds=START_SECONDS):
         """Its exit status and all it said."""
@@ -93,11 +94,16 @@ def demo(tmp_path):
         Postgres(one.config.folder / "postgres", one.config.postgres_port, log=one.output).discard()
 
 
+def summary_of(said):
+    """The figures of the demo's last words."""
+    rows = re.findall(r"^ +([\d,]+)  ([a-z ]+)$", said, re.MULTILINE)
+    return {name: int(count.replace(",", "")) for count, name in rows}
+
+
 def test_a_timed_run_accounts_for_every_event(demo):
     status, said = demo("--duration", "5", "--rate", "20").wait()
     assert status == 0, said
-    rows = re.findall(r"^ +([\d,]+)  ([a-z ]+)$", said, re.MULTILINE)
-    counts = {name: int(count.replace(",", "")) for count, name in rows}
+    counts = summary_of(said)
     assert counts["sent"] == 100
     assert counts["lost"] == counts["given up by the sender"] == 0
     assert counts["stored"] + counts["duplicate"] + counts["contradictory"] + counts["rejected"] >= 100
@@ -139,7 +145,7 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
 PARTS = (
     *("postgres", "valkey-server", "uvicorn", "local.dashboard", "simulate_traffic"),
     *("-m ministack", "_worker.py"),  # AWS, and a function on it
-    *("local.pubsub", "functions_framework"),
+    *("local.pubsub", "local.cloud_run"),
     *("local.eventgrid", "local.azure_host", "local.heartbeat"),
 )
 """A word of the command line of each."""
@@ -170,13 +176,40 @@ def test_an_interrupted_start_leaves_nothing(demo):
     assert wait_until_gone(everyone) == []
 
 
-def test_a_part_whose_state_is_lost_ends_the_demo_with_its_name(demo):
-    run = demo("--no-traffic")
-    run.wait_for("Helios runs")
-    os.kill(run.part("-m ministack"), signal.SIGKILL)
-    status, said = run.wait(60)
+def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
+    """It keeps its queues in memory, so what waits in them while no function works is lost for certain."""
+    run = demo("--rate", "20", "--error-rate", "0")
+    run.wait_for("first event stored")
+    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > HEARTBEATS)
+    aws = run.part("-m ministack")
+    for worker in ministack.workers(aws):
+        os.kill(worker, signal.SIGSTOP)
+    waiting = run.wait_for_figures(lambda _: True).events_by_source
+    run.wait_for_figures(lambda figures: figures.events_by_source["gcp"] > waiting["gcp"] + 20)
+    os.kill(aws, signal.SIGKILL)
+    said = run.wait_for("heartbeat set up again", seconds=120)
+    assert "aws ended by SIGKILL; starting it again." in said
+    assert "aws begins empty: the events that it had taken and not delivered are lost" in said
+    back = run.wait_for_figures(lambda _: True).events_by_source
+    run.wait_for_figures(lambda figures: figures.events_by_source["aws"] > back["aws"] + HEARTBEATS + 10)
+    run.process.send_signal(signal.SIGINT)
+    status, said = run.wait()
+
+    counts = summary_of(said)
+    assert (status, counts["given up by the sender"]) == (1, 0), said
+    assert counts["lost"] > 0
+    assert f"{counts['lost']:,} that aws had taken" in said
+    assert counts["sent"] <= counts["stored"] + counts["duplicate"] + counts["rejected"] + counts["lost"]
+
+
+def test_a_part_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summary(demo):
+    run = demo("--rate", "20")
+    run.wait_for("first event stored")
+    os.kill(run.part("local.kafka"), signal.SIGKILL)
+    status, said = run.wait()
     assert status == 1
-    assert "aws ended by SIGKILL, and what it held is gone with it." in said
+    assert "kafka ended by SIGKILL, and what it held is gone with it." in said
+    assert summary_of(said)["lost"] == 0
 
 
 def test_a_taken_port_is_told_before_anything_starts(demo):

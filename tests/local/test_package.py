@@ -16,6 +16,9 @@ SDKS = {"boto3", "botocore", "google", "azure"}
 OWN = {"azure": "azure/functions"}
 """What a cloud's own worker asks of a function, and no SDK of its services."""
 
+ELF_AARCH64 = 183
+"""What an ELF file's header calls the processor (e_machine)."""
+
 ON_AWS = [name for name in package.functions() if name.startswith("aws-")]
 VENDORED = [name for name in package.functions() if layout_of(name).vendored]
 
@@ -25,7 +28,7 @@ def inputs_and_bytes(built):
     return built.path.with_suffix(".inputs").read_text(), hashlib.sha256(built.path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["aws-api", "aws-ingest", "azure", "gcp"])
+@pytest.mark.parametrize("name", package.functions())
 def test_a_package_is_the_same_bytes_when_it_is_built_again(name):
     before = inputs_and_bytes(first := package.build(name, native=False))
     first.path.with_suffix(".inputs").unlink()
@@ -59,7 +62,10 @@ LAMBDA = STORES | {
     "HELIOS_WEBSOCKET_ENDPOINT": "http://127.0.0.1:1/live",
     "HELIOS_GUARDS": "closed",
 }
-ELSEWHERE = STORES | {"HELIOS_RING_URL": "http://127.0.0.1:1/api/v1/relay/ring", "HELIOS_RING_SECRET": "shown"}
+ELSEWHERE = STORES | {
+    "HELIOS_RING_URL": "http://127.0.0.1:1/api/v1/relay/ring",
+    "HELIOS_RING_SECRET": "shown-to-whoever-rings",
+}
 
 
 def unpacked(name, folder):
@@ -127,6 +133,19 @@ def test_a_package_for_the_cloud_fits_and_carries_no_sdk(name):
     assert foreign == set()
     libraries = [entry for entry in entries if ".cpython-" in entry and entry.endswith(".so")]
     assert all("cpython-311-x86_64-linux-gnu" in library for library in libraries)
+    assert built.fits
+
+
+@pytest.mark.parametrize("name", ON_AWS)
+def test_a_package_for_lambda_s_arm64_fits_it(name):
+    """Every compiled module is of that processor, and of the Python whose Amazon Linux is new enough for it."""
+    built = package.build(name, native=False, architecture="arm64")
+    assert built.path.parent.name == "arm64"
+    with zipfile.ZipFile(built.path) as archive:
+        libraries = [entry for entry in archive.namelist() if entry.endswith(".so")]
+        machines = {int.from_bytes(archive.read(entry)[18:20], "little") for entry in libraries}
+    assert machines == {ELF_AARCH64}
+    assert {"cpython-312-aarch64-linux-gnu.so", "abi3.so"} >= {entry.partition(".")[2] for entry in libraries}
     assert built.fits
 
 

@@ -5,14 +5,15 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 
 import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.tokens import digest
-from scripts import clouds, dashboard_upload, deploy, steps, terraform, written
+from scripts import bootstrap_aws, bootstrap_azure, clouds, dashboard_upload, deploy, destroy, steps, terraform, written
 from scripts.clouds import CLOUDS
-from scripts.steps import Step, StepFailed
+from scripts.steps import Asked, Step, StepFailed
 
 BOOTSTRAPS = {
     "bootstrap_aws": ("--region", "us-east-1", "--bucket", "helios-state"),
@@ -49,8 +50,9 @@ def test_a_dry_run_shows_the_roots_in_order_and_aws_again_at_the_end():
     assert done.returncode == 0, done.stderr
     applied = [title for title in titles(done.stdout) if ": apply" in title or "database" in title]
     assert applied == [
+        "aws: apply module.network and module.database only",
+        "bring the database up to date, from here",
         "aws: apply",
-        "bring the database up to date, from here: Aurora answers to a --client only",
         "gcp: apply",
         "azure: apply",
         "aws: apply again, to let the other clouds in",
@@ -63,6 +65,30 @@ def test_one_cloud_alone_leaves_the_others_alone():
     done = ran("deploy", "--dry-run", "--cloud", "gcp")
     assert [title for title in titles(done.stdout) if ": apply" in title] == ["gcp: apply"]
     assert "azure" not in done.stdout
+
+
+def test_aws_alone_needs_no_other_state():
+    done = ran("deploy", "--dry-run", "--cloud", "aws", "--client", "me=203.0.113.1/32")
+    assert [title for title in titles(done.stdout) if "initialise" in title] == ["aws: initialise Terraform"]
+
+
+def test_without_a_client_it_refuses_before_aurora_could():
+    done = ran("deploy", "--yes")
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert "deploy: Aurora answers to nobody here: say --client me=YOUR.IP.AD.DRESS/32" in done.stderr
+    assert "[1/" not in done.stdout
+
+
+def test_who_lets_somebody_else_migrate_needs_no_client():
+    done = ran("deploy", "--dry-run", "--no-migrate", "--no-smoke")
+    assert "Aurora" not in done.stderr
+    assert not [title for title in titles(done.stdout) if "database" in title]
+
+
+def test_a_client_is_let_in_by_aws_or_not_at_all():
+    done = ran("deploy", "--cloud", "gcp", "--client", "me=203.0.113.1/32")
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert "--client changes what AWS lets in: deploy it too" in done.stderr
 
 
 def test_a_removal_goes_the_other_way_round():
@@ -93,6 +119,24 @@ def test_who_is_not_signed_in_is_told_the_variable_and_the_command(tmp_path):
     assert "`aws sso login` or `aws configure`" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("script", "tool", "asked"),
+    [
+        ("bootstrap_aws", "aws", "sts get-caller-identity --output json"),
+        ("bootstrap_gcp", "gcloud", "auth print-access-token --quiet"),
+        ("bootstrap_azure", "az", "account get-access-token --output none"),
+    ],
+)
+def test_a_bootstrap_asks_the_command_line_that_it_uses_for_a_token(tmp_path, script, tool, asked):
+    """Not for what that was told some day: a sign-in that is over is noticed before anything is begun."""
+    program = tmp_path / tool
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\necho "token expired" >&2\nexit 1\n')
+    program.chmod(0o755)
+    done = ran(script, *BOOTSTRAPS[script], "--yes", path=f"{tmp_path}:/usr/bin:/bin")
+    assert done.returncode == steps.EXIT_NOT_READY
+    assert (tmp_path / "asked").read_text() == f"{asked}\n"
+
+
 @pytest.mark.parametrize(("script", "arguments"), BOOTSTRAPS.items())
 def test_a_bootstrap_only_shows_its_commands_when_it_is_a_dry_run(script, arguments):
     done = ran(script, *arguments, "--dry-run")
@@ -100,6 +144,60 @@ def test_a_bootstrap_only_shows_its_commands_when_it_is_a_dry_run(script, argume
     assert done.returncode == 0, done.stderr
     assert f"\n      {cloud.tool} " in done.stdout
     assert not cloud.backend.exists()
+
+
+@pytest.mark.parametrize(("script", "arguments"), BOOTSTRAPS.items())
+def test_a_bootstrap_makes_who_deploys_and_trusts_one_branch(script, arguments):
+    alone, trusting = (ran(script, *arguments, *more, "--dry-run") for more in ((), ("--github", "octo-org/shop")))
+    assert any("deploy-helios, which deploys" in title for title in titles(alone.stdout))
+    assert "repo:octo-org/shop:ref:refs/heads/main" in trusting.stdout
+    assert "github" not in alone.stdout
+
+
+@pytest.mark.parametrize("name", ["shop", "octo-org/*", "octo-org/shop:ref", "../shop"])
+def test_a_repository_that_would_widen_the_trust_is_refused(name):
+    done = ran("bootstrap_aws", *BOOTSTRAPS["bootstrap_aws"], "--github", name, "--dry-run")
+    assert done.returncode == 2
+    assert "is not OWNER/NAME" in done.stderr
+
+
+def test_what_deploys_on_aws_may_make_functions_roles_and_not_change_its_own():
+    (statement,) = bootstrap_aws._MAY["Statement"]
+    arn = "arn:aws:iam::123456789012:role/"
+    assert fnmatch(f"{arn}helios-ingest", statement["Resource"])
+    assert not fnmatch(f"{arn}{bootstrap_aws._ROLE}", statement["Resource"])
+    used = ["CreateRole", "DeleteRole", "GetRole", "PassRole", "TagRole", "PutRolePolicy", "DeleteRolePolicy"]
+    used += ["GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies", "ListInstanceProfilesForRole"]
+    assert all(any(fnmatch(f"iam:{action}", allowed) for allowed in statement["Action"]) for action in used)
+
+
+def test_who_was_made_is_asked_for_when_the_id_is_needed(tmp_path, monkeypatch):
+    """The whole bootstrap of Azure, with a command line that only knows the identity's id."""
+    id_ = "00000000-0000-0000-0000-000000000009"
+    program = tmp_path / "az"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n[ "$1 $2" != "identity show" ] || echo {id_}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(written, "ROOT", tmp_path)
+    monkeypatch.setattr(clouds, "TERRAFORM", tmp_path)
+    (tmp_path / "azure").mkdir()
+    steps.run(bootstrap_azure.steps(subscription="s", location="westeurope", account="a", suffix="abc", principal="p"))
+    given = re.findall(
+        r"^role assignment create --assignee-object-id (\S+) .* --role (.*) --output",
+        (tmp_path / "said").read_text(),
+        re.MULTILINE,
+    )
+    assert given == [
+        (id_, "Contributor"),
+        (id_, "Role Based Access Control Administrator"),
+        (id_, "Storage Blob Data Contributor"),
+    ]
+    assert f'deployers = {{"me": "p", "deploy-helios": "{id_}"}}' in CLOUDS["azure"].settings.read_text()
+
+
+def test_a_question_without_an_answer_ends_the_plan():
+    with pytest.raises(StepFailed, match="false has no answer"):
+        steps.run([Step("needs it", ("echo", Asked("", ("false",))))])
 
 
 @pytest.mark.parametrize("range_", ["me", "me=198.51.100.7/33", "me=everyone"])
@@ -149,7 +247,12 @@ output "database_url" {
   sensitive = true
 }
 output "egress_address" { value = "198.51.100.7" }
-output "clients" { value = var.database_clients }
+output "database_clients" { value = var.database_clients }
+variable "deletion_protection" {
+  type    = bool
+  default = true
+}
+output "deletion_protection" { value = var.deletion_protection }
 terraform {
   backend "local" {}
 }
@@ -169,12 +272,17 @@ def roots(tmp_path, monkeypatch):
     return tmp_path
 
 
+def of_roots(*, clients, names=tuple(CLOUDS)):
+    """What Terraform does in a deployment."""
+    plan = deploy.steps([CLOUDS[name] for name in names], clients=clients, yes=True, migrate=True, smoke=False)
+    return [step for step in plan if step.title.split(":")[0] in CLOUDS]
+
+
 def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(roots):
     """Applied in the plan's own order by a real Terraform; secrets go by the environment."""
-    plan = deploy.steps(list(CLOUDS.values()), clients={"me": "203.0.113.1/32"}, yes=True, smoke=False)
-    roots_only = [step for step in plan if step.title.split(":")[0] in CLOUDS]
-    steps.run(roots_only)
-    assert terraform.outputs(CLOUDS["aws"])["clients"] == {
+    plan = of_roots(clients={"me": "203.0.113.1/32"})
+    steps.run(plan)
+    assert terraform.outputs(CLOUDS["aws"])["database_clients"] == {
         "me": "203.0.113.1/32",
         "gcp": "198.51.100.7/32",
         "azure": "198.51.100.7/32",
@@ -186,6 +294,75 @@ def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(ro
         "TF_VAR_ring_secret": "s3cret",
     }
     assert not any("s3cret" in str(step.command) for step in plan)
+
+
+def test_who_may_connect_may_do_so_until_somebody_says_no(roots):
+    steps.run(of_roots(clients={"me": "203.0.113.1/32", "you": "203.0.113.2/32"}))
+    steps.run(of_roots(clients={"you": None}, names=["aws"]))
+    assert terraform.outputs(CLOUDS["aws"])["database_clients"] == {
+        "me": "203.0.113.1/32",
+        "gcp": "198.51.100.7/32",
+        "azure": "198.51.100.7/32",
+    }
+    assert deploy.unreachable([CLOUDS["gcp"]], clients={}) == []
+
+
+def test_the_functions_of_other_clouds_are_nobody_who_could_migrate(roots):
+    everywhere = list(CLOUDS.values())
+    steps.run(of_roots(clients={}))
+    assert deploy.unreachable(everywhere, clients={})
+    assert deploy.unreachable(everywhere, clients={"me": None})
+    assert deploy.unreachable(everywhere, clients={"me": "203.0.113.1/32"}) == []
+
+
+def test_a_database_of_one_s_own_has_its_own_firewall(roots, monkeypatch):
+    settings = roots / "aws/terraform.tfvars"
+    settings.write_text('# database_url = "none yet"\n')
+    assert deploy.unreachable(list(CLOUDS.values()), clients={})
+    settings.write_text(f'region = "eu-central-1"\ndatabase_url="{DATABASE_URL}"\n')
+    assert deploy.unreachable(list(CLOUDS.values()), clients={}) == []
+    settings.unlink()
+    monkeypatch.setenv("TF_VAR_database_url", DATABASE_URL)
+    assert deploy.unreachable(list(CLOUDS.values()), clients={}) == []
+
+
+def test_packages_are_built_for_the_processor_that_aws_is_told(roots):
+    settings = roots / "aws/terraform.tfvars"
+    assert "x86_64" in str(deploy._packages([CLOUDS["aws"]])[0].command)
+    settings.write_text('architecture = "arm64" # a fifth less\n')
+    assert "arm64" in str(deploy._packages([CLOUDS["aws"]])[0].command)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "name"),
+    [
+        ("aws/terraform.tfvars", "database_clients = {}\n", "database_clients"),
+        ("gcp/mine.auto.tfvars", 'ring_url = "https://api.example.org"\n', "ring_url"),
+        ("azure/terraform.tfvars.json", '{"database_url": "postgresql://"}\n', "database_url"),
+    ],
+)
+def test_a_file_that_would_win_over_what_is_passed_on_is_named(roots, file, text, name):
+    assert deploy.outvoted(list(CLOUDS.values())) == []
+    (roots / file).write_text(text)
+    (reason,) = deploy.outvoted(list(CLOUDS.values()))
+    cloud, _, file_name = file.partition("/")
+    assert reason.startswith(f"{cloud}: {file_name} sets {name}, and would win over")
+
+
+def test_nothing_is_removed_while_one_cloud_is_protected(roots, monkeypatch):
+    monkeypatch.setenv("TF_VAR_deletion_protection", "false")
+    steps.run(of_roots(clients={}))
+    monkeypatch.delenv("TF_VAR_deletion_protection")
+    steps.run(of_roots(clients={}, names=["gcp"]))
+    removal = destroy.steps(list(CLOUDS.values()), yes=True)
+    with pytest.raises(StepFailed, match="nothing was removed: deletion_protection is on in gcp: write"):
+        steps.run(removal)
+    assert all(terraform.outputs(cloud) for cloud in CLOUDS.values())
+
+    monkeypatch.setenv("TF_VAR_deletion_protection", "false")
+    steps.run(of_roots(clients={}, names=["gcp"]))
+    steps.run(removal)
+    assert not any(terraform.outputs(cloud) for cloud in CLOUDS.values())
 
 
 def test_a_root_that_was_never_applied_has_told_nothing(roots):
@@ -216,7 +393,7 @@ def test_settings_that_somebody_changed_are_kept(tmp_path, monkeypatch):
 def test_the_smoke_test_reads_with_a_token_that_soon_expires(monkeypatch, pool, database_url):
     monkeypatch.setattr(deploy, "told", lambda *_: database_url)
     monkeypatch.delenv("HELIOS_TOKEN", raising=False)
-    plan = deploy.steps(list(CLOUDS.values()), clients={"me": "203.0.113.1/32"}, yes=True, smoke=True)
+    plan = deploy.steps(list(CLOUDS.values()), clients={}, yes=True, migrate=True, smoke=True)
 
     secret = plan[-1].environment()["HELIOS_TOKEN"]
     found = PostgresTokens(pool).use(digest(secret), datetime.now(UTC))

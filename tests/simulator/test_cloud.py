@@ -144,20 +144,21 @@ def test_a_topic_takes_cloudevents(gcp):
 
 
 @pytest.mark.parametrize(
-    ("code", "again"),
+    ("code", "again", "maybe_taken"),
     [
-        (grpc.StatusCode.UNAVAILABLE, True),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, True),
-        (grpc.StatusCode.NOT_FOUND, True),
-        (grpc.StatusCode.INVALID_ARGUMENT, False),
-        (grpc.StatusCode.PERMISSION_DENIED, False),
+        (grpc.StatusCode.UNAVAILABLE, True, True),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, True, True),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, True, False),
+        (grpc.StatusCode.NOT_FOUND, True, False),
+        (grpc.StatusCode.INVALID_ARGUMENT, False, False),
+        (grpc.StatusCode.PERMISSION_DENIED, False, False),
     ],
 )
-def test_a_topic_refuses(gcp, code, again):
+def test_a_topic_refuses(gcp, code, again, maybe_taken):
     gcp.next = [code]
     (answer,) = publish(PubSub(topic=TOPIC), some("gcp", 1))
 
-    assert (answer.outcome, answer.again) == ("failed", again)
+    assert (answer.outcome, answer.again, answer.maybe_taken) == ("failed", again, maybe_taken)
     assert not gcp.messages, "the SDK tried again by itself"
 
 
@@ -170,14 +171,37 @@ def test_event_grid_takes_a_batch(azure):
     assert azure.headers[0]["aeg-sas-key"] == "secret"
 
 
+def test_event_grid_that_breaks_off_may_have_taken_everything(azure):
+    azure.next = [None]
+    answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
+
+    assert [(answer.again, answer.maybe_taken) for answer in answers] == [(True, True)] * 2
+
+
+def test_event_grid_that_is_not_there_has_taken_nothing():
+    (answer,) = publish(EventGrid(f"http://127.0.0.1:{free_port()}/api/events", key="secret"), some("azure", 1))
+
+    assert (answer.again, answer.maybe_taken) == (True, False)
+
+
 @pytest.mark.parametrize(
-    ("status", "again"), [(503, True), (429, True), (404, True), (400, False), (401, False), (413, False)]
+    ("status", "again", "maybe_taken"),
+    [
+        (500, True, True),
+        (503, True, False),
+        (429, True, False),
+        (404, True, False),
+        (400, False, False),
+        (401, False, False),
+        (413, False, False),
+    ],
 )
-def test_event_grid_refuses(azure, status, again):
+def test_event_grid_refuses(azure, status, again, maybe_taken):
     azure.next = [(status, {"error": {"code": "Whatever", "message": "no"}})]
     answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
 
-    assert [(answer.outcome, answer.again) for answer in answers] == [("failed", again)] * 2
+    found = [(answer.outcome, answer.again, answer.maybe_taken) for answer in answers]
+    assert found == [("failed", again, maybe_taken)] * 2
     assert len(azure.calls) == 1, "the SDK tried again by itself"
 
 
@@ -237,13 +261,16 @@ def test_an_outage_of_every_cloud_loses_nothing(three_clouds, tmp_path):
     assert all(row["retried"] >= 3 for row in summary["sources"].values())
 
 
-def test_what_may_have_been_put_twice_is_in_the_truth(aws, monkeypatch, tmp_path):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.url)
-    aws.next = [None]
-    status, _, truth = simulate(tmp_path, "--source", "aws", "--rate", "5", "--count", "2", "--error-rate", "0")
+@pytest.mark.parametrize(("source", "same_id"), [("aws", False), ("gcp", True), ("azure", True)])
+def test_what_may_have_been_taken_twice_is_in_the_truth(three_clouds, tmp_path, source, same_id):
+    aws, gcp, azure = three_clouds
+    aws.next, gcp.next, azure.next = [None], [grpc.StatusCode.UNAVAILABLE], [None]
+    status, summary, truth = simulate(tmp_path, "--source", source, "--rate", "5", "--count", "2", "--error-rate", "0")
+    found = [(line["anomaly"], line["details"]["certain"], line["details"]["same_id"]) for line in truth]
 
     assert status == EXIT_OK
-    assert [(line["anomaly"], line["details"]["certain"]) for line in truth] == [("duplicate", False)]
+    assert found == [("duplicate", False, same_id)]
+    assert summary["anomalies"]["duplicate"] == 0, "nobody knows that it happened"
 
 
 def test_a_refused_key_fails_the_run(three_clouds, tmp_path):

@@ -1,10 +1,13 @@
 """Where events go is decided by the SDKs' own variables; what can't be meant is refused."""
 
+import asyncio
+import json
+
 import pytest
 
 from helios.errors import Misconfigured
 from helios.event import SOURCES
-from scripts.simulator.endpoints import find
+from scripts.simulator.endpoints import connect, find
 
 AWS_LOCAL = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
 AWS_REAL = {"AWS_REGION": "eu-central-1"}
@@ -13,6 +16,18 @@ GCP_REAL = {"GOOGLE_CLOUD_PROJECT": "shop"}
 AZURE_KEY = {"HELIOS_AZURE_EVENTGRID_KEY": "very-secret"}
 AZURE_LOCAL = {"HELIOS_AZURE_EVENTGRID_ENDPOINT": "http://127.0.0.1:8087/topics/t/api/events"} | AZURE_KEY
 AZURE_REAL = {"HELIOS_AZURE_EVENTGRID_ENDPOINT": "https://t.westeurope-1.eventgrid.azure.net/api/events"} | AZURE_KEY
+
+
+@pytest.fixture(autouse=True)
+def profile(monkeypatch, tmp_path):
+    """A file of profiles, empty: nothing of the developer's own."""
+    for variable in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    file = tmp_path / "config"
+    file.touch()
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    return file
 
 
 @pytest.mark.parametrize(
@@ -55,6 +70,47 @@ def test_what_is_missing_or_wrong_is_named(source, environ, variable):
         find((source,), allow_mixed=False, environ=environ)
 
 
+def test_the_real_event_grid_may_know_publishers_without_a_key():
+    environ = {"HELIOS_AZURE_EVENTGRID_ENDPOINT": AZURE_REAL["HELIOS_AZURE_EVENTGRID_ENDPOINT"]}
+
+    assert not find(("azure",), allow_mixed=False, environ=environ)["azure"].emulated
+
+
+@pytest.fixture
+def az(tmp_path, monkeypatch):
+    """Azure's command line is what says who is signed in: here, whatever a test lets it answer."""
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")  # and nobody else of this machine
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def says(answer: str, *, code: int):
+        command = tmp_path / "az"
+        command.write_text(
+            f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked\ncat <<'ANSWER'\n{answer}\nANSWER\nexit {code}\n"
+        )
+        command.chmod(0o755)
+        return tmp_path / "asked"
+
+    return says
+
+
+def azure_without_a_key():
+    (endpoint,) = find(("azure",), allow_mixed=False, environ=AZURE_REAL).values()
+    return connect(endpoint, environ={})
+
+
+def test_without_a_key_whoever_is_signed_in_publishes(az):
+    asked = az(json.dumps({"accessToken": "one", "expires_on": 4102444800}), code=0)
+    asyncio.run(azure_without_a_key().close())
+
+    assert "--resource https://eventgrid.azure.net" in asked.read_text()
+
+
+def test_without_a_key_and_signed_out_it_is_said_what_helps(az):
+    az("Please run 'az login' to setup account.", code=1)
+    with pytest.raises(Misconfigured, match=r"run `az login` .* or set HELIOS_AZURE_EVENTGRID_KEY"):
+        azure_without_a_key()
+
+
 @pytest.mark.parametrize(
     "environ",
     [AWS_LOCAL | GCP_REAL | AZURE_LOCAL, AWS_REAL | GCP_LOCAL | AZURE_LOCAL, AWS_LOCAL | GCP_LOCAL | AZURE_REAL],
@@ -69,6 +125,53 @@ def test_a_mix_of_emulators_and_real_clouds_is_refused(environ):
 
 def test_a_mix_can_be_meant():
     assert len(find(SOURCES, allow_mixed=True, environ=AWS_LOCAL | GCP_REAL | AZURE_LOCAL)) == 3
+
+
+def test_an_endpoint_that_only_a_profile_names_is_found(profile):
+    """boto3 goes there, whatever the variables say, so this is no real cloud."""
+    profile.write_text("[default]\nregion = eu-west-1\nendpoint_url = http://127.0.0.1:4566\n")
+    (endpoint,) = find(("aws",), allow_mixed=False, environ={"AWS_REGION": "eu-central-1"}).values()
+
+    assert (endpoint.address, endpoint.emulated) == ("http://127.0.0.1:4566", True)
+    with pytest.raises(Misconfigured, match="--allow-mixed"):
+        find(SOURCES, allow_mixed=False, environ=AWS_REAL | GCP_REAL | AZURE_REAL)
+
+
+def test_a_region_that_only_a_profile_names_is_found(profile):
+    profile.write_text("[default]\nregion = eu-west-1\n")
+    (endpoint,) = find(("aws",), allow_mixed=False, environ={}).values()
+
+    assert (endpoint.address, endpoint.emulated) == ("https://events.eu-west-1.amazonaws.com", False)
+
+
+def test_a_profile_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "shop")
+    with pytest.raises(Misconfigured, match="shop"):
+        find(("aws",), allow_mixed=False, environ={})
+
+
+SECRET = "very-secret"
+
+
+@pytest.mark.parametrize(
+    ("source", "environ"),
+    [
+        ("aws", {"AWS_ENDPOINT_URL": f"http://me:{SECRET}@127.0.0.1:4566/?token={SECRET}"}),
+        ("azure", {"HELIOS_AZURE_EVENTGRID_ENDPOINT": f"http://me:{SECRET}@127.0.0.1/api?code={SECRET}"} | AZURE_KEY),
+    ],
+)
+def test_what_is_secret_in_an_address_is_not_shown(source, environ):
+    (endpoint,) = find((source,), allow_mixed=False, environ=environ).values()
+
+    assert "127.0.0.1" in str(endpoint)
+    assert SECRET not in str(endpoint)
+
+
+def test_what_is_secret_in_a_wrong_address_is_not_shown():
+    with pytest.raises(Misconfigured, match=r"127\.0\.0\.1") as refused:
+        find(("aws",), allow_mixed=False, environ={"AWS_ENDPOINT_URL": f"me:{SECRET}@127.0.0.1:4566?token={SECRET}"})
+
+    assert SECRET not in str(refused.value)
 
 
 def test_clouds_that_take_no_part_need_no_settings():

@@ -12,11 +12,14 @@ def listening(status: int, headers: Mapping[str, str], body: bytes = b"") -> Ite
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - the standard library's spelling
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -113,6 +113,16 @@ MISTAKES = {
 }
 
 
+AZ = """#!/bin/sh
+said="$(dirname "$0")/said"
+echo "$@" >> "$said"
+case "$*" in
+  "keyvault secret list"*) [ "$(grep -c "^keyvault secret list" "$said")" -gt 2 ] ;;
+  "rest --method get"*) if [ "$(grep -c "^rest --method get" "$said")" -gt 2 ]; then echo 2; else echo 1; fi ;;
+esac
+"""
+
+
 class Answer(NamedTuple):
     """How terraform ended, and what it said on one long line."""
 
@@ -141,12 +151,17 @@ def code(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def az(tmp_path: Path) -> Path:
-    """A folder with a stand-in for Azure's command line, which only writes down, into ``said``, how it was called."""
+    """A folder with a stand-in for Azure's command line, which writes down, into ``said``, how it was called.
+
+    As at Azure, roles that were just given are not known yet: the vault refuses the first two calls, and the first two
+    looks at the app's references find one of two. Nobody sleeps meanwhile.
+    """
     folder = tmp_path / "az"
     folder.mkdir()
-    command = folder / "az"
-    command.write_text(f'#!/bin/sh\necho "$@" >> {folder / "said"}\n')
-    command.chmod(0o755)
+    for name, script in {"az": AZ, "sleep": "#!/bin/sh\n"}.items():
+        command = folder / name
+        command.write_text(script)
+        command.chmod(0o755)
     return folder
 
 
@@ -187,14 +202,23 @@ def test_a_root_passes_its_own_tests(terraform, cloud):
 
 
 def test_azure_s_secrets_are_readable_before_the_code_is_published(terraform, az):
+    """One apply is enough, however long Azure takes to know a role."""
     assert terraform("azure", "get", "-no-color").code == 0
-    assert terraform("azure", "test", "-no-color", "-filter=tests/root.tftest.hcl").code == 0
-    refresh, publish, *_ = (az / "said").read_text().splitlines()
-    assert refresh.startswith("rest --method post --url /subscriptions/1/sites/helios42/config/configreferences/")
-    assert re.match(
-        r"functionapp deployment source config-zip --ids /subscriptions/1/sites/helios42 --src /\S+root.tftest.hcl ",
-        publish,
-    )
+    answer = terraform("azure", "test", "-no-color", "-filter=tests/root.tftest.hcl")
+    assert answer.code == 0, answer.text
+    said = [re.sub(r" --(output|query|src) .*", "", line) for line in (az / "said").read_text().splitlines()]
+    app = "/subscriptions/1/sites/helios42"
+    references = f"--url {app}/config/configreferences/appsettings"
+    asked = [
+        f"rest --method post {references}/refresh?api-version=2022-03-01",
+        f"rest --method get {references}?api-version=2022-03-01",
+    ]
+    assert said == [
+        *3 * ["keyvault secret list --vault-name heliosx42 --maxresults 1"],
+        *3 * asked,
+        f"functionapp deployment source config-zip --ids {app}",
+        "keyvault secret list --vault-name heliosx42 --maxresults 1",  # the second run names other deployers
+    ]
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.status import WS_1013_TRY_AGAIN_LATER
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from helios.adapters.memory import MemoryStore
 from helios.api import access
+from helios.errors import Retryable
 from helios.settings import Settings
 from helios.tokens import PREFIX
 from scripts.openapi import document
@@ -19,6 +23,8 @@ from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory
 
 CLOSED = Settings(database_url="postgresql://nowhere", guards="closed")
+SPARING = msgspec.structs.replace(CLOSED, rate_per_minute=3)
+RING = "r" * 32
 STATS = "/api/v1/stats"
 TICKETS = "/api/v1/ws/tickets"
 WATCH = "ws://api.example/api/v1/ws/events"
@@ -115,6 +121,99 @@ def test_who_asks_too_often_has_to_wait():
         assert guesses[-1] == 429
 
 
+def test_who_guesses_does_not_lock_out_a_token_that_is_known_at_the_same_address(monkeypatch):
+    """Behind a NAT many share an address; what is remembered of a token is stale here each time."""
+    monkeypatch.setattr(access, "CACHE_SECONDS", 0.0)
+    with client_of(in_memory(MemoryStore(), SPARING), url="http://api.example", sender="192.0.2.1") as client:
+        assert client.get(STATS, headers=bearer("read")).status_code == 200
+        guesses = [client.get(STATS, headers=bearer(f"guess{number}")).status_code for number in range(5)]
+        assert guesses == [401, 401, 401, 429, 429]
+
+        assert client.get(STATS, headers=bearer("read")).status_code == 200
+
+
+def test_a_token_that_is_looked_up_again_and_again_is_no_guess(monkeypatch):
+    monkeypatch.setattr(access, "CACHE_SECONDS", 0.0)
+    with client_of(in_memory(MemoryStore(), SPARING), url="http://api.example", sender="192.0.2.1") as client:
+        for name in ("read", "replay", "admin"):
+            assert [client.get(STATS, headers=bearer(name)).status_code for _ in range(3)] == [200] * 3
+
+
+def test_an_address_may_be_wrong_so_often_with_a_providers_tokens_too():
+    settings = msgspec.structs.replace(
+        SPARING, oidc_issuer="https://idp.example", oidc_audience="helios", oidc_keys_url="http://127.0.0.1:1/"
+    )
+    made_up = {"authorization": "Bearer a.b.c"}
+    with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
+        answers = [client.get(STATS, headers=made_up) for _ in range(5)]
+
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        shown = client.get("/metrics", headers=bearer("read"))
+        assert shown.status_code == 429  # it was not seen before the address was wrong so often
+
+
+def test_an_address_may_be_wrong_so_often_with_tickets(monkeypatch):
+    services = in_memory(MemoryStore(), SPARING)
+    asked: list[str] = []
+    monkeypatch.setattr(services.tickets, "redeem", asked.append)
+    with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
+        for number in range(5):
+            with pytest.raises(WebSocketDisconnect), client.websocket_connect(f"{WATCH}?ticket={number}"):
+                pass
+
+    assert asked == ["0", "1", "2"]
+
+
+def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
+    services = in_memory(MemoryStore(), msgspec.structs.replace(CLOSED, ring_secret=RING))
+    with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
+        ticket = client.post(TICKETS, headers=bearer("read")).json()["ticket"]
+        with client.websocket_connect(f"{WATCH}?ticket={ticket}"):
+            pass
+        for refused, headers in [(WATCH, {}), (f"{WATCH}?ticket=x", {}), (WATCH, {"origin": "https://evil.example"})]:
+            with pytest.raises(WebSocketDisconnect), client.websocket_connect(refused, headers=headers):
+                pass
+        for secret in (RING, "wrong"):
+            client.post("/api/v1/relay/ring", headers={"authorization": f"Bearer {secret}"})
+        monkeypatch.setattr(services.tickets, "redeem", unknowable)
+        monkeypatch.setattr(services.tokens, "use", unknowable)
+        with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(f"{WATCH}?ticket=x"):
+            pass
+        assert client.get(STATS, headers=bearer("replay")).status_code == 503
+        shown = client.get("/metrics", headers=bearer("read")).text
+
+    assert closed.value.code == WS_1013_TRY_AGAIN_LATER
+    for way_in, guard, result in [
+        ("api", "ticket", "admitted"),
+        ("api", "ticket", "missing"),
+        ("api", "ticket", "unknown"),
+        ("api", "ticket", "wrong_origin"),
+        ("api", "ticket", "undecided"),
+        ("api", "token", "undecided"),
+        ("ring", "secret", "admitted"),
+        ("ring", "secret", "wrong_key"),
+    ]:
+        assert f'helios_admissions_total{{guard="{guard}",result="{result}",way_in="{way_in}"}} 1.0' in shown
+
+
+def unknowable(*_: object) -> None:
+    raise Retryable("Postgres: connection to db.internal as helios failed")
+
+
+@pytest.mark.parametrize("path", [STATS, "/api/v1/health/detailed"])
+def test_what_is_wrong_inside_is_told_to_the_log_and_to_nobody_outside(monkeypatch, caplog, path):
+    services = in_memory(MemoryStore(), CLOSED)
+    monkeypatch.setattr(services.reader, "probe", unknowable)
+    monkeypatch.setattr(services.tokens, "use", unknowable)
+    with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
+        answer = client.get(path, headers=bearer("read"))
+
+    assert answer.status_code == 503
+    assert "db.internal" not in answer.text
+    assert [record for record in caplog.records if "db.internal" in str(vars(record))]
+
+
 def test_a_ticket_opens_one_socket(client):
     assert client.post(TICKETS).status_code == 401
     issued = client.post(TICKETS, headers=bearer("read"))
@@ -128,22 +227,12 @@ def test_a_ticket_opens_one_socket(client):
             pass
 
 
-@pytest.mark.parametrize(
-    ("claims", "status"),
-    [
-        ({"scope": "openid helios.read"}, 200),
-        ({"roles": ["helios.admin"]}, 200),
-        ({"scope": "openid"}, 403),
-        ({"scope": ["helios.read"], "roles": "helios.read"}, 403),
-        ({"scope": "helios.read", "aud": "another"}, 401),
-        ({"scope": "helios.read", "iss": "https://another.example"}, 401),
-        ({"scope": "helios.read", "exp": 1}, 401),
-    ],
-)
-def test_a_person_comes_with_a_token_of_their_provider(claims, status):
+@contextmanager
+def provider(**changed: object) -> Iterator[tuple[Settings, dict]]:
+    """Settings that name an OpenID provider, and the header that shows a token of it with these claims."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     now = int(datetime.now(UTC).timestamp())
-    said = {"iss": "https://idp.example", "aud": "helios", "sub": "kim", "iat": now, "exp": now + 60} | claims
+    said = {"iss": "https://idp.example", "aud": "helios", "sub": "kim", "iat": now, "exp": now + 60} | changed
     token = jwt.encode(said, key, algorithm="RS256", headers={"kid": "1"})
     found = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
     with listening(200, {}, json.dumps({"keys": [found]}).encode()) as keys_url:
@@ -154,8 +243,46 @@ def test_a_person_comes_with_a_token_of_their_provider(claims, status):
             oidc_audience="helios",
             oidc_keys_url=keys_url,
         )
-        with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
-            assert client.get(STATS, headers={"authorization": f"Bearer {token}"}).status_code == status
+        yield settings, {"authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        ({"scope": "openid helios.read"}, 200),
+        ({"roles": ["helios.admin"]}, 200),
+        ({"scope": "openid"}, 403),
+        ({"scope": ["helios.read"], "roles": "helios.read"}, 403),
+        ({"scope": "helios.read", "aud": "another"}, 401),
+        ({"scope": "helios.read", "iss": "https://another.example"}, 401),
+        ({"scope": "helios.read", "exp": 1}, 401),
+        ({"scope": "helios.read", "sub": ""}, 401),
+    ],
+)
+def test_a_person_comes_with_a_token_of_their_provider(claims, status):
+    with (
+        provider(**claims) as (settings, header),
+        client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client,
+    ):
+        assert client.get(STATS, headers=header).status_code == status
+
+
+def test_nobody_bears_the_name_of_another(monkeypatch):
+    """A token may be called as a person's address is, or "local", and a provider may not have verified an address."""
+    named: list[str] = []
+
+    def issue(name: str) -> str:
+        named.append(name)
+        return "ticket"
+
+    with provider(scope="helios.read", email="read", preferred_username="local", sub="read") as (settings, header):
+        services = in_memory(MemoryStore(), settings)
+        monkeypatch.setattr(services.tickets, "issue", issue)
+        with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
+            for proof in (header, bearer("read")):
+                assert client.post(TICKETS, headers=proof).status_code == 201
+
+    assert named == ["oidc:read", "token:read"]
 
 
 def test_answers_are_no_pages_and_are_not_kept(client):
@@ -164,3 +291,28 @@ def test_answers_are_no_pages_and_are_not_kept(client):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(("url", "said"), [("https://api.example", True), ("http://api.example", False)])
+def test_over_https_a_browser_is_told_to_stay_there(url, said):
+    """RFC 6797, section 7.2: over HTTP it must not be."""
+    with client_of(in_memory(MemoryStore(), CLOSED), url=url, sender="192.0.2.1") as client:
+        assert ("strict-transport-security" in client.get(STATS).headers) is said
+
+
+def test_a_defect_is_a_problem_too_with_every_header_and_without_its_words(monkeypatch, caplog):
+    def fail(_: object) -> None:
+        raise RuntimeError("the password is s3cret")
+
+    services = in_memory(MemoryStore(), CLOSED)
+    monkeypatch.setattr(services.reader, "totals", fail)
+    asked = bearer("read") | {"origin": CLOSED.dashboard_origin}
+    with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
+        answer = client.get(STATS, headers=asked)
+
+    assert (answer.status_code, answer.json()["title"]) == (500, "Internal Server Error")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["access-control-allow-origin"] == CLOSED.dashboard_origin
+    assert "s3cret" not in answer.text
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]

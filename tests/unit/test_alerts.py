@@ -1,23 +1,33 @@
 """The alerting rules ask only for metrics, and labels, that Helios serves."""
 
+import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
+from helios.flows.relay import relay
 from tests.support.deliveries import NOON
-from tests.support.services import client_of, in_memory
+from tests.support.services import UNGUARDED, client_of, in_memory
 from tests.support.stories import ORDER, leg
 
 RULES = Path(__file__).parents[2] / "local/prometheus/alerts.yml"
 EXPRESSIONS = {
     rule["alert"]: rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
 }
+
+
+class Nobody:
+    """A broadcaster without an audience."""
+
+    def broadcast(self, message: bytes) -> None:
+        """Do nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +39,7 @@ def metrics() -> str:
     legs = [leg(name, after=ago + delay) for delay, name in enumerate(("order", "payment", "inventory"))]
     broken = [leg("order", "ORD-2", after=ago), leg("payment", "ORD-2", amount=1, after=ago)]
     ingest([*legs, *broken], seen=NoSeen(), store=store, reconciler=reconciler)
+    relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
     with client_of(in_memory(store)) as client:
         return client.get("/metrics").text
 
@@ -42,6 +53,25 @@ def test_every_metric_that_an_alert_asks_for_is_served(alert, metrics):
             assert all(f"{label}=" in one for one in served), (name, label)
 
 
+def test_who_follows_the_stream_is_served_with_what_waits_for_it():
+    """Kafka's sink is expected where brokers are set, though it may never have run; a relay that fails is behind."""
+    store = MemoryStore()
+    relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
+    ingest([leg("order")], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    settings = msgspec.structs.replace(UNGUARDED, kafka_brokers="127.0.0.1:9")
+    with client_of(in_memory(store, settings)) as client:
+        served = client.get("/metrics").text
+
+    def value(name: str, consumer: str) -> float:
+        return float(re.findall(rf'(?m)^helios_{name}{{consumer="{consumer}"}} (.*)', served)[0])
+
+    for consumer in ("api-gateway", "kafka"):
+        assert value("relay_lag_frames", consumer) > 0
+        assert value("relay_lag_seconds", consumer) > 0
+        assert value("parked_events", consumer) == 0
+    assert 0 < value("consumer_silent_seconds", "api-gateway") < value("consumer_silent_seconds", "kafka") == math.inf
+
+
 def test_stories_are_served_by_verdict_issue_and_time(metrics):
     assert 'helios_flows{flow="order",status="matched"} 1.0' in metrics
     assert 'helios_flows{flow="order",status="mismatched"} 1.0' in metrics
@@ -50,3 +80,39 @@ def test_stories_are_served_by_verdict_issue_and_time(metrics):
     assert 'helios_flow_time_to_match_seconds_bucket{flow="order",le="1"} 0.0' in metrics
     assert 'helios_flow_time_to_match_seconds_bucket{flow="order",le="2.5"} 1.0' in metrics
     assert 'helios_flow_time_to_match_seconds_sum{flow="order"} 2.0' in metrics
+
+
+def test_how_things_are_going_is_told_of_the_last_minutes_only():
+    """Yesterday's mismatches ring no bell today."""
+    store = MemoryStore()
+    ago = (datetime.now(UTC) - NOON).total_seconds()
+    broken = [leg("order", after=ago - 3600), leg("payment", amount=1, after=ago - 3600)]
+    right = [leg(name, "ORD-2", after=ago - 60) for name in ("order", "payment", "inventory")]
+    ingest([*broken, *right], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    with client_of(in_memory(store)) as client:
+        served = client.get("/metrics").text
+
+    assert 'helios_flows{flow="order",status="mismatched"} 1.0' in served
+    assert 'helios_recent_flows{flow="order",status="matched"} 1.0' in served
+    assert 'helios_recent_flows{flow="order",status="mismatched"}' not in served
+    assert 'helios_flow_amount_at_risk{currency="EUR",flow="order"} 10.0' in served
+    assert "# TYPE helios_flow_time_to_match_seconds_bucket gauge" in served
+
+
+def test_a_silent_cloud_is_served_by_its_name():
+    store = MemoryStore()
+    now = (datetime.now(UTC) - NOON).total_seconds()
+    spoken = [("order", 15), ("payment", 15), ("inventory", 5)]
+    legs = [
+        leg(name, f"ORD-{minute}-{number}", after=now - 900 + 60 * minute)
+        for name, minutes in spoken
+        for minute in range(minutes)
+        for number in range(10)
+    ]
+    ingest(legs, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    with client_of(in_memory(store)) as client:
+        served = client.get("/metrics").text
+        assert client.get("/api/v1/flows/summary").json()["silent"] == ["azure"]
+
+    for source, value in (("aws", 0.0), ("gcp", 0.0), ("azure", 1.0)):
+        assert f'helios_source_silent{{source="{source}"}} {value}' in served

@@ -285,17 +285,20 @@ def test_the_schema_names_every_shape_it_refers_to(client):
     assert client.get("/docs").status_code == 200
 
 
-def test_ringing_takes_the_secret():
+def test_ringing_takes_the_secret_or_the_one_before_while_it_is_replaced():
     """Anybody may know the URL."""
     store = MemoryStore()
-    settings = Settings(database_url="postgresql://nowhere", ring_secret="s3cret", unguarded="loopback")
+    settings = Settings(database_url="postgresql://nowhere", ring_secret="new old", unguarded="loopback")
     with client_on(store, settings) as client:
         statuses = [
             client.post("/api/v1/relay/ring", headers=headers).status_code
-            for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer s3cret"})
+            for headers in (
+                {},
+                *({"authorization": f"Bearer {secret}"} for secret in ("wrong", "new old", "new", "old")),
+            )
         ]
 
-    assert statuses == [401, 401, 202]
+    assert statuses == [401, 401, 401, 202, 202]
 
 
 def test_without_a_secret_nobody_may_ring(client):

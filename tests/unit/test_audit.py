@@ -1,13 +1,16 @@
 """The audit: a secret that somebody commits is found, and a registry that gives no answer is told from a good one."""
 
 import json
+import os
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from scripts import audit
-from scripts.tools import install
+from scripts.tools import ROOT, install
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +30,21 @@ def repository(tmp_path):
 
 
 @pytest.fixture
-def pip_audit_that_says(tmp_path):
-    """A program in the place of pip-audit, with this answer."""
+def stand_in(tmp_path, monkeypatch):
+    """A program in the place of another, with this answer; in the folder that is given, and first on PATH."""
 
-    def make(answer: str):
-        program = tmp_path / "pip-audit"
-        program.write_text(f"#!/bin/sh\ncat <<'ANSWER'\n{answer}\nANSWER\necho 'no connection' >&2\n")
+    def make(name: str, answer: str):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{answer}\necho 'no connection' >&2\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
         return tmp_path
 
     return make
+
+
+def says(answer: str) -> str:
+    return f"cat <<'ANSWER'\n{answer}\nANSWER"
 
 
 def test_a_secret_is_found_where_git_keeps_it(programs, repository):
@@ -54,14 +62,92 @@ def test_a_line_that_is_marked_is_no_secret(programs, repository):
     assert list(audit.secrets(programs, folder)) == []
 
 
-def test_a_vulnerability_is_told_with_its_remedy(pip_audit_that_says):
-    package = {"name": "left", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
-    programs = pip_audit_that_says(json.dumps({"dependencies": [package, {"name": "right", "skip_reason": "?"}]}))
+def test_a_scan_of_nothing_is_no_good_answer(programs, repository):
+    folder, _ = repository
+    with pytest.raises(FileNotFoundError, match="git names no file to look through"):
+        list(audit.secrets(programs, folder))
 
-    assert list(audit.python_vulnerabilities(programs)) == ["left 1: CVE-1, fixed in 1.1"]
+
+def test_where_git_refuses_to_answer_nothing_was_scanned(programs, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a git repository"):
+        list(audit.secrets(programs, tmp_path))
+
+
+def test_everything_that_is_pinned_is_asked_about():
+    """The lock of each tool and each function too, so that a new one can't be forgotten."""
+    functions = {f"{path.parent.relative_to(ROOT)}" for path in ROOT.glob("functions/**/requirements.in")}
+
+    assert functions
+    assert set(audit.locks()) == {
+        "requirements.lock",
+        "scripts/audit.lock",
+        "local/ministack.lock",
+        "infra/terraform/checkov.lock",
+        "infra/terraform/schemas/provider.lock",
+        *(f"{function}/requirements.txt" for function in functions),
+    }
+
+
+def test_a_vulnerability_is_told_with_its_remedy(stand_in):
+    package = {"name": "left", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
+    answer = json.dumps({"dependencies": [package, {"name": "right", "skip_reason": "?"}]})
+    programs = stand_in("pip-audit", f'case "$*" in */some.lock) ;; *) exit ;; esac\n{says(answer)}')
+
+    assert list(audit.python_vulnerabilities(programs, "some.lock")) == ["left 1: CVE-1, fixed in 1.1"]
+
+
+def test_a_vulnerability_of_the_dashboard_is_told(stand_in):
+    """npm ends with 1 when it finds any."""
+    found = {"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}
+    stand_in("npm", f'test "$*" = "audit --json" || exit\n{says(json.dumps(found))}\nexit 1')
+
+    assert list(audit.npm_vulnerabilities()) == ["left-pad: high, in <1.3"]
 
 
 @pytest.mark.parametrize("answer", ["", json.dumps({"dependencies": [{"name": "left", "skip_reason": "not found"}]})])
-def test_no_answer_is_not_a_good_answer(pip_audit_that_says, answer):
+def test_no_answer_is_not_a_good_answer(stand_in, answer):
     with pytest.raises(audit.Unanswered):
-        list(audit.python_vulnerabilities(pip_audit_that_says(answer)))
+        list(audit.python_vulnerabilities(stand_in("pip-audit", says(answer)), "some.lock"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [("", "no connection"), ("{}", "no advisories"), ('{"message": "404 Not Found"}', "404 Not Found")],
+)
+def test_no_answer_about_the_dashboard_is_none_either(stand_in, answer, said):
+    stand_in("npm", says(answer))
+    with pytest.raises(audit.Unanswered, match=said):
+        list(audit.npm_vulnerabilities())
+
+
+def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_nothing_behind(stand_in, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(audit, "SECONDS", 1)
+    monkeypatch.setattr(audit, "locks", lambda: ["some.lock"])
+    monkeypatch.setattr(audit, "secrets", lambda _: iter(()))
+    hang = f"sleep 600 & echo $! >> {tmp_path}/children; wait"
+    monkeypatch.setattr(audit, "install", lambda _: stand_in("pip-audit", hang))
+    stand_in("npm", hang)
+
+    assert audit.main() == 0
+    said = capsys.readouterr().out
+    assert "pip-audit some.lock: SKIPPED, it gave no answer within 1 s" in said
+    assert "npm audit: SKIPPED, it gave no answer within 1 s" in said
+    children = (tmp_path / "children").read_text().split()
+    assert len(children) == 2
+    eventually(lambda: not any(alive(int(child)) for child in children))
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; one that was killed may wait to be reaped by whoever has inherited it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_finding_fails_the_audit(stand_in, monkeypatch):
+    monkeypatch.setattr(audit, "locks", list)
+    monkeypatch.setattr(audit, "secrets", lambda _: iter(()))
+    stand_in("npm", says('{"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}'))
+
+    assert audit.main() == 1

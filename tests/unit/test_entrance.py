@@ -112,6 +112,16 @@ def test_who_signed_another_body_is_not_let_in(client, body, signed_body, status
     check_answer(client, CLOUDEVENTS, body, signed(signed_body), status)
 
 
+def test_a_signed_body_that_comes_again_is_a_duplicate(client):
+    """Within the tolerance its proof holds: what is stored once per source and id needs no memory of ids besides."""
+    headers = {"content-type": "application/json"} | signed(CLOUDEVENT)
+
+    assert [client.post(CLOUDEVENTS, content=CLOUDEVENT, headers=headers).json()["status"] for _ in range(2)] == [
+        "stored",
+        "duplicate",
+    ]
+
+
 def check_answer(client: TestClient, url: str, body: str, headers: dict, status: int) -> None:
     answer = client.post(url, content=body, headers={"content-type": "application/json"} | headers)
 
@@ -121,6 +131,32 @@ def check_answer(client: TestClient, url: str, body: str, headers: dict, status:
         assert "echo me" not in answer.text
         assert client.get("/api/v1/stats", headers=bearer("read")).json()["total_events"] == 0
         assert client.get("/api/v1/dead-letters", headers=bearer("read")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "status"),
+    [
+        (AZURE, {"x-helios-key": "grid"}, 200),
+        (AZURE, {"x-helios-key": "wrong"}, 401),
+        (AZURE, {}, 401),
+        (CLOUDEVENTS, {}, 401),
+        (CLOUDEVENTS, None, 200),
+    ],
+)
+def test_only_who_may_send_is_told_so_when_it_asks(client, url, headers, status):
+    """The handshake of CloudEvents: none but its body's signature covers what is empty."""
+    headers = signed("") if headers is None else headers
+    answer = client.options(url, headers=headers | {"webhook-request-origin": "eventgrid.azure.net"})
+
+    assert answer.status_code == status
+    assert answer.headers.get("webhook-allowed-origin") == ("eventgrid.azure.net" if status == 200 else None)
+
+
+def test_a_way_in_that_is_closed_consents_to_nothing(store):
+    with client_on(store, Settings(database_url="postgresql://nowhere", guards="closed")) as client:
+        answer = client.options(CLOUDEVENTS, headers={"webhook-request-origin": "eventgrid.azure.net"})
+
+    assert (answer.status_code, "webhook-allowed-origin" in answer.headers) == (403, False)
 
 
 def test_what_the_guards_said_is_counted(client):
@@ -153,6 +189,22 @@ LOOPBACK = Settings(
         ("http://127.0.0.1:8001", "127.0.0.1", {"origin": "null"}, 401),
         ("http://127.0.0.1:8001", "127.0.0.1", {"origin": "http://[::1"}, 401),
         ("http://127.0.0.1:8001", "127.0.0.1", {"origin": "https://elsewhere.example", "x-helios-key": "s"}, 202),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "LOCALHOST"}, 202),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "[::1]:8001"}, 202),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "a{b.evil.example"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "evil.example/@127.0.0.1"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "localhost:80:80"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "localhost evil.example"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "::1"}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": "127.0.0.1."}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", {"host": ""}, 401),
+        ("http://127.0.0.1:8001", "127.0.0.1", [("host", "localhost"), ("host", "evil.example")], 401),
+        (
+            "http://127.0.0.1:8001",
+            "127.0.0.1",
+            [("origin", "http://localhost"), ("origin", "http://evil.example")],
+            401,
+        ),
         ("http://127.0.0.1:8001", "192.0.2.1", {}, 401),
         ("http://192.0.2.7:8001", "192.0.2.7", {}, 401),
         ("http://127.0.0.1:8001", "127.0.0.1", {"x-helios-key": "s"}, 202),

@@ -61,9 +61,21 @@ def test_one_story_is_told_with_its_events_and_its_timeline(get):
 
     assert (status, story["status"], story["amount"]) == (200, "mismatched", "10")
     assert [event["type"] for event in story["events"]] == ["OrderPlaced", "PaymentProcessed", "InventoryReserved"]
-    assert [step["what"] for step in story["timeline"]] == ["opened", "leg", "leg", "leg", "settled"]
-    assert story["issues"][0]["detail"] == "amount: order on aws says 10, payment on gcp says 7"
-    assert [step["what"] for step in get("/order/ORD-3")[1]["timeline"]] == ["opened", "leg", "deadline", "settled"]
+    assert [(step["what"], step["status"]) for step in story["timeline"]] == [
+        ("opened", None),
+        ("leg", None),
+        ("leg", None),
+        ("verdict", "mismatched"),
+        ("leg", None),
+    ]
+    assert story["issues"][0]["detail"] == "amount: AWS ordered 10, GCP charged 7"
+    assert [(step["what"], step["version"]) for step in get("/order/ORD-3")[1]["timeline"]] == [
+        ("opened", None),
+        ("leg", None),
+        ("verdict", 1),
+        ("deadline", None),
+        ("verdict", 2),
+    ]
 
 
 def test_the_summary_adds_up(get):
@@ -71,7 +83,7 @@ def test_the_summary_adds_up(get):
 
     assert (summary["total"], summary["match_rate"]) == (4, 1 / 3)
     assert summary["by_status"] == {"open": 1, "matched": 1, "matched_late": 0, "mismatched": 1, "incomplete": 1}
-    assert summary["amount_at_risk"] == "20"
+    assert summary["amount_at_risk"] == [{"currency": "EUR", "amount": "20"}]
     assert summary["seen_on"] == {"1": 2, "2": 0, "3": 2}
     assert summary["issues"] == {"missing": 1, "late": 0, "duplicate": 0, "contradictory": 0, "mismatch": 1}
     assert 0 < summary["oldest_open_seconds"] < 60

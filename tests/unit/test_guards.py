@@ -3,8 +3,10 @@
 import base64
 import hmac
 import json
+import socketserver
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -16,22 +18,27 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
+from google.auth import crypt
+from google.auth import jwt as google_jwt
 from standardwebhooks.webhooks import Webhook
 
 from helios.errors import Misconfigured, Retryable
 from helios.guards.base import Refused
+from helios.guards.certificates import ABSENT_SECONDS, PAUSE_SECONDS, Certificates
 from helios.guards.gate import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
 from helios.guards.hmac_signature import StandardWebhooks
-from helios.guards.keys import AGAIN_SECONDS, FRESH_SECONDS, KeySet, fetch
-from helios.guards.oidc import BearerToken, permit_application, permit_service_account
+from helios.guards.keys import AGAIN_SECONDS, FRESH_SECONDS, Absent, KeySet, fetch
+from helios.guards.oidc import LEEWAY_SECONDS, BearerToken, permit_application, permit_service_account
 from helios.guards.secret import HEADER, SecretHeader
 from helios.guards.sns import SnsSignature
 from helios.settings import Settings
+from local.config import AWS_REGION
 from local.eventgrid.entra import Entra
 from local.eventgrid.subscription import Subscription
 from local.heartbeat.sns import Server
 from local.pubsub.tokens import Signer
 from tests.support.listener import listening
+from tests.support.waiting import eventually
 
 AUDIENCE = "https://helios.example/api/v1/webhooks/gcp/pubsub"
 ACCOUNT = "pusher@shop.iam.gserviceaccount.com"
@@ -110,8 +117,15 @@ def entra_claims(**changed) -> dict:
 
 
 def bearer(keys: Keys, content: dict, *, key: Any = None, algorithm: str = "RS256", key_id: str | None = None) -> dict:
-    key = "" if algorithm == "none" else key or keys.key
-    token = jwt.encode(content, key, algorithm=algorithm, headers={"kid": key_id or keys.key_id})
+    """Signed by google-auth, as Google itself does it; by PyJWT where that is too careful."""
+    key, key_id = key or keys.key, key_id or keys.key_id
+    if algorithm == "RS256":
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        token = google_jwt.encode(crypt.RSASigner.from_string(pem, key_id=key_id), content).decode()
+    else:
+        token = jwt.encode(content, "" if algorithm == "none" else key, algorithm=algorithm, headers={"kid": key_id})
     return {"authorization": f"Bearer {token}"}
 
 
@@ -130,24 +144,27 @@ OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 HOUR = 3600
 
 
-@pytest.mark.parametrize(("guard", "content"), [(google, claims), (entra, entra_claims)])
+@pytest.mark.parametrize(("guard", "content"), [(google, claims), (entra, entra_claims)], ids=["Google", "Entra"])
 @pytest.mark.parametrize(
     ("changed", "signed", "said"),
     [
-        ({}, {}, "admitted"),
-        ({}, {"key": OTHER_KEY}, "401 wrong_key"),
-        ({}, {"key_id": "unheard-of"}, "401 wrong_key"),
-        ({"aud": "https://other.example"}, {}, "401 wrong_audience"),
-        ({"aud": None}, {}, "401 malformed"),
-        ({"iss": "https://accounts.example"}, {}, "401 wrong_issuer"),
-        ({"exp": int(time.time()) - HOUR}, {}, "401 expired"),
-        ({"exp": None}, {}, "401 malformed"),
-        ({"nbf": int(time.time()) + HOUR}, {}, "401 not_yet_valid"),
-        ({"iat": int(time.time()) + HOUR}, {}, "401 not_yet_valid"),
-        ({}, {"algorithm": "none"}, "401 wrong_algorithm"),
-        ({}, {"algorithm": "HS256", "key": "k" * 32}, "401 wrong_algorithm"),
-        ({}, {"algorithm": "RS512"}, "401 wrong_algorithm"),
-        ({"padding": "x" * 9000}, {}, "401 oversized"),
+        pytest.param({}, {}, "admitted", id="right"),
+        pytest.param({}, {"key": OTHER_KEY}, "401 wrong_key", id="wrong key"),
+        pytest.param({}, {"key_id": "unheard-of"}, "401 wrong_key", id="unknown key"),
+        pytest.param({"aud": "https://other.example"}, {}, "401 wrong_audience", id="wrong audience"),
+        pytest.param({"aud": None}, {}, "401 malformed", id="no audience"),
+        pytest.param({"iss": "https://accounts.example"}, {}, "401 wrong_issuer", id="wrong issuer"),
+        pytest.param({"exp": int(time.time()) - HOUR}, {}, "401 expired", id="expired"),
+        pytest.param(
+            {"exp": int(time.time()) - LEEWAY_SECONDS - 30}, {}, "401 expired", id="replayed beyond tolerance"
+        ),
+        pytest.param({"exp": None}, {}, "401 malformed", id="without end"),
+        pytest.param({"nbf": int(time.time()) + HOUR}, {}, "401 not_yet_valid", id="not yet valid"),
+        pytest.param({"iat": int(time.time()) + HOUR}, {}, "401 not_yet_valid", id="issued in the future"),
+        pytest.param({}, {"algorithm": "none"}, "401 wrong_algorithm", id="algorithm none"),
+        pytest.param({}, {"algorithm": "HS256", "key": "k" * 32}, "401 wrong_algorithm", id="a symmetric algorithm"),
+        pytest.param({}, {"algorithm": "RS512"}, "401 wrong_algorithm", id="another algorithm"),
+        pytest.param({"padding": "x" * 9000}, {}, "401 oversized", id="oversized"),
     ],
 )
 def test_a_bearer_token_has_to_be_right_in_everything(keys, guard, content, changed, signed, said):
@@ -255,6 +272,65 @@ def test_a_known_key_goes_on_being_used_while_its_issuer_is_away():
     assert verdict(guard, headers) == "admitted"
 
 
+class Held(Keys):
+    """An issuer that answers when it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self.answer = threading.Event()
+        self.answer.set()
+
+    def fetch(self, url: str) -> bytes:
+        self.asked.set()
+        assert self.answer.wait(60)
+        return super().fetch(url)
+
+    def hang(self) -> None:
+        self.asked.clear()
+        self.answer.clear()
+
+
+@pytest.fixture
+def held():
+    """It; let go on in the end, whatever a test says of it."""
+    issuer = Held()
+    yield issuer
+    issuer.answer.set()
+
+
+def test_a_stale_key_is_used_while_another_caller_waits_for_an_issuer_that_hangs(held):
+    clock = Clock()
+    guard, headers = google(held, clock), bearer(held, claims())
+    assert verdict(guard, headers) == "admitted"
+    clock.now += FRESH_SECONDS + 1
+    held.hang()
+    with ThreadPoolExecutor(1) as thread:
+        renewing = thread.submit(verdict, guard, headers)
+        assert held.asked.wait(60)
+
+        assert [verdict(guard, headers) for _ in range(3)] == ["admitted"] * 3
+        assert verdict(guard, bearer(held, claims(), key_id="made-up")) == "503"
+        assert not renewing.done()
+        held.answer.set()
+        assert renewing.result(60) == "admitted"
+    assert held.fetches == 2
+
+
+def test_nobody_waits_for_the_first_keys_but_who_asked_for_them(held):
+    """Else whoever makes up tokens could fill every thread while an issuer hangs."""
+    guard, headers = google(held), bearer(held, claims())
+    held.hang()
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(verdict, guard, headers)
+        assert held.asked.wait(60)
+
+        assert verdict(guard, headers) == "503"
+        assert not first.done()
+        held.answer.set()
+        assert first.result(60) == "admitted"
+
+
 def test_without_a_key_and_without_its_issuer_nothing_is_decided():
     """401 would make Event Grid drop the event."""
     keys = Keys()
@@ -308,6 +384,41 @@ def test_keys_are_fetched():
         assert fetch(url) == b"{}"
 
 
+class Drip(socketserver.BaseRequestHandler):
+    """Answers a byte now and then, each before any timeout of a socket, and never ends."""
+
+    ended = threading.Event()
+
+    def handle(self) -> None:
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not self.ended.wait(0.02):
+            self.request.sendall(b" ")
+
+
+def test_an_answer_that_drips_is_not_waited_for_and_not_asked_for_twice(monkeypatch):
+    monkeypatch.setattr("helios.guards.keys.TIMEOUT_SECONDS", 0.3)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        with pytest.raises(Retryable, match="did not come within"):
+            fetch(url)
+        with pytest.raises(Retryable, match="are still awaited"):
+            fetch(url)
+        Drip.ended.set()
+        eventually(lambda: "keys" not in {thread.name for thread in threading.enumerate()})
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, Absent), (404, Absent), (410, Absent), (429, Retryable)])
+def test_what_is_not_there_is_told_from_what_can_not_be_had(status, kind):
+    with listening(status, {}) as url, pytest.raises(Retryable) as raised:
+        fetch(url)
+
+    assert raised.type is kind
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -339,17 +450,26 @@ def signed(body: str = "{}", *, secret: str = WEBHOOK_SECRETS[0], age: timedelta
 @pytest.mark.parametrize(
     ("signature", "changed", "said"),
     [
-        ({}, {}, "admitted"),
-        ({"secret": WEBHOOK_SECRETS[1]}, {}, "admitted"),
-        ({"secret": WEBHOOK_SECRETS[2]}, {}, "401 wrong_key"),
-        ({"body": '{"amount": 1}'}, {}, "401 wrong_key"),
-        ({"age": timedelta(minutes=6)}, {}, "401 replayed"),
-        ({"age": -timedelta(minutes=6)}, {}, "401 replayed"),
-        ({}, {"webhook-id": lambda _: "msg_2"}, "401 wrong_key"),
-        ({}, {"webhook-timestamp": lambda _: "now"}, "401 malformed"),
-        ({}, {"webhook-timestamp": lambda _: "9" * 400}, "401 malformed"),
-        ({}, {"webhook-signature": lambda signature: f"v1,AAAA {signature}"}, "admitted"),
-        ({}, {"webhook-signature": lambda signature: signature.replace("v1,", "v1a,")}, "401 wrong_key"),
+        pytest.param({}, {}, "admitted", id="right"),
+        pytest.param({"secret": WEBHOOK_SECRETS[1]}, {}, "admitted", id="the other secret"),
+        pytest.param({"secret": WEBHOOK_SECRETS[2]}, {}, "401 wrong_key", id="wrong key"),
+        pytest.param({"body": '{"amount": 1}'}, {}, "401 wrong_key", id="another body"),
+        pytest.param({"age": timedelta(minutes=6)}, {}, "401 replayed", id="replayed beyond tolerance"),
+        pytest.param({"age": -timedelta(minutes=6)}, {}, "401 replayed", id="not yet valid"),
+        pytest.param({}, {"webhook-id": lambda _: "msg_2"}, "401 wrong_key", id="another id"),
+        pytest.param({}, {"webhook-timestamp": lambda _: "now"}, "401 malformed", id="no time"),
+        pytest.param({}, {"webhook-timestamp": lambda _: "9" * 400}, "401 malformed", id="no time either"),
+        pytest.param(
+            {}, {"webhook-signature": lambda signature: f"v1,AAAA {signature}"}, "admitted", id="several signatures"
+        ),
+        pytest.param(
+            {},
+            {"webhook-signature": lambda signature: signature.replace("v1,", "v1a,")},
+            "401 wrong_key",
+            id="another algorithm",
+        ),
+        pytest.param({}, {"webhook-signature": lambda _: "none,"}, "401 wrong_key", id="algorithm none"),
+        pytest.param({}, {"webhook-signature": lambda _: ""}, "401 wrong_key", id="no signature"),
     ],
 )
 def test_a_standard_webhook_is_signed_and_of_now(signature, changed, said):
@@ -369,8 +489,8 @@ def test_a_webhook_secret_that_is_none_is_no_setting(secret):
         StandardWebhooks([secret])
 
 
-TOPIC = "arn:aws:sns:eu-central-1:123456789012:orders"
-CERTIFICATE = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
+TOPIC = f"arn:aws:sns:{AWS_REGION}:123456789012:orders"
+CERTIFICATE = f"https://sns.{AWS_REGION}.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
 
 
 def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
@@ -390,7 +510,7 @@ def amazon():
     return SimpleNamespace(key=key, pem=certificate(key))
 
 
-def message(amazon, *, key=None, hashed=None, **changed) -> bytes:
+def message(amazon, *, key=None, hashed=None, signature=None, **changed) -> bytes:
     """A message as SNS signs it: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages"."""
     given = {
         "Type": "Notification",
@@ -403,8 +523,9 @@ def message(amazon, *, key=None, hashed=None, **changed) -> bytes:
     } | changed
     names = ["Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
     text = "".join(f"{name}\n{given[name]}\n" for name in names if name in given)
-    signature = (key or amazon.key).sign(text.encode(), padding.PKCS1v15(), hashed or hashes.SHA256())
-    return json.dumps(given | {"Signature": base64.b64encode(signature).decode()}).encode()
+    signed_text = (key or amazon.key).sign(text.encode(), padding.PKCS1v15(), hashed or hashes.SHA256())
+    signature = base64.b64encode(signed_text).decode() if signature is None else signature
+    return json.dumps(given | {"Signature": signature}).encode()
 
 
 CONFIRMATION = {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL": "http://169.254.169.254/"}
@@ -413,22 +534,48 @@ CONFIRMATION = {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL"
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({}, "admitted"),
-        ({"Subject": "an order"}, "admitted"),
-        (CONFIRMATION, "admitted"),
-        ({"key": OTHER_KEY}, "401 wrong_key"),
-        ({"hashed": hashes.SHA1()}, "401 wrong_key"),
-        ({"SignatureVersion": "1"}, "401 wrong_algorithm"),
-        ({"TopicArn": TOPIC + "2"}, "403 wrong_account"),
-        ({"Timestamp": "2020-01-01T00:00:00.000Z"}, "401 replayed"),
-        ({"Timestamp": "2120-01-01T00:00:00.000Z"}, "401 replayed"),
-        ({"Timestamp": "yesterday"}, "401 malformed"),
-        ({"SigningCertURL": CERTIFICATE.replace("https", "http")}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE.replace("amazonaws.com", "amazonaws.com.example")}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE.replace("https://", "https://example@")}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE.replace("sns.", "bucket.s3.")}, "401 wrong_issuer"),
-        ({"SigningCertURL": CERTIFICATE + "?x"}, "401 wrong_issuer"),
-        ({"SigningCertURL": "http://169.254.169.254/latest/meta-data"}, "401 wrong_issuer"),
+        pytest.param({}, "admitted", id="right"),
+        pytest.param({"Subject": "an order"}, "admitted", id="right, with a subject"),
+        pytest.param(CONFIRMATION, "admitted", id="a confirmation"),
+        pytest.param({"key": OTHER_KEY}, "401 wrong_key", id="wrong key"),
+        pytest.param({"hashed": hashes.SHA1()}, "401 wrong_key", id="another hash"),
+        pytest.param({"SignatureVersion": "1"}, "401 wrong_algorithm", id="another version"),
+        pytest.param({"TopicArn": TOPIC + "2"}, "403 wrong_account", id="wrong audience: another topic"),
+        pytest.param({"Timestamp": "2020-01-01T00:00:00.000Z"}, "401 replayed", id="replayed beyond tolerance"),
+        pytest.param({"Timestamp": "2120-01-01T00:00:00.000Z"}, "401 replayed", id="not yet valid"),
+        pytest.param({"Timestamp": "yesterday"}, "401 malformed", id="no time"),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace("https", "http")}, "401 wrong_issuer", id="wrong issuer: not HTTPS"
+        ),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace("amazonaws.com", "amazonaws.com.example")},
+            "401 wrong_issuer",
+            id="wrong issuer: another domain",
+        ),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace("https://", "https://example@")},
+            "401 wrong_issuer",
+            id="wrong issuer: a user in it",
+        ),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace("sns.", "bucket.s3.")},
+            "401 wrong_issuer",
+            id="wrong issuer: another service",
+        ),
+        pytest.param({"SigningCertURL": CERTIFICATE + "?x"}, "401 wrong_issuer", id="wrong issuer: a query"),
+        pytest.param(
+            {"SigningCertURL": CERTIFICATE.replace(AWS_REGION, "ap-east-9")},
+            "401 wrong_issuer",
+            id="wrong issuer: another region",
+        ),
+        pytest.param(
+            {"SigningCertURL": "http://169.254.169.254/latest/meta-data"},
+            "401 wrong_issuer",
+            id="wrong issuer: metadata",
+        ),
+        pytest.param({"signature": ""}, "401 wrong_key", id="no signature"),
+        pytest.param({"signature": "%"}, "401 wrong_key", id="no base64"),
+        pytest.param({"SignatureVersion": "none"}, "401 wrong_algorithm", id="algorithm none"),
     ],
 )
 def test_an_sns_message_is_signed_by_amazon_and_of_our_topic(amazon, changed, said):
@@ -492,6 +639,85 @@ def test_a_certificate_is_fetched_once(amazon):
     said = {verdict(guard, {}, message(amazon)) for _ in range(3)}
 
     assert (said, fetched) == ({"admitted"}, [CERTIFICATE])
+
+
+class Amazon:
+    """Where certificates are had: how often it was asked, and what it says."""
+
+    def __init__(self, content: bytes | Retryable) -> None:
+        self.content = content
+        self.asked: list[str] = []
+
+    def __call__(self, url: str) -> bytes:
+        self.asked.append(url)
+        if isinstance(self.content, Retryable):
+            raise self.content
+        return self.content
+
+
+def named(name: str) -> str:
+    return CERTIFICATE.replace("0123456789abcdef", name)
+
+
+def test_a_certificate_that_is_not_there_is_a_wrong_key_and_is_not_asked_for_again():
+    """Anybody can name one: what names it is not signed by Amazon, and must not make us ask each time."""
+    clock, away = Clock(), Amazon(Absent("404"))
+    certificates = Certificates(mirror=None, fetch=away, clock=clock)
+    for _ in range(3):
+        with pytest.raises(Refused, match="names no certificate"):
+            certificates.get(CERTIFICATE)
+        clock.now += PAUSE_SECONDS
+    clock.now += ABSENT_SECONDS
+    with pytest.raises(Refused):
+        certificates.get(CERTIFICATE)
+
+    assert len(away.asked) == 2
+
+
+def test_a_certificate_that_can_not_be_had_is_asked_for_again_later(amazon):
+    clock, flaky = Clock(), Amazon(Retryable("away"))
+    certificates = Certificates(mirror=None, fetch=flaky, clock=clock)
+    for _ in range(3):
+        with pytest.raises(Retryable):
+            certificates.get(CERTIFICATE)
+    assert len(flaky.asked) == 1
+    flaky.content = amazon.pem
+    clock.now += 10
+
+    assert certificates.get(CERTIFICATE) == x509.load_pem_x509_certificate(amazon.pem)
+
+
+def test_made_up_names_of_certificates_are_asked_for_one_at_a_time_and_seldom(amazon):
+    clock, away = Clock(), Amazon(Absent("404"))
+    guard = SnsSignature([TOPIC], fetch=away, clock=clock)
+    made_up = [message(amazon, SigningCertURL=named(f"{number:x}")) for number in range(20)]
+
+    assert [verdict(guard, {}, body) for body in made_up] == ["401 wrong_key"] + ["503"] * 19
+    assert len(away.asked) == 1
+    away.content = amazon.pem
+    clock.now += PAUSE_SECONDS
+    assert verdict(guard, {}, message(amazon)) == "admitted"
+    assert verdict(guard, {}, made_up[-1]) == "503"
+    assert verdict(guard, {}, message(amazon)) == "admitted"
+
+
+def test_nobody_waits_for_a_certificate_that_another_caller_fetches(amazon):
+    asked, answer = threading.Event(), threading.Event()
+
+    def fetch(_: str) -> bytes:
+        asked.set()
+        assert answer.wait(60)
+        return amazon.pem
+
+    guard = SnsSignature([TOPIC], fetch=fetch)
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(verdict, guard, {}, message(amazon))
+        try:
+            assert asked.wait(60)
+            assert verdict(guard, {}, message(amazon)) == "503"
+        finally:
+            answer.set()
+        assert first.result(60) == "admitted"
 
 
 @pytest.fixture

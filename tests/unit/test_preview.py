@@ -82,7 +82,7 @@ def test_a_stricter_rule_says_what_would_be_wrong():
 
     reserved = Rule(equal=("payment.quantity", "inventory.quantity"))
     ((*_, issues),) = tried([msgspec.structs.replace(strict, name="again", rule=(reserved,))], store).differences
-    assert [issue.detail for issue in issues] == ["quantity: payment on gcp says 2, inventory on azure says 1"]
+    assert [issue.detail for issue in issues] == ["quantity: GCP charged 2, Azure reserved 1"]
 
 
 def test_a_new_flow_s_stories_are_none_yet():

@@ -60,5 +60,18 @@ def test_a_poison_is_a_dead_letter_and_a_missing_leg():
     assert compared(poison, [GOOD, MISSING]).wrong == ["ORD-2: poison was not reported"]
 
 
+def test_a_duplicate_that_may_have_happened_may_be_reported_or_not():
+    """Its answer was lost, so it was sent again; and the order keeps the anomaly that was planned for it."""
+    perhaps = [
+        Injection(order_id=order, anomaly="duplicate", source="aws", type="OrderPlaced", details={"certain": False})
+        for order in ("ORD-1", "ORD-2")
+    ]
+    twice = row("ORD-1", leg("order"), leg("order", id_="again"), leg("payment"), leg("inventory"))
+
+    for first in (GOOD, twice):
+        comparison = compared([*TRUTH, *perhaps], [first, MISSING])
+        assert (comparison.wrong, [score for score in comparison.scores if not score.perfect]) == ([], [])
+
+
 def test_an_order_that_is_not_known_is_noticed():
     assert compared(TRUTH, [GOOD, MISSING], orders=3).wrong == ["3 orders were placed, and Helios knows 2"]

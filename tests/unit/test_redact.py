@@ -1,8 +1,10 @@
 """A value that is not for us is kept nowhere, however its cloud wraps it; all else keeps its bytes."""
 
 import base64
+import hashlib
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from helios import bootstrap
 from helios.adapters.memory import MemoryStore, NoSeen
 from helios.errors import Misconfigured
-from helios.event import Delivery
+from helios.event import Delivery, Fault
 from helios.flows.ingest import ingest
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
@@ -63,6 +65,26 @@ def test_the_values_are_gone_before_anything_is_read(given):
     assert normalise(redacted).id == normalise(given).id
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"card": {"number": "4111-1111"}, "card": {}}',
+        '{"card": {"number": "4111-1111"}, "card": {"number": "x"}}',
+        '{"card": {"number": "4111-1111", "number": "x"}}',
+        '{"card": {"number": "4111-1111"}, "c\\u0061rd": 1}',
+        '{"items": [{"note": "4111-1111", "note": 1}]}',
+    ],
+)
+def test_a_name_that_stands_twice_hides_nothing(payload):
+    """Only the last one is read."""
+    event = EVENTBRIDGE.replace(PAYLOAD, payload)
+    twice = event.replace('"detail": ', f'"detail": {PAYLOAD}, "detail": ')
+    for body in (event, twice):
+        redacted = REDACTION(delivery("eventbridge", body))
+        assert SECRET.encode() not in redacted.body
+        assert normalise(redacted).id == "1"
+
+
 def test_a_contradiction_and_a_poison_keep_none_of_them_either():
     store = MemoryStore()
     other = EVENTBRIDGE.replace("10.00", "11")
@@ -77,6 +99,56 @@ def test_a_contradiction_and_a_poison_keep_none_of_them_either():
     assert SECRET.encode() not in bytes(event.data)
 
 
+FAULT = Fault(reason="is larger than 4096 bytes", field="body", status=413)
+UNREADABLE = [
+    delivery("eventbridge", EVENTBRIDGE.replace("10.00", "NaN")),
+    delivery("eventbridge", "\ufeff" + EVENTBRIDGE),
+    delivery("eventbridge", EVENTBRIDGE[:-4]),
+    delivery("eventbridge", SNS.replace("10.00", "NaN")),
+    delivery("cloudevents", EVENTBRIDGE),
+    delivery("cloudevents", PAYLOAD.replace("10.00", "NaN"), BINARY),
+    delivery("cloudevents", PAYLOAD, {"content-type": "text/html"}),
+    delivery("eventgrid", (GRID % PAYLOAD).replace("10.00", "NaN")),
+    delivery("eventgrid", f"<{PAYLOAD}>"),
+    delivery("pubsub", f'{{"message": {{"messageId": "1", "data": "{BASE64}%"}}}}'),
+    delivery("pubsub", f'{{"message": {{"messageId": "1", "text": {PAYLOAD}}}}}'),
+    delivery("pubsub", PAYLOAD[:-1], {"x-goog-pubsub-message-id": "1"}),
+    msgspec.structs.replace(delivery("eventbridge", EVENTBRIDGE), fault=FAULT),
+]
+
+
+@pytest.mark.parametrize("given", UNREADABLE)
+def test_of_what_can_not_be_read_only_size_digest_and_reason_are_kept(given):
+    store = MemoryStore()
+    (outcome,) = ingest([given], seen=NoSeen(), store=store, redaction=REDACTION)
+
+    (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    text = kept.letter.body.decode()
+    assert (outcome.status, kept.letter.reason) == ("rejected", outcome.reason)
+    assert f"{len(given.body)} bytes, SHA-256 {hashlib.sha256(given.body).hexdigest()}" in text
+    assert SECRET not in text
+    assert BASE64 not in text
+
+
+def test_without_a_field_to_redact_what_can_not_be_read_is_kept_as_it_came():
+    store = MemoryStore()
+    ingest([UNREADABLE[0]], seen=NoSeen(), store=store)
+
+    (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    assert kept.letter.body == UNREADABLE[0].body
+
+
+@pytest.mark.parametrize("named", ["mail", "card.number"])
+@pytest.mark.parametrize("data", ["", BASE64])
+def test_an_attribute_of_pubsub_is_a_field_too(named, data):
+    attributes = json.dumps({named: SECRET, "event_type": "T"})
+    message = f'{{"messageId": "1", "publishTime": "{TIME}", "attributes": {attributes}, "data": "{data}"}}'
+    redacted = Redaction(["mail", "card.number", "items.note"])(delivery("pubsub", f'{{"message": {message}}}'))
+
+    assert normalise(redacted).type == "T"
+    assert SECRET.encode() not in redacted.body + bytes(normalise(redacted).data)
+
+
 @pytest.mark.parametrize("body", ["", "{", "[1", '"text"', "null", '{"detail": 3}', '{"message": {"data": "%%%"}}'])
 @pytest.mark.parametrize("way_in", ["eventbridge", "eventgrid", "pubsub", "cloudevents"])
 def test_what_holds_no_such_field_stays_byte_for_byte(way_in, body):
@@ -86,7 +158,8 @@ def test_what_holds_no_such_field_stays_byte_for_byte(way_in, body):
 @given(st.binary(max_size=100))
 def test_no_bytes_make_it_raise(body):
     for way_in in ("eventbridge", "eventgrid", "pubsub", "cloudevents"):
-        Redaction(["a", "a.b"])(Delivery(way_in=way_in, body=body, headers={}, received_at=NOON))
+        for change in (Redaction(["a", "a.b"]), Redaction(["a", "a.b"]).kept):
+            change(Delivery(way_in=way_in, body=body, headers={}, received_at=NOON))
 
 
 @pytest.mark.parametrize("path", ["order_id", "amount", "quantity"])

@@ -29,7 +29,7 @@ def test_a_repaired_letter_is_stored_marked_and_audited(client):
     assert client.post(REPLAY, headers=bearer("replay")).status_code == 422
     assert [line["who"] for line in client.get("/api/v1/audit").json()["items"]] == ["local", "local"]
     client.post(REPLAY, json={"body": GOOD}, headers=bearer("replay"))
-    assert client.get("/api/v1/audit", params={"limit": 1}).json()["items"][0]["who"] == "replay"
+    assert client.get("/api/v1/audit", params={"limit": 1}).json()["items"][0]["who"] == "token:replay"
     shown = client.get("/api/v1/dead-letters/1").json()
     assert (shown["replayed_keys"], len(shown["replays"])) == (["aws/1"], 3)
     other = client.post(REPLAY, json={"body": eventbridge("2").body.decode()})

@@ -24,11 +24,20 @@ def test_a_setting_is_read_from_its_variable():
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_SEEN_TTL_SECONDS": "soon"}, "HELIOS_SEEN_TTL_SECONDS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DATABASE_CONNECTIONS": "0"}, "HELIOS_DATABASE_CONNECTIONS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_LOG_LEVEL": "LOUD"}, "HELIOS_LOG_LEVEL: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_RING_SECRET": "fifteen letters"}, "HELIOS_RING_SECRET: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTBRIDGE_SECRET": "s" * 15}, "HELIOS_EVENTBRIDGE_SECRET: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTGRID_SECRET": "s" * 16 + " short"}, "HELIOS_EVENTGRID_SECRET: "),
     ],
 )
 def test_a_wrong_setting_is_named(environ, message):
-    with pytest.raises(Misconfigured, match=message):
+    with pytest.raises(Misconfigured, match=message) as raised:
         load(environ)
+    assert "sss" not in str(raised.value)
+
+
+@pytest.mark.parametrize("secret", ["s" * 16, f"{'n' * 32} {'o' * 32}"])
+def test_a_secret_is_long_and_may_be_two(secret):
+    assert load({"HELIOS_DATABASE_URL": "x", "HELIOS_RING_SECRET": secret}).ring_secret == secret
 
 
 @pytest.mark.parametrize(
@@ -40,6 +49,17 @@ def test_a_wrong_setting_is_named(environ, message):
         ),
         ("rediss://:s3cret@cache:6379/0", "rediss://:***@cache:6379/0"),
         ("http://localhost:5173", "http://localhost:5173"),
+        ("postgresql://db/helios?user=u&password=s3cret", "postgresql://db/helios?user=u&password=***"),
+        (
+            "postgresql:///helios?sslpassword=s3cret&sslmode=require",
+            "postgresql:///helios?sslpassword=***&sslmode=require",
+        ),
+        ("rediss://cache:6379?Password=s3cret", "rediss://cache:6379?Password=***"),
+        ("host=db user=u password=s3cret dbname=d", "host=db user=u password=*** dbname=d"),
+        (r"host=db password = 's3 \' cret' dbname=d", "host=db password = *** dbname=d"),
+        ("postgresql://user:s3@cret@db/helios", "postgresql://user:***@db/helios"),  # pragma: allowlist secret
+        ("postgresql://user:s3cret@[::1/helios", "postgresql://user:***@[::1/helios"),  # pragma: allowlist secret
+        ("user@example.org about:this", "user@example.org about:this"),
     ],
 )
 def test_a_password_is_masked(url, shown):

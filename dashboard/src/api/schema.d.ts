@@ -884,6 +884,7 @@ export interface components {
             /** @enum {unknown} */
             status: "incomplete" | "matched" | "matched_late" | "mismatched" | "open";
             amount: string | null;
+            currency: string | null;
             opened_at: string;
             deadline: string;
             settled_at: string | null;
@@ -905,10 +906,10 @@ export interface components {
          *         by_status: how many have each verdict, every status named.
          *         match_rate: matched and matched late among the settled; None when none is settled.
          *         oldest_open_seconds: the age of the story that has been open longest; None when none is.
-         *         amount_at_risk: the amounts of the mismatched and the incomplete together.
+         *         amount_at_risk: the amounts of the mismatched and the incomplete, by currency; currencies are not added up.
          *         seen_on: how many stories one cloud, two clouds, three clouds have told of.
          *         issues: how many stories have each kind of issue, every kind named.
-         *         silent: clouds that have said nothing for a while although others speak.
+         *         silent: clouds that have fallen silent although others speak; what only they have not told of is not judged.
          *         trend: the period in at most MAX_TREND_POINTS stretches; those without stories are left out.
          */
         FlowSummary: {
@@ -920,8 +921,7 @@ export interface components {
             };
             match_rate: number | null;
             oldest_open_seconds: number | null;
-            /** Format: decimal */
-            amount_at_risk: string;
+            amount_at_risk: components["schemas"]["Money"][];
             seen_on: {
                 [key: string]: number;
             };
@@ -972,7 +972,7 @@ export interface components {
          *     Attributes:
          *         minute: of ``received_at``, UTC.
          *         source: the cloud.
-         *         type: the event type; empty when it could not be read.
+         *         type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
          *         stored: new events.
          *         duplicate: deliveries of events already stored.
          *         contradictory: deliveries that gave a stored event other content.
@@ -1182,8 +1182,9 @@ export interface components {
          *         key: the story's.
          *         status: the verdict.
          *         amount: what it is about in money, if a leg says so.
+         *         currency: in which money, if a leg says so.
          *         opened_at: when Helios first heard of it, UTC.
-         *         deadline: until when it is waited for, UTC.
+         *         deadline: until when it is waited for, UTC; longer while a silent cloud is the excuse.
          *         settled_at: since when the verdict has stood; None while it is open.
          *         updated_at: when Helios last heard of it, UTC.
          *         time_to_match_seconds: from the first leg to the last; None unless it matched.
@@ -1196,6 +1197,7 @@ export interface components {
             /** @enum {unknown} */
             status: "incomplete" | "matched" | "matched_late" | "mismatched" | "open";
             amount: string | null;
+            currency: string | null;
             opened_at: string;
             deadline: string;
             settled_at: string | null;
@@ -1262,23 +1264,39 @@ export interface components {
          *
          *     Attributes:
          *         at: when, UTC, by Helios' clock.
-         *         what: ``leg``: a leg was first told of. ``duplicate``, ``contradictory``: it was told of again.
+         *         what: ``leg``: a leg was first told of. ``duplicate``, ``contradictory``: it was told of again. ``verdict``:
+         *             something else follows than before.
          *         leg: which, if any.
          *         source: who told.
          *         event_id: the event's.
+         *         version: the verdict's number, from 1.
+         *         status: that verdict.
          *         detail: in words.
          */
         Step: {
             at: string;
             /** @enum {unknown} */
-            what: "contradictory" | "deadline" | "duplicate" | "leg" | "opened" | "settled";
+            what: "contradictory" | "deadline" | "duplicate" | "leg" | "opened" | "verdict";
             /** @default null */
             leg: string | null;
             /** @default null */
             source: ("aws" | "azure" | "gcp") | null;
             /** @default null */
             event_id: string | null;
+            /** @default null */
+            version: number | null;
+            /** @default null */
+            status: ("incomplete" | "matched" | "matched_late" | "mismatched" | "open") | null;
             detail: string;
+        };
+        /**
+         * Money
+         * @description An amount in one currency; ``currency`` is None where no leg says which.
+         */
+        Money: {
+            currency: string | null;
+            /** Format: decimal */
+            amount: string;
         };
         /**
          * TrendPoint
@@ -1333,6 +1351,7 @@ export interface components {
          *         leg: the legs.
          *         rule: where they must agree.
          *         amount: what the story is about in money, as ``leg.field``; the first that is known counts.
+         *         currency: in which money that is, in the same way. Amounts of different currencies are never added together.
          */
         Flow: {
             name: string;
@@ -1344,6 +1363,8 @@ export interface components {
             rule: components["schemas"]["Rule"][];
             /** @default [] */
             amount: string[];
+            /** @default [] */
+            currency: string[];
         };
         /**
          * Leg
@@ -1354,6 +1375,7 @@ export interface components {
          *         type: the event type that tells of it.
          *         source: the only cloud that may tell of it; None: any.
          *         optional: True when the story is complete without it.
+         *         verb: what the cloud did, in the past, for issues in words: ``ordered`` gives "AWS ordered 3".
          */
         Leg: {
             name: string;
@@ -1362,6 +1384,8 @@ export interface components {
             source: ("aws" | "azure" | "gcp") | null;
             /** @default false */
             optional: boolean;
+            /** @default null */
+            verb: string | null;
         };
         /**
          * Rule

@@ -15,8 +15,6 @@ export interface FollowerHandlers {
 const PAGE = 500;
 /** How far back a page that was just opened looks, so that its charts don't begin empty. */
 const LOOK_BACK = PAGE;
-/** What lies further behind is skipped, and shown as a gap: fetching it would take longer than it is worth. */
-const FURTHEST = 20_000;
 /** Most frames that wait for a hole before them; those beyond are fetched again. */
 const MOST_WAITING = 2000;
 const RETRY_MS = 1000;
@@ -138,7 +136,7 @@ export class Follower {
 
   private follow(page: FramePage, last: number): void {
     this.doubtful = false;
-    const start = Math.max(firstKept(page) - 1, last, page.position - last > FURTHEST ? page.position - LOOK_BACK : 0);
+    const start = Math.max(firstKept(page) - 1, last);
     if (start > last) {
       this.handlers.onGap(start - last);
       this.last = start;

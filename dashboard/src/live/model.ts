@@ -69,6 +69,8 @@ const KEPT_ROWS = 2000;
 const ROWS_PER_SECOND = 40;
 const LAG_SAMPLE = 200;
 const MAX_TYPES = 200;
+/** Stands for several, in a frame that has too many. */
+const OTHER_TYPES = "*";
 
 export class LiveModel {
   private recent: Row[] = [];
@@ -182,7 +184,7 @@ export class LiveModel {
   }
 
   private addCount(count: Schemas["Count"], second: number, live: boolean): void {
-    if (count.type && this.types.size < MAX_TYPES) this.types.add(count.type);
+    if (count.type && count.type !== OTHER_TYPES && this.types.size < MAX_TYPES) this.types.add(count.type);
     if (isSource(count.source)) this.throughput.add(second, count.source, count.stored);
     if (this.isUntold(count.source, count.type)) this.untold += count.stored;
     else if (matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;

@@ -4,8 +4,13 @@ import { ApiError, apiUrl, get, post, type Schemas } from "@/api/http";
 export type Frame = Schemas["StreamFrame"];
 export type FramePage = Schemas["FramePage"];
 
-/** `hello` comes from the API's own socket only; API Gateway sends nothing until it is asked. */
-export type Message = { type: "hello" | "pong"; position: number } | { type: "frames"; frames: Frame[] };
+/**
+ * `hello` comes from the API's own socket only; API Gateway sends nothing until it is asked. `position` stands for a
+ * frame that is too large for a message.
+ */
+export type Message = { type: Speaking; position: number } | { type: "frames"; frames: Frame[] };
+type Speaking = (typeof SPEAKING)[number];
+const SPEAKING = ["hello", "pong", "position"] as const;
 
 export const PING = JSON.stringify({ type: "ping" });
 
@@ -13,8 +18,8 @@ export const PING = JSON.stringify({ type: "ping" });
 export function parseMessage(text: string): Message | null {
   try {
     const message = JSON.parse(text) as Message | null;
-    if (message?.type === "frames" && Array.isArray(message.frames)) return message;
-    if ((message?.type === "hello" || message?.type === "pong") && Number.isInteger(message.position)) return message;
+    if (message?.type === "frames") return Array.isArray(message.frames) ? message : null;
+    if (message && SPEAKING.includes(message.type) && Number.isInteger(message.position)) return message;
   } catch {
     // not JSON
   }

@@ -4,6 +4,7 @@ import type { FlowChange,
 import type { Source } from "@/lib/clouds";
 
 import { START } from "./frames";
+import issues from "./issues.json";
 
 const at = (ms: number): string => new Date(START + ms).toISOString();
 
@@ -32,6 +33,7 @@ export function row(key: string, change: Partial<FlowRow> = {}): FlowRow {
     key,
     status: "matched",
     amount: "10.00",
+    currency: "EUR",
     opened_at: at(0),
     deadline: at(90_000),
     settled_at: at(2000),
@@ -43,7 +45,7 @@ export function row(key: string, change: Partial<FlowRow> = {}): FlowRow {
   };
 }
 
-/** Azure reserved another quantity than AWS ordered. */
+/** Azure reserved another quantity than AWS ordered, and said so twice; the issues are what the API says of that. */
 export const mismatched = (key: string): FlowRow =>
   row(key, {
     status: "mismatched",
@@ -53,16 +55,7 @@ export const mismatched = (key: string): FlowRow =>
       leg("payment", "gcp"),
       leg("inventory", "azure", { fields: { quantity: "2" }, deliveries: 2 }),
     ],
-    issues: [
-      {
-        kind: "mismatch",
-        legs: ["order", "inventory"],
-        field: "quantity",
-        values: { order: "3", inventory: "2" },
-        detail: "azure reserved 2, aws ordered 3",
-      },
-      { kind: "duplicate", legs: ["inventory"], field: null, values: {}, detail: "inventory came 2 times" },
-    ],
+    issues: issues as FlowRow["issues"],
   });
 
 export const open = (key: string): FlowRow =>
@@ -74,23 +67,25 @@ export const open = (key: string): FlowRow =>
   });
 
 export function story(of: FlowRow): FlowStory {
+  const plain = { version: null, status: null };
   const legs = of.legs.flatMap(({ name, source, event_id, received_at }) =>
     received_at === null
       ? []
-      : [{ at: received_at, what: "leg" as const, leg: name, source, event_id, detail: `${source} sent ${name}` }],
+      : [{ at: received_at, what: "leg" as const, leg: name, source, event_id, ...plain, detail: `${source} sent ${name}` }],
   );
-  const opened = { at: at(0), what: "opened" as const, leg: null, source: null, event_id: null, detail: "first event" };
+  const opened = { at: at(0), what: "opened" as const, leg: null, source: null, event_id: null, ...plain, detail: "first event" };
   return { ...of, events: [], timeline: [opened, ...legs] };
 }
 
-export const declaration = (name: string, ...leg: FlowDeclaration["leg"]): FlowDeclaration => ({
+export const declaration = (name: string, ...legs: Omit<FlowDeclaration["leg"][0], "verb">[]): FlowDeclaration => ({
   name,
   key: "order_id",
   window_seconds: 30,
   grace_seconds: 60,
-  leg,
+  leg: legs.map((leg) => ({ ...leg, verb: null })),
   rule: [],
   amount: [],
+  currency: [],
 });
 
 export const change = (
@@ -106,7 +101,7 @@ export function summary(of: Partial<FlowSummary> = {}): FlowSummary {
     by_status: { open: 2, matched: 5, matched_late: 1, mismatched: 1, incomplete: 1 },
     match_rate: 0.75,
     oldest_open_seconds: 42,
-    amount_at_risk: "1234.50",
+    amount_at_risk: [{ currency: "EUR", amount: "1234.50" }],
     seen_on: { "1": 1, "2": 2, "3": 7 },
     issues: { mismatch: 1, missing: 1, duplicate: 3 },
     silent: [],

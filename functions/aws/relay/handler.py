@@ -1,13 +1,17 @@
 """Lambda: relays what is new, when SQS rings and once a minute in case a ring was lost."""
 
-from typing import Any
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from helios import bootstrap
-from helios.adapters.aws import ApiGatewayBroadcaster
+from helios.adapters.aws import BROADCAST_SECONDS, ApiGatewayBroadcaster
 from helios.adapters.redis_connections import RedisConnections
-from helios.flows.relay import relay
+from helios.flows.relay import GATEWAY, relay
+
+RESERVE_SECONDS: Final = BROADCAST_SECONDS + 1
+"""What the last message and its note may take: Lambda ends a call that runs out of time, and with it what it noted."""
 
 logger = Logger(service="helios-relay")
 configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))
@@ -16,7 +20,8 @@ broadcaster = ApiGatewayBroadcaster(configured.websocket_endpoint or "", RedisCo
 
 
 @logger.inject_lambda_context
-def handler(_event: dict[str, Any], _context: object) -> None:
-    """Relay; an error makes SQS ring again, and the schedule does in any case."""
-    sent = relay("api-gateway", outbox=services.outbox, broadcaster=broadcaster)
+def handler(_event: dict[str, Any], context: LambdaContext) -> None:
+    """Relay what there is time for, and ring for the rest; an error makes SQS ring again, as the schedule does."""
+    seconds = context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
+    sent = relay(GATEWAY, outbox=services.outbox, broadcaster=broadcaster, seconds=seconds, bell=services.bell)
     logger.info("relayed", extra={"frames": sent})

@@ -28,6 +28,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     """
     route = event["requestContext"]["routeKey"]
     connection = event["requestContext"]["connectionId"]
+    answered = None
     if route == "$connect" and not _may_watch(event):
         logger.warning("refused", extra={"connection": connection})
         return {"statusCode": 401}
@@ -37,12 +38,18 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
         connections.add(connection)  # also with each ping, so that a flushed Redis heals
     if route == "$default":
         pong = {"type": "pong", "position": services.outbox.window().position}
-        gateway.post(connection, msgspec.json.encode(pong))
-    logger.info("watched", extra={"route": route, "connection": connection})
+        answered = gateway.post(connection, msgspec.json.encode(pong))
+    logger.info("watched", extra={"route": route, "connection": connection, "answered": answered})
     return {"statusCode": 200}
 
 
 def _may_watch(event: dict[str, Any]) -> bool:
-    """Whether it brought a ticket of ``POST /api/v1/ws/tickets`` that nobody has used yet."""
+    """Whether it brought a ticket of ``POST /api/v1/ws/tickets`` that nobody has used yet, and is no other web page's.
+
+    A browser says which page asks; who sends no Origin is none, and has a ticket all the same.
+    """
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    if headers.get("origin", configured.dashboard_origin) != configured.dashboard_origin:
+        return False
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
     return ticket is not None and tickets.redeem(ticket) is not None

@@ -9,6 +9,10 @@ locals {
   makes_cache       = nonsensitive(var.redis_url == null)
   makes_ring_secret = nonsensitive(var.ring_secret == null)
 
+  # Those for arm64 lie in a folder of their own, so that the wrong ones can't be taken.
+  packages = var.architecture == "arm64" ? "${var.packages}/arm64" : var.packages
+  runtime  = coalesce(var.runtime, var.architecture == "arm64" ? "python3.12" : "python3.11")
+
   websocket_stage    = "live"
   visibility_seconds = coalesce(var.visibility_seconds, 6 * var.function_timeout)
 }
@@ -104,7 +108,7 @@ module "events" {
 
   name               = var.name
   visibility_seconds = local.visibility_seconds
-  max_receives       = 5
+  max_receives       = var.max_receives
   archive_days       = var.archive_days
 }
 
@@ -150,13 +154,20 @@ locals {
     }
     websocket = {
       description = "Keeps the list of those who watch, and answers their pings."
-      environment = { HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint }
+      environment = {
+        HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
+        HELIOS_DASHBOARD_ORIGIN   = local.dashboard_origin
+      }
       permissions = { Post = local.post }
     }
     relay = {
       description = "Sends what is new to everybody who watches."
-      environment = { HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint }
+      environment = {
+        HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
+        HELIOS_RELAY_QUEUE_URL    = module.events.relay_queue.url
+      }
       permissions = {
+        Ring    = local.ring
         Post    = local.post
         Receive = { actions = local.receive, resources = [module.events.relay_queue.arn] }
       }
@@ -175,8 +186,8 @@ module "function" {
 
   name               = "${var.name}-${each.key}"
   description        = each.value.description
-  package            = "${var.packages}/aws-${each.key}.zip"
-  runtime            = var.runtime
+  package            = "${local.packages}/aws-${each.key}.zip"
+  runtime            = local.runtime
   architecture       = var.architecture
   memory             = var.memory[each.key]
   timeout            = var.function_timeout

@@ -67,6 +67,16 @@ output "alarm_topic_arn" {
 
 # For the GCP and Azure roots, and for the migration.
 
+output "database_clients" {
+  description = "Who may connect to Aurora from outside of its VPC: a range for each name. Null: the database is somebody else's."
+  value       = try(module.database[0].clients, null)
+}
+
+output "deletion_protection" {
+  description = "Whether destroying this would be refused half-way, since Aurora is protected."
+  value       = var.deletion_protection && local.makes_database
+}
+
 output "database_url" {
   description = "Postgres, with its password."
   value       = local.database_url

@@ -46,24 +46,29 @@ variable "packages" {
   default     = "../../../build"
 
   validation {
-    condition     = alltrue([for name in ["ingest", "api", "websocket", "relay", "sweep"] : fileexists("${var.packages}/aws-${name}.zip")])
-    error_message = "packages must be a folder with aws-ingest.zip, aws-api.zip, aws-websocket.zip, aws-relay.zip and aws-sweep.zip: run `make package`."
+    condition     = alltrue([for name in ["ingest", "api", "websocket", "relay", "sweep"] : fileexists("${var.packages}/${var.architecture == "arm64" ? "arm64/" : ""}aws-${name}.zip")])
+    error_message = "packages must be a folder with aws-ingest.zip, aws-api.zip, aws-websocket.zip, aws-relay.zip and aws-sweep.zip: run `make package`. For arm64 they are in its folder arm64: run `make package ARGS='--architecture arm64'`."
   }
 }
 
 variable "runtime" {
-  description = "Lambda runtime that the zips were built for; they hold compiled modules, which fit one Python only."
+  description = "Lambda runtime that the zips were built for; they hold compiled modules, which fit one Python only. Null: python3.11, and python3.12 for arm64, as `make package` builds them."
   type        = string
-  default     = "python3.11"
+  default     = null
 
   validation {
-    condition     = can(regex("^python3\\.[0-9]+$", var.runtime))
+    condition     = var.runtime == null || can(regex("^python3\\.[0-9]+$", var.runtime))
     error_message = "runtime must be a Python runtime of Lambda, such as python3.11."
+  }
+
+  validation {
+    condition     = var.architecture == "x86_64" || !contains(["python3.9", "python3.10", "python3.11"], coalesce(var.runtime, "python3.12"))
+    error_message = "On arm64 runtime must be python3.12 or newer: those before run on Amazon Linux 2, which is too old for the driver of Postgres there."
   }
 }
 
 variable "architecture" {
-  description = "Processor that the zips were built for; they hold compiled modules, which fit one processor only. arm64 costs a fifth less per second and needs packages built for it."
+  description = "Processor that the zips were built for; they hold compiled modules, which fit one processor only. arm64 costs a fifth less per second; `make package ARGS='--architecture arm64'` builds for it."
   type        = string
   default     = "x86_64"
 
@@ -112,6 +117,26 @@ variable "visibility_seconds" {
   validation {
     condition     = var.visibility_seconds == null || var.emulator_endpoint != null || try(var.visibility_seconds >= 6 * var.function_timeout, false)
     error_message = "visibility_seconds must be at least six times function_timeout, or SQS delivers what is still being worked on. Only an emulator may wait less."
+  }
+}
+
+variable "max_receives" {
+  description = <<-EOT
+    How often SQS hands an event over before it gives up and keeps it in the dead-letter queue; times visibility_seconds,
+    that is how long the database may be away: 720 minutes. What can't be read is no reason to give up early: Helios
+    stores it as a dead letter of its own, and acknowledges it.
+  EOT
+  type        = number
+  default     = 720
+
+  validation {
+    condition     = var.max_receives >= 5 && var.max_receives <= 1000
+    error_message = "max_receives must be between 5, which a short outage takes, and SQS' own limit of 1000."
+  }
+
+  validation {
+    condition     = var.max_receives * coalesce(var.visibility_seconds, 6 * var.function_timeout) <= 4 * 24 * 3600
+    error_message = "max_receives times visibility_seconds must be at most the 4 days that the queue keeps events: they would be lost before SQS gives up on them."
   }
 }
 
@@ -388,7 +413,7 @@ variable "monthly_budget" {
 }
 
 variable "guards" {
-  description = "Which guard stands at which way in of the API (HELIOS_GUARDS), such as \"pubsub=oidc cloudevents=hmac\"; what a guard checks with goes into settings and secret_settings. The functions take in every event, so all ways in are closed by default."
+  description = "Which guard stands at which way in of the API (HELIOS_GUARDS), such as \"pubsub=oidc cloudevents=hmac\"; what a guard checks with goes into settings and secret_settings. Nobody is let in by default: closed opens no way in, and the functions take in every event without one; what opens any has to be written here."
   type        = string
   default     = "closed"
 

@@ -13,6 +13,9 @@ locals {
     tags           = local.tags
   }
 
+  # Whoever applies this now is all that is known of nobody named.
+  deployers = length(var.deployers) > 0 ? var.deployers : { deployer = data.azurerm_client_config.this.object_id }
+
   makes_cache = nonsensitive(var.redis_url == null)
   redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
@@ -56,7 +59,7 @@ module "vault" {
   name         = local.unique
   place        = local.place
   tenant_id    = data.azurerm_client_config.this.tenant_id
-  writer_id    = data.azurerm_client_config.this.object_id
+  writers      = local.deployers
   secret_names = [for name in local.secret_names : lower(replace(name, "_", "-"))]
   secrets      = { for name in local.secret_names : lower(replace(name, "_", "-")) => local.secrets[name] }
 }
@@ -91,7 +94,7 @@ module "event_grid" {
   delivery_attempts = var.delivery_attempts
   delivery_minutes  = var.delivery_minutes
   dead_letter_days  = var.dead_letter_days
-  publishers        = var.publishers
+  publishers        = merge(local.deployers, var.publishers)
   keys              = var.publish_with_keys
 }
 

@@ -240,6 +240,22 @@ variable "publish_with_keys" {
   default     = false
 }
 
+# Deployment.
+
+variable "deployers" {
+  description = <<-EOT
+    Who applies this root, a person or CI: object ids of principals in Entra ID, a name for each. They may write the
+    secrets, and publish, for the smoke test. Empty: whoever applies it now, who then takes the place of whoever did before.
+  EOT
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for id in values(var.deployers) : can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", id))])
+    error_message = "Each of deployers must be an object id: `az ad signed-in-user show --query id` prints yours."
+  }
+}
+
 # Watching.
 
 variable "alarm_email" {

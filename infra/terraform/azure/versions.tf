@@ -19,5 +19,14 @@ provider "azurerm" {
   subscription_id     = var.subscription_id
   storage_use_azuread = true # the storage account takes no keys
 
-  features {}
+  features {
+    # Azure makes alert rules and action groups of its own in the group, which would keep it from being destroyed.
+    resource_group {
+      prevent_deletion_if_contains_resources = false
+    }
+
+    application_insights {
+      disable_generated_rule = true
+    }
+  }
 }

@@ -27,3 +27,8 @@ output "project" {
   description = "Where all of this is."
   value       = var.project
 }
+
+output "deletion_protection" {
+  description = "Whether destroying this would be refused half-way, since the bucket of packages is protected."
+  value       = var.deletion_protection
+}

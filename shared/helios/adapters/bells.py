@@ -3,10 +3,12 @@
 import http.client
 import logging
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
 from helios.errors import Retryable
+from helios.outbound import open_directly
 from helios.ports import Bell
 
 log = logging.getLogger("helios.bells")
@@ -25,8 +27,9 @@ class HttpBell:
 
         Args:
             url: ``https://.../api/v1/relay/ring``.
-            secret: what the API asks for.
+            secret: what the API asks for; of two, while one is being replaced, the first.
         """
+        secret = secret.partition(" ")[0]
         self._request = urllib.request.Request(  # noqa: S310 - the URL is a setting
             url, method="POST", headers={"Authorization": f"Bearer {secret}"}
         )
@@ -34,8 +37,11 @@ class HttpBell:
     def ring(self) -> None:
         """Ask the API to ring."""
         try:
-            with urllib.request.urlopen(self._request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - as above
+            with open_directly(self._request, timeout_seconds=TIMEOUT_SECONDS):
                 pass
+        except urllib.error.HTTPError as error:
+            with error:
+                raise Retryable(f"{self._request.full_url}: {error}") from error
         except (OSError, http.client.HTTPException) as error:
             raise Retryable(f"{self._request.full_url}: {error}") from error
 

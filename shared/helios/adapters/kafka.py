@@ -4,23 +4,22 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from helios.adapters.cloudevents import attributes
 from helios.errors import Misconfigured, Retryable
 from helios.event import Event
+from helios.ledger import Parked
 
 PROBE_SECONDS: Final = 2.0
 
 MAX_TOPIC_CHARS: Final = 249
 """Apache Kafka, org.apache.kafka.common.internals.Topic: longest name; it also fixes the characters below."""
 _NOT_IN_TOPICS: Final = re.compile(r"[^a-zA-Z0-9._-]")
-
-_URI_CHARACTERS: Final = "/:?#[]@!$&'()*+,;=%-._~"
-"""RFC 3986, "Characters": what a URI-reference may hold besides letters and digits."""
 
 _DEFAULTS: Final[dict[str, str | int]] = {
     "client.id": "helios",
@@ -36,6 +35,23 @@ _DEFAULTS: Final[dict[str, str | int]] = {
     "log_level": 0,
 }
 """Properties that a configuration file may overrule ("Configuration properties" of librdkafka)."""
+
+
+_OF_TOPIC: Final = {
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - its name
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_EXCEPTION,
+}
+"""What is said of a topic, and so of every message to it (Apache Kafka, "Error Codes"; those of librdkafka)."""
+
+_OF_BATCH: Final = {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+    KafkaError.POLICY_VIOLATION,
+}
+"""What one message may bring upon all that share its request."""
 
 
 class KafkaSink:
@@ -64,30 +80,27 @@ class KafkaSink:
             "enable.idempotence": True,
             "acks": "all",
             "delivery.timeout.ms": round(timeout_seconds * 1000),
+            # So that a topic that nobody makes is told from a broker that does not answer.
+            "topic.metadata.propagation.max.ms": round(timeout_seconds * 500),
         }
         self._lock = threading.Lock()
         self._producer: Producer | None = None
         self._trouble = ""
 
-    def send(self, events: Sequence[Event]) -> None:
-        """Produce a message for each event, and return once every one is acknowledged."""
+    def send(self, events: Sequence[Event]) -> list[Parked]:
+        """Produce a message for each event, and return once every one is acknowledged, or refused for good."""
         deadline = time.monotonic() + self._timeout_seconds
-        reports = _Reports()
-        self._trouble = ""
-        try:
-            producer = self._connected()
-            for event in events:
-                self._produce(producer, event, reports, deadline)
-            producer.flush(max(0.0, deadline - time.monotonic()))
-        except KafkaException as error:
-            reports.failure = _reason(error)
-        if reports.acknowledged < len(events):
-            self._abandon()
-            raise Retryable(
-                f"Kafka: {reports.acknowledged} of {len(events)} events were acknowledged within"
-                f" {self._timeout_seconds:g} s: {reports.failure or 'no answer'}"
-                f"{f' ({self._trouble})' if self._trouble else ''}"
-            )
+        refused = self._attempt(events, deadline)
+        if len(events) > 1:
+            suspects = [one for one in refused if one[1].code() in _OF_BATCH]
+            refused = [one for one in refused if one not in suspects]
+            for suspect in suspects:
+                has_time = deadline - time.monotonic() > self._timeout_seconds / 4
+                refused += self._attempt([suspect[0]], deadline) if has_time else [suspect]
+        return [
+            Parked(key=event.key, reason=f"topic {topic_of(event, self._topic)}: {error.str()}")
+            for event, error in refused
+        ]
 
     def probe(self) -> None:
         """Return if a broker answers now."""
@@ -113,20 +126,44 @@ class KafkaSink:
                 self._producer.purge()
             self._producer = None
 
+    def _attempt(self, events: Sequence[Event], deadline: float) -> "list[tuple[Event, KafkaError]]":
+        """Send messages, and tell which are refused for good.
+
+        Raises:
+            Retryable: what became of some is not known.
+        """
+        reports = _Reports()
+        self._trouble = ""
+        try:
+            producer = self._connected()
+            for event in events:
+                self._produce(producer, event, reports, deadline)
+            producer.flush(max(0.0, deadline - time.monotonic()))
+        except KafkaException as error:
+            reports.failure = _reason(error)
+        if reports.acknowledged + len(reports.refused) < len(events):
+            self._abandon()
+            raise Retryable(
+                f"Kafka: {reports.acknowledged} of {len(events)} events were acknowledged within"
+                f" {self._timeout_seconds:g} s: {reports.failure or 'no answer'}"
+                f"{f' ({self._trouble})' if self._trouble else ''}"
+            )
+        return reports.refused
+
     def _produce(self, producer: Producer, event: Event, reports: "_Reports", deadline: float) -> None:
+        topic, note = topic_of(event, self._topic), partial(reports.note, event)
         while True:
             try:
                 producer.produce(
-                    topic_of(event, self._topic),
-                    bytes(event.data),
-                    key=key_of(event),
-                    headers=headers_of(event),
-                    on_delivery=reports.note,
+                    topic, bytes(event.data), key=key_of(event), headers=headers_of(event), on_delivery=note
                 )
             except BufferError:  # its memory is full: wait for acknowledgements
                 if time.monotonic() > deadline:
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None  # noqa: SLF001 - its name
                 producer.poll(0.1)
+            except KafkaException as error:  # the client itself knows that it will not be taken
+                reports.note(event, error.args[0])
+                return
             else:
                 return
 
@@ -140,19 +177,23 @@ class _Reports:
 
     Attributes:
         acknowledged: how many the brokers have.
-        failure: what is wrong with the first one that they don't have.
+        refused: the events that they will never have, and why.
+        failure: what is wrong with the first one that may yet be taken.
     """
 
     def __init__(self) -> None:
         self.acknowledged = 0
+        self.refused: list[tuple[Event, KafkaError]] = []
         self.failure = ""
 
-    def note(self, error: KafkaError | None, message: Message) -> None:
+    def note(self, event: Event, error: KafkaError | None, message: Message | None = None) -> None:
         """Take one delivery report."""
         if error is None:
             self.acknowledged += 1
+        elif error.code() in _OF_TOPIC | _OF_BATCH:
+            self.refused.append((event, error))
         elif not self.failure:
-            self.failure = f"topic {message.topic()}: {error.str()}"
+            self.failure = f"topic {message.topic()}: {error.str()}" if message else error.str()
 
 
 def topic_of(event: Event, template: str) -> str:
@@ -168,21 +209,9 @@ def key_of(event: Event) -> str:
 
 
 def headers_of(event: Event) -> list[tuple[str, str | bytes | None]]:
-    """The event's attributes (Kafka Protocol Binding for CloudEvents 1.0.2, "Binary Content Mode").
-
-    ``ce_cloud`` is an extension of ours: id is unique within it, whatever the sender calls its sources.
-    """
-    attributes = {
-        "ce_specversion": "1.0",
-        "ce_id": event.id,
-        "ce_source": quote(event.origin, safe=_URI_CHARACTERS) or event.source,
-        "ce_type": event.type,
-        "ce_subject": event.subject,
-        "ce_time": event.time.isoformat().replace("+00:00", "Z"),
-        "ce_cloud": event.source,
-        "content-type": "application/json",
-    }
-    return [(name, value.encode()) for name, value in attributes.items() if value]
+    """The event's attributes (Kafka Protocol Binding for CloudEvents 1.0.2, "Binary Content Mode")."""
+    headers = {f"ce_{name}": value for name, value in attributes(event).items()}
+    return [(name, value.encode()) for name, value in (headers | {"content-type": "application/json"}).items()]
 
 
 def _read_properties(file: Path) -> dict[str, str]:

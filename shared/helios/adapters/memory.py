@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -10,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from helios.errors import Retryable
-from helios.event import SOURCES, Event, Key, LedgerSource, Source
-from helios.ledger import Count, DeadLetter, Frame, StreamEvents, StreamFrame, StreamWindow
+from helios.event import SOURCES, Event, Key, LedgerSource
+from helios.ledger import Consumer, Count, DeadLetter, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.queries import (
     LAST_DAY,
     Action,
     Audited,
     DeadLetterFilter,
     DeadLetterGroup,
+    Due,
     EventFilter,
     FlowFilter,
     KeptDeadLetter,
@@ -94,6 +95,8 @@ class MemoryStore:
         self._state = _State()
         self._lock = threading.RLock()
         self.consumers: dict[str, int] = {}
+        self.seen_at: dict[str, datetime] = {}
+        self.parked: defaultdict[str, dict[Key, str]] = defaultdict(dict)
         self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
@@ -161,16 +164,7 @@ class MemoryStore:
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""
-        sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
-        for count in self.counts:
-            if count.minute >= since:
-                of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
-                known = sums.get((count.minute, count.source), (0, 0, 0, 0))
-                sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
-        return [
-            MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
-            for (minute, source), (new, again, other, unread) in sorted(sums.items())
-        ]
+        return _minutes(self.counts, since)
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
@@ -260,18 +254,10 @@ class MemoryStore:
                 add(sums, msgspec.structs.replace(count, minute=begin))
         return [sums[slot] for slot in sorted(sums)]
 
-    def oldest_open(self, flow: str | None) -> datetime | None:
-        """When the story that has been open longest began; None when none is open."""
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the story of these flows that has been open longest began; None when none is open."""
         kept = self._state.flows.values()
-        return min((one.opened_at for one in kept if one.status == "open" and flow in {None, one.flow}), default=None)
-
-    def last_heard(self, since: datetime) -> dict[Source, datetime]:
-        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
-        minutes = {
-            source: [count.minute for count in self.counts if count.source == source and count.stored]
-            for source in SOURCES
-        }
-        return {source: max(known) for source, known in minutes.items() if known and max(known) >= since}
+        return min((one.opened_at for one in kept if one.status == "open" and one.flow in flows), default=None)
 
     def probe(self) -> None:
         """Always answers."""
@@ -303,17 +289,30 @@ class MemoryOutbox:
         frames = self._store.stream
         return StreamWindow(oldest=frames[0].position if frames else None, position=self._store.position)
 
-    def waiting_since(self) -> datetime | None:
-        """None: frames have positions from the start."""
-        return None
+    def consumers(self, *expected: str) -> list[Consumer]:
+        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
+        return [self._consumer(name) for name in sorted({*self._store.consumers, *expected})]
+
+    def _consumer(self, name: str) -> Consumer:
+        position = self._store.consumers.get(name, 0)
+        waiting = self.frames(after=position, limit=1)
+        return Consumer(
+            name=name,
+            behind=self._store.position - position,
+            waiting_since=waiting[0].published_at if waiting else None,
+            seen_at=self._store.seen_at.get(name),
+            parked=len(self._store.parked[name]),
+        )
 
     @contextmanager
     def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
         """This consumer's place in the stream; a second one of the same name waits until the first has left."""
         with self._store.turns[consumer]:
-            moved = MemoryCursor(self._store.consumers.setdefault(consumer, 0))
+            moved = MemoryCursor(self._store, consumer)
             yield moved
             self._store.consumers[consumer] = moved.position
+            self._store.parked[consumer] = moved.refused
+            self._store.seen_at[consumer] = datetime.now(UTC)
 
     def ring(self) -> None:
         """Wake who waits."""
@@ -335,16 +334,19 @@ class MemorySink:
     Attributes:
         sent: what was passed on, in order.
         away: set to make it fail.
+        refuses: the types of event that it never takes.
     """
 
     def __init__(self) -> None:
         self.sent: list[Event] = []
         self.away = False
+        self.refuses: set[str] = set()
 
-    def send(self, events: Sequence[Event]) -> None:
+    def send(self, events: Sequence[Event]) -> list[Parked]:
         """Keep the events."""
         self.probe()
-        self.sent += events
+        self.sent += [event for event in events if event.type not in self.refuses]
+        return [Parked(key=one.key, reason=f"no {one.type} here") for one in events if one.type in self.refuses]
 
     def probe(self) -> None:
         """Answer unless it is away."""
@@ -358,12 +360,29 @@ class MemorySink:
 class MemoryCursor:
     """Keeps ``Cursor``."""
 
-    def __init__(self, position: int) -> None:
-        self.position = position
+    def __init__(self, store: MemoryStore, consumer: str) -> None:
+        self._store = store
+        self.position = store.consumers.setdefault(consumer, 0)
+        self.refused = dict(store.parked[consumer])
 
     def advance(self, position: int) -> None:
         """Everything up to here is dealt with."""
         self.position = position
+
+    def park(self, refused: Sequence[Parked]) -> None:
+        """Keep what this consumer was refused for good, with the reason."""
+        self.refused |= {one.key: one.reason for one in refused}
+
+    def parked(self, *, after: Key | None, limit: int) -> list[Event]:
+        """What is parked, by key, after this one."""
+        keys = [key for key in sorted(self.refused) if after is None or key > after]
+        found = (self._store.event(key) for key in keys[:limit])
+        return [event for event in found if event]
+
+    def release(self, keys: Collection[Key]) -> None:
+        """These are not parked any more."""
+        for key in keys:
+            self.refused.pop(key, None)
 
 
 class MemoryTransaction:
@@ -390,11 +409,7 @@ class MemoryTransaction:
         """Add to the ledger."""
         for given in counts:
             key = (given.minute, given.source, given.type)
-            known = self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2]))
-            known.stored += given.stored
-            known.duplicate += given.duplicate
-            known.contradictory += given.contradictory
-            known.rejected += given.rejected
+            self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2])).add(given)
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
@@ -444,33 +459,43 @@ class MemoryTransaction:
             )
         )
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Tell which of the stories are kept."""
-        return lambda: self._draft.flows.keys() & set(keys)
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Give those of the stories that are kept."""
+        return lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows}
 
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were."""
-        new = {one.identity: one for one in fresh if one.identity not in self._draft.flows}
-        self._draft.flows |= new
-        return set(new)
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return _minutes(self._draft.counts.values(), since)
 
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Return stories as they are kept."""
-        return {key: self._draft.flows[key] for key in keys}
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Stories that still wait although they are due, the first opened first."""
+        of = {one.flow: one for one in due}
+        kept = sorted((one for one in self._draft.flows.values() if one.waiting), key=_began)
+        return [one for one in kept if one.flow in of and _is_due(one, of[one.flow])][:limit]
 
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Stories that still wait although their deadline has passed."""
-        kept = self._draft.flows.values()
-        return [one for one in kept if one.waiting and one.deadline <= now and one.flow in flows][:limit]
-
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories."""
-        self._draft.flows |= {one.identity: one for one in changed}
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Write stories; there is nobody else."""
+        written = {one.identity: one for one in changed}
+        self._draft.flows |= written
+        return lambda: set(written)
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
         for given in counts:
             add(self._draft.flow_counts, given)
+
+
+def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
+    sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
+    for count in counts:
+        if count.minute >= since:
+            of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
+            known = sums.get((count.minute, count.source), (0, 0, 0, 0))
+            sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
+    return [
+        MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
+        for (minute, source), (new, again, other, unread) in sorted(sums.items())
+    ]
 
 
 def _letter_matches(kept: KeptDeadLetter, where: DeadLetterFilter) -> bool:
@@ -505,9 +530,13 @@ def _began(kept: FlowRecord) -> tuple[datetime, str, str]:
     return (kept.opened_at, kept.flow, kept.key)
 
 
+def _is_due(kept: FlowRecord, due: Due) -> bool:
+    return kept.opened_at <= due.opened_by and (due.deadline_by is None or kept.deadline <= due.deadline_by)
+
+
 def _fits(kept: FlowRecord, where: FlowFilter) -> bool:
     return (
-        where.flow in {None, kept.flow}
+        (not where.flow or kept.flow in where.flow)
         and (not where.status or kept.status in where.status)
         and (not where.issue or not set(where.issue).isdisjoint(kept.issues))
         and (where.key is None or kept.key.startswith(where.key))

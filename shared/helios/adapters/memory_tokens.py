@@ -5,20 +5,27 @@ from datetime import datetime
 
 import msgspec
 
-from helios.tokens import Token
+from helios.queries import Audited, token_created, token_revoked
+from helios.tokens import COMMAND_LINE, Token
 
 
 class MemoryTokens:
-    """Keeps ``Tokens``."""
+    """Keeps ``Tokens``, and its lines of the audit log.
+
+    Attributes:
+        audited: who made and revoked what.
+    """
 
     def __init__(self) -> None:
         self._by_digest: dict[str, Token] = {}
+        self.audited: list[Audited] = []
 
-    def add(self, digest: str, token: Token) -> bool:
+    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
         """Keep a new token; False if its name is taken, though by one that was revoked."""
         if any(known.name == token.name for known in self._by_digest.values()):
             return False
         self._by_digest[digest] = token
+        self.audited.append(token_created(token, who))
         return True
 
     def use(self, digest: str, now: datetime) -> Token | None:
@@ -33,11 +40,12 @@ class MemoryTokens:
         """Every token that was ever made, the oldest first."""
         return sorted(self._by_digest.values(), key=lambda token: (token.created_at, token.name))
 
-    def revoke(self, name: str, now: datetime) -> bool:
+    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
         """Take a token back; False if there is none of this name that still opens anything."""
         for digest, token in self._by_digest.items():
             if token.name == name and token.revoked_at is None:
                 self._by_digest[digest] = msgspec.structs.replace(token, revoked_at=now)
+                self.audited.append(token_revoked(name, who, now))
                 return True
         return False
 

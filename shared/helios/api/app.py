@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,11 +17,13 @@ from starlette.concurrency import run_in_threadpool
 from helios import bootstrap, logs
 from helios.adapters.bells import BackgroundBell
 from helios.adapters.rate_limit import SlidingMinute
+from helios.adapters.targets import ConfiguredTargets
 from helios.api import flows, live, queries, replay_jobs, replays, replies, status, tickets, webhooks
 from helios.api.access import Access
 from helios.api.entrance import Entrance
 from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
+from helios.api.replies import Defects
 from helios.api.security_headers import SecurityHeaders
 from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
@@ -29,6 +32,7 @@ from helios.errors import Retryable
 from helios.flows.coalesce import Coalescer
 from helios.flows.ingest import ingest
 from helios.flows.jobs import Start
+from helios.flows.replay_worker import ReplayWorker
 from helios.flows.sweep import expire_flows, sweep
 from helios.guards import gate
 
@@ -40,6 +44,9 @@ Chore = Callable[[datetime], object]
 SWEEP_SECONDS = 60
 EXPIRE_SECONDS = 2
 """How soon after its deadline a story is judged."""
+
+STOP_SECONDS = 15.0
+"""How long to wait for the batch of a replay that is under way; one that is cut off is sent again."""
 
 DESCRIPTION = "The events of three clouds, each stored exactly once: what arrived, and what did not fit."
 
@@ -66,8 +73,9 @@ def create_app(services: Services | None = None) -> FastAPI:
         services.tickets,
         people=gate.people(services.settings),
         loopback=guarded.loopback,
+        origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
-        count=partial(metrics.entered, "api", "token"),
+        count=partial(metrics.entered, "api"),
     )
     may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)
@@ -86,6 +94,17 @@ def create_app(services: Services | None = None) -> FastAPI:
         timeout_seconds=2 * services.settings.database_timeout_seconds,
     )
 
+    targets = ConfiguredTargets(services.settings)
+    worker = ReplayWorker(
+        services.jobs,
+        targets,
+        store=services.store,
+        ingest=take_in,
+        bell=bell,
+        is_busy=lambda: coalescer.is_busy,
+    )
+    replaying = threading.Thread(target=worker.run_for_ever, name="replays", daemon=True)
+
     chores: list[tuple[float, Chore]] = [
         (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, bell=bell)),
         (EXPIRE_SECONDS, partial(expire_flows, store=services.store, reconciler=services.reconciler, bell=bell)),
@@ -97,16 +116,20 @@ def create_app(services: Services | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         bell.start()
         follower.start()
+        replaying.start()
         tasks = [asyncio.create_task(_for_ever(seconds, chore)) for seconds, chore in chores]
         yield
         for task in tasks:
             task.cancel()
         follower.stop()
+        worker.stop()
+        await run_in_threadpool(replaying.join, STOP_SECONDS)
         coalescer.close()
         bell.stop()
         services.close()
 
     app = FastAPI(title="Helios", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(Defects)  # innermost: what it answers passes through the others
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[services.settings.dashboard_origin],
@@ -122,13 +145,18 @@ def create_app(services: Services | None = None) -> FastAPI:
         replays.router(take_in, services.reader, access, max_body_bytes=services.settings.max_body_bytes)
     )
     app.include_router(
-        replay_jobs.router(Start(services.jobs), services.jobs, access, max_body_bytes=services.settings.max_body_bytes)
+        replay_jobs.router(
+            Start(services.jobs, targets, begun=worker.wake),
+            services.jobs,
+            access,
+            max_body_bytes=services.settings.max_body_bytes,
+        )
     )
     app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges), dependencies=may_read)
     app.include_router(live.frames_router(services.outbox), dependencies=may_read)
-    app.include_router(live.router(services.outbox, bell, hub, access, services.settings))
+    app.include_router(live.router(services.outbox, bell, hub, access, services.settings, count=metrics.entered))
     app.include_router(tickets.router(services.tickets, access))
-    app.include_router(status.health_router(services))
+    app.include_router(status.health_router(services, loopback=guarded.loopback))
     app.include_router(status.figures_router(services, metrics), dependencies=may_read)
     _describe_shapes(app)
     return app

@@ -1,6 +1,7 @@
 """The one door to the webhooks: nothing of a request is read or kept before its sender has shown who it is."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -37,6 +38,15 @@ class Entrance:
             Refused: its sender may not send here.
             Retryable: whether it may can't be known now.
         """
+        return (await self.admit(request, way_in)).deliveries(way_in)
+
+    async def admit(self, request: Request, way_in: WayIn) -> Content:
+        """What was read of a request whose sender may send here.
+
+        Raises:
+            Refused: it may not.
+            Retryable: whether it may can't be known now.
+        """
         name = ""
         try:
             name, guard = self._gate.guard(way_in, request.headers, local=is_local(request))
@@ -52,7 +62,7 @@ class Entrance:
             self._count(way_in, name, "undecided")
             raise
         self._count(way_in, name, "admitted" if guard else "loopback")
-        return content.deliveries(way_in)
+        return content
 
 
 async def _check(guard: Guard, headers: Mapping[str, str], body: bytes) -> None:
@@ -68,6 +78,12 @@ async def _check_body(guard: Guard, headers: Mapping[str, str], content: Content
     await _check(guard, headers, content.body)
 
 
+HOST = re.compile(
+    r"(?:(?P<name>localhost|[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE
+)
+"""A Host that may be this machine's own (RFC 9110, section 7.2)."""
+
+
 def is_local(request: HTTPConnection) -> bool:
     """Whether a request was made on this machine, to this machine, in its own name.
 
@@ -76,13 +92,21 @@ def is_local(request: HTTPConnection) -> bool:
     127.0.0.1, nor one that has its visitor's browser post there counts.
     """
     ends = (request.scope.get("server"), request.scope.get("client"))
-    hosts = [end[0] if end else "" for end in ends] + [request.url.hostname or ""]
-    if (origin := request.headers.get("origin")) is not None:
-        hosts.append(_host(origin))
+    hosts = [end[0] if end else "" for end in ends] + [_host(request.headers.getlist("host"))]
+    hosts += [_origin_host(origin) for origin in request.headers.getlist("origin")]
     return all(_loopback(host) for host in hosts)
 
 
-def _host(origin: str) -> str:
+def _host(given: Sequence[str]) -> str:
+    """The host that the one header names; empty for any other text, and for none or several.
+
+    Not ``request.url``, which has the server's own address where the header is none.
+    """
+    found = HOST.fullmatch(given[0]) if len(given) == 1 else None
+    return (found["name"] or found["six"]).lower() if found else ""
+
+
+def _origin_host(origin: str) -> str:
     """The host that an Origin names (RFC 6454); empty for ``null``, which a page says that has none to show."""
     try:
         return urlsplit(origin).hostname or ""

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Path, Query, Response
 from helios.api.queries import After, Limit, Moment, Text
 from helios.api.replies import documented, problem, reply
 from helios.event import MAX_ID_CHARS
+from helios.flows.silence import LISTENED, silent
 from helios.ports import EventReader, FlowReader
 from helios.queries import FlowFilter, Page
 from helios.reconcile.record import FlowRecord, told
 from helios.reconcile.rows import ISSUE_KINDS, FlowRow, FlowStatus, FlowStory, IssueKind, KeyedIssue
-from helios.reconcile.summary import HEARD_WITHIN, summed, trend_bucket
+from helios.reconcile.summary import summed, trend_bucket
 from helios.reconcile.timeline import timeline
 from helios.reconcile.verdict import Judge
 
@@ -26,6 +27,9 @@ FlowName = Annotated[Text | None, Query(description="The flow's name", max_lengt
 def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge]) -> APIRouter:
     """Pages over the stories of the flows that are declared."""
     routes = APIRouter(prefix="/api/v1/flows", tags=["flows"])
+
+    def named(flow: str | None) -> tuple[str, ...]:
+        return (flow,) if flow is not None else tuple(judges)
 
     def rows(kept: list[FlowRecord]) -> list[FlowRow]:
         return [told(judges[one.flow], one) for one in kept if one.flow in judges]
@@ -43,7 +47,7 @@ def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge])
     ) -> Response:
         """List stories, the last opened first."""
         where = FlowFilter(
-            flow=flow, status=tuple(status or ()), issue=tuple(issue or ()), key=key, since=since, until=until
+            flow=named(flow), status=tuple(status or ()), issue=tuple(issue or ()), key=key, since=since, until=until
         )
         page = reader.flows(where, after=after, limit=limit)
         return reply(Page(items=rows(page.items), next_cursor=page.next_cursor))
@@ -70,8 +74,8 @@ def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge])
                 reader.flow_counts(flow, since=begin, until=end, bucket=trend_bucket(begin, end)),
                 since=begin,
                 until=end,
-                oldest_open=reader.oldest_open(flow),
-                heard=reader.last_heard(now - HEARD_WITHIN),
+                oldest_open=reader.oldest_open(named(flow)),
+                silent=silent(events.minutes(now - LISTENED), now),
                 now=now,
             )
         )
@@ -86,7 +90,7 @@ def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge])
     ) -> Response:
         """List what is wrong, of the last opened stories first."""
         wanted = tuple(kind or ISSUE_KINDS)
-        page = reader.flows(FlowFilter(flow=flow, issue=wanted, since=since), after=after, limit=limit)
+        page = reader.flows(FlowFilter(flow=named(flow), issue=wanted, since=since), after=after, limit=limit)
         found = [
             KeyedIssue(
                 flow=row.flow, key=row.key, status=row.status, opened_at=row.opened_at, **msgspec.structs.asdict(one)

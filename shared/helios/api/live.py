@@ -1,21 +1,24 @@
 """The live stream for those who watch: WebSocket clients of this process, and frames for who missed some."""
 
 import asyncio
-import hmac
 import logging
 import threading
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 
 from helios.api.access import Access
-from helios.api.replies import documented, problem, reply
+from helios.api.metrics import Door
+from helios.api.replies import documented, reply
 from helios.api.shapes import FramePage, Rung
 from helios.errors import Retryable
 from helios.flows.relay import BATCH, messages
+from helios.guards.base import Refused
+from helios.guards.secret import SecretHeader
 from helios.ports import Bell, Listener, Outbox
 from helios.settings import Settings
 
@@ -105,7 +108,10 @@ class Hub:
     async def _answer(self, client: _Client) -> None:
         """A ping is answered with the position; anything else is not ours to understand."""
         while True:
-            if '"ping"' in await client.socket.receive_text():
+            message = await client.socket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message["code"])
+            if '"ping"' in (message.get("text") or ""):  # none: it was binary
                 await client.socket.send_text(_text({"type": "pong", "position": self.position}))
 
 
@@ -147,6 +153,12 @@ class Follower:
 
     def _pass_on(self, position: int) -> int:
         self._outbox.number()
+        latest = self._outbox.window().position
+        if latest < position:  # the database was restored: whoever watches is to load everything anew
+            log.warning("the stream began anew", extra={"before": position, "position": latest})
+            position = min(latest, self._hub.position)  # or who has come since misses what was published since
+            greeting = _text({"type": "hello", "position": position})
+            self._loop.call_soon_threadsafe(self._hub.publish, greeting, position)
         while frames := self._outbox.frames(after=position, limit=BATCH):
             for last, message in messages(frames):
                 self._loop.call_soon_threadsafe(self._hub.publish, message.decode(), last)
@@ -174,35 +186,41 @@ def frames_router(outbox: Outbox) -> APIRouter:
     return routes
 
 
-def router(outbox: Outbox, bell: Bell, hub: Hub, access: Access, settings: Settings) -> APIRouter:
-    """The live stream itself, and the bell that wakes it."""
-    dashboard_origin = settings.dashboard_origin
+def router(
+    outbox: Outbox, bell: Bell, hub: Hub, access: Access, settings: Settings, *, count: Callable[[Door, str, str], None]
+) -> APIRouter:
+    """The live stream itself, and the bell that wakes it; ``count`` is told who rings."""
     routes = APIRouter(prefix="/api/v1", tags=["live"])
+    ringers = SecretHeader([f"Bearer {secret}" for secret in (settings.ring_secret or "").split()], "authorization")
 
     def latest() -> int:
         outbox.number()
         return outbox.window().position
 
     @routes.post("/relay/ring", status_code=202, responses=documented(202, "Rung", 401, 503))
-    def ring(authorization: Annotated[str, Header()] = "") -> Response:
+    def ring(request: Request, authorization: Annotated[str, Header()] = "") -> Response:  # noqa: ARG001 - for OpenAPI
         """Wake the relay from another cloud: what a function there has stored is shown now, not within a minute."""
-        secret = settings.ring_secret
-        if not secret or not hmac.compare_digest(authorization.encode(), f"Bearer {secret}".encode()):
-            detail = "Ringing takes `Authorization: Bearer` and the HELIOS_RING_SECRET that this API has, if it has one"
-            return problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+        try:
+            ringers.check(request.headers, b"")
+        except Refused as error:
+            count("ring", "secret", error.code)
+            raise
+        count("ring", "secret", "admitted")
         bell.ring()
         return reply(Rung(status="rung"), status=202)
 
     @routes.websocket("/ws/events")
     async def events(socket: WebSocket) -> None:
         """Send frames as they come."""
-        if socket.headers.get("origin", dashboard_origin) != dashboard_origin:
-            await socket.close(WS_1008_POLICY_VIOLATION, "this origin may not watch: see HELIOS_DASHBOARD_ORIGIN")
-            return
-        if not await access.may_watch(socket):
-            await socket.close(WS_1008_POLICY_VIOLATION, "this takes ?ticket= of POST /api/v1/ws/tickets")
-            return
-        await hub.serve(socket, await run_in_threadpool(latest))
+        try:
+            await access.may_watch(socket)
+        except Refused as error:
+            await socket.close(WS_1008_POLICY_VIOLATION, error.reason)
+        except Retryable as error:
+            log.warning("asked to come again", extra={"error": str(error)})
+            await socket.close(WS_1013_TRY_AGAIN_LATER, "this can't be known now")
+        else:
+            await hub.serve(socket, await run_in_threadpool(latest))
 
     return routes
 

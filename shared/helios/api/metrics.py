@@ -13,6 +13,9 @@ from helios.event import Delivery, Outcome, WayIn
 from helios.flows.ingest import Beside, Ingest
 from helios.ports import Seen
 
+Door = WayIn | Literal["api", "ring"]
+"""Where somebody is let in: to send, to ask, or to wake the relay."""
+
 
 class Metrics:
     """This process' counters; the ledger's totals, which survive it, are at /api/v1/stats."""
@@ -39,7 +42,8 @@ class Metrics:
         )
         self._entered = Counter(
             "helios_admissions",
-            "Requests by way in (api: who asks), guard, and what it said: admitted, loopback, undecided, or why not",
+            "Requests by way in (api: who asks, ring: who wakes the relay), guard, and what it said: admitted, "
+            "loopback, undecided, or why not",
             ["way_in", "guard", "result"],
             registry=self.registry,
         )
@@ -50,7 +54,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, way_in: WayIn | Literal["api"], guard: str, result: str) -> None:
+    def entered(self, way_in: Door, guard: str, result: str) -> None:
         """Count a request that came to a guard."""
         self._entered.labels(way_in, guard, result).inc()
 

@@ -7,11 +7,10 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from fastapi import Request
 
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import Delivery, Fault, WayIn
 from helios.ledger import MAX_DEAD_LETTER_BYTES
 from helios.normalise import split
-from helios.normalise.fields import UNREADABLE
 
 T = TypeVar("T")
 

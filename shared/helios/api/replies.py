@@ -1,5 +1,6 @@
 """Answers: JSON from msgspec models, and every error as an RFC 9457 problem."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -8,12 +9,20 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from helios.api.shapes import FieldError, Problem
 from helios.errors import Rejected, Retryable
 from helios.guards.base import Refused
 
+log = logging.getLogger("helios.api")
+
 RETRY_AFTER_SECONDS = 5
+DEFECT = "Helios has a defect: the log of this process says where"
+NOT_NOW = (
+    "It is not certain what became of this; send it again, which is safe: something that it takes is away, and the log "
+    "of this process says what"
+)
 
 
 def reply(value: object, *, status: int = 200) -> Response:
@@ -74,12 +83,10 @@ def install(app: FastAPI) -> None:
         return problem(error.status, f"Not let in: {error.reason}", headers=headers)
 
     @app.exception_handler(Retryable)
-    async def _retryable(_: Request, error: Retryable) -> Response:
-        return problem(
-            503,
-            f"It is not certain what became of this; send it again, which is safe: {error}",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
+    async def _retryable(request: Request, error: Retryable) -> Response:
+        # What is wrong names hosts, users and URLs: it is for who reads the log.
+        log.warning("asked to come again", extra={"path": request.url.path, "error": str(error)})
+        return problem(503, NOT_NOW, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Response:
@@ -93,3 +100,28 @@ def install(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> Response:
         detail = f"{request.method} {request.url.path}: {error.detail}"
         return problem(error.status_code, detail, headers=error.headers)
+
+
+class Defects:
+    """Answers a defect of ours with a problem too, inside of what every answer is given; the log has the rest."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; a WebSocket, and an answer that has begun, end as their server has it."""
+        begun = scope["type"] != "http"
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if begun:
+                raise
+            log.exception("a defect", extra={"path": scope["path"]})
+            await problem(500, DEFECT)(scope, receive, send)

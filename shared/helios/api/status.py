@@ -1,26 +1,39 @@
 """How Helios is: totals, health, metrics."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
+from helios.api.entrance import is_local
 from helios.api.metrics import Metrics
 from helios.api.replies import documented, reply
 from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
 from helios.bootstrap import Services
 from helios.errors import Retryable
+from helios.flows.sink import KAFKA
+from helios.ports import EventSink, Outbox
+
+log = logging.getLogger("helios.api")
 
 PROBE_SECONDS = 3.0
 """Longest wait for a probe: what takes longer is not healthy, whatever it says in the end."""
 
+WITHHELD = "it does not answer; the log of this process says why"
+"""What a part is said to say: its own words name hosts and users."""
 
-def health_router(services: Services) -> APIRouter:
-    """How this process is, for anybody."""
+SINK_SECONDS = 60.0
+"""How long the sink may be silent, or behind: longer than its longest pause and one try."""
+
+
+def health_router(services: Services, *, loopback: bool) -> APIRouter:
+    """How this process is, for anybody; what its parts say is for this machine, with ``loopback``, and for the log."""
     routes = APIRouter(tags=["status"])
     started = time.monotonic()
 
@@ -32,9 +45,13 @@ def health_router(services: Services) -> APIRouter:
     @routes.get(
         "/api/v1/health/detailed", responses=documented(200, "DetailedHealth") | documented(503, "DetailedHealth")
     )
-    async def detailed_health() -> Response:
+    async def detailed_health(request: Request) -> Response:
         """Probe every part now; 503 when events can't be stored."""
         found, reasons = await _probe_all(services)
+        if reasons:
+            log.warning("not healthy", extra={"reasons": reasons})
+        if not (loopback and is_local(request)):
+            reasons = dict.fromkeys(reasons, WITHHELD)
         able = found.database == "healthy"
         body = DetailedHealth(
             status="unhealthy" if not able else "degraded" if reasons else "healthy",
@@ -84,7 +101,9 @@ def figures_router(services: Services, metrics: Metrics) -> APIRouter:
 async def _probe_all(services: Services) -> tuple[ComponentHealth, dict[str, str]]:
     sink = services.sink
     database, redis, kafka = await asyncio.gather(
-        _probe(services.reader.probe), _probe(services.seen.probe), _probe(sink.probe if sink else _nothing)
+        _probe(services.reader.probe),
+        _probe(services.seen.probe),
+        _probe(partial(_probe_sink, sink, services.outbox) if sink else _nothing),
     )
     found = {"database": database, "redis": redis, "kafka": kafka}
     reasons = {name: reason for name, reason in found.items() if reason}
@@ -105,6 +124,18 @@ async def _probe(probe: Callable[[], None]) -> str | None:
     except Retryable as error:
         return str(error)
     return None
+
+
+def _probe_sink(target: EventSink, outbox: Outbox) -> None:
+    """Return if Kafka answers, and whoever passes events on to it keeps up."""
+    target.probe()
+    now = datetime.now(UTC)
+    (sink,) = (one for one in outbox.consumers(KAFKA) if one.name == KAFKA)
+    if sink.silent(now) > SINK_SECONDS:
+        seen = f"was last seen {sink.silent(now):.0f} s ago" if sink.seen_at else "was never seen"
+        raise Retryable(f"Kafka: the sink {seen}: does `python -m helios sink` run?")
+    if sink.waits(now) > SINK_SECONDS:
+        raise Retryable(f"Kafka: {sink.behind} frames wait to be passed on, the oldest for {sink.waits(now):.0f} s")
 
 
 def _nothing() -> None:

@@ -1,25 +1,35 @@
 """What Prometheus sees of the store: the same from every process, read when it is asked for."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from helios.bootstrap import Services
 from helios.errors import Retryable
+from helios.event import SOURCES
+from helios.flows.relay import GATEWAY
+from helios.flows.silence import LISTENED, silent
+from helios.flows.sink import KAFKA
+from helios.ledger import Consumer
 from helios.reconcile.record import MATCH_SECONDS, FlowCount
 from helios.reconcile.rows import SETTLED
+from helios.reconcile.summary import at_risk
+from helios.settings import Settings
 
 log = logging.getLogger("helios.metrics")
 
 PERIOD = timedelta(days=1)
-"""The stories counted are those that began within it."""
+"""The stories counted are those that began within it,"""
+
+RECENT = timedelta(minutes=15)
+"""or within this, where it is asked how things are going: an alarm must ring soon, and stop soon."""
 
 
 class StoreCollector(Collector):
-    """Stories, dead letters and the relay's lag; nothing of it while the store is away."""
+    """Stories, dead letters and who follows the stream; nothing of it while the store is away."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -37,20 +47,41 @@ class StoreCollector(Collector):
             return []
 
     def _read(self, now: datetime) -> Iterator[Metric]:
-        # A bucket that holds all of it: the first one begins before the period does.
+        # Buckets that hold all of it: the first one begins before the period does.
         counts = self._services.flows.flow_counts(None, since=now - PERIOD, until=now, bucket=2 * PERIOD)
+        recent = self._services.flows.flow_counts(None, since=now - RECENT, until=now, bucket=2 * RECENT)
         yield _gauge("helios_flows", "Stories that began within a day, by verdict", counts, "status")
         yield _gauge("helios_flow_issues", "Stories that began within a day, by kind of issue", counts, "issue", "kind")
+        yield _gauge("helios_recent_flows", "Stories that began within 15 minutes, by verdict", recent, "status")
         yield _match_rate(counts)
-        yield _time_to_match(counts)
+        yield _amount_at_risk(counts)
+        yield from _time_to_match(recent)
+        yield _silent(silent(self._services.reader.minutes(now - LISTENED), now))
         totals = self._services.reader.totals(now)
         letters = GaugeMetricFamily("helios_dead_letters", "Deliveries that did not become events", labels=["status"])
         letters.add_metric(["rejected"], totals.rejected)
         letters.add_metric(["contradictory"], totals.contradictory)
         yield letters
-        waiting = self._services.outbox.waiting_since()
-        lag = max(0.0, (now - waiting).total_seconds()) if waiting else 0.0
-        yield GaugeMetricFamily("helios_relay_lag_seconds", "Age of the oldest frame that nobody has relayed", lag)
+        yield from _consumers(self._services.outbox.consumers(*expected(self._services.settings)), now)
+
+
+def expected(settings: Settings) -> list[str]:
+    """Who should have a place in the stream, whether or not it was ever there."""
+    return [KAFKA] * bool(settings.kafka_brokers) + [GATEWAY] * bool(settings.relay_queue_url)
+
+
+def _consumers(found: Sequence[Consumer], now: datetime) -> Iterator[Metric]:
+    figures: list[tuple[str, str, Callable[[Consumer], float]]] = [
+        ("relay_lag_seconds", "Age of the oldest frame that a consumer has not dealt with", lambda one: one.waits(now)),
+        ("relay_lag_frames", "Frames that a consumer has not dealt with", lambda one: one.behind),
+        ("consumer_silent_seconds", "Time since a consumer last had its turn", lambda one: one.silent(now)),
+        ("parked_events", "Events that a consumer was refused for good", lambda one: one.parked),
+    ]
+    for name, text, read in figures:
+        family = GaugeMetricFamily(f"helios_{name}", text, labels=["consumer"])
+        for one in found:
+            family.add_metric([one.name], read(one))
+        yield family
 
 
 def _gauge(name: str, text: str, counts: Sequence[FlowCount], what: str, label: str | None = None) -> Metric:
@@ -71,15 +102,37 @@ def _match_rate(counts: Sequence[FlowCount]) -> Metric:
     return family
 
 
-def _time_to_match(counts: Sequence[FlowCount]) -> Metric:
-    family = HistogramMetricFamily(
-        "helios_flow_time_to_match_seconds", "From a story's first leg to its last", labels=["flow"]
+def _amount_at_risk(counts: Sequence[FlowCount]) -> Metric:
+    family = GaugeMetricFamily(
+        "helios_flow_amount_at_risk", "Amounts of a day's stories with a problem", labels=["flow", "currency"]
     )
+    for flow in sorted({count.flow for count in counts}):
+        for money in at_risk(count for count in counts if count.flow == flow):
+            family.add_metric([flow, money.currency or ""], float(money.amount))
+    return family
+
+
+def _silent(found: Sequence[str]) -> Metric:
+    family = GaugeMetricFamily("helios_source_silent", "1: a cloud says nothing while others speak", labels=["source"])
+    for source in SOURCES:
+        family.add_metric([source], source in found)
+    return family
+
+
+def _time_to_match(counts: Sequence[FlowCount]) -> Iterator[Metric]:
+    """Gauges, for histogram_quantile as they are: of a period that moves on, no rate can be taken."""
+    name, of_what = "helios_flow_time_to_match_seconds", "of stories that began within 15 minutes"
+    within = GaugeMetricFamily(
+        f"{name}_bucket", f"Matched at most so long after the first leg, {of_what}", labels=["flow", "le"]
+    )
+    number = GaugeMetricFamily(f"{name}_count", f"Matched, {of_what}", labels=["flow"])
+    together = GaugeMetricFamily(f"{name}_sum", f"Times to match together, {of_what}", labels=["flow"])
     for flow in sorted({count.flow for count in counts if count.what == "match"}):
         of = {count.value: count for count in counts if count.flow == flow and count.what == "match"}
-        total, buckets = 0, []
+        total = 0
         for bound in [*(f"{bound:g}" for bound in MATCH_SECONDS), "inf"]:
             total += of[bound].stories if bound in of else 0
-            buckets.append(("+Inf" if bound == "inf" else bound, float(total)))
-        family.add_metric([flow], buckets, sum_value=sum(count.seconds for count in of.values()))
-    return family
+            within.add_metric([flow, "+Inf" if bound == "inf" else bound], total)
+        number.add_metric([flow], total)
+        together.add_metric([flow], sum(count.seconds for count in of.values()))
+    yield from (within, number, together)

@@ -1,6 +1,6 @@
 """The ways in: one webhook per cloud, and one for CloudEvents from anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +11,9 @@ from helios.api.shapes import Results, ValidationResponse, result_of
 from helios.event import Delivery, Outcome, WayIn
 from helios.flows.coalesce import Coalescer
 from helios.normalise.eventgrid import validation_code
+
+ORIGIN = "webhook-request-origin"
+"""Who asks whether it may send (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection")."""
 
 ERRORS = (400, 401, 403, 413, 415, 503)
 
@@ -108,19 +111,23 @@ def router(coalescer: Coalescer, entrance: Entrance) -> APIRouter:
     @routes.options("/cloudevents", include_in_schema=False)
     @routes.options("/azure/eventgrid", include_in_schema=False)
     async def handshake(request: Request) -> Response:
-        """Allow the sender that asks (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection").
-
-        This only lets it try: no proof is asked for here, and each of its deliveries has to carry one.
-        """
-        origin = request.headers.get("webhook-request-origin")
-        if origin is None:
-            return Response(status_code=204, headers={"Allow": "POST"})
-        headers = {"Allow": "POST", "WebHook-Allowed-Origin": origin}
-        if "webhook-request-rate" in request.headers:
-            headers["WebHook-Allowed-Rate"] = "*"
-        return Response(status_code=200, headers=headers)
+        """Allow the sender that asks, with the proof that its deliveries will carry."""
+        if ORIGIN in request.headers:
+            await entrance.admit(request, "eventgrid" if request.url.path.endswith("eventgrid") else "cloudevents")
+        return _allowed(request.headers)
 
     return routes
+
+
+def _allowed(headers: Mapping[str, str]) -> Response:
+    """Consent to be sent events by the origin that asks (CloudEvents HTTP 1.1 Web Hooks, section 4.2)."""
+    consent = {"Allow": "POST"}
+    if ORIGIN not in headers:
+        return Response(status_code=204, headers=consent)
+    consent["WebHook-Allowed-Origin"] = headers[ORIGIN]
+    if "webhook-request-rate" in headers:
+        consent["WebHook-Allowed-Rate"] = "*"
+    return Response(status_code=200, headers=consent)
 
 
 def _answer(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], status: int) -> Response:

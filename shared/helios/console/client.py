@@ -12,6 +12,7 @@ import msgspec
 
 from helios.errors import HeliosError, Misconfigured
 from helios.ledger import StreamFrame
+from helios.outbound import open_directly
 from helios.queries import Page
 
 T = TypeVar("T")
@@ -25,10 +26,11 @@ MAX_PAGE = 500
 class Unanswered(HeliosError):  # noqa: N818 - reads as the fact it is
     """The API can't be reached, or refuses; the message says which and why."""
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        """Build it; ``status`` is the HTTP status of a refusal."""
+    def __init__(self, message: str, *, status: int | None = None, after_seconds: float | None = None) -> None:
+        """Build it; ``status`` is the HTTP status of a refusal, ``after_seconds`` its Retry-After."""
         super().__init__(message)
         self.status = status
+        self.after_seconds = after_seconds
 
 
 class _Stream(msgspec.Struct, frozen=True):
@@ -67,23 +69,25 @@ class Client:
         return self._ask("GET", f"{path}?{urlencode(given, doseq=True)}", None, type_)
 
     def post(self, path: str, body: object, type_: type[T]) -> T:
-        """What the API says to a JSON body, as this type.
+        """What the API says to a JSON body, or to none, as this type.
 
         Raises:
             Unanswered: see ``get``.
         """
-        return self._ask("POST", path, msgspec.json.encode(body), type_)
+        return self._ask("POST", path, b"" if body is None else msgspec.json.encode(body), type_)
 
     def _ask(self, method: str, path: str, body: bytes | None, type_: type[T]) -> T:
         headers = self._headers | ({"Content-Type": "application/json"} if body is not None else {})
         url = f"{self._url}/api/v1/{path}"
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - __init__ has checked the scheme
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - the same
+            with open_directly(request, timeout_seconds=TIMEOUT_SECONDS) as answer:
                 return msgspec.json.decode(answer.read(), type=type_)
         except urllib.error.HTTPError as error:
             with error:
-                raise Unanswered(_reason(error.code, error.read()), status=error.code) from error
+                wait = error.headers.get("Retry-After", "")
+                after = float(wait) if wait.isascii() and wait.isdecimal() else None
+                raise Unanswered(_reason(error.code, error.read()), status=error.code, after_seconds=after) from error
         except OSError as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise Unanswered(f"{self._url} does not answer: {reason}; is --url right?") from error

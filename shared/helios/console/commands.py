@@ -110,6 +110,9 @@ def _tail(given: argparse.Namespace) -> None:
     if given.flows and asked:
         raise Misconfigured("tail --flows shows orders of all clouds: leave out --source, --type and --order")
     for frame in client(given).follow(pause_seconds=PAUSE_SECONDS, note=_note):
+        if frame.replay:
+            _note(f"replay job {frame.replay} shows {len(frame.events)} stored events once more")
+            continue
         stored = sum(count.stored for count in frame.counts)
         if not given.flows and (left := stored - len(frame.events)) > 0:
             _note(f"{left} more events were stored at the same time: see helios events")

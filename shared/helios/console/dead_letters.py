@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,22 +11,25 @@ import msgspec
 
 from helios.console.client import Client, Unanswered
 from helios.console.commands import client, common_options, natural
+from helios.console.replays import begin, pace_options, period_options
 from helios.errors import Misconfigured
-from helios.event import SOURCES
+from helios.event import SOURCES, LedgerSource
+from helios.jobs import ReplayFilter, ReplayRequest, Target
+from helios.queries import DeadLetterGroup
 
 UNREPAIRED: Final = {409, 413, 422}
 """A letter's own fault: the others go on."""
-TOO_OFTEN: Final = 429
+TOO_OFTEN, AWAY = 429, 503
 PAUSE_SECONDS: Final = 5.0
-PROGRESS: Final = 100
-"""Letters from one line of progress to the next."""
+"""How long to wait for an API that is away and does not say when to come again."""
+MOST_PAUSES: Final = 12
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a dead letter."""
 
     id: int
-    source: str
+    source: LedgerSource
     status: Literal["rejected", "contradictory"]
     field: str
     reason: str
@@ -36,7 +38,13 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Taken(msgspec.Struct, frozen=True):
-    status: str
+    """What became of a letter; an array has several results."""
+
+    status: str | None = None
+    results: "list[_Taken]" = []
+
+    def each(self) -> list[str]:
+        return [self.status] if self.status else [status for one in self.results for status in one.each()]
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -44,93 +52,104 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     which = argparse.ArgumentParser(add_help=False)
     which.add_argument("--source", choices=(*SOURCES, "unknown"), help="only of this cloud")
     which.add_argument("--field", help="only those that were rejected because of this field")
+    which.add_argument("--reason", help="only those that were rejected for exactly this reason")
+    period_options(which)
     parents = [common_options(), which]
     text = "list rejected deliveries that were not taken in again, by what is wrong with them"
     listing = commands.add_parser("dead-letters", help=text, description=text, parents=parents)
     listing.set_defaults(run=_list)
     text = (
-        "take dead letters in again: those with these ids, or all that --source and --field leave. "
-        "What was taken in is marked, so a command that was ended goes on where it was when it is given again"
+        "take dead letters in again: those with these ids, or as a replay job all that --source, --field, --reason, "
+        "--since and --until leave. What was taken in is marked, and is not taken in by another job"
     )
     replay = commands.add_parser("replay", help="take dead letters in again", description=text, parents=parents)
     replay.add_argument("ids", nargs="*", type=natural, metavar="ID", help="of dead letters")
     replay.add_argument("--all", action="store_true", help="without ids: all that are left")
     replay.add_argument("--body", type=Path, metavar="FILE", help="with one id: the whole message, repaired")
-    replay.add_argument("--dry-run", action="store_true", help="only count them")
-    replay.add_argument("--per-second", type=natural, default=10, metavar="N", help="at most (%(default)s)")
+    pace_options(replay, per_second=10)
     replay.set_defaults(run=_replay)
 
 
 def _list(given: argparse.Namespace) -> None:
-    letters = list(_waiting(client(given), given))
+    api, where = client(given), _asked(given)
     if given.json:
-        for letter in letters:
+        for letter in api.items("dead-letters", Letter, limit=sys.maxsize, **where):
             sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
         return
-    _count(letters)
+    where = {name: value for name, value in where.items() if name not in {"field", "reason"}}
+    groups = [
+        group
+        for group in api.get("dead-letters/groups", list[DeadLetterGroup], limit=500, **where)
+        if given.field in {None, group.field} and given.reason in {None, group.reason}
+    ]
+    for group in groups:
+        words = "".join(c if c.isprintable() else "?" for c in f"{group.field} {group.reason}")
+        sys.stdout.write(f"{group.count:>8,}  {group.source:<8} {words}\n")
+    sys.stdout.write(f"{sum(group.count for group in groups):>8,}  dead letters that can be taken in again\n")
+
+
+def _asked(given: argparse.Namespace) -> dict[str, str | None]:
+    """The rejected letters that the options leave; contradictions would contradict again."""
+    return {
+        "source": given.source,
+        "field": given.field,
+        "reason": given.reason,
+        "since": given.since and given.since.isoformat(),
+        "until": given.until and given.until.isoformat(),
+        "status": "rejected",
+        "replayed": "false",
+    }
 
 
 def _replay(given: argparse.Namespace) -> None:
-    """The oldest first, as they came."""
-    if given.ids and (given.source or given.field or given.all):
-        raise Misconfigured("replay takes ids, or --all, --source and --field; not both")
-    if not (given.ids or given.source or given.field or given.all):
-        raise Misconfigured("replay takes the ids of dead letters, or --all, or --source or --field")
+    filtered = any((given.source, given.field, given.reason, given.since, given.until, given.all))
+    if given.ids and filtered:
+        raise Misconfigured("replay takes ids, or --all and what filters; not both")
+    if not given.ids and not filtered:
+        raise Misconfigured("replay takes the ids of dead letters, or --all, or --source, --field, --reason or --since")
     if given.body and len(given.ids) != 1:
         raise Misconfigured("--body repairs one letter: give one id")
-    api = client(given)
-    ids = given.ids
-    if not ids:
-        letters = list(_waiting(api, given))
-        if given.dry_run:
-            _count(letters)
-            return
-        ids = sorted(letter.id for letter in letters)
-    elif given.dry_run:
-        sys.stdout.write(f"{len(ids)} dead letters\n")
+    if given.ids:
+        _one_by_one(given, client(given))
+        return
+    chosen = ReplayFilter(
+        source=given.source, field=given.field, reason=given.reason, since=given.since, until=given.until
+    )
+    target = Target(kind="ingest")
+    request = ReplayRequest(what="dead_letters", target=target, filter=chosen, per_second=given.per_second)
+    begin(given, client(given), request)
+
+
+def _one_by_one(given: argparse.Namespace, api: Client) -> None:
+    if given.dry_run:
+        sys.stdout.write(f"{len(given.ids)} dead letters\n")
         return
     body = {"body": _text(given.body)} if given.body else {}
     done: Counter[str] = Counter()
-    started = time.monotonic()
-    for number, id_ in enumerate(ids):
-        time.sleep(max(0.0, started + number / given.per_second - time.monotonic()))
-        done[_taken(api, id_, body)] += 1
-        if number % PROGRESS == PROGRESS - 1:
-            _say(f"{number + 1} of {len(ids)}: {_summary(done)}")
-    sys.stdout.write(f"{_summary(done) or 'there is nothing to take in again'}\n")
+    for id_ in given.ids:
+        began = time.monotonic()  # of each anew: after a pause nothing has to be caught up
+        done.update(_taken(api, id_, body))
+        time.sleep(max(0.0, 1 / given.per_second - (time.monotonic() - began)))
+    sys.stdout.write(", ".join(f"{number:,} {status}" for status, number in sorted(done.items())) + "\n")
 
 
-def _waiting(api: Client, given: argparse.Namespace) -> Iterator[Letter]:
-    """The rejected letters that the options leave; contradictions would contradict again."""
-    found = api.items("dead-letters", Letter, limit=sys.maxsize, source=given.source, status="rejected")
-    return (one for one in found if one.replayed_as is None and given.field in {None, one.field})
-
-
-def _taken(api: Client, id_: int, body: dict[str, str]) -> str:
-    """What became of a letter.
+def _taken(api: Client, id_: int, body: dict[str, str]) -> list[str]:
+    """What became of a letter; an API that is away, or asked too often, is asked again when it says.
 
     Raises:
         Unanswered: nothing is known of it; replaying it again is safe.
     """
-    while True:
+    for _ in range(MOST_PAUSES):
         try:
-            return api.post(f"dead-letters/{id_}/replay", body, _Taken).status
+            return api.post(f"dead-letters/{id_}/replay", body, _Taken).each()
         except Unanswered as error:
-            if error.status == TOO_OFTEN:
-                time.sleep(PAUSE_SECONDS)
-                continue
-            if error.status not in UNREPAIRED:
+            if error.status in UNREPAIRED:
+                sys.stderr.write(f"helios: {id_}: {error}\n")
+                return ["still refused"]
+            if error.status not in {TOO_OFTEN, AWAY}:
                 raise
-            _say(f"{id_}: {error}")
-            return "still refused"
-
-
-def _count(letters: list[Letter]) -> None:
-    groups = Counter((letter.source, letter.field, letter.reason) for letter in letters)
-    for (source, field, reason), number in groups.most_common():
-        words = f"{field} {reason}"
-        sys.stdout.write(f"{number:>8,}  {source:<8} {''.join(c if c.isprintable() else '?' for c in words)}\n")
-    sys.stdout.write(f"{len(letters):>8,}  dead letters that can be taken in again\n")
+            time.sleep(error.after_seconds or PAUSE_SECONDS)
+    raise Unanswered(f"{id_}: the API was asked {MOST_PAUSES} times, and still is away")
 
 
 def _text(file: Path) -> str:
@@ -138,11 +157,3 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"--body {file}: {error}") from error
-
-
-def _summary(done: Counter[str]) -> str:
-    return ", ".join(f"{number:,} {status}" for status, number in sorted(done.items()))
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"helios: {text}\n")

@@ -28,9 +28,11 @@ def flows(found: list[FlowRow]) -> RenderableType:
     narrow = [Column(name, no_wrap=True) for name in ("opened", "flow", "key", "status", "amount")]
     table = Table(*narrow, "what is wrong", box=None, pad_edge=False)
     for flow in found:
-        amount = "" if flow.amount is None else str(flow.amount)
+        amount = "" if flow.amount is None else f"{flow.amount} {flow.currency or ''}"
         issues = "; ".join(issue.detail for issue in flow.issues)
-        table.add_row(_moment(flow.opened_at), flow.flow, _text(flow.key), _status(flow.status), amount, _text(issues))
+        table.add_row(
+            _moment(flow.opened_at), flow.flow, _text(flow.key), _status(flow.status), _text(amount), _text(issues)
+        )
     return table
 
 

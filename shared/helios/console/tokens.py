@@ -1,6 +1,7 @@
 """``python -m helios tokens``: who may ask the API. It writes to the database itself."""
 
 import argparse
+import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from helios import bootstrap
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.errors import HeliosError, Misconfigured
-from helios.tokens import SCOPES, Token, TokenName, digest, mint
+from helios.tokens import COMMAND_LINE, SCOPES, Token, TokenName, digest, mint
 
 
 class NotDone(HeliosError):  # noqa: N818 - reads as the fact it is
@@ -54,7 +55,7 @@ def _create(given: argparse.Namespace) -> None:
     secret = mint()
     token = Token(name=name, scopes=tuple(dict.fromkeys(given.scope)), created_at=now, expires_at=expires_at)
     with _tokens() as tokens:
-        if not tokens.add(digest(secret), token):
+        if not tokens.add(digest(secret), token, who=_who()):
             raise NotDone(f"there is a token {name!r} already, valid or revoked: choose another name")
     sys.stdout.write(f"{secret}\n")
 
@@ -74,8 +75,16 @@ def _list(given: argparse.Namespace) -> None:
 
 def _revoke(given: argparse.Namespace) -> None:
     with _tokens() as tokens:
-        if not tokens.revoke(given.name, datetime.now(UTC)):
+        if not tokens.revoke(given.name, datetime.now(UTC), who=_who()):
             raise NotDone(f"there is no token {given.name!r} that could be revoked")
+
+
+def _who() -> str:
+    """The command line, and whose it is as far as this machine knows."""
+    try:
+        return f"{COMMAND_LINE} of {getpass.getuser()}"
+    except (KeyError, OSError):  # a user id without a name, as containers have them
+        return COMMAND_LINE
 
 
 @contextmanager

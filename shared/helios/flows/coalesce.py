@@ -71,6 +71,11 @@ class Coalescer:
         except TimeoutError as error:
             raise Retryable("the database took too long to answer") from error
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests wait for their turn."""
+        return bool(self._waiting)
+
     def close(self) -> None:
         """End the thread once its batch is stored."""
         self._thread.shutdown()

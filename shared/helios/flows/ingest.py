@@ -4,20 +4,21 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
-from helios.errors import Rejected, Retryable
+from helios.errors import DEFECTS, UNREADABLE, Rejected, Retryable
 from helios.event import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
 from helios.flows.reconcile import Reconciler
 from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
+from helios.normalise.replays import is_replay
 from helios.ports import Bell, EventStore, Seen, Transaction
+from helios.reconcile.evidence import exact
 
 log = logging.getLogger("helios.ingest")
 
@@ -31,8 +32,6 @@ SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
 
 _NO_FLOWS = Reconciler([])
 
-_exact = msgspec.json.Decoder(float_hook=Decimal)
-
 
 Beside = Callable[[Transaction, Sequence[Outcome]], None]
 """Writes something in the transaction that stores a batch, which it may refuse by raising."""
@@ -44,7 +43,7 @@ class Ingest(Protocol):
     def __call__(self, deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]: ...  # noqa: D102 - above
 
 
-class _Reading(msgspec.Struct, frozen=True):
+class _Reading(msgspec.Struct, frozen=True, gc=False):
     """A delivery, and what was read in it."""
 
     delivery: Delivery
@@ -82,9 +81,7 @@ def ingest(
         Rejected: with ``beside`` only: one can't be stored, so none was.
     """
     started = time.perf_counter()
-    if redaction:
-        deliveries = [redaction(delivery) for delivery in deliveries]
-    readings = [_read(delivery) for delivery in deliveries]
+    readings = [_read(delivery, redaction) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     hinted = seen.recall(keys) if keys else set()
     outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, beside)
@@ -108,44 +105,69 @@ def _ring(bell: Bell) -> None:
         log.warning("not rung", extra={"error": str(error)})
 
 
-def _read(delivery: Delivery) -> _Reading:
+def _read(delivery: Delivery, redaction: Redaction | None) -> _Reading:
+    redacted = redaction(delivery) if redaction else delivery
     try:
-        return _Reading(delivery, normalise(delivery))
+        return _Reading(redacted, normalise(redacted))
     except Rejected as fault:
-        return _Reading(delivery, fault)
+        return _Reading(redaction.kept(delivery) if redaction else delivery, fault)
+    except DEFECTS as defect:
+        kept = redaction.kept(delivery) if redaction else delivery
+        return _Reading(kept, guilty(kept, defect))
 
 
 def _store(
     readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler, beside: Beside | None
 ) -> list[Outcome]:
-    """Store a batch, or find the delivery in it that can't be stored and bury that one alone."""
+    """Store a batch, or find the delivery in it that can't be stored and bury that one alone.
+
+    So it is with one on which we fail ourselves: raising would keep its batch coming back for as long as the defect is
+    there, and nobody else's events may wait for that.
+    """
     try:
         with store.transaction() as transaction:
             outcomes = _write(readings, hinted, transaction, reconciler)
             if beside:
                 beside(transaction, outcomes)
             return outcomes
-    except Rejected as fault:
+    except (Rejected, *DEFECTS) as error:
         if beside:
-            raise
+            raise error if isinstance(error, Rejected) else guilty(readings[0].delivery, error) from error
         if len(readings) > 1:
             half = len(readings) // 2
             first, second = readings[:half], readings[half:]
             return _store(first, hinted, store, reconciler, None) + _store(second, hinted, store, reconciler, None)
-        if isinstance(readings[0].content, Rejected):
+        (reading,) = readings
+        fault = error if isinstance(error, Rejected) else guilty(reading.delivery, error)
+        if isinstance(reading.content, Rejected):
             # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
-            raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from fault
-        return _store([_Reading(readings[0].delivery, fault)], hinted, store, reconciler, None)
+            raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from error
+        return _store([_Reading(reading.delivery, fault)], hinted, store, reconciler, None)
+
+
+def guilty(delivery: Delivery, defect: Exception) -> Rejected:
+    """A defect of ours as the reason of a dead letter; its stack goes to the log."""
+    log.error("defect", exc_info=defect, extra={"way_in": delivery.way_in, "fingerprint": _fingerprint(delivery)})
+    name = type(defect).__name__
+    return Rejected(f"Helios fails on it ({name}), a defect of its own: replay it once that is repaired", field="body")
 
 
 def _write(
     readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction, reconciler: Reconciler
 ) -> list[Outcome]:
     events = [reading.content for reading in readings if isinstance(reading.content, Event)]
-    inserting = _insert(events, hinted, transaction)
-    # While the database inserts.
-    gathered = reconciler.gather(events, transaction)
-    verdicts = iter(_judge(events, inserting, transaction))
+    gathered = reconciler.gather(_told(readings, transaction), transaction)
+    # While the database looks for stories.
+    firsts, digests = _firsts(events, hinted, transaction)
+    kept = gathered.kept()
+    # Sorted, because concurrent writers of the same keys in different order deadlock.
+    inserting = transaction.insert([firsts[key] for key in sorted(firsts.keys() - digests.keys())])
+    # While it inserts events.
+    judged = reconciler.judge(gathered.ledgers, kept)
+    new = inserting()
+    writing = transaction.write_flows([after for _, after in judged])
+    # While it writes stories.
+    verdicts = iter(_judge(events, firsts, new, digests, transaction))
     outcomes = [
         next(verdicts)
         if isinstance(reading.content, Event)
@@ -158,7 +180,7 @@ def _write(
         for reading in readings
     ]
     # Before anything is counted: writers of one cloud wait for each other from there on.
-    changes = reconciler.merge(gathered, transaction)
+    changes = reconciler.settle(gathered, judged, writing(), transaction)
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
     transaction.count(counts)
@@ -170,36 +192,34 @@ def _write(
     return outcomes
 
 
-class _Inserting(NamedTuple):
-    """What is being inserted.
-
-    Attributes:
-        firsts: the first event of each key in the batch.
-        digests: of those that were known to be stored, and are not inserted.
-        stored: waits, and tells which were new.
-    """
-
-    firsts: dict[Key, Event]
-    digests: dict[Key, str]
-    stored: Callable[[], set[Key]]
+def _told(readings: Sequence[_Reading], transaction: Transaction) -> list[Event]:
+    """The events that tell of stories: not those that are stored and that Helios itself has sent once more."""
+    read = [(reading.content, reading.delivery) for reading in readings if isinstance(reading.content, Event)]
+    replays = {event.key for event, delivery in read if is_replay(delivery)}
+    stored = transaction.digests(sorted(replays))
+    return [event for event, delivery in read if event.key not in stored or not is_replay(delivery)]
 
 
-def _insert(events: Sequence[Event], hinted: set[Key], transaction: Transaction) -> _Inserting:
-    """Begin to insert what may be new."""
+def _firsts(
+    events: Sequence[Event], hinted: set[Key], transaction: Transaction
+) -> tuple[dict[Key, Event], dict[Key, str]]:
+    """The first event of each key, and the digests of those that are known to be stored."""
     firsts: dict[Key, Event] = {}
     for event in events:
         firsts.setdefault(event.key, event)
     # A mark in Redis may be older than the database, after a restore: Postgres confirms each.
-    digests = transaction.digests(sorted(hinted & firsts.keys()))
-    # Sorted, because concurrent writers of the same keys in different order deadlock.
-    fresh = sorted(firsts.keys() - digests.keys())
-    return _Inserting(firsts, digests, transaction.insert([firsts[key] for key in fresh]))
+    return firsts, transaction.digests(sorted(hinted & firsts.keys()))
 
 
-def _judge(events: Sequence[Event], inserting: _Inserting, transaction: Transaction) -> list[Outcome]:
+def _judge(
+    events: Sequence[Event],
+    firsts: Mapping[Key, Event],
+    stored: set[Key],
+    known: dict[Key, str],
+    transaction: Transaction,
+) -> list[Outcome]:
     """Tell what was new, and duplicates from contradictions among the rest."""
-    firsts, stored = inserting.firsts, inserting.stored()
-    digests = inserting.digests | {key: firsts[key].digest for key in stored}
+    digests = known | {key: firsts[key].digest for key in stored}
     digests |= transaction.digests(sorted(firsts.keys() - digests.keys()))
     keyed = [(event.key, event) for event in events]
 
@@ -231,7 +251,10 @@ def _compared(event: Event, original: Event) -> Outcome:
 
 
 def _content(event: Event) -> dict[str, object]:
-    data = _exact.decode(event.data)
+    try:
+        data = exact.decode(event.data)
+    except UNREADABLE:  # an integer of thousands of digits, say: then the spelling is all there is to compare
+        data = bytes(event.data)
     fields = {f"data.{name}": value for name, value in data.items()} if isinstance(data, dict) else {"data": data}
     told = event.time != event.received_at  # else it was only given the time of its arrival
     return {"type": event.type, "subject": event.subject, "time": event.time if told else None} | fields

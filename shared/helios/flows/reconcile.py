@@ -1,19 +1,26 @@
 """From outcomes to verdicts: each batch adds its evidence to the stories it tells of, in its own transaction."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from helios.event import Event
+from msgspec.structs import replace
+
+from helios.event import Event, Source
+from helios.flows.silence import LISTENED, excused
 from helios.ledger import MAX_FRAME_EVENTS, FlowChange
 from helios.ports import Transaction
+from helios.queries import Due
 from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import FlowKey, FlowRecord, by_status, differences, record
+from helios.reconcile.record import FlowKey, FlowRecord, by_status, differences, moment_of, record
 from helios.reconcile.rows import FlowStatus
-from helios.reconcile.verdict import Judge
+from helios.reconcile.verdict import BEFORE, Judge
+
+EXCUSED_AT_MOST = timedelta(hours=1)
+"""How long after its deadline a story is judged though a cloud is still silent."""
 
 
 class Changes(NamedTuple):
@@ -28,26 +35,27 @@ class Changes(NamedTuple):
     statuses: dict[str, dict[FlowStatus, int]]
 
 
+Judged = tuple[FlowRecord | None, FlowRecord]
+"""A story before and after."""
+
+
 class Gathered(NamedTuple):
     """What a batch says of stories.
 
     Attributes:
         ledgers: its evidence of each, sorted by story.
-        now: when the last of it was received.
-        known: waits, and tells which of the stories are kept already.
+        kept: waits, and gives those of the stories that are kept already.
     """
 
     ledgers: dict[FlowKey, Ledger]
-    now: datetime
-    known: Callable[[], set[FlowKey]]
-
-
-Judged = tuple[FlowRecord | None, FlowRecord]
-"""A story before and after."""
+    kept: Callable[[], dict[FlowKey, FlowRecord]]
 
 
 class Reconciler:
     """Knows the declared flows, and keeps their stories up to date.
+
+    A batch costs three statements, however many stories it touches, and five if others touch them at the same time.
+    They come in steps (gather, judge, settle), so that the database works while the next one is prepared.
 
     Attributes:
         judges: who judges the stories of each flow, by its name.
@@ -57,8 +65,8 @@ class Reconciler:
         self.judges = {flow.name: Judge(flow) for flow in flows}
         self._interest = Interest(flows)
 
-    def gather(self, events: Sequence[Event], transaction: Transaction) -> Gathered | None:
-        """Read what a batch says of stories, and begin to look for them; None when it says nothing.
+    def gather(self, events: Sequence[Event], transaction: Transaction) -> Gathered:
+        """Read what a batch says of stories, and begin to look for these.
 
         Args:
             events: of every delivery that could be read, duplicates and contradictions included.
@@ -68,49 +76,72 @@ class Reconciler:
         for event in events:
             for clue in self._interest.clues(event):
                 told[clue.flow.name, clue.key].append(Ledger(pieces=[clue.evidence]))
-        if not told:
-            return None
         # Sorted, because concurrent writers of the same stories in different order deadlock.
         ledgers = {key: add_up(told[key]) for key in sorted(told)}
-        now = max(event.received_at for event in events)
-        return Gathered(ledgers, now, transaction.known_flows(ledgers.keys()))
+        return Gathered(ledgers, transaction.find_flows(ledgers.keys()))
 
-    def merge(self, gathered: Gathered | None, transaction: Transaction) -> Changes:
-        """Add a batch's evidence to its stories: at most five statements, however many it touches.
+    def judge(self, ledgers: Mapping[FlowKey, Ledger], kept: Mapping[FlowKey, FlowRecord]) -> list[Judged]:
+        """Add evidence to its stories.
+
+        That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
+        """
+        return [(kept.get(key), self._judge(key, kept.get(key), ledger)) for key, ledger in ledgers.items()]
+
+    def settle(
+        self, gathered: Gathered, judged: list[Judged], written: set[FlowKey], transaction: Transaction
+    ) -> Changes:
+        """Judge again what somebody else has written meanwhile, and count.
 
         Args:
             gathered: in this transaction.
+            judged: from that.
+            written: which of these could be written.
             transaction: has not counted yet: others wait for who has counted.
         """
-        if gathered is None:
-            return Changes([], {})
-        ledgers, now, known = gathered.ledgers, gathered.now, gathered.known()
-        fresh = [self._record(key, ledger, now) for key, ledger in ledgers.items() if key not in known]
-        new = transaction.insert_flows(fresh)
-        locked = transaction.lock_flows([key for key in ledgers if key not in new])
-        judged: list[Judged] = [(None, one) for one in fresh if one.identity in new]
-        joined = [(before, self._joined(before, ledgers[key], now)) for key, before in locked.items()]
-        transaction.write_flows([after for _, after in joined])
-        return _counted([*judged, *joined], transaction)
+        if len(written) < len(judged):
+            stale = {key: ledger for key, ledger in gathered.ledgers.items() if key not in written}
+            again = self.judge(stale, transaction.find_flows(stale.keys())())
+            transaction.write_flows([after for _, after in again])
+            judged = [one for one in judged if one[1].identity in written] + again
+        return counted(judged, transaction)
 
     def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
-        """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed."""
-        overdue = transaction.overdue_flows(self.judges.keys(), now=now, limit=limit)
-        judged: list[Judged] = [(before, self._record(before.identity, before.ledger, now)) for before in overdue]
+        """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed.
+
+        Those that wait for silent clouds only are excused: until these speak again, plus the grace, or for
+        EXCUSED_AT_MOST.
+        """
+        minutes = transaction.minutes(now - LISTENED)
+        silent = {name: excused(minutes, now, judge.grace) for name, judge in self.judges.items()}
+        due = [
+            Due(name, opened_by=now - judge.patience, deadline_by=now if silent[name] else None)
+            for name, judge in self.judges.items()
+        ]
+        judged: list[Judged] = []
+        for before in transaction.overdue_flows(due, limit=limit):
+            ledger = self._excused(before, silent[before.flow], now)
+            judged.append((before, self._record(before.identity, ledger, now, before.version + 1)))
         transaction.write_flows([after for _, after in judged])
-        return len(judged), _counted(judged, transaction)
+        return len(judged), counted(judged, transaction)
 
-    def _joined(self, before: FlowRecord, ledger: Ledger, now: datetime) -> FlowRecord:
-        # What was once found missing in vain is not waited for again.
-        now = now if before.waiting else max(now, before.deadline)
-        return self._record(before.identity, add_up([before.ledger, ledger]), now)
+    def _excused(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> Ledger:
+        """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
+        judge, ledger = self.judges[overdue.flow], overdue.ledger
+        if silent and judge.awaited(ledger) <= silent:
+            return replace(ledger, excused_until=overdue.opened_at + judge.patience + EXCUSED_AT_MOST)
+        return replace(ledger, excused_until=min(ledger.excused_until, now)) if ledger.excused_until else ledger
 
-    def _record(self, identity: FlowKey, ledger: Ledger, now: datetime) -> FlowRecord:
+    def _judge(self, key: FlowKey, before: FlowRecord | None, ledger: Ledger) -> FlowRecord:
+        if before is None:
+            return self._record(key, ledger, BEFORE, 1)
+        return self._record(key, add_up([before.ledger, ledger]), moment_of(before), before.version + 1)
+
+    def _record(self, identity: FlowKey, ledger: Ledger, now: datetime, version: int) -> FlowRecord:
         flow, key = identity
-        return record(self.judges[flow], key, ledger, now=now)
+        return record(self.judges[flow], key, ledger, now=now, version=version)
 
 
-def _counted(judged: Sequence[Judged], transaction: Transaction) -> Changes:
+def counted(judged: Sequence[Judged], transaction: Transaction) -> Changes:
     """Bring the sums up to date, and tell what has changed."""
     if counts := differences(judged):
         transaction.count_flows(counts)

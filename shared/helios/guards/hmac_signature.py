@@ -1,22 +1,14 @@
-"""Standard Webhooks: an HMAC over id, time and body (Standard Webhooks specification 1.0.0)."""
+"""Standard Webhooks: lets in what was signed with one of our secrets, not long ago."""
 
-import base64
-import binascii
 import hmac
 import time
 from collections.abc import Callable, Sequence
 
-from helios.errors import Misconfigured
 from helios.guards.base import Headers, Refused
+from helios.standard_webhooks import ID, SIGNATURE, TIMESTAMP, key_of, sign
 
 TOLERANCE_SECONDS = 300
 """How old, or how far ahead, a signed time may be; a copy that comes back within it is a duplicate to ``ingest``."""
-
-PREFIX = "whsec_"
-MIN_KEY_BYTES, MAX_KEY_BYTES = 24, 64
-"""Section "Symmetric": between 24 and 64 bytes."""
-
-ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 
 
 class StandardWebhooks:
@@ -31,7 +23,7 @@ class StandardWebhooks:
         Raises:
             Misconfigured: one is of another form, or too short.
         """
-        self._keys = [_key(secret) for secret in secrets]
+        self._keys = [key_of(secret, variable="HELIOS_CLOUDEVENTS_SECRET") for secret in secrets]
         self._now = now
 
     def presented(self, headers: Headers) -> bool:
@@ -45,24 +37,8 @@ class StandardWebhooks:
             raise Refused(f"header {TIMESTAMP} is not a time in seconds", code="malformed")
         if abs(self._now() - int(given)) > TOLERANCE_SECONDS:
             raise Refused(f"header {TIMESTAMP} is more than {TOLERANCE_SECONDS} s away from now", code="replayed")
-        signed = b".".join([headers.get(ID, "").encode(), given.encode(), body])
-        if not self._signed(signed, headers.get(SIGNATURE, "")):
+        wanted = [sign(key, id=headers.get(ID, ""), timestamp=given, body=body).encode() for key in self._keys]
+        presented = [signature.encode() for signature in headers.get(SIGNATURE, "").split(" ")]
+        fits = [hmac.compare_digest(one, other) for one in wanted for other in presented]
+        if not any(fits):
             raise Refused(f"header {SIGNATURE} does not fit this body and a secret of this way in", code="wrong_key")
-
-    def _signed(self, content: bytes, signatures: str) -> bool:
-        wanted = [b"v1," + base64.b64encode(hmac.digest(key, content, "sha256")) for key in self._keys]
-        given = [signature.encode() for signature in signatures.split(" ")]
-        fits = [hmac.compare_digest(one, other) for one in wanted for other in given]
-        return any(fits)
-
-
-def _key(secret: str) -> bytes:
-    try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
-        key = b""
-    if not (secret.startswith(PREFIX) and MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES):
-        raise Misconfigured(
-            f"HELIOS_CLOUDEVENTS_SECRET: write {PREFIX} and {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes in base64"
-        )
-    return key

@@ -7,27 +7,24 @@ opened: who subscribes Helios to a topic confirms it there.
 import base64
 import binascii
 import re
-import threading
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import msgspec
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from helios.errors import Retryable
+from helios.errors import UNREADABLE
 from helios.guards.base import Headers, Refused
+from helios.guards.certificates import Certificates
 from helios.guards.keys import Fetch, fetch
-from helios.normalise.fields import UNREADABLE
 
 CERTIFICATE_URL = re.compile(
-    r"https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", re.ASCII
+    r"https://sns\.(?P<region>[a-z0-9-]{1,40})\.amazonaws\.com(\.cn)?/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem",
+    re.ASCII,
 )
-MAX_CERTIFICATES = 16
 OLDEST_SECONDS = 2 * 3600
 """SNS gives up after an hour at most ("Amazon SNS message delivery retries": total policy retry time)."""
 
@@ -66,6 +63,7 @@ class SnsSignature:
         mirror: str | None = None,
         fetch: Fetch = fetch,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take what may send.
 
@@ -75,13 +73,11 @@ class SnsSignature:
                 own, for an API that can't reach that. A message has to name Amazon's host all the same.
             fetch: how a certificate is had.
             now: the time.
+            clock: measures how long ago a certificate was asked for.
         """
         self._topics = frozenset(topics)
-        self._mirror = mirror
-        self._fetch = fetch
+        self._certificates = Certificates(mirror=mirror, fetch=fetch, clock=clock)
         self._now = now
-        self._lock = threading.Lock()
-        self._certificates: dict[str, x509.Certificate] = {}
 
     def presented(self, headers: Headers) -> bool:
         """Whether it says that SNS sends it."""
@@ -100,12 +96,13 @@ class SnsSignature:
             raise Refused("SignatureVersion is not 2: set it on the topic", code="wrong_algorithm")
         if not -AHEAD_SECONDS <= self._now() - sent <= OLDEST_SECONDS:
             raise Refused("Timestamp is not of the last hours", code="replayed")
-        if not CERTIFICATE_URL.fullmatch(message.signing_cert_url):
-            raise Refused("SigningCertURL is not one of Amazon SNS", code="wrong_issuer")
+        url = CERTIFICATE_URL.fullmatch(message.signing_cert_url)
+        if not url or f":{url['region']}:" not in message.topic_arn:
+            raise Refused("SigningCertURL is not one of Amazon SNS in the topic's region", code="wrong_issuer")
         self._check_signature(message)
 
     def _check_signature(self, message: _Message) -> None:
-        certificate = self._certificate(message.signing_cert_url)
+        certificate = self._certificates.get(message.signing_cert_url)
         key = certificate.public_key()
         now = datetime.fromtimestamp(self._now(), UTC)
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
@@ -117,21 +114,6 @@ class SnsSignature:
             key.verify(signature, _signed(message), padding.PKCS1v15(), hashes.SHA256())
         except (binascii.Error, InvalidSignature, ValueError) as error:
             raise Refused("Signature does not fit the message", code="wrong_key") from error
-
-    def _certificate(self, url: str) -> x509.Certificate:
-        if known := self._certificates.get(url):
-            return known
-        source = f"{self._mirror.rstrip('/')}{urlsplit(url).path}" if self._mirror else url
-        content = self._fetch(source)
-        try:
-            certificate = x509.load_pem_x509_certificate(content)
-        except ValueError as error:
-            raise Retryable(f"what stands at {source} is no certificate") from error
-        with self._lock:
-            if len(self._certificates) >= MAX_CERTIFICATES:
-                self._certificates.clear()
-            self._certificates[url] = certificate
-        return certificate
 
 
 def _signed(message: _Message) -> bytes:

@@ -9,10 +9,9 @@ from datetime import datetime
 
 import msgspec
 
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import Delivery, Event, WayIn
 from helios.normalise import cloudevents, eventbridge, eventgrid, pubsub
-from helios.normalise.fields import UNREADABLE
 
 NORMALISERS: dict[WayIn, Callable[[Delivery], Event]] = {
     "eventbridge": eventbridge.normalise,

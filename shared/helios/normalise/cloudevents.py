@@ -1,6 +1,5 @@
 """CloudEvents 1.0 over HTTP, in structured and binary mode, whichever cloud they come from."""
 
-import base64
 import binascii
 from typing import Annotated
 from urllib.parse import unquote
@@ -134,7 +133,7 @@ def decode_base64(text: str, *, field: str) -> bytes:
         Rejected: it is not base64, or not text inside.
     """
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise Rejected(f"is not base64: {error}", field=field) from error
     check_text(data, field=field)

@@ -3,9 +3,10 @@
 import msgspec
 from msgspec import Raw
 
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import Delivery, Event
-from helios.normalise.fields import UNREADABLE, Id, Name, Text, Time, build, check_text, decode
+from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
+from helios.normalise.replays import original
 
 
 class _EventBridgeEvent(msgspec.Struct):
@@ -46,16 +47,17 @@ def normalise(delivery: Delivery) -> Event:
 def _from_event(delivery: Delivery, text: bytes, *, within: str) -> Event:
     check_text(text, field=within or "body")
     event = decode(_event, text, within=within)
+    before = original(text)
     return build(
         delivery,
         source="aws",
-        id=event.id,
+        id=before.id if before else event.id,
         type=event.detail_type,
-        subject=None,
-        time=event.time,
+        subject=before.subject if before else None,
+        time=before.time if before else event.time,
         origin=f"{event.source}/{event.account}/{event.region}",
         data=bytes(event.detail),
-        data_field=f"{within}.detail".lstrip("."),
+        data_field=f"{within}.detail" if within else "detail",
     )
 
 

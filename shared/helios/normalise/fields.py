@@ -4,12 +4,12 @@ import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
-from helios.errors import Rejected
+from helios.errors import UNREADABLE, Rejected
 from helios.event import MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TEXT_CHARS, Delivery, Event, Source
 
 T = TypeVar("T")
@@ -19,9 +19,6 @@ Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 Time = Annotated[datetime, Meta(tz=True)]
 
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What it raises to decode JSON of unknown origin: msgspec lets Python's own errors through."""
-
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -30,8 +27,21 @@ _AMOUNT_CHARS = 40
 _AMOUNT_DIGITS = 18
 
 
-class _Known(msgspec.Struct):
-    """The payload fields that Helios shows, each under the two spellings in use."""
+Reference = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | int
+
+
+class _Known(msgspec.Struct, gc=False):
+    """The payload fields that Helios shows, each under the two spellings in use, and as nearly everybody sends them."""
+
+    order_id: Reference | UnsetType = UNSET
+    orderId: Reference | UnsetType = UNSET  # noqa: N815 - the sender's spelling
+    customer_id: Reference | UnsetType = UNSET
+    customerId: Reference | UnsetType = UNSET  # noqa: N815 - the sender's spelling
+    amount: Raw = Raw()
+
+
+class _Anyhow(msgspec.Struct, gc=False):
+    """The same fields, whatever they are."""
 
     order_id: Raw = Raw()
     orderId: Raw = Raw()  # noqa: N815 - the sender's spelling
@@ -41,10 +51,12 @@ class _Known(msgspec.Struct):
 
 
 _known = msgspec.json.Decoder(_Known)
-_reference = msgspec.json.Decoder(Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | int)
+_anyhow = msgspec.json.Decoder(_Anyhow)
+_reference = msgspec.json.Decoder(Reference)
 _amount = msgspec.json.Decoder(Decimal)
 _anything = msgspec.json.Decoder(Raw)
-_NOTHING_KNOWN = _Known()
+_encode = msgspec.json.Encoder().encode
+_digest_of_nothing = hashlib.blake2b(digest_size=8)
 
 
 def decode(decoder: msgspec.json.Decoder[T], text: bytes | Raw, *, within: str = "") -> T:
@@ -96,7 +108,8 @@ def check_text(text: bytes, *, field: str = "body") -> None:
             text.decode()
         except UnicodeDecodeError as error:
             raise Rejected(f"is not UTF-8: {error.reason} at byte {error.start}", field=field) from error
-    if b"\\u0000" in text and _NUL.search(text):
+    # One byte is found a good deal faster than six, and most texts escape nothing.
+    if b"\\" in text and b"\\u0000" in text and _NUL.search(text):
         raise Rejected("holds a NUL character (\\u0000), which can't be stored as text: leave it out", field=field)
 
 
@@ -133,33 +146,49 @@ def build(
     if "\0" in f"{id}{type}{subject}{origin}":
         raise Rejected("one of id, type, subject and source holds a NUL character: leave it out", field="id")
     data = data.strip()
-    known = _read_known(data, data_field)
+    order_id, customer_id, amount = _read_known(data, data_field)
+    time = utc(time) if time else None
     return Event(
         source=source,
         id=id,
         type=type,
         subject=subject or None,
-        time=utc(time) if time else delivery.received_at,
+        time=time or delivery.received_at,
         received_at=delivery.received_at,
         origin=origin,
         data=Raw(data),
-        order_id=_as_reference(known.order_id or known.orderId),
-        customer_id=_as_reference(known.customer_id or known.customerId),
-        amount=_as_amount(known.amount),
+        order_id=order_id,
+        customer_id=customer_id,
+        amount=_as_amount(amount),
         digest=_digest(type, subject, time, data),
     )
 
 
 def _digest(type_: str, subject: str | None, time: datetime | None, data: bytes) -> str:
-    head = f"{type_}\0{subject or ''}\0{time.timestamp() if time else ''}\0".encode()
-    return hashlib.blake2b(head + data, digest_size=8).hexdigest()
+    digest = _digest_of_nothing.copy()  # a third cheaper than a new one
+    digest.update(_encode((type_, subject or "", time)))
+    digest.update(data)
+    return digest.hexdigest()
 
 
-def _read_known(data: bytes, data_field: str) -> _Known:
-    if data.startswith(b"{"):
-        return decode(_known, data, within=data_field)
-    decode(_anything, data, within=data_field)
-    return _NOTHING_KNOWN
+def _read_known(data: bytes, data_field: str) -> tuple[str | None, str | None, Raw]:
+    """The order, the customer and the amount that a payload names."""
+    if not data.startswith(b"{"):
+        decode(_anything, data, within=data_field)
+        return None, None, Raw()
+    try:
+        known = _known.decode(data)
+    except UNREADABLE:  # any payload is welcome; a field of another kind only isn't shown under its heading
+        given = decode(_anyhow, data, within=data_field)
+        order, customer = given.order_id or given.orderId, given.customer_id or given.customerId
+        return _as_reference(order), _as_reference(customer), given.amount
+    order_id = known.orderId if known.order_id is UNSET else known.order_id
+    customer_id = known.customerId if known.customer_id is UNSET else known.customer_id
+    return (
+        None if order_id is UNSET else str(order_id),
+        None if customer_id is UNSET else str(customer_id),
+        known.amount,
+    )
 
 
 def _as_reference(value: bytes | Raw) -> str | None:

@@ -18,6 +18,7 @@ MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 """The type of a message that names none, as Google's own CloudEvents call it."""
 
 _PUSH_HEADER = "x-goog-pubsub-"
+_MESSAGE_ID_HEADER = f"{_PUSH_HEADER}message-id"
 
 
 class _Message(msgspec.Struct):
@@ -71,7 +72,7 @@ def normalise(delivery: Delivery) -> Event:
 
 def is_unwrapped(delivery: Delivery) -> bool:
     """Whether the body is the message's data, and everything else of it stands in headers."""
-    return f"{_PUSH_HEADER}message-id" in delivery.headers
+    return _MESSAGE_ID_HEADER in delivery.headers
 
 
 def _from_message(delivery: Delivery, message: _Message, *, origin: str, time: datetime | None) -> Event:
@@ -100,8 +101,8 @@ def _from_unwrapped(delivery: Delivery) -> Event:
         raise Rejected(explain(str(error))[0], field=f"header {_PUSH_HEADER}publish-time") from error
     return _build(
         delivery,
-        message_id=headers[f"{_PUSH_HEADER}message-id"],
-        id_field=f"header {_PUSH_HEADER}message-id",
+        message_id=headers[_MESSAGE_ID_HEADER],
+        id_field=f"header {_MESSAGE_ID_HEADER}",
         publish_time=published,
         time_field=f"header {_PUSH_HEADER}publish-time",
         attributes={

@@ -2,15 +2,16 @@
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Raw
 
+from helios.errors import UNREADABLE
 from helios.event import Delivery
 from helios.normalise.cloudevents import is_binary
-from helios.normalise.fields import UNREADABLE
 from helios.normalise.pubsub import is_unwrapped
 
 REDACTED: Final = b'"[redacted]"'
@@ -18,6 +19,7 @@ REDACTED: Final = b'"[redacted]"'
 Change = Callable[[bytes], bytes]
 """Makes JSON text of JSON text; what it does not change it returns equal."""
 
+_anything = msgspec.json.Decoder(Raw)
 _object = msgspec.json.Decoder(dict[str, Raw])
 _array = msgspec.json.Decoder(list[Raw])
 _string = msgspec.json.Decoder(str)
@@ -32,38 +34,63 @@ class Redaction:
 
     def __call__(self, delivery: Delivery) -> Delivery:
         """The same delivery without those values; where no payload can be found there is nothing to replace."""
+        body = self._walk(delivery, self._payload)
+        return delivery if body == delivery.body else msgspec.structs.replace(delivery, body=body)
+
+    def kept(self, delivery: Delivery) -> Delivery:
+        """What is kept of a delivery that could not be read.
+
+        Nobody can tell what stands in one that was cut, or whose payload is not where its cloud has it, or is no JSON:
+        of that one its size and its digest. Of any other all but those values.
+        """
+        found: list[bool] = []
+
+        def look(text: bytes) -> bytes:
+            found.append(_is_json(text))
+            return text
+
+        self._walk(delivery, look)
+        if not delivery.fault and found and all(found):
+            return self(delivery)
+        digest = hashlib.sha256(delivery.body).hexdigest()
+        said = f"Withheld, as HELIOS_REDACT is set and this can't be read: {len(delivery.body)} bytes, SHA-256 {digest}"
+        return msgspec.structs.replace(delivery, body=said.encode())
+
+    def _walk(self, delivery: Delivery, change: Change) -> bytes:
+        """The body, with the change made to its payload."""
         match delivery.way_in:
             case "eventbridge":
-                body = self._eventbridge(delivery.body)
+                return self._eventbridge(delivery.body, change)
+            case "pubsub" if is_unwrapped(delivery):
+                return change(delivery.body)
             case "pubsub":
-                body = self._pubsub(delivery)
+                return _in(self._push(delivery.body, change), "data", lambda text: self._push(text, change))
+            case "eventgrid" | "cloudevents" if is_binary(delivery):
+                return change(delivery.body)
             case "eventgrid" | "cloudevents":
-                body = self._cloudevents(delivery)
-        return delivery if body == delivery.body else msgspec.structs.replace(delivery, body=body)
+                return _in(_in(delivery.body, "data", change), "data_base64", _as_base64(change))
 
     def _payload(self, text: bytes) -> bytes:
         for path in self._paths:
             text = _without(text, path)
         return text
 
-    def _eventbridge(self, text: bytes) -> bytes:
+    def _eventbridge(self, text: bytes, change: Change) -> bytes:
         """As it is, or as the text that Amazon SNS carries."""
-        return _in(_in(text, "detail", self._payload), "Message", _as_text(self._eventbridge))
+        return _in(_in(text, "detail", change), "Message", _as_text(lambda inner: self._eventbridge(inner, change)))
 
-    def _pubsub(self, delivery: Delivery) -> bytes:
-        """A push, or one within a CloudEvent; an unwrapped one is the payload itself."""
-        if is_unwrapped(delivery):
-            return self._payload(delivery.body)
-        return _in(self._push(delivery.body), "data", self._push)
+    def _push(self, text: bytes, change: Change) -> bytes:
+        """A push of Pub/Sub: its data, and its attributes, which have no fields of their own."""
 
-    def _push(self, text: bytes) -> bytes:
-        return _in(text, "message", lambda message: _in(message, "data", _as_base64(self._payload)))
+        def message(given: bytes) -> bytes:
+            return _in(_in(given, "data", _as_base64(change)), "attributes", self._attributes)
 
-    def _cloudevents(self, delivery: Delivery) -> bytes:
-        """In structured mode, and in Event Grid's own schema; in binary mode the body is the payload itself."""
-        if is_binary(delivery):
-            return self._payload(delivery.body)
-        return _in(_in(delivery.body, "data", self._payload), "data_base64", _as_base64(self._payload))
+        return _in(text, "message", message)
+
+    def _attributes(self, text: bytes) -> bytes:
+        for path in self._paths:
+            text = _in(text, ".".join(path), lambda _: REDACTED)
+        return text
 
 
 def _without(text: bytes, path: Sequence[str]) -> bytes:
@@ -84,7 +111,14 @@ def _in(text: bytes, name: str, change: Change) -> bytes:
         return text
     before = bytes(fields[name])
     after = change(before)
-    return text if after == before else _encode(fields | {name: Raw(after)})
+    if after == before and not _repeats(text, fields):
+        return text
+    return _encode(fields | {name: Raw(after)})
+
+
+def _repeats(text: bytes, fields: dict[str, Raw]) -> bool:
+    """Whether a name stands in the object more than once: its last value is read, and only that was looked at."""
+    return msgspec.json.format(text, indent=-1) != msgspec.json.format(_encode(fields), indent=-1)
 
 
 def _as_text(change: Change) -> Change:
@@ -114,6 +148,14 @@ def _as_base64(change: Change) -> Change:
 
 def _encode(value: object) -> bytes:
     return msgspec.json.encode(value)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        _anything.decode(text)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _fields(text: bytes) -> dict[str, Raw] | None:

@@ -27,12 +27,14 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         type: the event type that tells of it.
         source: the only cloud that may tell of it; None: any.
         optional: True when the story is complete without it.
+        verb: what the cloud did, in the past, for issues in words: ``ordered`` gives "AWS ordered 3".
     """
 
     name: Name
     type: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
     source: Source | None = None
     optional: bool = False
+    verb: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +56,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def sides(self) -> tuple[tuple[str, str], tuple[str, str]]:
         """Both sides as (leg, path)."""
-        return _side(self.equal[0]), _side(self.equal[1])
+        return side(self.equal[0]), side(self.equal[1])
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +70,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         leg: the legs.
         rule: where they must agree.
         amount: what the story is about in money, as ``leg.field``; the first that is known counts.
+        currency: in which money that is, in the same way. Amounts of different currencies are never added together.
     """
 
     name: Name
@@ -77,6 +80,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     leg: Annotated[tuple[Leg, ...], Meta(min_length=1, max_length=16)]
     rule: tuple[Rule, ...] = ()
     amount: tuple[str, ...] = ()
+    currency: tuple[str, ...] = ()
 
     @property
     def required(self) -> list[Leg]:
@@ -84,8 +88,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return [leg for leg in self.leg if not leg.optional]
 
     def fields(self, leg: str) -> list[str]:
-        """The paths of one leg that rules and the amount read, each once."""
-        sides = [side for rule in self.rule for side in rule.sides] + [_side(text) for text in self.amount]
+        """The paths of one leg that rules, the amount and the currency read, each once."""
+        sides = [one for rule in self.rule for one in rule.sides]
+        sides += [side(text) for text in (*self.amount, *self.currency)]
         return list(dict.fromkeys(path for name, path in sides if name == leg))
 
 
@@ -133,11 +138,12 @@ def _fault(flow: Flow, taken: list[str]) -> tuple[str, str] | None:
                 return f"leg[{number}].type", f"an event of type {leg.type!r} could tell of {other.name!r} as well"
     if not flow.required:
         return "leg", "at least one leg must not be optional"
-    sides = [(f"rule[{number}].equal", side) for number, rule in enumerate(flow.rule) for side in rule.equal]
-    for key, side in sides + [("amount", side) for side in flow.amount]:
-        leg_name, path = _side(side)
+    sides = [(f"rule[{number}].equal", text) for number, rule in enumerate(flow.rule) for text in rule.equal]
+    sides += [("amount", text) for text in flow.amount] + [("currency", text) for text in flow.currency]
+    for key, text in sides:
+        leg_name, path = side(text)
         if leg_name not in names or not path:
-            return key, f"{side!r} is not leg.field, with a leg of {', '.join(names)}"
+            return key, f"{text!r} is not leg.field, with a leg of {', '.join(names)}"
     return None
 
 
@@ -164,7 +170,8 @@ def _misshapen(given: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def _side(text: str) -> tuple[str, str]:
+def side(text: str) -> tuple[str, str]:
+    """``leg.field`` as (leg, path)."""
     leg, _, path = text.partition(".")
     return leg, path
 

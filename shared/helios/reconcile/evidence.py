@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from helios.event import Event, Source
+from helios.errors import UNREADABLE
+from helios.event import SOURCES, Event, Source
 from helios.reconcile.declaration import Flow, Leg
 
 MAX_VARIANTS = 8
@@ -25,6 +26,12 @@ _CUT_OFF = " " * MAX_SCALAR_CHARS
 
 _EXPONENT = 40
 """Numbers beyond 10 to this power keep their spelling: nobody's amount, and dear to write out."""
+
+_SHORT = 20
+
+_NUMBER_CHARS = 40
+_NUMBER_DIGITS = 18
+"""Numbers that are longer or larger are compared as texts, and add to no sum: they are nobody's amount either."""
 
 Identity = tuple[str, str, str, str]
 """A piece of evidence by (leg, source, id, content)."""
@@ -73,10 +80,12 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     Attributes:
         pieces: sorted by leg and first arrival, at most MAX_VARIANTS a leg.
         others: how many more deliveries there were, by leg.
+        excused_until: until when a cloud's silence excuses what it does not tell; None: nothing does.
     """
 
     pieces: list[Evidence]
     others: dict[str, int] = {}
+    excused_until: datetime | None = None
 
     def of(self, leg: str) -> list[Evidence]:
         """The evidence of one leg, first arrival first."""
@@ -100,25 +109,32 @@ class Interest:
     """Knows which events are clues; built once from the declared flows."""
 
     def __init__(self, flows: Sequence[Flow]) -> None:
-        self._wanted: dict[str, list[_Wanted]] = {}
+        self._wanted: dict[tuple[str, Source], list[_Wanted]] = {}
         for flow in flows:
             for leg in flow.leg:
                 fields = [(path, path.split(".")) for path in flow.fields(leg.name)]
-                self._wanted.setdefault(leg.type, []).append(_Wanted(flow, leg, flow.key.split("."), fields))
+                wanted = _Wanted(flow, leg, flow.key.split("."), fields)
+                for source in [leg.source] if leg.source else SOURCES:
+                    self._wanted.setdefault((leg.type, source), []).append(wanted)
 
     def clues(self, event: Event) -> Iterator[Clue]:
-        """What the event says of each story it belongs to; nothing if its payload names none."""
-        wanted = [one for one in self._wanted.get(event.type, ()) if one.leg.source in {None, event.source}]
+        """What the event says of each story it belongs to; nothing if its payload names none, or can't be taken apart.
+
+        An integer of thousands of digits is JSON, and stored as such; no more than that can be done with it.
+        """
+        wanted = self._wanted.get((event.type, event.source))
         if not wanted:
             return
-        data = _exact.decode(event.data)
-        scalars = _scalars(data)
-        content = _digest(data)
+        try:
+            data = exact.decode(event.data)
+            content = _digest(data)
+        except UNREADABLE:
+            return
         for flow, leg, key_path, paths in wanted:
             key = _text(_at(data, key_path))
             if not key or len(key) > MAX_KEY_CHARS:
                 continue
-            fields = dict(scalars)
+            fields = _scalars(data)
             for path, steps in paths:
                 # The scalars have it already, unless it lies deeper, is one of too many, or was cut off.
                 if (
@@ -148,6 +164,7 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
         return ledgers[0]
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
+    excused_until = max((one.excused_until for one in ledgers if one.excused_until), default=None)
     for ledger in ledgers:
         for leg, count in ledger.others.items():
             others[leg] = others.get(leg, 0) + count
@@ -156,8 +173,9 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
             known = pieces.get(identity)
             pieces[identity] = _both(known, piece) if known else piece
     if len(pieces) <= MAX_VARIANTS:
-        return Ledger(pieces=sorted(pieces.values(), key=_arrival), others=dict(sorted(others.items())))
-    kept: list[Evidence] = []
+        kept = sorted(pieces.values(), key=_arrival)
+        return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
+    kept = []
     by_leg: dict[str, int] = {}
     for piece in sorted(pieces.values(), key=_arrival):
         by_leg[piece.leg] = by_leg.get(piece.leg, 0) + 1
@@ -165,7 +183,7 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
             kept.append(piece)
         else:
             others[piece.leg] = others.get(piece.leg, 0) + piece.deliveries
-    return Ledger(pieces=kept, others=dict(sorted(others.items())))
+    return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
 
 
 def _both(one: Evidence, other: Evidence) -> Evidence:
@@ -179,20 +197,28 @@ def _arrival(piece: Evidence) -> tuple[str, datetime, str, str, str]:
 
 def _number(text: str) -> Decimal | int | str:
     """A JSON number by its value: 10, 10.0 and 1e1 are one."""
-    value = Decimal(text)
+    if len(text) <= _SHORT and text[-1] != "0" and "e" not in text and "E" not in text:
+        return Decimal(text)  # nearly every number, spelled as it will be
+    try:
+        value = Decimal(text)
+    except InvalidOperation:  # an exponent that is a number of many digits itself
+        return text
     if not -_EXPONENT < value.adjusted() < _EXPONENT:
         return text
     whole = int(value)
     return whole if value == whole else value.normalize()
 
 
-_exact = msgspec.json.Decoder(float_hook=_number)
+exact = msgspec.json.Decoder(float_hook=_number)
 _canonical = msgspec.json.Encoder(order="sorted")
+_digest_of_nothing = hashlib.blake2b(digest_size=8)
 
 
 def _digest(data: Any) -> str:
     """Of the payload alone: who publishes a fact twice gives the second one another id and another time."""
-    return hashlib.blake2b(_canonical.encode(data), digest_size=8).hexdigest()
+    digest = _digest_of_nothing.copy()  # a third cheaper than a new one
+    digest.update(_canonical.encode(data))
+    return digest.hexdigest()
 
 
 def _at(data: Any, steps: list[str]) -> Any:
@@ -221,13 +247,19 @@ def _scalars(data: Any) -> dict[str, str]:
     if not isinstance(data, dict):
         return {}
     few = data.items() if len(data) <= MAX_SCALARS else islice(data.items(), MAX_SCALARS)
-    return {name: text[:MAX_SCALAR_CHARS] for name, value in few if (text := _text(value)) is not None}
+    return {
+        name: text[:MAX_SCALAR_CHARS]
+        for name, value in few
+        if (text := value if type(value) is str else _text(value)) is not None
+    }
 
 
 def as_number(text: str) -> Decimal | None:
-    """The number that a text spells, or None."""
+    """The number that a text spells; None if it spells none, or an absurd one."""
+    if len(text) > _NUMBER_CHARS:
+        return None
     try:
         value = Decimal(text)
     except InvalidOperation:
         return None
-    return value if value.is_finite() else None
+    return value if value.is_finite() and -_NUMBER_DIGITS < value.adjusted() < _NUMBER_DIGITS else None

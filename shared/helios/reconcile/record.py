@@ -11,7 +11,7 @@ import msgspec
 
 from helios.reconcile.evidence import Ledger
 from helios.reconcile.rows import PROBLEMS, FlowRow, FlowStatus, IssueKind
-from helios.reconcile.verdict import Judge
+from helios.reconcile.verdict import AFTER, BEFORE, Judge
 
 FlowKey = tuple[str, str]
 """A story's identity, ``(flow, key)``."""
@@ -36,6 +36,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
         waiting: whether the deadline will still change something.
         clouds: how many clouds have told of it.
         issues: the kinds of what is wrong.
+        version: how often it has been written: who writes a story again must have read the version before.
         ledger: all evidence: the verdict can always be told again from it.
     """
 
@@ -43,6 +44,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     key: str
     status: FlowStatus
     amount: Decimal | None
+    currency: str | None
     opened_at: datetime
     deadline: datetime
     settled_at: datetime | None
@@ -51,6 +53,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     waiting: bool
     clouds: int
     issues: list[IssueKind]
+    version: int
     ledger: Ledger
 
     @property
@@ -66,23 +69,24 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
         minute: of ``opened_at``, UTC.
         flow: the flow's name.
         what: ``status``: a verdict. ``issue``: a kind of issue. ``clouds``: so many clouds have spoken. ``match``: it
-            matched within so many seconds, one of MATCH_SECONDS or ``inf``.
-        value: which.
+            matched within so many seconds, one of MATCH_SECONDS or ``inf``. ``risk``: problems, by currency.
+        value: which; empty for a currency that is not known.
         stories: how many.
-        amount: their amounts together; only of problems.
+        amount: their amounts together; only of ``risk``, and of ``status`` in what was summed up before currencies
+            were told apart.
         seconds: their times to match together; only of ``match``.
     """
 
     minute: datetime
     flow: str
-    what: Literal["status", "issue", "clouds", "match"]
+    what: Literal["status", "issue", "clouds", "match", "risk"]
     value: str
     stories: int
     amount: Decimal = Decimal(0)
     seconds: float = 0.0
 
 
-def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime) -> FlowRecord:
+def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: int) -> FlowRecord:
     """The story that follows from the evidence; see ``Judge.verdict``."""
     verdict = judge.verdict(ledger, now=now)
     return FlowRecord(
@@ -90,6 +94,7 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime) -> FlowReco
         key=key,
         status=verdict.status,
         amount=verdict.amount,
+        currency=verdict.currency,
         opened_at=verdict.opened_at,
         deadline=verdict.deadline,
         settled_at=verdict.settled_at,
@@ -98,17 +103,24 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime) -> FlowReco
         waiting=verdict.waiting,
         clouds=len({piece.source for piece in ledger.pieces}),
         issues=list(dict.fromkeys(issue.kind for issue in verdict.issues)),
+        version=version,
         ledger=ledger,
     )
 
 
 def told(judge: Judge, kept: FlowRecord) -> FlowRow:
     """The story as it was judged when it was kept: whether its deadline had passed is part of it."""
-    return judge.row(kept.key, kept.ledger, now=kept.opened_at if kept.waiting else kept.deadline)
+    return judge.row(kept.key, kept.ledger, now=moment_of(kept))
 
 
-_Likeness = tuple[datetime, str, FlowStatus, int, tuple[IssueKind, ...], str | None]
-"""What stories have in common that count alike: when they began, flow, verdict, clouds, issues, time to match."""
+def moment_of(kept: FlowRecord) -> datetime:
+    """When a story is judged that has not been swept since: what was found missing in vain is not waited for again."""
+    return BEFORE if kept.waiting else AFTER
+
+
+_Likeness = tuple[datetime, str, FlowStatus, int, tuple[IssueKind, ...], str | None, str | None]
+"""What stories have in common that count alike: when they began, flow, verdict, clouds, issues, time to match, and
+the currency of a problem."""
 
 
 def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list[FlowCount]:
@@ -163,16 +175,19 @@ def _likeness(kept: FlowRecord) -> _Likeness:
     if kept.match_seconds is not None:
         place = bisect_left(MATCH_SECONDS, kept.match_seconds)
         match = f"{MATCH_SECONDS[place]:g}" if place < len(MATCH_SECONDS) else "inf"
-    return (kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match)
+    currency = (kept.currency or "") if kept.status in PROBLEMS else None
+    return (kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match, currency)
 
 
 def _counts(likeness: _Likeness, stories: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
-    opened_at, flow, status, clouds, issues, match = likeness
+    opened_at, flow, status, clouds, issues, match, currency = likeness
     minute = opened_at.replace(second=0, microsecond=0)
-    yield FlowCount(minute=minute, flow=flow, what="status", value=status, stories=stories, amount=amount)
+    yield FlowCount(minute=minute, flow=flow, what="status", value=status, stories=stories)
     yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(clouds), stories=stories)
     for kind in issues:
         yield FlowCount(minute=minute, flow=flow, what="issue", value=kind, stories=stories)
+    if currency is not None:
+        yield FlowCount(minute=minute, flow=flow, what="risk", value=currency, stories=stories, amount=amount)
     if match:
         yield FlowCount(minute=minute, flow=flow, what="match", value=match, stories=stories, seconds=seconds)
 

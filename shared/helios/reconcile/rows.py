@@ -74,8 +74,9 @@ class FlowRow(msgspec.Struct, frozen=True, kw_only=True):
         key: the story's.
         status: the verdict.
         amount: what it is about in money, if a leg says so.
+        currency: in which money, if a leg says so.
         opened_at: when Helios first heard of it, UTC.
-        deadline: until when it is waited for, UTC.
+        deadline: until when it is waited for, UTC; longer while a silent cloud is the excuse.
         settled_at: since when the verdict has stood; None while it is open.
         updated_at: when Helios last heard of it, UTC.
         time_to_match_seconds: from the first leg to the last; None unless it matched.
@@ -87,6 +88,7 @@ class FlowRow(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     status: FlowStatus
     amount: Decimal | None
+    currency: str | None
     opened_at: datetime
     deadline: datetime
     settled_at: datetime | None
@@ -101,18 +103,23 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         at: when, UTC, by Helios' clock.
-        what: ``leg``: a leg was first told of. ``duplicate``, ``contradictory``: it was told of again.
+        what: ``leg``: a leg was first told of. ``duplicate``, ``contradictory``: it was told of again. ``verdict``:
+            something else follows than before.
         leg: which, if any.
         source: who told.
         event_id: the event's.
+        version: the verdict's number, from 1.
+        status: that verdict.
         detail: in words.
     """
 
     at: datetime
-    what: Literal["opened", "leg", "duplicate", "contradictory", "deadline", "settled"]
+    what: Literal["opened", "leg", "duplicate", "contradictory", "deadline", "verdict"]
     leg: str | None = None
     source: Source | None = None
     event_id: str | None = None
+    version: int | None = None
+    status: FlowStatus | None = None
     detail: str
 
 
@@ -135,6 +142,13 @@ class KeyedIssue(FlowIssue, frozen=True, kw_only=True):
     key: str
     status: FlowStatus
     opened_at: datetime
+
+
+class Money(msgspec.Struct, frozen=True, kw_only=True):
+    """An amount in one currency; ``currency`` is None where no leg says which."""
+
+    currency: str | None
+    amount: Decimal
 
 
 class TrendPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,10 +175,10 @@ class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
         by_status: how many have each verdict, every status named.
         match_rate: matched and matched late among the settled; None when none is settled.
         oldest_open_seconds: the age of the story that has been open longest; None when none is.
-        amount_at_risk: the amounts of the mismatched and the incomplete together.
+        amount_at_risk: the amounts of the mismatched and the incomplete, by currency; currencies are not added up.
         seen_on: how many stories one cloud, two clouds, three clouds have told of.
         issues: how many stories have each kind of issue, every kind named.
-        silent: clouds that have said nothing for a while although others speak.
+        silent: clouds that have fallen silent although others speak; what only they have not told of is not judged.
         trend: the period in at most MAX_TREND_POINTS stretches; those without stories are left out.
     """
 
@@ -174,7 +188,7 @@ class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     by_status: dict[FlowStatus, int]
     match_rate: float | None
     oldest_open_seconds: float | None
-    amount_at_risk: Decimal
+    amount_at_risk: list[Money]
     seen_on: dict[str, int]
     issues: dict[IssueKind, int]
     silent: list[Source]

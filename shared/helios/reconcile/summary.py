@@ -1,6 +1,7 @@
 """Many stories summed up, from sums that are kept; nobody counts stories."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -14,14 +15,9 @@ from helios.reconcile.rows import (
     FlowStatus,
     FlowSummary,
     IssueKind,
+    Money,
     TrendPoint,
 )
-
-SILENCE = timedelta(minutes=5)
-"""How long a cloud may say nothing, while another speaks, before that is an incident of its own."""
-
-HEARD_WITHIN = timedelta(hours=24)
-"""A cloud that has been silent for longer is not expected to speak."""
 
 _AGREED: tuple[FlowStatus, ...] = ("matched", "matched_late")
 
@@ -39,7 +35,7 @@ def summed(
     since: datetime,
     until: datetime,
     oldest_open: datetime | None,
-    heard: Mapping[Source, datetime],
+    silent: list[Source],
     now: datetime,
 ) -> FlowSummary:
     """The summary of a period.
@@ -49,8 +45,8 @@ def summed(
         since: its beginning.
         until: its end.
         oldest_open: when the story that has been open longest began.
-        heard: when each cloud last spoke, of those that did within HEARD_WITHIN.
-        now: decides the age of what is open, and who is silent.
+        silent: the clouds that have fallen silent.
+        now: decides the age of what is open.
     """
     by_status = {status: _stories(counts, "status", status) for status in STATUSES}
     settled = sum(by_status[status] for status in SETTLED)
@@ -61,18 +57,22 @@ def summed(
         by_status=by_status,
         match_rate=sum(by_status[status] for status in _AGREED) / settled if settled else None,
         oldest_open_seconds=(now - oldest_open).total_seconds() if oldest_open else None,
-        amount_at_risk=sum((count.amount for count in counts if count.what == "status"), Decimal(0)),
+        amount_at_risk=at_risk(counts),
         seen_on={str(clouds): _stories(counts, "clouds", str(clouds)) for clouds in range(1, len(SOURCES) + 1)},
         issues={kind: _stories(counts, "issue", kind) for kind in ISSUE_KINDS},
-        silent=silent(heard, now),
+        silent=silent,
         trend=_trend(counts),
     )
 
 
-def silent(heard: Mapping[Source, datetime], now: datetime) -> list[Source]:
-    """The clouds that have said nothing for a while although others speak: one incident, not one for each story."""
-    quiet = [source for source, at in heard.items() if now - at > SILENCE]
-    return sorted(quiet) if len(quiet) < len(heard) else []
+def at_risk(counts: Iterable[FlowCount]) -> list[Money]:
+    """The amounts of problems by currency, those without one last."""
+    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for count in counts:
+        if count.what in {"risk", "status"}:
+            sums[count.value if count.what == "risk" else ""] += count.amount
+    known = sorted(sums.items(), key=lambda item: (not item[0], item[0]))
+    return [Money(currency=currency or None, amount=amount) for currency, amount in known if amount]
 
 
 def _stories(counts: Iterable[FlowCount], what: str, value: FlowStatus | IssueKind | str) -> int:

@@ -1,10 +1,14 @@
-"""One story told from its beginning to its verdict."""
+"""One story told from its beginning: who spoke when, and which verdict followed from that."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Literal
 
-from helios.reconcile.record import FlowRecord, told
-from helios.reconcile.rows import FlowRow, Step
+from msgspec.structs import replace
+
+from helios.reconcile.evidence import Ledger
+from helios.reconcile.record import FlowRecord, moment_of
+from helios.reconcile.rows import Step
 from helios.reconcile.verdict import Judge
 
 Told = Literal["leg", "duplicate", "contradictory"]
@@ -16,9 +20,8 @@ _WORDS: dict[Told, str] = {
 
 
 def timeline(judge: Judge, kept: FlowRecord) -> list[Step]:
-    """What happened when, by Helios' clock."""
-    row = told(judge, kept)
-    return sorted([*_evidence(kept), *_marks(row)], key=lambda step: step.at)
+    """What happened when, by Helios' clock; the last verdict is the one that stands."""
+    return sorted([*_evidence(kept), *_verdicts(judge, kept)], key=lambda step: step.at)
 
 
 def _evidence(kept: FlowRecord) -> Iterator[Step]:
@@ -40,9 +43,25 @@ def _evidence(kept: FlowRecord) -> Iterator[Step]:
         )
 
 
-def _marks(row: FlowRow) -> Iterator[Step]:
-    missing = [leg.name for leg in row.legs if leg.state == "missing"]
-    if missing:
-        yield Step(at=row.deadline, what="deadline", detail=f"nobody waits for {', '.join(missing)} any longer")
-    if row.settled_at:
-        yield Step(at=row.settled_at, what="settled", detail=row.status.replace("_", " "))
+def _verdicts(judge: Judge, kept: FlowRecord) -> Iterator[Step]:
+    """What followed from the evidence up to each moment, whenever it was something else than before."""
+    deadline = judge.verdict(kept.ledger, now=moment_of(kept)).deadline
+    moments = {piece.received_at for piece in kept.ledger.pieces}
+    version, before = 0, None
+    for at in sorted(moments if kept.waiting else moments | {deadline}):
+        ledger = _until(at, kept.ledger)
+        verdict = judge.verdict(ledger, now=moment_of(kept) if kept.waiting else at)
+        missing = [issue.legs[0] for issue in verdict.issues if issue.kind == "missing"]
+        if at == deadline and missing:
+            yield Step(at=at, what="deadline", detail=f"nobody waits for {', '.join(missing)} any longer")
+        what = (verdict.status, [(issue.kind, issue.legs, issue.field) for issue in verdict.issues])
+        if what != before:
+            version, before = version + 1, what
+            detail = "; ".join([verdict.status.replace("_", " "), *(issue.detail for issue in verdict.issues)])
+            yield Step(at=at, what="verdict", version=version, status=verdict.status, detail=detail)
+
+
+def _until(at: datetime, ledger: Ledger) -> Ledger:
+    pieces = [piece for piece in ledger.pieces if piece.received_at <= at]
+    # What only counts has no instant either: it is part of the last verdict.
+    return ledger if len(pieces) == len(ledger.pieces) else replace(ledger, pieces=pieces, others={})

@@ -1,14 +1,19 @@
 """What follows from the evidence: a pure function of it, of the declaration, and of whether the deadline has passed."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import product
 from typing import NamedTuple
 
-from helios.reconcile.declaration import Flow, Leg
+from helios.event import Source
+from helios.reconcile.declaration import Flow, Leg, side
 from helios.reconcile.evidence import Evidence, Ledger, as_number
 from helios.reconcile.rows import FlowIssue, FlowLeg, FlowRow, FlowStatus, LegState
+
+BEFORE, AFTER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+"""Moments before and after any deadline."""
+
+_CALLED: dict[Source | None, str] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure", None: "any cloud"}
 
 
 class Verdict(NamedTuple):
@@ -20,6 +25,7 @@ class Verdict(NamedTuple):
 
     status: FlowStatus
     amount: Decimal | None
+    currency: str | None
     opened_at: datetime
     deadline: datetime
     settled_at: datetime | None
@@ -32,9 +38,9 @@ class Verdict(NamedTuple):
 class _Compared(NamedTuple):
     """A rule, taken apart."""
 
-    one: str
+    one: Leg
     one_path: str
-    other: str
+    other: Leg
     other_path: str
     tolerance: Decimal
 
@@ -44,14 +50,23 @@ class Judge:
 
     Attributes:
         flow: what was declared.
+        patience: how long after its first leg a story's deadline is, unless it is excused.
+        grace: the part of it that follows the window.
     """
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self._window = timedelta(seconds=flow.window_seconds)
-        self._patience = timedelta(seconds=flow.window_seconds + flow.grace_seconds)
-        self._rules = [_Compared(*rule.sides[0], *rule.sides[1], rule.tolerance) for rule in flow.rule]
-        self._amounts = [(leg, path) for leg, _, path in (text.partition(".") for text in flow.amount)]
+        self.grace = timedelta(seconds=flow.grace_seconds)
+        self.patience = self._window + self.grace
+        legs = {leg.name: leg for leg in flow.leg}
+        self._rules = [
+            _Compared(legs[one], one_path, legs[other], other_path, rule.tolerance)
+            for rule in flow.rule
+            for (one, one_path), (other, other_path) in [rule.sides]
+        ]
+        self._amounts = [side(text) for text in flow.amount]
+        self._currencies = [side(text) for text in flow.currency]
 
     def verdict(self, ledger: Ledger, *, now: datetime) -> Verdict:
         """The verdict on a story of which there is at least one piece of evidence.
@@ -63,10 +78,11 @@ class Judge:
             now: decides whether the deadline has passed, where a leg is waited for.
         """
         told = by_leg(ledger)
-        received = [piece.received_at for piece in ledger.pieces]
-        opened_at = min(received)
-        overdue = now >= opened_at + self._patience
-        in_time, deadline = opened_at + self._window, opened_at + self._patience
+        opened_at = min([pieces[0].received_at for pieces in told.values()])
+        in_time, deadline = opened_at + self._window, opened_at + self.patience
+        if ledger.excused_until:
+            deadline = max(deadline, ledger.excused_until)
+        overdue = now >= deadline
         issues: list[FlowIssue] = []
         waiting = missing = late = False
         complete_at = opened_at
@@ -91,7 +107,9 @@ class Judge:
         broken = [
             issue
             for rule in self._rules
-            if rule.one in told and rule.other in told and (issue := _broken(rule, told[rule.one], told[rule.other]))
+            if (one := told.get(rule.one.name))
+            and (other := told.get(rule.other.name))
+            and (issue := _broken(rule, one, other))
         ]
         status: FlowStatus = (
             "mismatched"
@@ -108,14 +126,17 @@ class Judge:
         settled_at = deadline if status == "incomplete" else None if status == "open" else complete_at
         return Verdict(
             status=status,
-            amount=self._amount(told),
+            amount=next(
+                (number for text in _said_of(self._amounts, told) if (number := as_number(text)) is not None), None
+            ),
+            currency=next(_said_of(self._currencies, told), None),
             opened_at=opened_at,
             deadline=deadline,
             settled_at=settled_at,
-            updated_at=max(received),
+            updated_at=max([pieces[-1].received_at for pieces in told.values()]),
             time_to_match_seconds=(complete_at - opened_at).total_seconds() if matched else None,
             waiting=waiting,
-            issues=issues + broken,
+            issues=broken + issues,  # what decides comes first
         )
 
     def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
@@ -131,21 +152,29 @@ class Judge:
         ]
         return FlowRow(flow=self.flow.name, key=key, legs=legs, **given)
 
-    def _amount(self, told: dict[str, list[Evidence]]) -> Decimal | None:
-        for leg, path in self._amounts:
-            for piece in told.get(leg, ()):
-                text = piece.fields.get(path)
-                if text and (number := as_number(text)) is not None:
-                    return number
-        return None
+    def awaited(self, ledger: Ledger) -> set[Source | None]:
+        """Who has not told of a leg that is not optional; None: a leg of which any cloud may tell."""
+        told = by_leg(ledger)
+        return {leg.source for leg in self.flow.required if leg.name not in told}
 
 
 def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
     told: dict[str, list[Evidence]] = {}
     for piece in ledger.pieces:
-        told.setdefault(piece.leg, []).append(piece)
+        if piece.leg in told:
+            told[piece.leg].append(piece)
+        else:
+            told[piece.leg] = [piece]
     return told
+
+
+def _said_of(sides: list[tuple[str, str]], told: dict[str, list[Evidence]]) -> Iterator[str]:
+    """What the legs say at these paths, in their order."""
+    for leg, path in sides:
+        for piece in told.get(leg, ()):
+            if text := piece.fields.get(path):
+                yield text
 
 
 def _leg(leg: Leg, pieces: list[Evidence], deliveries: int, *, in_time: datetime, overdue: bool) -> FlowLeg:
@@ -170,15 +199,13 @@ def _leg(leg: Leg, pieces: list[Evidence], deliveries: int, *, in_time: datetime
 
 
 def _missing(leg: Leg) -> FlowIssue:
-    who = leg.source or "any cloud"
-    return FlowIssue(
-        kind="missing", legs=[leg.name], field=None, values={}, detail=f"{leg.name}: {leg.type} from {who} never came"
-    )
+    detail = f"{leg.name}: {leg.type} from {_CALLED[leg.source]} never came"
+    return FlowIssue(kind="missing", legs=[leg.name], field=None, values={}, detail=detail)
 
 
 def _late(leg: Leg, first: Evidence, in_time: datetime) -> FlowIssue:
     seconds = (first.received_at - in_time).total_seconds()
-    detail = f"{leg.name}: {first.source} spoke {seconds:.1f} s after the window"
+    detail = f"{leg.name}: {_CALLED[first.source]} spoke {seconds:.1f} s after the window"
     return FlowIssue(kind="late", legs=[leg.name], field=None, values={leg.name: f"{seconds:.3f}"}, detail=detail)
 
 
@@ -194,19 +221,20 @@ def _repeated(leg: Leg, pieces: list[Evidence], deliveries: int) -> Iterator[Flo
             legs=[leg.name],
             field=None,
             values={leg.name: str(deliveries)},
-            detail=f"{leg.name}: {pieces[0].source} told of it {deliveries} times",
+            detail=f"{leg.name}: {_CALLED[pieces[0].source]} told of it {deliveries} times",
         )
     if len(variants) > 1:
         names = sorted({name for piece in variants for name in piece.fields})
         differing = [name for name in names if len({piece.fields.get(name) for piece in variants}) > 1]
         field = differing[0] if differing else None
         said = [_said(piece, field) for piece in variants]
+        who = _CALLED[pieces[0].source]
         yield FlowIssue(
             kind="contradictory",
             legs=[leg.name],
             field=field,
             values={str(number): text for number, text in enumerate(said, start=1)},
-            detail=f"{leg.name}: {pieces[0].source} contradicts itself: {field or 'content'} is {' and '.join(said)}",
+            detail=f"{leg.name}: {who} contradicts itself: {field or 'content'} is {' and '.join(said)}",
         )
 
 
@@ -216,18 +244,25 @@ def _said(piece: Evidence, field: str | None) -> str:
 
 def _broken(rule: _Compared, one: list[Evidence], other: list[Evidence]) -> FlowIssue | None:
     """The rule, if any two variants of its legs break it."""
-    for first, second in product(one, other):
-        left, right = first.fields.get(rule.one_path), second.fields.get(rule.other_path)
-        if left != right and not _agree(left, right, rule.tolerance):
-            return FlowIssue(
-                kind="mismatch",
-                legs=[rule.one, rule.other],
-                field=rule.one_path,
-                values={rule.one: left or "not there", rule.other: right or "not there"},
-                detail=f"{rule.one_path}: {rule.one} on {first.source} says {left or 'nothing'}, "
-                f"{rule.other} on {second.source} says {right or 'nothing'}",
-            )
+    for first in one:
+        left = first.fields.get(rule.one_path)
+        for second in other:
+            right = second.fields.get(rule.other_path)
+            if left != right and not _agree(left, right, rule.tolerance):
+                return FlowIssue(
+                    kind="mismatch",
+                    legs=[rule.one.name, rule.other.name],
+                    field=rule.one_path,
+                    values={rule.one.name: left or "not there", rule.other.name: right or "not there"},
+                    detail=f"{rule.one_path}: {_words(rule.one, first, left)}, {_words(rule.other, second, right)}",
+                )
     return None
+
+
+def _words(leg: Leg, piece: Evidence, said: str | None) -> str:
+    """What a leg says, as its declaration puts it: ``Azure reserved 2``."""
+    who = _CALLED[piece.source]
+    return f"{who} {leg.verb} {said or 'nothing'}" if leg.verb else f"{leg.name} on {who} says {said or 'nothing'}"
 
 
 def _agree(left: str | None, right: str | None, tolerance: Decimal) -> bool:

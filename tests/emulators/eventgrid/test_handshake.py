@@ -147,6 +147,22 @@ def test_a_failed_change_leaves_the_subscription_as_it_was(grid: Emulated, recei
     assert receiver.wait_ids(1) == ["1"]
 
 
+def test_a_change_takes_effect_once_somebody_opens_the_validation_url(grid_in_real_time: Emulated, receiver: Receiver):
+    grid = grid_in_real_time
+    topic = grid.topic()
+    grid.subscribe(topic, receiver.url)
+    receiver.handshake = lambda _request: Answer(body=b"by hand")
+    grid.subscribe(topic, receiver.url, filter={"includedEventTypes": ["Other"]})
+    grid.publish(topic, grid_event("as before"))
+    receiver.wait_ids(1)
+    assert get(receiver.handshakes[1].json[0]["data"]["validationUrl"]) == 200
+    grid.publish(topic, grid_event("filtered"))
+    found = grid.subscription(topic)["properties"]
+
+    assert (found["provisioningState"], found["filter"]["includedEventTypes"]) == ("Succeeded", ["Other"])
+    assert (grid.counts(topic)["matched"], receiver.ids) == (1, ["as before"])
+
+
 def test_a_cloud_events_topic_can_not_deliver_the_other_schema(grid: Emulated, receiver: Receiver):
     with pytest.raises(SetupFailed, match="can't be delivered as EventGridSchema"):
         grid.subscribe(grid.topic("CloudEventSchemaV1_0"), receiver.url, eventDeliverySchema="EventGridSchema")

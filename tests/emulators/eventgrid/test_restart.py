@@ -1,6 +1,7 @@
 """The emulator may die at any moment: what it acknowledged is delivered by its next process."""
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -94,6 +95,48 @@ def test_ensure_may_be_repeated(mortal: Emulated, receiver: Receiver):
 def test_only_its_owner_may_read_the_keys(mortal: Emulated):
     mortal.topic()
     assert (mortal.folder / "data" / "topics.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_change_that_waits_for_consent_costs_no_event(mortal: Emulated, receiver: Receiver):
+    """The subscription goes on as it was, also in the next process, which forgets the change."""
+    up = threading.Event()
+    receiver.notification = lambda _request: Answer(200 if up.is_set() else 503)
+    topic = mortal.topic()
+    before = mortal.subscribe(topic, receiver.url)
+    receiver.handshake = lambda _request: Answer(body=b"let me think about it")
+    asked = mortal.subscribe(topic, receiver.url, filter={"subjectBeginsWith": "nothing"})
+    mortal.publish(topic, grid_event("1"), grid_event("2"))
+    states = asked["properties"]["provisioningState"], mortal.subscription(topic)
+    mortal.process.kill()
+    up.set()
+    mortal.start()
+
+    counts = mortal.wait_counts(topic, lambda counts: counts["delivered"] == 2)
+    assert states == ("AwaitingManualAction", before)
+    assert (counts["recovered"], mortal.subscription(topic)) == (2, before)
+
+
+def test_what_is_owed_to_an_endpoint_without_consent_is_told_and_delivered_once_it_consents(
+    mortal: Emulated, receiver: Receiver
+):
+    """As an older version of the emulator left it."""
+    receiver.notification = lambda _request: Answer(503)
+    topic = mortal.topic()
+    mortal.subscribe(topic, receiver.url)
+    mortal.publish(topic, grid_event("1"), grid_event("2"))
+    mortal.process.kill()
+    kept = mortal.folder / "data" / "topics.json"
+    kept.write_text(kept.read_text().replace("Succeeded", "AwaitingManualAction"))
+    mortal.start()
+    counts = mortal.counts(topic)
+    assert (counts["provisioningState"], counts["pending"]) == ("Failed", 2)
+    (told,) = (line for line in mortal.log.read_text().splitlines() if "has not consented" in line)
+    assert json.loads(told)["events"] == 2
+
+    receiver.notification = lambda _request: Answer(200)
+    mortal.subscribe(topic, receiver.url)
+    counts = mortal.wait_counts(topic, lambda counts: counts.get("delivered") == 2)
+    assert (counts["recovered"], counts["pending"]) == (2, 0)
 
 
 def test_killed_again_and_again_in_mid_traffic_it_loses_nothing_it_acknowledged(mortal: Emulated, receiver: Receiver):

@@ -12,6 +12,12 @@ KINDS = [Helios, Google] if google_jar() else [Helios]
 """Google's own is an oracle where there is one; nobody has to install it."""
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was compared with what: without Google's emulator nothing is skipped, and less is shown."""
+    oracle = google_jar() or "nothing: PUBSUB_EMULATOR_JAR names no jar, none is installed, or there is no Java"
+    terminalreporter.write_line(f"Pub/Sub emulator compared with {oracle}")
+
+
 @pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
 def emulator(request, tmp_path_factory) -> Iterator[Emulator]:
     """Every emulator that there is."""

@@ -4,7 +4,9 @@ import base64
 import json
 import time
 from collections import Counter
+from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event
 
 import pytest
 from google.api_core.exceptions import AlreadyExists, InvalidArgument, NotFound, OutOfRange
@@ -58,6 +60,17 @@ class Queue:
 @pytest.fixture
 def queue(emulator, project):
     return Queue(emulator, project)
+
+
+@contextmanager
+def streaming(queue, callback, **flow):
+    """A streaming pull for as long as the block lasts."""
+    stream = queue.subscriber.subscribe(queue.name, callback, flow_control=pubsub_v1.types.FlowControl(**flow))
+    try:
+        yield
+    finally:
+        stream.cancel()
+        stream.result(timeout=20)
 
 
 def payloads(messages):
@@ -160,14 +173,65 @@ def test_a_streaming_pull_gets_everything_and_acknowledges_it(queue):
         seen[message.data] += 1
         message.ack()
 
-    flow = pubsub_v1.types.FlowControl(max_messages=10)
-    stream = queue.subscriber.subscribe(queue.name, note, flow_control=flow)
-    queue.publish(*(str(number).encode() for number in range(200)))
-    eventually(lambda: len(seen) == 200)
-    stream.cancel()
-    stream.result(timeout=20)
+    with streaming(queue, note, max_messages=10):
+        queue.publish(*(str(number).encode() for number in range(200)))
+        eventually(lambda: len(seen) == 200)
 
     assert set(seen.values()) == {1}
+
+
+def test_what_a_streaming_pull_nacks_comes_again(queue):
+    seen: Counter[bytes] = Counter()
+
+    def note(message: pubsub_v1.subscriber.message.Message) -> None:
+        seen[message.data] += 1
+        message.ack() if seen[message.data] == 3 else message.nack()
+
+    with streaming(queue, note):
+        queue.publish(b"1", b"2")
+        eventually(lambda: seen == {b"1": 3, b"2": 3})
+        queue.publish(b"3")
+        eventually(lambda: seen[b"3"] == 3)
+
+    assert seen == {b"1": 3, b"2": 3, b"3": 3}
+
+
+def test_a_lease_that_a_streaming_pull_extends_does_not_end(queue):
+    """The client's own lease management does: of 10 s each, over and over, until the callback is done."""
+    seen: Counter[bytes] = Counter()
+    done = Event()
+
+    def slow(message: pubsub_v1.subscriber.message.Message) -> None:
+        seen[message.data] += 1
+        done.wait(30)
+        message.ack()
+
+    with streaming(queue, slow, min_duration_per_lease_extension=10, max_duration_per_lease_extension=10):
+        queue.publish(b"1")
+        eventually(lambda: seen == {b"1": 1})
+        assert not done.wait(12)  # longer than the lease: a second delivery would be seen by now
+        done.set()
+    queue.publish(b"2")
+
+    assert (payloads(queue.pull_all(1)), seen) == ({b"2": 1}, {b"1": 1})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"modify_deadline_ack_ids": ["1", "2"], "modify_deadline_seconds": [10]},
+        {"modify_deadline_ack_ids": ["1"], "modify_deadline_seconds": [601]},
+        {"modify_deadline_ack_ids": ["1"], "modify_deadline_seconds": [-1]},
+    ],
+    ids=["unequal", "too long", "negative"],
+)
+def test_a_streaming_pull_refuses_a_deadline_that_makes_no_sense(queue, bad):
+    def requests():
+        yield types.StreamingPullRequest(subscription=queue.name, stream_ack_deadline_seconds=10)
+        yield types.StreamingPullRequest(**bad)
+
+    with pytest.raises(InvalidArgument):
+        list(queue.subscriber.streaming_pull(requests=requests(), timeout=20))
 
 
 def test_messages_of_one_ordering_key_come_in_order(emulator, project):
@@ -280,6 +344,57 @@ def test_a_subscription_can_be_updated_by_a_field_mask(queue):
     found = queue.subscriber.get_subscription(subscription=queue.name)
 
     assert (found.ack_deadline_seconds, dict(found.labels)) == (42, {})
+
+
+def test_a_field_mask_may_name_a_part_of_a_field(ours, project):
+    """Google's emulator refuses a path with a dot."""
+    token = types.PushConfig.OidcToken(service_account_email="a@b", audience="https://helios.example")
+    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint="http://127.0.0.1:1/", oidc_token=token))
+
+    def updated(push: types.PushConfig, path: str) -> types.PushConfig:
+        wanted = {
+            "subscription": types.Subscription(name=queue.name, push_config=push),
+            "update_mask": {"paths": [path]},
+        }
+        return queue.subscriber.update_subscription(request=wanted).push_config
+
+    moved = updated(types.PushConfig(push_endpoint="http://127.0.0.1:2/"), "push_config.push_endpoint")
+    assert (moved.push_endpoint, moved.oidc_token) == ("http://127.0.0.1:2/", token)
+    bare = updated(types.PushConfig(), "push_config.oidc_token.audience")
+    assert (bare.push_endpoint, bare.oidc_token.audience) == ("http://127.0.0.1:2/", "")
+    assert bare.oidc_token.service_account_email == "a@b"
+
+
+@pytest.mark.parametrize("path", ["nonsense", "push_config.nonsense", "labels.team", "topic"])
+def test_a_field_that_can_not_be_changed_is_refused(queue, path):
+    wanted = {"subscription": types.Subscription(name=queue.name), "update_mask": {"paths": [path]}}
+    with pytest.raises(InvalidArgument):
+        queue.subscriber.update_subscription(request=wanted)
+
+
+def test_a_topic_can_be_updated_by_a_field_mask(queue):
+    changed = types.Topic(name=queue.topic, message_retention_duration=timedelta(hours=1), labels={"team": "shop"})
+    mask = {"paths": ["message_retention_duration"]}
+    queue.publisher.update_topic(request={"topic": changed, "update_mask": mask})
+    found = queue.publisher.get_topic(topic=queue.topic)
+
+    assert (found.message_retention_duration, dict(found.labels)) == (timedelta(hours=1), {})
+
+
+def test_the_labels_of_a_topic_can_be_updated(ours, project):
+    """Google's emulator knows only two fields of a topic in a mask."""
+    queue = Queue(ours, project)
+    changed = types.Topic(name=queue.topic, labels={"team": "shop"})
+    queue.publisher.update_topic(request={"topic": changed, "update_mask": {"paths": ["labels"]}})
+
+    assert dict(queue.publisher.get_topic(topic=queue.topic).labels) == {"team": "shop"}
+
+
+def test_a_topic_that_is_not_there_can_not_be_updated(emulator, project):
+    changed = types.Topic(name=f"projects/{project}/topics/nothing", message_retention_duration=timedelta(hours=1))
+    mask = {"paths": ["message_retention_duration"]}
+    with pytest.raises(NotFound):
+        emulator.publisher().update_topic(request={"topic": changed, "update_mask": mask})
 
 
 @pytest.mark.parametrize("seconds", [5, 601])

@@ -1,5 +1,10 @@
-"""The forms of a push that Helios understands, and the tokens that come with it."""
+"""The forms of a push that Helios understands, and the tokens that come with it.
 
+Tokens, the keys to check them with and Eventarc's CloudEvents are tested on ours alone: Google's emulator sends none of
+them. What acknowledges is, too: only ours tells what a subscription still owes.
+"""
+
+import asyncio
 import json
 from base64 import urlsafe_b64decode
 
@@ -13,8 +18,11 @@ from google.pubsub_v1 import types
 
 from helios.event import Delivery
 from helios.normalise import normalise
+from local.pubsub import push
+from local.pubsub.broker import Broker
 from local.pubsub.client import EVENTARC_MODE, ensure
 from local.pubsub.push import MESSAGE_PUBLISHED
+from local.pubsub.tokens import Signer
 from tests.emulators.pubsub.test_conformance import Queue
 from tests.support.deliveries import NOON
 from tests.support.waiting import eventually
@@ -24,35 +32,33 @@ NOTHING = {"waiting": 0, "leased": 0, "backing_off": 0}
 ACCOUNT = "helios@shop.iam.gserviceaccount.com"
 
 
-def pushed(ours, project, receiver, **push):
+def pushed(emulator, project, receiver, **wanted):
     """What a push endpoint receives of one payment."""
-    config = types.PushConfig(**{"push_endpoint": receiver.url, **push})
-    queue = Queue(ours, project, push_config=config)
+    config = types.PushConfig(**{"push_endpoint": receiver.url, **wanted})
+    queue = Queue(emulator, project, push_config=config)
     queue.publish(PAYMENT, event_type="PaymentProcessed")
     eventually(lambda: len(receiver.received) == 1)
     return receiver.received[0]
 
 
-@pytest.mark.parametrize(
-    "push",
-    [
-        {},
-        {"no_wrapper": types.PushConfig.NoWrapper(write_metadata=True)},
-        {"push_endpoint": EVENTARC_MODE},
-    ],
-    ids=["wrapped", "unwrapped", "CloudEvent"],
-)
-def test_helios_reads_every_form_of_a_push(ours, project, receiver, push):
-    if "push_endpoint" in push:
-        push = {"push_endpoint": f"{receiver.url}?{push['push_endpoint']}"}
-    received = pushed(ours, project, receiver, **push)
+def is_the_payment(received):
     event = normalise(Delivery(way_in="pubsub", body=received.body, headers=received.headers, received_at=NOON))
+    return (event.source, event.type, bytes(event.data)) == ("gcp", "PaymentProcessed", PAYMENT)
 
-    assert (event.source, event.type, bytes(event.data)) == ("gcp", "PaymentProcessed", PAYMENT)
+
+@pytest.mark.parametrize(
+    "wanted", [{}, {"no_wrapper": types.PushConfig.NoWrapper(write_metadata=True)}], ids=["wrapped", "unwrapped"]
+)
+def test_helios_reads_both_forms_of_a_push(emulator, project, receiver, wanted):
+    assert is_the_payment(pushed(emulator, project, receiver, **wanted))
 
 
-def test_an_unwrapped_push_without_metadata_is_the_bare_data(ours, project, receiver):
-    received = pushed(ours, project, receiver, no_wrapper=types.PushConfig.NoWrapper(write_metadata=False))
+def test_helios_reads_a_push_as_eventarc_asks_for_it(ours, project, receiver):
+    assert is_the_payment(pushed(ours, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}"))
+
+
+def test_an_unwrapped_push_without_metadata_is_the_bare_data(emulator, project, receiver):
+    received = pushed(emulator, project, receiver, no_wrapper=types.PushConfig.NoWrapper(write_metadata=False))
 
     assert received.body == PAYMENT
     assert [name for name in received.headers if name.startswith("x-goog")] == []
@@ -137,6 +143,36 @@ def test_the_key_set_has_the_key_of_the_certificate(ours):
         return int.from_bytes(urlsafe_b64decode(text + "=="))
 
     assert (key["kid"], number(key["n"]), number(key["e"])) == (key_id, numbers.n, numbers.e)
+
+
+def test_a_pusher_that_breaks_off_is_noticed_and_replaced(tmp_path, receiver, monkeypatch, caplog):
+    """In this process, as no request makes it break."""
+    monkeypatch.setattr(push, "RESTART_SECONDS", 0.01)
+    broker = Broker(tmp_path)
+    topic, name = "projects/shop/topics/orders", "projects/shop/subscriptions/orders"
+    broker.create_topic(types.Topic(name=topic))
+    config = types.PushConfig(push_endpoint=receiver.url)
+    broker.create_subscription(types.Subscription(name=name, topic=topic, push_config=config))
+    take, breaks = broker.take, [OSError("the disk is full")]
+
+    def fragile(*arguments, **options):
+        if breaks:
+            raise breaks.pop()
+        return take(*arguments, **options)
+
+    monkeypatch.setattr(broker, "take", fragile)
+
+    async def pushed() -> None:
+        pushers = asyncio.create_task(push.Pushers(broker, Signer()).run())
+        broker.publish(topic, [types.PubsubMessage.pb(types.PubsubMessage(data=b"1"))])
+        await asyncio.to_thread(eventually, lambda: len(receiver.received) == 1)
+        pushers.cancel()
+        await asyncio.gather(pushers, return_exceptions=True)
+
+    asyncio.run(pushed())
+    broker.close()
+
+    assert "pushing broke off: beginning anew" in caplog.messages
 
 
 def test_setting_up_twice_changes_nothing_and_follows_a_new_endpoint(ours, project, receiver, monkeypatch):

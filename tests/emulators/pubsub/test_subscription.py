@@ -1,5 +1,7 @@
 """The rules of delivery, with time as an argument."""
 
+import errno
+
 import pytest
 
 from local.pubsub.filters import BadFilter, parse
@@ -90,6 +92,21 @@ def test_a_message_that_nobody_takes_over_is_delivered_again():
     state = subscription(given_up=lambda _message, _attempts: False, max_attempts=1)
     state.add(message(1))
     nack(state, *state.take(1, now=0))
+
+    assert ids(state.take(1, now=0)) == ["1"]
+
+
+def test_an_error_while_a_message_is_given_up_does_not_lose_it():
+    """The disk is full, say."""
+
+    def broken(one, attempts):
+        raise OSError(errno.ENOSPC, "the disk is full")
+
+    state = subscription(given_up=broken, max_attempts=1)
+    state.add(message(1))
+    (taken,) = state.take(1, now=0)
+    with pytest.raises(OSError, match="full"):
+        nack(state, taken)
 
     assert ids(state.take(1, now=0)) == ["1"]
 

@@ -56,7 +56,7 @@ function cards(summary: Summary | null): Card[] {
     },
     {
       title: "Amount at risk",
-      value: amount(amount_at_risk),
+      value: amount_at_risk.map((one) => [amount(one.amount), one.currency ?? ""].join(" ").trim()).join(" + ") || amount("0"),
       note: failed === 0 ? "every settled order matches" : `${count(mismatched)} mismatched, ${count(incomplete)} incomplete`,
       bad: failed > 0,
     },

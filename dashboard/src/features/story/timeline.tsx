@@ -23,7 +23,7 @@ const NAMES: Record<Moment["what"], string> = {
   duplicate: "Duplicate received",
   contradictory: "Contradiction received",
   deadline: "Deadline",
-  settled: "Settled",
+  verdict: "Verdict",
 };
 
 const COLORS: Partial<Record<Moment["what"], string>> = {

@@ -77,4 +77,9 @@ run "what_exists_is_not_made" {
     condition     = length(module.network) + length(module.database) + length(module.cache) + length(module.dashboard) == 0
     error_message = "With a database, a cache and a dashboard elsewhere there must be none here, and no network."
   }
+
+  assert {
+    condition     = alltrue([for name in ["api", "websocket"] : local.functions[name].environment.HELIOS_DASHBOARD_ORIGIN == "https://helios.example.org"])
+    error_message = "Both ways to watch must know which web page may."
+  }
 }

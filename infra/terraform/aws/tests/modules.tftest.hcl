@@ -46,6 +46,11 @@ run "a_database_without_clients_has_no_public_address" {
   }
 
   assert {
+    condition     = aws_rds_cluster.this.apply_immediately && alltrue([for instance in aws_rds_cluster_instance.this : instance.apply_immediately])
+    error_message = "A password that the functions know already must not wait for a maintenance window."
+  }
+
+  assert {
     condition     = contains([for one in aws_rds_cluster_parameter_group.this.parameter : "${one.name}=${one.value}"], "rds.force_ssl=1")
     error_message = "It must refuse connections without TLS."
   }

@@ -70,6 +70,27 @@ run "a_queue_that_delivers_what_is_being_worked_on" {
   expect_failures = [var.visibility_seconds]
 }
 
+run "a_queue_that_gives_up_within_a_failover" {
+  command = plan
+
+  variables {
+    max_receives = 4
+  }
+
+  expect_failures = [var.max_receives]
+}
+
+run "a_queue_that_forgets_before_it_gives_up" {
+  command = plan
+
+  variables {
+    max_receives       = 1000
+    visibility_seconds = 600
+  }
+
+  expect_failures = [var.max_receives]
+}
+
 run "packages_that_were_not_built" {
   command = plan
 
@@ -78,6 +99,28 @@ run "packages_that_were_not_built" {
   }
 
   expect_failures = [var.packages]
+}
+
+run "packages_that_were_built_for_another_processor" {
+  command = plan
+
+  variables {
+    architecture = "arm64"
+  }
+
+  expect_failures = [var.packages]
+}
+
+run "a_runtime_too_old_for_the_processor" {
+  command = plan
+
+  variables {
+    architecture = "arm64"
+    packages     = "tests/packages"
+    runtime      = "python3.11"
+  }
+
+  expect_failures = [var.packages, var.runtime]
 }
 
 run "a_name_that_no_bucket_may_have" {

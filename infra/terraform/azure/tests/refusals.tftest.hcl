@@ -80,6 +80,16 @@ run "a_publisher_by_name" {
   expect_failures = [var.publishers]
 }
 
+run "a_deployer_by_name" {
+  command = plan
+
+  variables {
+    deployers = { me = "me@example.org" }
+  }
+
+  expect_failures = [var.deployers]
+}
+
 run "a_name_with_a_hyphen" {
   command = plan
 

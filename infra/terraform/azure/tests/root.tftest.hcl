@@ -79,6 +79,11 @@ run "alone" {
   }
 
   assert {
+    condition     = local.deployers == tomap({ deployer = "00000000-0000-0000-0000-000000000002" })
+    error_message = "Where nobody is named, whoever applies it writes the secrets and publishes."
+  }
+
+  assert {
     condition     = output.egress_address == "198.51.100.8"
     error_message = "The fixed address is told."
   }
@@ -90,6 +95,7 @@ run "beside_aws" {
     ring_url          = "https://api.example.org/api/v1/relay/ring"
     ring_secret       = "0123456789abcdef0123456789abcdef"
     publish_with_keys = true
+    deployers         = { me = "00000000-0000-0000-0000-000000000004", ci = "00000000-0000-0000-0000-000000000005" }
   }
 
   assert {
@@ -100,6 +106,11 @@ run "beside_aws" {
   assert {
     condition     = local.secret_names == toset(["DATABASE_URL", "REDIS_URL", "RING_SECRET"])
     error_message = "The ring secret is a secret."
+  }
+
+  assert {
+    condition     = local.deployers == var.deployers
+    error_message = "Who is named keeps the roles, whoever applies it."
   }
 
   assert {

@@ -9,60 +9,47 @@ from helios.reconcile.evidence import Ledger
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
 
 FLOW_COLUMNS = """
-flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds, issues, ledger
-"""
-
-# A parameter a column, because Postgres reads an array in a third of the time it needs for objects; see ``columns``.
-_GIVEN = r"""
-ROWS FROM (
-    json_array_elements_text(%(flow)s), json_array_elements_text(%(key)s), unnest(%(status)s::text[]),
-    unnest(%(amount)s::numeric[]), unnest(%(opened_at)s::timestamptz[]), unnest(%(deadline)s::timestamptz[]),
-    unnest(%(settled_at)s::timestamptz[]), unnest(%(updated_at)s::timestamptz[]),
-    unnest(%(match_seconds)s::double precision[]), unnest(%(waiting)s::boolean[]), unnest(%(clouds)s::smallint[]),
-    unnest(%(issues)s::text[]), string_to_table(%(ledger)s, E'\n')
-) AS given (
-    flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds, issues,
-    ledger
-)
+flow, key, status, amount, currency, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds,
+issues, version, ledger
 """
 
 _KEYS = "ROWS FROM (json_array_elements_text(%(flow)s), json_array_elements_text(%(key)s)) AS given (flow, key)"
 
-KNOWN_FLOWS = f"SELECT flow, key FROM {_KEYS} JOIN flows USING (flow, key)"  # noqa: S608 - only a constant of ours
+FIND_FLOWS = f"SELECT {FLOW_COLUMNS} FROM {_KEYS} JOIN flows USING (flow, key)"  # noqa: S608 - only constants of ours
 
-# In the order of their keys, and so are the locks below: see ``Transaction.insert_flows``.
-INSERT_FLOWS = f"""
-INSERT INTO flows
-    (flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds, issues,
-     ledger)
-SELECT flow, key, status, amount, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds,
-       string_to_array(issues, ','), ledger
-FROM {_GIVEN} ORDER BY flow, key
-ON CONFLICT (flow, key) DO NOTHING
+# A parameter a column, because Postgres reads an array in a third of the time it needs for objects; see ``columns``.
+# In the order of their keys, and so are the locks: see ``Transaction.write_flows``.
+WRITE_FLOWS = rf"""
+INSERT INTO flows AS kept ({FLOW_COLUMNS})
+SELECT flow, key, status, amount, currency, opened_at, deadline, settled_at, updated_at, match_seconds, waiting, clouds,
+       string_to_array(issues, ','), version, ledger
+FROM ROWS FROM (
+    json_array_elements_text(%(flow)s), json_array_elements_text(%(key)s), unnest(%(status)s::text[]),
+    unnest(%(amount)s::numeric[]), json_array_elements_text(%(currency)s), unnest(%(opened_at)s::timestamptz[]),
+    unnest(%(deadline)s::timestamptz[]), unnest(%(settled_at)s::timestamptz[]), unnest(%(updated_at)s::timestamptz[]),
+    unnest(%(match_seconds)s::double precision[]), unnest(%(waiting)s::boolean[]), unnest(%(clouds)s::smallint[]),
+    unnest(%(issues)s::text[]), unnest(%(version)s::integer[]), string_to_table(%(ledger)s, E'\n')
+) AS given ({FLOW_COLUMNS})
+ORDER BY flow, key
+ON CONFLICT (flow, key) DO UPDATE SET
+    status = excluded.status, amount = excluded.amount, currency = excluded.currency, opened_at = excluded.opened_at,
+    deadline = excluded.deadline, settled_at = excluded.settled_at, updated_at = excluded.updated_at,
+    match_seconds = excluded.match_seconds, waiting = excluded.waiting, clouds = excluded.clouds,
+    issues = excluded.issues, version = excluded.version, ledger = excluded.ledger
+WHERE kept.version = excluded.version - 1
 RETURNING flow, key
-"""  # noqa: S608 - only constants of ours are filled in
-
-LOCK_FLOWS = f"""
-SELECT {FLOW_COLUMNS}
-FROM {_KEYS}
-JOIN flows USING (flow, key)
-ORDER BY flow, key FOR UPDATE OF flows
-"""  # noqa: S608 - the same
-
-WRITE_FLOWS = f"""
-UPDATE flows SET
-    status = given.status, amount = given.amount, opened_at = given.opened_at, deadline = given.deadline,
-    settled_at = given.settled_at, updated_at = given.updated_at, match_seconds = given.match_seconds,
-    waiting = given.waiting, clouds = given.clouds, issues = string_to_array(given.issues, ','), ledger = given.ledger
-FROM {_GIVEN}
-WHERE flows.flow = given.flow AND flows.key = given.key
 """  # noqa: S608 - the same
 
 # SKIP LOCKED: two sweeps at once share the work, and none waits for a batch that is being stored.
 OVERDUE_FLOWS = f"""
-SELECT {FLOW_COLUMNS} FROM flows
-WHERE waiting AND deadline <= %(now)s AND flow = ANY(%(flows)s)
-ORDER BY deadline LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+SELECT story.* FROM unnest(%(flow)s::text[], %(opened_by)s::timestamptz[], %(deadline_by)s::timestamptz[])
+    AS due (name, opened_by, deadline_by),
+LATERAL (
+    SELECT {FLOW_COLUMNS} FROM flows
+    WHERE waiting AND flow = due.name AND opened_at <= due.opened_by AND deadline <= due.deadline_by
+    ORDER BY opened_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) AS story
+LIMIT %(limit)s
 """  # noqa: S608 - the same
 
 COUNT_FLOWS = """
@@ -106,14 +93,9 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 
 OLDEST_OPEN = """
-SELECT min(opened_at) FROM flows WHERE waiting AND status = 'open' AND (%(flow)s::text IS NULL OR flow = %(flow)s)
-"""
-
-LAST_HEARD = """
-SELECT source, (
-    SELECT max(minute) FROM event_counts AS ledger WHERE ledger.source = known.source AND ledger.stored > 0
-    AND ledger.minute >= %(since)s
-) FROM (VALUES ('aws'), ('gcp'), ('azure')) AS known (source)
+SELECT min(oldest.opened_at) FROM unnest(%s::text[]) AS wanted (name), LATERAL (
+    SELECT opened_at FROM flows WHERE waiting AND flow = wanted.name AND status = 'open' ORDER BY opened_at LIMIT 1
+) AS oldest
 """
 
 _ledger = msgspec.json.Decoder(Ledger)
@@ -123,10 +105,11 @@ _ledgers = msgspec.json.Encoder()
 
 
 def columns(kept: Sequence[FlowRecord]) -> dict[str, str]:
-    """The parameters of INSERT_FLOWS and WRITE_FLOWS."""
+    """The parameters of WRITE_FLOWS."""
     return columns_of_keys([one.identity for one in kept]) | {
         "status": _array([one.status for one in kept]),
         "amount": _array([one.amount for one in kept]),
+        "currency": _json([one.currency for one in kept]),
         "opened_at": _array([one.opened_at for one in kept]),
         "deadline": _array([one.deadline for one in kept]),
         "settled_at": _array([one.settled_at for one in kept]),
@@ -135,13 +118,14 @@ def columns(kept: Sequence[FlowRecord]) -> dict[str, str]:
         "waiting": _array([one.waiting for one in kept]),
         "clouds": _array([one.clouds for one in kept]),
         "issues": _array([",".join(one.issues) for one in kept]),
+        "version": _array([one.version for one in kept]),
         # JSON on one line each: a line break within would be escaped.
         "ledger": _ledgers.encode_lines([one.ledger for one in kept]).decode().rstrip("\n"),
     }
 
 
 def columns_of_keys(keys: Collection[FlowKey]) -> dict[str, str]:
-    """The parameters of KNOWN_FLOWS and LOCK_FLOWS."""
+    """The parameters of FIND_FLOWS."""
     return {"flow": _json([flow for flow, _ in keys]), "key": _json([key for _, key in keys])}
 
 

@@ -5,7 +5,7 @@ from importlib import resources
 
 import psycopg
 
-from helios.errors import Misconfigured
+from helios.errors import Misconfigured, Retryable
 
 LOCK = 4_869_532_071
 """Advisory lock: two deployments that migrate at once take turns."""
@@ -34,22 +34,29 @@ def migrate(database_url: str) -> list[str]:
 
     Raises:
         Misconfigured: an applied migration's file has changed since, or the database is newer than this code.
-        psycopg.Error: the database can't be reached, or a statement failed.
+        Retryable: the database can't be reached, or a statement failed; nothing was applied.
     """
-    with psycopg.connect(
-        database_url, application_name="helios-migrate", connect_timeout=CONNECT_SECONDS
-    ) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        connection.execute(CREATE_LEDGER)
-        rows = connection.execute("SELECT name, checksum FROM schema_migrations").fetchall()
-        applied: dict[str, str] = dict(rows)
-        known = migrations()
-        if unknown := sorted(applied.keys() - {name for name, _ in known}):
-            raise Misconfigured(f"the database has migrations that this version doesn't know: {', '.join(unknown)}")
-        missing = [(name, sql) for name, sql in known if not _is_applied(name, sql, applied)]
-        for name, sql in missing:
-            connection.execute(sql.encode())
-            connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)", (name, _checksum(sql)))
+    try:
+        with psycopg.connect(
+            database_url, application_name="helios-migrate", connect_timeout=CONNECT_SECONDS
+        ) as connection:
+            return _apply(connection)
+    except psycopg.Error as error:
+        raise Retryable(f"no migration was applied: Postgres: {' '.join(str(error).split())}") from error
+
+
+def _apply(connection: psycopg.Connection) -> list[str]:
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    connection.execute(CREATE_LEDGER)
+    rows = connection.execute("SELECT name, checksum FROM schema_migrations").fetchall()
+    applied: dict[str, str] = dict(rows)
+    known = migrations()
+    if unknown := sorted(applied.keys() - {name for name, _ in known}):
+        raise Misconfigured(f"the database has migrations that this version doesn't know: {', '.join(unknown)}")
+    missing = [(name, sql) for name, sql in known if not _is_applied(name, sql, applied)]
+    for name, sql in missing:
+        connection.execute(sql.encode())
+        connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)", (name, _checksum(sql)))
     return [name for name, _ in missing]
 
 

@@ -1,6 +1,6 @@
 """The outbox as a stream: frames get their positions here, and those who follow it are woken."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -11,8 +11,8 @@ from psycopg.conninfo import make_conninfo
 from helios.adapters.postgres.connection import KEEPALIVES, Pool, translated
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.errors import Retryable
-from helios.event import Event
-from helios.ledger import Frame, StreamEvents, StreamFrame, StreamWindow
+from helios.event import Event, Key
+from helios.ledger import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 
 CHANNEL = "helios_frames"
 
@@ -46,15 +46,52 @@ ORDER BY page.position
 
 SELECT_WINDOW = "SELECT (SELECT min(position) FROM frames), (SELECT position FROM stream)"
 
-SELECT_WAITING = "SELECT min(created_at) FROM frames WHERE position IS NULL"
+# A frame without a position comes after all that have one.
+SELECT_CONSUMERS = """
+WITH known AS (
+    SELECT name, consumers.position, seen_at
+    FROM (SELECT name FROM consumers UNION SELECT unnest(%s::text[])) AS names LEFT JOIN consumers USING (name)
+), unnumbered AS (
+    SELECT count(*) AS frames, min(created_at) AS oldest FROM frames WHERE position IS NULL
+)
+SELECT name, stream.position - coalesce(known.position, 0) + unnumbered.frames, coalesce(
+    (
+        SELECT created_at FROM frames
+        WHERE frames.position > coalesce(known.position, 0) ORDER BY frames.position LIMIT 1
+    ),
+    unnumbered.oldest
+), seen_at, (SELECT count(*) FROM parked WHERE consumer = name)
+FROM known, stream, unnumbered
+ORDER BY name
+"""
 
 LOCK_CONSUMER = """
 INSERT INTO consumers (name, position) VALUES (%s, 0)
-ON CONFLICT (name) DO UPDATE SET position = consumers.position
+ON CONFLICT (name) DO UPDATE SET seen_at = now()
 RETURNING position
 """
 
 ADVANCE_CONSUMER = "UPDATE consumers SET position = %s WHERE name = %s"
+
+PARK = """
+INSERT INTO parked (consumer, source, id, reason)
+SELECT %s, source, id, reason FROM json_to_recordset(%s::json) AS given (source text, id text, reason text)
+ON CONFLICT (consumer, source, id) DO UPDATE SET reason = excluded.reason
+"""
+
+SELECT_PARKED = f"""
+SELECT {EVENT_COLUMNS}
+FROM (
+    SELECT source, id FROM parked WHERE consumer = %s AND (source, id) > (%s, %s) ORDER BY source, id LIMIT %s
+) AS page
+JOIN events USING (source, id)
+ORDER BY source, id
+"""  # noqa: S608 - only a constant of ours is filled in
+
+RELEASE = """
+DELETE FROM parked USING json_to_recordset(%s::json) AS given (source text, id text)
+WHERE consumer = %s AND parked.source = given.source AND parked.id = given.id
+"""
 
 
 class PostgresOutbox:
@@ -94,11 +131,14 @@ class PostgresOutbox:
             oldest, latest = connection.execute(SELECT_WINDOW).fetchone() or (None, 0)
         return StreamWindow(oldest=oldest, position=latest)
 
-    def waiting_since(self) -> datetime | None:
-        """When the oldest frame was published that has no position yet; None when there is none."""
+    def consumers(self, *expected: str) -> list[Consumer]:
+        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
         with translated(), self._pool.connection() as connection:
-            (oldest,) = connection.execute(SELECT_WAITING).fetchone() or (None,)
-        return oldest  # type: ignore[no-any-return]  # a timestamptz or NULL
+            rows = connection.execute(SELECT_CONSUMERS, (list(expected),)).fetchall()
+        return [
+            Consumer(name=name, behind=behind, waiting_since=waiting_since, seen_at=seen_at, parked=parked)
+            for name, behind, waiting_since, seen_at, parked in rows
+        ]
 
     @contextmanager
     def cursor(self, consumer: str) -> Iterator["PostgresCursor"]:
@@ -120,6 +160,21 @@ class PostgresCursor:
         """Everything up to here is dealt with."""
         self.position = position
         self._connection.execute(ADVANCE_CONSUMER, (position, self._consumer))
+
+    def park(self, refused: Sequence[Parked]) -> None:
+        """Keep what this consumer was refused for good, with the reason."""
+        rows = [_named(one.key) | {"reason": one.reason} for one in refused]
+        self._connection.execute(PARK, (self._consumer, _json(rows)))
+
+    def parked(self, *, after: Key | None, limit: int) -> list[Event]:
+        """What is parked, by key, after this one."""
+        source, id_ = after or ("", "")
+        rows = self._connection.execute(SELECT_PARKED, (self._consumer, source, id_, limit)).fetchall()
+        return [event_from_row(row) for row in rows]
+
+    def release(self, keys: Collection[Key]) -> None:
+        """These are not parked any more."""
+        self._connection.execute(RELEASE, (_json([_named(key) for key in keys]), self._consumer))
 
 
 class PostgresBell:
@@ -164,6 +219,14 @@ class PostgresListener:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _named(key: Key) -> dict[str, str]:
+    return {"source": key[0], "id": key[1]}
+
+
+def _json(rows: Sequence[dict[str, str]]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 def _frame(position: int, published_at: datetime, body: str) -> StreamFrame:

@@ -1,5 +1,6 @@
 """The read side: the ledger summed up, and pages of events, dead letters and stories."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
@@ -8,15 +9,14 @@ from psycopg.rows import TupleRow
 from helios.adapters.postgres.connection import Pool, translated
 from helios.adapters.postgres.flows import (
     FLOW_COLUMNS,
-    LAST_HEARD,
     OLDEST_OPEN,
     SELECT_FLOW,
     SUM_FLOWS,
     count_from_row,
     flow_from_row,
 )
-from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
-from helios.event import SOURCES, Event, Key, Source
+from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
+from helios.event import SOURCES, Event, Key
 from helios.ledger import DeadLetter
 from helios.queries import (
     LAST_DAY,
@@ -34,6 +34,7 @@ from helios.queries import (
     encode_cursor,
 )
 from helios.reconcile.record import SLOT, FlowCount, FlowKey, FlowRecord, slot_of
+from helios.reconcile.rows import FlowStatus
 
 # The last day is its full hours, and the minutes before the first of these.
 SELECT_TOTALS = """
@@ -45,12 +46,6 @@ SELECT source, stored, duplicate, contradictory, rejected, (
     WHERE ledger.source = total.source AND ledger.minute >= %(since)s AND ledger.minute < %(first_hour)s
 )::bigint
 FROM event_totals AS total WHERE since = '-infinity'
-"""
-
-SELECT_MINUTES = """
-SELECT minute, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint
-FROM event_counts WHERE minute >= %s
-GROUP BY minute, source ORDER BY minute, source
 """
 
 SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
@@ -95,17 +90,7 @@ class PostgresReader:
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""
-        return [
-            MinuteCount(
-                minute=minute,
-                source=source,
-                stored=stored,
-                duplicate=duplicate,
-                contradictory=contradictory,
-                rejected=rejected,
-            )
-            for minute, source, stored, duplicate, contradictory, rejected in self._all(SELECT_MINUTES, [since])
-        ]
+        return [minute_from_row(row) for row in self._all(SELECT_MINUTES, [since])]
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
@@ -187,10 +172,11 @@ class PostgresReader:
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """Stories, newest ``opened_at`` first."""
         conditions: list[tuple[LiteralString, Any]] = [
-            ("flow = %s", where.flow),
-            ("status = ANY(%s)", list(where.status) or None),
+            ("flow = ANY(%s)", list(where.flow) or None),
+            (f"{_few(where.status)}status = ANY(%s)", list(where.status) or None),
             # The first condition is that of the index of the few that have any.
             ("issues <> '{}' AND issues && %s::text[]", list(where.issue) or None),
+            # Served by the primary key, where the flow is given too.
             ("starts_with(key, %s)", where.key),
             ("opened_at >= %s", where.since),
             ("opened_at < %s", where.until),
@@ -224,14 +210,10 @@ class PostgresReader:
         rows = self._all(SUM_FLOWS, period | {"flow": flow, "bucket": bucket, "origin": origin})
         return [count_from_row(row) for row in rows]
 
-    def oldest_open(self, flow: str | None) -> datetime | None:
-        """When the story that has been open longest began; None when none is open."""
-        ((oldest,),) = self._all(OLDEST_OPEN, {"flow": flow})
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the story of these flows that has been open longest began; None when none is open."""
+        ((oldest,),) = self._all(OLDEST_OPEN, [list(flows)])
         return oldest  # type: ignore[no-any-return]  # a timestamptz or NULL
-
-    def last_heard(self, since: datetime) -> dict[Source, datetime]:
-        """When each cloud last delivered anything that was stored, to the minute, if it did since then."""
-        return {source: minute for source, minute in self._all(LAST_HEARD, {"since": since}) if minute}
 
     def probe(self) -> None:
         """Return if Postgres answers a query now.
@@ -255,6 +237,16 @@ class PostgresReader:
     def _all(self, query: LiteralString, parameters: list[Any] | dict[str, Any]) -> list[TupleRow]:
         with translated(), self._pool.connection() as connection:
             return connection.execute(query, parameters).fetchall()
+
+
+def _few(statuses: Collection[FlowStatus]) -> LiteralString:
+    """The condition of the smallest index in which all stories with these verdicts are."""
+    wanted = set(statuses)
+    if wanted <= {"mismatched", "incomplete"}:
+        return "status IN ('mismatched', 'incomplete') AND "
+    if wanted <= {"mismatched", "incomplete", "matched_late"}:
+        return "issues <> '{}' AND "
+    return "waiting AND " if wanted == {"open"} else ""
 
 
 def events_wanted(where: EventFilter) -> list[Wanted]:

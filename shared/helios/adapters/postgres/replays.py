@@ -77,18 +77,18 @@ class PostgresReplayJobs:
         """What a job would send now."""
         if what == "events":
             table, wanted = "events", events_wanted(where.events())
-            first: LiteralString = "SELECT received_at, source || '/' || id FROM events"
+            first: LiteralString = "SELECT source || '/' || id FROM events"
             order: LiteralString = "ORDER BY received_at, source, id"
             moment: LiteralString = "received_at"
         else:
             table, wanted = "dead_letters", letters_wanted(where.letters())
-            first, order, moment = "SELECT id, id::text FROM dead_letters", "ORDER BY id", "first_received_at"
+            first, order, moment = "SELECT id::text AS shown FROM dead_letters", "ORDER BY id", "first_received_at"
         sql, values = conjunction(wanted)
         count = f"SELECT count(*), min({moment}), max({moment}) FROM {table} {sql}"  # noqa: S608 - constants of ours
         with translated(), self._pool.connection() as connection:
             number, oldest, newest = connection.execute(count, values).fetchone() or (0, None, None)
             rows = connection.execute(f"{first} {sql} {order} LIMIT %s", [*values, MAX_EXAMPLES]).fetchall()
-        return Matching(matching=number, oldest=oldest, newest=newest, examples=[shown for _, shown in rows])
+        return Matching(matching=number, oldest=oldest, newest=newest, examples=[shown for (shown,) in rows])
 
     def add(self, request: ReplayRequest, *, who: str, matching: int, now: datetime) -> ReplayJob:
         """Keep a job, running, and its line of the audit log."""

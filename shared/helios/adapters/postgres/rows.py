@@ -1,11 +1,19 @@
-"""How an Event lies in its row."""
+"""How an Event, and a minute of the ledger, lie in their rows."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Raw
 
 from helios.event import Event
+from helios.queries import MinuteCount
+
+SELECT_MINUTES = """
+SELECT minute, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint
+FROM event_counts WHERE minute >= %s
+GROUP BY minute, source ORDER BY minute, source
+"""
 
 EVENT_COLUMNS = (
     "source, id, type, subject, time, received_at, origin, data::text, order_id, customer_id, amount, digest"
@@ -28,4 +36,17 @@ def event_from_row(row: tuple[Any, ...]) -> Event:
         customer_id=customer_id,
         amount=amount if amount is None else Decimal(amount),
         digest=digest,
+    )
+
+
+def minute_from_row(row: Sequence[Any]) -> MinuteCount:
+    """The counts in a row of SELECT_MINUTES."""
+    minute, source, stored, duplicate, contradictory, rejected = row
+    return MinuteCount(
+        minute=minute,
+        source=source,
+        stored=stored,
+        duplicate=duplicate,
+        contradictory=contradictory,
+        rejected=rejected,
     )

@@ -16,20 +16,19 @@ from helios.adapters.postgres.connection import Pool, translated
 from helios.adapters.postgres.flows import (
     COUNT_FLOWS,
     COUNT_SLOTS,
-    INSERT_FLOWS,
-    KNOWN_FLOWS,
-    LOCK_FLOWS,
+    FIND_FLOWS,
     OVERDUE_FLOWS,
     WRITE_FLOWS,
     columns,
     columns_of_keys,
     flow_from_row,
 )
-from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
+from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
 from helios.event import Event, Key
 from helios.ledger import Count, DeadLetter, Frame
-from helios.queries import Audited, ReplayedAs
+from helios.queries import Audited, Due, MinuteCount, ReplayedAs
 from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
+from helios.reconcile.verdict import AFTER
 
 INSERT_EVENTS = """
 INSERT INTO events
@@ -203,36 +202,33 @@ class PostgresTransaction:
         """Append a frame to the outbox, with the keys of all events that were stored."""
         self._connection.execute(APPEND_FRAME, (_json(frame), _keys(keys)))
 
-    def known_flows(self, keys: Collection[FlowKey]) -> Callable[[], set[FlowKey]]:
-        """Begin to look for stories, locking none; what is returned waits, and tells which are kept."""
-        known = self._connection.execute(KNOWN_FLOWS, columns_of_keys(keys))
-        return lambda: set(known.fetchall())
-
-    def insert_flows(self, fresh: Sequence[FlowRecord]) -> set[FlowKey]:
-        """Keep the stories that are still new, and tell which were."""
-        if not fresh:
-            return set()
-        return set(self._connection.execute(INSERT_FLOWS, columns(fresh)).fetchall())
-
-    def lock_flows(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
-        """Lock and return stories as they are kept."""
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
         if not keys:
-            return {}
-        kept = [
-            flow_from_row(row)
-            for row in self._connection.execute(LOCK_FLOWS, columns_of_keys(keys), binary=True).fetchall()
-        ]
-        return {one.identity: one for one in kept}
+            return dict
+        found = self._connection.execute(FIND_FLOWS, columns_of_keys(keys), binary=True)
+        return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall())}
 
-    def overdue_flows(self, flows: Collection[str], *, now: datetime, limit: int) -> list[FlowRecord]:
-        """Lock and return stories that still wait although their deadline has passed."""
-        found = {"flows": list(flows), "now": now, "limit": limit}
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return [minute_from_row(row) for row in self._connection.execute(SELECT_MINUTES, [since]).fetchall()]
+
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Lock and return stories that still wait although they are due, the first opened first."""
+        found = {
+            "flow": [one.flow for one in due],
+            "opened_by": [one.opened_by for one in due],
+            "deadline_by": [one.deadline_by or AFTER for one in due],
+            "limit": limit,
+        }
         return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found, binary=True).fetchall()]
 
-    def write_flows(self, changed: Sequence[FlowRecord]) -> None:
-        """Write stories that this transaction has locked."""
-        if changed:
-            self._connection.execute(WRITE_FLOWS, columns(changed))
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Begin to write stories that nobody else has written since; what is returned waits, and tells which were."""
+        if not changed:
+            return set
+        written = self._connection.execute(WRITE_FLOWS, columns(changed))
+        return lambda: set(written.fetchall())
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""

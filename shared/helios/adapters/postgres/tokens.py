@@ -2,16 +2,24 @@
 
 from datetime import datetime
 
+import msgspec
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.connection import Pool, translated
-from helios.tokens import Token
+from helios.queries import token_created, token_revoked
+from helios.tokens import COMMAND_LINE, Token
 
 _COLUMNS = "name, scopes, created_at, expires_at, revoked_at, last_used_at"
 
+# With its line of the audit log, or not at all.
 _ADD = """
-INSERT INTO tokens (digest, name, scopes, created_at, expires_at) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (name) DO NOTHING
+WITH made AS (
+    INSERT INTO tokens (digest, name, scopes, created_at, expires_at)
+    VALUES (%(digest)s, %(name)s, %(scopes)s, %(created_at)s, %(expires_at)s)
+    ON CONFLICT (name) DO NOTHING RETURNING name
+)
+INSERT INTO audit_log (at, who, action, subject, detail)
+SELECT %(at)s, %(who)s, %(action)s, %(subject)s, %(detail)s FROM made
 """
 
 # Written once a minute at most: who asks often costs no write each time.
@@ -25,7 +33,13 @@ SELECT {_COLUMNS} FROM tokens WHERE digest = %(digest)s
 
 _LIST = f"SELECT {_COLUMNS} FROM tokens ORDER BY created_at, name"  # noqa: S608 - the same
 
-_REVOKE = "UPDATE tokens SET revoked_at = %s WHERE name = %s AND revoked_at IS NULL"
+_REVOKE = """
+WITH revoked AS (
+    UPDATE tokens SET revoked_at = %(now)s WHERE name = %(name)s AND revoked_at IS NULL RETURNING name
+)
+INSERT INTO audit_log (at, who, action, subject, detail)
+SELECT %(at)s, %(who)s, %(action)s, %(subject)s, %(detail)s FROM revoked
+"""
 
 
 class PostgresTokens:
@@ -34,10 +48,16 @@ class PostgresTokens:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def add(self, digest: str, token: Token) -> bool:
+    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
         """Keep a new token; False if its name is taken, though by one that was revoked."""
+        given = {
+            "digest": digest,
+            "name": token.name,
+            "scopes": list(token.scopes),
+            "created_at": token.created_at,
+            "expires_at": token.expires_at,
+        } | msgspec.structs.asdict(token_created(token, who))
         with translated(), self._pool.connection() as connection:
-            given = (digest, token.name, list(token.scopes), token.created_at, token.expires_at)
             return connection.execute(_ADD, given).rowcount == 1
 
     def use(self, digest: str, now: datetime) -> Token | None:
@@ -52,10 +72,11 @@ class PostgresTokens:
         with translated(), self._pool.connection() as connection:
             return [_token(row) for row in connection.execute(_LIST).fetchall()]
 
-    def revoke(self, name: str, now: datetime) -> bool:
+    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
         """Take a token back; False if there is none of this name that still opens anything."""
+        given = {"name": name, "now": now} | msgspec.structs.asdict(token_revoked(name, who, now))
         with translated(), self._pool.connection() as connection:
-            return connection.execute(_REVOKE, (now, name)).rowcount == 1
+            return connection.execute(_REVOKE, given).rowcount == 1
 
 
 def _token(row: TupleRow) -> Token:

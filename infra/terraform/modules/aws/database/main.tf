@@ -108,7 +108,7 @@ resource "aws_rds_cluster" "this" {
   db_subnet_group_name            = aws_db_subnet_group.this.name
   db_cluster_parameter_group_name = aws_rds_cluster_parameter_group.this.name
   vpc_security_group_ids          = [aws_security_group.this.id]
-
+  apply_immediately               = true # a new password is told the functions at once, and must not wait for a window
   storage_encrypted               = true
   backup_retention_period         = var.backup_days
   copy_tags_to_snapshot           = true
@@ -139,6 +139,7 @@ resource "aws_rds_cluster_instance" "this" {
   engine                       = aws_rds_cluster.this.engine
   engine_version               = aws_rds_cluster.this.engine_version
   instance_class               = "db.serverless"
+  apply_immediately            = true
   publicly_accessible          = length(var.clients) > 0
   auto_minor_version_upgrade   = true
   performance_insights_enabled = true

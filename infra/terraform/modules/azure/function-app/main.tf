@@ -137,16 +137,41 @@ resource "terraform_data" "code" {
   triggers_replace = [azurerm_function_app_flex_consumption.this.id, filesha256(var.package)]
 
   provisioner "local-exec" {
-    # "Use Key Vault references as app settings": what could not be read when the app was made is asked for again.
+    # "Use Key Vault references as app settings": what could not be read when the app was made is asked for again, until
+    # the role is known that lets it. The same goes for the role that lets the app keep its package.
     command = <<-EOT
-      set -e
-      az rest --method post --url "$APP/config/configreferences/appsettings/refresh?api-version=2022-03-01" --output none
-      az functionapp deployment source config-zip --ids "$APP" --src "$PACKAGE" --build-remote false --output none
+      references="$APP/config/configreferences/appsettings"
+      version="api-version=2022-03-01"
+
+      resolved() {
+        az rest --method post --url "$references/refresh?$version" --output none
+        known=$(az rest --method get --url "$references?$version" --output tsv \
+          --query "length(value[?properties.status=='Resolved'])")
+        [ "$known" -eq "$SECRETS" ]
+      }
+
+      publish() {
+        az functionapp deployment source config-zip --ids "$APP" --src "$PACKAGE" --build-remote false --output none
+      }
+
+      again() {
+        left=$1
+        shift
+        until "$@"; do
+          left=$((left - 1))
+          [ "$left" -gt 0 ] || { echo "$1: given up" >&2; exit 1; }
+          sleep 15
+        done
+      }
+
+      again 40 resolved
+      again 4 publish
     EOT
 
     environment = {
       APP     = azurerm_function_app_flex_consumption.this.id
       PACKAGE = abspath(var.package)
+      SECRETS = length([for value in values(var.settings) : value if startswith(value, "@Microsoft.KeyVault(")])
     }
   }
 

@@ -17,9 +17,30 @@ resource "azurerm_key_vault" "this" {
 }
 
 resource "azurerm_role_assignment" "writer" {
+  for_each = var.writers
+
   scope                = azurerm_key_vault.this.id
   role_definition_name = "Key Vault Secrets Officer"
-  principal_id         = var.writer_id
+  principal_id         = each.value
+}
+
+# Azure RBAC documentation, "Troubleshoot Azure RBAC": a new role takes up to ten minutes to be known everywhere, and
+# the provider does not wait for it.
+resource "terraform_data" "writable" {
+  triggers_replace = [for assignment in azurerm_role_assignment.writer : assignment.id]
+
+  provisioner "local-exec" {
+    command = <<-EOT
+      tries=0
+      until az keyvault secret list --vault-name "$VAULT" --maxresults 1 --output none; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 60 ] || exit 1
+        sleep 10
+      done
+    EOT
+
+    environment = { VAULT = azurerm_key_vault.this.name }
+  }
 }
 
 resource "azurerm_key_vault_secret" "this" {
@@ -32,5 +53,5 @@ resource "azurerm_key_vault_secret" "this" {
   key_vault_id = azurerm_key_vault.this.id
   tags         = var.place.tags
 
-  depends_on = [azurerm_role_assignment.writer]
+  depends_on = [terraform_data.writable]
 }

@@ -13,9 +13,9 @@ variable "tenant_id" {
   type        = string
 }
 
-variable "writer_id" {
-  description = "Object id of whoever applies this."
-  type        = string
+variable "writers" {
+  description = "Object ids of whoever applies this, a name for each."
+  type        = map(string)
 }
 
 variable "secret_names" {

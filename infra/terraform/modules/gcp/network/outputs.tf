@@ -1,11 +1,13 @@
 output "network_id" {
-  description = "The network."
+  description = "The network, once its way out is the fixed address."
   value       = google_compute_network.this.id
+  depends_on  = [google_compute_router_nat.this]
 }
 
 output "subnetwork_id" {
-  description = "The functions' subnet; it has its way out when this is known."
+  description = "The functions' subnet, once its way out is the fixed address."
   value       = google_compute_subnetwork.this.id
+  depends_on  = [google_compute_router_nat.this]
 }
 
 output "egress_address" {

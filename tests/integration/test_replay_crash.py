@@ -1,0 +1,120 @@
+"""kill -9 of whoever works on a replay job: it goes on from its checkpoint, and every event arrives, in order."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from helios.adapters.memory import NoSeen
+from helios.adapters.postgres.replays import PostgresReplayJobs
+from helios.adapters.postgres.store import PostgresStore
+from helios.flows.ingest import ingest
+from helios.jobs import Checkpoint, ReplayFilter, ReplayJob, ReplayRequest, Target
+from local.process import scrubbed_environment
+from tests.support.api import ROOT
+from tests.support.deliveries import NOON, eventbridge
+from tests.support.receiver import Receiver, receiving
+from tests.support.waiting import eventually
+
+COUNT = 60
+IDS = [f"{number:03}" for number in range(COUNT)]
+SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n"  # pragma: allowlist secret
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as server:
+        yield server
+
+
+@pytest.fixture
+def jobs(pool, database_url) -> PostgresReplayJobs:
+    ingest([eventbridge(id_) for id_ in IDS], seen=NoSeen(), store=PostgresStore(pool))
+    return PostgresReplayJobs(pool, database_url)
+
+
+@pytest.fixture
+def job(jobs, receiver) -> ReplayJob:
+    request = ReplayRequest(
+        what="events",
+        target=Target(kind="webhook", url=receiver.url),
+        filter=ReplayFilter(until=NOON.replace(year=2030)),
+        per_second=40,
+    )
+    return jobs.add(request, who="ann", matching=COUNT, now=NOON)
+
+
+@pytest.fixture
+def worker(database_url):
+    """Begin ``python -m helios replays run`` in a process of its own."""
+    command = [sys.executable, "-m", "helios", "replays", "run"]
+    environment = scrubbed_environment(
+        HELIOS_DATABASE_URL=database_url,
+        HELIOS_UNGUARDED="loopback",
+        HELIOS_REPLAY_HOSTS="127.0.0.1",
+        HELIOS_REPLAY_SECRET=SECRET,
+    )
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait()
+        assert process.stderr
+        process.stderr.close()
+
+
+def arrive(receiver: Receiver, least: int) -> None:
+    """Return once so many have arrived."""
+    eventually(lambda: len(receiver.got) >= least, seconds=40)
+
+
+def test_a_worker_that_is_killed_three_times_leaves_nothing_out(worker, job, jobs, receiver):
+    checkpoints: list[Checkpoint] = []
+    for stop_at in (7, 20, 41):
+        process = worker()
+        arrive(receiver, stop_at)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        if (stands := jobs.get(job.id).checkpoint) is not None:
+            checkpoints.append(stands)
+
+    last = worker()
+    assert last.wait(60) == 0
+
+    arrived = receiver.ids
+    assert sorted(set(arrived)) == IDS
+    firsts = [id_ for number, id_ in enumerate(arrived) if id_ not in arrived[:number]]
+    assert firsts == IDS  # in order, though some come twice
+    assert checkpoints == sorted(checkpoints)
+    ended = jobs.get(job.id)
+    assert (ended.state, ended.sent, ended.failed) == ("done", COUNT, 0)
+    assert ended.checkpoint.id == IDS[-1]
+
+
+def test_another_process_takes_over_when_the_first_has_died(worker, job, jobs, receiver):
+    first = worker()
+    arrive(receiver, 5)
+    second = worker()
+    assert second.wait(60) == 0  # it is not its turn
+    assert jobs.get(job.id).state == "running"
+
+    first.kill()
+    first.wait()
+    third = worker()
+    eventually(lambda: jobs.get(job.id).sent > 20, seconds=40)
+    third.send_signal(signal.SIGTERM)
+    assert third.wait(60) == 0
+    assert jobs.get(job.id).state == "running"
+
+    assert worker().wait(60) == 0
+    assert jobs.get(job.id).state == "done"
+    assert sorted(set(receiver.ids)) == IDS

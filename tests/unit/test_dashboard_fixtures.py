@@ -1,0 +1,24 @@
+"""What the dashboard's tests take for the API's words are the API's words."""
+
+import json
+from pathlib import Path
+
+from helios.adapters.memory import MemoryStore, NoSeen
+from helios.flows.ingest import ingest
+from helios.flows.reconcile import Reconciler
+from tests.support.services import client_of, in_memory
+from tests.support.stories import ORDER, leg
+
+ISSUES = Path(__file__).parents[2] / "dashboard/tests/support/issues.json"
+
+
+def test_the_issues_in_the_dashboard_s_fixtures_are_what_the_api_says():
+    store = MemoryStore()
+    azure = leg("inventory", quantity=2)
+    given = [leg("order", quantity=3), leg("payment"), azure, azure]
+    ingest(given, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    with client_of(in_memory(store)) as client:
+        told = client.get("/api/v1/flows/order/ORD-1").json()["issues"]
+
+    assert told == json.loads(ISSUES.read_text())
+    assert "quantity: AWS ordered 3, Azure reserved 2" in [issue["detail"] for issue in told]

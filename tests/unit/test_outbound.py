@@ -1,0 +1,60 @@
+"""A token goes where it was sent, and nowhere else."""
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from helios.adapters.bells import HttpBell
+from helios.console.client import Client, Unanswered
+from helios.errors import Retryable
+from tests.support.listener import listening
+
+
+def ask(url: str) -> None:
+    Client(url, token="helios_secret").get("stats", dict)
+
+
+def change(url: str) -> None:
+    Client(url, token="helios_secret").post("dead-letters/1/replay", {}, dict)
+
+
+def ring(url: str) -> None:
+    HttpBell(url, "the-ring-secret new").ring()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("asks", [ask, change, ring])
+def test_a_redirect_is_not_followed(asks: Callable[[str], Any], status: int):
+    asked: list[str | None] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+            self.send_response(204)
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 - the standard library's spelling
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        location = f"http://127.0.0.1:{server.server_port}/"
+        with (
+            listening(status, {"Location": location}) as url,
+            pytest.raises((Unanswered, Retryable), match=str(status)),
+        ):
+            asks(url)
+        server.shutdown()
+        thread.join()
+
+    assert asked == []
+
+
+def test_of_two_ring_secrets_the_first_is_shown():
+    """While one is being replaced."""
+    bell = HttpBell("http://127.0.0.1:1/", "new old")
+
+    assert bell._request.get_header("Authorization") == "Bearer new"

@@ -1,0 +1,119 @@
+"""What the API answers to those who send stored events or dead letters once more."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from helios.adapters.memory import MemoryStore
+from helios.settings import Settings
+from tests.support.deliveries import eventbridge
+from tests.support.services import bearer, client_of, in_memory
+from tests.support.waiting import eventually
+from tests.unit.test_api import AWS, JSON, LIMIT, client_on
+
+JOBS = "/api/v1/replays"
+LETTERS = "/api/v1/dead-letters"
+TO_WATCHERS = {"what": "events", "target": {"kind": "relay"}}
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    """An API with three events and three dead letters, two of them alike."""
+    with client_on(MemoryStore()) as opened:
+        for number in range(3):
+            opened.post(AWS, content=eventbridge(str(number)).body, headers=JSON)
+        for body in ("{}", '{"detail": 1}', "{"):
+            opened.post(AWS, content=body, headers=JSON)
+        yield opened
+
+
+def test_a_dry_run_tells_what_would_be_sent_and_keeps_nothing(client):
+    answer = client.post(JOBS, json=TO_WATCHERS | {"dry_run": True})
+
+    assert answer.status_code == 200
+    assert (answer.json()["matching"], answer.json()["examples"]) == (3, ["aws/0", "aws/1", "aws/2"])
+    assert client.get(JOBS).json()["items"] == []
+
+
+def test_a_job_is_made_worked_through_and_shown(client):
+    made = client.post(JOBS, json=TO_WATCHERS | {"filter": {"source": "aws"}}, headers=bearer("replay"))
+    assert (made.status_code, made.json()["state"], made.json()["who"]) == (201, "running", "token:replay")
+    one = f"{JOBS}/{made.json()['id']}"
+
+    eventually(lambda: client.get(one).json()["state"] == "done")
+
+    assert (client.get(one).json()["sent"], client.get(one).json()["matching"]) == (3, 3)
+    assert [job["id"] for job in client.get(JOBS).json()["items"]] == [made.json()["id"]]
+    shown = [frame for frame in client.get("/api/v1/frames").json()["frames"] if frame["replay"]]
+    assert [event["id"] for frame in shown for event in frame["events"]] == ["0", "1", "2"]
+    assert client.get("/api/v1/stats").json()["total_events"] == 3
+
+
+def test_a_job_is_cancelled_once(client):
+    slow = client.post(JOBS, json=TO_WATCHERS | {"per_second": 1}).json()
+
+    assert client.post(f"{JOBS}/{slow['id']}/cancel").json()["state"] == "cancelled"
+    assert client.post(f"{JOBS}/{slow['id']}/cancel").status_code == 409
+    assert client.post(f"{JOBS}/99/cancel").status_code == client.get(f"{JOBS}/99").status_code == 404
+    lines = client.get("/api/v1/audit", params={"action": "replay_cancelled"}).json()["items"]
+    assert [line["subject"] for line in lines] == [f"replay job {slow['id']}"]
+
+
+@pytest.mark.parametrize(
+    ("request_body", "field"),
+    [
+        ("{", "request"),
+        ("", "request"),
+        ('{"what": "events"}', "request"),
+        ('{"what": "events", "target": {"kind": "relay"}, "per_second": 0}', "request"),
+        ('{"what": "events", "target": {"kind": "relay"}, "filter": {"since": "2025-11-26T12:00:00"}}', "request"),
+        ('{"what": "events", "target": {"kind": "relay"}, "sendto": "x"}', "request"),
+        ('{"what": "events", "target": {"kind": "ingest"}}', "target.kind"),
+        ('{"what": "events", "target": {"kind": "webhook", "url": "https://hooks.example"}}', "target.url"),
+        (
+            '{"what": "events", "target": {"kind": "cloud", "cloud": "aws"}, "filter": {"source": "aws"}}',
+            "target.cloud",
+        ),
+    ],
+)
+def test_what_is_no_job_is_refused_with_its_field(client, request_body, field):
+    answer = client.post(JOBS, content=request_body, headers=JSON)
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+    assert client.get(JOBS).json()["items"] == []
+
+
+def test_a_request_that_is_too_large_is_said_so(client):
+    assert client.post(JOBS, content=" " * (LIMIT + 1), headers=JSON).status_code == 413
+
+
+def test_dead_letters_are_filtered_and_grouped(client):
+    def ids(**asked):
+        return [letter["id"] for letter in client.get(LETTERS, params=asked).json()["items"]]
+
+    assert ids(field="id", reason="is missing") == [2, 1]
+    assert ids(field="body") == [3]
+    assert ids(replayed="true") == ids(status="contradictory") == ids(source="gcp") == []
+    assert ids(since="2025-01-01T00:00:00Z") == [3, 2, 1]
+    assert ids(until="2025-01-01T00:00:00Z") == []
+    page = client.get(LETTERS, params={"field": "id", "limit": 1}).json()
+    assert ids(field="id", limit=1, after=page["next_cursor"]) == [1]
+
+    groups = client.get(f"{LETTERS}/groups").json()
+    assert [(one["source"], one["field"], one["count"], one["example_id"]) for one in groups] == [
+        ("aws", "id", 2, 2),
+        ("aws", "body", 1, 3),
+    ]
+    client.post(f"{LETTERS}/3/replay", json={"body": eventbridge("9").body.decode()})
+    assert [one["count"] for one in client.get(f"{LETTERS}/groups", params={"replayed": "false"}).json()] == [2]
+    assert ids(replayed="true") == [3]
+
+
+@pytest.mark.parametrize("path", [JOBS, f"{JOBS}/1/cancel"])
+def test_who_may_only_read_replays_nothing(path):
+    settings = Settings(database_url="postgresql://nowhere", guards="closed")
+    with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as far:
+        assert far.post(path, json=TO_WATCHERS, headers=bearer("read")).status_code == 403
+        assert far.post(path, json=TO_WATCHERS).status_code == 401
+        assert far.get(JOBS, headers=bearer("read")).status_code == 200
