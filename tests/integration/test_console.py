@@ -296,6 +296,8 @@ def test_stored_events_are_sent_once_more_and_the_job_is_shown(api, helios, reco
     assert helios("replays", "show", id_).stdout == helios("replays", "list").stdout == ended.stdout
     assert "It is done" in helios("replays", "cancel", id_).stderr
 
+    for number in range(3, 120):  # minutes of work, at one a second
+        assert call(api.url, EVENTBRIDGE, eventbridge(str(number)).body).status == 202
     slow = helios("replays", "start", "--to-watchers", "--per-second", "1", "--detach")
     assert "running" in slow.stdout
     assert "cancelled" in helios("replays", "cancel", slow.stdout.split()[0]).stdout
