@@ -4,6 +4,7 @@ import userEvent from "@testing-library/user-event";
 import { StrictMode } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
+import { declaration, mismatched } from "./support/flows";
 import { count, event, frame, frames, START } from "./support/frames";
 import { TestServer } from "./support/server";
 
@@ -48,6 +49,7 @@ test("an event appears with the frame that carries it, and the totals follow", a
   await within(all).findByText("41");
 
   server.publish(frame(1, [event("x", { source: "gcp", type: "PaymentProcessed" })]));
+  server.stats.total_events = 42; // for whoever asks again
   expect(await row("ORD-x")).toHaveTextContent("GCP");
   await within(all).findByText("42");
 });
@@ -193,7 +195,7 @@ test("the keys work, but not while one writes", async () => {
   expect(screen.queryByText("Paused")).toBeNull();
 
   await user.keyboard("?");
-  expect(screen.getByRole("dialog", { name: "Keyboard shortcuts" })).toBeVisible();
+  expect(await screen.findByRole("dialog", { name: "Keyboard shortcuts" })).toBeVisible();
 });
 
 test("a page without its API says what is wrong, and recovers by itself", async () => {
@@ -216,7 +218,7 @@ test("an API that takes a token is asked with the one that is given, and followe
   server.stats.total_events = 41;
   await open();
   const field = await screen.findByLabelText("Token");
-  expect(screen.getByText(/there is no such token/)).toBeInTheDocument();
+  expect(within(screen.getByRole("dialog")).getByText(/there is no such token/)).toBeInTheDocument();
 
   await user.type(field, "helios_wrong{Enter}");
   await user.type(await screen.findByLabelText("Token"), "helios_right{Enter}");
@@ -281,4 +283,50 @@ test("the theme goes round and is remembered", async () => {
   await user.click(screen.getByRole("button", { name: /Theme: light/ }));
   await user.click(screen.getByRole("button", { name: /Theme: dark/ }));
   expect(document.documentElement).not.toHaveAttribute("data-theme");
+});
+
+test("events of a chosen time stand still, are in the URL, and are replayed from there", async () => {
+  server.events = [{ ...event("old"), origin: "", data: {}, digest: "0" }];
+  await openLive();
+  await user.click(screen.getByRole("button", { name: "7 days" }));
+  expect(location.search).toBe("?last=7d");
+  await screen.findByText("Stored events");
+  await row("ORD-old");
+  expect(server.eventQueries.at(-1)).toMatch(/^since=[^&]+&limit=100$/);
+  server.publish(frame(1, [event("fresh")]));
+  await user.click(screen.getByRole("button", { name: "AWS" }));
+  await row("ORD-old");
+  expect(rows()).toEqual(["ORD-old"]);
+  await user.click(screen.getByRole("button", { name: "Replay these" }));
+  const dialog = within(await screen.findByRole("dialog", { name: "Replay events" }));
+  await user.click(await dialog.findByRole("radio", { name: "A webhook" }));
+  await user.type(dialog.getByRole("textbox", { name: "Address of the webhook" }), "https://shop.example/hook");
+  await user.click(await dialog.findByRole("button", { name: "Replay 1,200" }));
+  await dialog.findByRole("progressbar");
+  expect(server.replays.asked.at(-1)).toMatchObject({
+    what: "events",
+    dry_run: false,
+    filter: { source: "aws", type: null, order_id: null, until: null },
+    target: { kind: "webhook", url: "https://shop.example/hook", cloud: null },
+  });
+  await user.click(dialog.getByRole("button", { name: "Close" }));
+  await user.click(screen.getByRole("button", { name: "Live" }));
+  await row("ORD-fresh");
+});
+
+test("an event is compared with its payload, and tells what the clouds say of its order", async () => {
+  const payload = { order_id: "ORD-x", amount: 12.5, items: [1] };
+  server.events = [{ ...event("x"), origin: "shop", data: payload, digest: "00ff" }];
+  server.flows = [mismatched("ORD-x")];
+  const leg = { source: "aws" as const, type: "OrderPlaced", name: "order", optional: false };
+  server.declarations = [declaration("order", leg)];
+  history.replaceState(null, "", "/?event=aws/x");
+  await openLive();
+  expect(await screen.findByText("Mismatched")).toBeVisible();
+  expect(screen.getByText("Azure reserved 2, AWS ordered 3")).toBeVisible();
+  await user.click(screen.getByRole("button", { name: "Difference" }));
+  const table = within(screen.getByRole("table", { name: "What Helios reads in the payload" }));
+  expect(table.getByRole("row", { name: "order_id ORD-x data.order_id" })).toBeVisible();
+  expect(table.getByRole("row", { name: "origin shop the envelope" })).toBeVisible();
+  expect(screen.getByText("amount, items")).toBeVisible();
 });

@@ -107,7 +107,7 @@ test("the chart shows rates for whole steps, and nothing for what nobody watched
     second,
     series: perSource(() => Array.from({ length: KEPT_SECONDS }, () => 2)),
     since: second + 1 - 3 * STEP_SECONDS,
-    clouds: perSource(() => ({ lastReceivedAt: null, lag: null, coarse: false })),
+    clouds: perSource(() => ({ lastReceivedAt: null, lag: null, watermark: null, coarse: false })),
     types: [],
   };
   const data = points(pulse);
@@ -161,16 +161,22 @@ test("a stream that is down tells when it tries again", () => {
 });
 
 test("a cloud that goes quiet is told of after a minute", () => {
+  const lag = (p50: number): { p50: number; p95: number; p99: number } => ({ p50, p95: 2 * p50, p99: 4 * p50 });
   const clouds = {
-    ...perSource(() => ({ lastReceivedAt: 1_000_000, lag: 320, coarse: false })),
-    aws: { lastReceivedAt: 1_000_000, lag: 320, coarse: true },
-    azure: { lastReceivedAt: 800_000, lag: 20, coarse: false },
+    ...perSource(() => ({ lastReceivedAt: 1_000_000, lag: lag(320), watermark: 999_680, coarse: false })),
+    aws: { lastReceivedAt: 1_000_000, lag: lag(320), watermark: 999_000, coarse: true },
+    azure: { lastReceivedAt: 800_000, lag: lag(20), watermark: 799_980, coarse: false },
   };
   const pulse = { second: 1000, series: perSource(() => []), since: 0, clouds, types: [] };
   expect(cloudLines(pulse, 1_001_000).map(({ state }) => state)).toEqual([
     "less than 1 s behind",
     "320 ms behind",
     "Silent for 3 min",
+  ]);
+  expect(cloudLines(pulse, 1_001_000).map(({ detail }) => detail)).toEqual([
+    expect.stringMatching(/^p95 less than 1 s, p99 1\.3 s; told up to \d\d:16:39$/),
+    expect.stringMatching(/^p95 640 ms, p99 1\.3 s; told up to \d\d:16:39$/),
+    expect.stringMatching(/^Its last events came 20 ms behind; p95 40 ms, p99 80 ms; told up to \d\d:13:19\.$/),
   ]);
   expect(cloudLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("Nothing yet"));
 });

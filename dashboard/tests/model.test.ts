@@ -96,8 +96,17 @@ test("the pulse tells of each cloud how far behind it is", () => {
   const late = event("a", { source: "gcp", time: new Date(START - 480.5).toISOString() });
   model.fold([frame(1, [late])], true);
   const { clouds } = model.pulse(START + 2000);
-  expect(clouds.gcp).toEqual({ lastReceivedAt: START + 20, lag: 501, coarse: false });
-  expect(clouds.aws).toEqual({ lastReceivedAt: null, lag: null, coarse: false });
+  const lag = { p50: 501, p95: 501, p99: 501 };
+  expect(clouds.gcp).toEqual({ lastReceivedAt: START + 20, lag, watermark: START - 481, coarse: false });
+  expect(clouds.aws).toEqual({ lastReceivedAt: null, lag: null, watermark: null, coarse: false });
+});
+
+test("a few slow events move the tail of a lag, not its middle, and an old one not the watermark", () => {
+  const after = (ms: number, index: number): Frame => frame(index, [event(`e${index}`, { time: new Date(START + 20 - ms).toISOString() })]);
+  model.fold(Array.from({ length: 100 }, (_, index) => after(index < 94 ? 10 : 9000, index + 1)), true);
+  const { aws } = model.pulse(START + 2000).clouds;
+  expect(aws.lag).toEqual({ p50: 10, p95: 9000, p99: 9000 });
+  expect(aws.watermark).toBe(START + 10);
 });
 
 test("of a text, only what a frame shows is counted, and that there may be more is told", () => {

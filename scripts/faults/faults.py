@@ -23,6 +23,7 @@ from scripts.faults.watch import Watch
 _WAL_SEGMENT: Final = 16 * 1024 * 1024
 _MARK_SECONDS: Final = 600
 _REFUSED_SECONDS: Final = 20.0
+_VISIT_SECONDS: Final = 20.0
 
 
 class Skipped(HeliosError):  # noqa: N818 - reads as the fact it is
@@ -238,7 +239,10 @@ class Churn:
         watch.churning = True
 
     def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """The last one leaves."""
+        """The last one leaves, once somebody has come: while the API was away nobody could."""
+        deadline = time.monotonic() + _VISIT_SECONDS
+        while not watch.visits and time.monotonic() < deadline:
+            time.sleep(0.05)
         watch.churning = False
         if not watch.visits:
             watch.wrong.append("nobody came to watch")

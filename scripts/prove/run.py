@@ -5,8 +5,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -22,13 +23,14 @@ from local.process import scrubbed_environment
 from local.server import Server
 from local.supervisor import Supervisor
 from scripts.prove.compare import Comparison, Finding, compare
-from scripts.simulator.anomalies import Injection
+from scripts.simulator.anomalies import ANOMALIES, Injection
 
 Say = Callable[[str], None]
 
 POLL_SECONDS = 0.2
 SETTLE_SECONDS = 120.0
 """How long deliveries may be under way after the last was sent, over and above the flow's own deadline."""
+WARM_UPS = 5
 RESTARTS = 3
 """How often everything that is restarted is restarted."""
 
@@ -83,11 +85,11 @@ def prove(plan: Plan, folder: Path, say: Say) -> Comparison:
         servers = {part.name: part.server for part in every}
         client = Client(config.api_url)
         with _Watch(client) as watch:
-            _warm_up(config, client, folder)
+            before = _warm_up(plan, config, client, folder)
             say(f"placing {plan.orders} orders, {plan.error_rate:.0%} of them with an anomaly")
             truth = _traffic(plan, config, folder, lambda: _restart(servers, config, say))
             say("all is sent; waiting for the last deadline")
-            flows = _settled(plan, client)
+            flows = _settled(plan, client, before)
             return _compared(plan, client, truth, flows, watch.reported_at)
 
 
@@ -102,12 +104,16 @@ def _flows_file(plan: Plan, file: Path) -> Path:
     return file
 
 
-def _warm_up(config: Config, client: Client, folder: Path) -> None:
-    """One order of which all clouds tell: cold starts are not what is measured."""
-    _simulate(config, folder / "warm-up", "--orders", "1", "--error-rate", "0").wait()
-    _until(
-        lambda: client.get("flows/summary", FlowSummary).by_status["matched"] == 1, SETTLE_SECONDS, "the first order"
-    )
+def _warm_up(plan: Plan, config: Config, client: Client, folder: Path) -> set[str]:
+    """Place orders until all clouds tell of one in time: cold starts are not what is measured. Their ids."""
+    for placed in range(1, WARM_UPS + 1):
+        _simulate(config, folder / f"warm-up-{placed}", "--orders", "1", "--error-rate", "0").wait()
+        decided = partial(_all_decided, client, orders=placed)
+        _until(decided, plan.window + plan.grace + SETTLE_SECONDS, "an order before the others")
+        flows = list(client.items("flows", FlowRow, limit=placed))
+        if any(flow.status == "matched" for flow in flows):
+            return {flow.key for flow in flows}
+    raise Unproven(f"none of {WARM_UPS} orders was told of within {plan.window:g} s: raise --window on this machine")
 
 
 def _traffic(plan: Plan, config: Config, folder: Path, restart: Callable[[], None]) -> list[Injection]:
@@ -121,15 +127,33 @@ def _traffic(plan: Plan, config: Config, folder: Path, restart: Callable[[], Non
     }
     traffic = _simulate(config, folder / "traffic", *(str(word) for option in options.items() for word in option))
     about = 10 / 3 * plan.orders / plan.rate  # seconds: ten events for every three orders
+    restarted = 0
     for _ in range(RESTARTS):
         try:
             traffic.wait(about / (RESTARTS + 1))
         except subprocess.TimeoutExpired:
             restart()
+            restarted += 1
     if traffic.wait(about + plan.lateness + SETTLE_SECONDS):
         raise Unproven(f"the traffic failed: {(folder / 'traffic/output').read_text()[-2000:]}")
     lines = (folder / "traffic/truth.jsonl").read_bytes().splitlines()
-    return [msgspec.json.decode(line, type=Injection) for line in lines]
+    truth = [msgspec.json.decode(line, type=Injection) for line in lines]
+    proves_something(truth, restarted)
+    return truth
+
+
+def proves_something(truth: Sequence[Injection], restarted: int) -> None:
+    """Return if the run was what the proof says of itself.
+
+    Raises:
+        Unproven: the traffic was over before the last restart, or a kind of anomaly befell no order.
+    """
+    if restarted < RESTARTS:
+        raise Unproven(f"the traffic ended after {restarted} of {RESTARTS} restarts: raise --orders, or lower --rate")
+    if never := set(ANOMALIES) - {injection.anomaly for injection in truth}:
+        raise Unproven(
+            f"no order got {', '.join(sorted(never))}: raise --orders or --error-rate, or choose another --seed"
+        )
 
 
 def _simulate(config: Config, folder: Path, *options: str) -> "subprocess.Popen[bytes]":
@@ -160,15 +184,16 @@ def _restart(servers: Mapping[str, Server], config: Config, say: Say) -> None:
     )
 
 
-def _settled(plan: Plan, client: Client) -> list[FlowRow]:
-    """Every order, once none is open any more."""
-
-    def decided() -> bool:
-        summary = client.get("flows/summary", FlowSummary)
-        return summary.total > plan.orders and not summary.by_status["open"]
-
+def _settled(plan: Plan, client: Client, before: set[str]) -> list[FlowRow]:
+    """Every order but those from before the traffic, once none is open any more."""
+    decided = partial(_all_decided, client, orders=plan.orders + len(before))
     _until(decided, plan.window + plan.grace + SETTLE_SECONDS, "the last order")
-    return list(client.items("flows", FlowRow, limit=2 * plan.orders))
+    return [flow for flow in client.items("flows", FlowRow, limit=2 * plan.orders) if flow.key not in before]
+
+
+def _all_decided(client: Client, *, orders: int) -> bool:
+    summary = client.get("flows/summary", FlowSummary)
+    return summary.total >= orders and not summary.by_status["open"]
 
 
 def _compared(
@@ -179,8 +204,7 @@ def _compared(
     if len(poisoned) < len(letters):
         raise Unproven("a dead letter tells of no order")
     seen: dict[Finding, datetime] = {(order, "poison"): letter.first_received_at for order, letter in poisoned.items()}
-    # And one for warming up.
-    return compare(truth, flows, poisoned, orders=plan.orders + 1, reported_at={**live, **seen})
+    return compare(truth, flows, poisoned, orders=plan.orders, reported_at={**live, **seen})
 
 
 class _Watch:

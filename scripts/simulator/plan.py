@@ -125,6 +125,7 @@ class Planner:
         self.orders += 1
         order = self._shop.order(self._instant(at))
         delays = [0.0, *(self._chance.uniform(0, self._jitter) for _ in self._sources[1:])]
+        self._chance.shuffle(delays)  # any cloud may be the first to tell
         legs = zip(self._sources, delays, strict=True)
         return order, [self._emission(source, LEGS[source], order, at + delay) for source, delay in legs]
 

@@ -313,6 +313,14 @@ def test_no_cloud_is_silent_because_the_shop_has_closed(store):
     assert statuses(store) == {"matched": 60, "incomplete": 4}
 
 
+def test_what_is_too_long_for_a_currency_is_none(store):
+    (outcome,) = take_in(store, leg("order", currency="x" * 10_000))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+
+    assert (outcome.status, story(store).currency) == ("stored", None)
+    assert risks(store) == [(None, Decimal("10.00"))]
+
+
 def test_any_text_may_be_a_key_or_a_field(store):
     key = "a \"b\", {c}\\ 'd'\n\t;é\u2028"
     take_in(store, leg("order", key, note=key), leg("order"))
@@ -424,15 +432,30 @@ deliveries = st.lists(
     ),
     max_size=8,
 )
+many = st.lists(
+    st.builds(
+        leg,
+        st.just("payment"),
+        id_=st.sampled_from("abcdefghijkl"),
+        after=st.sampled_from([0.0, 1.0, 2.0, 31.0]),
+        customer_id=st.sampled_from(["CUST-1", "CUST-2", *(f"CUST-{number}" for number in range(3, 13))]),
+    ),
+    max_size=40,
+)
 cuts = st.sets(st.integers(0, 8))
 randoms = st.randoms(use_true_random=False)
 
 
-def in_batches(store, chosen, cut_at, prefix: str = "") -> Iterator[FlowRow]:
-    """Take everything in, wait for every deadline, and tell of every story; the prefix keeps examples apart."""
+def in_batches(store, chosen, cut_at, prefix: str = "", *, swept: frozenset[int] = frozenset()) -> Iterator[FlowRow]:
+    """Take everything in, wait for every deadline, and tell of every story; the prefix keeps examples apart.
+
+    After some batches a sweep finds that every deadline has passed.
+    """
     edges = sorted({0, len(chosen), *(cut for cut in cut_at if cut < len(chosen))})
     for start, end in pairwise(edges):
         take_in(store, *chosen[start:end])
+        if end in swept:
+            expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     for kept in store.flows(FlowFilter(key=prefix or None), after=None, limit=500).items:
         row = told(Judge(ORDER), kept)
@@ -444,12 +467,30 @@ def in_batches(store, chosen, cut_at, prefix: str = "") -> Iterator[FlowRow]:
 @settings(SAME_EVERY_TIME, max_examples=150)
 @given(chosen=deliveries, cut_at=cuts, other_cuts=cuts, random=randoms)
 def test_no_order_of_arrival_changes_a_story(chosen, cut_at, other_cuts, random):
-    """Duplicates and contradictions included, cut into any batches."""
+    """Duplicates and contradictions included, cut into any batches, with sweeps between some of them."""
     shuffled = random.sample(chosen, len(chosen))
     one, other = MemoryStore(), MemoryStore()
+    swept = frozenset(cut for cut in other_cuts if random.random() < 0.5)
 
-    assert list(in_batches(one, chosen, cut_at)) == list(in_batches(other, shuffled, other_cuts))
+    assert list(in_batches(one, chosen, cut_at)) == list(in_batches(other, shuffled, other_cuts, swept=swept))
     assert statuses(one) == statuses(other)
+
+
+@settings(SAME_EVERY_TIME, max_examples=150)
+@given(chosen=many, cut_at=st.sets(st.integers(0, 40)), other_cuts=st.sets(st.integers(0, 40)), random=randoms)
+def test_nor_does_it_where_there_is_more_than_is_kept(chosen, cut_at, other_cuts, random):
+    shuffled = random.sample(chosen, len(chosen))
+
+    assert list(in_batches(MemoryStore(), chosen, cut_at)) == list(in_batches(MemoryStore(), shuffled, other_cuts))
+
+
+def test_no_number_of_repetitions_hides_a_contradiction(store):
+    take_in(store, *(leg("payment", id_=str(number), after=number) for number in range(20)))
+    take_in(store, leg("payment", id_="other", customer_id="CUST-2", after=25))
+    row = story(store)
+
+    assert kinds(row) == ["duplicate", "contradictory"]
+    assert (row.issues[1].field, row.legs[1].deliveries) == ("customer_id", 21)
 
 
 prefixes = count()
@@ -504,6 +545,18 @@ def test_four_writers_of_the_same_stories_neither_deadlock_nor_lose(postgres_sto
     assert statuses(postgres_store) == {"matched": 60}
 
 
+def test_only_the_stories_that_are_asked_for_are_found(store):
+    """Not those of another flow that have the key of one of them."""
+    take_in(store, leg("order", "7"), leg("order", "8"))
+    take_in(store, sent("eventgrid", "ParcelHandedOver", {"parcel": {"number": 7}}, id_="1", received_at=NOON))
+
+    with store.transaction() as transaction:
+        found = transaction.find_flows([("order", "8"), ("shipment", "7"), ("shipment", "9")])()
+
+    assert found.keys() == {("order", "8"), ("shipment", "7")}
+    assert {key: one.identity for key, one in found.items()} == {key: key for key in found}
+
+
 def test_what_another_writer_tells_while_a_batch_is_judged_is_not_lost(postgres_store):
     """Of a story that was there, and of one that was not; in the moment after this batch has looked for both."""
     take_in(postgres_store, leg("order"))
@@ -526,6 +579,30 @@ def test_what_another_writer_tells_while_a_batch_is_judged_is_not_lost(postgres_
     assert (story(postgres_store).status, story(postgres_store).time_to_match_seconds) == ("matched", 2.0)
     assert [one.state for one in story(postgres_store, "ORD-2").legs] == ["pending", "present", "present"]
     assert statuses(postgres_store) == {"matched": 1, "open": 2}
+
+
+def test_sweeps_beside_ingest_neither_deadlock_nor_lose(postgres_store):
+    """While stories become overdue, their last legs arrive, and two sweep."""
+    orders = [f"ORD-{number}" for number in range(120)]
+    take_in(postgres_store, *(leg(name, key) for key in orders for name in ("order", "payment")))
+
+    def write(number: int) -> None:
+        mine = orders[number * 60 :] + orders[: number * 60]
+        for start in range(0, 120, 20):
+            late = [leg("inventory", key, id_=str(number), after=400) for key in mine[start : start + 20]]
+            take_in(postgres_store, *late)
+
+    def sweep(_: int) -> None:
+        for _ in range(12):
+            expire_flows(OVERDUE, store=postgres_store, reconciler=RECONCILER)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda job: job[0](job[1]), [(write, 0), (sweep, 0), (write, 1), (sweep, 1)]))
+
+    rows = [story(postgres_store, key) for key in orders]
+    assert {row.status for row in rows} == {"matched_late"}
+    assert {row.legs[2].deliveries for row in rows} == {2}
+    assert statuses(postgres_store) == {"matched_late": 120}
 
 
 def test_two_sweeps_at_once_judge_each_story_once(postgres_store):

@@ -23,7 +23,7 @@ from helios.flows.reconcile import Reconciler
 from helios.normalise import normalise
 from helios.queries import FlowFilter
 from helios.reconcile.evidence import Interest
-from tests.support.deliveries import NOON, eventbridge
+from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.stories import ORDER, leg
 
 
@@ -153,8 +153,8 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
 
 # Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
 FILL = """
-INSERT INTO flows (flow, key, status, opened_at, deadline, updated_at, waiting, clouds, issues, version, ledger)
-SELECT 'order', 'ORD-' || number, status, at, at, at, status = 'open', 3,
+INSERT INTO flows (flow, key, status, opened_at, deadline, waiting, clouds, issues, version, ledger)
+SELECT 'order', 'ORD-' || number, status, at, at, status = 'open', 3,
        CASE status WHEN 'matched' THEN '{}' WHEN 'open' THEN '{}' ELSE ARRAY['missing'] END, 1, '[[],{},null]'
 FROM (
     SELECT number, now() - number * interval '1 second' AS at,
@@ -164,6 +164,7 @@ FROM (
 ) AS stories
 """
 LOOKED_AT_MOST = 1000
+MOST_STATEMENTS = 12
 
 
 class Explaining(PostgresReader):
@@ -235,6 +236,36 @@ def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
     assert explaining._all(OVERDUE_FLOWS, due) == []
     assert explaining.looked_at[1] <= LOOKED_AT_MOST
     assert explaining.read_whole == []
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_batch_takes_as_many_statements_however_large_it_is(pool, monkeypatch, known):
+    """New stories or known ones, with a duplicate, a contradiction and a delivery that can't be read."""
+    executed: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def noting(connection, query, *given, **options):
+        executed.append(str(query))
+        return execute(connection, query, *given, **options)
+
+    def batch(prefix: str, size: int, *names: str):
+        legs = [leg(name, f"{prefix}-{number}") for number in range(size) for name in names]
+        return [*legs, legs[0], leg("payment", f"{prefix}-0", amount=99), poison()]
+
+    store, reconciler = PostgresStore(pool), Reconciler([ORDER])
+    taken = []
+    for prefix, size in (("FEW", 2), ("MANY", 150)):
+        if known:
+            ingest(batch(prefix, size, "order", "payment"), seen=NoSeen(), store=store, reconciler=reconciler)
+        executed.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(psycopg.Connection, "execute", noting)
+            given = batch(prefix, size, "payment", "inventory")
+            ingest(given, seen=NoSeen(), store=store, reconciler=reconciler)
+        taken.append(len(executed))
+
+    assert taken[0] == taken[1]
+    assert taken[0] <= MOST_STATEMENTS
 
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])

@@ -182,3 +182,13 @@ def test_an_event_happens_when_it_is_sent():
     emissions = [e for e in drain(schedule(most_events=500)) if not e.original]
 
     assert [(e.time - START).total_seconds() for e in emissions] == pytest.approx([e.due for e in emissions], abs=1e-5)
+
+
+def test_any_cloud_may_be_the_first_to_tell():
+    """Of orders to which nothing happens, each cloud opens about a third."""
+    firsts: dict[str, str] = {}
+    for emission in drain(schedule(most_events=3000, error_rate=0)):
+        firsts.setdefault(emission.order_id, emission.source)
+    shares = Counter(firsts.values())
+
+    assert [shares[source] / shares.total() for source in SOURCES] == pytest.approx([1 / 3] * 3, abs=0.06)

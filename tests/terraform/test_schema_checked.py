@@ -18,7 +18,7 @@ FILES = {"versions.tf", "main.tf", "variables.tf", "outputs.tf", "README.md"}
 FOLDERS = [
     folder for cloud in CLOUDS for folder in (TERRAFORM / cloud, *sorted((TERRAFORM / "modules" / cloud).iterdir()))
 ]
-SECONDS = 300
+SECONDS = 600
 
 
 class Mistake(NamedTuple):

@@ -2,11 +2,14 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from helios.normalise import normalise
 from helios.reconcile.evidence import Interest, Ledger, add_up
 from helios.reconcile.verdict import Judge
 from scripts.prove.compare import Finding, compare
-from scripts.simulator.anomalies import Injection
+from scripts.prove.run import RESTARTS, Unproven, proves_something
+from scripts.simulator.anomalies import ANOMALIES, Injection
 from tests.support.deliveries import NOON
 from tests.support.stories import ORDER, leg
 
@@ -75,3 +78,19 @@ def test_a_duplicate_that_may_have_happened_may_be_reported_or_not():
 
 def test_an_order_that_is_not_known_is_noticed():
     assert compared(TRUTH, [GOOD, MISSING], orders=3).wrong == ["3 orders were placed, and Helios knows 2"]
+
+
+ONE_OF_EACH = [Injection(order_id=kind, anomaly=kind, source="aws", type="OrderPlaced") for kind in ANOMALIES]
+
+
+def test_a_run_without_all_of_its_restarts_proves_nothing():
+    proves_something(ONE_OF_EACH, RESTARTS)
+
+    with pytest.raises(Unproven, match="ended after 2 of 3 restarts"):
+        proves_something(ONE_OF_EACH, RESTARTS - 1)
+
+
+@pytest.mark.parametrize("kind", ANOMALIES)
+def test_a_kind_that_never_happened_proves_nothing(kind):
+    with pytest.raises(Unproven, match=f"no order got {kind}: raise"):
+        proves_something([one for one in ONE_OF_EACH if one.anomaly != kind], RESTARTS)

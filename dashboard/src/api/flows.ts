@@ -1,5 +1,5 @@
 /** What the API says about flows, and what is declared to be one. */
-import { useQuery, type UseQueryResult } from "@tanstack/react-query";
+import { queryOptions, useQuery, type UseQueryResult } from "@tanstack/react-query";
 
 import { member } from "@/lib/json-text";
 
@@ -23,6 +23,15 @@ export function useDeclarations(): UseQueryResult<FlowDeclaration[]> {
     staleTime: Infinity,
   });
 }
+
+/** One story; whoever asks for it shares the answer. */
+// eslint-disable-next-line @typescript-eslint/explicit-module-boundary-types -- the library's own type, too long to read
+export const storyQuery = (flow: string, key: string) =>
+  queryOptions({
+    queryKey: ["story", flow, key],
+    queryFn: ({ signal }) =>
+      get<FlowStory>(apiUrl(`/api/v1/flows/${encodeURIComponent(flow)}/${encodeURIComponent(key)}`), signal),
+  });
 
 interface Told {
   source: string;

@@ -7,12 +7,11 @@ import { Button } from "@/ui/button";
 import { Dialog } from "@/ui/dialog";
 
 /** Asks for a token when the API wants one; without it there is nothing to show, so it can't be put off. */
-export function AccessDialog(): ReactNode {
-  const { refusal, use } = useAccess();
+export default function AccessDialog({ refusal }: { refusal: string }): ReactNode {
+  const { use } = useAccess();
   const [typed, setTyped] = useState("");
   const queries = useQueryClient();
   const live = useLiveClient();
-  if (refusal === null) return null;
   return (
     <Dialog label="Sign in" onClose={() => undefined} className="m-auto w-96 max-w-[92vw] rounded-xl border shadow-2xl">
       <form

@@ -3,20 +3,16 @@ import { lazy, Suspense, type ReactNode } from "react";
 import { Announcer } from "@/features/connection/announcer";
 import { ROWS_ID } from "@/lib/row-focus";
 import { useAddress, type View } from "@/state/address";
-import { useView } from "@/state/view";
 import { Skeleton } from "@/ui/notice";
 
-import { AccessDialog } from "./access-dialog";
 import { EventsView } from "./events-view";
 import { Header } from "./header";
 import { OutageBanner } from "./outage-banner";
+import { Overlays } from "./overlays";
 import { useShortcuts } from "./shortcuts";
-import { ShortcutsDialog } from "./shortcuts-dialog";
 
-const EventDrawer = lazy(() => import("@/features/event-details/event-drawer"));
 const Overview = lazy(() => import("@/features/reconciliation/overview"));
 const LettersView = lazy(() => import("./letters-view"));
-const ReplayDialog = lazy(() => import("@/features/replays/replay-dialog"));
 const StoryPage = lazy(() => import("@/features/story/story-page"));
 
 const SKIP_TO: Record<View, string> = {
@@ -27,8 +23,7 @@ const SKIP_TO: Record<View, string> = {
 
 export function DashboardPage(): ReactNode {
   useShortcuts();
-  const { view, story, event } = useAddress();
-  const { replay } = useView();
+  const { view, story } = useAddress();
   return (
     <>
       {!story && (
@@ -56,18 +51,7 @@ export function DashboardPage(): ReactNode {
           </Suspense>
         )}
       </main>
-      {event && (
-        <Suspense>
-          <EventDrawer key={`${event.source}/${event.id}`} eventKey={event} />
-        </Suspense>
-      )}
-      {replay && (
-        <Suspense>
-          <ReplayDialog draft={replay} />
-        </Suspense>
-      )}
-      <ShortcutsDialog />
-      <AccessDialog />
+      <Overlays />
       <Announcer />
     </>
   );

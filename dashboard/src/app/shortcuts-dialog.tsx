@@ -7,9 +7,8 @@ import { Icon } from "@/ui/icons";
 
 import { SHORTCUTS } from "./shortcuts";
 
-export function ShortcutsDialog(): ReactNode {
-  const { helpShown, showHelp } = useView();
-  if (!helpShown) return null;
+export default function ShortcutsDialog(): ReactNode {
+  const { showHelp } = useView();
   const close = (): void => {
     showHelp(false);
   };

@@ -47,8 +47,8 @@ export interface Range {
 }
 
 /** What to ask for: the chosen stretch, else the period that ends now. */
-export function boundsOf({ period, from, to }: Range & { period: Period }, now: number): Record<"since" | "until", string | null> {
-  if (!from && !to) return { since: startOf(period, now), until: null };
+export function boundsOf({ period, from, to }: Range & { period: Period | null }, now: number): Record<"since" | "until", string | null> {
+  if (!from && !to) return { since: period && startOf(period, now), until: null };
   return { since: from ?? startOf("31d", to ? Date.parse(to) : now), until: to };
 }
 

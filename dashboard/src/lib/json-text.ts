@@ -40,21 +40,27 @@ export function lineOf(indented: string, path: string): number {
   });
 }
 
-/** The text of one member of an object, or null when it has no such member. */
-export function member(json: string, name: string): string | null {
+/** The members of an object, each with its text, in their order; none when it is no object. */
+export function entries(json: string): [name: string, text: string][] {
+  const found: [string, string][] = [];
   let depth = 0;
   let key = "";
   let start = -1;
   for (const match of json.matchAll(TOKEN)) {
     const [token] = match;
+    if (depth === 0 && token !== "{") return [];
     if (depth === 1 && (token === "," || token === "}")) {
-      if (start >= 0) return json.slice(start, match.index).trim();
-      key = "";
-    } else if (depth === 1 && token === ":" && start < 0) {
-      if (key === JSON.stringify(name)) start = match.index + 1;
-    } else if (depth === 1) key = token;
+      if (start >= 0) found.push([JSON.parse(key) as string, json.slice(start, match.index).trim()]);
+      start = -1;
+    } else if (depth === 1 && token === ":" && start < 0) start = match.index + 1;
+    else if (depth === 1 && start < 0) key = token;
     if (token === "{" || token === "[") depth++;
     else if (token === "}" || token === "]") depth--;
   }
-  return null;
+  return found;
+}
+
+/** The text of one member of an object, or null when it has no such member. */
+export function member(json: string, name: string): string | null {
+  return entries(json).find(([each]) => each === name)?.[1] ?? null;
 }

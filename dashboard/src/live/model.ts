@@ -45,11 +45,19 @@ export interface Pulse {
   types: readonly string[];
 }
 
+export interface Lag {
+  p50: number;
+  p95: number;
+  p99: number;
+}
+
 export interface CloudPulse {
   /** When its last event was received, in ms. */
   lastReceivedAt: number | null;
-  /** Median time from happening there to being received here, in ms. */
-  lag: number | null;
+  /** From happening there to being received here, in ms, of its last LAG_SAMPLE events that were told. */
+  lag: Lag | null;
+  /** When the latest of its events happened, in ms: so far we are told of what it did. */
+  watermark: number | null;
   /** It tells its times in whole seconds, as EventBridge does, so that a lag below one says nothing. */
   coarse: boolean;
 }
@@ -59,7 +67,7 @@ export const MAX_ROWS = 100;
 const KEPT_ROWS = 2000;
 /** More new rows than these in a second are not legible; the counts stay exact. */
 const ROWS_PER_SECOND = 40;
-const LAG_SAMPLE = 50;
+const LAG_SAMPLE = 200;
 const MAX_TYPES = 200;
 /** Stands for several, in a frame that has too many. */
 const OTHER_TYPES = "*";
@@ -79,6 +87,7 @@ export class LiveModel {
   private readonly throughput = new Throughput();
   private readonly lags = perSource((): number[] => []);
   private readonly coarse = perSource(() => false);
+  private readonly watermarks = perSource((): number | null => null);
   private readonly lastReceivedAt = perSource((): number | null => null);
   private readonly types = new Set<string>();
   private since = Infinity;
@@ -166,7 +175,8 @@ export class LiveModel {
       since: this.throughput.knownSince(watched),
       clouds: perSource((source) => ({
         lastReceivedAt: this.lastReceivedAt[source],
-        lag: median(this.lags[source]),
+        lag: lagOf(this.lags[source]),
+        watermark: this.watermarks[source],
         coarse: this.coarse[source],
       })),
       types: [...this.types].sort(),
@@ -200,6 +210,7 @@ export class LiveModel {
     };
     this.lastReceivedAt[event.source] = Math.max(this.lastReceivedAt[event.source] ?? 0, row.receivedAt);
     const happenedAt = Date.parse(event.time);
+    this.watermarks[event.source] = Math.max(this.watermarks[event.source] ?? 0, happenedAt);
     this.coarse[event.source] = happenedAt % 1000 === 0;
     const lags = this.lags[event.source];
     if (lags.push(row.receivedAt - happenedAt) > LAG_SAMPLE) lags.shift();
@@ -233,6 +244,8 @@ export class LiveModel {
   }
 }
 
-function median(values: readonly number[]): number | null {
-  return [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)] ?? null;
+function lagOf(values: readonly number[]): Lag | null {
+  const sorted = [...values].sort((one, other) => one - other);
+  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  return sorted.length === 0 ? null : { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
 }

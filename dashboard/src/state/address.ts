@@ -49,9 +49,17 @@ export interface LetterFilter {
   to: string | null;
 }
 
+/** Of which time events are listed; all null: as they come. */
+export interface EventTime {
+  period: Period | null;
+  from: string | null;
+  to: string | null;
+}
+
 interface Address {
   view: View;
   filter: Filter;
+  time: EventTime;
   event: EventKey | null;
   flows: FlowFilter;
   story: FlowKey | null;
@@ -60,7 +68,7 @@ interface Address {
   letter: number | null;
 }
 
-type Parameter = "view" | "source" | "type" | "q" | "event" | "story" | "letter" | keyof FlowFilter | keyof LetterFilter;
+type Parameter = "view" | "source" | "type" | "q" | "last" | "since" | "until" | "event" | "story" | "letter" | keyof FlowFilter | keyof LetterFilter;
 /** What an address says anew; what it does not name stays. */
 export type Change = Partial<Record<Parameter, string | null>>;
 
@@ -72,15 +80,15 @@ function parse(search: string): Address {
   const source = query.get("source");
   const [cloud, id] = atSlash(query.get("event"));
   const [flow, key] = atSlash(query.get("story"));
-  const named = query.get("period") ?? "";
   const time = {
-    period: named in PERIODS ? (named as Period) : ("24h" as const),
+    period: periodOf(query.get("period")) ?? ("24h" as const),
     from: instant(query.get("from")),
     to: instant(query.get("to")),
   };
   return {
     view: VIEWS.find((view) => view === query.get("view")) ?? "events",
     filter: { source: isSource(source) ? source : null, type: query.get("type"), text: query.get("q") ?? "" },
+    time: { period: periodOf(query.get("last")), from: instant(query.get("since")), to: instant(query.get("until")) },
     event: isSource(cloud) && id ? { source: cloud, id } : null,
     flows: {
       flow: query.get("flow"),
@@ -100,6 +108,10 @@ function parse(search: string): Address {
     },
     letter: Number(query.get("letter")) || null,
   };
+}
+
+function periodOf(text: string | null): Period | null {
+  return text && Object.hasOwn(PERIODS, text) ? (text as Period) : null;
 }
 
 /** Null for what is no moment: an address may have been written by hand. */
@@ -137,6 +149,11 @@ export const isShown = (view: View): boolean => read().view === view;
 export function setFilter(change: Partial<Filter>): void {
   const filter = { ...read().filter, ...change };
   write({ source: filter.source, type: filter.type, q: filter.text }, "replaceState");
+}
+
+export function setEventTime(change: Partial<EventTime>): void {
+  const { period, from, to } = { ...read().time, ...change };
+  write({ last: period, since: from, until: to }, "replaceState");
 }
 
 export function setFlowFilter(change: Partial<FlowFilter>): void {

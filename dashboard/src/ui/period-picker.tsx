@@ -21,7 +21,7 @@ export function PeriodPicker<P extends Period | null>({ label, chosen, none, onC
   const choices = [...(none ? [null] : []), ...(Object.keys(PERIODS) as Period[])] as P[];
   return (
     <>
-      <div role="group" aria-label={label} className="flex h-8 overflow-hidden rounded-lg border border-edge bg-panel">
+      <div role="group" aria-label={label} className="flex h-8 max-w-full overflow-x-auto overflow-y-hidden rounded-lg border border-edge bg-panel">
         {choices.map((period) => (
           <PeriodButton
             key={period}
@@ -57,7 +57,7 @@ function PeriodButton({ pressed, ...rest }: ComponentProps<"button"> & { pressed
     <button
       type="button"
       aria-pressed={pressed}
-      className="border-l border-line px-2.5 text-[13px] whitespace-nowrap text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
+      className="shrink-0 border-l border-line px-2 text-[13px] sm:px-2.5 whitespace-nowrap text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
       {...rest}
     />
   );

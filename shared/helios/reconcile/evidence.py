@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,7 +15,7 @@ from helios.event import SOURCES, Event, Source
 from helios.reconcile.declaration import Flow, Leg
 
 MAX_VARIANTS = 8
-"""Most pieces of evidence that are kept of one leg; what else there is only counts."""
+"""Most pieces of evidence that are kept of one leg, contradictions first; what else there is only counts."""
 
 MAX_SCALARS = 24
 MAX_SCALAR_CHARS = 120
@@ -162,9 +163,12 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
     ledgers = list(ledgers)
     if len(ledgers) == 1:
         return ledgers[0]
+    excused_until = max([one.excused_until for one in ledgers if one.excused_until], default=None)
+    every = [piece for ledger in ledgers for piece in ledger.pieces]
+    if len({piece.leg for piece in every}) == len(every) and not any(ledger.others for ledger in ledgers):
+        return Ledger(pieces=sorted(every, key=_leg), excused_until=excused_until)  # each told once, as nearly always
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
-    excused_until = max((one.excused_until for one in ledgers if one.excused_until), default=None)
     for ledger in ledgers:
         for leg, count in ledger.others.items():
             others[leg] = others.get(leg, 0) + count
@@ -176,14 +180,26 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
         kept = sorted(pieces.values(), key=_arrival)
         return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
     kept = []
-    by_leg: dict[str, int] = {}
-    for piece in sorted(pieces.values(), key=_arrival):
-        by_leg[piece.leg] = by_leg.get(piece.leg, 0) + 1
-        if by_leg[piece.leg] <= MAX_VARIANTS:
-            kept.append(piece)
-        else:
-            others[piece.leg] = others.get(piece.leg, 0) + piece.deliveries
+    for leg, arrived in groupby(sorted(pieces.values(), key=_arrival), key=attrgetter("leg")):
+        told = list(arrived)
+        chosen = _chosen(told)
+        kept += [piece for piece in told if piece.identity in chosen]
+        if more := sum(piece.deliveries for piece in told if piece.identity not in chosen):
+            others[leg] = others.get(leg, 0) + more
     return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
+
+
+def _chosen(told: list[Evidence]) -> set[Identity]:
+    """Which pieces of a leg are kept: the first of each content before what says the same again.
+
+    So no number of repetitions hides a contradiction; and what has once been left out is left out for good, whatever
+    is added, or the order of arrival would matter.
+    """
+    firsts: dict[str, Evidence] = {}
+    for piece in told:
+        firsts.setdefault(piece.content, piece)
+    again = [piece for piece in told if firsts[piece.content] is not piece]
+    return {piece.identity for piece in [*firsts.values(), *again][:MAX_VARIANTS]}
 
 
 def _both(one: Evidence, other: Evidence) -> Evidence:
@@ -193,6 +209,9 @@ def _both(one: Evidence, other: Evidence) -> Evidence:
 
 def _arrival(piece: Evidence) -> tuple[str, datetime, str, str, str]:
     return (piece.leg, piece.received_at, piece.source, piece.id, piece.content)
+
+
+_leg = attrgetter("leg")
 
 
 def _number(text: str) -> Decimal | int | str:

@@ -13,6 +13,9 @@ from helios.reconcile.rows import FlowIssue, FlowLeg, FlowRow, FlowStatus, LegSt
 BEFORE, AFTER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 """Moments before and after any deadline."""
 
+MAX_CURRENCY_CHARS = 8
+"""What is longer names no currency; sums are kept, and metrics labelled, by what does."""
+
 _CALLED: dict[Source | None, str] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure", None: "any cloud"}
 
 
@@ -129,7 +132,7 @@ class Judge:
             amount=next(
                 (number for text in _said_of(self._amounts, told) if (number := as_number(text)) is not None), None
             ),
-            currency=next(_said_of(self._currencies, told), None),
+            currency=next((text for text in _said_of(self._currencies, told) if len(text) <= MAX_CURRENCY_CHARS), None),
             opened_at=opened_at,
             deadline=deadline,
             settled_at=settled_at,
@@ -160,12 +163,9 @@ class Judge:
 
 def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
-    told: dict[str, list[Evidence]] = {}
-    for piece in ledger.pieces:
-        if piece.leg in told:
-            told[piece.leg].append(piece)
-        else:
-            told[piece.leg] = [piece]
+    told = {piece.leg: [piece] for piece in ledger.pieces}
+    if len(told) < len(ledger.pieces):
+        told = {leg: ledger.of(leg) for leg in told}
     return told
 
 

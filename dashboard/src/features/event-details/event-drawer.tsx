@@ -6,8 +6,10 @@ import { CloudBadge } from "@/ui/cloud-mark";
 import { CopyButton } from "@/ui/copy-button";
 import { Drawer } from "@/ui/drawer";
 import { Notice, Skeleton } from "@/ui/notice";
+import { Segments } from "@/ui/segments";
 
 import { asCurl, eventUrl, useEvent, type EventDetails } from "./api";
+import { Comparison } from "./comparison";
 import { Facts } from "./facts";
 
 function close(): void {
@@ -43,47 +45,40 @@ export default function EventDrawer({ eventKey }: { eventKey: EventKey }): React
   );
 }
 
-type View = "normalised" | "payload";
-const VIEWS: [View, string][] = [
+type View = "normalised" | "payload" | "difference";
+const VIEWS = [
   ["normalised", "Normalised"],
   ["payload", "Raw payload"],
-];
+  ["difference", "Difference"],
+] as const;
 
 function Details({ details, url }: { details: EventDetails; url: string }): ReactNode {
   const [view, setView] = useState<View>("normalised");
-  const text = details[view];
+  const text = details[view === "payload" ? "payload" : "normalised"];
   return (
     <div className="min-h-0 flex-1 overflow-y-auto px-5 py-4">
       <Facts event={details.event} payload={details.payload} />
       <div className="mt-5 flex flex-wrap items-center gap-2">
-        <div role="group" aria-label="Form" className="mr-auto flex h-8 overflow-hidden rounded-lg border border-edge">
-          {VIEWS.map(([each, name]) => (
-            <button
-              key={each}
-              type="button"
-              aria-pressed={view === each}
-              onClick={() => {
-                setView(each);
-              }}
-              className="border-l border-line px-3 text-[13px] text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
-            >
-              {name}
-            </button>
-          ))}
+        <div className="mr-auto">
+          <Segments label="Form" value={view} choices={VIEWS} onChange={setView} />
         </div>
         <CopyButton text={text}>Copy JSON</CopyButton>
         <CopyButton text={asCurl(url)}>Copy as curl</CopyButton>
       </div>
-      <pre
-        // Long lines scroll, and a keyboard must reach them.
-        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
-        tabIndex={0}
-        role="region"
-        aria-label={view === "normalised" ? "The event as Helios keeps it" : "The payload as it was sent"}
-        className="mt-3 overflow-x-auto rounded-lg border border-line bg-page p-4 font-mono text-xs leading-5"
-      >
-        {text}
-      </pre>
+      {view === "difference" ? (
+        <Comparison normalised={details.normalised} />
+      ) : (
+        <pre
+          // Long lines scroll, and a keyboard must reach them.
+          // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+          tabIndex={0}
+          role="region"
+          aria-label={view === "normalised" ? "The event as Helios keeps it" : "The payload as it was sent"}
+          className="mt-3 overflow-x-auto rounded-lg border border-line bg-page p-4 font-mono text-xs leading-5"
+        >
+          {text}
+        </pre>
+      )}
     </div>
   );
 }

@@ -1,9 +1,9 @@
 /** What is wrong, in words, and what it means for the viewer. */
 import type { Schemas } from "@/api/http";
 import { CLOUD_NAMES, SOURCES } from "@/lib/clouds";
-import { age, duration, secondsUntil } from "@/lib/format";
+import { age, duration, secondsUntil, timeOfDay } from "@/lib/format";
 import type { Connection } from "@/live/keys";
-import type { CloudPulse, Pulse } from "@/live/model";
+import type { CloudPulse, Lag, Pulse } from "@/live/model";
 
 export type Tone = "good" | "warn" | "bad" | "off";
 
@@ -89,14 +89,18 @@ export function cloudLines(pulse: Pulse | null, now: number): Line[] {
       return { name, tone: "off", state: "Nothing yet", detail: "No event since this page was opened." };
     }
     const silence = now - lastReceivedAt;
-    const behind = `${lagInWords(cloud)} behind`;
-    if (silence < SILENT_MS) return { name, tone: "good", state: behind };
-    return { name, tone: "warn", state: `Silent for ${age(silence)}`, detail: `Its last events came ${behind}.` };
+    const behind = `${lagInWords(cloud, "p50")} behind`;
+    const detail = `${tailInWords(cloud)}; told up to ${timeOfDay(cloud.watermark ?? lastReceivedAt)}`;
+    if (silence < SILENT_MS) return { name, tone: "good", state: behind, detail };
+    return { name, tone: "warn", state: `Silent for ${age(silence)}`, detail: `Its last events came ${behind}; ${detail}.` };
   });
 }
 
 /** A cloud whose clock is ahead of ours is not behind at all. */
-function lagInWords({ lag, coarse }: CloudPulse): string {
-  const ms = Math.max(0, lag ?? 0);
+function lagInWords({ lag, coarse }: CloudPulse, share: keyof Lag): string {
+  const ms = Math.max(0, lag?.[share] ?? 0);
   return coarse && ms < 1000 ? "less than 1 s" : duration(ms);
 }
+
+const tailInWords = (cloud: CloudPulse): string =>
+  `p95 ${lagInWords(cloud, "p95")}, p99 ${lagInWords(cloud, "p99")}`;

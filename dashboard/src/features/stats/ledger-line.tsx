@@ -7,7 +7,8 @@ import { useTotals } from "./api";
 /** Nothing gets lost between receiving and storing: the sum that shows it. */
 export function LedgerLine(): ReactNode {
   const { totals } = useTotals();
-  if (!totals) return null;
+  // Its place is kept, so that what is below does not jump.
+  if (!totals) return <p className="min-h-10 sm:min-h-5" />;
   const parts: [number, string][] = [
     [totals.total, "stored"],
     [totals.duplicate, "duplicate"],
@@ -16,7 +17,7 @@ export function LedgerLine(): ReactNode {
   ];
   const received = parts.reduce((sum, [value]) => sum + value, 0);
   return (
-    <p className="px-1 text-xs leading-5 text-faint tabular-nums">
+    <p className="min-h-10 px-1 text-xs sm:min-h-5 leading-5 text-faint tabular-nums">
       <strong className="font-semibold text-soft">{count(received)}</strong> deliveries received ={" "}
       {parts.map(([value, name], index) => (
         <Fragment key={name}>

@@ -2,8 +2,7 @@
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { useEffect } from "react";
 
-import type { FlowStory } from "@/api/flows";
-import { apiUrl, get } from "@/api/http";
+import { storyQuery, type FlowStory } from "@/api/flows";
 import { storyId } from "@/live/flows";
 import { useFlows } from "@/live/keys";
 import type { FlowKey } from "@/state/address";
@@ -14,9 +13,7 @@ const REFRESH_MS = 5000;
 export function useStory(flowKey: FlowKey): UseQueryResult<FlowStory> {
   const { flow, key } = flowKey;
   const query = useQuery({
-    queryKey: ["story", flow, key],
-    queryFn: ({ signal }) =>
-      get<FlowStory>(apiUrl(`/api/v1/flows/${encodeURIComponent(flow)}/${encodeURIComponent(key)}`), signal),
+    ...storyQuery(flow, key),
     refetchInterval: ({ state }) => (state.data && isFinal(state.data) ? false : REFRESH_MS),
   });
 

@@ -1,10 +1,19 @@
 /** Events that were stored before the page was opened. */
-import { useQuery, type UseQueryResult } from "@tanstack/react-query";
+import {
+  useInfiniteQuery,
+  useQuery,
+  type InfiniteData,
+  type UseInfiniteQueryResult,
+  type UseQueryResult,
+} from "@tanstack/react-query";
 
 import { apiUrl, get, type Schemas } from "@/api/http";
 import type { Filter } from "@/lib/filter";
+import { boundsOf } from "@/lib/flows";
+import { serverNow } from "@/lib/server-clock";
 import { HISTORY } from "@/live/client";
 import { MAX_ROWS, type Row } from "@/live/model";
+import type { EventTime } from "@/state/address";
 
 export type History = UseQueryResult<Row[]>;
 
@@ -20,6 +29,21 @@ export function useHistory({ source, type, text }: Filter): History {
     select: toRows,
     staleTime: Infinity,
     gcTime: 60_000,
+  });
+}
+
+/** The events of a stretch of time, page by page, the last received first. */
+export function useStored({ source, type, text }: Filter, time: EventTime): UseInfiniteQueryResult<Row[]> {
+  return useInfiniteQuery({
+    queryKey: ["stored", source, type, text, time],
+    queryFn: ({ pageParam, signal }) => {
+      const query = { source, type, order_id: text, ...boundsOf(time, serverNow()), after: pageParam, limit: MAX_ROWS };
+      return get<Schemas["EventPage"]>(apiUrl("/api/v1/events", query), signal);
+    },
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next_cursor,
+    select: ({ pages }: InfiniteData<Schemas["EventPage"]>) => pages.flatMap(toRows),
+    refetchOnWindowFocus: false,
   });
 }
 

@@ -2,6 +2,7 @@ import { useRef, type KeyboardEvent, type ReactNode } from "react";
 
 import { moveFocus, ROWS_ID } from "@/lib/row-focus";
 import { useBrowsing } from "@/lib/use-browsing";
+import { useAddress } from "@/state/address";
 import { useView } from "@/state/view";
 import { cx } from "@/ui/class-names";
 import { Panel } from "@/ui/panel";
@@ -9,11 +10,31 @@ import { Panel } from "@/ui/panel";
 import { Controls } from "./controls";
 import { COLUMNS } from "./row";
 import { RowList } from "./row-list";
+import { ReplayThese, Stored } from "./stored";
 import { Toolbar } from "./toolbar";
 import { useRows } from "./use-rows";
 
-/** The last events, the newest on top; held while the viewer pauses, or is busy with them. */
+/** Events as they come, or those of a time that the viewer chose. */
 export function EventStream(): ReactNode {
+  const { period, from, to } = useAddress().time;
+  return (period ?? from ?? to) === null ? <Live /> : <Chosen />;
+}
+
+function Chosen(): ReactNode {
+  return (
+    <Panel title="Stored events" aside={<ReplayThese />}>
+      <Toolbar />
+      <Headings />
+      <Stored />
+      <p className="border-t border-line px-4 py-2 text-xs text-faint sm:px-5">
+        As they were stored, the last received on top; new ones show when this is live again.
+      </p>
+    </Panel>
+  );
+}
+
+/** The last events, the newest on top; held while the viewer pauses, or is busy with them. */
+function Live(): ReactNode {
   const { paused, setPaused } = useView();
   const { browsing, stop, handlers } = useBrowsing();
   const list = useRef<HTMLDivElement>(null);

@@ -23,7 +23,7 @@ export function RowList({ rows, sampled, history }: RowListProps): ReactNode {
 }
 
 /** Drawn anew only when the rows are others: at speed most pictures of the page change nothing but its figures. */
-const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "rows" | "sampled">): ReactNode {
+export const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "rows" | "sampled">): ReactNode {
   const { event: opened } = useAddress();
   const openedKey = opened && `${opened.source}/${opened.id}`;
   // One row alone is reached by Tab; the arrows lead to the others.

@@ -2,9 +2,10 @@ import type { ReactNode } from "react";
 
 import { CLOUD_NAMES, SOURCES, type Source } from "@/lib/clouds";
 import { usePulse } from "@/live/keys";
-import { setFilter, useAddress } from "@/state/address";
+import { setEventTime, setFilter, useAddress } from "@/state/address";
 import { CloudMark } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
+import { PeriodPicker } from "@/ui/period-picker";
 import { SearchField } from "@/ui/search-field";
 
 /** What narrows the stream: the cloud, the type, and a text. */
@@ -14,6 +15,7 @@ export function Toolbar(): ReactNode {
       <Search />
       <Clouds />
       <Types />
+      <When />
     </div>
   );
 }
@@ -29,6 +31,16 @@ function Search(): ReactNode {
         setFilter({ text: value });
       }}
     />
+  );
+}
+
+/** As they come, or of which time. */
+function When(): ReactNode {
+  const { time } = useAddress();
+  return (
+    <div className="flex basis-full flex-wrap gap-2">
+      <PeriodPicker label="Time" none="Live" chosen={time} onChange={setEventTime} />
+    </div>
   );
 }
 
@@ -71,7 +83,7 @@ function Types(): ReactNode {
       onChange={(event) => {
         setFilter({ type: event.target.value || null });
       }}
-      className="h-8 min-w-36 flex-1 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft sm:max-w-44 sm:flex-none"
+      className="h-8 min-w-28 flex-1 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft sm:max-w-44 sm:flex-none"
     >
       <option value="">Every type</option>
       {types.map((each) => (

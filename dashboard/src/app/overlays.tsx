@@ -1,0 +1,25 @@
+import { lazy, Suspense, type ReactNode } from "react";
+
+import { useAccess } from "@/api/access";
+import { useAddress } from "@/state/address";
+import { useView } from "@/state/view";
+
+const AccessDialog = lazy(() => import("./access-dialog"));
+const EventDrawer = lazy(() => import("@/features/event-details/event-drawer"));
+const ReplayDialog = lazy(() => import("@/features/replays/replay-dialog"));
+const ShortcutsDialog = lazy(() => import("./shortcuts-dialog"));
+
+/** All that opens over the page, each loaded when it first does. */
+export function Overlays(): ReactNode {
+  const { event } = useAddress();
+  const { replay, helpShown } = useView();
+  const { refusal } = useAccess();
+  return (
+    <Suspense>
+      {event && <EventDrawer key={`${event.source}/${event.id}`} eventKey={event} />}
+      {replay && <ReplayDialog draft={replay} />}
+      {helpShown && <ShortcutsDialog />}
+      {refusal !== null && <AccessDialog refusal={refusal} />}
+    </Suspense>
+  );
+}

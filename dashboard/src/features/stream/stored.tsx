@@ -1,0 +1,70 @@
+import type { KeyboardEvent, ReactNode } from "react";
+
+import { boundsOf } from "@/lib/flows";
+import { moveFocus, ROWS_ID } from "@/lib/row-focus";
+import { serverNow } from "@/lib/server-clock";
+import { useAddress } from "@/state/address";
+import { useView } from "@/state/view";
+import { Button } from "@/ui/button";
+import { Icon } from "@/ui/icons";
+import { Notice, Skeleton } from "@/ui/notice";
+
+import { useStored } from "./api";
+import { Rows } from "./row-list";
+
+/** The events of a time that is over, or that ended just now: they stand still. */
+export function Stored(): ReactNode {
+  const { filter, time } = useAddress();
+  const query = useStored(filter, time);
+  const { data, error, isPending, hasNextPage, isFetchingNextPage } = query;
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (moveFocus(event.key)) event.preventDefault();
+  };
+  return (
+    // The rows are the controls; their container only moves the focus between them.
+    // eslint-disable-next-line jsx-a11y/no-static-element-interactions
+    <div
+      id={ROWS_ID}
+      onKeyDown={onKeyDown}
+      className="relative h-[70vh] min-h-80 overflow-y-auto border-t border-line sm:h-[34rem] sm:border-t-0"
+    >
+      {data && data.length > 0 ? (
+        <Rows rows={data} sampled />
+      ) : isPending ? (
+        Array.from({ length: 8 }, (_, index) => <Skeleton key={index} className="mx-5 my-3 h-5" />)
+      ) : error ? (
+        <Notice tone="bad" title="These events can't be shown" onRetry={() => void query.refetch()}>
+          {error.message}
+        </Notice>
+      ) : (
+        <Notice title="Nothing matches">
+          {filter.text ? "Of a time that is chosen, a text finds the whole id of an order." : "No event came in this time."}
+        </Notice>
+      )}
+      {hasNextPage && (
+        <div className="border-t border-line p-3 text-center">
+          <Button disabled={isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
+            {isFetchingNextPage ? "Fetching" : "Show more"}
+          </Button>
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** Sends what is listed once more. */
+export function ReplayThese(): ReactNode {
+  const { filter, time } = useAddress();
+  const { source, type, text } = filter;
+  const { askReplay } = useView();
+  return (
+    <Button
+      onClick={() => {
+        askReplay({ what: "events", filter: { source, type, order_id: text || null, ...boundsOf(time, serverNow()) } });
+      }}
+    >
+      <Icon name="replay" className="size-3.5" />
+      Replay these
+    </Button>
+  );
+}
