@@ -95,6 +95,11 @@ class Simulation:
                 stderr=subprocess.STDOUT,
             )
 
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self._process.poll() is None
+
     def finish(self) -> Traffic:
         """Wait for its end, which must be a good one."""
         status = self._process.wait(180)
