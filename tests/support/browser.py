@@ -1,5 +1,6 @@
 """A page of the dashboard in a real browser, and what a viewer does with it."""
 
+import base64
 import json
 import uuid
 from collections.abc import Iterator
@@ -132,3 +133,15 @@ def _request(source: str, id_: str) -> tuple[str, bytes]:
         case _:
             message = {"messageId": id_, "publishTime": "2025-11-26T12:00:00Z", "data": "e30="}
             return PUBSUB, json.dumps({"message": message, "subscription": "projects/shop/subscriptions/s"}).encode()
+
+
+def payment(order: str, *, amount: float) -> bytes:
+    """A push of Pub/Sub that says what was paid for ``ORD-order``."""
+    said = json.dumps({"order_id": f"ORD-{order}", "amount": amount}).encode()
+    message = {
+        "messageId": uuid.uuid4().hex,
+        "publishTime": "2025-11-26T12:00:00Z",
+        "attributes": {"event_type": "PaymentProcessed"},
+        "data": base64.b64encode(said).decode(),
+    }
+    return json.dumps({"message": message, "subscription": "projects/shop/subscriptions/s"}).encode()
