@@ -141,7 +141,7 @@ def deploy(
     """
     with Clients(endpoint) as clients:
         queue, dead_letter_queue, relay_queue = _queues(clients, visibility_seconds)
-        aws_resources.route_bus(clients, BUS, queue, rule=QUEUE)
+        aws_resources.route_bus(clients, BUS, queue, rule=QUEUE, dead_letters=dead_letter_queue)
         for function in FUNCTIONS:
             aws_resources.function(
                 clients,

@@ -82,22 +82,24 @@ def queue(clients: Clients, name: str, attributes: Mapping[str, str]) -> Queue:
     return Queue(url, arn)
 
 
-def route_bus(clients: Clients, bus: str, target: Queue, *, rule: str) -> None:
-    """A bus, a rule that matches every event on it, and the leave to put them into the queue."""
+def route_bus(clients: Clients, bus: str, target: Queue, *, rule: str, dead_letters: Queue) -> None:
+    """A bus, a rule that matches every event on it, and the leave to put them into the queue, or else with the dead."""
     events = clients.events
     with contextlib.suppress(events.exceptions.ResourceAlreadyExistsException):  # from an earlier run
         events.create_event_bus(Name=bus)
     made = events.put_rule(Name=rule, EventBusName=bus, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
-    events.put_targets(Rule=rule, EventBusName=bus, Targets=[{"Id": rule, "Arn": target.arn}])
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": target.arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": made["RuleArn"]}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    clients.sqs.set_queue_attributes(QueueUrl=target.url, Attributes={"Policy": policy})
+    to = {"Id": rule, "Arn": target.arn, "DeadLetterConfig": {"Arn": dead_letters.arn}}
+    events.put_targets(Rule=rule, EventBusName=bus, Targets=[to])
+    for one in (target, dead_letters):
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": one.arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": made["RuleArn"]}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        clients.sqs.set_queue_attributes(QueueUrl=one.url, Attributes={"Policy": policy})
 
 
 def schedule(clients: Clients, rule: str, expression: str, functions: Sequence[str]) -> None:

@@ -102,13 +102,11 @@ def _database_clients(given: Clients, others: Sequence[Cloud]) -> dict[str, obje
     addresses = {str(cloud.source): outputs(cloud).get("egress_address") for cloud in others}
     fixed = {source: f"{address}/32" for source, address in addresses.items() if address}
     merged = {**known, **fixed, **given}
-    return {"database_clients": {name: addresses for name, addresses in merged.items() if addresses}}
+    return {"database_clients": {name: range_ for name, range_ in merged.items() if range_}}
 
 
-def unreachable(clouds: Sequence[Cloud], *, clients: Clients) -> list[str]:
+def unreachable(clients: Clients) -> list[str]:
     """Why this machine can't connect to the database, as far as that is known before anything is done: a sentence."""
-    if clients and _AWS not in clouds:
-        return ["--client changes what AWS lets in: deploy it too, with --cloud aws"]
     if setting(_AWS, "database_url"):
         return []  # somebody's own, with a firewall of its own
     try:
@@ -186,8 +184,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     smoke = len(clouds) == len(CLOUDS) and not given.no_smoke
     missing = [reason for cloud in chosen(["aws", *(one.source for one in clouds)]) for reason in not_ready(cloud)]
     missing += outvoted(clouds)
-    if migrate or (smoke and TOKEN not in os.environ) or clients:
-        missing += unreachable(clouds, clients=clients)
+    if clients and _AWS not in clouds:
+        missing.append("--client changes what AWS lets in: deploy it too, with --cloud aws")
+    elif migrate or (smoke and TOKEN not in os.environ):
+        missing += unreachable(clients)
     return carry_out(
         steps(clouds, clients=clients, yes=given.yes, migrate=migrate, smoke=smoke),
         missing=missing,

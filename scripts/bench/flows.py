@@ -57,9 +57,9 @@ FROM flow_counts GROUP BY 1, 2, 3, 4
 
 # One in a hundred has a problem. What waits began after now, or the API's own sweep would judge it meanwhile.
 FILL_FLOWS = """
-INSERT INTO flows (flow, key, status, amount, currency, opened_at, deadline, updated_at, waiting, clouds, issues,
+INSERT INTO flows (flow, key, status, amount, currency, opened_at, deadline, waiting, clouds, issues,
                    version, ledger)
-SELECT 'order', 'ORD-' || number, status, 10, 'EUR', at, at + interval '90 seconds', at, status = 'open', 3,
+SELECT 'order', 'ORD-' || number, status, 10, 'EUR', at, at + interval '90 seconds', status = 'open', 3,
        CASE status WHEN 'mismatched' THEN '{mismatch}'::text[] WHEN 'incomplete' THEN '{missing}' ELSE '{}' END, 3,
        '[[],{},null]'
 FROM (

@@ -10,30 +10,41 @@ from local import chromium
 
 PATIENCE_MS = 60_000
 
-# A row is noticed in the animation frame after the one in which it was put into the page, so it has been drawn.
+ROWS_PER_SECOND = 40
+"""The dashboard's: more than these, drawn at once, are no live ones."""
+
+# A row is noticed in the animation frame after the one in which it was put into the page, so it has been drawn. When a
+# busy stream grows calm, the list shows at once what it had left out: those rows waited for that, and say nothing of
+# how long they were under way.
 _EYE = r"""
-window.eye = { seen: new Set() };
+window.eye = { seen: new Set(), changed: 0 };
 eye.reset = () => {
-  Object.assign(eye, { latencies: [], frames: 0, longest: 0, since: performance.now(), last: performance.now() });
+  const now = performance.now();
+  Object.assign(eye, { latencies: [], leftOut: 0, frames: 0, longest: 0, since: now, last: now });
 };
 eye.reset();
 const look = (now) => {
   eye.frames += 1;
   eye.longest = Math.max(eye.longest, now - eye.last);
   eye.last = now;
+  const drawn = [];
   for (const row of document.querySelectorAll("[data-row]")) {
     if (eye.seen.has(row.dataset.row)) continue;
     eye.seen.add(row.dataset.row);
     const due = /ORD-(\d{13})-/.exec(row.textContent)?.[1];
-    if (due) eye.latencies.push(Date.now() - Number(due));
+    if (due) drawn.push(Date.now() - Number(due));
   }
+  if (drawn.length > 0) eye.changed = now;
+  if (drawn.length > ROWS_PER_SECOND) eye.leftOut += drawn.length;
+  else eye.latencies.push(...drawn);
   requestAnimationFrame(look);
 };
 requestAnimationFrame(look);
-"""
+""".replace("ROWS_PER_SECOND", str(ROWS_PER_SECOND))
 
 _READ = """({
   latencies: eye.latencies,
+  leftOut: eye.leftOut,
   framesPerSecond: (eye.frames * 1000) / (performance.now() - eye.since),
   longestFrame: eye.longest,
 })"""
@@ -45,12 +56,14 @@ class Seen(NamedTuple):
     """What the eye saw since it was reset.
 
     Attributes:
-        latencies: ms from when an event was due until its row was drawn, of every row that was.
+        latencies: ms from when an event was due until its row was drawn, of every row that was when it came.
+        left_out: rows that were drawn later, when there was time for them.
         frames_per_second: animation frames.
         longest_frame: ms from one frame to the next.
     """
 
     latencies: list[float]
+    left_out: int
     frames_per_second: float
     longest_frame: float
 
@@ -67,12 +80,22 @@ class Watched:
         self._devtools = page.context.new_cdp_session(page)
         self._devtools.send("Performance.enable")
 
-    def watch(self, seconds: float) -> Seen:
-        """Look for so long from now on."""
+    def look(self) -> None:
+        """Forget what was seen so far."""
         self._page.evaluate("eye.reset()")
+
+    def wait(self, seconds: float) -> None:
+        """Let the page go on for so long."""
         self._page.wait_for_timeout(seconds * 1000)
+
+    def seen(self) -> Seen:
+        """What was seen since ``look``."""
         seen = self._page.evaluate(_READ)
-        return Seen(seen["latencies"], seen["framesPerSecond"], seen["longestFrame"])
+        return Seen(seen["latencies"], seen["leftOut"], seen["framesPerSecond"], seen["longestFrame"])
+
+    def settle(self) -> None:
+        """Return once the list has shown what it had left out."""
+        self._page.wait_for_function("() => performance.now() - eye.changed > 2500")
 
     def first_paint(self) -> float:
         """Ms from the start of loading until something showed; of five loads the median."""

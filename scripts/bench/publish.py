@@ -1,8 +1,8 @@
 """``python -m scripts.bench.publish WAY RATE SECONDS [API_URL]``: publishes by a schedule, one way into Helios.
 
 A process of its own, whose environment leads the vendors' SDKs to the emulators. The order id of every event tells
-when it was due, in ms since 1970: ``ORD-<ms>-<number>``. Prints ``began`` when it begins, and at the end how many
-events were taken.
+when it was due, in ms since 1970: ``ORD-<ms>-<number>``, but for a first one that only wakes what sleeps. Prints
+``began`` when it begins, and at the end how many events were taken, the first one among them.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ class Schedule:
         self._source = source
         self._due: asyncio.Queue[Emission] = asyncio.Queue()
 
-    async def run(self, rate: float, seconds: float) -> None:
+    async def run(self, rate: float, seconds: float, *, name: str = "ORD") -> None:
         """Publish so many events a second, each when it is due, whether or not those before were taken."""
         senders = [asyncio.create_task(self._send()) for _ in range(self._publisher.concurrency)]
         began, began_at = time.monotonic(), time.time()
         for number in range(int(rate * seconds)):
             await asyncio.sleep(began + number / rate - time.monotonic())
-            self._due.put_nowait(self._event(number, began_at + number / rate))
+            self._due.put_nowait(self._event(name, number, began_at + number / rate))
         await self._due.join()
         for sender in senders:
             sender.cancel()
@@ -55,8 +55,8 @@ class Schedule:
             for _ in batch:
                 self._due.task_done()
 
-    def _event(self, number: int, at: float) -> Emission:
-        order_id = f"ORD-{at * 1000:.0f}-{number}"
+    def _event(self, name: str, number: int, at: float) -> Emission:
+        order_id = f"{name}-{at * 1000:.0f}-{number}"
         return Emission(
             source=self._source,
             type=_TYPES[self._source],
@@ -72,7 +72,7 @@ async def _run(way: str, rate: float, seconds: float, api_url: str) -> None:
     source = WAYS[way]
     publisher = Webhook(api_url) if way == "webhook" else connect(find([source], allow_mixed=False)[source])
     schedule = Schedule(publisher, source)
-    await schedule.run(1, 1)  # the first event connects, and wakes what sleeps
+    await schedule.run(1, 1, name="WAKE")  # connects, and wakes what sleeps
     print("began", flush=True)
     await schedule.run(rate, seconds)
     await publisher.close()

@@ -32,7 +32,11 @@ def wait_until_begun(publisher: subprocess.Popen[str]) -> None:
 
 def finish(publisher: subprocess.Popen[str]) -> int:
     """How many events were taken."""
-    out, _ = publisher.communicate(timeout=SETTLE_SECONDS)
+    if not publisher.stdout:
+        raise RuntimeError("the publisher says nothing")
+    out = publisher.stdout.read()  # not communicate, which forgets what was read with the line before
+    if publisher.wait():
+        raise RuntimeError(f"the publisher ended with {publisher.returncode}")
     return int(out)
 
 

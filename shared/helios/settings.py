@@ -166,7 +166,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
 
 
-_PASSWORD_OF_USER = re.compile(r"(\w://[^/?#@:]*:)[^/?#]*@")
+_PASSWORD_OF_USER = re.compile(r"(\w://[^/?#@:\s]*:)\S*@")
 _PASSWORD_NAMED = re.compile(
     r"(\b\w*(?:password|passwd|secret|token)\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.IGNORECASE
 )

@@ -545,6 +545,18 @@ def test_four_writers_of_the_same_stories_neither_deadlock_nor_lose(postgres_sto
     assert statuses(postgres_store) == {"matched": 60}
 
 
+def test_only_the_stories_that_are_asked_for_are_found(store):
+    """Not those of another flow that have the key of one of them."""
+    take_in(store, leg("order", "7"), leg("order", "8"))
+    take_in(store, sent("eventgrid", "ParcelHandedOver", {"parcel": {"number": 7}}, id_="1", received_at=NOON))
+
+    with store.transaction() as transaction:
+        found = transaction.find_flows([("order", "8"), ("shipment", "7"), ("shipment", "9")])()
+
+    assert found.keys() == {("order", "8"), ("shipment", "7")}
+    assert {key: one.identity for key, one in found.items()} == {key: key for key in found}
+
+
 def test_what_another_writer_tells_while_a_batch_is_judged_is_not_lost(postgres_store):
     """Of a story that was there, and of one that was not; in the moment after this batch has looked for both."""
     take_in(postgres_store, leg("order"))

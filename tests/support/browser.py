@@ -61,6 +61,15 @@ class Dashboard:
         card = self.page.get_by_role("article", name="All events")
         expect(card.get_by_text(f"{total:,}", exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
+    def wait_for_at_least(self, total: int) -> int:
+        """The number that the first card shows, as soon as it is no less than this one."""
+        card = self.page.get_by_role("article", name="All events").locator("p").first.element_handle()
+        number = "Number(card.textContent.replaceAll(',', ''))"
+        shown = self.page.wait_for_function(
+            f"([card, total]) => {number} >= total && String({number})", arg=[card, total], timeout=PATIENCE_MS
+        )
+        return int(shown.json_value())
+
     def heap_megabytes(self) -> float:
         """JavaScript objects that are still in use."""
         devtools = self.page.context.new_cdp_session(self.page)

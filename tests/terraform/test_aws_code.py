@@ -47,6 +47,35 @@ def test_every_variable_and_output_says_what_it_is(folder):
         assert kind == "output" or re.search(r"^  type *= ", body, flags=re.MULTILINE), name
 
 
+STARS = {
+    ("dashboard", "${aws_s3_bucket.this.arn}/*"): "every file of the one bucket",
+    ("function", "${aws_cloudwatch_log_group.this.arn}:*"): "every stream of the one log",
+    (
+        "function",
+        "*",
+    ): "EC2 has no names for the network interfaces that Lambda makes; the function's own code is denied",
+}
+"""Where no name can stand, and why."""
+
+
+def stars(code):
+    """Whatever ends with a star among the actions and resources of a module's policies."""
+    granted = re.findall(r"^ *(?:not_)?(?:actions|resources) *= *\[(.*?)\]", code, flags=re.MULTILINE | re.DOTALL)
+    return {word for words in granted for word in re.findall(r'"([^"]*\*)"', words)}
+
+
+def test_every_policy_of_the_tree_names_its_actions_and_resources():
+    found = {(folder.name, star) for folder in [*ROOTS, *MODULES] for star in stars((folder / "main.tf").read_text())}
+    assert found == set(STARS)
+
+
+def test_a_policy_that_allows_everything_is_seen():
+    assert stars('statement {\n  actions = ["sqs:SendMessage", "sqs:*"]\n  resources = [\n    "*",\n  ]\n}') == {
+        "sqs:*",
+        "*",
+    }
+
+
 def test_cloudfront_sends_the_policy_that_the_demo_tries():
     """Whoever changes what the page may load or call sees it work in the demo, and changes it here."""
     code = (terraform.SOURCES / "modules/aws/dashboard/main.tf").read_text()

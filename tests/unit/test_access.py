@@ -267,6 +267,17 @@ def test_a_person_comes_with_a_token_of_their_provider(claims, status):
         assert client.get(STATS, headers=header).status_code == status
 
 
+def test_who_guesses_does_not_lock_out_a_person_who_was_seen_at_the_same_address():
+    with provider(scope="helios.read") as (settings, header):
+        services = in_memory(MemoryStore(), msgspec.structs.replace(settings, rate_per_minute=3))
+        with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
+            assert client.get(STATS, headers=header).status_code == 200
+            guesses = [client.get(STATS, headers=bearer(f"guess{number}")).status_code for number in range(4)]
+            assert guesses == [401, 401, 401, 429]
+
+            assert client.get(STATS, headers=header).status_code == 200
+
+
 def test_nobody_bears_the_name_of_another(monkeypatch):
     """A token may be called as a person's address is, or "local", and a provider may not have verified an address."""
     named: list[str] = []

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fastapi import APIRouter, Depends, Request
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from helios.adapters.memory import MemoryStore
+from helios.api.webhooks import served
 from helios.errors import Retryable
 from helios.settings import Settings
 from tests.support.deliveries import eventbridge, eventgrid
@@ -81,6 +83,23 @@ def test_a_webhook_stores_its_event(client, url, body, status):
         (status, "stored"),
         (status, "duplicate"),
     ]
+
+
+@pytest.mark.parametrize(
+    "asks", [{"dependencies": [Depends(lambda: None)]}, {}], ids=["for a dependency", "for a parameter"]
+)
+def test_a_webhook_that_asks_fastapi_for_something_is_not_served_without_it(asks):
+    """Webhooks are served past FastAPI: what it would have checked must not be left out in silence."""
+    routes = APIRouter()
+
+    async def endpoint(request: Request) -> None: ...
+
+    async def endpoint_with_parameter(request: Request, limit: int) -> None: ...
+
+    routes.post("/here", **asks)(endpoint if asks else endpoint_with_parameter)
+
+    with pytest.raises(TypeError, match="/here"):
+        served(routes)
 
 
 def test_an_event_appears_in_the_list_and_in_the_totals(client):

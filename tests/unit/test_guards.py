@@ -37,7 +37,7 @@ from local.eventgrid.entra import Entra
 from local.eventgrid.subscription import Subscription
 from local.heartbeat.sns import Server
 from local.pubsub.tokens import Signer
-from tests.support.listener import listening
+from tests.support.listener import listening, serving
 from tests.support.waiting import eventually
 
 AUDIENCE = "https://helios.example/api/v1/webhooks/gcp/pubsub"
@@ -397,18 +397,16 @@ class Drip(socketserver.BaseRequestHandler):
 
 def test_an_answer_that_drips_is_not_waited_for_and_not_asked_for_twice(monkeypatch):
     monkeypatch.setattr("helios.guards.keys.TIMEOUT_SECONDS", 0.3)
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server, serving(server):
         url = f"http://127.0.0.1:{server.server_address[1]}/"
-        with pytest.raises(Retryable, match="did not come within"):
-            fetch(url)
-        with pytest.raises(Retryable, match="are still awaited"):
-            fetch(url)
-        Drip.ended.set()
+        try:
+            with pytest.raises(Retryable, match="did not come within"):
+                fetch(url)
+            with pytest.raises(Retryable, match="are still awaited"):
+                fetch(url)
+        finally:
+            Drip.ended.set()
         eventually(lambda: "keys" not in {thread.name for thread in threading.enumerate()})
-        server.shutdown()
-        serving.join()
 
 
 @pytest.mark.parametrize(("status", "kind"), [(403, Absent), (404, Absent), (410, Absent), (429, Retryable)])

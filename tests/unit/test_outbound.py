@@ -1,6 +1,5 @@
 """A token goes where it was sent, and nowhere else."""
 
-import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from helios.adapters.bells import HttpBell
 from helios.console.client import Client, Unanswered
 from helios.errors import Retryable
-from tests.support.listener import listening
+from tests.support.listener import listening, serving
 
 
 def ask(url: str) -> None:
@@ -38,17 +37,13 @@ def test_a_redirect_is_not_followed(asks: Callable[[str], Any], status: int):
 
         do_POST = do_GET  # noqa: N815 - the standard library's spelling
 
-    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server, serving(server):
         location = f"http://127.0.0.1:{server.server_port}/"
         with (
             listening(status, {"Location": location}) as url,
             pytest.raises((Unanswered, Retryable), match=str(status)),
         ):
             asks(url)
-        server.shutdown()
-        thread.join()
 
     assert asked == []
 

@@ -147,6 +147,7 @@ ROUND_TRIPS = [
     (eventgrid(), binary),
     (cloudevent("azure"), on_event_grid),
     (cloudevent("azure", told=False), structured),
+    (cloudevent("azure", told=False), on_event_grid),
 ]
 
 
@@ -205,6 +206,15 @@ def test_a_mark_that_can_not_be_read_is_a_dead_letter():
     (outcome,) = ingest([delivery], seen=NoSeen(), store=MemoryStore())
 
     assert (outcome.status, outcome.field) == ("rejected", "resources")
+
+
+def test_an_event_that_only_speaks_of_replays_is_taken_as_it_is():
+    event = json.loads(eventbridge(detail={"heliosreplay": "7"}).body) | {"resources": [1]}
+    delivery = Delivery(way_in="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
+
+    (outcome,) = ingest([delivery], seen=NoSeen(), store=MemoryStore())
+
+    assert outcome.status == "stored"
 
 
 DEEP = '{"data": ' * 5000 + '"heliosreplay"' + "}" * 5000

@@ -58,6 +58,7 @@ def test_a_secret_is_long_and_may_be_two(secret):
         ("host=db user=u password=s3cret dbname=d", "host=db user=u password=*** dbname=d"),
         (r"host=db password = 's3 \' cret' dbname=d", "host=db password = *** dbname=d"),
         ("postgresql://user:s3@cret@db/helios", "postgresql://user:***@db/helios"),  # pragma: allowlist secret
+        ("postgresql://user:s3/cret@db/helios", "postgresql://user:***@db/helios"),  # pragma: allowlist secret
         ("postgresql://user:s3cret@[::1/helios", "postgresql://user:***@[::1/helios"),  # pragma: allowlist secret
         ("user@example.org about:this", "user@example.org about:this"),
     ],

@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str,
     """Store an SQS batch, and name the messages that SQS must deliver again.
 
     What can't be read is kept as a dead letter and acknowledged: delivering it again would not help. When the
-    database is away every message is handed back; after five receives SQS moves it to its dead-letter queue.
+    database is away every message is handed back; what is still here after half a day, SQS moves to its dead letters.
 
     AWS Lambda Developer Guide, "Implementing partial batch responses" (``ReportBatchItemFailures``).
     """

@@ -85,8 +85,11 @@ resource "google_secret_manager_secret" "this" {
 resource "google_secret_manager_secret_version" "this" {
   for_each = local.secret_names
 
-  secret      = google_secret_manager_secret.this[each.key].id
-  secret_data = local.secrets[each.key]
+  secret = google_secret_manager_secret.this[each.key].id
+
+  # Written and never read back, so that the state does not hold it; a part of its digest tells that it has changed.
+  secret_data_wo         = local.secrets[each.key]
+  secret_data_wo_version = nonsensitive(parseint(substr(sha256(local.secrets[each.key]), 0, 8), 16))
 }
 
 # The package.

@@ -11,7 +11,7 @@ from azure.eventgrid import EventGridPublisherClient
 from helios.errors import PutOff, Rejected
 from helios.event import Event
 from helios.jobs import SENT, Replayed, ReplayJob
-from helios.normalise.replays import RESOURCE
+from helios.normalise.replays import RESOURCE, UNTOLD
 
 
 class EventGridTarget:
@@ -69,5 +69,5 @@ def _as_sent(event: Event, job: int) -> dict[str, object]:
         "eventType": event.type,
         "eventTime": event.time.isoformat().replace("+00:00", "Z"),
         "data": msgspec.json.decode(event.data),
-        "dataVersion": f"{RESOURCE}{job}",
+        "dataVersion": f"{RESOURCE}{job}{UNTOLD if event.time == event.received_at else ''}",
     }

@@ -144,7 +144,7 @@ class WebhookTarget:
             if reason := forbidden(address, private=self._host.may_be_private, loopback=self._loopback):
                 raise Rejected(f"leads to {address}, {reason}", field="target.url")
         context = ssl.create_default_context() if self._url.scheme == "https" else None
-        return _Pinned(name, port, str(addresses[0]), context)
+        return _Pinned(name, port, [str(address) for address in addresses], context)
 
 
 def forbidden(address: Address, *, private: bool, loopback: bool) -> str | None:
@@ -179,18 +179,25 @@ def _embedded(address: Address) -> Address:
 
 
 class _Pinned(http.client.HTTPConnection):
-    """Connects to one address, whatever its host's name leads to by then."""
+    """Connects to the first of these addresses that answers, whatever its host's name leads to by then."""
 
-    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None) -> None:
+    def __init__(self, host: str, port: int, addresses: Sequence[str], context: ssl.SSLContext | None) -> None:
         super().__init__(host, port, timeout=SECONDS)
-        self._address = address
+        self._addresses = addresses
         self._context = context
         self.was_cut = False
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = self._dialled()
         if self._context:
             self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+
+    def _dialled(self) -> socket.socket:
+        *others, last = self._addresses
+        for address in others:
+            with suppress(OSError):
+                return socket.create_connection((address, self.port), self.timeout)
+        return socket.create_connection((last, self.port), self.timeout)
 
     def cut(self) -> None:
         """Wake whoever reads from it."""

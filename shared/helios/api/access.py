@@ -22,6 +22,9 @@ from helios.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
 CACHE_SECONDS = 10.0
 """How long a token may go on opening after it was revoked, so that not each question costs one to the database."""
 
+MAX_PEOPLE = 4096
+"""How many of a provider's tokens are remembered, as digests, as having been true once."""
+
 CLAIM_PREFIX = "helios."
 """What a provider calls our scopes: ``helios.read`` in the claim ``scope`` or ``roles`` (RFC 9068, section 2.2.3)."""
 
@@ -85,6 +88,7 @@ class Access:
         self._limit = limit
         self._count = count
         self._known: dict[str, tuple[Token, float]] = {}
+        self._people_seen: set[str] = set()
 
     def needs(self, scope: Scope) -> Needs:
         """The dependency of a route that takes this scope; it gives the ``Caller``.
@@ -121,7 +125,7 @@ class Access:
                 return
             if ticket is None:
                 raise Refused(TAKES_A_TICKET, code="missing")
-            await self._once(socket, partial(self._redeem, ticket))
+            await self._try_out(socket, partial(self._redeem, ticket))
             admit("admitted")
 
     @contextmanager
@@ -144,7 +148,7 @@ class Access:
         if proof.startswith(PREFIX):
             caller = await self._of_token(request, proof)
         elif self._people:
-            caller = _person(await self._once(request, partial(self._people.claims, proof)))
+            caller = await self._of_person(request, proof, self._people)
         else:
             raise Refused("this is no token of Helios", code="malformed")
         if wait := await run_in_threadpool(self._limit.wait_seconds, f"caller {caller.name}"):
@@ -159,12 +163,20 @@ class Access:
         if token is None or time.monotonic() >= until:
             find = partial(self._find, key, now)
             # One that was seen before is no guess: whoever guesses at the same address must not lock it out.
-            token = await (run_in_threadpool(find) if token else self._once(request, find))
+            token = await (run_in_threadpool(find) if token else self._try_out(request, find))
             self._known[key] = (token, time.monotonic() + CACHE_SECONDS)
         if not token.is_valid(now):
             code = "revoked" if token.revoked_at else "expired"
             raise Refused(f"this token is {code}", code=code)
         return Caller(f"token:{token.name}", token.scopes)
+
+    async def _of_person(self, request: Request, proof: str, people: BearerToken) -> Caller:
+        key, read = digest(proof), partial(people.claims, proof)
+        caller = _person(await (run_in_threadpool(read) if key in self._people_seen else self._try_out(request, read)))
+        if len(self._people_seen) >= MAX_PEOPLE:
+            self._people_seen.clear()
+        self._people_seen.add(key)
+        return caller
 
     def _find(self, key: str, now: datetime) -> Token:
         token = self._tokens.use(key, now)
@@ -177,7 +189,7 @@ class Access:
         if self._tickets is None or self._tickets.redeem(ticket) is None:
             raise Refused(TAKES_A_TICKET, code="unknown")
 
-    async def _once(self, request: HTTPConnection, check: Callable[[], T]) -> T:
+    async def _try_out(self, request: HTTPConnection, check: Callable[[], T]) -> T:
         """Check what may be made up: an address may be wrong so many times in a minute, and is not heard any more.
 
         Raises:

@@ -139,7 +139,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     replies.install(app)
     entrance = Entrance(guarded, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
-    app.include_router(webhooks.router(coalescer, entrance))
+    webhooks.install(app, coalescer, entrance)
     app.include_router(queries.router(services.reader), dependencies=may_read)
     app.include_router(
         replays.router(take_in, services.reader, access, max_body_bytes=services.settings.max_body_bytes)

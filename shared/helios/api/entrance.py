@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from fastapi import Request
@@ -114,6 +115,7 @@ def _origin_host(origin: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=256)  # most requests of one sender name the same three hosts, and each is dear to read
 def _loopback(host: str) -> bool:
     if host == "localhost":
         return True

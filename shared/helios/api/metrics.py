@@ -1,6 +1,7 @@
 """What Prometheus sees of one process."""
 
 import time
+from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -70,8 +71,9 @@ class Metrics:
                 raise
             self._batch_seconds.observe(time.perf_counter() - started)
             self._batch_size.observe(len(deliveries))
-            for delivery, outcome in zip(deliveries, outcomes, strict=True):
-                self._deliveries.labels(delivery.way_in, outcome.status).inc()
+            pairs = ((one.way_in, outcome.status) for one, outcome in zip(deliveries, outcomes, strict=True))
+            for (way_in, status), number in Tally(pairs).items():
+                self._deliveries.labels(way_in, status).inc(number)
             return outcomes
 
         return observed

@@ -1,6 +1,5 @@
 """What every answer tells a browser: it is data, not a page, and nobody else's to show."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
@@ -17,6 +16,16 @@ NO_FRAMES = "frame-ancestors 'none'"
 """For Swagger's page, which loads its own scripts."""
 
 
+def _raw(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header as ASGI has it."""
+    return name.lower().encode(), value.encode()
+
+
+_HEADERS = [_raw(name, value) for name, value in HEADERS.items()]
+_ONLY_HTTPS = _raw("Strict-Transport-Security", ONLY_HTTPS)
+_POLICY, _POLICY_OF_DOCS = (_raw("Content-Security-Policy", policy) for policy in (NO_CONTENT, NO_FRAMES))
+
+
 class SecurityHeaders:
     """Adds them to whatever an application answers."""
 
@@ -29,16 +38,14 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        policy = NO_FRAMES if scope["path"] == "/docs" else NO_CONTENT
+        added = [*_HEADERS, _POLICY_OF_DOCS if scope["path"] == "/docs" else _POLICY]
+        if scope["scheme"] == "https":
+            added.append(_ONLY_HTTPS)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Content-Security-Policy", policy)
-                if scope["scheme"] == "https":
-                    headers.setdefault("Strict-Transport-Security", ONLY_HTTPS)
+                given = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in given)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -113,7 +113,7 @@ def _read(delivery: Delivery, redaction: Redaction | None) -> _Reading:
         return _Reading(redaction.kept(delivery) if redaction else delivery, fault)
     except DEFECTS as defect:
         kept = redaction.kept(delivery) if redaction else delivery
-        return _Reading(kept, _guilty(kept, defect))
+        return _Reading(kept, guilty(kept, defect))
 
 
 def _store(
@@ -132,20 +132,20 @@ def _store(
             return outcomes
     except (Rejected, *DEFECTS) as error:
         if beside:
-            raise
+            raise error if isinstance(error, Rejected) else guilty(readings[0].delivery, error) from error
         if len(readings) > 1:
             half = len(readings) // 2
             first, second = readings[:half], readings[half:]
             return _store(first, hinted, store, reconciler, None) + _store(second, hinted, store, reconciler, None)
         (reading,) = readings
-        fault = error if isinstance(error, Rejected) else _guilty(reading.delivery, error)
+        fault = error if isinstance(error, Rejected) else guilty(reading.delivery, error)
         if isinstance(reading.content, Rejected):
             # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
             raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from error
         return _store([_Reading(reading.delivery, fault)], hinted, store, reconciler, None)
 
 
-def _guilty(delivery: Delivery, defect: Exception) -> Rejected:
+def guilty(delivery: Delivery, defect: Exception) -> Rejected:
     """A defect of ours as the reason of a dead letter; its stack goes to the log."""
     log.error("defect", exc_info=defect, extra={"way_in": delivery.way_in, "fingerprint": _fingerprint(delivery)})
     name = type(defect).__name__
@@ -164,9 +164,8 @@ def _write(
     inserting = transaction.insert([firsts[key] for key in sorted(firsts.keys() - digests.keys())])
     # While it inserts events.
     judged = reconciler.judge(gathered.ledgers, kept)
-    new = inserting()
     writing = transaction.write_flows([after for _, after in judged])
-    # While it writes stories.
+    new = inserting()
     verdicts = iter(_judge(events, firsts, new, digests, transaction))
     outcomes = [
         next(verdicts)

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from helios.errors import HeliosError, Rejected
+from helios.errors import DEFECTS, HeliosError, Rejected
 from helios.event import Delivery, Key, Outcome
-from helios.flows.ingest import Ingest
+from helios.flows.ingest import Ingest, guilty
 from helios.ledger import MAX_DEAD_LETTER_BYTES
 from helios.normalise import normalise, split
 from helios.ports import Transaction
@@ -87,6 +87,8 @@ def _read(delivery: Delivery, number: int | None) -> None:
     except Rejected as fault:
         place = "" if number is None else f"[{number}]."
         raise Rejected(fault.reason, field=f"{place}{fault.field}") from fault
+    except DEFECTS as defect:
+        raise guilty(delivery, defect) from defect
 
 
 def _became(outcomes: Sequence[Outcome]) -> str:

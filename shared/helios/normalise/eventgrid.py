@@ -9,6 +9,7 @@ from helios.errors import UNREADABLE
 from helios.event import Delivery, Event
 from helios.normalise import cloudevents
 from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
+from helios.normalise.replays import had_no_time
 
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
@@ -53,7 +54,7 @@ def normalise(delivery: Delivery) -> Event:
         id=event.id,
         type=event.event_type,
         subject=event.subject,
-        time=event.event_time,
+        time=None if had_no_time(delivery.body) else event.event_time,
         origin=event.topic,
         data=bytes(event.data),
         data_field="data",

@@ -17,6 +17,9 @@ ATTRIBUTE = f"ce-{EXTENSION}"
 RESOURCE = f"{EXTENSION}:"
 """EventBridge gives each event an id of its own, and has room for what its sender knows only among its resources."""
 
+UNTOLD = ";untold"
+"""Ends an Event Grid event's mark if it had no time of its own, which Event Grid's schema asks for."""
+
 _WORD = EXTENSION.encode()
 
 
@@ -77,22 +80,30 @@ def original(text: bytes) -> Original | None:
     Raises:
         Rejected: it is marked, but the mark can't be read.
     """
-    if _WORD not in text:
+    if _WORD not in text or (carrier := _carried(text)) is None:
         return None
+    found = next((one for one in carrier.resources if one.startswith(RESOURCE)), None)
     try:
-        resources = _carrier.decode(text).resources
-        found = next((one for one in resources if one.startswith(RESOURCE)), None)
         return None if found is None else _original.decode(found.removeprefix(RESOURCE))
     except UNREADABLE as error:
         raise Rejected(f"can't be read: {error}", field="resources") from error
 
 
-def _is_marked(body: bytes) -> bool:
+def had_no_time(text: bytes) -> bool:
+    """Whether an Event Grid event told of no time before Helios sent it once more."""
+    return _WORD in text and (carrier := _carried(text)) is not None and carrier.dataVersion.endswith(UNTOLD)
+
+
+def _carried(body: bytes) -> _Carrier | None:
     try:
-        carrier = _carrier.decode(body)
+        return _carrier.decode(body)
     except UNREADABLE:
-        return False
-    return (
+        return None
+
+
+def _is_marked(body: bytes) -> bool:
+    carrier = _carried(body)
+    return carrier is not None and (
         bool(carrier.heliosreplay)
         or carrier.dataVersion.startswith(RESOURCE)
         or any(one.startswith(RESOURCE) for one in carrier.resources)

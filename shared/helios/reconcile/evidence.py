@@ -163,9 +163,12 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
     ledgers = list(ledgers)
     if len(ledgers) == 1:
         return ledgers[0]
+    excused_until = max([one.excused_until for one in ledgers if one.excused_until], default=None)
+    every = [piece for ledger in ledgers for piece in ledger.pieces]
+    if len({piece.leg for piece in every}) == len(every) and not any(ledger.others for ledger in ledgers):
+        return Ledger(pieces=sorted(every, key=_leg), excused_until=excused_until)  # each told once, as nearly always
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
-    excused_until = max((one.excused_until for one in ledgers if one.excused_until), default=None)
     for ledger in ledgers:
         for leg, count in ledger.others.items():
             others[leg] = others.get(leg, 0) + count
@@ -177,7 +180,7 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
         kept = sorted(pieces.values(), key=_arrival)
         return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
     kept = []
-    for leg, arrived in groupby(sorted(pieces.values(), key=_arrival), key=attrgetter("leg")):
+    for leg, arrived in groupby(sorted(pieces.values(), key=_arrival), key=_leg):
         told = list(arrived)
         chosen = _chosen(told)
         kept += [piece for piece in told if piece.identity in chosen]
@@ -206,6 +209,9 @@ def _both(one: Evidence, other: Evidence) -> Evidence:
 
 def _arrival(piece: Evidence) -> tuple[str, datetime, str, str, str]:
     return (piece.leg, piece.received_at, piece.source, piece.id, piece.content)
+
+
+_leg = attrgetter("leg")
 
 
 def _number(text: str) -> Decimal | int | str:

@@ -47,8 +47,6 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     currency: str | None
     opened_at: datetime
     deadline: datetime
-    settled_at: datetime | None
-    updated_at: datetime
     match_seconds: float | None
     waiting: bool
     clouds: int
@@ -97,12 +95,10 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: in
         currency=verdict.currency,
         opened_at=verdict.opened_at,
         deadline=verdict.deadline,
-        settled_at=verdict.settled_at,
-        updated_at=verdict.updated_at,
         match_seconds=verdict.time_to_match_seconds,
         waiting=verdict.waiting,
         clouds=len({piece.source for piece in ledger.pieces}),
-        issues=list(dict.fromkeys(issue.kind for issue in verdict.issues)),
+        issues=list(dict.fromkeys([issue.kind for issue in verdict.issues])),
         version=version,
         ledger=ledger,
     )

@@ -163,12 +163,9 @@ class Judge:
 
 def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
-    told: dict[str, list[Evidence]] = {}
-    for piece in ledger.pieces:
-        if piece.leg in told:
-            told[piece.leg].append(piece)
-        else:
-            told[piece.leg] = [piece]
+    told = {piece.leg: [piece] for piece in ledger.pieces}
+    if len(told) < len(ledger.pieces):
+        told = {leg: ledger.of(leg) for leg in told}
     return told
 
 

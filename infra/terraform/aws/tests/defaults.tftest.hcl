@@ -10,17 +10,17 @@ variables {
 
 run "applies_with_nothing_but_a_region" {
   assert {
-    condition     = jsondecode(aws_secretsmanager_secret_version.settings.secret_string).HELIOS_DATABASE_URL == "postgresql://helios:a-password-of-secrets-manager-with-48-characters@helios.cluster-abc.eu-central-1.rds.amazonaws.com:5432/helios?sslmode=require" # pragma: allowlist secret
+    condition     = jsondecode(local.secret_settings).HELIOS_DATABASE_URL == "postgresql://helios:a-password-of-secrets-manager-with-48-characters@helios.cluster-abc.eu-central-1.rds.amazonaws.com:5432/helios?sslmode=require" # pragma: allowlist secret
     error_message = "The secret must lead to Aurora, over TLS."
   }
 
   assert {
-    condition     = jsondecode(aws_secretsmanager_secret_version.settings.secret_string).HELIOS_REDIS_URL == "rediss://helios.serverless.euc1.cache.amazonaws.com:6379/0"
+    condition     = jsondecode(local.secret_settings).HELIOS_REDIS_URL == "rediss://helios.serverless.euc1.cache.amazonaws.com:6379/0"
     error_message = "The secret must lead to ElastiCache, over TLS."
   }
 
   assert {
-    condition     = length(jsondecode(aws_secretsmanager_secret_version.settings.secret_string).HELIOS_RING_SECRET) >= 32
+    condition     = length(jsondecode(local.secret_settings).HELIOS_RING_SECRET) >= 32
     error_message = "A secret for ringing must be made."
   }
 
@@ -32,6 +32,13 @@ run "applies_with_nothing_but_a_region" {
   assert {
     condition     = output.dashboard_url == "https://d1.cloudfront.net"
     error_message = "The dashboard must be served by CloudFront."
+  }
+}
+
+run "the_state_does_not_hold_the_secret" {
+  assert {
+    condition     = aws_secretsmanager_secret_version.settings.secret_string == null || aws_secretsmanager_secret_version.settings.secret_string == ""
+    error_message = "What is written only must not be kept."
   }
 }
 

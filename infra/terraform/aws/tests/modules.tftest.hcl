@@ -111,6 +111,7 @@ run "every_queue_and_function_has_its_alarms" {
     email          = "ops@example.org"
     queues         = { events = "helios-events", dead_letters = "helios-events-dlq", relay = "helios-relay" }
     functions      = ["helios-ingest", "helios-relay"]
+    rules          = { bus = { EventBusName = "helios", RuleName = "helios-events" } }
     database       = "helios"
     monthly_budget = 100
   }
@@ -128,6 +129,11 @@ run "every_queue_and_function_has_its_alarms" {
   assert {
     condition     = toset(keys(aws_cloudwatch_metric_alarm.function)) == toset(["helios-ingest-errors", "helios-ingest-throttles", "helios-relay-errors", "helios-relay-throttles"])
     error_message = "Each function's errors and throttles must be noticed."
+  }
+
+  assert {
+    condition     = [for alarm in aws_cloudwatch_metric_alarm.rule : "${alarm.alarm_name} ${alarm.metric_name}"] == ["helios-bus-undelivered FailedInvocations"]
+    error_message = "What EventBridge can't deliver must be noticed."
   }
 
   assert {

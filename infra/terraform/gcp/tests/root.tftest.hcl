@@ -64,7 +64,7 @@ run "alone" {
   }
 
   assert {
-    condition     = google_secret_manager_secret_version.this["REDIS_URL"].secret_data == "rediss://:pass@10.0.0.3:6378/0?ssl_ca_certs=/etc/helios/redis/ca.pem&ssl_check_hostname=false"
+    condition     = local.redis_url == "rediss://:pass@10.0.0.3:6378/0?ssl_ca_certs=/etc/helios/redis/ca.pem&ssl_check_hostname=false"
     error_message = "The cache that was made is the one that is used, over TLS."
   }
 
@@ -93,7 +93,7 @@ run "beside_aws" {
   }
 
   assert {
-    condition     = google_secret_manager_secret_version.this["REDIS_URL"].secret_data == "rediss://:secret@cache.example.org:6379/0"
+    condition     = local.redis_url == "rediss://:secret@cache.example.org:6379/0"
     error_message = "The cache that exists is the one that is used."
   }
 }

@@ -20,7 +20,6 @@ from helios.adapters.postgres.flows import (
     OVERDUE_FLOWS,
     WRITE_FLOWS,
     columns,
-    columns_of_keys,
     flow_from_row,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
@@ -206,8 +205,9 @@ class PostgresTransaction:
         """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
         if not keys:
             return dict
-        found = self._connection.execute(FIND_FLOWS, columns_of_keys(keys), binary=True)
-        return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall())}
+        wanted = {"flows": sorted({flow for flow, _ in keys}), "keys": _json([key for _, key in keys])}
+        found = self._connection.execute(FIND_FLOWS, wanted, binary=True)
+        return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall()) if one.identity in keys}
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""

@@ -101,9 +101,10 @@ resource "aws_rds_cluster" "this" {
   engine_mode        = "provisioned" # what Serverless v2 is called here
   engine_version     = var.engine_version
 
-  database_name   = local.database
-  master_username = local.user
-  master_password = terraform_data.password.output
+  database_name              = local.database
+  master_username            = local.user
+  master_password_wo         = terraform_data.password.output
+  master_password_wo_version = var.password_version
 
   db_subnet_group_name            = aws_db_subnet_group.this.name
   db_cluster_parameter_group_name = aws_rds_cluster_parameter_group.this.name

@@ -3,8 +3,8 @@
 locals {
   queue = "${var.name}-events"
   # ARNs that are known before the resources are: a queue's policy can then be a part of the queue.
-  queue_arn = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:${local.queue}"
-  rule_arn  = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:rule/${var.name}/${local.queue}"
+  queues_arn = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}"
+  rule_arn   = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:rule/${var.name}/${local.queue}"
 }
 
 data "aws_partition" "current" {}
@@ -29,6 +29,11 @@ resource "aws_cloudwatch_event_target" "queue" {
   event_bus_name = aws_cloudwatch_event_bus.this.name
   target_id      = local.queue
   arn            = aws_sqs_queue.events.arn
+
+  # What EventBridge could not put into the queue for a day waits with what SQS gave up on: both are the same message.
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
 }
 
 resource "aws_cloudwatch_event_archive" "this" {
@@ -42,13 +47,16 @@ resource "aws_sqs_queue" "dead_letters" {
   name                      = "${local.queue}-dlq"
   message_retention_seconds = 14 * 24 * 60 * 60 # the longest that SQS offers
   sqs_managed_sse_enabled   = true
+  policy                    = data.aws_iam_policy_document.from_the_bus["${local.queue}-dlq"].json
 }
 
-data "aws_iam_policy_document" "events" {
+data "aws_iam_policy_document" "from_the_bus" {
+  for_each = toset([local.queue, "${local.queue}-dlq"])
+
   statement {
     sid       = "FromTheBus"
     actions   = ["sqs:SendMessage"]
-    resources = [local.queue_arn]
+    resources = ["${local.queues_arn}:${each.key}"]
 
     principals {
       type        = "Service"
@@ -68,7 +76,7 @@ resource "aws_sqs_queue" "events" {
   visibility_timeout_seconds = var.visibility_seconds
   message_retention_seconds  = 4 * 24 * 60 * 60
   sqs_managed_sse_enabled    = true
-  policy                     = data.aws_iam_policy_document.events.json
+  policy                     = data.aws_iam_policy_document.from_the_bus[local.queue].json
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead_letters.arn

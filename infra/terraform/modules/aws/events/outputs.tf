@@ -22,3 +22,8 @@ output "relay_queue" {
   description = "The queue to ring at."
   value       = { arn = aws_sqs_queue.relay.arn, name = aws_sqs_queue.relay.name, url = aws_sqs_queue.relay.url }
 }
+
+output "rule" {
+  description = "Name of the rule that sends every event to the queue."
+  value       = aws_cloudwatch_event_rule.this.name
+}

@@ -193,16 +193,13 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 data "aws_iam_policy_document" "endpoints" {
-  # checkov:skip=CKV_AWS_356: an endpoint's policy only narrows what roles grant; it is narrowed to this account
-  # checkov:skip=CKV_AWS_111: the same
-  # checkov:skip=CKV_AWS_108: the same
-  # checkov:skip=CKV_AWS_109: the same
-  # checkov:skip=CKV_AWS_107: the same
-  # checkov:skip=CKV_AWS_283: the same; the condition names the account
+  # checkov:skip=CKV_AWS_283: an endpoint's policy only narrows what roles grant; the condition names the account
+  for_each = var.endpoints
+
   statement {
-    sid       = "ThisAccountOnly"
-    actions   = ["sqs:SendMessage", "secretsmanager:GetSecretValue"]
-    resources = ["*"]
+    sid       = "WhatFunctionsAskFor"
+    actions   = each.value.actions
+    resources = each.value.resources
 
     principals {
       type        = "AWS"
@@ -218,7 +215,7 @@ data "aws_iam_policy_document" "endpoints" {
 }
 
 resource "aws_vpc_endpoint" "interface" {
-  for_each = toset(["sqs", "secretsmanager"])
+  for_each = var.endpoints
 
   vpc_id              = aws_vpc.this.id
   service_name        = "com.amazonaws.${data.aws_region.current.name}.${each.key}"
@@ -226,7 +223,7 @@ resource "aws_vpc_endpoint" "interface" {
   private_dns_enabled = true
   subnet_ids          = [for subnet in aws_subnet.functions : subnet.id]
   security_group_ids  = [aws_security_group.endpoints.id]
-  policy              = data.aws_iam_policy_document.endpoints.json
+  policy              = data.aws_iam_policy_document.endpoints[each.key].json
 
   tags = { Name = "${var.name}-${each.key}" }
 }

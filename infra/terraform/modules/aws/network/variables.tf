@@ -32,3 +32,8 @@ variable "is_database_public" {
   description = "Whether the database's subnets have a route from the internet; its security group still names who may use it."
   type        = bool
 }
+
+variable "endpoints" {
+  description = "What the functions may ask of AWS within the VPC: by service, the actions and the resources."
+  type        = map(object({ actions = list(string), resources = list(string) }))
+}

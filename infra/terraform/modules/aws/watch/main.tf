@@ -64,6 +64,42 @@ resource "aws_cloudwatch_metric_alarm" "queue" {
   ok_actions          = [aws_sns_topic.this.arn]
 }
 
+resource "aws_cloudwatch_metric_alarm" "rule" {
+  for_each = var.rules
+
+  alarm_name          = "${var.name}-${each.key}-undelivered"
+  alarm_description   = "EventBridge can't reach the targets of the rule ${each.value.RuleName}: a policy, or what it names, has changed."
+  namespace           = "AWS/Events"
+  metric_name         = "FailedInvocations"
+  dimensions          = each.value
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 5
+  datapoints_to_alarm = 2
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.this.arn]
+  ok_actions          = [aws_sns_topic.this.arn]
+}
+
+# Counted by the ingest function itself, since the deliveries are acknowledged: nothing of AWS' own would show them.
+resource "aws_cloudwatch_metric_alarm" "rejected" {
+  alarm_name          = "${var.name}-rejected"
+  alarm_description   = "Events have come for a quarter of an hour that can't be read: they are dead letters in Postgres."
+  namespace           = "Helios"
+  metric_name         = "rejected"
+  dimensions          = { service = "ingest" }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 3
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.this.arn]
+  ok_actions          = [aws_sns_topic.this.arn]
+}
+
 resource "aws_cloudwatch_metric_alarm" "function" {
   for_each = local.functions
 

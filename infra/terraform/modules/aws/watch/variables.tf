@@ -18,6 +18,11 @@ variable "functions" {
   type        = set(string)
 }
 
+variable "rules" {
+  description = "EventBridge's rules to watch: a name for each, and the dimensions of its metrics."
+  type        = map(map(string))
+}
+
 variable "database" {
   description = "Identifier of the Aurora cluster; null: it is somebody else's to watch."
   type        = string
