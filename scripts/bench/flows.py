@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import psycopg
 
 from helios.adapters.memory import NoSeen
@@ -18,7 +19,9 @@ from helios.event import Delivery
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.flows.sweep import expire_flows
+from helios.normalise import normalise
 from helios.reconcile import declaration
+from helios.reconcile.evidence import Interest, Ledger, add_up
 from local.ports import HOST
 from scripts.bench.payloads import ORDER, TIME
 from scripts.bench.report import Table, median, percentile
@@ -57,11 +60,11 @@ FROM flow_counts GROUP BY 1, 2, 3, 4
 
 # One in a hundred has a problem. What waits began after now, or the API's own sweep would judge it meanwhile.
 FILL_FLOWS = """
-INSERT INTO flows (flow, key, status, amount, currency, opened_at, deadline, updated_at, waiting, clouds, issues,
+INSERT INTO flows (flow, key, status, amount, currency, opened_at, deadline, waiting, clouds, issues,
                    version, ledger)
-SELECT 'order', 'ORD-' || number, status, 10, 'EUR', at, at + interval '90 seconds', at, status = 'open', 3,
+SELECT 'order', 'ORD-' || number, status, 10, 'EUR', at, at + interval '90 seconds', status = 'open', 3,
        CASE status WHEN 'mismatched' THEN '{mismatch}'::text[] WHEN 'incomplete' THEN '{missing}' ELSE '{}' END, 3,
-       '[[],{},null]'
+       %(ledger)s
 FROM (
     SELECT number, now() + (number - %(stories)s + %(waiting)s) * interval '86400 seconds' / %(stories)s AS at,
            CASE WHEN number > %(stories)s - %(waiting)s THEN 'open' WHEN number %% 200 = 0 THEN 'mismatched'
@@ -173,7 +176,7 @@ def _summary(running: Servers, *, quick: bool) -> Table:
         with psycopg.connect(filled.database_url, autocommit=True) as connection:
             connection.execute(FILL_COUNTS)
             connection.execute(FILL_SLOTS)
-            connection.execute(FILL_FLOWS, {"stories": stories, "waiting": stories // 20})
+            connection.execute(FILL_FLOWS, {"stories": stories, "waiting": stories // 20, "ledger": _ledger()})
             connection.execute("VACUUM ANALYZE flows, flow_counts, flow_slots")
         with api(filled) as (port, _):
             times = {path: _times(port, f"/api/v1/flows{path}") for path in ASKED}
@@ -185,13 +188,24 @@ def _summary(running: Servers, *, quick: bool) -> Table:
     )
 
 
+def _ledger() -> str:
+    """All evidence of an order, as a row holds it; that it is the same one's does not matter here."""
+    interest = Interest(declaration.load())
+    given = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
+    clues = [clue for delivery in given for clue in interest.clues(normalise(delivery))]
+    return msgspec.json.encode(add_up(Ledger(pieces=[clue.evidence]) for clue in clues)).decode()
+
+
 def _times(port: int, path: str, count: int = 50) -> list[float]:
     connection = http.client.HTTPConnection(HOST, port, timeout=60)
     times = []
     for _ in range(count):
         started = time.perf_counter()
         connection.request("GET", path)
-        connection.getresponse().read()
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != http.client.OK:
+            raise RuntimeError(f"{path} was answered {answer.status}")
         times.append((time.perf_counter() - started) * 1000)
     connection.close()
     return times

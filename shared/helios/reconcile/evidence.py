@@ -180,7 +180,7 @@ def add_up(ledgers: Iterable[Ledger]) -> Ledger:
         kept = sorted(pieces.values(), key=_arrival)
         return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
     kept = []
-    for leg, arrived in groupby(sorted(pieces.values(), key=_arrival), key=attrgetter("leg")):
+    for leg, arrived in groupby(sorted(pieces.values(), key=_arrival), key=_leg):
         told = list(arrived)
         chosen = _chosen(told)
         kept += [piece for piece in told if piece.identity in chosen]
