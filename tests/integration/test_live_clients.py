@@ -10,8 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
+import pytest
 
 from helios.flows.relay import MAX_MESSAGE_BYTES
+from local.ports import HOST, free_port
+from tests.support.api import Api
 from tests.support.client import EVENTGRID, call, post, session
 from tests.support.deliveries import eventgrid
 
@@ -231,3 +234,19 @@ def test_a_binary_message_is_not_ours_to_understand(api):
             assert (await opened.receive_json())["type"] == "pong"
 
     asyncio.run(run())
+
+
+def test_whether_a_ticket_opens_anything_may_not_be_known(database_url, pool, server_folder):
+    """Redis is away: that is no refusal, and whoever asks is told to come again."""
+
+    async def run(url: str) -> None:
+        async with session(url, clients=0) as http:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(f"{STREAM}?ticket=any")
+            assert refused.value.status == 503
+            assert refused.value.headers
+            assert refused.value.headers["retry-after"] == "5"
+
+    nowhere = f"redis://{HOST}:{free_port()}"
+    with Api(database_url=database_url, redis_url=nowhere, log=server_folder / "api-without-redis.log") as api:
+        asyncio.run(run(api.url))

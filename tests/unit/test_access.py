@@ -9,8 +9,7 @@ import jwt
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from starlette.status import WS_1013_TRY_AGAIN_LATER
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 from helios.adapters.memory import MemoryStore
@@ -178,12 +177,12 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
             client.post("/api/v1/relay/ring", headers={"authorization": f"Bearer {secret}"})
         monkeypatch.setattr(services.tickets, "redeem", unknowable)
         monkeypatch.setattr(services.tokens, "use", unknowable)
-        with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(f"{WATCH}?ticket=x"):
+        with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect(f"{WATCH}?ticket=x"):
             pass
         assert client.get(STATS, headers=bearer("replay")).status_code == 503
         shown = client.get("/metrics", headers=bearer("read")).text
 
-    assert closed.value.code == WS_1013_TRY_AGAIN_LATER
+    assert (denied.value.status_code, denied.value.headers["retry-after"]) == (503, "5")
     for way_in, guard, result in [
         ("api", "ticket", "admitted"),
         ("api", "ticket", "missing"),

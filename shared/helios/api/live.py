@@ -216,9 +216,6 @@ def router(
             await access.may_watch(socket)
         except Refused as error:
             await socket.close(WS_1008_POLICY_VIOLATION, error.reason)
-        except Retryable as error:
-            log.warning("asked to come again", extra={"error": str(error)})
-            await socket.close(WS_1013_TRY_AGAIN_LATER, "this can't be known now")
         else:
             await hub.serve(socket, await run_in_threadpool(latest))
 
