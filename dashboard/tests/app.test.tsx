@@ -323,7 +323,7 @@ test("an event is compared with its payload, and tells what the clouds say of it
   history.replaceState(null, "", "/?event=aws/x");
   await openLive();
   expect(await screen.findByText("Mismatched")).toBeVisible();
-  expect(screen.getByText("Azure reserved 2, AWS ordered 3")).toBeVisible();
+  expect(screen.getByText("Quantity: AWS ordered 3, Azure reserved 2")).toBeVisible();
   await user.click(screen.getByRole("button", { name: "Difference" }));
   const table = within(screen.getByRole("table", { name: "What Helios reads in the payload" }));
   expect(table.getByRole("row", { name: "order_id ORD-x data.order_id" })).toBeVisible();

@@ -38,7 +38,7 @@ function Search(): ReactNode {
 function When(): ReactNode {
   const { time } = useAddress();
   return (
-    <div className="flex basis-full flex-wrap gap-2">
+    <div className="flex min-w-0 max-w-full basis-full flex-wrap gap-2">
       <PeriodPicker label="Time" none="Live" chosen={time} onChange={setEventTime} />
     </div>
   );
