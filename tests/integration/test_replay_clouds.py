@@ -1,5 +1,6 @@
 """Stored events back to a cloud's topic, through the vendor's library, and from there into Helios again."""
 
+import base64
 import json
 
 import boto3
@@ -70,7 +71,7 @@ def assert_all_come_back(store, way_in, bodies):
 
 def pubsub(number: int) -> Delivery:
     message = {
-        "data": "eyJvcmRlcl9pZCI6ICJPUkQtMSIsICJhbW91bnQiOiAxMC4wMH0=",
+        "data": base64.b64encode(b'{"order_id": "ORD-1", "amount": 10.00}').decode(),
         "attributes": {"ce-type": "PaymentProcessed", "ce-subject": "zażółć"},
         "messageId": str(number),
         "publishTime": "2025-11-26T12:00:00.123456Z",
