@@ -2,12 +2,14 @@
 
 import pytest
 
+from helios.adapters import webhook
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replays import PostgresReplayJobs
 from helios.adapters.postgres.store import PostgresStore
 from helios.errors import Rejected, Retryable
+from helios.flows import replay_worker
 from helios.flows.ingest import ingest
 from helios.jobs import ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
@@ -94,6 +96,12 @@ def test_a_job_that_takes_longer_than_a_call_goes_on_with_the_next_one(replays, 
     assert stood_at == sorted(stood_at)
     assert jobs.get(job.id).state == "done"
     assert shown(pool, job) == IDS
+
+
+def test_a_call_is_long_enough_to_give_up_on_a_target_that_is_away(replays):
+    """The next one counts anew, so a job would stand before all others for ever."""
+    away = replay_worker.MOST_PUT_OFF * (replay_worker.LONGEST_PAUSE_SECONDS + webhook.SECONDS)
+    assert away < MOST_SECONDS - replays.RESERVE_SECONDS
 
 
 def test_a_call_while_another_is_at_work_leaves_the_job_to_it(replays, stored, jobs, start):
