@@ -1,5 +1,7 @@
 """Puts Helios onto an emulated AWS, as infra/terraform/aws does on the real one; what is there is brought up to date.
 
+All but the function that works on replay jobs: the demo's API does that itself, and can do more.
+
     bus -> rule -> queue -> ingest function --ring--> queue -> relay function -> WebSocket API -> whoever watches
                             HTTP API -> api function --ring--^       ^-- schedule --> sweep function
 

@@ -62,6 +62,9 @@ GUARDS = {
 }
 """No secrets either, for the same reason; the API of the demo checks what presents one."""
 
+REPLAY_SECRET = "whsec_aGVsaW9zLWxvY2FsLXJlcGxheXMtc2VjcmV0LWtleQ=="  # noqa: S105  # pragma: allowlist secret
+"""None either: it signs what replay jobs send to webhooks on this machine."""
+
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 

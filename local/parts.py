@@ -14,10 +14,12 @@ from local.config import (
     AZURE_HOST_KEYS,
     AZURE_TOPIC,
     AZURE_TOPIC_KEY,
+    BUS,
     GCP_INVOKER,
     GCP_PROJECT,
     GCP_TOPIC,
     GUARDS,
+    REPLAY_SECRET,
     REPOSITORY,
     Config,
 )
@@ -129,8 +131,9 @@ def _api(config: Config, secret: str) -> Part:
         "api",
         _python("uvicorn", "--factory", "helios.api:create_app", *address, *options),
         env=helios_environment(config)
-        | aws_resources.sdk_environment(config.aws_url)
+        | sdk_environment(config)
         | bell
+        | _replay_targets(config)
         | {"HELIOS_UNGUARDED": "loopback", "HELIOS_KAFKA_BROKERS": config.kafka_brokers},
         ready=answers(f"{config.api_url}/api/v1/health"),
         needs=("migrations", "valkey"),
@@ -300,6 +303,21 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_ENTRA_KEYS_URL": f"{config.eventgrid_url}/{{tenant}}/discovery/v2.0/keys",
         "HELIOS_SNS_CERTIFICATES_URL": config.heartbeat_url,
     } | GUARDS
+
+
+def _replay_targets(config: Config) -> dict[str, str]:
+    """Where replay jobs may send stored events: back to the emulators, and to webhooks on this machine."""
+    topics = {
+        "aws": BUS,
+        "gcp": f"projects/{GCP_PROJECT}/topics/{GCP_TOPIC}",
+        "azure": topic_url(config.eventgrid_url, AZURE_TOPIC),
+    }
+    return {
+        "HELIOS_REPLAY_HOSTS": f"{HOST} localhost",
+        "HELIOS_REPLAY_SECRET": REPLAY_SECRET,
+        "HELIOS_REPLAY_TOPICS": " ".join(f"{cloud}={topic}" for cloud, topic in topics.items()),
+        "HELIOS_REPLAY_EVENTGRID_SECRET": AZURE_TOPIC_KEY,
+    }
 
 
 def _google_keys_url(config: Config) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -15,8 +16,11 @@ from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replays import PostgresReplayJobs
 from helios.adapters.postgres.store import PostgresStore
 from helios.adapters.postgres.tokens import PostgresTokens
+from helios.adapters.targets import ConfiguredTargets
 from helios.errors import Misconfigured
+from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
+from helios.flows.replay_worker import ReplayWorker
 from helios.normalise.redact import Redaction
 from helios.ports import (
     Bell,
@@ -127,6 +131,24 @@ def build(settings: Settings) -> Services:
         sink=_sink(settings),
         pool=pool,
     )
+
+
+def replay_worker(services: Services) -> ReplayWorker:
+    """What works on replay jobs in a process that does nothing else.
+
+    Raises:
+        Misconfigured: a setting of the places that events may be sent to is wrong.
+    """
+    take_in = partial(
+        ingest,
+        seen=services.seen,
+        store=services.store,
+        reconciler=services.reconciler,
+        redaction=services.redaction,
+        bell=services.bell,
+    )
+    targets = ConfiguredTargets(services.settings)
+    return ReplayWorker(services.jobs, targets, store=services.store, ingest=take_in, bell=services.bell)
 
 
 def _bell(settings: Settings, pool: Pool) -> Bell:

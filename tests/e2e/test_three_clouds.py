@@ -1,6 +1,7 @@
 """Orders cross three clouds through the vendors' own SDKs, the emulators and the real function code."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
+from standardwebhooks.webhooks import Webhook
 
 from local import ministack
-from local.config import REPOSITORY
+from local.config import REPLAY_SECRET, REPOSITORY
 from local.parts import sdk_environment
 from local.process import scrubbed_environment
+from tests.support.receiver import receiving
 from tests.support.waiting import eventually
 
 SOURCES = ("aws", "gcp", "azure")
@@ -80,6 +83,56 @@ def test_a_smoke_test_publishes_one_order_and_sees_it_arrive(stack):
     order = said.split()[1].rstrip(":")
     legs = stack.get(f"/api/v1/events?order_id={order}")["items"]
     assert {event["source"] for event in legs} == set(SOURCES)
+
+
+def replayed(stack, *where) -> dict[str, Any]:
+    """A replay job that has ended, as the command line tells it."""
+    command = [sys.executable, "-m", "helios", "replays", "start", "--url", stack.config.api_url, "--json", *where]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=scrubbed_environment(), check=False, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    job: dict[str, Any] = json.loads(done.stdout)
+    return job
+
+
+def placed(stack) -> str:
+    """An order of which every cloud has told."""
+    before = stack.figures()
+    traffic = stack.simulate("--rate", "50", "--orders", "1", "--error-rate", "0").finish()
+    stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
+    order: str = stack.get("/api/v1/events?type=OrderPlaced&limit=1")["items"][0]["order_id"]
+    return order
+
+
+def verdict(stack, order: str) -> tuple[Any, Any]:
+    (story,) = stack.get(f"/api/v1/flows?key={order}")["items"]
+    return story["status"], story["issues"]
+
+
+def test_an_order_goes_back_to_its_clouds_and_comes_as_what_it_was(stack):
+    """Through each cloud's own topic and function once more; nothing is stored twice, or held against the order."""
+    order = placed(stack)
+    was, before = verdict(stack, order), stack.figures()
+
+    jobs = [replayed(stack, "--to-cloud", source, "--order", order) for source in SOURCES]
+
+    assert [(job["state"], job["failed"]) for job in jobs] == [("done", 0)] * 3
+    sent = sum(job["sent"] for job in jobs)
+    assert sent == len(stack.get(f"/api/v1/events?order_id={order}")["items"]) >= 3
+    eventually(lambda: stack.figures().duplicates - before.duplicates == sent, seconds=60)
+    assert stack.figures().total_events == before.total_events
+    assert verdict(stack, order) == was
+
+
+def test_an_order_goes_to_a_webhook_on_this_machine_signed(stack):
+    order = placed(stack)
+    with receiving() as receiver:
+        job = replayed(stack, "--to-webhook", receiver.url, "--order", order)
+
+    assert (job["state"], job["sent"], job["failed"]) == ("done", len(receiver.got), 0)
+    said = [Webhook(REPLAY_SECRET).verify(body, headers)["id"] for _, headers, body in receiver.got]
+    assert set(said) == {event["id"] for event in stack.get(f"/api/v1/events?order_id={order}")["items"]}
 
 
 def test_what_is_wrong_is_told_from_what_is_right(stack):

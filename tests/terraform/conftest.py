@@ -14,6 +14,7 @@ from local.config import AWS_REGION
 from local.ministack import Ministack
 from local.ports import free_port
 from scripts import package
+from scripts.clouds import CLOUDS
 from tests.support import terraform
 
 STATE_BUCKET = "helios-state"
@@ -35,8 +36,8 @@ def aws_root(terraform_program, tmp_path_factory: pytest.TempPathFactory) -> ter
     scratch = tmp_path_factory.mktemp("terraform")
     packages = scratch / "packages"
     packages.mkdir()
-    for function in aws.FUNCTIONS:
-        (packages / f"{function.package}.zip").touch()
+    for name in CLOUDS["aws"].packages:
+        (packages / f"{name}.zip").touch()
     root = terraform.Root("aws", scratch / "code", environment={"TF_VAR_packages": str(packages)})
     root.must("init", "-backend=false")
     return root
@@ -60,7 +61,7 @@ def applied(
         connection.execute("CREATE DATABASE terraform_stack")
     database_url = postgres_server.url.rpartition("/")[0] + "/terraform_stack"
     migrate(database_url)
-    package.build_all([row.package for row in aws.FUNCTIONS], native=True)
+    package.build_all(CLOUDS["aws"].packages, native=True)
     scratch = tmp_path_factory.mktemp("applied")
     with Ministack(scratch, free_port(), log=scratch / "aws.log") as server:
         with contextlib.closing(aws_resources.client("s3", server.url)) as s3:
@@ -74,6 +75,7 @@ def applied(
             "redis_url": valkey_server.url,
             "visibility_seconds": str(VISIBILITY_SECONDS),
             "ingest_concurrency": str(aws.MAX_CONCURRENCY),
+            "replay_to_bus": "true",
         }
         environment = {f"TF_VAR_{name}": value for name, value in variables.items()}
         root = terraform.Root(

@@ -4,19 +4,32 @@ import contextlib
 import json
 import time
 import urllib.request
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
+from helios.adapters.memory import NoSeen
+from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.replays import PostgresReplayJobs
+from helios.adapters.postgres.store import PostgresStore
+from helios.flows.ingest import ingest
+from helios.jobs import ReplayFilter, ReplayRequest, Target
 from local import aws_resources
 from local.config import GUARDS
 from tests.support.aws_seen import seen
+from tests.support.deliveries import eventbridge
+from tests.support.waiting import eventually
 
 UNCHANGED = 0
 """What ``plan -detailed-exitcode`` ends with when there is nothing to do."""
 
-SET_BY_EACH = {"HELIOS_RING_SECRET", "HELIOS_DASHBOARD_ORIGIN", *GUARDS}
-"""The demo sets these itself, in what it hands to the deployer: it has guards of its own."""
+SET_BY_EACH = {"HELIOS_RING_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *GUARDS}
+"""The demo sets these itself, in what it hands to the deployer: it has guards of its own, and replays from its API."""
+
+REPLAYS = "helios-replays"
+"""Terraform's alone. The demo's API works on replay jobs itself, and can do more: it has the libraries of the other
+clouds, and may post to this machine. A function beside it would take jobs from it at which it can only fail."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +41,11 @@ def deployed(aws_stack):
 @pytest.fixture(scope="module")
 def terraformed(applied):
     """What Terraform made."""
-    return _without_their_own(seen(applied.endpoint, addresses={applied.database_url: "DATABASE"}))
+    found = seen(applied.endpoint, addresses={applied.database_url: "DATABASE"})
+    del found["functions"][REPLAYS]
+    (schedule,) = [rule for rule in found["rules"] if rule["schedule"]]
+    schedule["targets"] = [target for target in schedule["targets"] if target[0] != REPLAYS]
+    return _without_their_own(found)
 
 
 def _without_their_own(found):
@@ -72,6 +89,37 @@ def wait_for_order(database_url, id_, seconds=60):
                 return row[0]
             time.sleep(0.05)
     return None
+
+
+def test_a_replay_job_is_worked_on_by_terraform_s_function(applied):
+    """Its events go back to the bus, from which they come as duplicates of themselves."""
+    with contextlib.closing(open_pool(applied.database_url, connections=1, timeout_seconds=10)) as pool:
+        ingest([eventbridge("again", type_="OrderAgain")], seen=NoSeen(), store=PostgresStore(pool))
+        jobs = PostgresReplayJobs(pool, applied.database_url)
+        chosen = ReplayFilter(source="aws", type="OrderAgain", until=datetime.now(UTC))
+        request = ReplayRequest(what="events", target=Target(kind="cloud", cloud="aws"), filter=chosen, per_second=10)
+        job = jobs.add(request, who="ann", matching=1, now=datetime.now(UTC))
+        with contextlib.closing(aws_resources.client("lambda", applied.endpoint)) as functions:
+            assert "FunctionError" not in functions.invoke(FunctionName=REPLAYS)
+        eventually(lambda: stands(jobs, job)[0] != "running", seconds=60)  # the schedule may have been there first
+
+        assert stands(jobs, job) == ("done", 1, None)
+        came = "SELECT sum(stored), sum(duplicate) > 0 FROM event_counts WHERE type = 'OrderAgain'"
+        with pool.connection() as connection:
+            eventually(lambda: connection.execute(came).fetchone() == (1, True), seconds=60)
+
+
+def stands(jobs, job):
+    """A job's state, how many events it has sent, and what went wrong last."""
+    now = jobs.get(job.id)
+    return now.state, now.sent, now.last_error
+
+
+def test_the_replays_function_has_the_most_time_that_there_is_once_a_minute(applied):
+    found = seen(applied.endpoint, addresses={})
+    assert found["functions"][REPLAYS]["Timeout"] == 900
+    (schedule,) = [rule for rule in found["rules"] if rule["schedule"] == "rate(1 minute)"]
+    assert REPLAYS in [target[0] for target in schedule["targets"]]
 
 
 def test_destroying_leaves_nothing(applied):

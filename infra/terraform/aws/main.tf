@@ -1,5 +1,5 @@
 # Helios on AWS: bus -> queue -> ingest function --ring--> queue -> relay function -> WebSocket API -> dashboard
-#                HTTP API -> api function --ring--^            ^-- schedule --> sweep function
+#                HTTP API -> api function --ring--^            ^-- schedule --> sweep function, replays function
 
 locals {
   is_emulated = var.emulator_endpoint != null
@@ -136,8 +136,15 @@ locals {
   read_settings = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.settings.arn] }
   ring          = { actions = ["sqs:SendMessage"], resources = [module.events.relay_queue.arn] }
   post          = { actions = ["execute-api:ManageConnections"], resources = [module.websocket_api.connections_arn] }
+  put_back      = { actions = ["events:PutEvents"], resources = [module.events.bus_arn] }
   # AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": what a mapping receives with.
   receive = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+
+  # Where replay jobs may send to: the API refuses other ones, and so does the function that works on them.
+  replay_targets = merge(
+    length(var.replay_hosts) > 0 ? { HELIOS_REPLAY_HOSTS = join(" ", var.replay_hosts) } : {},
+    var.replay_to_bus ? { HELIOS_REPLAY_TOPICS = "aws=${module.events.bus}" } : {},
+  )
 
   functions = {
     ingest = {
@@ -150,11 +157,11 @@ locals {
     }
     api = {
       description = "Answers webhooks and queries."
-      environment = {
+      environment = merge(local.replay_targets, {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
         HELIOS_GUARDS           = var.guards
-      }
+      })
       permissions = { Ring = local.ring }
     }
     websocket = {
@@ -182,6 +189,12 @@ locals {
       environment = { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url }
       permissions = { Ring = local.ring }
     }
+    replays = {
+      description = "Works on replay jobs, as long as there are any."
+      environment = merge(local.replay_targets, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
+      permissions = merge({ Ring = local.ring }, var.replay_to_bus ? { PutBack = local.put_back } : {})
+      timeout     = 900 # the most that Lambda gives: what a call leaves, the next one goes on with
+    }
   }
 }
 
@@ -195,7 +208,7 @@ module "function" {
   runtime            = local.runtime
   architecture       = var.architecture
   memory             = var.memory[each.key]
-  timeout            = var.function_timeout
+  timeout            = try(each.value.timeout, var.function_timeout)
   log_retention_days = var.log_retention_days
   environment        = merge(local.runtime_environment, each.value.environment)
   permissions        = merge({ Settings = local.read_settings }, each.value.permissions)
@@ -246,16 +259,20 @@ module "websocket_api" {
   requests_per_second = var.requests_per_second
 }
 
-# The schedule: what a lost ring left lies no longer than a minute.
+# The schedule: what a lost ring left, and a replay job, lie no longer than a minute.
+
+locals {
+  scheduled = toset(["relay", "sweep", "replays"])
+}
 
 resource "aws_cloudwatch_event_rule" "every_minute" {
   name                = "${var.name}-every-minute"
-  description         = "Relay what a lost ring left, and sweep."
+  description         = "Relay what a lost ring left, sweep, and work on replay jobs."
   schedule_expression = "rate(1 minute)"
 }
 
 resource "aws_cloudwatch_event_target" "every_minute" {
-  for_each = toset(["relay", "sweep"])
+  for_each = local.scheduled
 
   rule      = aws_cloudwatch_event_rule.every_minute.name
   target_id = "${var.name}-${each.key}"
@@ -263,7 +280,7 @@ resource "aws_cloudwatch_event_target" "every_minute" {
 }
 
 resource "aws_lambda_permission" "every_minute" {
-  for_each = toset(["relay", "sweep"])
+  for_each = local.scheduled
 
   statement_id  = aws_cloudwatch_event_rule.every_minute.name
   action        = "lambda:InvokeFunction"

@@ -46,8 +46,8 @@ variable "packages" {
   default     = "../../../build"
 
   validation {
-    condition     = alltrue([for name in ["ingest", "api", "websocket", "relay", "sweep"] : fileexists("${var.packages}/${var.architecture == "arm64" ? "arm64/" : ""}aws-${name}.zip")])
-    error_message = "packages must be a folder with aws-ingest.zip, aws-api.zip, aws-websocket.zip, aws-relay.zip and aws-sweep.zip: run `make package`. For arm64 they are in its folder arm64: run `make package ARGS='--architecture arm64'`."
+    condition     = alltrue([for name in ["ingest", "api", "websocket", "relay", "sweep", "replays"] : fileexists("${var.packages}/${var.architecture == "arm64" ? "arm64/" : ""}aws-${name}.zip")])
+    error_message = "packages must be a folder with aws-ingest.zip, aws-api.zip, aws-websocket.zip, aws-relay.zip, aws-sweep.zip and aws-replays.zip: run `make package`. For arm64 they are in its folder arm64: run `make package ARGS='--architecture arm64'`."
   }
 }
 
@@ -89,6 +89,7 @@ variable "memory" {
     websocket = optional(number, 256)
     relay     = optional(number, 512)
     sweep     = optional(number, 256)
+    replays   = optional(number, 256)
   })
   default = {}
 
@@ -99,7 +100,7 @@ variable "memory" {
 }
 
 variable "function_timeout" {
-  description = "Longest time for one call of a function, in seconds; a statement in Postgres may take 10 by itself only in the worst case."
+  description = "Longest time for one call of a function but the one of replays, in seconds; a statement in Postgres may take 10 by itself only in the worst case."
   type        = number
   default     = 10
 
@@ -184,6 +185,28 @@ variable "ring_secret" {
     condition     = var.ring_secret == null || try(length(var.ring_secret) >= 32, false)
     error_message = "ring_secret must have 32 characters or more; leave it out and one is made."
   }
+}
+
+variable "replay_hosts" {
+  description = "Hosts of webhooks that replay jobs may send stored events to, payloads included; private:HOST for one with a private address. Empty: none."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for host in var.replay_hosts : can(regex("^(private:)?[a-z0-9.-]+$", host))])
+    error_message = "Each of replay_hosts must be a host's name in lower case, such as hooks.example.org, without a port or a path."
+  }
+
+  validation {
+    condition     = length(var.replay_hosts) == 0 || nonsensitive(contains(keys(var.secret_settings), "HELIOS_REPLAY_SECRET"))
+    error_message = "With replay_hosts, set HELIOS_REPLAY_SECRET in secret_settings too: what is sent there is signed."
+  }
+}
+
+variable "replay_to_bus" {
+  description = "Whether replay jobs may put stored events back on the bus, where all its rules see them again."
+  type        = bool
+  default     = false
 }
 
 variable "archive_days" {

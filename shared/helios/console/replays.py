@@ -5,18 +5,14 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime
-from functools import partial
 
 import msgspec
 
 from helios import bootstrap, logs
-from helios.adapters.targets import ConfiguredTargets
 from helios.console.client import Client
 from helios.console.commands import client, common_options, natural
 from helios.errors import Misconfigured
 from helios.event import SOURCES
-from helios.flows.ingest import ingest
-from helios.flows.replay_worker import ReplayWorker
 from helios.jobs import Matching, ReplayFilter, ReplayJob, ReplayRequest, Target
 
 POLL_SECONDS = 0.5
@@ -49,7 +45,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         one = actions.add_parser(name, help=said, parents=common)
         one.add_argument("id", type=natural)
         one.set_defaults(run=run)
-    said = "work through the jobs that run, then end; the API does so by itself, unless it runs on Lambda"
+    said = "work through the jobs that run, then end; the API, or on Lambda a function beside it, does so by itself"
     actions.add_parser("run", help=said, description=said).set_defaults(run=_run)
 
 
@@ -125,17 +121,7 @@ def _run(_: argparse.Namespace) -> None:
     settings = bootstrap.configure()
     logs.configure(settings.log_level)
     services = bootstrap.build(settings)
-    take_in = partial(
-        ingest,
-        seen=services.seen,
-        store=services.store,
-        reconciler=services.reconciler,
-        redaction=services.redaction,
-        bell=services.bell,
-    )
-    worker = ReplayWorker(
-        services.jobs, ConfiguredTargets(settings), store=services.store, ingest=take_in, bell=services.bell
-    )
+    worker = bootstrap.replay_worker(services)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     try:

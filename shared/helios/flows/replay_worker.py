@@ -30,9 +30,8 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 """Pauses while the target is away, each twice the one before, or as long as it asks for."""
 
-MAX_RETRY_AFTER_SECONDS = 300.0
 MOST_PUT_OFF = 10
-"""How often in a row the target may be away before the job has failed: five minutes and more, in which others wait."""
+"""How often in a row the target may be away before the job has failed: five to ten minutes, in which others wait."""
 
 GIVE_WAY_SECONDS = 1.0
 """How long a batch waits at most for live traffic that is being stored."""
@@ -192,8 +191,8 @@ class ReplayWorker:
     def _pause(self, job: ReplayJob, seconds: float, trouble: PutOff | None, put_off: int) -> None:
         """Keep to the rate, or wait for the target; a job that is cancelled meanwhile ends the wait."""
         if trouble:
-            backoff = min(FIRST_PAUSE_SECONDS * 2 ** max(0, put_off - 1), LONGEST_PAUSE_SECONDS)
-            seconds = min(max(backoff, trouble.after_seconds or 0), MAX_RETRY_AFTER_SECONDS)
+            backoff = FIRST_PAUSE_SECONDS * 2 ** max(0, put_off - 1)
+            seconds = min(max(backoff, trouble.after_seconds or 0), LONGEST_PAUSE_SECONDS)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stopping.wait(min(left, 1.0)):
             if seconds > 1 and not self._runs(job):

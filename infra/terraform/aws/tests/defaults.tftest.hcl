@@ -90,3 +90,49 @@ run "what_exists_is_not_made" {
     error_message = "Both ways to watch must know which web page may."
   }
 }
+
+run "replays_leave_helios_for_no_place_that_is_not_named" {
+  command = plan
+
+  assert {
+    condition     = length(local.replay_targets) == 0 && keys(local.functions.replays.permissions) == ["Ring"]
+    error_message = "By default stored events are sent to those who watch, and to nobody else."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.every_minute["replays"].rule == aws_cloudwatch_event_rule.every_minute.name
+    error_message = "What works on replay jobs must be called."
+  }
+}
+
+run "a_place_that_is_named_is_known_to_the_api_and_to_what_works_on_jobs" {
+  command = plan
+
+  variables {
+    replay_hosts    = ["hooks.example.org", "private:hooks.internal"]
+    replay_to_bus   = true
+    secret_settings = { HELIOS_REPLAY_SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n" } # pragma: allowlist secret
+  }
+
+  assert {
+    condition = alltrue([
+      for name in ["api", "replays"] :
+      local.functions[name].environment.HELIOS_REPLAY_HOSTS == "hooks.example.org private:hooks.internal" &&
+      local.functions[name].environment.HELIOS_REPLAY_TOPICS == "aws=helios"
+    ])
+    error_message = "The API refuses what the other can't send, and takes what it can."
+  }
+
+  assert {
+    condition = toset([
+      for name, function in local.functions : name
+      if anytrue([for permission in function.permissions : contains(permission.actions, "events:PutEvents")])
+    ]) == toset(["replays"])
+    error_message = "The function that works on jobs alone may put events on the bus."
+  }
+
+  assert {
+    condition     = local.functions.replays.permissions.PutBack.resources == [module.events.bus_arn]
+    error_message = "On this bus, and on no other one."
+  }
+}

@@ -162,3 +162,24 @@ run "a_zone_too_few" {
 
   expect_failures = [var.zones]
 }
+
+run "a_replay_to_a_host_without_a_signature" {
+  command = plan
+
+  variables {
+    replay_hosts = ["hooks.example.org"]
+  }
+
+  expect_failures = [var.replay_hosts]
+}
+
+run "a_replay_to_a_url" {
+  command = plan
+
+  variables {
+    replay_hosts    = ["https://hooks.example.org/helios"]
+    secret_settings = { HELIOS_REPLAY_SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n" } # pragma: allowlist secret
+  }
+
+  expect_failures = [var.replay_hosts]
+}
