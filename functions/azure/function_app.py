@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import azure.functions as func
@@ -14,7 +14,6 @@ from helios import bootstrap, settings
 from helios.bootstrap import Services
 from helios.event import Delivery
 from helios.flows.coalesce import Coalescer
-from helios.flows.ingest import ingest as store_batch
 from helios.flows.sweep import sweep as sweep_store
 
 configured = settings.load()
@@ -31,16 +30,7 @@ def services() -> Services:
 @cache
 def coalescer() -> Coalescer:
     """One for all calls."""
-    parts = services()
-    flow = partial(
-        store_batch,
-        seen=parts.seen,
-        store=parts.store,
-        reconciler=parts.reconciler,
-        redaction=parts.redaction,
-        bell=parts.bell,
-    )
-    return Coalescer(flow, timeout_seconds=2 * configured.database_timeout_seconds)
+    return Coalescer(services().ingest, timeout_seconds=2 * configured.database_timeout_seconds)
 
 
 @app.event_grid_trigger(arg_name="event")

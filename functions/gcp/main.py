@@ -12,7 +12,6 @@ from flask import Request
 from helios import bootstrap, logs, settings
 from helios.bootstrap import Services
 from helios.event import Delivery
-from helios.flows.ingest import ingest as store_batch
 from helios.flows.sweep import sweep as sweep_store
 
 configured = settings.load()
@@ -49,15 +48,7 @@ def ingest(event: CloudEvent) -> None:
         headers={f"ce-{name}": event[name] for name in ATTRIBUTES if event.get(name)},
         received_at=datetime.now(UTC),
     )
-    parts = services()
-    store_batch(
-        [delivery],
-        seen=parts.seen,
-        store=parts.store,
-        reconciler=parts.reconciler,
-        redaction=parts.redaction,
-        bell=parts.bell,
-    )
+    services().ingest([delivery])
 
 
 @functions_framework.http

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import msgspec
 
@@ -18,7 +17,8 @@ from helios.adapters.postgres.store import PostgresStore
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.adapters.targets import ConfiguredTargets
 from helios.errors import Misconfigured
-from helios.flows.ingest import ingest
+from helios.event import Delivery, Outcome
+from helios.flows.ingest import Beside, ingest
 from helios.flows.reconcile import Reconciler
 from helios.flows.replay_worker import ReplayWorker
 from helios.normalise.redact import Redaction
@@ -70,6 +70,18 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     redaction: Redaction | None = None
     sink: EventSink | None = None
     pool: Pool | None = None
+
+    def ingest(self, deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]:
+        """``flows.ingest`` with these parts."""
+        return ingest(
+            deliveries,
+            seen=self.seen,
+            store=self.store,
+            reconciler=self.reconciler,
+            redaction=self.redaction,
+            bell=self.bell,
+            beside=beside,
+        )
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -139,16 +151,8 @@ def replay_worker(services: Services) -> ReplayWorker:
     Raises:
         Misconfigured: a setting of the places that events may be sent to is wrong.
     """
-    take_in = partial(
-        ingest,
-        seen=services.seen,
-        store=services.store,
-        reconciler=services.reconciler,
-        redaction=services.redaction,
-        bell=services.bell,
-    )
     targets = ConfiguredTargets(services.settings)
-    return ReplayWorker(services.jobs, targets, store=services.store, ingest=take_in, bell=services.bell)
+    return ReplayWorker(services.jobs, targets, store=services.store, ingest=services.ingest, bell=services.bell)
 
 
 def _bell(settings: Settings, pool: Pool) -> Bell:

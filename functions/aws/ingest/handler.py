@@ -12,7 +12,6 @@ from aws_lambda_powertools.metrics import MetricUnit
 from helios import bootstrap
 from helios.errors import Retryable
 from helios.event import Delivery
-from helios.flows.ingest import ingest
 
 logger = Logger(service="helios-ingest")
 logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
@@ -37,14 +36,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str,
         Delivery(way_in="eventbridge", body=record["body"].encode(), received_at=received_at) for record in records
     ]
     try:
-        outcomes = ingest(
-            deliveries,
-            seen=services.seen,
-            store=services.store,
-            reconciler=services.reconciler,
-            redaction=services.redaction,
-            bell=services.bell,
-        )
+        outcomes = services.ingest(deliveries)
     except Retryable as error:
         logger.warning("handed back", extra={"events": len(records), "error": str(error)})
         metrics.add_metric("retryable", MetricUnit.Count, len(records))

@@ -30,7 +30,6 @@ from helios.api.store_metrics import StoreCollector
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.flows.coalesce import Coalescer
-from helios.flows.ingest import ingest
 from helios.flows.jobs import Start
 from helios.flows.replay_worker import ReplayWorker
 from helios.flows.sweep import expire_flows, sweep
@@ -79,16 +78,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     may_read = [Depends(access.needs("read"))]
     bell = BackgroundBell(services.bell)
-    take_in = metrics.observing(
-        partial(
-            ingest,
-            seen=services.seen,
-            store=services.store,
-            reconciler=services.reconciler,
-            redaction=services.redaction,
-            bell=bell,
-        )
-    )
+    take_in = metrics.observing(msgspec.structs.replace(services, bell=bell).ingest)
     coalescer = Coalescer(
         take_in,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
