@@ -27,7 +27,7 @@ export function Cards({ summary }: { summary: Summary | null }): ReactNode {
           >
             {lines.length === 0 ? <Skeleton className="h-6 w-28" /> : lines.map((line) => <span key={line}>{line}</span>)}
           </p>
-          <p className="mt-0.5 min-h-8 text-xs text-faint tabular-nums">{note}</p>
+          <p className="mt-1 min-h-8 text-xs sm:min-h-4 text-faint tabular-nums">{note}</p>
         </article>
       ))}
     </section>
