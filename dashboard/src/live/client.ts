@@ -1,4 +1,4 @@
-/** From the socket to the query cache: folds every message at once, and shows the sum once per animation frame. */
+/** From the socket to the query cache: folds every message at once, and shows the sum every 50 ms at most. */
 import type { QueryClient } from "@tanstack/react-query";
 
 import type { Filter } from "@/lib/filter";
