@@ -107,8 +107,13 @@ export class LiveModel {
         for (const event of frame.events) this.addReplayed(event, frame.replay, second * 1000, live);
         continue;
       }
-      for (const event of frame.events) this.addEvent(event, live);
-      this.untold -= frame.events.filter(({ source, type }) => this.isUntold(source, type)).length;
+      const named = new Set(frame.counts.map(({ source, type }) => `${source}/${type}`));
+      for (const event of frame.events) {
+        this.addEvent(event, live);
+        if (!this.isUntold(event.source, named.has(`${event.source}/${event.type}`) ? event.type : OTHER_TYPES)) continue;
+        this.untold--;
+        if (matches(this.filter, event)) this.arrived++;
+      }
     }
     if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
     if (!live) this.refill();
@@ -195,9 +200,14 @@ export class LiveModel {
     this.counted.rejected += count.rejected;
   }
 
-  /** A count says nothing of texts: what it counts is told by its event alone, if that is among a frame's sample. */
+  /**
+   * A count says nothing of texts, nor one of several types which they are: what it counts is told by its event alone,
+   * if that is among a frame's sample.
+   */
   private isUntold(source: string, type: string): boolean {
-    return this.filter.text !== "" && matchesKind(this.filter, source, type);
+    const { text, type: wanted } = this.filter;
+    if (type !== OTHER_TYPES) return text !== "" && matchesKind(this.filter, source, type);
+    return (text !== "" || wanted !== null) && matchesKind({ ...this.filter, type: null }, source, type);
   }
 
   private addEvent(event: EventSummary, live: boolean): void {
@@ -215,7 +225,6 @@ export class LiveModel {
     const lags = this.lags[event.source];
     if (lags.push(row.receivedAt - happenedAt) > LAG_SAMPLE) lags.shift();
 
-    if (this.filter.text !== "" && matches(this.filter, event)) this.arrived++;
     this.addRow(row, live);
   }
 

@@ -17,7 +17,7 @@ export function Drawer({ label, heading, onClose, children }: DrawerProps): Reac
     <Dialog
       label={label}
       onClose={onClose}
-      className="mt-0 mr-0 mb-0 ml-auto h-dvh max-h-dvh w-full max-w-xl border-l shadow-2xl"
+      className="mt-0 mr-0 mb-0 ml-auto h-dvh max-h-dvh w-full max-w-[38rem] border-l shadow-2xl"
     >
       <div className="flex h-full flex-col">
         <header className="flex items-start gap-3 border-b border-line px-5 py-4">

@@ -1,5 +1,5 @@
 import { useMemo, type ReactNode } from "react";
-import { Area, AreaChart, CartesianGrid, ReferenceArea, Tooltip, XAxis, YAxis } from "recharts";
+import { Area, AreaChart, CartesianGrid, Tooltip, XAxis, YAxis } from "recharts";
 
 import { CLOUD_NAMES, SOURCES } from "@/lib/clouds";
 import { minuteOfDay, rate, shortCount, timeOfDay } from "@/lib/format";
@@ -24,17 +24,19 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
   return (
     <figure
       aria-label={`Events per second over the last 15 minutes; at most ${rate(peak(data))}`}
-      className="h-56 px-2 pb-3 sm:px-3"
+      className="relative h-56 px-2 pb-3 sm:px-3"
     >
-        <AreaChart
+      {since > start && <NotWatched share={(Math.min(since, end) - start) / (end - start)} />}
+      <AreaChart
           data={data}
           responsive
           style={{ width: "100%", height: "100%" }}
-          margin={{ top: 8, right: 12, bottom: 0, left: 0 }}
+          margin={MARGIN}
           accessibilityLayer={false}
         >
           <CartesianGrid vertical={false} stroke="var(--color-line)" />
           <XAxis
+            height={AXIS.height}
             dataKey="at"
             type="number"
             domain={[start, end]}
@@ -47,7 +49,7 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
             minTickGap={24}
           />
           <YAxis
-            width={40}
+            width={AXIS.width}
             tickFormatter={shortCount}
             tick={{ fill: "var(--color-faint)", fontSize: 11 }}
             tickLine={false}
@@ -55,19 +57,6 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
             tickCount={4}
           />
           <Tooltip content={<Reading />} isAnimationActive={false} cursor={{ stroke: "var(--color-edge)" }} />
-          {since > start && (
-            <ReferenceArea
-              x1={start}
-              x2={Math.min(since, end)}
-              fill="var(--color-raised)"
-              fillOpacity={0.7}
-              label={
-                since - start > 4 * 60_000
-                  ? { value: "not watched", fill: "var(--color-faint)", fontSize: 11 }
-                  : ""
-              }
-            />
-          )}
           {SOURCES.map((source) => (
             <Area
               key={source}
@@ -84,6 +73,26 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
           ))}
         </AreaChart>
     </figure>
+  );
+}
+
+const MARGIN = { top: 8, right: 12, bottom: 0, left: 0 };
+const AXIS = { width: 40, height: 30 };
+
+/** Behind the chart: the time of which nothing is known, from its left edge. */
+function NotWatched({ share }: { share: number }): ReactNode {
+  return (
+    <div
+      className="absolute inset-x-2 top-0 bottom-3 sm:inset-x-3"
+      style={{ padding: `${MARGIN.top}px ${MARGIN.right}px ${AXIS.height}px ${AXIS.width}px` }}
+    >
+      <p
+        className="flex h-full items-center justify-center overflow-hidden bg-raised/70 text-[11px] whitespace-nowrap text-faint"
+        style={{ width: `${100 * share}%` }}
+      >
+        {share > 0.3 && "not watched"}
+      </p>
+    </div>
   );
 }
 

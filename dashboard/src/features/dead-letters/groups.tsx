@@ -26,9 +26,9 @@ export function Groups(): ReactNode {
       ) : data?.length === 0 ? (
         <Notice title="None">What is wrong with dead letters is summed up here.</Notice>
       ) : (
-        <ul className="max-h-[26rem] overflow-y-auto pb-2">
+        <ul className="max-h-[26rem] overflow-y-auto pb-2 has-[>span]:h-[26rem]">
           {data?.map((group) => <Group key={Object.values(group).join()} group={group} />) ?? (
-            <Skeleton className="mx-5 mb-5 h-64" />
+            <Skeleton className="mx-5 h-full" />
           )}
         </ul>
       )}

@@ -68,7 +68,7 @@ interface NoRowsProps {
 
 function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
   const { cloud, status, field, reason, replayed } = useAddress().letters;
-  if (pending) return Array.from({ length: 6 }, (_, index) => <Skeleton key={index} className="mx-5 my-3 h-5" />);
+  if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
       <Notice tone="bad" title="Dead letters can't be shown" onRetry={onRetry}>

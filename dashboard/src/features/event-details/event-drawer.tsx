@@ -62,8 +62,10 @@ function Details({ details, url }: { details: EventDetails; url: string }): Reac
         <div className="mr-auto">
           <Segments label="Form" value={view} choices={VIEWS} onChange={setView} />
         </div>
-        <CopyButton text={text}>Copy JSON</CopyButton>
-        <CopyButton text={asCurl(url)}>Copy as curl</CopyButton>
+        <div className="flex gap-2">
+          <CopyButton text={text}>Copy JSON</CopyButton>
+          <CopyButton text={asCurl(url)}>Copy as curl</CopyButton>
+        </div>
       </div>
       {view === "difference" ? (
         <Comparison normalised={details.normalised} />

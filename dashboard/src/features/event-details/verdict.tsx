@@ -25,7 +25,7 @@ export function Verdict({ event, story, named }: VerdictProps): ReactNode {
     <div className="mb-1 last:mb-0">
       <span className="flex flex-wrap items-center gap-x-3 gap-y-1">
         {data && <StatusBadge status={data.status} />}
-        <Link to={toStory(story)} className="py-0.5 text-accent underline underline-offset-2">
+        <Link to={toStory(story)} className="py-1 text-accent underline underline-offset-2">
           {named ? `Its place in the ${story.flow} flow` : "Its reconciliation"}
         </Link>
       </span>

@@ -10,22 +10,24 @@ import type { Summary } from "./api";
 export function Cards({ summary }: { summary: Summary | null }): ReactNode {
   return (
     <section aria-label="Reconciliation" className="grid grid-cols-2 gap-3 sm:gap-4 xl:grid-cols-4">
-      {cards(summary).map(({ title, value, note, bad }) => (
+      {cards(summary).map(({ title, lines, note, bad }) => (
         <article
           key={title}
           aria-label={title}
           className="min-w-0 rounded-xl border border-line bg-panel px-4 py-3.5 shadow-panel sm:px-5"
         >
           <h3 className="text-[13px] font-medium text-soft">{title}</h3>
+          {/* Three lines have room, so that nothing below moves when they come. */}
           <p
             className={cx(
-              "mt-1.5 text-xl leading-8 font-semibold tracking-tight break-words tabular-nums sm:text-[28px]",
+              "mt-1.5 flex min-h-15 flex-col justify-center font-semibold tracking-tight tabular-nums",
+              lines.length > 1 ? "text-[15px] leading-5" : "text-xl leading-8 sm:text-[28px]",
               bad && "text-bad",
             )}
           >
-            {value ?? <Skeleton className="my-1 h-6 w-28" />}
+            {lines.length === 0 ? <Skeleton className="h-6 w-28" /> : lines.map((line) => <span key={line}>{line}</span>)}
           </p>
-          <p className="mt-0.5 text-xs text-faint tabular-nums">{note}</p>
+          <p className="mt-1 min-h-8 text-xs sm:min-h-4 text-faint tabular-nums">{note}</p>
         </article>
       ))}
     </section>
@@ -34,15 +36,15 @@ export function Cards({ summary }: { summary: Summary | null }): ReactNode {
 
 interface Card {
   title: string;
-  /** Null while it is not known. */
-  value: string | null;
+  /** The figure, one for each currency; none while it is not known. */
+  lines: readonly string[];
   note: string;
   bad?: boolean;
 }
 
 function cards(summary: Summary | null): Card[] {
   if (!summary) {
-    return ["Match rate", "Amount at risk", "Open", "Settled"].map((title) => ({ title, value: null, note: "…" }));
+    return ["Match rate", "Amount at risk", "Open", "Settled"].map((title) => ({ title, lines: [], note: "…" }));
   }
   const { total, by_status, oldest_open_seconds, amount_at_risk } = summary;
   const { open, matched, matched_late, mismatched, incomplete } = by_status;
@@ -51,24 +53,26 @@ function cards(summary: Summary | null): Card[] {
   return [
     {
       title: "Match rate",
-      value: percent(matched + matched_late, settled),
+      lines: [percent(matched + matched_late, settled)],
       note: settled === 0 ? "nothing settled yet" : `${count(matched + matched_late)} of ${count(settled)} settled`,
     },
     {
       title: "Amount at risk",
-      value: amount_at_risk.map((one) => [amount(one.amount), one.currency ?? ""].join(" ").trim()).join(" + ") || amount("0"),
+      lines: amount_at_risk.length === 0 ? [amount("0")] : amount_at_risk.map(inWords),
       note: failed === 0 ? "every settled order matches" : `${count(mismatched)} mismatched, ${count(incomplete)} incomplete`,
       bad: failed > 0,
     },
     {
       title: "Open",
-      value: count(open),
+      lines: [count(open)],
       note: oldest_open_seconds === null ? "none waits" : `the oldest for ${age(oldest_open_seconds * 1000)}`,
     },
     {
       title: "Settled",
-      value: count(settled),
+      lines: [count(settled)],
       note: matched_late === 0 ? "none of them late" : plural(matched_late, "matched late", "matched late"),
     },
   ];
 }
+
+const inWords = (one: Summary["amount_at_risk"][number]): string => `${amount(one.amount)} ${one.currency ?? ""}`.trim();

@@ -72,7 +72,9 @@ function Shows({ summary }: { summary: Summary | null }): ReactNode {
         >
           {show !== "problems" && show !== "all" && <StatusMark status={show} />}
           {nameOf(show)}
-          {summary && <span className="font-normal text-faint tabular-nums">{shortCount(held(show, summary))}</span>}
+          <span className="min-w-[3ch] font-normal text-faint tabular-nums">
+            {summary && shortCount(held(show, summary))}
+          </span>
         </button>
       ))}
     </div>

@@ -21,7 +21,7 @@ export function Funnel({ summary }: { summary: Summary | null }): ReactNode {
   return (
     <Panel title="How far orders come">
       {!steps ? (
-        <Skeleton className="mx-5 mb-5 h-36" />
+        <Skeleton className="mx-5 mb-5 h-43.5" />
       ) : all === 0 ? (
         <Notice title="No orders yet">The first one appears with its first event.</Notice>
       ) : (

@@ -103,7 +103,7 @@ interface NoRowsProps {
 
 function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
   const { show, issue, key } = useAddress().flows;
-  if (pending) return Array.from({ length: 6 }, (_, index) => <Skeleton key={index} className="mx-5 my-3 h-5" />);
+  if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
       <Notice tone="bad" title="The orders can't be shown" onRetry={onRetry}>

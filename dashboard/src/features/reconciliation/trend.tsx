@@ -13,7 +13,7 @@ export function Trend({ trend }: { trend: readonly Bucket[] | null }): ReactNode
   return (
     <Panel title="Settled orders, and how many matched" className="xl:col-span-2">
       {!trend || !settled ? (
-        <Skeleton className="mx-5 mb-5 h-44" />
+        <Skeleton className="mx-5 mb-5 h-45 sm:h-40.5" />
       ) : settled.length === 0 ? (
         <Notice title="Nothing settled yet">An order settles when its legs agree, or when its deadline passes.</Notice>
       ) : (
@@ -44,7 +44,7 @@ function Chart({ trend, lowest }: { trend: readonly Bucket[]; lowest: Bucket }):
           </span>
           <span>{lowestInWords}</span>
         </span>
-        <span>{timeOf(last)}</span>
+        <span>{last !== first && timeOf(last)}</span>
       </figcaption>
     </figure>
   );

@@ -1,4 +1,4 @@
-import { memo, type ReactNode } from "react";
+import { memo, useState, type ReactNode } from "react";
 
 import { isFiltering, NO_FILTER } from "@/lib/filter";
 import { useConnection } from "@/live/keys";
@@ -6,10 +6,11 @@ import type { Row } from "@/live/model";
 import { setFilter, useAddress } from "@/state/address";
 import { Button } from "@/ui/button";
 import { Code } from "@/ui/code";
+import { cx } from "@/ui/class-names";
 import { Notice, Skeleton } from "@/ui/notice";
 
 import type { History } from "./api";
-import { EventRow, GapRow } from "./row";
+import { EventRow, GapRow, ROW_HEIGHT } from "./row";
 
 interface RowListProps {
   rows: readonly Row[];
@@ -27,20 +28,50 @@ export const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "ro
   const { event: opened } = useAddress();
   const openedKey = opened && `${opened.source}/${opened.id}`;
   // One row alone is reached by Tab; the arrows lead to the others.
+  const head = useHead(rows);
   const tabbable = (rows.find((row) => row.key === openedKey) ?? rows.find((row) => row.kind === "event"))?.key;
   return (
-    // At speed a row that lights up is noise, and painting it costs more than all else.
-    <ol className="group/rows" data-calm={!sampled || undefined}>
-      {rows.map((row) =>
-        row.kind === "gap" ? (
-          <GapRow key={row.key} row={row} />
-        ) : (
-          <EventRow key={row.key} row={row} tabbable={row.key === tabbable} selected={row.key === openedKey} />
-        ),
-      )}
-    </ol>
+    <div className={cx("relative contain-content", ROW_HEIGHT)} style={{ height: `calc(var(--row) * ${rows.length})` }}>
+      {/* At speed a row that lights up is noise, and painting it costs more than all else. */}
+      <ol
+        className="group/rows"
+        data-calm={!sampled || undefined}
+        style={{ transform: `translateY(calc(var(--row) * ${head}))` }}
+      >
+        {rows.map((row, index) =>
+          row.kind === "gap" ? (
+            <GapRow key={row.key} row={row} place={head - index} />
+          ) : (
+            <EventRow
+              key={row.key}
+              row={row}
+              place={head - index}
+              tabbable={row.key === tabbable}
+              selected={row.key === openedKey}
+            />
+          ),
+        )}
+      </ol>
+    </div>
   );
 });
+
+/** Where places are counted anew: a browser is exact up to here. */
+const FARTHEST = 20_000;
+
+/**
+ * The place of the first row, counted upwards. A row keeps its place while others come above it and go below, so that
+ * the list moves as a whole: nothing in it is laid out or drawn by React again.
+ */
+function useHead(rows: readonly Row[]): number {
+  const [last, setLast] = useState({ rows, head: rows.length });
+  if (last.rows === rows) return last.head;
+  const fresh = rows.findIndex((row) => row.key === last.rows[0]?.key);
+  const moved = fresh >= 0 && rows.slice(fresh).every((row, index) => row.key === last.rows[index]?.key);
+  const head = moved && last.head + fresh < FARTHEST ? last.head + fresh : rows.length;
+  setLast({ rows, head });
+  return head;
+}
 
 function NoRows({ history }: { history: History }): ReactNode {
   const { filter } = useAddress();

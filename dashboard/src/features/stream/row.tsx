@@ -1,4 +1,4 @@
-import { memo, type ReactNode } from "react";
+import { memo, type CSSProperties, type ReactNode } from "react";
 
 import { amount, plural, timeOfDay } from "@/lib/format";
 import type { EventSummary, Row } from "@/live/model";
@@ -10,17 +10,26 @@ import { cx } from "@/ui/class-names";
 /** Shared with the heading above the rows. */
 export const COLUMNS = "sm:grid-cols-[4.75rem_minmax(8rem,1.2fr)_minmax(9rem,1.4fr)_minmax(5.5rem,0.8fr)_5.5rem_3.5rem]";
 
+/** Of every row, so that its place alone tells where it stands. */
+export const ROW_HEIGHT = "[--row:3.5625rem] sm:[--row:2.5625rem]";
+
+const AT_PLACE = "absolute inset-x-0 h-(--row) border-t border-line";
+
+const standing = (place: number): CSSProperties => ({ top: `calc(var(--row) * -${place})` });
+
 interface EventRowProps {
   row: Extract<Row, { kind: "event" }>;
+  /** How many rows up it stands. */
+  place: number;
   tabbable: boolean;
   selected: boolean;
 }
 
 /** One event; the whole row opens it. */
-export const EventRow = memo(function EventRow({ row, tabbable, selected }: EventRowProps): ReactNode {
+export const EventRow = memo(function EventRow({ row, place, tabbable, selected }: EventRowProps): ReactNode {
   const { event } = row;
   return (
-    <li className="border-t border-line group-data-[calm]/rows:animate-arrive first:border-t-0">
+    <li className={cx(AT_PLACE, "group-data-[calm]/rows:animate-arrive first:border-t-0")} style={standing(place)}>
       <button
         type="button"
         data-row={row.key}
@@ -30,8 +39,8 @@ export const EventRow = memo(function EventRow({ row, tabbable, selected }: Even
           openEvent(event);
         }}
         className={cx(
-          "grid w-full grid-cols-[4.25rem_1fr_auto] items-center gap-x-3 gap-y-0.5 px-4 py-2 text-left text-[13px]",
-          "hover:bg-raised focus-visible:-outline-offset-2 aria-[current]:bg-raised sm:h-10 sm:px-5 sm:py-0",
+          "grid size-full grid-cols-[4.25rem_1fr_auto] content-center items-center gap-x-3 gap-y-0.5 px-4 text-left text-[13px]",
+          "hover:bg-raised focus-visible:-outline-offset-2 aria-[current]:bg-raised sm:px-5",
           COLUMNS,
         )}
       >
@@ -72,14 +81,17 @@ function Cell({ label, value, className }: { label: string; value: string | null
 }
 
 /** Where the stream has a hole that can't be filled. */
-export function GapRow({ row }: { row: Extract<Row, { kind: "gap" }> }): ReactNode {
+export function GapRow({ row, place }: { row: Extract<Row, { kind: "gap" }>; place: number }): ReactNode {
   const what = row.missing === null ? "The stream began anew" : `${plural(row.missing, "frame")} of the stream missed`;
   return (
-    <li className="flex flex-wrap items-baseline gap-x-2 border-y border-dashed border-warn bg-warn-soft px-4 py-2 text-[13px] sm:px-5">
-      <strong className="font-semibold text-warn">{what}</strong>
-      <span className="text-soft">
-        at {timeOfDay(row.receivedAt)}. The totals were counted again; missed events are in the store, not in this list.
-      </span>
+    <li
+      className={cx(AT_PLACE, "flex items-center border-dashed border-warn bg-warn-soft px-4 text-[13px] sm:px-5")}
+      style={standing(place)}
+    >
+      <p className="line-clamp-2 text-soft">
+        <strong className="font-semibold text-warn">{what}</strong> at {timeOfDay(row.receivedAt)}. The totals count what
+        came meanwhile, this list does not show it.
+      </p>
     </li>
   );
 }
