@@ -118,6 +118,7 @@ test("the chart shows rates for whole steps, and nothing for what nobody watched
 
 test("the totals are what was counted, and what the stream added since", () => {
   const stats = {
+    position: 7,
     total_events: 10,
     events_by_source: { aws: 5, gcp: 3, azure: 2 },
     last_24h: 4,
@@ -126,9 +127,9 @@ test("the totals are what was counted, and what the stream added since", () => {
     rejected: 2,
     health: { database: "healthy", redis: "healthy", kafka: "disabled" },
   } as const;
-  const before = { stored: { aws: 100, gcp: 0, azure: 0 }, duplicate: 3, contradictory: 0, rejected: 0 };
-  const now = { stored: { aws: 101, gcp: 2, azure: 0 }, duplicate: 4, contradictory: 0, rejected: 0 };
-  expect(addUp({ stats, counted: before }, now)).toEqual({
+  const before = { position: 7, stored: { aws: 100, gcp: 0, azure: 0 }, duplicate: 3, contradictory: 0, rejected: 0 };
+  const now = { position: 9, stored: { aws: 101, gcp: 2, azure: 0 }, duplicate: 4, contradictory: 0, rejected: 0 };
+  expect(addUp(stats, before, now)).toEqual({
     stored: { aws: 6, gcp: 5, azure: 2 },
     total: 13,
     last24h: 7,

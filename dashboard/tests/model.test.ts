@@ -25,7 +25,7 @@ test("counts are exact also where the rows are a sample", () => {
   const burst: Frame = { ...frame(1), counts: [count("gcp", "A", 900), { ...count("aws", "B", 100), duplicate: 7 }] };
   model.fold([burst, ...frames(2, 200)], true);
   const { rows, sampled } = model.feed();
-  expect(model.counts()).toEqual({ stored: { aws: 299, gcp: 900, azure: 0 }, duplicate: 7, contradictory: 0, rejected: 0 });
+  expect(model.counts()).toMatchObject({ stored: { aws: 299, gcp: 900, azure: 0 }, duplicate: 7, contradictory: 0, rejected: 0 });
   expect(sampled).toBe(true);
   expect(rows.length).toBeLessThan(MAX_ROWS);
 });
@@ -40,9 +40,26 @@ test("when a burst is over, every one of the last rows is there", () => {
   expect(keys(rows).slice(0, 2)).toEqual(["aws/e200", "aws/e199"]);
 });
 
-test("what was published before does not count as new: the totals know it already", () => {
+test("totals of any position are told from what came after it", () => {
   model.fold(frames(1, 5), false);
-  expect(model.counts().stored.aws).toBe(0);
+  model.fold(frames(6, 8), true);
+  const now = model.counts();
+  expect(model.countsAt(4, now).stored.aws).toBe(4);
+  expect(model.countsAt(8, now)).toBe(now);
+  expect(model.countsAt(20, now)).toBe(now); // they know more than the stream has told
+  model.fold(frames(9, 22), true);
+  expect(model.counts().stored.aws - model.countsAt(20, model.counts()).stored.aws).toBe(2);
+});
+
+test("after a stream that began anew, its positions are the new ones", () => {
+  model.fold(frames(1000, 1005), true);
+  model.gap(null, START);
+  model.fold(frames(1, 3), true);
+  expect(model.countsAt(2, model.counts()).stored.aws).toBe(8);
+});
+
+test("what was published before is in the chart as well", () => {
+  model.fold(frames(1, 5), false);
   expect(model.pulse(START + 1000).series.aws.at(-1)).toBe(5);
 });
 

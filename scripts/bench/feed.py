@@ -108,6 +108,7 @@ class Feed:
         nothing: dict[str, object] = {"items": [], "next_cursor": None}
         known: dict[str, object] = {
             "stats": {
+                "position": self.position,
                 "total_events": sum(self.sent.values()),
                 "events_by_source": self.sent,
                 "last_24h": sum(self.sent.values()),

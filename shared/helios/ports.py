@@ -274,8 +274,13 @@ class Connections(Protocol):
 class EventReader(Protocol):
     """What was stored, for those who ask. Every method raises Retryable when the store can't be reached."""
 
-    def totals(self, now: datetime) -> Totals:
-        """The ledger summed up."""
+    def totals(self, now: datetime, *, only_told: bool = False) -> Totals:
+        """The ledger summed up.
+
+        Args:
+            now: the end of the last 24 hours.
+            only_told: leave out what only frames without a position tell, so that the sums are those of a position.
+        """
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""

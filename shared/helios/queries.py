@@ -26,6 +26,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
         contradictory: deliveries that gave a stored event other content.
         rejected: deliveries that could not be read.
         last_24h: events stored in the last 24 hours.
+        position: of the stream at that moment.
     """
 
     events_by_source: dict[Source, int]
@@ -34,6 +35,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     contradictory: int
     rejected: int
     last_24h: int
+    position: int
 
 
 class MinuteCount(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.flows import OVERDUE_FLOWS
 from helios.adapters.postgres.migrate import migrate
+from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
 from helios.errors import Misconfigured, Rejected, Retryable
@@ -266,6 +267,24 @@ def test_a_batch_takes_as_many_statements_however_large_it_is(pool, monkeypatch,
 
     assert taken[0] == taken[1]
     assert taken[0] <= MOST_STATEMENTS
+
+
+def test_the_totals_of_a_position_leave_out_what_no_numbered_frame_tells(pool):
+    """So that whoever adds later frames to them is never wrong."""
+    reader, outbox = PostgresReader(pool), PostgresOutbox(pool)
+
+    def told() -> tuple[int, int, int]:
+        totals = reader.totals(NOON, only_told=True)
+        return (totals.position, totals.stored, totals.duplicate)
+
+    ingest([eventbridge("1"), eventbridge("1")], seen=NoSeen(), store=PostgresStore(pool))
+    outbox.number()
+    assert told() == (1, 1, 1)
+    ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=PostgresStore(pool))
+    assert told() == (1, 1, 1)
+    assert reader.totals(NOON).stored == 2
+    outbox.number()
+    assert told() == (2, 2, 2)
 
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])

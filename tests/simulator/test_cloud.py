@@ -269,7 +269,8 @@ def test_what_may_have_been_taken_twice_is_in_the_truth(three_clouds, tmp_path, 
     found = [(line["anomaly"], line["details"]["certain"], line["details"]["same_id"]) for line in truth]
 
     assert status == EXIT_OK
-    assert found == [("duplicate", False, same_id)]
+    # Of one event, or of both: the clients choose which share a call.
+    assert set(found) == {("duplicate", False, same_id)}
     assert summary["anomalies"]["duplicate"] == 0, "nobody knows that it happened"
 
 

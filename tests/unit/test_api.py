@@ -32,7 +32,7 @@ class AwayStore(MemoryStore):
     def transaction(self):
         raise Retryable("Postgres: connection refused")
 
-    def totals(self, now):
+    def totals(self, now, *, only_told=False):
         raise Retryable("Postgres: connection refused")
 
     def probe(self):

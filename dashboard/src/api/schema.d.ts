@@ -522,7 +522,7 @@ export interface paths {
         };
         /**
          * Stats
-         * @description Show the totals.
+         * @description Show the totals, as the live stream tells them.
          */
         get: operations["stats_api_v1_stats_get"];
         put?: never;
@@ -671,8 +671,12 @@ export interface components {
         /**
          * Stats
          * @description The totals since the first event; the deliveries that did not become events are counted beside them.
+         *
+         *     Attributes:
+         *         position: of the live stream: its frames up to here are in the totals, and no later one is.
          */
         Stats: {
+            position: number;
             total_events: number;
             events_by_source: {
                 [key: string]: number;

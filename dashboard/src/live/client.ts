@@ -107,9 +107,9 @@ export class LiveClient {
     this.socket.open();
   };
 
-  /** What frames added so far; the difference to a later moment is what came in between. */
-  counted(): Counted {
-    return this.model.counts();
+  /** What frames had added when the stream was at a position; `now` if it has not come that far. */
+  countedAt(position: number, now: Counted): Counted {
+    return this.model.countsAt(position, now);
   }
 
   /** The same for flows. */

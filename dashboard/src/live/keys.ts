@@ -1,11 +1,10 @@
 /** What the live stream leaves in the query cache, and how a component reads it. */
 import { skipToken, useQuery } from "@tanstack/react-query";
 
-import { perSource } from "@/lib/clouds";
 import { NO_FILTER } from "@/lib/filter";
 
 import type { LiveFlows } from "./flows";
-import type { Counted, Feed, Pulse } from "./model";
+import { NOTHING_COUNTED, type Counted, type Feed, type Pulse } from "./model";
 
 export type Connection =
   | { phase: "connecting" }
@@ -21,7 +20,6 @@ export const PULSE = ["live", "pulse"] as const;
 export const CONNECTION = ["live", "connection"] as const;
 
 const NO_ROWS: Feed = { rows: [], filter: NO_FILTER, arrived: 0, untold: 0, sampled: false };
-const NOTHING: Counted = { stored: perSource(() => 0), duplicate: 0, contradictory: 0, rejected: 0 };
 const NO_FLOWS: LiveFlows = { statuses: {}, changes: new Map() };
 
 /** Written by the stream alone: never fetched, never forgotten, and not compared field by field. */
@@ -37,7 +35,7 @@ function useWritten<T>(queryKey: readonly string[], initialData: T): T {
 }
 
 export const useFeed = (): Feed => useWritten(FEED, NO_ROWS);
-export const useCounted = (): Counted => useWritten(COUNTED, NOTHING);
+export const useCounted = (): Counted => useWritten(COUNTED, NOTHING_COUNTED);
 export const useFlows = (): LiveFlows => useWritten(FLOWS, NO_FLOWS);
 /** Null in the first second. */
 export const usePulse = (): Pulse | null => useWritten<Pulse | null>(PULSE, null);

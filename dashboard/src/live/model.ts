@@ -29,6 +29,8 @@ export interface Feed {
 
 /** What frames added since the page was opened, exactly. */
 export interface Counted {
+  /** Of the last of these frames; null: there was none. */
+  position: number | null;
   stored: Readonly<Record<Source, number>>;
   duplicate: number;
   contradictory: number;
@@ -69,8 +71,18 @@ const KEPT_ROWS = 2000;
 const ROWS_PER_SECOND = 40;
 const LAG_SAMPLE = 200;
 const MAX_TYPES = 200;
+/** Frames whose sums are kept: far more than come between two questions for the totals. */
+const KEPT_SUMS = 20_000;
 /** Stands for several, in a frame that has too many. */
 const OTHER_TYPES = "*";
+
+export const NOTHING_COUNTED: Counted = {
+  position: null,
+  stored: perSource(() => 0),
+  duplicate: 0,
+  contradictory: 0,
+  rejected: 0,
+};
 
 export class LiveModel {
   private recent: Row[] = [];
@@ -83,7 +95,9 @@ export class LiveModel {
   private room = ROWS_PER_SECOND;
   private sampled = false;
   private gaps = 0;
-  private readonly counted = { stored: perSource(() => 0), duplicate: 0, contradictory: 0, rejected: 0 };
+  private counted = NOTHING_COUNTED;
+  /** What was counted after each frame, in the order of their positions. */
+  private sums: Counted[] = [];
   private readonly throughput = new Throughput();
   private readonly lags = perSource((): number[] => []);
   private readonly coarse = perSource(() => false);
@@ -97,12 +111,13 @@ export class LiveModel {
     this.since = complete ? -Infinity : Infinity;
   }
 
-  /** @param live false: they are counted in the totals already, which were fetched meanwhile. */
+  /** @param live false: they were published before, and are shown all at once. */
   fold(frames: readonly Frame[], live: boolean): void {
     for (const frame of frames) {
+      this.addUp(frame);
       const second = Math.floor(Date.parse(frame.published_at) / 1000);
       this.since = Math.min(this.since, second);
-      for (const count of frame.counts) this.addCount(count, second, live);
+      for (const count of frame.counts) this.addCount(count, second);
       if (frame.replay !== null) {
         for (const event of frame.events) this.addReplayed(event, frame.replay, second * 1000, live);
         continue;
@@ -115,6 +130,7 @@ export class LiveModel {
         if (matches(this.filter, event)) this.arrived++;
       }
     }
+    if (this.sums.length > 2 * KEPT_SUMS) this.sums = this.sums.slice(-KEPT_SUMS);
     if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
     if (!live) this.refill();
   }
@@ -123,7 +139,11 @@ export class LiveModel {
   gap(missing: number | null, now: number): void {
     const row: Row = { kind: "gap", key: `gap ${++this.gaps}`, missing, receivedAt: now };
     // A stream that began anew repeats its events.
-    if (missing === null) this.recent = [];
+    if (missing === null) {
+      this.recent = [];
+      this.sums = [];
+      this.counted = { ...this.counted, position: null };
+    }
     this.since = Infinity;
     this.recent.push(row);
     this.refill();
@@ -167,7 +187,13 @@ export class LiveModel {
   }
 
   counts(): Counted {
-    return { ...this.counted, stored: { ...this.counted.stored } };
+    return this.counted;
+  }
+
+  /** What was counted when the stream was at a position; `now` if it has not come that far. */
+  countsAt(position: number, now: Counted): Counted {
+    if (now.position === null || now.position <= position) return now;
+    return this.sums.findLast((sum) => (sum.position ?? 0) <= position) ?? NOTHING_COUNTED;
   }
 
   /** @param now by the server's clock, in ms. */
@@ -188,16 +214,24 @@ export class LiveModel {
     };
   }
 
-  private addCount(count: Schemas["Count"], second: number, live: boolean): void {
+  private addUp({ position, counts }: Frame): void {
+    const stored = { ...this.counted.stored };
+    let { duplicate, contradictory, rejected } = this.counted;
+    for (const count of counts) {
+      if (isSource(count.source)) stored[count.source] += count.stored;
+      duplicate += count.duplicate;
+      contradictory += count.contradictory;
+      rejected += count.rejected;
+    }
+    this.counted = { position, stored, duplicate, contradictory, rejected };
+    this.sums.push(this.counted);
+  }
+
+  private addCount(count: Schemas["Count"], second: number): void {
     if (count.type && count.type !== OTHER_TYPES && this.types.size < MAX_TYPES) this.types.add(count.type);
     if (isSource(count.source)) this.throughput.add(second, count.source, count.stored);
     if (this.isUntold(count.source, count.type)) this.untold += count.stored;
     else if (matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;
-    if (!live) return;
-    if (isSource(count.source)) this.counted.stored[count.source] += count.stored;
-    this.counted.duplicate += count.duplicate;
-    this.counted.contradictory += count.contradictory;
-    this.counted.rejected += count.rejected;
   }
 
   /**

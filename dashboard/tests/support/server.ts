@@ -20,6 +20,7 @@ export class TestServer {
   events: Schemas["Event"][] = [];
   minutes: Schemas["MinuteCount"][] = [];
   stats: Schemas["Stats"] = {
+    position: 0,
     total_events: 0,
     events_by_source: { aws: 0, gcp: 0, azure: 0 },
     last_24h: 0,

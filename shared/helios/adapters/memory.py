@@ -148,7 +148,7 @@ class MemoryStore:
         """The ledger."""
         return list(self._state.counts.values())
 
-    def totals(self, now: datetime) -> Totals:
+    def totals(self, now: datetime, *, only_told: bool = False) -> Totals:  # noqa: ARG002 - all is, at once
         """The ledger summed up."""
         counts = self.counts
         return Totals(
@@ -160,6 +160,7 @@ class MemoryStore:
             contradictory=sum(count.contradictory for count in counts),
             rejected=sum(count.rejected for count in counts),
             last_24h=sum(count.stored for count in counts if count.minute >= now - LAST_DAY),
+            position=self.position,
         )
 
     def minutes(self, since: datetime) -> list[MinuteCount]:

@@ -96,8 +96,13 @@ class ComponentHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """The totals since the first event; the deliveries that did not become events are counted beside them."""
+    """The totals since the first event; the deliveries that did not become events are counted beside them.
 
+    Attributes:
+        position: of the live stream: its frames up to here are in the totals, and no later one is.
+    """
+
+    position: int
     total_events: int
     events_by_source: dict[Source, int]
     last_24h: int

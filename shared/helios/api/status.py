@@ -19,6 +19,7 @@ from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.flows.sink import KAFKA
 from helios.ports import EventSink, Outbox
+from helios.queries import Totals
 
 log = logging.getLogger("helios.api")
 
@@ -71,15 +72,17 @@ def figures_router(services: Services, metrics: Metrics) -> APIRouter:
     """Totals and metrics."""
     routes = APIRouter(tags=["status"])
 
+    def told() -> Totals:
+        services.outbox.number()
+        return services.reader.totals(datetime.now(UTC), only_told=True)
+
     @routes.get("/api/v1/stats", responses=documented(200, "Stats", 401, 403, 429, 503))
     async def stats() -> Response:
-        """Show the totals."""
-        now = datetime.now(UTC)
-        (health, _), totals = await asyncio.gather(
-            _probe_all(services), run_in_threadpool(services.reader.totals, now), return_exceptions=False
-        )
+        """Show the totals, as the live stream tells them."""
+        (health, _), totals = await asyncio.gather(_probe_all(services), run_in_threadpool(told))
         return reply(
             Stats(
+                position=totals.position,
                 total_events=totals.stored,
                 events_by_source=totals.events_by_source,
                 last_24h=totals.last_24h,

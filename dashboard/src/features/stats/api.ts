@@ -10,23 +10,7 @@ import { useLiveClient } from "@/live/provider";
 
 const REFRESH_MS = 5000;
 
-interface Baseline {
-  stats: Schemas["Stats"];
-  /** What the stream had counted when the answer came. */
-  counted: Counted;
-}
-
-function useBaseline(): UseQueryResult<Baseline> {
-  const client = useLiveClient();
-  return useQuery({
-    queryKey: [...AGGREGATES, "stats"],
-    queryFn: async ({ signal }): Promise<Baseline> => {
-      const stats = await get<Schemas["Stats"]>(apiUrl("/api/v1/stats"), signal);
-      return { stats, counted: client.counted() };
-    },
-    refetchInterval: REFRESH_MS,
-  });
-}
+type Stats = Schemas["Stats"];
 
 export interface Totals {
   stored: Record<Source, number>;
@@ -38,14 +22,20 @@ export interface Totals {
 }
 
 /** The totals as of now, and the query that they rest on. */
-export function useTotals(): { totals: Totals | null; query: UseQueryResult<Baseline> } {
-  const query = useBaseline();
-  const counted = useCounted();
-  return { totals: query.data ? addUp(query.data, counted) : null, query };
+export function useTotals(): { totals: Totals | null; query: UseQueryResult<Stats> } {
+  const client = useLiveClient();
+  const query = useQuery({
+    queryKey: [...AGGREGATES, "stats"],
+    queryFn: ({ signal }) => get<Stats>(apiUrl("/api/v1/stats"), signal),
+    refetchInterval: REFRESH_MS,
+  });
+  const now = useCounted();
+  const stats = query.data;
+  return { totals: stats ? addUp(stats, client.countedAt(stats.position, now), now) : null, query };
 }
 
-/** What was added after the answer is exact as well; an event that both knew is put right by the next answer. */
-export function addUp({ stats, counted: before }: Baseline, now: Counted): Totals {
+/** Exact: the answer counts the frames up to its position, and `before` says what these had added. */
+export function addUp(stats: Stats, before: Counted, now: Counted): Totals {
   const since = (field: "duplicate" | "contradictory" | "rejected"): number => now[field] - before[field];
   const stored = { aws: 0, gcp: 0, azure: 0 };
   let fresh = 0;

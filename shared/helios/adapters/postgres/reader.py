@@ -36,16 +36,26 @@ from helios.queries import (
 from helios.reconcile.record import SLOT, FlowCount, FlowKey, FlowRecord, slot_of
 from helios.reconcile.rows import FlowStatus
 
-# The last day is its full hours, and the minutes before the first of these.
+# The last day is its full hours, and the minutes before the first of these. What only frames without a position tell is
+# left out of what is told.
 SELECT_TOTALS = """
-SELECT source, stored, duplicate, contradictory, rejected, (
+WITH untold AS (
+    SELECT count.source, sum(count.stored)::bigint AS stored, sum(count.duplicate)::bigint AS duplicate,
+           sum(count.contradictory)::bigint AS contradictory, sum(count.rejected)::bigint AS rejected
+    FROM frames, json_to_recordset(body -> 'counts') AS count (
+        source text, stored bigint, duplicate bigint, contradictory bigint, rejected bigint
+    )
+    WHERE position IS NULL AND %(only_told)s GROUP BY count.source
+)
+SELECT source, total.stored - coalesce(untold.stored, 0), total.duplicate - coalesce(untold.duplicate, 0),
+       total.contradictory - coalesce(untold.contradictory, 0), total.rejected - coalesce(untold.rejected, 0), (
     SELECT coalesce(sum(hour.stored), 0) FROM event_totals AS hour
     WHERE hour.source = total.source AND hour.since >= %(first_hour)s
 )::bigint + (
     SELECT coalesce(sum(ledger.stored), 0) FROM event_counts AS ledger
     WHERE ledger.source = total.source AND ledger.minute >= %(since)s AND ledger.minute < %(first_hour)s
-)::bigint
-FROM event_totals AS total WHERE since = '-infinity'
+)::bigint - coalesce(untold.stored, 0), (SELECT position FROM stream)
+FROM event_totals AS total LEFT JOIN untold USING (source) WHERE since = '-infinity'
 """
 
 SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
@@ -72,12 +82,12 @@ class PostgresReader:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def totals(self, now: datetime) -> Totals:
+    def totals(self, now: datetime, *, only_told: bool = False) -> Totals:
         """The ledger summed up; reads the sums of a day's hours, and the counts of at most one hour."""
         since = now - LAST_DAY
         hour = since.replace(minute=0, second=0, microsecond=0)
         first_hour = hour if hour == since else hour + timedelta(hours=1)
-        rows = self._all(SELECT_TOTALS, {"since": since, "first_hour": first_hour})
+        rows = self._all(SELECT_TOTALS, {"since": since, "first_hour": first_hour, "only_told": only_told})
         stored = {source: count for source, count, *_ in rows}
         return Totals(
             events_by_source={source: stored.get(source, 0) for source in SOURCES},
@@ -86,6 +96,7 @@ class PostgresReader:
             contradictory=sum(row[3] for row in rows),
             rejected=sum(row[4] for row in rows),
             last_24h=sum(row[5] for row in rows),
+            position=rows[0][6] if rows else 0,
         )
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
