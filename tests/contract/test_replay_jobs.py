@@ -278,8 +278,8 @@ def test_one_works_at_a_time(jobs, worker, start, seven):
 
 
 def test_who_watches_sees_the_events_again_and_counts_nothing(store, outbox, jobs, worker, start, seven):
-    totals = store.totals(LATER)
     outbox.number()
+    totals = store.totals(LATER)
     position = outbox.window().position
     job = start(to=Target(kind="relay"))
 
@@ -290,7 +290,7 @@ def test_who_watches_sees_the_events_again_and_counts_nothing(store, outbox, job
     assert [event.id for frame in frames for event in frame.events] == seven
     assert {(frame.replay, len(frame.counts)) for frame in frames} == {(job.id, 0)}
     assert [page.events for page in outbox.events(after=position, limit=100)] == [[]] * len(frames)
-    assert store.totals(LATER) == totals
+    assert store.totals(LATER) == msgspec.structs.replace(totals, position=frames[-1].position)
 
 
 def test_dead_letters_are_taken_in_again_and_what_is_still_wrong_stays(store, take_in, jobs, worker, start):

@@ -311,7 +311,7 @@ def test_over_https_a_browser_is_told_to_stay_there(url, said):
 
 
 def test_a_defect_is_a_problem_too_with_every_header_and_without_its_words(monkeypatch, caplog):
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the password is s3cret")
 
     services = in_memory(MemoryStore(), CLOSED)
