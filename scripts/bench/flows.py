@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import psycopg
 
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.flows import columns
 from helios.adapters.postgres.store import PostgresStore
 from helios.event import Delivery
 from helios.flows.ingest import ingest
@@ -22,6 +22,8 @@ from helios.flows.sweep import expire_flows
 from helios.normalise import normalise
 from helios.reconcile import declaration
 from helios.reconcile.evidence import Interest, Ledger, add_up
+from helios.reconcile.record import record
+from helios.reconcile.verdict import BEFORE, Judge
 from local.ports import HOST
 from scripts.bench.payloads import ORDER, TIME
 from scripts.bench.report import Table, median, percentile
@@ -60,11 +62,10 @@ FROM flow_counts GROUP BY 1, 2, 3, 4
 
 # One in a hundred has a problem. What waits began after now, or the API's own sweep would judge it meanwhile.
 FILL_FLOWS = """
-INSERT INTO flows (flow, key, status, amount, currency, opened_at, deadline, waiting, clouds, issues,
-                   version, ledger)
-SELECT 'order', 'ORD-' || number, status, 10, 'EUR', at, at + interval '90 seconds', status = 'open', 3,
+INSERT INTO flows (flow, key, status, opened_at, waiting, issues, version, story)
+SELECT 'order', 'ORD-' || number, status, at, status = 'open',
        CASE status WHEN 'mismatched' THEN '{mismatch}'::text[] WHEN 'incomplete' THEN '{missing}' ELSE '{}' END, 3,
-       %(ledger)s
+       %(story)s
 FROM (
     SELECT number, now() + (number - %(stories)s + %(waiting)s) * interval '86400 seconds' / %(stories)s AS at,
            CASE WHEN number > %(stories)s - %(waiting)s THEN 'open' WHEN number %% 200 = 0 THEN 'mismatched'
@@ -176,7 +177,7 @@ def _summary(running: Servers, *, quick: bool) -> Table:
         with psycopg.connect(filled.database_url, autocommit=True) as connection:
             connection.execute(FILL_COUNTS)
             connection.execute(FILL_SLOTS)
-            connection.execute(FILL_FLOWS, {"stories": stories, "waiting": stories // 20, "ledger": _ledger()})
+            connection.execute(FILL_FLOWS, {"stories": stories, "waiting": stories // 20, "story": _story()})
             connection.execute("VACUUM ANALYZE flows, flow_counts, flow_slots")
         with api(filled) as (port, _):
             times = {path: _times(port, f"/api/v1/flows{path}") for path in ASKED}
@@ -188,12 +189,14 @@ def _summary(running: Servers, *, quick: bool) -> Table:
     )
 
 
-def _ledger() -> str:
+def _story() -> str:
     """All evidence of an order, as a row holds it; that it is the same one's does not matter here."""
-    interest = Interest(declaration.load())
+    (flow,) = flows = declaration.load()
+    interest = Interest(flows)
     given = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
     clues = [clue for delivery in given for clue in interest.clues(normalise(delivery))]
-    return msgspec.json.encode(add_up(Ledger(pieces=[clue.evidence]) for clue in clues)).decode()
+    ledger = add_up([Ledger(pieces=[clue.evidence]) for clue in clues])
+    return columns([record(Judge(flow), "ORD-1", ledger, now=BEFORE, version=3)])["story"]
 
 
 def _times(port: int, path: str, count: int = 50) -> list[float]:

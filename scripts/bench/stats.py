@@ -68,8 +68,8 @@ def _fill(running: Servers, size: int) -> None:
         connection.execute(CREATE_INDEX)
         counted = connection.execute(COUNT_EVENTS).fetchall()
         counts = [Count(minute=minute, source=source, type=type_, stored=n) for minute, source, type_, n in counted]
-        with connection.transaction():
-            PostgresTransaction(connection).count(counts)
+        with connection.pipeline() as pipeline, connection.transaction():
+            PostgresTransaction(connection, pipeline).count(counts)
         connection.execute("VACUUM ANALYZE events, event_counts, event_totals")
 
 

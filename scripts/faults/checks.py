@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import psycopg
 
+from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Interest, Ledger, add_up
+from helios.reconcile.record import moment_of
 from helios.reconcile.verdict import Judge
 from scripts.faults.book import Book
 from scripts.faults.orders import LEGS, Orders
@@ -48,7 +50,7 @@ SELECT (SELECT coalesce(sum(attempts), 0)::bigint FROM dead_letters),
        ARRAY(SELECT DISTINCT (regexp_match(encode(body, 'escape'), 'FLT-[0-9]+-POISON-[0-9]+'))[1] FROM dead_letters)
 """
 
-STORIES = "SELECT flow, key, status, amount, opened_at, deadline, waiting FROM flows WHERE key LIKE %s"
+STORIES = f"SELECT {FLOW_COLUMNS} FROM flows WHERE key LIKE %s"  # noqa: S608 - a constant of Helios'
 
 
 class Ledgers(msgspec.Struct, frozen=True):
@@ -171,11 +173,11 @@ def _outbox(connection: psycopg.Connection) -> tuple[int, list[str]]:
 def _stories(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flow]) -> Iterator[str]:
     """The verdicts: those that the sent orders must get, and those that follow from the stored events."""
     pattern = (f"{sent.prefix}%",)
-    kept = {key: (flow, status, amount, now) for flow, key, status, amount, now in _kept(connection, pattern)}
+    kept = {story.key: story for story in map(flow_from_row, connection.execute(STORIES, pattern))}
     off = [
-        f"{order} is {kept[order][1] if order in kept else 'unknown'} instead of {status}"
+        f"{order} is {kept[order].status if order in kept else 'unknown'} instead of {status}"
         for order, status in sent.statuses.items()
-        if order not in kept or kept[order][1] != status
+        if order not in kept or kept[order].status != status
     ]
     if off:
         yield f"{len(off)} orders have the wrong verdict: {'; '.join(off[:SHOWN])}"
@@ -188,14 +190,10 @@ def _stories(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flow]
         for clue in interest.clues(event_from_row(row)):
             gathered[clue.key].append(Ledger(pieces=[clue.evidence]))
     differing = []
-    for key, (flow, status, amount, now) in kept.items():
-        verdict = judges[flow].verdict(add_up(gathered[key]), now=now) if key in gathered else None
-        if verdict is None or (verdict.status, verdict.amount) != (status, amount):
+    for key, story in kept.items():
+        judge, ledgers = judges[story.flow], gathered.get(key)
+        verdict = judge.verdict(add_up(ledgers), now=moment_of(story)) if ledgers else None
+        if verdict is None or (verdict.status, verdict.amount) != (story.status, story.amount):
             differing.append(key)
     if differing or gathered.keys() != kept.keys():
         yield f"{len(differing)} stories are not what follows from their events, such as {differing[:SHOWN]}"
-
-
-def _kept(connection: psycopg.Connection, pattern: tuple[str]) -> Iterator[tuple[Any, ...]]:
-    for flow, key, status, amount, opened_at, deadline, waiting in connection.execute(STORIES, pattern):
-        yield flow, key, status, amount, opened_at if waiting else deadline

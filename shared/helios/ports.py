@@ -84,7 +84,7 @@ class Transaction(Protocol):
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
     def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
-        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
+        """Look for stories, locking none; what is returned reads those that are kept."""
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""

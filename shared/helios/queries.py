@@ -101,12 +101,12 @@ class Due(NamedTuple):
     Attributes:
         flow: its name.
         opened_by: those that began then or earlier,
-        deadline_by: and whose deadline was then or earlier; None: whatever their deadline is.
+        excused_by: and that are excused until then or less long, if at all; None: however long.
     """
 
     flow: str
     opened_by: datetime
-    deadline_by: datetime | None
+    excused_by: datetime | None
 
 
 ReplayedAs = Literal["stored", "duplicate"]

@@ -72,7 +72,10 @@ def test_a_sound_database_is_found_sound(played):
         ("DELETE FROM frames WHERE position = 2", "frames,"),
         ("UPDATE frames SET keys = '[]' WHERE position = 1", "and the stream tells of"),
         ("UPDATE flows SET status = 'incomplete' WHERE status = 'matched'", "orders have the wrong verdict"),
-        ("UPDATE flows SET amount = 1 WHERE key = (SELECT min(key) FROM flows)", "what follows from their events"),
+        (
+            "UPDATE flows SET story = jsonb_set(story::jsonb, '{0}', '1') WHERE key = (SELECT min(key) FROM flows)",
+            "what follows from their events",
+        ),
         ("DELETE FROM flows WHERE key = (SELECT min(key) FROM flows)", "what follows from their events"),
     ],
 )

@@ -18,7 +18,7 @@ LONG_AFTER = NOON + timedelta(hours=1)
 
 def row(key: str, *deliveries):
     clues = [clue for one in deliveries for clue in Interest([ORDER]).clues(normalise(one))]
-    return Judge(ORDER).row(key, add_up(Ledger(pieces=[clue.evidence]) for clue in clues), now=LONG_AFTER)
+    return Judge(ORDER).row(key, add_up([Ledger(pieces=[clue.evidence]) for clue in clues]), now=LONG_AFTER)
 
 
 GOOD = row("ORD-1", leg("order"), leg("payment"), leg("inventory"))

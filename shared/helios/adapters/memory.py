@@ -532,7 +532,8 @@ def _began(kept: FlowRecord) -> tuple[datetime, str, str]:
 
 
 def _is_due(kept: FlowRecord, due: Due) -> bool:
-    return kept.opened_at <= due.opened_by and (due.deadline_by is None or kept.deadline <= due.deadline_by)
+    excused = due.excused_by and kept.ledger.excused_until and kept.ledger.excused_until > due.excused_by
+    return kept.opened_at <= due.opened_by and not excused
 
 
 def _fits(kept: FlowRecord, where: FlowFilter) -> bool:

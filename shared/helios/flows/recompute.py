@@ -148,7 +148,7 @@ def _ledger(
     """All evidence of a story: what is kept, read again where its event is stored, and what was no evidence before."""
     fresh = {piece.identity: piece for pieces in told.values() for piece in pieces}
     if before is None:
-        return add_up(Ledger(pieces=[piece]) for piece in fresh.values())
+        return add_up([Ledger(pieces=[piece]) for piece in fresh.values()])
     legs = {leg.name: leg for leg in flow.leg}
     pieces = []
     for piece in before.ledger.pieces:

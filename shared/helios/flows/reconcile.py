@@ -44,7 +44,7 @@ class Gathered(NamedTuple):
 
     Attributes:
         ledgers: its evidence of each, sorted by story.
-        kept: waits, and gives those of the stories that are kept already.
+        kept: reads those of the stories that are kept already.
     """
 
     ledgers: dict[FlowKey, Ledger]
@@ -66,7 +66,7 @@ class Reconciler:
         self._interest = Interest(flows)
 
     def gather(self, events: Sequence[Event], transaction: Transaction) -> Gathered:
-        """Read what a batch says of stories, and begin to look for these.
+        """Read what a batch says of stories, and look for these.
 
         Args:
             events: of every delivery that could be read, duplicates and contradictions included.
@@ -74,8 +74,8 @@ class Reconciler:
         """
         told: dict[FlowKey, list[Ledger]] = defaultdict(list)
         for event in events:
-            for clue in self._interest.clues(event):
-                told[clue.flow.name, clue.key].append(Ledger(pieces=[clue.evidence]))
+            for flow, key, evidence in self._interest.clues(event):
+                told[flow.name, key].append(Ledger([evidence]))
         # Sorted, because concurrent writers of the same stories in different order deadlock.
         ledgers = {key: add_up(told[key]) for key in sorted(told)}
         return Gathered(ledgers, transaction.find_flows(ledgers.keys()))
@@ -114,7 +114,7 @@ class Reconciler:
         minutes = transaction.minutes(now - LISTENED)
         silent = {name: excused(minutes, now, judge.grace) for name, judge in self.judges.items()}
         due = [
-            Due(name, opened_by=now - judge.patience, deadline_by=now if silent[name] else None)
+            Due(name, opened_by=now - judge.patience, excused_by=now if silent[name] else None)
             for name, judge in self.judges.items()
         ]
         judged: list[Judged] = []

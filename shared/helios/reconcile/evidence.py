@@ -1,7 +1,7 @@
 """What an event says of a leg. Evidence only ever adds up, so that the sum does not depend on the order of arrival."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import groupby, islice
@@ -12,7 +12,7 @@ import msgspec
 
 from helios.errors import UNREADABLE
 from helios.event import SOURCES, Event, Source
-from helios.reconcile.declaration import Flow, Leg
+from helios.reconcile.declaration import Flow
 
 MAX_VARIANTS = 8
 """Most pieces of evidence that are kept of one leg, contradictions first; what else there is only counts."""
@@ -38,7 +38,7 @@ Identity = tuple[str, str, str, str]
 """A piece of evidence by (leg, source, id, content)."""
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Deliveries that say the same of a leg under the same id; in JSON an array, because it is read for every leg.
 
     Attributes:
@@ -75,7 +75,7 @@ class Clue(NamedTuple):
     evidence: Evidence
 
 
-class Ledger(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class Ledger(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All evidence of one story.
 
     Attributes:
@@ -101,7 +101,7 @@ class _Wanted(NamedTuple):
     """A leg that an event type tells of, and what to read in it."""
 
     flow: Flow
-    leg: Leg
+    leg: str
     key: list[str]
     fields: list[tuple[str, list[str]]]
 
@@ -114,23 +114,24 @@ class Interest:
         for flow in flows:
             for leg in flow.leg:
                 fields = [(path, path.split(".")) for path in flow.fields(leg.name)]
-                wanted = _Wanted(flow, leg, flow.key.split("."), fields)
+                wanted = _Wanted(flow, leg.name, flow.key.split("."), fields)
                 for source in [leg.source] if leg.source else SOURCES:
                     self._wanted.setdefault((leg.type, source), []).append(wanted)
 
-    def clues(self, event: Event) -> Iterator[Clue]:
+    def clues(self, event: Event) -> list[Clue]:
         """What the event says of each story it belongs to; nothing if its payload names none, or can't be taken apart.
 
         An integer of thousands of digits is JSON, and stored as such; no more than that can be done with it.
         """
         wanted = self._wanted.get((event.type, event.source))
-        if not wanted:
-            return
+        if wanted is None:
+            return []
         try:
             data = exact.decode(event.data)
             content = _digest(data)
         except UNREADABLE:
-            return
+            return []
+        clues = []
         for flow, leg, key_path, paths in wanted:
             key = _text(_at(data, key_path))
             if not key or len(key) > MAX_KEY_CHARS:
@@ -143,30 +144,23 @@ class Interest:
                     and (text := _text(_at(data, steps))) is not None
                 ):
                     fields[path] = text
-            yield Clue(
-                flow,
-                key,
-                Evidence(
-                    leg=leg.name,
-                    source=event.source,
-                    id=event.id,
-                    content=content,
-                    time=event.time,
-                    received_at=event.received_at,
-                    fields=fields,
-                ),
-            )
+            evidence = Evidence(leg, event.source, event.id, content, event.time, event.received_at, fields)
+            clues.append(Clue(flow, key, evidence))
+        return clues
 
 
-def add_up(ledgers: Iterable[Ledger]) -> Ledger:
-    """All evidence together: the same pieces are counted, and of each leg the first to arrive are kept."""
-    ledgers = list(ledgers)
+def add_up(ledgers: Sequence[Ledger]) -> Ledger:
+    """All evidence together: the same pieces are counted, and of each leg the first to arrive are kept.
+
+    Args:
+        ledgers: at least one.
+    """
     if len(ledgers) == 1:
         return ledgers[0]
     excused_until = max([one.excused_until for one in ledgers if one.excused_until], default=None)
     every = [piece for ledger in ledgers for piece in ledger.pieces]
-    if len({piece.leg for piece in every}) == len(every) and not any(ledger.others for ledger in ledgers):
-        return Ledger(pieces=sorted(every, key=_leg), excused_until=excused_until)  # each told once, as nearly always
+    if len({piece.leg for piece in every}) == len(every) and not any(map(_others, ledgers)):
+        return Ledger(sorted(every, key=_leg), {}, excused_until)  # each told once, as nearly always
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
     for ledger in ledgers:
@@ -212,6 +206,7 @@ def _arrival(piece: Evidence) -> tuple[str, datetime, str, str, str]:
 
 
 _leg = attrgetter("leg")
+_others = attrgetter("others")
 
 
 def _number(text: str) -> Decimal | int | str:

@@ -46,7 +46,6 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     amount: Decimal | None
     currency: str | None
     opened_at: datetime
-    deadline: datetime
     match_seconds: float | None
     waiting: bool
     clouds: int
@@ -88,19 +87,18 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: in
     """The story that follows from the evidence; see ``Judge.verdict``."""
     verdict = judge.verdict(ledger, now=now)
     return FlowRecord(
-        flow=judge.flow.name,
-        key=key,
-        status=verdict.status,
-        amount=verdict.amount,
-        currency=verdict.currency,
-        opened_at=verdict.opened_at,
-        deadline=verdict.deadline,
-        match_seconds=verdict.time_to_match_seconds,
-        waiting=verdict.waiting,
-        clouds=len({piece.source for piece in ledger.pieces}),
-        issues=list(dict.fromkeys([issue.kind for issue in verdict.issues])),
-        version=version,
-        ledger=ledger,
+        judge.flow.name,
+        key,
+        verdict.status,
+        verdict.amount,
+        verdict.currency,
+        verdict.opened_at,
+        verdict.match_seconds,
+        verdict.waiting,
+        len({piece.source for piece in ledger.pieces}),
+        list(dict.fromkeys([issue.kind for issue in verdict.issues])) if verdict.issues else [],
+        version,
+        ledger,
     )
 
 

@@ -1,9 +1,11 @@
 """What follows from the evidence: a pure function of it, of the declaration, and of whether the deadline has passed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
+
+import msgspec
 
 from helios.event import Source
 from helios.reconcile.declaration import Flow, Leg, side
@@ -19,10 +21,11 @@ MAX_CURRENCY_CHARS = 8
 _CALLED: dict[Source | None, str] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure", None: "any cloud"}
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What is decided; the words are those of ``FlowRow``.
 
     Attributes:
+        complete_at: when the last leg came of those that have come and are not optional.
         waiting: whether the deadline will still change something.
     """
 
@@ -31,11 +34,23 @@ class Verdict(NamedTuple):
     currency: str | None
     opened_at: datetime
     deadline: datetime
-    settled_at: datetime | None
-    updated_at: datetime
-    time_to_match_seconds: float | None
+    complete_at: datetime
     waiting: bool
     issues: list[FlowIssue]
+
+    @property
+    def match_seconds(self) -> float | None:
+        """From the first leg to the last; None unless it matched."""
+        if self.status in {"matched", "matched_late"}:
+            return (self.complete_at - self.opened_at).total_seconds()
+        return None
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """Since when it has stood; None while the story is open."""
+        if self.status == "open":
+            return None
+        return self.deadline if self.status == "incomplete" else self.complete_at
 
 
 class _Compared(NamedTuple):
@@ -81,11 +96,10 @@ class Judge:
             now: decides whether the deadline has passed, where a leg is waited for.
         """
         told = by_leg(ledger)
-        opened_at = min([pieces[0].received_at for pieces in told.values()])
+        opened_at = min([piece.received_at for piece in ledger.pieces])
         in_time, deadline = opened_at + self._window, opened_at + self.patience
         if ledger.excused_until:
             deadline = max(deadline, ledger.excused_until)
-        overdue = now >= deadline
         issues: list[FlowIssue] = []
         waiting = missing = late = False
         complete_at = opened_at
@@ -93,7 +107,7 @@ class Judge:
             pieces = told.get(leg.name)
             if pieces is None:
                 if not leg.optional:
-                    if overdue:
+                    if now >= deadline:
                         missing = True
                         issues.append(_missing(leg))
                     else:
@@ -103,17 +117,12 @@ class Judge:
             if first.received_at > in_time:
                 late |= not leg.optional
                 issues.append(_late(leg, first, in_time))
-            if not leg.optional and first.received_at > complete_at:
+            if first.received_at > complete_at and not leg.optional:
                 complete_at = first.received_at
             if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
                 issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
-        broken = [
-            issue
-            for rule in self._rules
-            if (one := told.get(rule.one.name))
-            and (other := told.get(rule.other.name))
-            and (issue := _broken(rule, one, other))
-        ]
+        if broken := self._broken(told):
+            issues = broken + issues  # what decides comes first
         status: FlowStatus = (
             "mismatched"
             if broken
@@ -125,40 +134,59 @@ class Judge:
             if late
             else "matched"
         )
-        matched = status in {"matched", "matched_late"}
-        settled_at = deadline if status == "incomplete" else None if status == "open" else complete_at
-        return Verdict(
-            status=status,
-            amount=next(
-                (number for text in _said_of(self._amounts, told) if (number := as_number(text)) is not None), None
-            ),
-            currency=next((text for text in _said_of(self._currencies, told) if len(text) <= MAX_CURRENCY_CHARS), None),
-            opened_at=opened_at,
-            deadline=deadline,
-            settled_at=settled_at,
-            updated_at=max([pieces[-1].received_at for pieces in told.values()]),
-            time_to_match_seconds=(complete_at - opened_at).total_seconds() if matched else None,
-            waiting=waiting,
-            issues=broken + issues,  # what decides comes first
-        )
+        amount, currency = self._amount(told), self._currency(told)
+        return Verdict(status, amount, currency, opened_at, deadline, complete_at, waiting, issues)
 
     def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
         """The story in full: the verdict, and what is known of each leg."""
         verdict = self.verdict(ledger, now=now)
-        given = verdict._asdict()
-        given.pop("waiting")
         told = by_leg(ledger)
         in_time, overdue = verdict.opened_at + self._window, now >= verdict.deadline
         legs = [
             _leg(leg, told.get(leg.name, []), ledger.deliveries(leg.name), in_time=in_time, overdue=overdue)
             for leg in self.flow.leg
         ]
-        return FlowRow(flow=self.flow.name, key=key, legs=legs, **given)
+        return FlowRow(
+            flow=self.flow.name,
+            key=key,
+            status=verdict.status,
+            amount=verdict.amount,
+            currency=verdict.currency,
+            opened_at=verdict.opened_at,
+            deadline=verdict.deadline,
+            settled_at=verdict.settled_at,
+            updated_at=max([piece.received_at for piece in ledger.pieces]),
+            time_to_match_seconds=verdict.match_seconds,
+            legs=legs,
+            issues=verdict.issues,
+        )
 
     def awaited(self, ledger: Ledger) -> set[Source | None]:
         """Who has not told of a leg that is not optional; None: a leg of which any cloud may tell."""
         told = by_leg(ledger)
         return {leg.source for leg in self.flow.required if leg.name not in told}
+
+    def _broken(self, told: Mapping[str, list[Evidence]]) -> list[FlowIssue]:
+        """The rules that are broken."""
+        return [
+            issue
+            for rule in self._rules
+            if (one := told.get(rule.one.name))
+            and (other := told.get(rule.other.name))
+            and (issue := _broken(rule, one, other))
+        ]
+
+    def _amount(self, told: Mapping[str, list[Evidence]]) -> Decimal | None:
+        for text in _said_of(self._amounts, told):
+            if (number := as_number(text)) is not None:
+                return number
+        return None
+
+    def _currency(self, told: Mapping[str, list[Evidence]]) -> str | None:
+        for text in _said_of(self._currencies, told):
+            if len(text) <= MAX_CURRENCY_CHARS:
+                return text
+        return None
 
 
 def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
@@ -169,7 +197,7 @@ def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
     return told
 
 
-def _said_of(sides: list[tuple[str, str]], told: dict[str, list[Evidence]]) -> Iterator[str]:
+def _said_of(sides: list[tuple[str, str]], told: Mapping[str, list[Evidence]]) -> Iterator[str]:
     """What the legs say at these paths, in their order."""
     for leg, path in sides:
         for piece in told.get(leg, ()):
@@ -227,7 +255,7 @@ def _repeated(leg: Leg, pieces: list[Evidence], deliveries: int) -> Iterator[Flo
         names = sorted({name for piece in variants for name in piece.fields})
         differing = [name for name in names if len({piece.fields.get(name) for piece in variants}) > 1]
         field = differing[0] if differing else None
-        said = [_said(piece, field) for piece in variants]
+        said = [piece.fields.get(field, "not there") if field else piece.id for piece in variants]
         who = _CALLED[pieces[0].source]
         yield FlowIssue(
             kind="contradictory",
@@ -236,10 +264,6 @@ def _repeated(leg: Leg, pieces: list[Evidence], deliveries: int) -> Iterator[Flo
             values={str(number): text for number, text in enumerate(said, start=1)},
             detail=f"{leg.name}: {who} contradicts itself: {field or 'content'} is {' and '.join(said)}",
         )
-
-
-def _said(piece: Evidence, field: str | None) -> str:
-    return piece.fields.get(field, "not there") if field else piece.id
 
 
 def _broken(rule: _Compared, one: list[Evidence], other: list[Evidence]) -> FlowIssue | None:

@@ -1,6 +1,7 @@
 """How stories lie in their table: the SQL, and a row as a FlowRecord."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from helios.reconcile.evidence import Ledger
 from helios.reconcile.record import FlowCount, FlowRecord
 
 FLOW_COLUMNS = """
-flow, key, status, amount, currency, opened_at, deadline, match_seconds, waiting, clouds, issues, version, ledger
+flow, key, status, opened_at, waiting, issues, version, story
 """
 
 # Sorted keys are found in one walk through the index. A key of another flow among them is one story too many.
@@ -20,33 +21,31 @@ WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(
 
 # A parameter a column, because Postgres reads an array in a third of the time it needs for objects; see ``columns``.
 # In the order of their keys, and so are the locks: see ``Transaction.write_flows``.
-WRITE_FLOWS = rf"""
-INSERT INTO flows AS kept ({FLOW_COLUMNS})
-SELECT flow, key, status, amount, currency, opened_at, deadline, match_seconds, waiting, clouds,
-       string_to_array(issues, ','), version, ledger
+WRITE_FLOWS = r"""
+INSERT INTO flows AS kept (flow, key, status, opened_at, excused_until, waiting, issues, version, story)
+SELECT flow, key, status, opened_at, coalesce(excused_until, '-infinity'), waiting, string_to_array(issues, ','),
+       version, story
 FROM ROWS FROM (
     json_array_elements_text(%(flow)s), json_array_elements_text(%(key)s), unnest(%(status)s::text[]),
-    unnest(%(amount)s::numeric[]), json_array_elements_text(%(currency)s), unnest(%(opened_at)s::timestamptz[]),
-    unnest(%(deadline)s::timestamptz[]), unnest(%(match_seconds)s::double precision[]),
-    unnest(%(waiting)s::boolean[]), unnest(%(clouds)s::smallint[]), unnest(%(issues)s::text[]),
-    unnest(%(version)s::integer[]), string_to_table(%(ledger)s, E'\n')
-) AS given ({FLOW_COLUMNS})
+    unnest(%(opened_at)s::timestamptz[]), unnest(%(excused_until)s::timestamptz[]), unnest(%(waiting)s::boolean[]),
+    unnest(%(issues)s::text[]), unnest(%(version)s::integer[]), string_to_table(%(story)s, E'\n')
+) AS given (flow, key, status, opened_at, excused_until, waiting, issues, version, story)
 ORDER BY flow, key
 ON CONFLICT (flow, key) DO UPDATE SET
-    status = excluded.status, amount = excluded.amount, currency = excluded.currency, opened_at = excluded.opened_at,
-    deadline = excluded.deadline, match_seconds = excluded.match_seconds, waiting = excluded.waiting,
-    clouds = excluded.clouds, issues = excluded.issues, version = excluded.version, ledger = excluded.ledger
+    status = excluded.status, opened_at = excluded.opened_at, excused_until = excluded.excused_until,
+    waiting = excluded.waiting, issues = excluded.issues, version = excluded.version, story = excluded.story
 WHERE kept.version = excluded.version - 1
 RETURNING flow, key
-"""  # noqa: S608 - the same
+"""
 
 # SKIP LOCKED: two sweeps at once share the work, and none waits for a batch that is being stored.
 OVERDUE_FLOWS = f"""
-SELECT story.* FROM unnest(%(flow)s::text[], %(opened_by)s::timestamptz[], %(deadline_by)s::timestamptz[])
-    AS due (name, opened_by, deadline_by),
+SELECT story.* FROM unnest(%(flow)s::text[], %(opened_by)s::timestamptz[], %(excused_by)s::timestamptz[])
+    AS due (name, opened_by, excused_by),
 LATERAL (
     SELECT {FLOW_COLUMNS} FROM flows
-    WHERE waiting AND flow = due.name AND opened_at <= due.opened_by AND deadline <= due.deadline_by
+    WHERE waiting AND flow = due.name AND opened_at <= due.opened_by
+        AND excused_until <= due.excused_by
     ORDER BY opened_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ) AS story
 LIMIT %(limit)s
@@ -98,29 +97,35 @@ SELECT min(oldest.opened_at) FROM unnest(%s::text[]) AS wanted (name), LATERAL (
 ) AS oldest
 """
 
-_ledger = msgspec.json.Decoder(Ledger)
+
+class _Story(msgspec.Struct, array_like=True, gc=False):
+    """What of a FlowRecord nobody searches for; in JSON an array."""
+
+    amount: Decimal | None
+    currency: str | None
+    match_seconds: float | None
+    clouds: int
+    ledger: Ledger
 
 
-_ledgers = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Story)
+_encoder = msgspec.json.Encoder()
 
 
 def columns(kept: Sequence[FlowRecord]) -> dict[str, str]:
     """The parameters of WRITE_FLOWS."""
+    stories = [_Story(one.amount, one.currency, one.match_seconds, one.clouds, one.ledger) for one in kept]
     return {
         "flow": _json([one.flow for one in kept]),
         "key": _json([one.key for one in kept]),
         "status": _array([one.status for one in kept]),
-        "amount": _array([one.amount for one in kept]),
-        "currency": _json([one.currency for one in kept]),
         "opened_at": _array([one.opened_at for one in kept]),
-        "deadline": _array([one.deadline for one in kept]),
-        "match_seconds": _array([one.match_seconds for one in kept]),
+        "excused_until": _array([one.ledger.excused_until for one in kept]),
         "waiting": _array([one.waiting for one in kept]),
-        "clouds": _array([one.clouds for one in kept]),
         "issues": _array([",".join(one.issues) for one in kept]),
         "version": _array([one.version for one in kept]),
         # JSON on one line each: a line break within would be escaped.
-        "ledger": _ledgers.encode_lines([one.ledger for one in kept]).decode().rstrip("\n"),
+        "story": _encoder.encode_lines(stories).decode().rstrip("\n"),
     }
 
 
@@ -135,7 +140,22 @@ def _json(values: Sequence[object]) -> str:
 
 def flow_from_row(row: Sequence[Any]) -> FlowRecord:
     """The story in a row of FLOW_COLUMNS."""
-    return FlowRecord(*[*row[:-1], _ledger.decode(row[-1])])
+    flow, key, status, opened_at, waiting, issues, version, text = row
+    story = _decoder.decode(text)
+    return FlowRecord(
+        flow,
+        key,
+        status,
+        story.amount,
+        story.currency,
+        opened_at,
+        story.match_seconds,
+        waiting,
+        story.clouds,
+        issues,
+        version,
+        story.ledger,
+    )
 
 
 def count_from_row(row: Sequence[Any]) -> FlowCount:

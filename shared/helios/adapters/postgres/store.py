@@ -134,10 +134,10 @@ class PostgresStore:
         with (
             translated(),
             self._pool.connection() as connection,
-            connection.pipeline(),
+            connection.pipeline() as pipeline,
             connection.transaction(),
         ):
-            yield PostgresTransaction(connection)
+            yield PostgresTransaction(connection, pipeline)
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
         """Remove old frames that every consumer is past, and very old ones in any case; return how many."""
@@ -149,8 +149,9 @@ class PostgresStore:
 class PostgresTransaction:
     """Keeps ``Transaction`` on one connection, in pipeline mode: what needs no answer waits for none."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, pipeline: psycopg.Pipeline) -> None:
         self._connection = connection
+        self._pipeline = pipeline
 
     def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
         """Begin to store the events that are new; what is returned waits, and tells which were."""
@@ -202,11 +203,15 @@ class PostgresTransaction:
         self._connection.execute(APPEND_FRAME, (_json(frame), _keys(keys)))
 
     def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
-        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
+        """Look for stories, locking none; what is returned reads those that are kept.
+
+        That it waits here leaves the caller free to give the database something else to do meanwhile.
+        """
         if not keys:
             return dict
         wanted = {"flows": sorted({flow for flow, _ in keys}), "keys": _json([key for _, key in keys])}
         found = self._connection.execute(FIND_FLOWS, wanted, binary=True)
+        self._pipeline.sync()
         return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall()) if one.identity in keys}
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
@@ -218,7 +223,7 @@ class PostgresTransaction:
         found = {
             "flow": [one.flow for one in due],
             "opened_by": [one.opened_by for one in due],
-            "deadline_by": [one.deadline_by or AFTER for one in due],
+            "excused_by": [one.excused_by or AFTER for one in due],
             "limit": limit,
         }
         return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found, binary=True).fetchall()]
@@ -227,7 +232,9 @@ class PostgresTransaction:
         """Begin to write stories that nobody else has written since; what is returned waits, and tells which were."""
         if not changed:
             return set
-        written = self._connection.execute(WRITE_FLOWS, columns(changed))
+        given = columns(changed)
+        self._pipeline.sync()  # who fetches an answer waits for all: none that is needed sooner shall wait for this one
+        written = self._connection.execute(WRITE_FLOWS, given)
         return lambda: set(written.fetchall())
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
