@@ -19,8 +19,8 @@ from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.store import PostgresStore
 from helios.errors import Misconfigured, Rejected, Retryable
-from helios.flows.ingest import WORTH_TWO_STATEMENTS, ingest
-from helios.flows.reconcile import Reconciler
+from helios.flows.ingest import ingest
+from helios.flows.reconcile import WORTH_TWO_STATEMENTS, Reconciler
 from helios.normalise import normalise
 from helios.queries import FlowFilter
 from helios.reconcile.evidence import Interest

@@ -12,7 +12,7 @@ import msgspec
 
 from helios.errors import DEFECTS, UNREADABLE, Rejected, Retryable
 from helios.event import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
-from helios.flows.reconcile import Reconciler
+from helios.flows.reconcile import Reconciler, parted
 from helios.ledger import MAX_DEAD_LETTER_BYTES, MAX_FRAME_EVENTS, Count, DeadLetter, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
@@ -31,9 +31,6 @@ SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
 """Whom a delivery that can't be read is counted for."""
 
 _NO_FLOWS = Reconciler([])
-
-WORTH_TWO_STATEMENTS = 100
-"""From how many events on a second statement costs less than a database that has nothing to do."""
 
 Beside = Callable[[Transaction, Sequence[Outcome]], None]
 """Writes something in the transaction that stores a batch, which it may refuse by raising."""
@@ -162,13 +159,12 @@ def _write(
     firsts, digests = _firsts(events, hinted, transaction)
     # Sorted, because concurrent writers of the same keys in different order deadlock.
     fresh = [firsts[key] for key in sorted(firsts.keys() - digests.keys())]
-    # In two parts, so that the database stores one while evidence is read, and the other while stories are judged.
-    half = len(fresh) // 2 if reconciler.judges and len(fresh) >= WORTH_TWO_STATEMENTS else 0
-    inserting = [transaction.insert(fresh[:half])]
+    # The database stores one part while evidence is read, and the other while stories are judged.
+    first, second = parted(fresh) if reconciler.judges else ([], fresh)
+    inserting = [transaction.insert(first)]
     gathered = reconciler.gather(told, transaction)
-    inserting.append(transaction.insert(fresh[half:]))
-    judged = reconciler.judge(gathered.ledgers, gathered.kept())
-    writing = transaction.write_flows([after for _, after in judged])
+    inserting.append(transaction.insert(second))
+    judgement = reconciler.judge(gathered, transaction)
     # While it writes stories.
     new = {key for inserted in inserting for key in inserted()}
     verdicts = iter(_judge(events, firsts, new, digests, transaction))
@@ -184,7 +180,7 @@ def _write(
         for reading in readings
     ]
     # Before anything is counted: writers of one cloud wait for each other from there on.
-    changes = reconciler.settle(gathered, judged, writing(), transaction)
+    changes = reconciler.settle(gathered, judgement, transaction)
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
     transaction.count(counts)

@@ -14,7 +14,7 @@ from helios.ports import Bell, EventReader, EventStore, Transaction
 from helios.queries import EventFilter
 from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Evidence, Interest, Ledger, add_up
-from helios.reconcile.record import FlowKey, FlowRecord, record
+from helios.reconcile.record import FlowKey, FlowRecord, differences, record
 from helios.reconcile.rows import FlowStatus
 from helios.reconcile.verdict import BEFORE
 
@@ -109,7 +109,7 @@ class _Anew:
             again = self._differing(told, stale, transaction)
             transaction.write_flows([after for _, after in again])
             judged = [one for one in judged if one[1].identity in written] + again
-        return judged, counted(judged, transaction)
+        return judged, counted(judged, differences(judged), transaction)
 
     def _told(self, events: Sequence[Event]) -> dict[FlowKey, dict[Key, list[Evidence]]]:
         """What each event says of each story."""

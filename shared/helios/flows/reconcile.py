@@ -1,10 +1,10 @@
 """From outcomes to verdicts: each batch adds its evidence to the stories it tells of, in its own transaction."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -15,12 +15,18 @@ from helios.ports import Transaction
 from helios.queries import Due
 from helios.reconcile.declaration import Flow
 from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import FlowKey, FlowRecord, by_status, differences, moment_of, record
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, by_status, differences, moment_of, record
 from helios.reconcile.rows import FlowStatus
 from helios.reconcile.verdict import BEFORE, Judge
 
 EXCUSED_AT_MOST = timedelta(hours=1)
 """How long after its deadline a story is judged though a cloud is still silent."""
+
+
+WORTH_TWO_STATEMENTS = 100
+"""From how many rows on a second statement costs less than a database that has nothing to do."""
+
+T = TypeVar("T")
 
 
 class Changes(NamedTuple):
@@ -51,11 +57,23 @@ class Gathered(NamedTuple):
     kept: Callable[[], dict[FlowKey, FlowRecord]]
 
 
+class Judgement(NamedTuple):
+    """A batch's stories, which are being written.
+
+    Attributes:
+        judged: every one.
+        writing: each waits, and tells which of a part were written.
+    """
+
+    judged: list[Judged]
+    writing: list[Callable[[], set[FlowKey]]]
+
+
 class Reconciler:
     """Knows the declared flows, and keeps their stories up to date.
 
-    A batch costs three statements, however many stories it touches, and five if others touch them at the same time.
-    They come in steps (gather, judge, settle), so that the database works while the next one is prepared.
+    A batch costs at most five statements, however many stories it touches, and seven if others touch them at the same
+    time. They come in steps (gather, judge, settle), so that the database works while the next one is prepared.
 
     Attributes:
         judges: who judges the stories of each flow, by its name.
@@ -80,30 +98,37 @@ class Reconciler:
         ledgers = {key: add_up(told[key]) for key in sorted(told)}
         return Gathered(ledgers, transaction.find_flows(ledgers.keys()))
 
-    def judge(self, ledgers: Mapping[FlowKey, Ledger], kept: Mapping[FlowKey, FlowRecord]) -> list[Judged]:
-        """Add evidence to its stories.
+    def judge(self, gathered: Gathered, transaction: Transaction) -> Judgement:
+        """Add evidence to its stories, and begin to write them: one part while the other is judged.
 
         That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
         """
-        return [(kept.get(key), self._judge(key, kept.get(key), ledger)) for key, ledger in ledgers.items()]
+        kept = gathered.kept()
+        judgement = Judgement([], [])
+        for part in parted(list(gathered.ledgers.items())):
+            judged = self._judged(part, kept)
+            judgement.judged.extend(judged)
+            judgement.writing.append(transaction.write_flows([after for _, after in judged]))
+        return judgement
 
-    def settle(
-        self, gathered: Gathered, judged: list[Judged], written: set[FlowKey], transaction: Transaction
-    ) -> Changes:
+    def settle(self, gathered: Gathered, judgement: Judgement, transaction: Transaction) -> Changes:
         """Judge again what somebody else has written meanwhile, and count.
 
         Args:
             gathered: in this transaction.
-            judged: from that.
-            written: which of these could be written.
+            judgement: from that.
             transaction: has not counted yet: others wait for who has counted.
         """
+        judged = judgement.judged
+        counts = differences(judged)  # while the database writes
+        written = {key for waited in judgement.writing for key in waited()}
         if len(written) < len(judged):
             stale = {key: ledger for key, ledger in gathered.ledgers.items() if key not in written}
-            again = self.judge(stale, transaction.find_flows(stale.keys())())
+            again = self._judged(stale.items(), transaction.find_flows(stale.keys())())
             transaction.write_flows([after for _, after in again])
             judged = [one for one in judged if one[1].identity in written] + again
-        return counted(judged, transaction)
+            counts = differences(judged)
+        return counted(judged, counts, transaction)
 
     def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
         """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed.
@@ -122,7 +147,7 @@ class Reconciler:
             ledger = self._excused(before, silent[before.flow], now)
             judged.append((before, self._record(before.identity, ledger, now, before.version + 1)))
         transaction.write_flows([after for _, after in judged])
-        return len(judged), counted(judged, transaction)
+        return len(judged), counted(judged, differences(judged), transaction)
 
     def _excused(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> Ledger:
         """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
@@ -130,6 +155,9 @@ class Reconciler:
         if silent and judge.awaited(ledger) <= silent:
             return replace(ledger, excused_until=overdue.opened_at + judge.patience + EXCUSED_AT_MOST)
         return replace(ledger, excused_until=min(ledger.excused_until, now)) if ledger.excused_until else ledger
+
+    def _judged(self, ledgers: Iterable[tuple[FlowKey, Ledger]], kept: Mapping[FlowKey, FlowRecord]) -> list[Judged]:
+        return [(before := kept.get(key), self._judge(key, before, ledger)) for key, ledger in ledgers]
 
     def _judge(self, key: FlowKey, before: FlowRecord | None, ledger: Ledger) -> FlowRecord:
         if before is None:
@@ -141,9 +169,15 @@ class Reconciler:
         return record(self.judges[flow], key, ledger, now=now, version=version)
 
 
-def counted(judged: Sequence[Judged], transaction: Transaction) -> Changes:
-    """Bring the sums up to date, and tell what has changed."""
-    if counts := differences(judged):
+def parted(rows: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
+    """What to write first, and what while it is being written; of few rows the first part is empty."""
+    half = len(rows) // 2 if len(rows) >= WORTH_TWO_STATEMENTS else 0
+    return rows[:half], rows[half:]
+
+
+def counted(judged: Sequence[Judged], counts: Sequence[FlowCount], transaction: Transaction) -> Changes:
+    """Bring the sums up to date by what the judged stories add to them, and tell what has changed."""
+    if counts:
         transaction.count_flows(counts)
     changed = (
         _change(before, after)
