@@ -15,6 +15,7 @@ from helios.adapters.memory import NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.flows import columns
 from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.redis_seen import RedisSeen
 from helios.event import Delivery
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
@@ -84,6 +85,7 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
     """Batches of one cloud each, as functions bring them: first legs, then second, then third ones."""
     pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
     store = PostgresStore(pool)
+    seen = RedisSeen(running.redis_url, ttl_seconds=600)
     times: dict[tuple[str, bool], list[float]] = {(leg, flows): [] for leg in LEGS for flows in (True, False)}
     reconcilers = {True: Reconciler(declaration.load()), False: Reconciler([])}
     try:
@@ -93,9 +95,10 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
                 for leg, source in zip(LEGS, SOURCES, strict=True):
                     given = _deliveries(leg, source, orders)
                     started = time.perf_counter()
-                    ingest(given, seen=NoSeen(), store=store, reconciler=reconciler)
+                    ingest(given, seen=seen, store=store, reconciler=reconciler)
                     times[leg, flows].append(time.perf_counter() - started)
     finally:
+        seen.close()
         pool.close()
     running.empty()
     rows = [_ratio(leg, times[leg, True], times[leg, False]) for leg in LEGS]

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -146,7 +147,7 @@ class Reconciler:
         for before in transaction.overdue_flows(due, limit=limit):
             ledger = self._excused(before, silent[before.flow], now)
             judged.append((before, self._record(before.identity, ledger, now, before.version + 1)))
-        transaction.write_flows([after for _, after in judged])
+        transaction.write_flows(sorted([after for _, after in judged], key=_identity))
         return len(judged), counted(judged, differences(judged), transaction)
 
     def _excused(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> Ledger:
@@ -185,6 +186,9 @@ def counted(judged: Sequence[Judged], counts: Sequence[FlowCount], transaction: 
         if before is None or before.status != after.status or before.issues != after.issues
     )
     return Changes([*islice(changed, MAX_FRAME_EVENTS)][::-1], by_status(counts))
+
+
+_identity = attrgetter("identity")
 
 
 def _change(before: FlowRecord | None, after: FlowRecord) -> FlowChange:

@@ -11,3 +11,7 @@ ALTER TABLE flows ALTER ledger TYPE text
     USING json_build_array(amount::text, currency, match_seconds, clouds, ledger::json)::text;
 ALTER TABLE flows RENAME ledger TO story;
 ALTER TABLE flows DROP amount, DROP currency, DROP deadline, DROP match_seconds, DROP clouds;
+
+-- Stories of one instant are few enough to sort: the two columns more made the index thrice as large.
+CREATE INDEX flows_by_opening ON flows (opened_at);
+DROP INDEX flows_opened;
