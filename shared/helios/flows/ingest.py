@@ -194,10 +194,9 @@ def _write(
 
 def _told(readings: Sequence[_Reading], transaction: Transaction) -> list[Event]:
     """The events that tell of stories: not those that are stored and that Helios itself has sent once more."""
-    read = [(reading.content, reading.delivery) for reading in readings if isinstance(reading.content, Event)]
-    replays = {event.key for event, delivery in read if is_replay(delivery)}
-    stored = transaction.digests(sorted(replays))
-    return [event for event, delivery in read if event.key not in stored or not is_replay(delivery)]
+    read = [(one.content, is_replay(one.delivery)) for one in readings if isinstance(one.content, Event)]
+    stored = transaction.digests(sorted({event.key for event, again in read if again}))
+    return [event for event, again in read if not again or event.key not in stored]
 
 
 def _firsts(

@@ -48,7 +48,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
         content: a digest of what it says, however that is spelled.
         time: when it happened there.
         received_at: when Helios first heard of it.
-        fields: the payload's own fields by path, as text.
+        fields: the payload's own fields, and what else the flow reads in it, by path, as text.
         deliveries: how often it was said.
     """
 
@@ -102,8 +102,7 @@ class _Wanted(NamedTuple):
 
     flow: Flow
     leg: str
-    key: list[str]
-    fields: list[tuple[str, list[str]]]
+    paths: list[tuple[str, list[str]]]
 
 
 class Interest:
@@ -113,8 +112,8 @@ class Interest:
         self._wanted: dict[tuple[str, Source], list[_Wanted]] = {}
         for flow in flows:
             for leg in flow.leg:
-                fields = [(path, path.split(".")) for path in flow.fields(leg.name)]
-                wanted = _Wanted(flow, leg.name, flow.key.split("."), fields)
+                paths = [(path, path.split(".")) for path in (flow.key, *flow.fields(leg.name))]
+                wanted = _Wanted(flow, leg.name, paths)
                 for source in [leg.source] if leg.source else SOURCES:
                     self._wanted.setdefault((leg.type, source), []).append(wanted)
 
@@ -132,10 +131,7 @@ class Interest:
         except UNREADABLE:
             return []
         clues = []
-        for flow, leg, key_path, paths in wanted:
-            key = _text(_at(data, key_path))
-            if not key or len(key) > MAX_KEY_CHARS:
-                continue
+        for flow, leg, paths in wanted:
             fields = _scalars(data)
             for path, steps in paths:
                 # The scalars have it already, unless it lies deeper, is one of too many, or was cut off.
@@ -144,6 +140,9 @@ class Interest:
                     and (text := _text(_at(data, steps))) is not None
                 ):
                     fields[path] = text
+            key = fields.get(flow.key)
+            if not key or len(key) > MAX_KEY_CHARS:
+                continue
             evidence = Evidence(leg, event.source, event.id, content, event.time, event.received_at, fields)
             clues.append(Clue(flow, key, evidence))
         return clues
@@ -157,10 +156,13 @@ def add_up(ledgers: Sequence[Ledger]) -> Ledger:
     """
     if len(ledgers) == 1:
         return ledgers[0]
-    excused_until = max([one.excused_until for one in ledgers if one.excused_until], default=None)
     every = [piece for ledger in ledgers for piece in ledger.pieces]
+    excuses = [one.excused_until for one in ledgers if one.excused_until]
     if len({piece.leg for piece in every}) == len(every) and not any(map(_others, ledgers)):
-        return Ledger(sorted(every, key=_leg), {}, excused_until)  # each told once, as nearly always
+        # Each told once, as nearly always.
+        every.sort(key=_leg)
+        return Ledger(every, {}, max(excuses) if excuses else None)
+    excused_until = max(excuses, default=None)
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
     for ledger in ledgers:

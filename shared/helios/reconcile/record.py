@@ -19,6 +19,7 @@ FlowKey = tuple[str, str]
 MATCH_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the histogram of times to match."""
 
+_BOUNDS = (*(f"{bound:g}" for bound in MATCH_SECONDS), "inf")
 
 SLOT = timedelta(minutes=10)
 """The sums are kept for stretches of this length too, so that a long period is read from few rows."""
@@ -167,8 +168,7 @@ def add(sums: dict[tuple[datetime, str, str, str], FlowCount], given: FlowCount)
 def _likeness(kept: FlowRecord) -> _Likeness:
     match = None
     if kept.match_seconds is not None:
-        place = bisect_left(MATCH_SECONDS, kept.match_seconds)
-        match = f"{MATCH_SECONDS[place]:g}" if place < len(MATCH_SECONDS) else "inf"
+        match = _BOUNDS[bisect_left(MATCH_SECONDS, kept.match_seconds)]
     currency = (kept.currency or "") if kept.status in PROBLEMS else None
     return (kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match, currency)
 

@@ -20,8 +20,8 @@ WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(
 """  # noqa: S608 - only a constant of ours is filled in
 
 # A parameter a column, because Postgres reads an array in a third of the time it needs for objects; see ``columns``.
-# Rows are written, and locked, in the order in which they are given: a scan of functions knows no other, and to sort what
-# is sorted costs a tenth of all this.
+# Rows are written, and locked, in the order in which they are given: a scan of functions knows no other, and to sort
+# what is sorted costs a tenth of all this.
 WRITE_FLOWS = r"""
 INSERT INTO flows AS kept (flow, key, status, opened_at, excused_until, waiting, issues, version, story)
 SELECT flow, key, status, opened_at, coalesce(excused_until, '-infinity'), waiting, string_to_array(issues, ','),
