@@ -1,6 +1,7 @@
 """``python -m scripts.bench``, also ``make bench``: measure, print the tables, and write them as JSON."""
 
 import argparse
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="NAME", help=f"of {', '.join(MEASURES)}")
     parser.add_argument("--json", type=Path, default=REPOSITORY / "build" / "bench.json", help="where the figures go")
     given = parser.parse_args()
+    gc.freeze()  # as every function does
     console = Console(highlight=False)
     machine = report.machine()
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))

@@ -56,6 +56,9 @@ class Seen(Protocol):
 class Transaction(Protocol):
     """One atomic write. Collections may be empty; keys within one call are distinct and sorted."""
 
+    def answered(self) -> None:
+        """Wait for what was begun: so that its answers are here, and need not wait for what is begun next."""
+
     def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
         """Begin to store the events that are new; what is returned waits, and tells which were."""
 
@@ -84,7 +87,7 @@ class Transaction(Protocol):
         """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
     def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
-        """Look for stories, locking none; what is returned reads those that are kept."""
+        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""

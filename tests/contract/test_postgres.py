@@ -166,7 +166,7 @@ FROM (
 ) AS stories
 """
 LOOKED_AT_MOST = 1000
-MOST_STATEMENTS = 14
+MOST_STATEMENTS = 15
 
 
 class Explaining(PostgresReader):

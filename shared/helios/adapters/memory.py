@@ -460,6 +460,9 @@ class MemoryTransaction:
             )
         )
 
+    def answered(self) -> None:
+        """Everything is done at once."""
+
     def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
         """Give those of the stories that are kept."""
         return lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows}

@@ -51,11 +51,11 @@ class Gathered(NamedTuple):
 
     Attributes:
         ledgers: its evidence of each, sorted by story.
-        kept: reads those of the stories that are kept already.
+        finding: each reads those of a part that are kept already.
     """
 
     ledgers: dict[FlowKey, Ledger]
-    kept: Callable[[], dict[FlowKey, FlowRecord]]
+    finding: list[Callable[[], dict[FlowKey, FlowRecord]]]
 
 
 class Judgement(NamedTuple):
@@ -73,7 +73,7 @@ class Judgement(NamedTuple):
 class Reconciler:
     """Knows the declared flows, and keeps their stories up to date.
 
-    A batch costs at most five statements, however many stories it touches, and seven if others touch them at the same
+    A batch costs at most six statements, however many stories it touches, and eight if others touch them at the same
     time. They come in steps (gather, judge, settle), so that the database works while the next one is prepared.
 
     Attributes:
@@ -85,26 +85,33 @@ class Reconciler:
         self._interest = Interest(flows)
 
     def gather(self, events: Sequence[Event], transaction: Transaction) -> Gathered:
-        """Read what a batch says of stories, and look for these.
+        """Read what a batch says of stories, and look for these: for one part while the other is read.
 
         Args:
             events: of every delivery that could be read, duplicates and contradictions included.
             transaction: the one that stores the batch.
         """
         told: dict[FlowKey, list[Ledger]] = defaultdict(list)
-        for event in events:
-            for flow, key, evidence in self._interest.clues(event):
-                told[flow.name, key].append(Ledger([evidence]))
+        finding = []
+        for part in parted(events):
+            asked = set()
+            for event in part:
+                for flow, key, evidence in self._interest.clues(event):
+                    identity = (flow.name, key)
+                    asked.add(identity)
+                    told[identity].append(Ledger([evidence]))
+            finding.append(transaction.find_flows(asked))
+        if told:
+            transaction.answered()
         # Sorted, because concurrent writers of the same stories in different order deadlock.
-        ledgers = {key: add_up(told[key]) for key in sorted(told)}
-        return Gathered(ledgers, transaction.find_flows(ledgers.keys()))
+        return Gathered({key: add_up(told[key]) for key in sorted(told)}, finding)
 
     def judge(self, gathered: Gathered, transaction: Transaction) -> Judgement:
         """Add evidence to its stories, and begin to write them: one part while the other is judged.
 
         That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
         """
-        kept = gathered.kept()
+        kept = {key: story for found in gathered.finding for key, story in found().items()}
         judgement = Judgement([], [])
         for part in parted(list(gathered.ledgers.items())):
             judged = self._judged(part, kept)
@@ -146,7 +153,8 @@ class Reconciler:
         judged: list[Judged] = []
         for before in transaction.overdue_flows(due, limit=limit):
             ledger = self._excused(before, silent[before.flow], now)
-            judged.append((before, self._record(before.identity, ledger, now, before.version + 1)))
+            judge = self.judges[before.flow]
+            judged.append((before, record(judge, before.key, ledger, now=now, version=before.version + 1)))
         transaction.write_flows(sorted([after for _, after in judged], key=_identity))
         return len(judged), counted(judged, differences(judged), transaction)
 
@@ -158,16 +166,16 @@ class Reconciler:
         return replace(ledger, excused_until=min(ledger.excused_until, now)) if ledger.excused_until else ledger
 
     def _judged(self, ledgers: Iterable[tuple[FlowKey, Ledger]], kept: Mapping[FlowKey, FlowRecord]) -> list[Judged]:
-        return [(before := kept.get(key), self._judge(key, before, ledger)) for key, ledger in ledgers]
-
-    def _judge(self, key: FlowKey, before: FlowRecord | None, ledger: Ledger) -> FlowRecord:
-        if before is None:
-            return self._record(key, ledger, BEFORE, 1)
-        return self._record(key, add_up([before.ledger, ledger]), moment_of(before), before.version + 1)
-
-    def _record(self, identity: FlowKey, ledger: Ledger, now: datetime, version: int) -> FlowRecord:
-        flow, key = identity
-        return record(self.judges[flow], key, ledger, now=now, version=version)
+        judged: list[Judged] = []
+        for (flow, key), ledger in ledgers:
+            before, judge = kept.get((flow, key)), self.judges[flow]
+            if before is None:
+                after = record(judge, key, ledger, now=BEFORE, version=1)
+            else:
+                every = add_up([before.ledger, ledger])
+                after = record(judge, key, every, now=moment_of(before), version=before.version + 1)
+            judged.append((before, after))
+        return judged
 
 
 def parted(rows: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:

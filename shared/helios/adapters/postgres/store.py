@@ -153,6 +153,10 @@ class PostgresTransaction:
         self._connection = connection
         self._pipeline = pipeline
 
+    def answered(self) -> None:
+        """Wait for what was begun: psycopg fetches one answer together with all that were asked for since."""
+        self._pipeline.sync()
+
     def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
         """Begin to store the events that are new; what is returned waits, and tells which were."""
         if not events:
@@ -203,16 +207,14 @@ class PostgresTransaction:
         self._connection.execute(APPEND_FRAME, (_json(frame), _keys(keys)))
 
     def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
-        """Look for stories, locking none; what is returned reads those that are kept.
-
-        That it waits here leaves the caller free to give the database something else to do meanwhile.
-        """
+        """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
         if not keys:
             return dict
-        wanted = {"flows": sorted({flow for flow, _ in keys}), "keys": _json([key for _, key in keys])}
+        wanted = {"flows": sorted({flow for flow, _ in keys}), "keys": _json([key for _, key in sorted(keys)])}
         found = self._connection.execute(FIND_FLOWS, wanted, binary=True)
-        self._pipeline.sync()
-        return lambda: {one.identity: one for one in map(flow_from_row, found.fetchall()) if one.identity in keys}
+        return lambda: {
+            identity: flow_from_row(row) for row in found.fetchall() if (identity := (row[0], row[1])) in keys
+        }
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The minutes from this one on in which something arrived, in order, and by source within one."""
@@ -233,7 +235,7 @@ class PostgresTransaction:
         if not changed:
             return set
         given = columns(changed)
-        self._pipeline.sync()  # who fetches an answer waits for all: none that is needed sooner shall wait for this one
+        self.answered()
         written = self._connection.execute(WRITE_FLOWS, given)
         return lambda: set(written.fetchall())
 
@@ -254,5 +256,12 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+class _Key(msgspec.Struct, gc=False):
+    """Not a dict: hundreds of those at once set off the garbage collector."""
+
+    source: str
+    id: str
+
+
 def _keys(keys: Collection[Key]) -> str:
-    return _json([{"source": source, "id": id_} for source, id_ in keys])
+    return _json([_Key(*key) for key in keys])
