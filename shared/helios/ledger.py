@@ -16,6 +16,8 @@ MAX_DEAD_LETTER_BYTES = 262_144
 
 MAX_FRAME_EVENTS = 100
 """How many events a frame shows; its counts are exact all the same."""
+MAX_FRAME_FLOWS = 50
+"""How many stories it shows: with more it would be longer than a message may be, and is dear to store."""
 
 OTHER_TYPES = "*"
 """The type of a count that stands for several."""
@@ -117,7 +119,7 @@ class FlowChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What one batch changed: counts are exact, events and flows a sample of at most MAX_FRAME_EVENTS each.
+    """What one batch changed: counts are exact, events and flows at most MAX_FRAME_EVENTS and MAX_FRAME_FLOWS of many.
 
     Attributes:
         counts: deliveries, by what became of them.

@@ -101,9 +101,9 @@ class Transaction(Protocol):
     def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
         """Begin to write stories, each if what is kept is the version before it; what is returned waits.
 
-        It tells which were written. Every one is locked from then on, so that those which somebody else has written
-        meanwhile can be found again, and written for certain. To be called once before that, so that writers wait in
-        line, and never for each other.
+        It tells which were not written. Every one is locked from then on, so that those which somebody else has
+        written meanwhile can be found again, and written for certain. To be called in the order of the keys, and before
+        anything else locks stories, so that writers wait in line, and never for each other.
         """
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:

@@ -479,9 +479,8 @@ class MemoryTransaction:
 
     def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
         """Write stories; there is nobody else."""
-        written = {one.identity: one for one in changed}
-        self._draft.flows |= written
-        return lambda: set(written)
+        self._draft.flows |= {one.identity: one for one in changed}
+        return set
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""

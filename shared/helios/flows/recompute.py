@@ -103,12 +103,12 @@ class _Anew:
         judged = self._differing(told, sorted(told), transaction)
         if dry_run or not judged:
             return judged, Changes([], {})
-        written = transaction.write_flows([after for _, after in judged])()
-        if stale := [after.identity for _, after in judged if after.identity not in written]:
+        refused = transaction.write_flows([after for _, after in judged])()
+        if stale := [after.identity for _, after in judged if after.identity in refused]:
             # Somebody has told more of them meanwhile; now they are locked.
             again = self._differing(told, stale, transaction)
             transaction.write_flows([after for _, after in again])
-            judged = [one for one in judged if one[1].identity in written] + again
+            judged = [one for one in judged if one[1].identity not in refused] + again
         return judged, counted(judged, differences(judged), transaction)
 
     def _told(self, events: Sequence[Event]) -> dict[FlowKey, dict[Key, list[Evidence]]]:

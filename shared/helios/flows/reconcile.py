@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from helios.event import Event, Source
 from helios.flows.silence import LISTENED, excused
-from helios.ledger import MAX_FRAME_EVENTS, FlowChange
+from helios.ledger import MAX_FRAME_FLOWS, FlowChange
 from helios.ports import Transaction
 from helios.queries import Due
 from helios.reconcile.declaration import Flow
@@ -34,7 +34,7 @@ class Changes(NamedTuple):
     """What a batch or a sweep changed, as a frame tells it.
 
     Attributes:
-        flows: the last stories whose verdict or issues have changed, at most MAX_FRAME_EVENTS.
+        flows: the last stories whose verdict or issues have changed, at most MAX_FRAME_FLOWS.
         statuses: by flow, how many more or fewer stories have each verdict than before; exact.
     """
 
@@ -63,7 +63,7 @@ class Judgement(NamedTuple):
 
     Attributes:
         judged: every one.
-        writing: each waits, and tells which of a part were written.
+        writing: each waits, and tells which of a part were not written.
     """
 
     judged: list[Judged]
@@ -129,12 +129,11 @@ class Reconciler:
         """
         judged = judgement.judged
         counts = differences(judged)  # while the database writes
-        written = {key for waited in judgement.writing for key in waited()}
-        if len(written) < len(judged):
-            stale = {key: ledger for key, ledger in gathered.ledgers.items() if key not in written}
+        if refused := {key for written in judgement.writing for key in written()}:
+            stale = {key: ledger for key, ledger in gathered.ledgers.items() if key in refused}
             again = self._judged(stale.items(), transaction.find_flows(stale.keys())())
             transaction.write_flows([after for _, after in again])
-            judged = [one for one in judged if one[1].identity in written] + again
+            judged = [one for one in judged if one[1].identity not in refused] + again
             counts = differences(judged)
         return counted(judged, counts, transaction)
 
@@ -193,7 +192,7 @@ def counted(judged: Sequence[Judged], counts: Sequence[FlowCount], transaction: 
         for before, after in reversed(judged)
         if before is None or before.status != after.status or before.issues != after.issues
     )
-    return Changes([*islice(changed, MAX_FRAME_EVENTS)][::-1], by_status(counts))
+    return Changes([*islice(changed, MAX_FRAME_FLOWS)][::-1], by_status(counts))
 
 
 _identity = attrgetter("identity")

@@ -35,7 +35,13 @@ ON CONFLICT (flow, key) DO UPDATE SET
     status = excluded.status, opened_at = excluded.opened_at, excused_until = excluded.excused_until,
     waiting = excluded.waiting, issues = excluded.issues, version = excluded.version, story = excluded.story
 WHERE kept.version = excluded.version - 1
-RETURNING flow, key
+"""
+
+# Asked only where fewer were written than were given: to have each one returned costs more than all of this.
+REFUSED_FLOWS = """
+SELECT flow, key FROM flows
+WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(%(keys)s)))
+AND xmin <> pg_current_xact_id()::xid  -- somebody else's
 """
 
 # SKIP LOCKED: two sweeps at once share the work, and none waits for a batch that is being stored.

@@ -18,6 +18,7 @@ from helios.adapters.postgres.flows import (
     COUNT_SLOTS,
     FIND_FLOWS,
     OVERDUE_FLOWS,
+    REFUSED_FLOWS,
     WRITE_FLOWS,
     columns,
     flow_from_row,
@@ -210,8 +211,7 @@ class PostgresTransaction:
         """Begin to look for stories, locking none; what is returned waits, and gives those that are kept."""
         if not keys:
             return dict
-        wanted = {"flows": sorted({flow for flow, _ in keys}), "keys": _json([key for _, key in sorted(keys)])}
-        found = self._connection.execute(FIND_FLOWS, wanted, binary=True)
+        found = self._connection.execute(FIND_FLOWS, _identities(keys), binary=True)
         return lambda: {
             identity: flow_from_row(row) for row in found.fetchall() if (identity := (row[0], row[1])) in keys
         }
@@ -231,13 +231,22 @@ class PostgresTransaction:
         return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found, binary=True).fetchall()]
 
     def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
-        """Begin to write stories that nobody else has written since; what is returned waits, and tells which were."""
+        """Begin to write stories that nobody else has written since; what is returned waits, and tells which others."""
         if not changed:
             return set
         given = columns(changed)
         self.answered()
         written = self._connection.execute(WRITE_FLOWS, given)
-        return lambda: set(written.fetchall())
+
+        def refused() -> set[FlowKey]:
+            if written.rowcount < 0:
+                self.answered()
+            if written.rowcount == len(changed):
+                return set()
+            given = {one.identity for one in changed}
+            return given & set(self._connection.execute(REFUSED_FLOWS, _identities(given)).fetchall())
+
+        return refused
 
     def count_flows(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of stories."""
@@ -261,6 +270,11 @@ class _Key(msgspec.Struct, gc=False):
 
     source: str
     id: str
+
+
+def _identities(keys: Collection[FlowKey]) -> dict[str, object]:
+    """As FIND_FLOWS and REFUSED_FLOWS take them."""
+    return {"flows": sorted({flow for flow, _ in keys}), "keys": _json([key for _, key in sorted(keys)])}
 
 
 def _keys(keys: Collection[Key]) -> str:
