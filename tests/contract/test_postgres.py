@@ -13,7 +13,7 @@ from helios import __main__ as command_line
 from helios.adapters.memory import NoSeen
 from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import Pool, open_pool
-from helios.adapters.postgres.flows import OVERDUE_FLOWS
+from helios.adapters.postgres.flows import OVERDUE_FLOWS, WRITE_FLOWS, columns
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
@@ -23,7 +23,9 @@ from helios.flows.ingest import ingest
 from helios.flows.reconcile import WORTH_TWO_STATEMENTS, Reconciler
 from helios.normalise import normalise
 from helios.queries import FlowFilter
-from helios.reconcile.evidence import Interest
+from helios.reconcile.evidence import Interest, Ledger
+from helios.reconcile.record import record
+from helios.reconcile.verdict import BEFORE, Judge
 from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.stories import ORDER, leg
 
@@ -152,6 +154,31 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     assert sum(one.amount for one in counts) == Decimal("65.0")
 
 
+def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
+    """Its verdict and its sums too: they are told as they were."""
+    every = migrations.migrations()
+    monkeypatch.setattr(migrations, "migrations", lambda: [one for one in every if one[0] < "0013"])
+    migrate(empty_database)
+    row = """
+    INSERT INTO flows
+        (flow, key, status, amount, currency, opened_at, deadline, waiting, clouds, issues, version, ledger)
+    VALUES
+        ('order', 'ORD-1', 'open', 12.50, 'EUR', %(noon)s, %(noon)s, true, 2, '{duplicate}', 3, %(ledger)s)
+    """
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(row, {"noon": NOON, "ledger": '[[],{},"2025-11-26T13:00:00Z"]'})
+    monkeypatch.setattr(migrations, "migrations", lambda: every)
+    migrate(empty_database)
+    with open_pool(empty_database, connections=1, timeout_seconds=10) as pool, pool.connection() as connection:
+        kept = PostgresReader(pool).flow(("order", "ORD-1"))
+        excused = connection.execute("SELECT excused_until FROM flows").fetchall()
+
+    assert excused == [(NOON + timedelta(hours=1),)]
+    assert kept is not None
+    assert (kept.status, kept.amount, kept.currency, kept.clouds) == ("open", Decimal("12.50"), "EUR", 2)
+    assert (kept.issues, kept.version, kept.ledger.excused_until) == (["duplicate"], 3, NOON + timedelta(hours=1))
+
+
 # Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
 FILL = """
 INSERT INTO flows (flow, key, status, opened_at, excused_until, waiting, issues, version, story)
@@ -238,6 +265,16 @@ def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
     assert explaining._all(OVERDUE_FLOWS, due) == []
     assert explaining.looked_at[1] <= LOOKED_AT_MOST
     assert explaining.read_whole == []
+
+
+def test_stories_are_locked_in_the_order_in_which_they_are_given(pool):
+    """Nothing between the parameters and the table changes it, or writers of the same stories would deadlock."""
+    (clue,) = Interest([ORDER]).clues(normalise(leg("order")))
+    kept = [record(Judge(ORDER), f"ORD-{n}", Ledger([clue.evidence]), now=BEFORE, version=1) for n in range(500)]
+    with pool.connection() as connection:
+        ((plans,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {WRITE_FLOWS}", columns(kept)).fetchall()
+    plan = plans[0]["Plan"]
+    assert (plan["Node Type"], [part["Node Type"] for part in plan["Plans"]]) == ("ModifyTable", ["Function Scan"])
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -165,7 +165,6 @@ def _write(
     gathered = reconciler.gather(told, transaction)
     inserting.append(transaction.insert(second))
     judgement = reconciler.judge(gathered, transaction)
-    # While it writes stories.
     new = {key for inserted in inserting for key in inserted()}
     verdicts = iter(_judge(events, firsts, new, digests, transaction))
     outcomes = [

@@ -63,10 +63,12 @@ class Judgement(NamedTuple):
 
     Attributes:
         judged: every one.
+        counts: what they add to the sums.
         writing: each waits, and tells which of a part were not written.
     """
 
     judged: list[Judged]
+    counts: list[FlowCount]
     writing: list[Callable[[], set[FlowKey]]]
 
 
@@ -112,12 +114,13 @@ class Reconciler:
         That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
         """
         kept = {key: story for found in gathered.finding for key, story in found().items()}
-        judgement = Judgement([], [])
+        every: list[Judged] = []
+        writing = []
         for part in parted(list(gathered.ledgers.items())):
             judged = self._judged(part, kept)
-            judgement.judged.extend(judged)
-            judgement.writing.append(transaction.write_flows([after for _, after in judged]))
-        return judgement
+            writing.append(transaction.write_flows([after for _, after in judged]))
+            every += judged
+        return Judgement(every, differences(every), writing)
 
     def settle(self, gathered: Gathered, judgement: Judgement, transaction: Transaction) -> Changes:
         """Judge again what somebody else has written meanwhile, and count.
@@ -127,9 +130,8 @@ class Reconciler:
             judgement: from that.
             transaction: has not counted yet: others wait for who has counted.
         """
-        judged = judgement.judged
-        counts = differences(judged)  # while the database writes
-        if refused := {key for written in judgement.writing for key in written()}:
+        judged, counts, writing = judgement
+        if refused := {key for written in writing for key in written()}:
             stale = {key: ledger for key, ledger in gathered.ledgers.items() if key in refused}
             again = self._judged(stale.items(), transaction.find_flows(stale.keys())())
             transaction.write_flows([after for _, after in again])

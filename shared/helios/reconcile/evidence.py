@@ -156,13 +156,15 @@ def add_up(ledgers: Sequence[Ledger]) -> Ledger:
     """
     if len(ledgers) == 1:
         return ledgers[0]
-    every = [piece for ledger in ledgers for piece in ledger.pieces]
-    excuses = [one.excused_until for one in ledgers if one.excused_until]
-    if len({piece.leg for piece in every}) == len(every) and not any(map(_others, ledgers)):
-        # Each told once, as nearly always.
-        every.sort(key=_leg)
-        return Ledger(every, {}, max(excuses) if excuses else None)
-    excused_until = max(excuses, default=None)
+    every: list[Evidence] = []
+    once = True
+    for ledger in ledgers:
+        every += ledger.pieces
+        once &= not ledger.others and not ledger.excused_until
+    if once and len({piece.leg for piece in every}) == len(every):
+        every.sort(key=_leg)  # nearly always that is all
+        return Ledger(every)
+    excused_until = max([one.excused_until for one in ledgers if one.excused_until], default=None)
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}
     for ledger in ledgers:
@@ -208,7 +210,6 @@ def _arrival(piece: Evidence) -> tuple[str, datetime, str, str, str]:
 
 
 _leg = attrgetter("leg")
-_others = attrgetter("others")
 
 
 def _number(text: str) -> Decimal | int | str:

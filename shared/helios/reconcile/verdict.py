@@ -121,7 +121,7 @@ class Judge:
                 complete_at = first.received_at
             if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
                 issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
-        if broken := self._broken(told):
+        if broken := list(self._broken(told)):
             issues = broken + issues  # what decides comes first
         status: FlowStatus = (
             "mismatched"
@@ -166,15 +166,12 @@ class Judge:
         told = by_leg(ledger)
         return {leg.source for leg in self.flow.required if leg.name not in told}
 
-    def _broken(self, told: Mapping[str, list[Evidence]]) -> list[FlowIssue]:
+    def _broken(self, told: Mapping[str, list[Evidence]]) -> Iterator[FlowIssue]:
         """The rules that are broken."""
-        return [
-            issue
-            for rule in self._rules
-            if (one := told.get(rule.one.name))
-            and (other := told.get(rule.other.name))
-            and (issue := _broken(rule, one, other))
-        ]
+        for rule in self._rules:
+            one, other = told.get(rule.one.name), told.get(rule.other.name)
+            if one and other and (issue := _broken(rule, one, other)):
+                yield issue
 
     def _amount(self, told: Mapping[str, list[Evidence]]) -> Decimal | None:
         for text in _said_of(self._amounts, told):
