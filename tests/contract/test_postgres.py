@@ -169,9 +169,10 @@ def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
         connection.execute(row, {"noon": NOON, "ledger": '[[],{},"2025-11-26T13:00:00Z"]'})
     monkeypatch.setattr(migrations, "migrations", lambda: every)
     migrate(empty_database)
-    with open_pool(empty_database, connections=1, timeout_seconds=10) as pool, pool.connection() as connection:
+    with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
         kept = PostgresReader(pool).flow(("order", "ORD-1"))
-        excused = connection.execute("SELECT excused_until FROM flows").fetchall()
+        with pool.connection() as connection:
+            excused = connection.execute("SELECT excused_until FROM flows").fetchall()
 
     assert excused == [(NOON + timedelta(hours=1),)]
     assert kept is not None
