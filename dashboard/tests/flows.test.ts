@@ -6,7 +6,7 @@ import { stepsOf } from "@/features/reconciliation/funnel";
 import { summary as line } from "@/features/reconciliation/story-row";
 import { differs } from "@/features/story/comparison";
 import { boundsOf, sentence, startOf } from "@/lib/flows";
-import { FlowsModel } from "@/live/flows";
+import { FlowsModel, NO_FLOWS } from "@/live/flows";
 import type { Frame } from "@/live/protocol";
 
 import { change, declaration, mismatched, open, row, summary } from "./support/flows";
@@ -16,36 +16,49 @@ const told = (position: number, part: Partial<Frame>): Frame => ({ ...frame(posi
 
 test("the statuses follow the stream, and the match rate follows them", () => {
   const model = new FlowsModel();
-  model.fold([told(1, { flow_statuses: { order: { open: 3 } } })], true);
-  const baseline = { summary: summary(), counted: model.read() };
-  model.fold([told(2, { flow_statuses: { order: { open: -2, matched: 1, incomplete: 1 }, shipment: { matched: 1 } } })], true);
+  model.fold([told(1, { flow_statuses: { order: { open: 3 } } })]);
+  const before = model.read();
+  model.fold([told(2, { flow_statuses: { order: { open: -2, matched: 1, incomplete: 1 }, shipment: { matched: 1 } } })]);
 
-  const one = addUp(baseline, model.read(), "order");
+  const one = addUp(summary(), before, model.read(), "order");
   expect(one.by_status).toEqual({ open: 0, matched: 6, matched_late: 1, mismatched: 1, incomplete: 2 });
   expect(one.match_rate).toBe(7 / 10);
-  expect(addUp(baseline, model.read(), null).by_status.matched).toBe(7);
+  expect(addUp(summary(), before, model.read(), null).by_status.matched).toBe(7);
+});
+
+test("what frames after the position of an answer tell is added to it, whenever it came", () => {
+  const model = new FlowsModel();
+  const opened = (position: number): Frame => told(position, { flow_statuses: { order: { open: 1 } } });
+  const open = (position: number): number => {
+    const now = model.read();
+    return addUp(summary({ position }), model.countsAt(position, now), now, null).by_status.open;
+  };
+  model.fold([opened(11), opened(12), frame(13), opened(14)]);
+  expect([10, 11, 12, 13, 14].map(open)).toEqual([2 + 3, 2 + 2, 2 + 1, 2 + 1, 2]);
+
+  expect(open(16)).toBe(2); // it knows more than the stream has told
+  model.fold([opened(15), opened(16)]);
+  expect(open(16)).toBe(2);
+  model.fold([opened(17)]);
+  expect(open(16)).toBe(3);
+
+  model.restart();
+  model.fold([opened(1), opened(2)]);
+  expect([0, 1, 2].map(open)).toEqual([4, 3, 2]);
 });
 
 test("without anything settled there is no match rate", () => {
   const by_status = { open: 2, matched: 0, matched_late: 0, mismatched: 0, incomplete: 0 };
-  const none = { statuses: {}, changes: new Map() };
-  expect(addUp({ summary: summary({ by_status }), counted: none }, none, null).match_rate).toBeNull();
-});
-
-test("frames of before change no counts, for the answer that came since has them", () => {
-  const model = new FlowsModel();
-  model.fold([told(1, { flow_statuses: { order: { open: 3 } }, flows: [change(open("A"), null)] })], false);
-  expect(model.read().statuses).toEqual({});
-  expect(model.read().changes.get("order/A")?.status).toBe("open");
+  expect(addUp(summary({ by_status }), NO_FLOWS, NO_FLOWS, null).match_rate).toBeNull();
 });
 
 test("a snapshot is the same while nothing came, and of changes the last ones are kept", () => {
   const model = new FlowsModel();
   const before = model.read();
-  model.fold([frame(1)], true);
+  model.fold([frame(1)]);
   expect(model.read()).toBe(before);
 
-  for (let each = 0; each < 600; each++) model.fold([told(each + 2, { flows: [change(row(`O${each}`), null)] })], true);
+  for (let each = 0; each < 600; each++) model.fold([told(each + 2, { flows: [change(row(`O${each}`), null)] })]);
   const { changes } = model.read();
   expect(changes.size).toBe(500);
   expect(changes.has("order/O99")).toBe(false);

@@ -91,6 +91,25 @@ test("a change of an order changes the sums and the rows", async () => {
   expect(orders()).toEqual(["order/ORD-2", "order/ORD-1"]);
 });
 
+test("what the stream told before the answer came is added, if the answer does not know it", async () => {
+  const late = row("ORD-2", { status: "incomplete" });
+  server.outbox.publish(changed(1, late, "open"), changed(2, late, "open"));
+  server.flowSummary = summary({ position: 1 });
+  await visit();
+  await within(await card("Open")).findByText("1");
+  expect(await card("Match rate")).toHaveTextContent("6 of 9 settled");
+});
+
+test("what an answer knew before the stream told it is counted once", async () => {
+  const late = row("ORD-2", { status: "incomplete" });
+  server.flowSummary = summary({ position: 2 });
+  await visit();
+  await within(await card("Open")).findByText("2");
+  server.publish(changed(1, late, "open"), changed(2, late, "open"), changed(3, late, "open"));
+  await within(await card("Open")).findByText("1");
+  expect(await card("Match rate")).toHaveTextContent("6 of 9 settled");
+});
+
 test("an issue that comes without another status is shown", async () => {
   const told = row("ORD-1");
   server.flows = [told];

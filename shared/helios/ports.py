@@ -22,7 +22,7 @@ from helios.queries import (
     ReplayedAs,
     Totals,
 )
-from helios.reconcile.record import FlowCount, FlowKey, FlowRecord
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, FlowSums
 from helios.tokens import COMMAND_LINE, Token
 
 
@@ -232,6 +232,12 @@ class FlowReader(Protocol):
         """The sums of stories that began from ``since`` to before ``until``, minutes taken together in buckets.
 
         The first bucket begins with the slot of ``since``; buckets of whole slots are read from few rows.
+        """
+
+    def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
+        """The same sums with the position of the stream, and with what only frames without a position tell.
+
+        So the sums of that position are known, to which whoever follows the stream adds later frames.
         """
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:

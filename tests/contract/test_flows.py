@@ -216,6 +216,35 @@ def test_frames_tell_of_every_change(store):
     ]
 
 
+def test_the_sums_of_a_position_are_those_that_its_frames_tell(store):
+    """Whether a frame waits for its position or not; so that whoever adds later frames to them is never wrong."""
+    outbox = MemoryOutbox(store) if isinstance(store, MemoryStore) else PostgresOutbox(store._pool)
+    period = {"since": NOON - ALL, "until": NOON + ALL, "bucket": 2 * ALL}
+
+    def check(flow: str | None) -> None:
+        sums = store.flow_sums(flow, **period)
+        assert sums.counts == store.flow_counts(flow, **period)
+        counted = Counter({one.value: one.stories for one in sums.counts if one.what == "status"})
+        counted.subtract(sums.untold)
+        told: Counter[str] = Counter()
+        for frame in outbox.frames(after=0, limit=sums.position):
+            told.update(frame.flow_statuses.get("order", {}))
+        assert counted == told
+
+    for flow in ("order", None):
+        check(flow)
+    for deliveries in ([leg("order")], [leg("payment"), leg("inventory")], [leg("order", "ORD-2")], [leg("order")]):
+        take_in(store, *deliveries)
+        check("order")
+        outbox.number()
+        check(None)
+    assert store.flow_sums(None, **period).position == 4
+    take_in(store, leg("payment", "ORD-2"), leg("order", "ORD-3"))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+    check("order")
+    assert store.flow_sums("shipment", **period).untold == {}
+
+
 def test_pages_and_filters(store):
     for number in range(5):
         take_in(store, leg("order", f"ORD-{number}", after=number))

@@ -25,6 +25,7 @@ from helios.normalise import normalise
 from helios.queries import FlowFilter
 from helios.reconcile.evidence import Interest, Ledger
 from helios.reconcile.record import record
+from helios.reconcile.rows import FlowStatus
 from helios.reconcile.verdict import BEFORE, Judge
 from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.stories import ORDER, leg
@@ -324,6 +325,29 @@ def test_the_totals_of_a_position_leave_out_what_no_numbered_frame_tells(pool):
     assert reader.totals(NOON).stored == 2
     outbox.number()
     assert told() == (2, 2, 2)
+
+
+def test_the_sums_of_a_position_name_what_no_numbered_frame_tells(pool):
+    reader, outbox = PostgresReader(pool), PostgresOutbox(pool)
+    day = timedelta(days=1)
+
+    def take_in(*names: str) -> None:
+        legs = [leg(name) for name in names]
+        ingest(legs, seen=NoSeen(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
+
+    def untold() -> tuple[int, dict[FlowStatus, int]]:
+        sums = reader.flow_sums(None, since=NOON - day, until=NOON + day, bucket=2 * day)
+        return (sums.position, sums.untold)
+
+    take_in("order")
+    assert untold() == (0, {"open": 1})
+    outbox.number()
+    assert untold() == (1, {})
+    take_in("payment")
+    take_in("inventory")
+    assert untold() == (1, {"open": -1, "matched": 1})
+    outbox.number()
+    assert untold() == (3, {})
 
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])

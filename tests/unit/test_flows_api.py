@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.flows.sweep import expire_flows
@@ -89,6 +90,27 @@ def test_the_summary_adds_up(get):
     assert 0 < summary["oldest_open_seconds"] < 60
     assert sum(point["settled"] for point in summary["trend"]) == 3
     assert sum(point["matched"] for point in summary["trend"]) == 1
+
+
+def test_the_summary_is_that_of_a_position_unless_its_period_is_over(store, get, monkeypatch):
+    """Frames get their position first; what none tells even so is left out, for the stream will add it."""
+    position, read = store.position, store.flow_sums
+    numbered = []
+
+    def number(outbox: MemoryOutbox) -> None:
+        numbered.append(outbox)
+
+    def untold(*given, **period):
+        assert numbered
+        return msgspec.structs.replace(read(*given, **period), untold={"open": -1, "matched": 2})
+
+    monkeypatch.setattr(MemoryOutbox, "number", number)
+    monkeypatch.setattr(store, "flow_sums", untold)
+    summary = get("/summary")[1]
+    assert (summary["position"], summary["total"], summary["match_rate"]) == (position, 4, 0.0)
+    assert summary["by_status"] == {"open": 2, "matched": 0, "matched_late": 0, "mismatched": 1, "incomplete": 1}
+    over = get("/summary", until=(datetime.now(UTC) - timedelta(seconds=1)).isoformat())[1]
+    assert over["by_status"]["matched"] == 1
 
 
 def test_a_period_bounds_the_summary(get):

@@ -362,7 +362,7 @@ export interface paths {
         };
         /**
          * Summary
-         * @description Sum up the stories that began within a period of at most 31 days.
+         * @description Sum up the stories that began within a period of at most 31 days, as the live stream tells them.
          */
         get: operations["summary_api_v1_flows_summary_get"];
         put?: never;
@@ -904,6 +904,8 @@ export interface components {
          * @description The stories that began within a period, summed up.
          *
          *     Attributes:
+         *         position: of the live stream: ``by_status`` and what follows from it hold its frames up to here, and no later
+         *             one; of a period that is over they hold everything.
          *         since: its beginning, UTC.
          *         until: its end, UTC.
          *         total: stories.
@@ -917,6 +919,7 @@ export interface components {
          *         trend: the period in at most MAX_TREND_POINTS stretches; those without stories are left out.
          */
         FlowSummary: {
+            position: number;
             since: string;
             until: string;
             total: number;

@@ -4,7 +4,7 @@ import type { QueryClient } from "@tanstack/react-query";
 import type { Filter } from "@/lib/filter";
 import { serverNow } from "@/lib/server-clock";
 
-import { FlowsModel, type LiveFlows } from "./flows";
+import { FlowsModel, type CountedFlows, type LiveFlows } from "./flows";
 import { Follower } from "./follower";
 import { CONNECTION, COUNTED, FEED, FLOWS, PULSE, type Connection } from "./keys";
 import { LiveModel, type Counted } from "./model";
@@ -53,11 +53,12 @@ export class LiveClient {
       onFrames: (frames, live) => {
         this.fresh = this.unsettled = true;
         this.model.fold(frames, live);
-        this.flowsModel.fold(frames, live);
+        this.flowsModel.fold(frames);
         this.paint();
       },
       onGap: (missing) => {
         this.model.gap(missing, serverNow());
+        if (missing === null) this.flowsModel.restart();
         this.askAgain();
         void this.queries.invalidateQueries({ queryKey: HISTORY });
         this.paint();
@@ -113,6 +114,11 @@ export class LiveClient {
   }
 
   /** The same for flows. */
+  flowsAt(position: number, now: LiveFlows): CountedFlows {
+    return this.flowsModel.countsAt(position, now);
+  }
+
+  /** What frames have told of flows so far. */
   flows(): LiveFlows {
     return this.flowsModel.read();
   }

@@ -3,12 +3,16 @@ import type { FlowChange } from "@/api/flows";
 import { STATUSES, type FlowStatus } from "@/lib/flows";
 
 import type { Frame } from "./protocol";
+import { Sums, type Positioned } from "./sums";
 
 export type StatusCounts = Readonly<Record<FlowStatus, number>>;
 
-export interface LiveFlows {
+export interface CountedFlows extends Positioned {
   /** By flow: what the frames added to each status since the page was opened; only differences mean anything. */
   statuses: Readonly<Record<string, StatusCounts>>;
+}
+
+export interface LiveFlows extends CountedFlows {
   /** The last change of each story that a frame named, under its `storyId`. */
   changes: ReadonlyMap<string, FlowChange>;
 }
@@ -25,28 +29,37 @@ export const storyId = ({ flow, key }: { flow: string; key: string }): string =>
 
 const MAX_CHANGES = 500;
 
+export const NO_FLOWS: LiveFlows = { position: null, statuses: {}, changes: new Map() };
+
 export class FlowsModel {
-  private readonly statuses: Record<string, Record<FlowStatus, number>> = {};
+  private readonly counted = new Sums<CountedFlows>({ position: null, statuses: {} });
   private readonly changes = new Map<string, FlowChange>();
   private snapshot: LiveFlows | null = null;
 
-  /** @param live false: the counts were fetched meanwhile, with these in them. */
-  fold(frames: readonly Frame[], live: boolean): void {
-    for (const { flows = [], flow_statuses = {} } of frames) {
+  fold(frames: readonly Frame[]): void {
+    for (const { position, flows = [], flow_statuses = {} } of frames) {
       if (flows.length === 0 && Object.keys(flow_statuses).length === 0) continue;
       this.snapshot = null;
       for (const change of flows) this.remember(change);
-      if (live) this.count(flow_statuses);
+      this.count(position, flow_statuses);
     }
+  }
+
+  /** The stream began anew. */
+  restart(): void {
+    this.snapshot = null;
+    this.counted.restart();
   }
 
   /** The same as before while nothing came. */
   read(): LiveFlows {
-    this.snapshot ??= {
-      statuses: Object.fromEntries(Object.entries(this.statuses).map(([flow, counts]) => [flow, { ...counts }])),
-      changes: new Map(this.changes),
-    };
+    this.snapshot ??= { ...this.counted.latest, changes: new Map(this.changes) };
     return this.snapshot;
+  }
+
+  /** What was counted when the stream was at a position; `now` if it has not come that far. */
+  countsAt(position: number, now: LiveFlows): CountedFlows {
+    return this.counted.at(position, now);
   }
 
   private remember(change: FlowChange): void {
@@ -57,10 +70,13 @@ export class FlowsModel {
     if (oldest && this.changes.size > MAX_CHANGES) this.changes.delete(oldest);
   }
 
-  private count(deltas: NonNullable<Frame["flow_statuses"]>): void {
+  private count(position: number, deltas: NonNullable<Frame["flow_statuses"]>): void {
+    const statuses = { ...this.counted.latest.statuses };
     for (const [flow, changed] of Object.entries(deltas)) {
-      const counts = (this.statuses[flow] ??= noStatuses());
+      const counts = { ...(statuses[flow] ?? noStatuses()) };
       for (const status of STATUSES) counts[status] += changed[status] ?? 0;
+      statuses[flow] = counts;
     }
+    this.counted.add({ position, statuses });
   }
 }

@@ -3,7 +3,7 @@ import { skipToken, useQuery } from "@tanstack/react-query";
 
 import { NO_FILTER } from "@/lib/filter";
 
-import type { LiveFlows } from "./flows";
+import { NO_FLOWS, type LiveFlows } from "./flows";
 import { NOTHING_COUNTED, type Counted, type Feed, type Pulse } from "./model";
 
 export type Connection =
@@ -20,7 +20,6 @@ export const PULSE = ["live", "pulse"] as const;
 export const CONNECTION = ["live", "connection"] as const;
 
 const NO_ROWS: Feed = { rows: [], filter: NO_FILTER, arrived: 0, untold: 0, sampled: false };
-const NO_FLOWS: LiveFlows = { statuses: {}, changes: new Map() };
 
 /** Written by the stream alone: never fetched, never forgotten, and not compared field by field. */
 function useWritten<T>(queryKey: readonly string[], initialData: T): T {

@@ -4,6 +4,7 @@ import { isSource, perSource, type Source } from "@/lib/clouds";
 import { matches, matchesKind, NO_FILTER, type Filter } from "@/lib/filter";
 
 import type { Counts, Frame } from "./protocol";
+import { Sums, type Positioned } from "./sums";
 import { Throughput, type Series } from "./throughput";
 
 export type EventSummary = Schemas["EventSummary"];
@@ -28,9 +29,7 @@ export interface Feed {
 }
 
 /** What frames added since the page was opened, exactly. */
-export interface Counted {
-  /** Of the last of these frames; null: there was none. */
-  position: number | null;
+export interface Counted extends Positioned {
   stored: Readonly<Record<Source, number>>;
   duplicate: number;
   contradictory: number;
@@ -71,8 +70,6 @@ const KEPT_ROWS = 2000;
 const ROWS_PER_SECOND = 40;
 const LAG_SAMPLE = 200;
 const MAX_TYPES = 200;
-/** Frames whose sums are kept: far more than come between two questions for the totals. */
-const KEPT_SUMS = 20_000;
 /** Stands for several, in a frame that has too many. */
 const OTHER_TYPES = "*";
 
@@ -95,9 +92,7 @@ export class LiveModel {
   private room = ROWS_PER_SECOND;
   private sampled = false;
   private gaps = 0;
-  private counted = NOTHING_COUNTED;
-  /** What was counted after each frame, in the order of their positions. */
-  private sums: Counted[] = [];
+  private readonly counted = new Sums(NOTHING_COUNTED);
   private readonly throughput = new Throughput();
   private readonly lags = perSource((): number[] => []);
   private readonly coarse = perSource(() => false);
@@ -130,7 +125,6 @@ export class LiveModel {
         if (matches(this.filter, event)) this.arrived++;
       }
     }
-    if (this.sums.length > 2 * KEPT_SUMS) this.sums = this.sums.slice(-KEPT_SUMS);
     if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
     if (!live) this.refill();
   }
@@ -141,8 +135,7 @@ export class LiveModel {
     // A stream that began anew repeats its events.
     if (missing === null) {
       this.recent = [];
-      this.sums = [];
-      this.counted = { ...this.counted, position: null };
+      this.counted.restart();
     }
     this.since = Infinity;
     this.recent.push(row);
@@ -187,13 +180,12 @@ export class LiveModel {
   }
 
   counts(): Counted {
-    return this.counted;
+    return this.counted.latest;
   }
 
   /** What was counted when the stream was at a position; `now` if it has not come that far. */
   countsAt(position: number, now: Counted): Counted {
-    if (now.position === null || now.position <= position) return now;
-    return this.sums.findLast((sum) => (sum.position ?? 0) <= position) ?? NOTHING_COUNTED;
+    return this.counted.at(position, now);
   }
 
   /** @param now by the server's clock, in ms. */
@@ -215,16 +207,15 @@ export class LiveModel {
   }
 
   private addUp({ position, counts }: Frame): void {
-    const stored = { ...this.counted.stored };
-    let { duplicate, contradictory, rejected } = this.counted;
+    const stored = { ...this.counted.latest.stored };
+    let { duplicate, contradictory, rejected } = this.counted.latest;
     for (const count of counts) {
       if (isSource(count.source)) stored[count.source] += count.stored;
       duplicate += count.duplicate;
       contradictory += count.contradictory;
       rejected += count.rejected;
     }
-    this.counted = { position, stored, duplicate, contradictory, rejected };
-    this.sums.push(this.counted);
+    this.counted.add({ position, stored, duplicate, contradictory, rejected });
   }
 
   private addCount(count: Schemas["Count"], second: number): void {

@@ -95,6 +95,7 @@ export const change = (
 
 export function summary(of: Partial<FlowSummary> = {}): FlowSummary {
   return {
+    position: 0,
     since: at(-86_400),
     until: at(0),
     total: 10,

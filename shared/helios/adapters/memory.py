@@ -29,7 +29,7 @@ from helios.queries import (
     decode_cursor,
     encode_cursor,
 )
-from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, add, slot_of
+from helios.reconcile.record import FlowCount, FlowKey, FlowRecord, FlowSums, add, slot_of
 
 CountKey = tuple[datetime, str, str]
 
@@ -254,6 +254,12 @@ class MemoryStore:
                 begin = slot_of(since) + (count.minute - slot_of(since)) // bucket * bucket
                 add(sums, msgspec.structs.replace(count, minute=begin))
         return [sums[slot] for slot in sorted(sums)]
+
+    def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
+        """The same sums and the position of the stream, whose frames tell all of them."""
+        with self._lock:
+            counts = self.flow_counts(flow, since=since, until=until, bucket=bucket)
+            return FlowSums(position=self.position, counts=counts, untold={})
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
         """When the story of these flows that has been open longest began; None when none is open."""

@@ -144,7 +144,10 @@ def create_app(services: Services | None = None) -> FastAPI:
             max_body_bytes=services.settings.max_body_bytes,
         )
     )
-    app.include_router(flows.router(services.flows, services.reader, services.reconciler.judges), dependencies=may_read)
+    app.include_router(
+        flows.router(services.flows, services.reader, services.outbox, services.reconciler.judges),
+        dependencies=may_read,
+    )
     app.include_router(live.frames_router(services.outbox), dependencies=may_read)
     app.include_router(live.router(services.outbox, bell, hub, access, services.settings, count=metrics.entered))
     app.include_router(tickets.router(services.tickets, access))

@@ -11,7 +11,7 @@ from helios.api.queries import After, Limit, Moment, Text
 from helios.api.replies import documented, problem, reply
 from helios.event import MAX_ID_CHARS
 from helios.flows.silence import LISTENED, silent
-from helios.ports import EventReader, FlowReader
+from helios.ports import EventReader, FlowReader, Outbox
 from helios.queries import FlowFilter, Page
 from helios.reconcile.record import FlowRecord, told
 from helios.reconcile.rows import ISSUE_KINDS, FlowRow, FlowStatus, FlowStory, IssueKind, KeyedIssue
@@ -24,7 +24,7 @@ LONGEST_PERIOD = timedelta(days=31)
 FlowName = Annotated[Text | None, Query(description="The flow's name", max_length=40)]
 
 
-def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge]) -> APIRouter:
+def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapping[str, Judge]) -> APIRouter:
     """Pages over the stories of the flows that are declared."""
     routes = APIRouter(prefix="/api/v1/flows", tags=["flows"])
 
@@ -63,15 +63,16 @@ def router(reader: FlowReader, events: EventReader, judges: Mapping[str, Judge])
         since: Annotated[Moment | None, Query(description="Stories that began then or later; a day ago")] = None,
         until: Annotated[Moment | None, Query(description="Stories that began before; now")] = None,
     ) -> Response:
-        """Sum up the stories that began within a period of at most 31 days."""
-        now = datetime.now(UTC)
+        """Sum up the stories that began within a period of at most 31 days, as the live stream tells them."""
+        outbox.number()
+        now = datetime.now(UTC)  # after it, for it may have to wait for its turn
         end = until or now
         begin = max(since or end - timedelta(days=1), end - LONGEST_PERIOD).replace(second=0, microsecond=0)
         if begin >= end:
             return problem(422, "The period is empty: since must be before until")
         return reply(
             summed(
-                reader.flow_counts(flow, since=begin, until=end, bucket=trend_bucket(begin, end)),
+                reader.flow_sums(flow, since=begin, until=end, bucket=trend_bucket(begin, end)),
                 since=begin,
                 until=end,
                 oldest_open=reader.oldest_open(named(flow)),

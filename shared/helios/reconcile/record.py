@@ -84,6 +84,20 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
     seconds: float = 0.0
 
 
+class FlowSums(msgspec.Struct, frozen=True, kw_only=True):
+    """The sums of a period, and what ties them to the stream, all of one moment.
+
+    Attributes:
+        position: of the stream.
+        counts: the sums, in buckets.
+        untold: how many more or fewer stories of each verdict only frames without a position tell, of any period.
+    """
+
+    position: int
+    counts: list[FlowCount]
+    untold: dict[FlowStatus, int]
+
+
 def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: int) -> FlowRecord:
     """The story that follows from the evidence; see ``Judge.verdict``."""
     verdict = judge.verdict(ledger, now=now)

@@ -169,6 +169,8 @@ class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The stories that began within a period, summed up.
 
     Attributes:
+        position: of the live stream: ``by_status`` and what follows from it hold its frames up to here, and no later
+            one; of a period that is over they hold everything.
         since: its beginning, UTC.
         until: its end, UTC.
         total: stories.
@@ -182,6 +184,7 @@ class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
         trend: the period in at most MAX_TREND_POINTS stretches; those without stories are left out.
     """
 
+    position: int
     since: datetime
     until: datetime
     total: int

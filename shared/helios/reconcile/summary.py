@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from helios.event import SOURCES, Source
-from helios.reconcile.record import SLOT, FlowCount, slot_of
+from helios.reconcile.record import SLOT, FlowCount, FlowSums, slot_of
 from helios.reconcile.rows import (
     ISSUE_KINDS,
     MAX_TREND_POINTS,
@@ -30,7 +30,7 @@ def trend_bucket(since: datetime, until: datetime) -> timedelta:
 
 
 def summed(
-    counts: Sequence[FlowCount],
+    sums: FlowSums,
     *,
     since: datetime,
     until: datetime,
@@ -41,16 +41,20 @@ def summed(
     """The summary of a period.
 
     Args:
-        counts: the period's sums, in buckets.
+        sums: those of the period.
         since: its beginning.
         until: its end.
         oldest_open: when the story that has been open longest began.
         silent: the clouds that have fallen silent.
-        now: decides the age of what is open.
+        now: decides the age of what is open, and whether the period is over.
     """
-    by_status = {status: _stories(counts, "status", status) for status in STATUSES}
+    counts = sums.counts
+    # What the stream will tell has changed now, and so nothing of a period that is over.
+    untold = sums.untold if until >= now else {}
+    by_status = {status: max(0, _stories(counts, "status", status) - untold.get(status, 0)) for status in STATUSES}
     settled = sum(by_status[status] for status in SETTLED)
     return FlowSummary(
+        position=sums.position,
         since=since,
         until=until,
         total=sum(by_status.values()),

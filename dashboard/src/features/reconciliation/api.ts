@@ -6,18 +6,12 @@ import { apiUrl, get } from "@/api/http";
 import { boundsOf, STATUSES } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
 import { AGGREGATES } from "@/live/client";
-import { noStatuses, type LiveFlows, type StatusCounts } from "@/live/flows";
+import { noStatuses, type CountedFlows, type StatusCounts } from "@/live/flows";
 import { useFlows } from "@/live/keys";
 import { useLiveClient } from "@/live/provider";
 import type { FlowFilter } from "@/state/address";
 
 const REFRESH_MS = 5000;
-
-export interface Baseline {
-  summary: FlowSummary;
-  /** What the stream had counted when the answer came. */
-  counted: LiveFlows;
-}
 
 export interface Summary extends FlowSummary {
   by_status: StatusCounts;
@@ -26,28 +20,29 @@ export interface Summary extends FlowSummary {
 type Scope = Pick<FlowFilter, "flow" | "period" | "from" | "to">;
 
 /** The sums of a period as of now, and the query that they rest on. */
-export function useSummary({ flow, period, from, to }: Scope): { summary: Summary | null; query: UseQueryResult<Baseline> } {
+export function useSummary({ flow, period, from, to }: Scope): { summary: Summary | null; query: UseQueryResult<FlowSummary> } {
   const client = useLiveClient();
-  const live = useFlows();
   const query = useQuery({
     queryKey: [...AGGREGATES, "flows", flow, period, from, to],
-    queryFn: async ({ signal }): Promise<Baseline> => {
+    queryFn: ({ signal }) => {
       const bounds = boundsOf({ period, from, to }, serverNow());
-      const summary = await get<FlowSummary>(apiUrl("/api/v1/flows/summary", { flow, ...bounds }), signal);
-      return { summary, counted: client.flows() };
+      return get<FlowSummary>(apiUrl("/api/v1/flows/summary", { flow, ...bounds }), signal);
     },
     refetchInterval: REFRESH_MS,
     placeholderData: keepPreviousData,
   });
+  const now = useFlows();
+  const told = query.data;
+  if (!told) return { summary: null, query };
   // What the stream tells of now says nothing of a stretch that is over: its next answer does.
-  return { summary: query.data ? addUp(query.data, to ? query.data.counted : live, flow) : null, query };
+  return { summary: addUp(told, to ? now : client.flowsAt(told.position, now), now, flow), query };
 }
 
 /**
- * The summary with the statuses that the stream has told since. A story that began before the period and changed just
- * now is counted too, until the next answer puts it right.
+ * The summary with the statuses that frames after its position tell; `before` says what those up to it had added. A
+ * story that began before the period and changed just now is counted too, until the next answer puts it right.
  */
-export function addUp({ summary, counted: before }: Baseline, now: LiveFlows, flow: string | null): Summary {
+export function addUp(summary: FlowSummary, before: CountedFlows, now: CountedFlows, flow: string | null): Summary {
   const statuses = { ...noStatuses(), ...summary.by_status };
   for (const name of flow === null ? Object.keys(now.statuses) : [flow]) {
     for (const status of STATUSES) {

@@ -97,6 +97,19 @@ WHERE %(flow)s::text IS NULL OR flow = %(flow)s
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 
+# One statement, so that all of it is of one moment; there is a row even where there are no sums.
+SUM_FLOWS_OF_POSITION = f"""
+WITH untold AS (
+    SELECT status, sum(stories::bigint)::bigint AS stories
+    FROM frames, json_each(body -> 'flow_statuses') AS changed (flow, statuses),
+         json_each_text(statuses) AS told (status, stories)
+    WHERE position IS NULL AND (%(flow)s::text IS NULL OR flow = %(flow)s) GROUP BY status
+), moment AS (
+    SELECT (SELECT position FROM stream), (SELECT json_object_agg(status, stories) FROM untold)
+)
+SELECT * FROM moment LEFT JOIN ({SUM_FLOWS}) AS sums ON true
+"""  # noqa: S608 - the same
+
 OLDEST_OPEN = """
 SELECT min(oldest.opened_at) FROM unnest(%s::text[]) AS wanted (name), LATERAL (
     SELECT opened_at FROM flows WHERE waiting AND flow = wanted.name AND status = 'open' ORDER BY opened_at LIMIT 1

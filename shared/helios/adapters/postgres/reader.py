@@ -12,6 +12,7 @@ from helios.adapters.postgres.flows import (
     OLDEST_OPEN,
     SELECT_FLOW,
     SUM_FLOWS,
+    SUM_FLOWS_OF_POSITION,
     count_from_row,
     flow_from_row,
 )
@@ -33,7 +34,7 @@ from helios.queries import (
     decode_cursor,
     encode_cursor,
 )
-from helios.reconcile.record import SLOT, FlowCount, FlowKey, FlowRecord, slot_of
+from helios.reconcile.record import SLOT, FlowCount, FlowKey, FlowRecord, FlowSums, slot_of
 from helios.reconcile.rows import FlowStatus
 
 # The last day is its full hours, and the minutes before the first of these. What only frames without a position tell is
@@ -213,13 +214,15 @@ class PostgresReader:
 
     def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
         """The sums of stories that began within a period, in buckets."""
-        origin, last_slot = slot_of(since), slot_of(until)
-        first_slot = origin if origin == since else origin + SLOT
-        if bucket % SLOT or first_slot > last_slot:
-            first_slot = last_slot = since  # all of it by the minute
-        period = {"since": since, "until": until, "first_slot": first_slot, "last_slot": last_slot}
-        rows = self._all(SUM_FLOWS, period | {"flow": flow, "bucket": bucket, "origin": origin})
+        rows = self._all(SUM_FLOWS, _period(flow, since, until, bucket))
         return [count_from_row(row) for row in rows]
+
+    def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
+        """The same sums with the position of the stream, and with what only frames without a position tell."""
+        rows = self._all(SUM_FLOWS_OF_POSITION, _period(flow, since, until, bucket))
+        position, untold, *_ = rows[0]
+        counts = [count_from_row(count) for _, _, *count in rows if count[0] is not None]
+        return FlowSums(position=position, counts=counts, untold=untold or {})
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
         """When the story of these flows that has been open longest began; None when none is open."""
@@ -248,6 +251,16 @@ class PostgresReader:
     def _all(self, query: LiteralString, parameters: list[Any] | dict[str, Any]) -> list[TupleRow]:
         with translated(), self._pool.connection() as connection:
             return connection.execute(query, parameters).fetchall()
+
+
+def _period(flow: str | None, since: datetime, until: datetime, bucket: timedelta) -> dict[str, Any]:
+    """The parameters of SUM_FLOWS: whole slots where the buckets are made of them, single minutes around these."""
+    origin, last_slot = slot_of(since), slot_of(until)
+    first_slot = origin if origin == since else origin + SLOT
+    if bucket % SLOT or first_slot > last_slot:
+        first_slot = last_slot = since  # all of it by the minute
+    period = {"since": since, "until": until, "first_slot": first_slot, "last_slot": last_slot}
+    return period | {"flow": flow, "bucket": bucket, "origin": origin}
 
 
 def _few(statuses: Collection[FlowStatus]) -> LiteralString:
