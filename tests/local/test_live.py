@@ -178,7 +178,11 @@ def test_a_ping_is_answered_with_the_position_of_the_latest_frame(watch, put):
     watcher = watch()
     ids = put("ORD-PING")
     watcher.wait_for(lambda frames: ids <= shown(frames))
-    assert watcher.ping() == watcher.positions[-1]
+    last = watcher.positions[-1]
+    position = watcher.ping()
+    watcher.wait_for(lambda frames: frames[-1]["position"] >= position)  # a sweep may just have told something too
+    assert position >= last
+    assert position in watcher.positions
 
 
 def test_a_duplicate_is_counted_for_who_watches(aws_stack, watch):
@@ -232,7 +236,7 @@ def test_the_schedule_s_relay_sends_what_nobody_rang_for(aws_stack, watch, funct
     add_frame(aws_stack, published="now()")
     assert invoke(functions, RELAY_FUNCTION) is None
     watcher.wait_for(lambda frames: frames)
-    assert watcher.positions == [before + 1]
+    assert watcher.positions[0] == before + 1
 
 
 def test_the_schedule_s_sweep_removes_what_everybody_has_seen(aws_stack, functions):
@@ -260,14 +264,15 @@ def test_a_relay_that_is_killed_has_its_frames_sent_again_in_their_places(step, 
 
     eventually(killed, seconds=SECONDS)
     add_frame(aws_stack, published="now()")
-    last = before + frames + 1
     invoke(functions, RELAY_FUNCTION)
-    watcher.wait_for(lambda got: got and got[-1]["position"] == last)
+    last = watcher.ping()
+    watcher.wait_for(lambda got: got and got[-1]["position"] >= last)
 
-    assert sorted(set(watcher.positions)) == list(range(before + 1, last + 1))
+    assert last > before + frames  # a sweep may have told something too
+    assert {one for one in watcher.positions if one <= last} == set(range(before + 1, last + 1))
     repeated = {frame["position"]: frame for frame in watcher.frames}
     assert all(frame == repeated[frame["position"]] for frame in watcher.frames)
-    assert (watcher.positions.count(last - 1) == 2) == (step == "before-advance")
+    assert (len(repeated) < len(watcher.frames)) == (step == "before-advance")
 
 
 def relay_that_dies(aws_stack, step):
