@@ -1,7 +1,6 @@
 """Function app: Event Grid events, and the sweep on a timer."""
 
 import asyncio
-import gc
 import json
 import logging
 from collections.abc import Mapping
@@ -25,9 +24,7 @@ app = func.FunctionApp()
 @cache
 def services() -> Services:
     """Built when first needed: the host loads this file to list its functions, maybe before Key Vault lets it in."""
-    built = bootstrap.build(configured)
-    gc.freeze()  # what is loaded stays: to look through it for garbage again and again costs a tenth of the time
-    return built
+    return bootstrap.build_to_stay(configured)
 
 
 @cache

@@ -1,5 +1,6 @@
 """Settings in, working parts out: the one place where ports meet adapters."""
 
+import gc
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -143,6 +144,17 @@ def build(settings: Settings) -> Services:
         sink=_sink(settings),
         pool=pool,
     )
+
+
+def build_to_stay(settings: Settings) -> Services:
+    """``build`` for a process that stores batches for as long as it lives: what it has loaded by now stays.
+
+    The garbage collector passes over it. To look through it again and again costs a batch with stories a tenth of its
+    time.
+    """
+    services = build(settings)
+    gc.freeze()
+    return services
 
 
 def replay_worker(services: Services) -> ReplayWorker:
