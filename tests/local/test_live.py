@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -210,7 +209,7 @@ def test_who_leaves_is_forgotten(watch, connections):
     watcher = watch()
     (connection,) = connections.smembers(KEY) - others
     watcher.socket.close()
-    wait_until(lambda: not connections.sismember(KEY, connection))
+    eventually(lambda: not connections.sismember(KEY, connection), seconds=SECONDS)
 
 
 def test_a_connection_that_is_gone_is_forgotten_when_it_is_posted_to(watch, connections, put):
@@ -219,7 +218,7 @@ def test_a_connection_that_is_gone_is_forgotten_when_it_is_posted_to(watch, conn
     watcher = watch()
     ids = put("ORD-GONE")
     watcher.wait_for(lambda frames: ids <= shown(frames))
-    wait_until(lambda: not connections.sismember(KEY, "gone0123456789ab"))
+    eventually(lambda: not connections.sismember(KEY, "gone0123456789ab"), seconds=SECONDS)
 
 
 def test_a_ping_heals_a_redis_that_was_flushed(watch, connections, put):
@@ -304,11 +303,3 @@ def invoke(functions, name):
     answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
     assert "FunctionError" not in answer
     return json.load(answer["Payload"])
-
-
-def wait_until(condition):
-    """Return once it holds."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
