@@ -14,7 +14,7 @@ from helios.flows.relay import GATEWAY
 from helios.flows.silence import LISTENED, silent
 from helios.flows.sink import KAFKA
 from helios.ledger import Consumer
-from helios.reconcile.record import MATCH_SECONDS, FlowCount
+from helios.reconcile.record import MATCH_BOUNDS, FlowCount
 from helios.reconcile.rows import SETTLED
 from helios.reconcile.summary import at_risk
 from helios.settings import Settings
@@ -130,7 +130,7 @@ def _time_to_match(counts: Sequence[FlowCount]) -> Iterator[Metric]:
     for flow in sorted({count.flow for count in counts if count.what == "match"}):
         of = {count.value: count for count in counts if count.flow == flow and count.what == "match"}
         total = 0
-        for bound in [*(f"{bound:g}" for bound in MATCH_SECONDS), "inf"]:
+        for bound in MATCH_BOUNDS:
             total += of[bound].stories if bound in of else 0
             within.add_metric([flow, "+Inf" if bound == "inf" else bound], total)
         number.add_metric([flow], total)

@@ -19,7 +19,8 @@ FlowKey = tuple[str, str]
 MATCH_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the histogram of times to match."""
 
-_BOUNDS = (*(f"{bound:g}" for bound in MATCH_SECONDS), "inf")
+MATCH_BOUNDS = (*(f"{bound:g}" for bound in MATCH_SECONDS), "inf")
+"""The same as text, and what lies beyond."""
 
 SLOT = timedelta(minutes=10)
 """The sums are kept for stretches of this length too, so that a long period is read from few rows."""
@@ -67,7 +68,7 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
         minute: of ``opened_at``, UTC.
         flow: the flow's name.
         what: ``status``: a verdict. ``issue``: a kind of issue. ``clouds``: so many clouds have spoken. ``match``: it
-            matched within so many seconds, one of MATCH_SECONDS or ``inf``. ``risk``: problems, by currency.
+            matched within so many seconds, one of MATCH_BOUNDS. ``risk``: problems, by currency.
         value: which; empty for a currency that is not known.
         stories: how many.
         amount: their amounts together; only of ``risk``, and of ``status`` in what was summed up before currencies
@@ -102,18 +103,18 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: in
     """The story that follows from the evidence; see ``Judge.verdict``."""
     verdict = judge.verdict(ledger, now=now)
     return FlowRecord(
-        judge.flow.name,
-        key,
-        verdict.status,
-        verdict.amount,
-        verdict.currency,
-        verdict.opened_at,
-        verdict.match_seconds,
-        verdict.waiting,
-        len({piece.source for piece in ledger.pieces}),
-        list(dict.fromkeys([issue.kind for issue in verdict.issues])) if verdict.issues else [],
-        version,
-        ledger,
+        flow=judge.flow.name,
+        key=key,
+        status=verdict.status,
+        amount=verdict.amount,
+        currency=verdict.currency,
+        opened_at=verdict.opened_at,
+        match_seconds=verdict.match_seconds,
+        waiting=verdict.waiting,
+        clouds=len({piece.source for piece in ledger.pieces}),
+        issues=list(dict.fromkeys([issue.kind for issue in verdict.issues])) if verdict.issues else [],
+        version=version,
+        ledger=ledger,
     )
 
 
@@ -182,7 +183,7 @@ def add(sums: dict[tuple[datetime, str, str, str], FlowCount], given: FlowCount)
 def _likeness(kept: FlowRecord) -> _Likeness:
     match = None
     if kept.match_seconds is not None:
-        match = _BOUNDS[bisect_left(MATCH_SECONDS, kept.match_seconds)]
+        match = MATCH_BOUNDS[bisect_left(MATCH_SECONDS, kept.match_seconds)]
     currency = (kept.currency or "") if kept.status in PROBLEMS else None
     return (kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match, currency)
 
