@@ -272,7 +272,7 @@ def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
 def test_stories_are_locked_in_the_order_in_which_they_are_given(pool):
     """Nothing between the parameters and the table changes it, or writers of the same stories would deadlock."""
     (clue,) = Interest([ORDER]).clues(normalise(leg("order")))
-    kept = [record(Judge(ORDER), f"ORD-{n}", Ledger([clue.evidence]), now=BEFORE, version=1) for n in range(500)]
+    kept = [record(Judge(ORDER), f"ORD-{n}", Ledger(pieces=[clue.evidence]), now=BEFORE, version=1) for n in range(500)]
     with pool.connection() as connection:
         ((plans,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {WRITE_FLOWS}", columns(kept)).fetchall()
     plan = plans[0]["Plan"]

@@ -101,7 +101,7 @@ class Reconciler:
                 for flow, key, evidence in self._interest.clues(event):
                     identity = (flow.name, key)
                     asked.add(identity)
-                    told[identity].append(Ledger([evidence]))
+                    told[identity].append(Ledger(pieces=[evidence]))
             finding.append(transaction.find_flows(asked))
         if told:
             transaction.answered()

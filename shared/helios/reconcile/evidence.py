@@ -38,7 +38,7 @@ Identity = tuple[str, str, str, str]
 """A piece of evidence by (leg, source, id, content)."""
 
 
-class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Deliveries that say the same of a leg under the same id; in JSON an array, because it is read for every leg.
 
     Attributes:
@@ -48,7 +48,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
         content: a digest of what it says, however that is spelled.
         time: when it happened there.
         received_at: when Helios first heard of it.
-        fields: the payload's own fields, and what else the flow reads in it, by path, as text.
+        fields: the payload's own fields by path, as text.
         deliveries: how often it was said.
     """
 
@@ -75,7 +75,7 @@ class Clue(NamedTuple):
     evidence: Evidence
 
 
-class Ledger(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Ledger(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """All evidence of one story.
 
     Attributes:
@@ -102,7 +102,8 @@ class _Wanted(NamedTuple):
 
     flow: Flow
     leg: str
-    paths: list[tuple[str, list[str]]]
+    key: list[str]
+    fields: list[tuple[str, list[str]]]
 
 
 class Interest:
@@ -112,8 +113,8 @@ class Interest:
         self._wanted: dict[tuple[str, Source], list[_Wanted]] = {}
         for flow in flows:
             for leg in flow.leg:
-                paths = [(path, path.split(".")) for path in (flow.key, *flow.fields(leg.name))]
-                wanted = _Wanted(flow, leg.name, paths)
+                fields = [(path, path.split(".")) for path in flow.fields(leg.name)]
+                wanted = _Wanted(flow, leg.name, flow.key.split("."), fields)
                 for source in [leg.source] if leg.source else SOURCES:
                     self._wanted.setdefault((leg.type, source), []).append(wanted)
 
@@ -131,7 +132,10 @@ class Interest:
         except UNREADABLE:
             return []
         clues = []
-        for flow, leg, paths in wanted:
+        for flow, leg, key_path, paths in wanted:
+            key = _text(_at(data, key_path))
+            if not key or len(key) > MAX_KEY_CHARS:
+                continue
             fields = _scalars(data)
             for path, steps in paths:
                 # The scalars have it already, unless it lies deeper, is one of too many, or was cut off.
@@ -140,10 +144,15 @@ class Interest:
                     and (text := _text(_at(data, steps))) is not None
                 ):
                     fields[path] = text
-            key = fields.get(flow.key)
-            if not key or len(key) > MAX_KEY_CHARS:
-                continue
-            evidence = Evidence(leg, event.source, event.id, content, event.time, event.received_at, fields)
+            evidence = Evidence(
+                leg=leg,
+                source=event.source,
+                id=event.id,
+                content=content,
+                time=event.time,
+                received_at=event.received_at,
+                fields=fields,
+            )
             clues.append(Clue(flow, key, evidence))
         return clues
 
@@ -163,7 +172,7 @@ def add_up(ledgers: Sequence[Ledger]) -> Ledger:
         once &= not ledger.others and not ledger.excused_until
     if once and len({piece.leg for piece in every}) == len(every):
         every.sort(key=_leg)  # nearly always that is all
-        return Ledger(every)
+        return Ledger(pieces=every)
     excused_until = max([one.excused_until for one in ledgers if one.excused_until], default=None)
     pieces: dict[Identity, Evidence] = {}
     others: dict[str, int] = {}

@@ -134,8 +134,16 @@ class Judge:
             if late
             else "matched"
         )
-        amount, currency = self._amount(told), self._currency(told)
-        return Verdict(status, amount, currency, opened_at, deadline, complete_at, waiting, issues)
+        return Verdict(
+            status=status,
+            amount=self._amount(told),
+            currency=self._currency(told),
+            opened_at=opened_at,
+            deadline=deadline,
+            complete_at=complete_at,
+            waiting=waiting,
+            issues=issues,
+        )
 
     def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
         """The story in full: the verdict, and what is known of each leg."""

@@ -162,18 +162,18 @@ def flow_from_row(row: Sequence[Any]) -> FlowRecord:
     flow, key, status, opened_at, waiting, issues, version, text = row
     story = _decoder.decode(text)
     return FlowRecord(
-        flow,
-        key,
-        status,
-        story.amount,
-        story.currency,
-        opened_at,
-        story.match_seconds,
-        waiting,
-        story.clouds,
-        issues,
-        version,
-        story.ledger,
+        flow=flow,
+        key=key,
+        status=status,
+        amount=story.amount,
+        currency=story.currency,
+        opened_at=opened_at,
+        match_seconds=story.match_seconds,
+        waiting=waiting,
+        clouds=story.clouds,
+        issues=issues,
+        version=version,
+        ledger=story.ledger,
     )
 
 
