@@ -48,10 +48,25 @@ compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
 dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
 	@$(PY) -m local.dashboard_build
 
+# Most tests wait for a server most of the time, so two workers share a core. A worker has servers of its own.
+WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PYTEST := $(PY) -m pytest --progress --numprocesses $(WORKERS)
+
 .PHONY: test
-test: dashboard ## Run every test; each starts the servers it needs (ARGS goes to pytest)
-	@cd dashboard && npm test --silent
-	@$(PY) -m pytest $(ARGS)
+test: dashboard ## Run each test that is not slow; each starts the servers it needs (ARGS goes to pytest)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+.PHONY: test-long
+test-long: dashboard ## Run the slow tests, and try every property with many more examples
+	@$(PYTEST) -m "slow or hypothesis" --hypothesis-profile=long $(ARGS)
+
+.PHONY: unit
+unit: setup ## Run the pure tests: no server, no npm, less than a minute
+	@$(PYTEST) -m "unit and not slow" tests/unit tests/scripts $(ARGS)
+
+.PHONY: durations
+durations: dashboard ## Measure how long each test file takes, which is how `make test` knows the time left
+	@$(PYTEST) --record-durations $(ARGS)
 
 .PHONY: lint
 lint: dashboard ## Check style, types and layers
@@ -71,7 +86,7 @@ policy: setup ## Check Terraform's code against checkov's policies
 	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
 
 .PHONY: check
-check: lint policy audit test ## All that CI runs
+check: lint policy audit test test-long ## All that CI runs
 
 .PHONY: prove
 prove: setup ## Inject anomalies into live traffic and compare what Helios reports with the truth (ARGS="--orders 200")

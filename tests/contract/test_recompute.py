@@ -18,6 +18,7 @@ from helios.flows.sweep import expire_flows
 from helios.queries import EventFilter, FlowFilter
 from helios.reconcile.declaration import Flow, Leg, Rule
 from tests.support.deliveries import NOON
+from tests.support.depth import examples
 from tests.support.stories import ORDER, SHIPMENT, leg
 
 NOW = NOON + timedelta(hours=1)
@@ -75,7 +76,7 @@ deliveries = st.lists(
 ).map(lambda chosen: [*chosen, leg("order", "ORD-1"), leg("order", "ORD-2")])
 
 
-@settings(SAME_EVERY_TIME, max_examples=100)
+@settings(SAME_EVERY_TIME, max_examples=examples(100, long=500))
 @given(given=deliveries)
 def test_right_after_traffic_nothing_changes(given):
     store = MemoryStore()
@@ -86,7 +87,7 @@ def test_right_after_traffic_nothing_changes(given):
     assert (kept(store), sums(store)) == before
 
 
-@settings(SAME_EVERY_TIME, max_examples=200)
+@settings(SAME_EVERY_TIME, max_examples=examples(200, long=1000))
 @given(given=deliveries, rules=st.sampled_from([LENIENT, PATIENT, HASTY, TWO_LEGS, FOUR_LEGS, WITHOUT_MONEY]))
 def test_after_a_change_it_is_as_if_the_rules_had_always_been_so(given, rules):
     """Duplicates and contradictions included."""
@@ -103,7 +104,7 @@ def test_after_a_change_it_is_as_if_the_rules_had_always_been_so(given, rules):
 prefixes = count()
 
 
-@settings(SAME_EVERY_TIME, max_examples=15)
+@settings(SAME_EVERY_TIME, max_examples=examples(15, long=75))
 @given(given=deliveries, rules=st.sampled_from([LENIENT, PATIENT, TWO_LEGS]))
 def test_so_it_is_in_postgres(given, rules, postgres_store):
     prefix = f"E{next(prefixes)}-"

@@ -24,6 +24,7 @@ from local.heartbeat.sns import TYPE_HEADER, Server
 from local.issuer import Issuer
 from tests.support.api import Api
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
+from tests.support.depth import examples
 from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema
 from tests.support.listener import listening
 from tests.support.records import Records
@@ -154,7 +155,7 @@ def ask(case: Case, guarded: Guarded, *, auth: AuthBase | None) -> Response:
 
 
 @ways_in.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=100)
+@settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
 def test_who_may_send_gets_an_answer_as_described(case, guarded):
     answer = ask(case, guarded, auth=guarded.right)
 
@@ -163,7 +164,7 @@ def test_who_may_send_gets_an_answer_as_described(case, guarded):
 
 @pytest.mark.parametrize("proof", [None, "wrong"])
 @ways_in.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=40)
+@settings(SAME_EVERY_TIME, max_examples=examples(10, long=40))
 def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, guarded, proof, pool):
     answer = ask(case, guarded, auth=guarded.wrong if proof else None)
 
@@ -172,7 +173,7 @@ def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, guarded, proof, po
 
 
 @for_readers.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=15)
+@settings(SAME_EVERY_TIME, max_examples=examples(5, long=15))
 def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, guarded):
     answer = ask(case, guarded, auth=None)
 
@@ -180,7 +181,7 @@ def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, guarded
 
 
 @for_readers.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=25)
+@settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
 def test_who_may_read_gets_an_answer_as_described(case, guarded, token):
     answer = ask(case, guarded, auth=Bearer(token))
 
@@ -188,14 +189,14 @@ def test_who_may_read_gets_an_answer_as_described(case, guarded, token):
 
 
 @for_operators.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=25)
+@settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
 def test_who_may_read_does_not_replay(case, guarded, token):
     answer = ask(case, guarded, auth=Bearer(token))
 
     assert answer.status_code == 403 or answer.request.method != case.operation.method.upper()
 
 
-@settings(SAME_EVERY_TIME, max_examples=100)
+@settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
 @given(message=st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps), subject=st.text())
 def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, guarded):
     signed = guarded.sns.notary.sign(

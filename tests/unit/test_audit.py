@@ -12,6 +12,8 @@ from scripts import audit
 from scripts.tools import ROOT, install
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.servers  # pip-audit, detect-secrets and git
+
 
 @pytest.fixture(scope="module")
 def programs():

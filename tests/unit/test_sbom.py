@@ -9,6 +9,8 @@ from scripts import sbom
 from scripts.package import functions
 from scripts.tools import ROOT
 
+pytestmark = pytest.mark.servers  # cyclonedx-py and npm
+
 PINNED = re.compile(r"^([a-z0-9-]+(?:\[[a-z0-9,-]+\])?)==(\S+)", re.MULTILINE)
 
 
