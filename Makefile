@@ -40,6 +40,14 @@ local-demo: setup ## Run all of Helios on this machine, with traffic; ends with 
 local-stop: setup ## End a demo that runs in another terminal
 	@$(PY) -m local.stop
 
+.PHONY: dev
+dev: dashboard ## The same without traffic; the API and the dashboard load their code again when it is saved
+	@$(PY) -m local.demo --no-traffic --reload $(ARGS)
+
+.PHONY: psql
+psql: setup ## Open psql on the database of the demo that runs (ARGS="-c 'SELECT ...'")
+	@$(PY) -m local.psql $(ARGS)
+
 .PHONY: compose-demo
 compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
 	@docker compose --env-file local/images.env --file local/compose.yaml up --build --remove-orphans
@@ -62,7 +70,7 @@ test-long: dashboard ## Run the slow tests, and try every property with many mor
 
 .PHONY: unit
 unit: setup ## Run the pure tests: no server, no npm, less than a minute
-	@$(PYTEST) -m "unit and not slow" tests/unit tests/scripts $(ARGS)
+	@$(PYTEST) --numprocesses auto -m "unit and not slow" tests/unit tests/scripts $(ARGS)
 
 .PHONY: durations
 durations: dashboard ## Measure how long each test file takes, which is how `make test` knows the time left

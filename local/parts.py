@@ -57,23 +57,24 @@ class Part(NamedTuple):
     data: Path | None = None
 
 
-def parts(config: Config, *, heartbeat_seconds: float = 0) -> list[Part]:
+def parts(config: Config, *, heartbeat_seconds: float = 0, reload: bool = False) -> list[Part]:
     """Every part of the demo but the traffic.
 
     Args:
         config: where they are.
         heartbeat_seconds: time from one heartbeat to the next; 0: there is only the one that shows that all is ready.
+        reload: whether the API and the dashboard load their code again whenever a file of it is saved.
     """
     secret = secrets.token_urlsafe()
     return [
         *_databases(config),
         *_aws(config),
-        _api(config, secret),
+        _api(config, secret, reload=reload),
         *_gcp(config, secret),
         *_azure(config, secret),
         _heartbeat(config, heartbeat_seconds),
         *_kafka(config),
-        *_dashboard(config),
+        *_dashboard(config, reload=reload),
     ]
 
 
@@ -121,11 +122,13 @@ def _aws(config: Config) -> list[Part]:
     ]
 
 
-def _api(config: Config, secret: str) -> Part:
+def _api(config: Config, secret: str, *, reload: bool) -> Part:
     """Helios' API. It rings the relay function on AWS, for itself and for the other clouds' functions."""
     bell = {"HELIOS_RELAY_QUEUE_URL": aws.relay_queue_url(config.aws_url), "HELIOS_RING_SECRET": secret}
     address = ["--host", HOST, "--port", str(config.api_port)]
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    if reload:
+        options += ["--reload", "--reload-dir", str(REPOSITORY / "shared")]
     return _command(
         config,
         "api",
@@ -250,16 +253,20 @@ def _kafka(config: Config) -> list[Part]:
     ]
 
 
-def _dashboard(config: Config) -> list[Part]:
-    """The dashboard, watching through AWS' WebSocket."""
-    stream = ["--api-url", config.api_url, "--ws-url", aws.websocket_url(config.aws_url)]
+def _dashboard(config: Config, *, reload: bool) -> list[Part]:
+    """The dashboard, watching through AWS' WebSocket; with ``reload`` Vite serves it from its sources."""
+    websocket_url, port = aws.websocket_url(config.aws_url), str(config.dashboard_port)
+    built = _python("local.dashboard", "--port", port, "--api-url", config.api_url, "--ws-url", websocket_url)
+    npm = ["npm", "--prefix", str(REPOSITORY / "dashboard")]
+    vite = [*npm, "run", "dev", "--", "--host", HOST, "--port", port]
     return [
         # The whole environment: npm has settings of its own there, as uv has.
         _task(config, "dashboard-build", _python("local.dashboard_build"), env=os.environ),
         _command(
             config,
             "dashboard",
-            _python("local.dashboard", "--port", str(config.dashboard_port), *stream),
+            vite if reload else built,
+            env={"VITE_API_URL": config.api_url, "VITE_WS_URL": websocket_url} if reload else None,
             ready=answers(f"http://{HOST}:{config.dashboard_port}/"),
             needs=("dashboard-build",),
             ports=("dashboard_port",),

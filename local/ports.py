@@ -34,8 +34,9 @@ def _reserve(server: socket.socket) -> int:
     it before the server has bound it. So one connection is made and closed from the server's side, which leaves the
     port in TIME_WAIT: the system does not choose it then, and a server with SO_REUSEADDR (all of ours) may bind it.
     """
-    with socket.create_connection(server.getsockname()), server.accept()[0]:
-        return server.getsockname()[1]
+    port: int = server.getsockname()[1]
+    with socket.create_connection((HOST, port)), server.accept()[0]:
+        return port
 
 
 def require_free(port: int, *, part: str, setting: str) -> None:

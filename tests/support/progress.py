@@ -4,8 +4,8 @@ import contextlib
 import functools
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -53,13 +53,13 @@ class Progress:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._began = time.monotonic()
+        self._began = self._tests_began = time.monotonic()
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._total: Counter[str] = Counter()
         self._outcomes: dict[str, Counter[str]] = {tier.name: Counter() for tier in TIERS}
-        self._seconds: Counter[str] = Counter()
-        self._by_unit: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._by_unit: defaultdict[str, float] = defaultdict(float)
         self._running: dict[str, float] = {}
         self._bad: set[str] = set()
         self._estimate: Estimate | None = None
@@ -78,6 +78,7 @@ class Progress:
         """Know what will run; called once, when the tests have been collected."""
         if self._estimate is not None or not nodeids:
             return
+        self._tests_began = time.monotonic()
         self._estimate = Estimate(nodeids, workers)
         self._total.update(tier_of(nodeid).name for nodeid in nodeids)
         counts = ", ".join(f"{tier.name} {self._total[tier.name]}" for tier in TIERS if self._total[tier.name])
@@ -98,7 +99,7 @@ class Progress:
         self._running[nodeid] = time.monotonic()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_report_teststatus(self) -> Iterator[None]:
+    def pytest_report_teststatus(self) -> Generator[None, tuple[str, Any, Any], tuple[str, str, str]]:
         """Keep the category, which the exit code and pytest's own summary go by, and write no dots."""
         category, _letter, _word = yield
         return category, "", ""
@@ -158,7 +159,7 @@ class Progress:
             for name, outcomes in self._outcomes.items()
             if 0 < outcomes["done"] < self._total[name]
         )
-        left = minutes(self._estimate.seconds_left(self._elapsed)) if self._estimate else "?"
+        left = minutes(self._estimate.seconds_left(time.monotonic() - self._tests_began)) if self._estimate else "?"
         clock = f"[{minutes(self._elapsed)}, about {left} left]"
         return f"{clock} {done} of {self._total.total()} done{failed} · {under_way}{self._longest_running()}"
 

@@ -67,7 +67,7 @@ def longest_first(nodeids: Iterable[str]) -> dict[str, float]:
     return dict(sorted(seconds.items(), key=lambda entry: -entry[1]))
 
 
-class WholeUnits(LoadScopeScheduling):
+class WholeUnits(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
     """Gives a worker a whole unit of work, in the order in which the tests were collected."""
 
     def __init__(self, config: pytest.Config, log: Any) -> None:

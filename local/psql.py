@@ -1,0 +1,28 @@
+"""``python -m local.psql``, also ``make psql``: Postgres' own client, on the database of the demo that runs."""
+
+import os
+import sys
+
+from helios.errors import Misconfigured
+from local import config, instance, postgres
+from local.staging import programs
+
+
+def main(arguments: list[str]) -> str:
+    """Become psql with these arguments; why that is not possible otherwise.
+
+    Raises:
+        Misconfigured: a setting is wrong.
+    """
+    settings = config.load()
+    if instance.running(settings.folder):
+        psql = programs() / "psql"
+        os.execv(psql, [str(psql), postgres.url(settings.postgres_port), *arguments])  # noqa: S606 - no shell is wanted
+    return "No demo is running. Start one with make local-demo or make dev."
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Misconfigured as error:
+        sys.exit(str(error))
