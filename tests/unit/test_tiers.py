@@ -37,7 +37,10 @@ def markers(tmp_path_factory):
     options = ["--collect-only", "-qq", "-p", "tests.support.listing", "--list-markers", file]
     listed = run(sys.executable, "-m", "pytest", *map(str, options))
     assert listed.returncode == 0, listed.stdout[-2000:] + listed.stderr
-    return {nodeid: set(names) for nodeid, names in json.loads(file.read_text()).items()}
+    tests = json.loads(file.read_text())
+    by_id = {nodeid: set(names) for nodeid, names in tests}
+    assert len(by_id) == len(tests), "two tests share an id, so pytest-xdist would run one of them"
+    return by_id
 
 
 def chosen_by(target, markers):
