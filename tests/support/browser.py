@@ -112,7 +112,7 @@ def opened(browser: Browser, url: str, *, name: str, **context: Any) -> Iterator
             yield dashboard
         finally:
             dashboard.page.screenshot(path=SCREENSHOTS / f"{name}.png")
-        assert dashboard.faults == []
+        assert dashboard.faults == [], dashboard.faults
 
 
 def post_events(url: str, count: int = 1, *, source: str = "aws") -> list[str]:
