@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from local.config import REPOSITORY
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
@@ -33,10 +33,14 @@ class Dashboard:
         self.page = page
         self.faults: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
-        page.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
+        page.on("console", self._note)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.goto(url)
         self.wait_until_live()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.faults.append(f"{message.text} ({message.location['url']})")
 
     def wait_until_live(self) -> None:
         self.wait_for_phase("live")
