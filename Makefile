@@ -38,7 +38,7 @@ local-demo: setup ## Run all of Helios on this machine, with traffic; ends with 
 
 .PHONY: local-stop
 local-stop: setup ## End a demo that runs in another terminal
-	@$(PY) -m local.stop
+	@$(PY) -m local.demo.stop
 
 .PHONY: compose-demo
 compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
@@ -46,7 +46,7 @@ compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
 
 .PHONY: dashboard
 dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
-	@$(PY) -m local.dashboard_build
+	@$(PY) -m local.demo.dashboard_build
 
 .PHONY: test
 test: dashboard ## Run every test; each starts the servers it needs (ARGS goes to pytest)
@@ -63,11 +63,11 @@ lint: dashboard ## Check style, types and layers
 
 .PHONY: audit
 audit: dashboard ## Look for known vulnerabilities in what is pinned, and for secrets in what git keeps
-	@$(PY) -m scripts.audit
+	@$(PY) -m scripts.build.audit
 
 .PHONY: policy
 policy: setup ## Check Terraform's code against checkov's policies
-	@$(PY) -m scripts.tools infra/terraform/checkov.lock \
+	@$(PY) -m scripts.build.tools infra/terraform/checkov.lock \
 	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
 
 .PHONY: check
@@ -87,8 +87,8 @@ bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
 
 .PHONY: package
 package: setup ## Build every function's archive into build/, with bills of materials (CycloneDX), the dashboard's too
-	@$(PY) -m scripts.package $(ARGS)
-	@$(PY) -m scripts.sbom
+	@$(PY) -m scripts.build.package $(ARGS)
+	@$(PY) -m scripts.build.sbom
 
 .PHONY: format
 format: setup ## Put the code into its form
@@ -101,8 +101,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: lock
 lock: setup ## Resolve the lock files again after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
-	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
-	@$(COMPILE) $(ARGS) scripts/audit.in --output-file scripts/audit.lock
+	@$(COMPILE) $(ARGS) local/aws/ministack.in --output-file local/aws/ministack.lock
+	@$(COMPILE) $(ARGS) scripts/build/audit.in --output-file scripts/build/audit.lock
 	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
 	@$(COMPILE) $(ARGS) infra/terraform/schemas/provider.in --output-file infra/terraform/schemas/provider.lock
 	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \

@@ -5,8 +5,8 @@ import json
 import threading
 from typing import Any, Literal
 
-from local import aws_resources
-from local.config import AWS_ACCOUNT, GUARDS, HEARTBEAT, HEARTBEAT_TOPIC_ARN
+from local.aws import resources
+from local.stack.config import AWS_ACCOUNT, GUARDS, HEARTBEAT, HEARTBEAT_TOPIC_ARN
 
 _CONFIRM_SECONDS = 20
 
@@ -19,8 +19,8 @@ class Bus:
 
     def __init__(self, endpoint: str) -> None:
         """Connect to AWS at this endpoint."""
-        self._events = aws_resources.client("events", endpoint)
-        self._sns = aws_resources.client("sns", endpoint)
+        self._events = resources.client("events", endpoint)
+        self._sns = resources.client("sns", endpoint)
         self._confirmed = threading.Event()
 
     def close(self) -> None:

@@ -15,12 +15,12 @@ from google.cloud import pubsub_v1
 from standardwebhooks.webhooks import Webhook
 
 from helios.event import Source
-from local.config import AZURE_TOPIC_KEY, GCP_PROJECT, GUARDS, HEARTBEAT, HEARTBEAT_TYPE
-from local.eventgrid import client as eventgrid
+from local.emulators.eventgrid import client as eventgrid
+from local.emulators.pubsub import client as pubsub
 from local.heartbeat.aws import Bus
 from local.heartbeat.sns import Server
-from local.ports import HOST
-from local.pubsub import client as pubsub
+from local.stack.config import AZURE_TOPIC_KEY, GCP_PROJECT, GUARDS, HEARTBEAT, HEARTBEAT_TYPE
+from local.stack.ports import HOST
 
 _WEBHOOKS = "/api/v1/webhooks"
 _SECONDS = 10

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from local.certificate import self_signed
-from local.config import AWS_REGION
-from local.ports import HOST
+from local.emulators.certificate import self_signed
+from local.stack.config import AWS_REGION
+from local.stack.ports import HOST
 
 log = logging.getLogger("helios.local.heartbeat")
 

@@ -14,10 +14,10 @@ import msgspec
 import psycopg
 
 from helios.event import Source
-from local import postgres
-from local.config import REPOSITORY, Config
-from local.parts import sdk_environment
-from local.process import scrubbed_environment
+from local.servers import postgres
+from local.stack.config import REPOSITORY, Config
+from local.stack.parts import sdk_environment
+from local.stack.process import scrubbed_environment
 from scripts.bench.publish import WAYS
 from scripts.bench.publishing import SETTLE_SECONDS, finish, publishing, settle, stored, wait_until_begun
 from scripts.bench.report import Cell, Table, percentile
@@ -98,7 +98,7 @@ def _sustained(config: Config, folder: Path, count: int) -> tuple[list[tuple[Cel
 def _simulate(config: Config, file: Path, count: int) -> Summary:
     options = ["--rate", str(BUSY_RATE), "--count", str(count), "--error-rate", "0", "--summary", str(file)]
     subprocess.run(
-        [sys.executable, "-m", "scripts.simulate_traffic", "--via", "cloud", *options],
+        [sys.executable, "-m", "scripts.simulator", "--via", "cloud", *options],
         cwd=REPOSITORY,
         env=scrubbed_environment(**sdk_environment(config)),
         stdout=subprocess.DEVNULL,

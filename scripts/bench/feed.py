@@ -18,9 +18,9 @@ from helios.api.live import GATHER_SECONDS
 from helios.event import SOURCES
 from helios.flows.relay import messages
 from helios.ledger import Count, EventSummary, FlowChange, StreamFrame
-from local.config import REPOSITORY
-from local.dashboard import create_app
-from local.ports import HOST
+from local.demo.dashboard import create_app
+from local.stack.config import REPOSITORY
+from local.stack.ports import HOST
 
 TYPES = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
 HEALTH = {"database": "healthy", "redis": "healthy", "kafka": "disabled"}

@@ -25,7 +25,7 @@ from helios.reconcile import declaration
 from helios.reconcile.evidence import Interest, Ledger, add_up
 from helios.reconcile.record import record
 from helios.reconcile.verdict import BEFORE, Judge
-from local.ports import HOST
+from local.stack.ports import HOST
 from scripts.bench.payloads import ORDER, TIME
 from scripts.bench.report import Table, median, percentile
 from scripts.bench.servers import Servers, another_database, api

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local import chromium
-from local.config import REPOSITORY, Config
-from local.ports import HOST, free_ports
-from local.probes import accepts
-from local.process import scrubbed_environment
-from local.server import Command
+from local.stack.config import REPOSITORY, Config
+from local.stack.ports import HOST, free_ports
+from local.stack.probes import accepts
+from local.stack.process import scrubbed_environment
+from local.stack.server import Command
+from scripts.bench import chromium
 from scripts.bench.page import Watched, watched
 from scripts.bench.publish import WAYS
 from scripts.bench.publishing import finish, publishing, settle, stored, wait_until_begun

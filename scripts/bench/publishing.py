@@ -4,11 +4,11 @@ import subprocess
 import sys
 import time
 
-from local import figures
-from local.config import REPOSITORY, Config
-from local.parts import sdk_environment
-from local.ports import HOST
-from local.process import scrubbed_environment
+from local.demo import figures
+from local.stack.config import REPOSITORY, Config
+from local.stack.parts import sdk_environment
+from local.stack.ports import HOST
+from local.stack.process import scrubbed_environment
 
 SETTLE_SECONDS = 300
 

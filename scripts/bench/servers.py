@@ -11,14 +11,14 @@ import msgspec
 import psycopg
 
 from helios.adapters.postgres.migrate import migrate
-from local.config import REPOSITORY, Config, free_port_fields
-from local.parts import parts
-from local.ports import HOST, free_port
-from local.postgres import Postgres
-from local.probes import answers
-from local.process import Process, scrubbed_environment
-from local.supervisor import Supervisor
-from local.valkey import Valkey
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
+from local.stack.config import REPOSITORY, Config, free_port_fields
+from local.stack.parts import parts
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import Process, scrubbed_environment
+from local.stack.supervisor import Supervisor
 
 TABLES = "events, event_counts, dead_letters, frames, consumers, flows, flow_counts"
 

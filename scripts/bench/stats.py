@@ -7,7 +7,7 @@ import psycopg
 
 from helios.adapters.postgres.store import PostgresTransaction
 from helios.ledger import Count
-from local.ports import HOST
+from local.stack.ports import HOST
 from scripts.bench.report import Table, median, percentile
 from scripts.bench.servers import Servers, another_database, api
 

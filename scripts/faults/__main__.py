@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
-from local.process import PartFailed
+from local.stack.process import PartFailed
 from scripts.faults.run import Row, Scale, run
 from scripts.faults.scenarios import SCENARIOS, Scenario
 

@@ -15,7 +15,7 @@ import redis
 
 from helios.adapters.redis_seen import RedisSeen
 from helios.errors import HeliosError
-from local import valkey
+from local.servers import valkey
 from scripts.faults.orders import Orders
 from scripts.faults.stage import HostedStage, Stage
 from scripts.faults.watch import Watch

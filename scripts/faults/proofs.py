@@ -11,9 +11,9 @@ from typing import Final, Self
 
 from standardwebhooks.webhooks import Webhook
 
-from local.config import GUARDS
-from local.issuer import Issuer
-from local.ports import HOST
+from local.emulators.issuer import Issuer
+from local.stack.config import GUARDS
+from local.stack.ports import HOST
 
 Proof = Callable[[bytes], Mapping[str, str]]
 """The headers that go with a body."""

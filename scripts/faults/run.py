@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from helios.errors import HeliosError
 from helios.event import SOURCES
 from helios.reconcile import declaration
-from local import figures
-from local.ports import HOST
+from local.demo import figures
+from local.stack.ports import HOST
 from scripts.faults.book import Book
 from scripts.faults.checks import Checked, Ledgers, check, ledgers
 from scripts.faults.faults import Skipped

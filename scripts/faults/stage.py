@@ -15,16 +15,17 @@ import msgspec
 import psycopg
 
 from helios.event import SOURCES, Source
-from local import aws_resources, keeper, ministack
-from local.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
-from local.parts import parts, sdk_environment
-from local.ports import PortTaken, free_port, require_free
-from local.postgres import Postgres
-from local.probes import accepts
-from local.process import PartFailed, scrubbed_environment
-from local.server import Command, Server
-from local.supervisor import Supervisor
-from local.valkey import Valkey
+from local.aws import ministack, resources
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
+from local.stack import keeper
+from local.stack.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
+from local.stack.parts import parts, sdk_environment
+from local.stack.ports import PortTaken, free_port, require_free
+from local.stack.probes import accepts
+from local.stack.process import PartFailed, scrubbed_environment
+from local.stack.server import Command, Server
+from local.stack.supervisor import Supervisor
 from scripts.faults.orders import FLOW, LEGS
 from scripts.faults.proofs import Proofs
 from scripts.simulator import endpoints
@@ -198,7 +199,7 @@ class Stage:
         self.publishers = {source: endpoints.connect(one, environ=environment) for source, one in found.items()}
         if "aws" not in self.clouds:
             return
-        sqs = aws_resources.client("sqs", self.config.aws_url)
+        sqs = resources.client("sqs", self.config.aws_url)
         for queue in (QUEUE, RELAY_QUEUE):
             sqs.set_queue_attributes(
                 QueueUrl=sqs.get_queue_url(QueueName=queue)["QueueUrl"],

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
-from local.process import PartFailed
+from local.stack.process import PartFailed
 from scripts.prove.compare import Score
 from scripts.prove.run import Plan, prove
 

@@ -16,12 +16,12 @@ import msgspec
 from helios.console.client import Client
 from helios.errors import HeliosError
 from helios.reconcile.rows import FlowRow, FlowSummary
-from local import aws_resources
-from local.config import INGEST_FUNCTION, REPOSITORY, Config, free_port_fields
-from local.parts import parts, sdk_environment
-from local.process import scrubbed_environment
-from local.server import Server
-from local.supervisor import Supervisor
+from local.aws import resources
+from local.stack.config import INGEST_FUNCTION, REPOSITORY, Config, free_port_fields
+from local.stack.parts import parts, sdk_environment
+from local.stack.process import scrubbed_environment
+from local.stack.server import Server
+from local.stack.supervisor import Supervisor
 from scripts.prove.compare import Comparison, Finding, compare
 from scripts.simulator.anomalies import ANOMALIES, Injection
 
@@ -158,7 +158,7 @@ def proves_something(truth: Sequence[Injection], restarted: int) -> None:
 
 def _simulate(config: Config, folder: Path, *options: str) -> "subprocess.Popen[bytes]":
     folder.mkdir()
-    command = [sys.executable, "-m", "scripts.simulate_traffic", "--via", "cloud"]
+    command = [sys.executable, "-m", "scripts.simulator", "--via", "cloud"]
     with (folder / "output").open("wb") as output:
         return subprocess.Popen(
             [*command, *options, "--truth", str(folder / "truth.jsonl")],
@@ -179,7 +179,7 @@ def _restart(servers: Mapping[str, Server], config: Config, say: Say) -> None:
         servers[name].stop()
         servers[name].start()
     # Lambda replaces its workers when a function's configuration changes.
-    aws_resources.client("lambda", config.aws_url).update_function_configuration(
+    resources.client("lambda", config.aws_url).update_function_configuration(
         FunctionName=INGEST_FUNCTION, Description=f"restarted at {datetime.now(UTC):%H:%M:%S.%f}"
     )
 

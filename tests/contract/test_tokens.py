@@ -14,7 +14,7 @@ from helios.adapters.rate_limit import SlidingMinute
 from helios.adapters.redis_tickets import RedisTickets
 from helios.errors import Retryable
 from helios.tokens import TICKET_SECONDS, Token, digest, mint, opens
-from local.ports import HOST, free_port
+from local.stack.ports import HOST, free_port
 from tests.support.deliveries import NOON
 
 READER = Token(name="grafana", scopes=("read",), created_at=NOON)

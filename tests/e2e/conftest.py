@@ -12,14 +12,15 @@ import msgspec
 import psycopg
 import pytest
 
-from local import figures, postgres
-from local.config import REPOSITORY, Config, free_port_fields
-from local.figures import Figures
-from local.parts import parts, sdk_environment
-from local.ports import HOST
-from local.process import scrubbed_environment
-from local.server import Server
-from local.supervisor import Supervisor
+from local.demo import figures
+from local.demo.figures import Figures
+from local.servers import postgres
+from local.stack.config import REPOSITORY, Config, free_port_fields
+from local.stack.parts import parts, sdk_environment
+from local.stack.ports import HOST
+from local.stack.process import scrubbed_environment
+from local.stack.server import Server
+from local.stack.supervisor import Supervisor
 from tests.support.waiting import eventually
 
 
@@ -88,7 +89,7 @@ class Simulation:
         files = ["--summary", str(folder / "summary.json"), "--truth", str(folder / "truth.jsonl")]
         with (folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "scripts.simulate_traffic", "--via", "cloud", "--seed", "7", *options, *files],
+                [sys.executable, "-m", "scripts.simulator", "--via", "cloud", "--seed", "7", *options, *files],
                 cwd=REPOSITORY,
                 env=scrubbed_environment(**sdk_environment(config)),
                 stdout=output,

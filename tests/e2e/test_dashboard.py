@@ -12,12 +12,14 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from helios.adapters.redis_connections import RedisConnections
-from local import aws, chromium, postgres, valkey
-from local.config import AWS_REGION
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import scrubbed_environment
-from local.server import Command
+from local.aws import deployer
+from local.servers import postgres, valkey
+from local.stack.config import AWS_REGION
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import scrubbed_environment
+from local.stack.server import Command
+from scripts.bench import chromium
 from tests.support.api import ROOT, Api
 from tests.support.browser import PATIENCE_MS, PUBSUB, Dashboard, opened, payment, post_events
 from tests.support.client import EVENTBRIDGE, call
@@ -111,7 +113,7 @@ def test_a_row_opens_the_event_as_it_was_sent(dashboard, stack):
 def test_a_connection_that_api_gateway_closes_is_made_again(dashboard, stack):
     """As every two hours: nothing is missed meanwhile, and nothing is shown twice."""
     dashboard.wait_for_rows(post_events(stack.config.api_url))
-    endpoint = aws.websocket_url(stack.config.aws_url).replace("ws", "http", 1)
+    endpoint = deployer.websocket_url(stack.config.aws_url).replace("ws", "http", 1)
     connections = RedisConnections(valkey.url(stack.config.valkey_port)).all()
     anybody = {"region_name": AWS_REGION, "aws_access_key_id": "test", "aws_secret_access_key": "test"}
     gateway = boto3.client("apigatewaymanagementapi", endpoint_url=endpoint, **anybody)
@@ -263,7 +265,7 @@ def self_hosted(stack, tmp_path) -> Iterator[tuple[Api, str]]:
     )
     served = Command(
         "dashboard",
-        [sys.executable, "-m", "local.dashboard", "--port", str(port), "--api-url", api.url],
+        [sys.executable, "-m", "local.demo.dashboard", "--port", str(port), "--api-url", api.url],
         env=scrubbed_environment(),
         ready=answers(f"http://{HOST}:{port}/"),
         log=tmp_path / "dashboard.log",

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from local.config import REPOSITORY
+from local.stack.config import REPOSITORY
 
 
 def test_every_promise_is_kept_after_every_fault():

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client.parser import text_string_to_metric_families
 from standardwebhooks.webhooks import Webhook
 
-from local.config import GUARDS, HEARTBEAT_TOPIC_ARN
+from local.stack.config import GUARDS, HEARTBEAT_TOPIC_ARN
 from tests.support.client import EVENTBRIDGE, EVENTGRID, JSON, call
 
 PUBSUB = "/api/v1/webhooks/gcp/pubsub"

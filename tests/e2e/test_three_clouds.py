@@ -16,10 +16,10 @@ import pytest
 from confluent_kafka import Consumer
 from standardwebhooks.webhooks import Webhook
 
-from local import ministack
-from local.config import REPLAY_SECRET, REPOSITORY
-from local.parts import sdk_environment
-from local.process import scrubbed_environment
+from local.aws import ministack
+from local.stack.config import REPLAY_SECRET, REPOSITORY
+from local.stack.parts import sdk_environment
+from local.stack.process import scrubbed_environment
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
 
@@ -69,7 +69,7 @@ def test_an_order_is_seen_on_every_cloud(stack):
 
 def test_a_smoke_test_publishes_one_order_and_sees_it_arrive(stack):
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.smoke", stack.config.api_url],
+        [sys.executable, "-m", "scripts.deploy.smoke", stack.config.api_url],
         cwd=REPOSITORY,
         env=scrubbed_environment(**sdk_environment(stack.config)),
         check=False,

@@ -17,9 +17,9 @@ from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import types
 
-from local import aws
-from local.config import AZURE_TOPIC, GCP_INVOKER, GCP_PROJECT
-from local.eventgrid.client import SetupFailed, ensure, topic_url
+from local.aws import deployer
+from local.emulators.eventgrid.client import SetupFailed, ensure, topic_url
+from local.stack.config import AZURE_TOPIC, GCP_INVOKER, GCP_PROJECT
 from tests.emulators.pubsub.receiver import Receiver
 from tests.support.waiting import eventually
 
@@ -95,6 +95,6 @@ def test_event_grid_delivers_nowhere_without_a_handshake(stack):
 
 
 def test_the_api_behind_aws_gateway_takes_only_the_bus_s_key(stack):
-    url = f"{aws.api_url(stack.config.aws_url)}/api/v1/webhooks/aws/eventbridge"
+    url = f"{deployer.api_url(stack.config.aws_url)}/api/v1/webhooks/aws/eventbridge"
 
     assert post(url, {"x-helios-key": "wrong"}, {}) == 401

@@ -12,9 +12,9 @@ import pytest
 
 from helios.adapters.postgres.reader import PostgresReader
 from helios.queries import DeadLetterFilter, EventFilter
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import Process, scrubbed_environment
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import Process, scrubbed_environment
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def host(database_url, valkey_server, server_folder) -> Iterator[int]:
     helios = {"HELIOS_DATABASE_URL": database_url, "HELIOS_REDIS_URL": valkey_server.url}
     with Process(
         "azure-function",
-        [sys.executable, "-m", "local.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
+        [sys.executable, "-m", "local.emulators.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
         log=server_folder / "azure-function.log",
         env=scrubbed_environment(**helios, **KEYS),
         cwd=ROOT,
@@ -155,7 +155,7 @@ def test_functions_are_listed_while_the_key_vault_can_not_be_read(server_folder)
     unread = {f"HELIOS_{name}_URL": "@Microsoft.KeyVault(SecretUri=https://none)" for name in ("DATABASE", "REDIS")}
     with Process(
         "azure-function-without-secrets",
-        [sys.executable, "-m", "local.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
+        [sys.executable, "-m", "local.emulators.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
         log=server_folder / "azure-function-without-secrets.log",
         env=scrubbed_environment(**unread, **KEYS),
         cwd=ROOT,

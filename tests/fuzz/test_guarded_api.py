@@ -18,10 +18,10 @@ from standardwebhooks.webhooks import Webhook
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.tokens import Token, digest, mint
-from local.config import GUARDS, HEARTBEAT_TOPIC_ARN
-from local.eventgrid.entra import EVENT_GRID
+from local.emulators.eventgrid.entra import EVENT_GRID
+from local.emulators.issuer import Issuer
 from local.heartbeat.sns import TYPE_HEADER, Server
-from local.issuer import Issuer
+from local.stack.config import GUARDS, HEARTBEAT_TOPIC_ARN
 from tests.support.api import Api
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
 from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema

@@ -12,7 +12,7 @@ import pytest
 from helios.adapters.memory import NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
-from local.process import scrubbed_environment
+from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, JSON, call
 from tests.support.deliveries import NOON, eventbridge

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from local.process import scrubbed_environment
+from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT, Api
 from tests.support.aws_lambda import sqs
 from tests.support.client import EVENTGRID, call

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from helios.flows.relay import MAX_MESSAGE_BYTES
-from local.ports import HOST, free_port
+from local.stack.ports import HOST, free_port
 from tests.support.api import Api
 from tests.support.client import EVENTGRID, call, post, session
 from tests.support.deliveries import eventgrid

@@ -13,7 +13,7 @@ from helios.adapters.postgres.replays import PostgresReplayJobs
 from helios.adapters.postgres.store import PostgresStore
 from helios.flows.ingest import ingest
 from helios.jobs import Checkpoint, ReplayFilter, ReplayJob, ReplayRequest, Target
-from local.process import scrubbed_environment
+from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.deliveries import NOON, eventbridge
 from tests.support.receiver import Receiver, receiving

@@ -11,8 +11,8 @@ import pytest
 from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.flows.sink import KAFKA
 from helios.ledger import Parked
-from local.probes import follows
-from local.process import scrubbed_environment
+from local.stack.probes import follows
+from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, call
 from tests.support.deliveries import eventbridge

@@ -3,7 +3,7 @@
 import pytest
 
 from helios.errors import Misconfigured
-from local import config
+from local.stack import config
 
 
 def test_a_port_and_the_state_folder_can_be_moved(tmp_path):

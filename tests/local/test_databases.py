@@ -6,10 +6,10 @@ import psycopg
 import pytest
 import redis
 
-from local.ports import free_port
-from local.postgres import Postgres
-from local.process import PartFailed
-from local.valkey import Valkey
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
+from local.stack.ports import free_port
+from local.stack.process import PartFailed
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,11 @@ import urllib.request
 import pytest
 from websockets.sync.client import connect
 
-from local import config, figures, keeper, ministack
-from local.ports import HOST
-from local.postgres import Postgres
+from local.aws import ministack
+from local.demo import figures
+from local.servers.postgres import Postgres
+from local.stack import config, keeper
+from local.stack.ports import HOST
 from tests.local.living import wait_until_gone
 
 START_SECONDS = 180
@@ -135,7 +137,7 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
     run.wait_for_figures(lambda _: True)
     everyone = keeper.descendants(run.process.pid)
-    stop = [sys.executable, "-m", "local.stop"]
+    stop = [sys.executable, "-m", "local.demo.stop"]
     stopped = subprocess.run(stop, cwd=config.REPOSITORY, env=run.environ, check=True, capture_output=True, text=True)
     assert stopped.stdout == "the demo has ended\n"
     assert run.wait()[0] == 0
@@ -143,10 +145,10 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
 
 
 PARTS = (
-    *("postgres", "valkey-server", "uvicorn", "local.dashboard", "simulate_traffic"),
+    *("postgres", "valkey-server", "uvicorn", "local.demo.dashboard", "scripts.simulator"),
     *("-m ministack", "_worker.py"),  # AWS, and a function on it
-    *("local.pubsub", "local.cloud_run"),
-    *("local.eventgrid", "local.azure_host", "local.heartbeat"),
+    *("local.emulators.pubsub", "local.emulators.cloud_run"),
+    *("local.emulators.eventgrid", "local.emulators.azure_host", "local.heartbeat"),
 )
 """A word of the command line of each."""
 
@@ -205,7 +207,7 @@ def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
 def test_a_part_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summary(demo):
     run = demo("--rate", "20")
     run.wait_for("first event stored")
-    os.kill(run.part("local.kafka"), signal.SIGKILL)
+    os.kill(run.part("local.servers.kafka"), signal.SIGKILL)
     status, said = run.wait()
     assert status == 1
     assert "kafka ended by SIGKILL, and what it held is gone with it." in said

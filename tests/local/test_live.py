@@ -15,9 +15,9 @@ from websockets.sync.client import connect
 
 from helios.adapters.redis_connections import KEY
 from helios.adapters.redis_tickets import RedisTickets
-from local import aws_resources
-from local.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
-from local.process import scrubbed_environment
+from local.aws import resources
+from local.stack.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
+from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.crash import RELAY_STEPS
 from tests.support.waiting import eventually
@@ -89,14 +89,14 @@ def connections(aws_stack):
 @pytest.fixture
 def functions(aws_stack):
     """Lambda."""
-    with contextlib.closing(aws_resources.client("lambda", aws_stack.deployed.endpoint)) as client:
+    with contextlib.closing(resources.client("lambda", aws_stack.deployed.endpoint)) as client:
         yield client
 
 
 @pytest.fixture
 def put(aws_stack):
     """Puts events on the bus, at most ten at a time, and tells their ids."""
-    with contextlib.closing(aws_resources.client("events", aws_stack.deployed.endpoint)) as client:
+    with contextlib.closing(resources.client("events", aws_stack.deployed.endpoint)) as client:
 
         def put_events(*order_ids):
             entries = [
@@ -197,7 +197,7 @@ def test_a_duplicate_is_counted_for_who_watches(aws_stack, watch):
         "detail": {"order_id": "ORD-TWICE"},
     }
     watcher = watch()
-    with contextlib.closing(aws_resources.client("sqs", aws_stack.deployed.endpoint)) as sqs:
+    with contextlib.closing(resources.client("sqs", aws_stack.deployed.endpoint)) as sqs:
         for _ in range(2):
             sqs.send_message(QueueUrl=aws_stack.deployed.queue_url, MessageBody=json.dumps(event))
     frames = watcher.wait_for(lambda frames: count(frames, "duplicate"))
@@ -276,7 +276,7 @@ def test_a_relay_that_is_killed_has_its_frames_sent_again_in_their_places(step, 
 
 def relay_that_dies(aws_stack, step):
     """The relay function in a process of its own, which kills itself there; its exit status."""
-    variables = aws_resources.sdk_environment(aws_stack.deployed.endpoint) | aws_stack.environment
+    variables = resources.sdk_environment(aws_stack.deployed.endpoint) | aws_stack.environment
     endpoint = aws_stack.deployed.websocket_url.replace("ws", "http", 1)
     finished = subprocess.run(
         [sys.executable, "-m", "tests.support.crash", step, "-m", "tests.support.aws_lambda", RELAY_HANDLER],

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from scripts import package
-from scripts.layouts import LAYOUTS, layout_of
+from scripts.build import package
+from scripts.build.layouts import LAYOUTS, layout_of
 
 SDKS = {"boto3", "botocore", "google", "azure"}
 OWN = {"azure": "azure/functions"}

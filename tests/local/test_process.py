@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from local import keeper
-from local.config import REPOSITORY
-from local.process import PartFailed, Process, scrubbed_environment
+from local.stack import keeper
+from local.stack.config import REPOSITORY
+from local.stack.process import PartFailed, Process, scrubbed_environment
 from tests.local.living import is_alive, wait_until_gone
 
 # A part whose child leaves its session and ignores SIGTERM: the hardest to find and to end.
@@ -28,7 +28,7 @@ time.sleep(600)
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from local.process import Process
+from local.stack.process import Process
 process = Process("stubborn", [sys.executable, "-c", Path(sys.argv[1]).read_text()], log=Path(sys.argv[2]))
 process.wait_ready(lambda: Path(sys.argv[2]).read_text().count("\\n") == 2, seconds=20)
 print("ready", flush=True)

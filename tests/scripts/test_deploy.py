@@ -11,9 +11,19 @@ import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.tokens import digest
-from scripts import bootstrap_aws, bootstrap_azure, clouds, dashboard_upload, deploy, destroy, steps, terraform, written
-from scripts.clouds import CLOUDS
-from scripts.steps import Asked, Step, StepFailed
+from scripts.deploy import (
+    bootstrap_aws,
+    bootstrap_azure,
+    clouds,
+    dashboard_upload,
+    deploy,
+    destroy,
+    steps,
+    terraform,
+    written,
+)
+from scripts.deploy.clouds import CLOUDS
+from scripts.deploy.steps import Asked, Step, StepFailed
 
 BOOTSTRAPS = {
     "bootstrap_aws": ("--region", "us-east-1", "--bucket", "helios-state"),
@@ -29,8 +39,9 @@ DATABASE_URL = "postgresql://helios:pw@db.example.org/helios?sslmode=require"  #
 
 def ran(script, *arguments, path=""):
     """A script on a machine on which nobody has signed in anywhere, and with only these programs."""
+    module = "scripts.deploy" if script == "deploy" else f"scripts.deploy.{script}"
     return subprocess.run(
-        [sys.executable, "-m", f"scripts.{script}", *arguments],
+        [sys.executable, "-m", module, *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -104,7 +115,9 @@ def test_what_is_missing_is_named_with_its_remedy_and_nothing_is_begun(script):
     assert "aws: the command line `aws` is not installed" in done.stderr
     assert "gcp: GOOGLE_CLOUD_PROJECT is not set: write the project's id; `gcloud projects list`" in done.stderr
     assert "azure: ARM_SUBSCRIPTION_ID is not set: write the subscription's id; `az account list" in done.stderr
-    assert "infra/terraform/aws/backend.hcl is missing: `python -m scripts.bootstrap_aws` writes it" in done.stderr
+    assert (
+        "infra/terraform/aws/backend.hcl is missing: `python -m scripts.deploy.bootstrap_aws` writes it" in done.stderr
+    )
     assert "[1/" not in done.stdout
 
 
@@ -223,7 +236,7 @@ def test_what_was_done_before_is_left_out_and_a_failure_ends_the_plan(capfd):
 
 def test_nobody_is_asked_where_nobody_is():
     plan = "carry_out([Step('x', ('false',))], missing=(), dry_run=False, yes=False, program='p')"
-    code = f"from scripts.steps import Step, carry_out; exit({plan})"
+    code = f"from scripts.deploy.steps import Step, carry_out; exit({plan})"
     done = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
     )

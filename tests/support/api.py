@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import scrubbed_environment
-from local.server import Command
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import scrubbed_environment
+from local.stack.server import Command
 
 ROOT = Path(__file__).parents[2]
 """The repository, where child processes find ``tests`` and ``functions``."""

@@ -15,8 +15,8 @@ from helios.adapters.postgres.replays import PostgresReplayJobs
 from helios.adapters.postgres.store import PostgresStore
 from helios.flows.ingest import ingest
 from helios.jobs import ReplayFilter, ReplayRequest, Target
-from local import aws_resources
-from local.config import GUARDS
+from local.aws import resources
+from local.stack.config import GUARDS
 from tests.support.aws_seen import seen
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
@@ -71,7 +71,7 @@ def test_the_api_answers_where_the_output_says(applied):
 
 
 def test_an_order_on_terraform_s_bus_is_stored(applied):
-    with contextlib.closing(aws_resources.client("events", applied.endpoint)) as events:
+    with contextlib.closing(resources.client("events", applied.endpoint)) as events:
         order = json.dumps({"order_id": "ORD-TERRAFORM", "amount": 12.5})
         entry = {"EventBusName": applied.outputs["bus"], "Source": "shop", "DetailType": "OrderPlaced", "Detail": order}
         reply = events.put_events(Entries=[entry])
@@ -99,7 +99,7 @@ def test_a_replay_job_is_worked_on_by_terraform_s_function(applied):
         chosen = ReplayFilter(source="aws", type="OrderAgain", until=datetime.now(UTC))
         request = ReplayRequest(what="events", target=Target(kind="cloud", cloud="aws"), filter=chosen, per_second=10)
         job = jobs.add(request, who="ann", matching=1, now=datetime.now(UTC))
-        with contextlib.closing(aws_resources.client("lambda", applied.endpoint)) as functions:
+        with contextlib.closing(resources.client("lambda", applied.endpoint)) as functions:
             assert "FunctionError" not in functions.invoke(FunctionName=REPLAYS)
         eventually(lambda: stands(jobs, job)[0] != "running", seconds=60)  # the schedule may have been there first
 
@@ -125,7 +125,7 @@ def test_the_replays_function_has_the_most_time_that_there_is_once_a_minute(appl
 def test_destroying_leaves_nothing(applied):
     """The last one here: nothing is left for another."""
     applied.root.must("destroy", "-auto-approve")
-    with aws_resources.Clients(applied.endpoint) as clients:
+    with resources.Clients(applied.endpoint) as clients:
         left = {
             "functions": clients.functions.list_functions()["Functions"],
             "apis": clients.gateway.get_apis()["Items"],

@@ -17,7 +17,7 @@ from helios.api import access
 from helios.errors import Retryable
 from helios.settings import Settings
 from helios.tokens import PREFIX
-from scripts.openapi import document
+from scripts.build.openapi import document
 from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory
 

@@ -36,7 +36,7 @@ output "queue_url" {
 }
 
 output "dead_letter_queue_url" {
-  description = "What SQS gave up on; `python -m scripts.redrive` hands it back."
+  description = "What SQS gave up on; `python -m scripts.deploy.redrive` hands it back."
   value       = module.events.dead_letter_queue.url
 }
 
