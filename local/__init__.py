@@ -7,7 +7,7 @@ From the inside out; ``make lint`` checks the order:
    ``server``: what can be stopped, killed, frozen and started again
 2. ``servers``, ``emulators`` - the real servers, and the emulations of Google Cloud's and Azure's services
 3. ``aws`` - the AWS emulator, and the deployment of Helios to it
-4. ``heartbeat`` - sends one event past each guard of the API
+4. ``canary`` - sends one event past each guard of the API
 5. ``stack.parts``, ``stack.supervisor`` - the table of all parts, and what starts, watches and ends them
 6. ``demo`` - ``make local-demo``: ``preflight``, the parts, live ``figures``, a ``summary``; ``stop`` ends it
 

@@ -38,7 +38,7 @@ EXIT_INTERRUPTED: Final = 130
 _TICK_SECONDS: Final = 0.5
 _PLAIN_SECONDS: Final = 5.0
 _FIRST_EVENT_SECONDS: Final = 60.0
-_HEARTBEAT_SECONDS: Final = 60.0
+_CANARY_SECONDS: Final = 60.0
 _UNTOLD: Final = "Postgres does not answer, so what became of the events can't be told"
 
 
@@ -84,7 +84,7 @@ class Demo:
         self._options = options
         self._console = console
         self._began = time.monotonic()
-        self._parts = parts(config, heartbeat_seconds=_HEARTBEAT_SECONDS)
+        self._parts = parts(config, canary_seconds=_CANARY_SECONDS)
         self._summary = config.folder / "traffic.json"
 
     def run(self) -> int:
@@ -214,7 +214,7 @@ def _banner(config: Config, *, seconds: float) -> str:
             f"Helios runs, ready after {seconds:.1f} s",
             *lines,
             "  HELIOS_UNGUARDED=loopback: this machine may send without a proof, no other may send at all.",
-            "  A proof that is shown is checked: a heartbeat passes every guard once a minute.",
+            "  A proof that is shown is checked: a canary event passes every guard once a minute.",
             "  Ctrl-C or `make local-stop` ends everything.",
             "",
         ]

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import psycopg
 
-from local.stack.config import HEARTBEAT_TYPE
+from local.stack.config import CANARY_TYPE
 
 _PATIENCE_SECONDS: Final = 30.0
 """How long to wait, without any progress, for what was sent and is not accounted for yet."""
@@ -21,7 +21,7 @@ FROM event_counts WHERE type <> %s GROUP BY 1
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What became of the deliveries of one cloud; heartbeats are left out."""
+    """What became of the deliveries of one cloud; canary events are left out."""
 
     stored: int = 0
     duplicate: int = 0
@@ -74,7 +74,7 @@ def accounts(database_url: str) -> Accounts:
         psycopg.OperationalError: the database can't be asked.
     """
     with psycopg.connect(database_url) as connection:
-        return {source: Account(*counts) for source, *counts in connection.execute(_LEDGER, [HEARTBEAT_TYPE])}
+        return {source: Account(*counts) for source, *counts in connection.execute(_LEDGER, [CANARY_TYPE])}
 
 
 def settle(ask: Callable[[], Accounts], before: Accounts, traffic: TrafficSummary) -> Accounts:

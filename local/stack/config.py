@@ -44,15 +44,15 @@ AZURE_HOST_KEYS = {
 }
 """No secrets: they open emulators that listen on this machine only, and show that keys are asked for."""
 
-HEARTBEAT = "helios-heartbeat"
+CANARY = "helios-canary"
 """The bus and the topics that lead past the guards of the API's webhooks."""
-HEARTBEAT_TYPE = "Heartbeat"
-HEARTBEAT_TOPIC_ARN = f"arn:aws:sns:{AWS_REGION}:{AWS_ACCOUNT}:{HEARTBEAT}"
+CANARY_TYPE = "Canary"
+CANARY_TOPIC_ARN = f"arn:aws:sns:{AWS_REGION}:{AWS_ACCOUNT}:{CANARY}"
 
 GUARDS = {
     "HELIOS_GUARDS": "eventbridge=key,sns pubsub=oidc eventgrid=secret,entra cloudevents=hmac",
     "HELIOS_EVENTBRIDGE_SECRET": "helios-local-eventbridge",
-    "HELIOS_SNS_TOPICS": HEARTBEAT_TOPIC_ARN,
+    "HELIOS_SNS_TOPICS": CANARY_TOPIC_ARN,
     "HELIOS_PUBSUB_AUDIENCE": "helios-local",
     "HELIOS_PUBSUB_SERVICE_ACCOUNT": "helios-push@helios-local.iam.gserviceaccount.com",
     "HELIOS_EVENTGRID_SECRET": "helios-local-event-grid",
@@ -83,7 +83,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         gcp_function_port: the Cloud Function.
         azure_function_port: the Azure Function.
         kafka_port: Kafka, where clients ask for its brokers.
-        heartbeat_port: the certificate that signs the heartbeats of SNS.
+        canary_port: the certificate that signs the canary events of SNS.
         flows_file: what declares the flows; empty: the order flow that ships with Helios.
         state: data, logs and what else outlives a run; nothing in it is worth keeping.
     """
@@ -99,7 +99,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     gcp_function_port: Port = 8088
     azure_function_port: Port = 7071
     kafka_port: Port = 19092
-    heartbeat_port: Port = 8089
+    canary_port: Port = 8089
     flows_file: str = ""
     state: str = str(REPOSITORY / ".helios")
 
@@ -143,9 +143,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return f"{HOST}:{self.kafka_port}"
 
     @property
-    def heartbeat_url(self) -> str:
-        """The sender of heartbeats."""
-        return f"http://{HOST}:{self.heartbeat_port}"
+    def canary_url(self) -> str:
+        """The sender of canary events."""
+        return f"http://{HOST}:{self.canary_port}"
 
     @property
     def dashboard_url(self) -> str:

@@ -58,12 +58,12 @@ class Part(NamedTuple):
     data: Path | None = None
 
 
-def parts(config: Config, *, heartbeat_seconds: float = 0) -> list[Part]:
+def parts(config: Config, *, canary_seconds: float = 0) -> list[Part]:
     """Every part of the demo but the traffic.
 
     Args:
         config: where they are.
-        heartbeat_seconds: time from one heartbeat to the next; 0: there is only the one that shows that all is ready.
+        canary_seconds: time from one canary event to the next; 0: there is only the one that shows that all is ready.
     """
     secret = secrets.token_urlsafe()
     return [
@@ -72,7 +72,7 @@ def parts(config: Config, *, heartbeat_seconds: float = 0) -> list[Part]:
         _api(config, secret),
         *_gcp(config, secret),
         *_azure(config, secret),
-        _heartbeat(config, heartbeat_seconds),
+        _canary(config, canary_seconds),
         *_kafka(config),
         *_dashboard(config),
     ]
@@ -213,17 +213,17 @@ def _azure(config: Config, secret: str) -> list[Part]:
     ]
 
 
-def _heartbeat(config: Config, seconds: float) -> Part:
+def _canary(config: Config, seconds: float) -> Part:
     """What shows that each guard of the API lets in whom it should; ready once all of them have."""
     where = ["--api-url", config.api_url, "--aws-url", config.aws_url, "--eventgrid-url", config.eventgrid_url]
     return _command(
         config,
-        "heartbeat",
-        _python("local.heartbeat", "--port", str(config.heartbeat_port), "--every", str(seconds), *where),
+        "canary",
+        _python("local.canary", "--port", str(config.canary_port), "--every", str(seconds), *where),
         env=sdk_environment(config),
-        ready=answers(f"{config.heartbeat_url}/healthz"),
+        ready=answers(f"{config.canary_url}/healthz"),
         needs=("aws", "api", "pubsub", "eventgrid"),
-        ports=("heartbeat_port",),
+        ports=("canary_port",),
     )
 
 
@@ -302,7 +302,7 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_FLOWS_FILE": config.flows_file,
         "HELIOS_PUBSUB_KEYS_URL": _google_keys_url(config),
         "HELIOS_ENTRA_KEYS_URL": f"{config.eventgrid_url}/{{tenant}}/discovery/v2.0/keys",
-        "HELIOS_SNS_CERTIFICATES_URL": config.heartbeat_url,
+        "HELIOS_SNS_CERTIFICATES_URL": config.canary_url,
     } | GUARDS
 
 

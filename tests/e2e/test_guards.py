@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client.parser import text_string_to_metric_families
 from standardwebhooks.webhooks import Webhook
 
-from local.stack.config import GUARDS, HEARTBEAT_TOPIC_ARN
+from local.stack.config import CANARY_TOPIC_ARN, GUARDS
 from tests.support.client import EVENTBRIDGE, EVENTGRID, JSON, call
 
 PUBSUB = "/api/v1/webhooks/gcp/pubsub"
 CLOUDEVENTS = "/api/v1/webhooks/cloudevents"
 
-HEARTBEATS = "SELECT source, id, data ->> 'past' FROM events WHERE type = 'Heartbeat'"
+CANARY_EVENTS = "SELECT source, id, data ->> 'past' FROM events WHERE type = 'Canary'"
 
 HANDSHAKE = 1
 """Event Grid asks the API for its consent when the subscription is made, with the same proof."""
@@ -36,11 +36,11 @@ def admissions(stack) -> Counter[tuple[str, str, str]]:
     return Counter({(one.labels["way_in"], one.labels["guard"], one.labels["result"]): int(one.value) for one in sent})
 
 
-def test_every_guard_lets_a_heartbeat_in(stack):
+def test_every_guard_lets_a_canary_event_in(stack):
     """One event each, at once and not after a refusal; ready means that all of them are stored."""
-    before, rows = admissions(stack), stack.rows(HEARTBEATS)
-    stack.part("heartbeat").stop()
-    stack.part("heartbeat").start()
+    before, rows = admissions(stack), stack.rows(CANARY_EVENTS)
+    stack.part("canary").stop()
+    stack.part("canary").start()
 
     assert admissions(stack) - before == {
         ("eventbridge", "key", "admitted"): 1,
@@ -50,7 +50,7 @@ def test_every_guard_lets_a_heartbeat_in(stack):
         ("eventgrid", "entra", "admitted"): 1 + HANDSHAKE,
         ("cloudevents", "hmac", "admitted"): 1,
     }
-    new = Counter(stack.rows(HEARTBEATS)) - Counter(rows)
+    new = Counter(stack.rows(CANARY_EVENTS)) - Counter(rows)
     assert Counter(source for source, *_ in new) == {"aws": 2, "gcp": 2, "azure": 2}
     assert {past for _, _, past in new} == {"key", "sns", "oidc", "secret", "entra", "hmac"}
 
@@ -90,7 +90,7 @@ def notification() -> bytes:
         {
             "Type": "Notification",
             "MessageId": "m",
-            "TopicArn": HEARTBEAT_TOPIC_ARN,
+            "TopicArn": CANARY_TOPIC_ARN,
             "Message": "{}",
             "Timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             "SignatureVersion": "2",

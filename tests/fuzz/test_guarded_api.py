@@ -18,10 +18,10 @@ from standardwebhooks.webhooks import Webhook
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.tokens import Token, digest, mint
+from local.canary.sns import TYPE_HEADER, Server
 from local.emulators.eventgrid.entra import EVENT_GRID
 from local.emulators.issuer import Issuer
-from local.heartbeat.sns import TYPE_HEADER, Server
-from local.stack.config import GUARDS, HEARTBEAT_TOPIC_ARN
+from local.stack.config import CANARY_TOPIC_ARN, GUARDS
 from tests.support.api import Api
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
 from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema
@@ -202,7 +202,7 @@ def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, guar
         {
             "Type": "Notification",
             "MessageId": "m",
-            "TopicArn": HEARTBEAT_TOPIC_ARN,
+            "TopicArn": CANARY_TOPIC_ARN,
             "Subject": subject,
             "Message": message,
             "Timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

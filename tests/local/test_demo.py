@@ -148,18 +148,18 @@ PARTS = (
     *("postgres", "valkey-server", "uvicorn", "local.demo.dashboard", "scripts.simulator"),
     *("-m ministack", "_worker.py"),  # AWS, and a function on it
     *("local.emulators.pubsub", "local.emulators.cloud_run"),
-    *("local.emulators.eventgrid", "local.emulators.azure_host", "local.heartbeat"),
+    *("local.emulators.eventgrid", "local.emulators.azure_host", "local.canary"),
 )
 """A word of the command line of each."""
 
-HEARTBEATS = 2
+CANARY_EVENTS = 2
 """Events of each cloud that are stored before the traffic begins."""
 
 
 def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
     run.wait_for("first event stored")
-    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > HEARTBEATS)
+    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > CANARY_EVENTS)
     everyone = run.commands()
     for part in PARTS:
         assert any(part in words for words in everyone.values()), part
@@ -182,18 +182,18 @@ def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
     """It keeps its queues in memory, so what waits in them while no function works is lost for certain."""
     run = demo("--rate", "20", "--error-rate", "0")
     run.wait_for("first event stored")
-    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > HEARTBEATS)
+    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > CANARY_EVENTS)
     aws = run.part("-m ministack")
     for worker in ministack.workers(aws):
         os.kill(worker, signal.SIGSTOP)
     waiting = run.wait_for_figures(lambda _: True).events_by_source
     run.wait_for_figures(lambda figures: figures.events_by_source["gcp"] > waiting["gcp"] + 20)
     os.kill(aws, signal.SIGKILL)
-    said = run.wait_for("heartbeat set up again", seconds=120)
+    said = run.wait_for("canary set up again", seconds=120)
     assert "aws ended by SIGKILL; starting it again." in said
     assert "aws begins empty: the events that it had taken and not delivered are lost" in said
     back = run.wait_for_figures(lambda _: True).events_by_source
-    run.wait_for_figures(lambda figures: figures.events_by_source["aws"] > back["aws"] + HEARTBEATS + 10)
+    run.wait_for_figures(lambda figures: figures.events_by_source["aws"] > back["aws"] + CANARY_EVENTS + 10)
     run.process.send_signal(signal.SIGINT)
     status, said = run.wait()
 

@@ -32,10 +32,10 @@ from helios.guards.oidc import LEEWAY_SECONDS, BearerToken, permit_application, 
 from helios.guards.secret import HEADER, SecretHeader
 from helios.guards.sns import SnsSignature
 from helios.settings import Settings
+from local.canary.sns import Server
 from local.emulators.eventgrid.entra import Entra
 from local.emulators.eventgrid.subscription import Subscription
 from local.emulators.pubsub.tokens import Signer
-from local.heartbeat.sns import Server
 from local.stack.config import AWS_REGION
 from tests.support.listener import listening, serving
 from tests.support.waiting import eventually

@@ -21,7 +21,7 @@ from local.emulators.certificate import self_signed
 from local.stack.config import AWS_REGION
 from local.stack.ports import HOST
 
-log = logging.getLogger("helios.local.heartbeat")
+log = logging.getLogger("helios.local.canary")
 
 Confirm = Callable[[str, str], None]
 """Confirms a subscription, by the topic's ARN and the token that SNS sent to the endpoint."""
@@ -124,4 +124,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of each request: what becomes of a heartbeat is logged once."""
+        """Say nothing of each request: what becomes of a canary event is logged once."""

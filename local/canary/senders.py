@@ -1,4 +1,4 @@
-"""Who sends a heartbeat past which guard: each makes what leads to the API's webhook, and publishes through an SDK."""
+"""What sends a canary event past which guard: each makes what leads to the API's webhook, and publishes through an SDK."""
 
 import http.client
 import json
@@ -15,11 +15,11 @@ from google.cloud import pubsub_v1
 from standardwebhooks.webhooks import Webhook
 
 from helios.event import Source
+from local.canary.aws import Bus
+from local.canary.sns import Server
 from local.emulators.eventgrid import client as eventgrid
 from local.emulators.pubsub import client as pubsub
-from local.heartbeat.aws import Bus
-from local.heartbeat.sns import Server
-from local.stack.config import AZURE_TOPIC_KEY, GCP_PROJECT, GUARDS, HEARTBEAT, HEARTBEAT_TYPE
+from local.stack.config import AZURE_TOPIC_KEY, CANARY, CANARY_TYPE, GCP_PROJECT, GUARDS
 from local.stack.ports import HOST
 
 _WEBHOOKS = "/api/v1/webhooks"
@@ -55,8 +55,8 @@ def senders(addresses: Addresses, bus: Bus, server: Server, stack: ExitStack) ->
         sns_endpoint_url=f"http://{HOST}:{server.server_port}/sns",
     )
     return [
-        Sender("key", "aws", lambda: bus.put("key", HEARTBEAT_TYPE, _content("key"))),
-        Sender("sns", "aws", lambda: bus.put("sns", HEARTBEAT_TYPE, _content("sns"))),
+        Sender("key", "aws", lambda: bus.put("key", CANARY_TYPE, _content("key"))),
+        Sender("sns", "aws", lambda: bus.put("sns", CANARY_TYPE, _content("sns"))),
         Sender("oidc", "gcp", _pubsub(addresses, stack)),
         Sender("secret", "azure", _event_grid("secret", addresses, _SECRET_HEADER, stack)),
         Sender("entra", "azure", _event_grid("entra", addresses, _ENTRA, stack)),
@@ -81,18 +81,18 @@ def _content(guard: str) -> dict[str, str]:
 def _pubsub(addresses: Addresses, stack: ExitStack) -> Callable[[], str]:
     pubsub.ensure(
         project=GCP_PROJECT,
-        topic=HEARTBEAT,
-        subscription=f"{HEARTBEAT}-api",
+        topic=CANARY,
+        subscription=f"{CANARY}-api",
         push_endpoint=f"{addresses.api_url}{_WEBHOOKS}/gcp/pubsub",
         service_account=GUARDS["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
         audience=GUARDS["HELIOS_PUBSUB_AUDIENCE"],
     )
     publisher = stack.enter_context(pubsub_v1.PublisherClient())
-    topic = publisher.topic_path(GCP_PROJECT, HEARTBEAT)
+    topic = publisher.topic_path(GCP_PROJECT, CANARY)
 
     def send() -> str:
         content = json.dumps(_content("oidc")).encode()
-        id_: str = publisher.publish(topic, content, event_type=HEARTBEAT_TYPE).result(_SECONDS)
+        id_: str = publisher.publish(topic, content, event_type=CANARY_TYPE).result(_SECONDS)
         return id_
 
     return send
@@ -102,18 +102,18 @@ def _event_grid(guard: str, addresses: Addresses, proof: Mapping[str, Any], stac
     """A topic of its own, as two subscriptions of one would deliver each event twice."""
     endpoint = eventgrid.ensure(
         addresses.eventgrid_url,
-        topic=f"{HEARTBEAT}-{guard}",
+        topic=f"{CANARY}-{guard}",
         key=AZURE_TOPIC_KEY,
-        subscription=f"{HEARTBEAT}-api",
+        subscription=f"{CANARY}-api",
         endpoint_url=f"{addresses.api_url}{_WEBHOOKS}/azure/eventgrid",
         webhook=proof,
     )
     publisher = stack.enter_context(EventGridPublisherClient(endpoint, AzureKeyCredential(AZURE_TOPIC_KEY)))
 
     def send() -> str:
-        id_, subject = str(uuid.uuid4()), f"heartbeats/{guard}"
+        id_, subject = str(uuid.uuid4()), f"canary/{guard}"
         event = EventGridEvent(
-            id=id_, subject=subject, event_type=HEARTBEAT_TYPE, data=_content(guard), data_version="1.0"
+            id=id_, subject=subject, event_type=CANARY_TYPE, data=_content(guard), data_version="1.0"
         )
         publisher.send(event)
         return id_
@@ -127,9 +127,9 @@ def _standard_webhook(addresses: Addresses) -> str:
     event = {
         "specversion": "1.0",
         "id": id_,
-        "source": f"https://{HEARTBEAT}.example",
+        "source": f"https://{CANARY}.example",
         "cloud": "gcp",
-        "type": HEARTBEAT_TYPE,
+        "type": CANARY_TYPE,
         "time": now.isoformat(),
         "datacontenttype": "application/json",
         "data": _content("hmac"),

@@ -6,7 +6,7 @@ import threading
 from typing import Any, Literal
 
 from local.aws import resources
-from local.stack.config import AWS_ACCOUNT, GUARDS, HEARTBEAT, HEARTBEAT_TOPIC_ARN
+from local.stack.config import AWS_ACCOUNT, CANARY, CANARY_TOPIC_ARN, GUARDS
 
 _CONFIRM_SECONDS = 20
 
@@ -44,11 +44,11 @@ class Bus:
             TimeoutError: SNS has not asked the endpoint for its consent.
         """
         with contextlib.suppress(self._events.exceptions.ResourceAlreadyExistsException):  # from an earlier start
-            self._events.create_event_bus(Name=HEARTBEAT)
-        self._route("key", self._destination(webhook_url), RoleArn=f"arn:aws:iam::{AWS_ACCOUNT}:role/{HEARTBEAT}")
+            self._events.create_event_bus(Name=CANARY)
+        self._route("key", self._destination(webhook_url), RoleArn=f"arn:aws:iam::{AWS_ACCOUNT}:role/{CANARY}")
         # Made anew, so that an endpoint which died before it consented is asked again.
-        self._sns.delete_topic(TopicArn=HEARTBEAT_TOPIC_ARN)
-        topic = self._sns.create_topic(Name=HEARTBEAT)["TopicArn"]
+        self._sns.delete_topic(TopicArn=CANARY_TOPIC_ARN)
+        topic = self._sns.create_topic(Name=CANARY)["TopicArn"]
         self._sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=sns_endpoint_url)
         self._route("sns", topic)
         if not self._confirmed.wait(_CONFIRM_SECONDS):
@@ -57,7 +57,7 @@ class Bus:
     def put(self, route: Route, type_: str, detail: dict[str, str]) -> str:
         """Put an event on the bus that takes this way; the id that EventBridge gave it."""
         entry = {
-            "EventBusName": HEARTBEAT,
+            "EventBusName": CANARY,
             "Source": _source(route),
             "DetailType": type_,
             "Detail": json.dumps(detail),
@@ -70,23 +70,21 @@ class Bus:
         key = {"ApiKeyName": "x-helios-key", "ApiKeyValue": GUARDS["HELIOS_EVENTBRIDGE_SECRET"]}
         with contextlib.suppress(exists):
             self._events.create_connection(
-                Name=HEARTBEAT, AuthorizationType="API_KEY", AuthParameters={"ApiKeyAuthParameters": key}
+                Name=CANARY, AuthorizationType="API_KEY", AuthParameters={"ApiKeyAuthParameters": key}
             )
-        connection = self._events.describe_connection(Name=HEARTBEAT)["ConnectionArn"]
+        connection = self._events.describe_connection(Name=CANARY)["ConnectionArn"]
         with contextlib.suppress(exists):
             self._events.create_api_destination(
-                Name=HEARTBEAT, ConnectionArn=connection, InvocationEndpoint=url, HttpMethod="POST"
+                Name=CANARY, ConnectionArn=connection, InvocationEndpoint=url, HttpMethod="POST"
             )
-        arn: str = self._events.describe_api_destination(Name=HEARTBEAT)["ApiDestinationArn"]
+        arn: str = self._events.describe_api_destination(Name=CANARY)["ApiDestinationArn"]
         return arn
 
     def _route(self, route: Route, target: str, **properties: Any) -> None:
         pattern = json.dumps({"source": [_source(route)]})
-        self._events.put_rule(Name=route, EventBusName=HEARTBEAT, EventPattern=pattern)
-        self._events.put_targets(
-            Rule=route, EventBusName=HEARTBEAT, Targets=[{"Id": route, "Arn": target, **properties}]
-        )
+        self._events.put_rule(Name=route, EventBusName=CANARY, EventPattern=pattern)
+        self._events.put_targets(Rule=route, EventBusName=CANARY, Targets=[{"Id": route, "Arn": target, **properties}])
 
 
 def _source(route: Route) -> str:
-    return f"{HEARTBEAT}.{route}"
+    return f"{CANARY}.{route}"

@@ -1,4 +1,4 @@
-"""``python -m local.heartbeat``: send heartbeats, and say past which guard none got, until it is told to end."""
+"""``python -m local.canary``: send canary events, and say past which guard none got, until it is told to end."""
 
 import argparse
 import http.client
@@ -15,11 +15,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from google.api_core.exceptions import GoogleAPIError
 
 from helios import logs
-from local.heartbeat.aws import Bus
-from local.heartbeat.senders import Addresses, Sender, senders
-from local.heartbeat.sns import Server
+from local.canary.aws import Bus
+from local.canary.senders import Addresses, Sender, senders
+from local.canary.sns import Server
 
-log = logging.getLogger("helios.local.heartbeat")
+log = logging.getLogger("helios.local.canary")
 
 _STORED_SECONDS = 10
 _POLL_SECONDS = 0.05
@@ -32,7 +32,7 @@ _UNSENT = (OSError, http.client.HTTPException, AzureError, BotoCoreError, Client
 
 def main() -> None:
     """Read the command line, and beat."""
-    parser = argparse.ArgumentParser(prog="python -m local.heartbeat", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.canary", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="where SNS' certificate and /healthz are")
     parser.add_argument("--every", type=float, default=0.0, metavar="S", help="seconds between two (0: only the first)")
     for part in Addresses._fields:
@@ -60,9 +60,9 @@ def beat(everyone: Sequence[Sender], api_url: str) -> list[str]:
     deadline = time.monotonic() + _STORED_SECONDS
     missing = [one.guard for one, id_ in sent.items() if not (id_ and _stored(api_url, one.source, id_, deadline))]
     if missing:
-        log.error("heartbeats that were not stored", extra={"guards": missing})
+        log.error("canary events that were not stored", extra={"guards": missing})
     else:
-        log.info("heartbeat", extra={"guards": [one.guard for one in everyone]})
+        log.info("canary", extra={"guards": [one.guard for one in everyone]})
     return missing
 
 
