@@ -3,7 +3,7 @@
 From the inside out; ``make lint`` checks the order:
 
 1. ``stack`` - ``config``, ``ports``: every port, path and name; whether a port is free, and which process uses it;
-   ``keeper``, ``process``: one child process that never outlives its parent; ``probes`` ask whether it is ready;
+   ``reaper``, ``process``: one child process that never outlives its parent; ``probes`` ask whether it is ready;
    ``server``: what can be stopped, killed, frozen and started again
 2. ``servers``, ``emulators`` - the real servers, and the emulations of Google Cloud's and Azure's services
 3. ``aws`` - the AWS emulator, and the deployment of Helios to it

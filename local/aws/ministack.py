@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from local.stack import keeper
+from local.stack import reaper
 from local.stack.config import AWS_ACCOUNT, AWS_REGION
 from local.stack.ports import HOST
 from local.stack.probes import answers
@@ -24,7 +24,7 @@ _START_SECONDS = 60
 
 def workers(pid: int) -> list[int]:
     """The processes in which the ministack of this id runs functions now; only Linux tells."""
-    return [one for one in keeper.descendants(pid) if _runs_a_function(one)]
+    return [one for one in reaper.descendants(pid) if _runs_a_function(one)]
 
 
 class Ministack(Server):

@@ -222,7 +222,7 @@ def _banner(config: Config, *, seconds: float) -> str:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """End in good order; asked a second time, end at once: the parts' keepers see to it that nothing is left."""
+    """End in good order; asked a second time, end at once: the parts' reapers see to it that nothing is left."""
     for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, lambda _number, _frame: os._exit(EXIT_INTERRUPTED))
     raise Interrupted(signal.Signals(number).name)

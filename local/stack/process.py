@@ -1,4 +1,4 @@
-"""One child process: started under a keeper, awaited until it is ready, stopped for certain."""
+"""One child process: started under a reaper, awaited until it is ready, stopped for certain."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from local.stack import keeper
+from local.stack import reaper
 
 Probe = Callable[[], bool]
 """Asks a part whether it is ready. False or an OSError mean: not yet."""
@@ -34,7 +34,7 @@ class Process:
 
     Attributes:
         name: what logs and messages call it.
-        pid: the part's own process id (its keeper's is another).
+        pid: the part's own process id (its reaper's is another).
         log: the file its output is appended to.
     """
 
@@ -63,9 +63,9 @@ class Process:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._log_start = output.tell()
-            self._keeper = subprocess.Popen(
+            self._reaper = subprocess.Popen(
                 [
-                    *(sys.executable, "-I", "-S", keeper.__file__),
+                    *(sys.executable, "-I", "-S", reaper.__file__),
                     f"{user[0]}:{user[1]}" if user else "",
                     *map(str, command),
                 ],
@@ -76,10 +76,10 @@ class Process:
                 cwd=cwd or "/",
                 start_new_session=True,  # a Ctrl-C at the terminal is for the supervisor alone
             )
-        assert self._keeper.stdin  # noqa: S101 - PIPE gives one; for mypy
-        assert self._keeper.stdout  # noqa: S101 - as above
-        self._lifeline = self._keeper.stdin
-        with self._keeper.stdout as told:
+        assert self._reaper.stdin  # noqa: S101 - PIPE gives one; for mypy
+        assert self._reaper.stdout  # noqa: S101 - as above
+        self._lifeline = self._reaper.stdin
+        with self._reaper.stdout as told:
             answer = told.readline()
         if not answer:
             self.kill()
@@ -95,7 +95,7 @@ class Process:
     @property
     def returncode(self) -> int | None:
         """None while it runs, then its exit code; 128 + N if signal N ended it."""
-        code = self._keeper.poll()
+        code = self._reaper.poll()
         if code is not None:
             self._lifeline.close()
         return code
@@ -128,9 +128,9 @@ class Process:
     def ending(self) -> str:
         """How it ended, in words: ``with exit code 1``, ``by SIGKILL``."""
         code = self.returncode
-        if code is None or code <= keeper.SIGNALLED:
+        if code is None or code <= reaper.SIGNALLED:
             return f"with exit code {code}"
-        return f"by {signal.Signals(code - keeper.SIGNALLED).name}"
+        return f"by {signal.Signals(code - reaper.SIGNALLED).name}"
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
         """Where the log is, and the last lines of it that this run wrote."""
@@ -143,7 +143,7 @@ class Process:
     def wait(self, seconds: float) -> int | None:
         """Its exit code once it has ended, or None if it still runs after so many seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._keeper.wait(seconds)
+            self._reaper.wait(seconds)
         return self.returncode
 
     def finish(self, *, seconds: float) -> None:
@@ -169,14 +169,14 @@ class Process:
     def kill(self) -> None:
         """End it at once with all its children, as ``kill -9`` does."""
         self._lifeline.close()
-        self._keeper.wait()
+        self._reaper.wait()
 
     def pause(self) -> None:
         """Freeze it and its children (SIGSTOP): a part that hangs, for fault tests."""
-        for pid in (self.pid, *keeper.descendants(self.pid)):
+        for pid in (self.pid, *reaper.descendants(self.pid)):
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo ``pause``."""
-        for pid in (*keeper.descendants(self.pid), self.pid):
+        for pid in (*reaper.descendants(self.pid), self.pid):
             os.kill(pid, signal.SIGCONT)

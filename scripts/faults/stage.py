@@ -18,7 +18,7 @@ from helios.event import SOURCES, Source
 from local.aws import ministack, resources
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
-from local.stack import keeper
+from local.stack import reaper
 from local.stack.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
 from local.stack.parts import parts, sdk_environment
 from local.stack.ports import PortTaken, free_port, require_free
@@ -166,7 +166,7 @@ class Stage:
 
     def database_pids(self) -> list[int]:
         """Every process of Postgres."""
-        return [self._database.pid, *keeper.descendants(self._database.pid)]
+        return [self._database.pid, *reaper.descendants(self._database.pid)]
 
     def hold_back(self, name: str, *, slow: bool) -> None:
         """Hold back everything that passes between Helios and this store, or no longer."""

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from local.aws import ministack
 from local.demo import figures
 from local.servers.postgres import Postgres
-from local.stack import config, keeper
+from local.stack import config, reaper
 from local.stack.ports import HOST
 from tests.local.living import wait_until_gone
 
@@ -65,11 +65,11 @@ class RunningDemo:
 
     def part(self, name):
         """The process id of a part, by a word of its command line."""
-        return next(pid for pid, words in self.commands().items() if name in words and "keeper.py" not in words)
+        return next(pid for pid, words in self.commands().items() if name in words and "reaper.py" not in words)
 
     def commands(self):
         """The command line of every process of the demo by its id."""
-        pids = ",".join(map(str, keeper.descendants(self.process.pid)))
+        pids = ",".join(map(str, reaper.descendants(self.process.pid)))
         listing = subprocess.run(
             ["ps", "-ww", "-o", "pid=,args=", "-p", pids], capture_output=True, check=True, text=True
         )
@@ -88,7 +88,7 @@ def demo(tmp_path):
 
     yield start
     for one in demos:
-        everyone = keeper.descendants(one.process.pid)
+        everyone = reaper.descendants(one.process.pid)
         one.process.kill()
         one.process.wait()
         assert wait_until_gone(everyone) == []
@@ -136,7 +136,7 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     os.kill(run.part("uvicorn"), signal.SIGKILL)
     run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
     run.wait_for_figures(lambda _: True)
-    everyone = keeper.descendants(run.process.pid)
+    everyone = reaper.descendants(run.process.pid)
     stop = [sys.executable, "-m", "local.demo.stop"]
     stopped = subprocess.run(stop, cwd=config.REPOSITORY, env=run.environ, check=True, capture_output=True, text=True)
     assert stopped.stdout == "the demo has ended\n"
@@ -171,7 +171,7 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
 def test_an_interrupted_start_leaves_nothing(demo):
     run = demo("--no-traffic")
     run.wait_for("valkey       ready")
-    everyone = keeper.descendants(run.process.pid)
+    everyone = reaper.descendants(run.process.pid)
     run.process.send_signal(signal.SIGINT)
     status, said = run.wait(60)
     assert status == 0, said

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.stack import keeper
+from local.stack import reaper
 from local.stack.config import REPOSITORY
 from local.stack.process import PartFailed, Process, scrubbed_environment
 from tests.local.living import is_alive, wait_until_gone
@@ -51,13 +51,13 @@ def orphans(tmp_path):
             yield supervisor, pids
         finally:
             supervisor.kill()
-            for pid in filter(is_alive, pids):  # a grandchild whose keeper was killed has no one else
+            for pid in filter(is_alive, pids):  # a grandchild whose reaper was killed has no one else
                 os.kill(pid, signal.SIGKILL)
 
 
 def test_killing_the_supervisor_leaves_no_orphan(orphans):
     supervisor, pids = orphans
-    everyone = {*pids, *keeper.descendants(supervisor.pid)}
+    everyone = {*pids, *reaper.descendants(supervisor.pid)}
     assert len(pids) == 2
     supervisor.kill()
     assert wait_until_gone(everyone) == []
@@ -66,8 +66,8 @@ def test_killing_the_supervisor_leaves_no_orphan(orphans):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
 def test_killing_the_keeper_ends_the_part(orphans):
     supervisor, (part, _) = orphans
-    for pid in keeper.descendants(supervisor.pid):
-        if "keeper.py" in Path(f"/proc/{pid}/cmdline").read_text():
+    for pid in reaper.descendants(supervisor.pid):
+        if "reaper.py" in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGKILL)
     assert wait_until_gone([part]) == []
 

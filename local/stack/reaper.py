@@ -1,13 +1,13 @@
 """The process between the supervisor and one part: when the supervisor is gone, so is the part with all its children.
 
-Runs on its own, ``python -I -S keeper.py USER COMMAND...`` (USER is ``uid:gid`` or empty), and imports only little of
+Runs on its own, ``python -I -S reaper.py USER COMMAND...`` (USER is ``uid:gid`` or empty), and imports only little of
 the standard library, so that it starts in some 30 ms. Its standard input is the lifeline: a pipe whose other end only
 the supervisor holds. The kernel closes that end however the supervisor dies, and the end of the lifeline means: kill
 everything below, now. It tells the part's process id on standard output, and exits as the part does.
 
 Why not PR_SET_PDEATHSIG alone: it exists on Linux only, fires when the *thread* that started the part ends, is
 cleared by a change of user, and says nothing to grandchildren. It serves here as a second line: it ends the part
-when the keeper itself is killed.
+when the reaper itself is killed.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SIGNALLED = 128
-"""A part ended by signal N makes the keeper exit with 128 + N, as a shell does."""
+"""A part ended by signal N makes the reaper exit with 128 + N, as a shell does."""
 NOT_STARTED = 127
 """The command could not be run; the log says why. A shell's number again."""
 
@@ -57,7 +57,7 @@ def _process_table() -> dict[int, tuple[int, int]]:
 
 
 def _process_table_by_ps() -> dict[int, tuple[int, int]]:
-    import subprocess  # late: Linux does not need it, and it would double the keeper's start
+    import subprocess  # late: Linux does not need it, and it would double the reaper's start
 
     listing = subprocess.run(
         ["/bin/ps", "-A", "-o", "pid=,ppid=,pgid=,state="], check=True, capture_output=True, text=True
