@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from local.servers.staging import Place
+from local.servers.postgres_install import Place
 from local.stack.ports import HOST
 from local.stack.process import PartFailed
 from local.stack.server import Server
@@ -40,7 +40,7 @@ class Postgres(Server):
         """Describe a server; nothing is started yet.
 
         Args:
-            data: the folder that holds its data, made when missing. As root they lie elsewhere: see ``staging``.
+            data: the folder that holds its data, made when missing. As root they lie elsewhere: see ``postgres_install``.
             port: where to listen.
             log: its log file.
         """

