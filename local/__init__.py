@@ -9,7 +9,7 @@ From the inside out; ``make lint`` checks the order:
 3. ``aws`` - the AWS emulator, and the deployment of Helios to it
 4. ``canary`` - sends one event past each guard of the API
 5. ``stack.parts``, ``stack.supervisor`` - the table of all parts, and what starts, watches and ends them
-6. ``demo`` - ``make local-demo``: ``preflight``, the parts, live ``figures``, a ``summary``; ``stop`` ends it
+6. ``demo`` - ``make local-demo``: ``preflight``, the parts, live ``stats``, a ``summary``; ``stop`` ends it
 
 It may import ``scripts.build``, which packages the functions for the AWS emulator, and nothing else of ``scripts``.
 """

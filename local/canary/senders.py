@@ -1,4 +1,4 @@
-"""What sends a canary event past which guard: each makes what leads to the API's webhook, and publishes through an SDK."""
+"""The senders of canary events, one for each guard: each sets up its path to the API and publishes through an SDK."""
 
 import http.client
 import json

@@ -16,8 +16,8 @@ from rich.live import Live
 
 from helios.errors import HeliosError
 from local.aws import deployer
-from local.demo import figures, preflight, summary
-from local.demo.figures import Figures, Rate
+from local.demo import preflight, stats, summary
+from local.demo.stats import Rate, Stats
 from local.demo.summary import Accounts
 from local.emulators.eventgrid.client import topic_url
 from local.servers import postgres, valkey
@@ -98,7 +98,7 @@ class Demo:
             if not self._options.traffic:
                 self._until_interrupted(lambda: self._watch(supervisor, None, None))
                 return EXIT_OK
-            before, accounts = self._first_figures(supervisor), summary.accounts(self._database_url)
+            before, accounts = self._first_stats(supervisor), summary.accounts(self._database_url)
             options = self._options
             simulator = traffic(
                 self._config,
@@ -130,10 +130,10 @@ class Demo:
                 if part.data:
                     shutil.rmtree(part.data, ignore_errors=True)
 
-    def _fetch(self) -> Figures | None:
-        return figures.fetch(f"{HOST}:{self._config.api_port}")
+    def _fetch(self) -> Stats | None:
+        return stats.fetch(f"{HOST}:{self._config.api_port}")
 
-    def _first_figures(self, supervisor: Supervisor) -> Figures:
+    def _first_stats(self, supervisor: Supervisor) -> Stats:
         """Where the counts stand before any traffic."""
         while (now := self._fetch()) is None:
             supervisor.check()
@@ -146,8 +146,8 @@ class Demo:
         except Interrupted:
             self._say("")  # below the terminal's ^C
 
-    def _watch(self, supervisor: Supervisor, simulator: Command | None, before: Figures | None) -> None:
-        """Show the figures until the traffic or the time is over."""
+    def _watch(self, supervisor: Supervisor, simulator: Command | None, before: Stats | None) -> None:
+        """Show the stats until the traffic or the time is over."""
         rate, began, next_line = Rate(), time.monotonic(), 0.0
         awaited = before.total_events if before else None
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
@@ -163,9 +163,9 @@ class Demo:
                         f"no event was stored within {_FIRST_EVENT_SECONDS:g} s: see the logs of each part"
                     )
                 if self._console.is_terminal:
-                    live.update(figures.table(now, speed), refresh=True)
+                    live.update(stats.table(now, speed), refresh=True)
                 elif time.monotonic() >= next_line:
-                    self._say(figures.line(now, speed))
+                    self._say(stats.line(now, speed))
                     next_line = time.monotonic() + _PLAIN_SECONDS
                 time.sleep(_TICK_SECONDS)
 
@@ -198,7 +198,7 @@ def _banner(config: Config, *, seconds: float) -> str:
     links = {
         "dashboard": config.dashboard_url,
         "API": f"{config.api_url}/docs",
-        "figures": f"{config.api_url}/api/v1/stats",
+        "stats": f"{config.api_url}/api/v1/stats",
         "AWS": f"{config.aws_url} (bus {BUS}; the API behind its gateway: {deployer.api_url(config.aws_url)})",
         "Pub/Sub": f"{HOST}:{config.pubsub_port} (project {GCP_PROJECT}, topic {GCP_TOPIC})",
         "Event Grid": topic_url(config.eventgrid_url, AZURE_TOPIC),

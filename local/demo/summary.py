@@ -30,10 +30,10 @@ class Account(msgspec.Struct, frozen=True):
 
     def __sub__(self, earlier: "Account") -> "Account":
         """What came since then."""
-        return Account(*(now - then for now, then in zip(self._figures, earlier._figures, strict=True)))
+        return Account(*(now - then for now, then in zip(self._counts, earlier._counts, strict=True)))
 
     @property
-    def _figures(self) -> tuple[int, ...]:
+    def _counts(self) -> tuple[int, ...]:
         return msgspec.structs.astuple(self)
 
 

@@ -40,7 +40,7 @@ class Postgres(Server):
         """Describe a server; nothing is started yet.
 
         Args:
-            data: the folder that holds its data, made when missing. As root they lie elsewhere: see ``postgres_install``.
+            data: the folder that holds its data, made when missing. Root's lie elsewhere: see ``postgres_install``.
             port: where to listen.
             log: its log file.
         """

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from local.demo import figures
+from local.demo import stats
 from local.stack.config import REPOSITORY, Config
 from local.stack.parts import sdk_environment
 from local.stack.ports import HOST
@@ -42,7 +42,7 @@ def finish(publisher: subprocess.Popen[str]) -> int:
 
 def stored(config: Config) -> int:
     """How many events Helios has."""
-    found = figures.fetch(f"{HOST}:{config.api_port}")
+    found = stats.fetch(f"{HOST}:{config.api_port}")
     if found is None:
         raise RuntimeError("the API does not answer")
     return found.total_events

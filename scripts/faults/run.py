@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from helios.errors import HeliosError
 from helios.event import SOURCES
 from helios.reconcile import declaration
-from local.demo import figures
+from local.demo import stats
 from local.stack.ports import HOST
 from scripts.faults.book import Book
 from scripts.faults.checks import Checked, Ledgers, check, ledgers
@@ -202,7 +202,7 @@ class Director:
     def _seen(self, checked: Checked) -> list[str]:
         """What those who ask and those who watch are told, against what is stored."""
         wrong, self._watch.wrong = self._watch.wrong, []
-        told = figures.fetch(f"{HOST}:{self._stage.config.api_port}")
+        told = stats.fetch(f"{HOST}:{self._stage.config.api_port}")
         if told is None or told.total_events != checked.rows:
             wrong.append(f"the API counts {told and told.total_events} events instead of {checked.rows}")
         # A frame of a duplicate may have come since: that nothing is left out up to there, the watcher has seen to.

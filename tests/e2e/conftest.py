@@ -12,8 +12,8 @@ import msgspec
 import psycopg
 import pytest
 
-from local.demo import figures
-from local.demo.figures import Figures
+from local.demo import stats
+from local.demo.stats import Stats
 from local.servers import postgres
 from local.stack.config import REPOSITORY, Config, free_port_fields
 from local.stack.parts import parts, sdk_environment
@@ -56,8 +56,8 @@ class Stack:
         folder.mkdir()
         return Simulation(folder, self.config, options)
 
-    def figures(self) -> Figures:
-        found = figures.fetch(f"{HOST}:{self.config.api_port}")
+    def stats(self) -> Stats:
+        found = stats.fetch(f"{HOST}:{self.config.api_port}")
         assert found
         return found
 
@@ -72,13 +72,13 @@ class Stack:
         with psycopg.connect(postgres.url(self.config.postgres_port)) as connection:
             return connection.execute(query.encode()).fetchall()
 
-    def wait_until_taken(self, before: Figures, count: int) -> None:
+    def wait_until_taken(self, before: Stats, count: int) -> None:
         """Return once Helios accounts for so many deliveries more than before."""
-        eventually(lambda: self.figures().taken - before.taken >= count, seconds=90)
+        eventually(lambda: self.stats().taken - before.taken >= count, seconds=90)
 
-    def wait_until_stored(self, before: Figures, count: int) -> None:
+    def wait_until_stored(self, before: Stats, count: int) -> None:
         """Return once so many more events are stored; those that came twice don't count."""
-        eventually(lambda: self.figures().total_events - before.total_events >= count, seconds=90)
+        eventually(lambda: self.stats().total_events - before.total_events >= count, seconds=90)
 
 
 class Simulation:

@@ -40,7 +40,7 @@ def check_ledger(stack) -> None:
 
 def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
     """At 200 events a second. A bus gives what it takes twice two ids, so each order's legs are counted, too."""
-    before, began = stack.figures(), datetime.now(UTC)
+    before, began = stack.stats(), datetime.now(UTC)
     traffic = stack.simulate("--rate", "200", "--count", "2000", "--error-rate", "0").finish()
     stack.wait_until_stored(before, 2000)
     accepted = {source: traffic.summary["sources"][source]["accepted"] for source in SOURCES}
@@ -55,7 +55,7 @@ def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
 
 
 def test_an_order_is_seen_on_every_cloud(stack):
-    before = stack.figures()
+    before = stack.stats()
     traffic = stack.simulate("--rate", "50", "--orders", "5", "--jitter", "0.1", "--error-rate", "0").finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
     newest = stack.get("/api/v1/events?limit=100")["items"]
@@ -99,7 +99,7 @@ def replayed(stack, *where) -> dict[str, Any]:
 
 def placed(stack) -> str:
     """An order of which every cloud has told."""
-    before = stack.figures()
+    before = stack.stats()
     traffic = stack.simulate("--rate", "50", "--orders", "1", "--error-rate", "0").finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
     order: str = stack.get("/api/v1/events?type=OrderPlaced&limit=1")["items"][0]["order_id"]
@@ -114,15 +114,15 @@ def verdict(stack, order: str) -> tuple[Any, Any]:
 def test_an_order_goes_back_to_its_clouds_and_comes_as_what_it_was(stack):
     """Through each cloud's own topic and function once more; nothing is stored twice, or held against the order."""
     order = placed(stack)
-    was, before = verdict(stack, order), stack.figures()
+    was, before = verdict(stack, order), stack.stats()
 
     jobs = [replayed(stack, "--to-cloud", source, "--order", order) for source in SOURCES]
 
     assert [(job["state"], job["failed"]) for job in jobs] == [("done", 0)] * 3
     sent = sum(job["sent"] for job in jobs)
     assert sent == len(stack.get(f"/api/v1/events?order_id={order}")["items"]) >= 3
-    eventually(lambda: stack.figures().duplicates - before.duplicates == sent, seconds=60)
-    assert stack.figures().total_events == before.total_events
+    eventually(lambda: stack.stats().duplicates - before.duplicates == sent, seconds=60)
+    assert stack.stats().total_events == before.total_events
     assert verdict(stack, order) == was
 
 
@@ -138,11 +138,11 @@ def test_an_order_goes_to_a_webhook_on_this_machine_signed(stack):
 
 def test_what_is_wrong_is_told_from_what_is_right(stack):
     """Duplicates, contradictions and poison, as many as were injected; nothing else suffers from them."""
-    before = stack.figures()
+    before = stack.stats()
     options = ("--rate", "100", "--orders", "150", "--error-rate", "0.4", "--lateness", "2", "--jitter", "0.2")
     traffic = stack.simulate(*options).finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
-    after = stack.figures()
+    after = stack.stats()
     # EventBridge gives each event an id of its own, so what is published twice there is two events.
     repeats = Counter(one["anomaly"] for one in traffic.truth if one["source"] != "aws")
     poison = sum(one["anomaly"] == "poison" for one in traffic.truth)
@@ -166,27 +166,27 @@ def test_a_poison_message_is_one_dead_letter_with_its_reason(stack):
 @pytest.mark.parametrize("name", ["gcp-function", "azure-function"])
 def test_a_function_that_is_down_gets_everything_later(stack, name):
     """The cloud keeps what it could not deliver, and delivers it once the function is back."""
-    before = stack.figures()
+    before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.figures().taken > before.taken)
+    eventually(lambda: stack.stats().taken > before.taken)
     stack.part(name).kill()
-    eventually(lambda: stack.figures().taken - before.taken > 100)
+    eventually(lambda: stack.stats().taken - before.taken > 100)
     stack.part(name).start()
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
 
     assert traffic.summary["total"]["accepted"] == 300
-    assert stack.figures().total_events - before.total_events == 300
+    assert stack.stats().total_events - before.total_events == 300
     check_ledger(stack)
 
 
 def test_lambda_workers_that_are_killed_lose_nothing(stack):
     """SQS delivers again what no worker has acknowledged, once its visibility timeout is over."""
-    before = stack.figures()
+    before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     killed = set()
     for share in (1, 2, 3):
-        eventually(lambda: stack.figures().taken - before.taken > 50 * share)  # noqa: B023 - called at once
+        eventually(lambda: stack.stats().taken - before.taken > 50 * share)  # noqa: B023 - called at once
         for pid in ministack.workers(stack.part("aws").pid):
             killed.add(pid)
             with contextlib.suppress(ProcessLookupError):
@@ -196,16 +196,16 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
 
     assert len(killed) >= 3, "nothing ran that could be killed"
     assert traffic.summary["total"]["accepted"] == 300
-    assert stack.figures().total_events - before.total_events == 300
+    assert stack.stats().total_events - before.total_events == 300
     check_ledger(stack)
 
 
 @pytest.mark.parametrize("name", ["pubsub", "eventgrid"])
 def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     """The simulator reconnects, and what had been acknowledged to it is delivered by the next process."""
-    before = stack.figures()
+    before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.figures().taken > before.taken)
+    eventually(lambda: stack.stats().taken > before.taken)
     stack.part(name).kill()
     stack.part(name).start()
     traffic = simulation.finish()
@@ -213,26 +213,26 @@ def test_an_emulator_that_is_killed_loses_nothing(stack, name):
 
     assert traffic.summary["total"]["accepted"] == 300
     # A cloud may deliver an event twice when its answer was lost: that is a duplicate, never a second row.
-    assert stack.figures().total_events - before.total_events == 300
+    assert stack.stats().total_events - before.total_events == 300
     check_ledger(stack)
 
 
 def test_postgres_away_delays_events_and_loses_none(stack):
     """Each cloud keeps what was not acknowledged, in its own way."""
-    before = stack.figures()
+    before = stack.stats()
     simulation = stack.simulate("--rate", "40", "--count", "200", "--error-rate", "0")
-    eventually(lambda: stack.figures().taken > before.taken)
+    eventually(lambda: stack.stats().taken > before.taken)
     stack.part("postgres").stop()
     stack.part("postgres").start()
     simulation.finish()
     stack.wait_until_stored(before, 200)
 
-    assert stack.figures().total_events - before.total_events == 200
+    assert stack.stats().total_events - before.total_events == 200
     check_ledger(stack)
 
 
 def test_every_stored_event_is_passed_on_to_kafka(stack):
-    before = stack.figures()
+    before = stack.stats()
     stack.simulate("--rate", "50", "--count", "60", "--error-rate", "0").finish()
     stack.wait_until_stored(before, 60)
     stored = {tuple(row) for row in stack.rows("SELECT source, id FROM events")}
@@ -258,4 +258,4 @@ def test_every_stored_event_is_passed_on_to_kafka(stack):
     finally:
         consumer.close()
     assert passed_on == stored
-    assert stack.figures().health["kafka"] == "healthy"
+    assert stack.stats().health["kafka"] == "healthy"

@@ -14,7 +14,7 @@ import pytest
 from websockets.sync.client import connect
 
 from local.aws import ministack
-from local.demo import figures
+from local.demo import stats
 from local.servers.postgres import Postgres
 from local.stack import config, reaper
 from local.stack.ports import HOST
@@ -51,10 +51,10 @@ class RunningDemo:
             time.sleep(0.05)
         return said
 
-    def wait_for_figures(self, condition, seconds=60):
-        """The API's figures, once this holds for them."""
+    def wait_for_stats(self, condition, seconds=60):
+        """The API's stats, once this holds for them."""
         deadline = time.monotonic() + seconds
-        while not ((now := figures.fetch(f"{HOST}:{self.config.api_port}")) and condition(now)):
+        while not ((now := stats.fetch(f"{HOST}:{self.config.api_port}")) and condition(now)):
             assert time.monotonic() < deadline, now
             time.sleep(0.05)
         return now
@@ -97,7 +97,7 @@ def demo(tmp_path):
 
 
 def summary_of(said):
-    """The figures of the demo's last words."""
+    """The stats of the demo's last words."""
     rows = re.findall(r"^ +([\d,]+)  ([a-z ]+)$", said, re.MULTILINE)
     return {name: int(count.replace(",", "")) for count, name in rows}
 
@@ -135,7 +135,7 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     assert f"dashboard   {run.config.dashboard_url}" in said
     os.kill(run.part("uvicorn"), signal.SIGKILL)
     run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
-    run.wait_for_figures(lambda _: True)
+    run.wait_for_stats(lambda _: True)
     everyone = reaper.descendants(run.process.pid)
     stop = [sys.executable, "-m", "local.demo.stop"]
     stopped = subprocess.run(stop, cwd=config.REPOSITORY, env=run.environ, check=True, capture_output=True, text=True)
@@ -159,7 +159,7 @@ CANARY_EVENTS = 2
 def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
     run.wait_for("first event stored")
-    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > CANARY_EVENTS)
+    run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
     everyone = run.commands()
     for part in PARTS:
         assert any(part in words for words in everyone.values()), part
@@ -182,18 +182,18 @@ def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
     """It keeps its queues in memory, so what waits in them while no function works is lost for certain."""
     run = demo("--rate", "20", "--error-rate", "0")
     run.wait_for("first event stored")
-    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > CANARY_EVENTS)
+    run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
     aws = run.part("-m ministack")
     for worker in ministack.workers(aws):
         os.kill(worker, signal.SIGSTOP)
-    waiting = run.wait_for_figures(lambda _: True).events_by_source
-    run.wait_for_figures(lambda figures: figures.events_by_source["gcp"] > waiting["gcp"] + 20)
+    waiting = run.wait_for_stats(lambda _: True).events_by_source
+    run.wait_for_stats(lambda stats: stats.events_by_source["gcp"] > waiting["gcp"] + 20)
     os.kill(aws, signal.SIGKILL)
     said = run.wait_for("canary set up again", seconds=120)
     assert "aws ended by SIGKILL; starting it again." in said
     assert "aws begins empty: the events that it had taken and not delivered are lost" in said
-    back = run.wait_for_figures(lambda _: True).events_by_source
-    run.wait_for_figures(lambda figures: figures.events_by_source["aws"] > back["aws"] + CANARY_EVENTS + 10)
+    back = run.wait_for_stats(lambda _: True).events_by_source
+    run.wait_for_stats(lambda stats: stats.events_by_source["aws"] > back["aws"] + CANARY_EVENTS + 10)
     run.process.send_signal(signal.SIGINT)
     status, said = run.wait()
 

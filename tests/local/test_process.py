@@ -64,7 +64,7 @@ def test_killing_the_supervisor_leaves_no_orphan(orphans):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
-def test_killing_the_keeper_ends_the_part(orphans):
+def test_killing_the_reaper_ends_the_part(orphans):
     supervisor, (part, _) = orphans
     for pid in reaper.descendants(supervisor.pid):
         if "reaper.py" in Path(f"/proc/{pid}/cmdline").read_text():

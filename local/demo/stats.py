@@ -1,4 +1,4 @@
-"""The demo's live figures: what the API counts, how fast that grows, and how both read."""
+"""The demo's live stats: what the API counts, how fast that grows, and how both read."""
 
 import http.client
 import time
@@ -13,7 +13,7 @@ _RATE_SECONDS: Final = 5
 _NAMES: Final = {"aws": "AWS", "gcp": "GCP", "azure": "Azure"}
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """What the demo shows of ``GET /api/v1/stats``; the words are the API's."""
 
     total_events: int
@@ -29,8 +29,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         return self.total_events + self.duplicates + self.contradictory + self.rejected
 
 
-def fetch(address: str) -> Figures | None:
-    """The figures of the API at this host and port; None when it does not give them now."""
+def fetch(address: str) -> Stats | None:
+    """The stats of the API at this host and port; None when it does not give them now."""
     connection = http.client.HTTPConnection(address, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/api/v1/stats")
@@ -40,7 +40,7 @@ def fetch(address: str) -> Figures | None:
         return None
     finally:
         connection.close()
-    return msgspec.json.decode(body, type=Figures) if answer.status == http.HTTPStatus.OK else None
+    return msgspec.json.decode(body, type=Stats) if answer.status == http.HTTPStatus.OK else None
 
 
 class Rate:
@@ -59,30 +59,30 @@ class Rate:
         return (total - before) / (now - since) if now > since else 0.0
 
 
-def table(figures: Figures | None, rate: float) -> Table:
-    """The figures for a terminal, redrawn in place."""
+def table(stats: Stats | None, rate: float) -> Table:
+    """The stats for a terminal, redrawn in place."""
     grid = Table(box=None, show_header=False, padding=(0, 2))
-    if figures is None:
+    if stats is None:
         grid.add_row("the API does not answer")
         return grid
-    grid.add_row("stored", f"{figures.total_events:,}", f"{rate:.1f} per second")
-    for source, count in figures.events_by_source.items():
+    grid.add_row("stored", f"{stats.total_events:,}", f"{rate:.1f} per second")
+    for source, count in stats.events_by_source.items():
         grid.add_row(f"  from {_NAMES.get(source, source)}", f"{count:,}")
-    grid.add_row("duplicate", f"{figures.duplicates:,}", "known already: counted, not stored again")
-    grid.add_row("contradictory", f"{figures.contradictory:,}", "known with other content: kept as dead letters")
-    grid.add_row("rejected", f"{figures.rejected:,}", "not readable: kept as dead letters, with the reason")
-    for component, state in figures.health.items():
+    grid.add_row("duplicate", f"{stats.duplicates:,}", "known already: counted, not stored again")
+    grid.add_row("contradictory", f"{stats.contradictory:,}", "known with other content: kept as dead letters")
+    grid.add_row("rejected", f"{stats.rejected:,}", "not readable: kept as dead letters, with the reason")
+    for component, state in stats.health.items():
         grid.add_row(component, state)
     return grid
 
 
-def line(figures: Figures | None, rate: float) -> str:
-    """The figures where there is no terminal."""
-    if figures is None:
+def line(stats: Stats | None, rate: float) -> str:
+    """The stats where there is no terminal."""
+    if stats is None:
         return "the API does not answer"
-    sources = " ".join(f"{_NAMES.get(source, source)} {count}" for source, count in figures.events_by_source.items())
-    health = " ".join(f"{component} {state}" for component, state in figures.health.items())
+    sources = " ".join(f"{_NAMES.get(source, source)} {count}" for source, count in stats.events_by_source.items())
+    health = " ".join(f"{component} {state}" for component, state in stats.health.items())
     return (
-        f"stored {figures.total_events} ({sources}) at {rate:.1f}/s, duplicate {figures.duplicates}, "
-        f"contradictory {figures.contradictory}, rejected {figures.rejected}; {health}"
+        f"stored {stats.total_events} ({sources}) at {rate:.1f}/s, duplicate {stats.duplicates}, "
+        f"contradictory {stats.contradictory}, rejected {stats.rejected}; {health}"
     )
