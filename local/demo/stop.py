@@ -8,7 +8,7 @@ from helios.errors import Misconfigured
 from local.stack import config, instance
 
 _SECONDS = 90
-"""The demo waits for answers to what was sent, and then ends its parts one after the other."""
+"""The demo waits for answers to what was sent, and then ends its services one after the other."""
 
 
 def main() -> int:

@@ -115,7 +115,7 @@ def _arrived(source: str, account: Account) -> int:
 def tell(traffic: TrafficSummary, came: Accounts) -> tuple[str, bool]:
     """The summary in words, and whether it is as it should be: nothing lost, nothing given up."""
     missing = lost(traffic, came)
-    parts = {
+    counts = {
         "sent": traffic.total.sent,
         "stored": sum(account.stored for account in came.values()),
         "duplicate": sum(account.duplicate for account in came.values()),
@@ -124,6 +124,6 @@ def tell(traffic: TrafficSummary, came: Accounts) -> tuple[str, bool]:
         "given up by the sender": traffic.total.failed,
         "lost": sum(missing.values()),
     }
-    lines = [f"  {count:>9,}  {name}" for name, count in parts.items()]
+    lines = [f"  {count:>9,}  {name}" for name, count in counts.items()]
     lines += [f"             {count:,} that {source} had taken" for source, count in missing.items()]
     return "\n".join(lines), not missing and not traffic.total.failed

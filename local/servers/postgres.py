@@ -17,7 +17,7 @@ from psycopg import sql
 
 from local.servers.postgres_install import Place
 from local.stack.ports import HOST
-from local.stack.process import PartFailed
+from local.stack.process import ServiceFailed
 from local.stack.server import Server
 
 USER = "helios"
@@ -115,14 +115,14 @@ class Postgres(Server):
         """Forget a killed server whose process number someone else has by now; Postgres would refuse to start.
 
         Raises:
-            PartFailed: a server does run on these data.
+            ServiceFailed: a server does run on these data.
         """
         lock = self._place.data / "postmaster.pid"
         if not lock.exists():
             return
         pid = int(lock.read_text().split("\n", 1)[0])
         if _runs_postgres(pid):
-            raise PartFailed(f"Postgres already runs on {self._place.data} (process {pid}): end that first.")
+            raise ServiceFailed(f"Postgres already runs on {self._place.data} (process {pid}): end that first.")
         lock.unlink()
 
     def _answers(self) -> bool:

@@ -1,1 +1,1 @@
-"""The local stack as processes: settings and ports, how one process is run, the table of parts, and the supervisor."""
+"""The local stack as processes: settings and ports, one process, the table of services, and their supervisor."""

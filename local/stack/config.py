@@ -109,7 +109,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.state).absolute()
 
     def log(self, name: str) -> Path:
-        """The log file of a part."""
+        """The log file of a service."""
         return self.folder / "logs" / f"{name}.log"
 
     @property
@@ -170,7 +170,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
     """Read the settings; a variable that is empty counts as not set.
 
     Raises:
-        Misconfigured: a variable is unknown or of the wrong form, or two parts share a port.
+        Misconfigured: a variable is unknown or of the wrong form, or two services share a port.
     """
     known = {variable(field): field for field in Config.__struct_fields__}
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
@@ -191,5 +191,5 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def free_port_fields() -> dict[str, int]:
-    """Every port's field with a port that is free now: for a second set of parts beside a running demo."""
+    """Every port's field with a port that is free now: for a second set of services beside a running demo."""
     return dict(zip(_PORT_FIELDS, free_ports(len(_PORT_FIELDS)), strict=True))

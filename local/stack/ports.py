@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 HOST = "127.0.0.1"
-"""Every part listens here and nowhere else: the local ways in are unguarded."""
+"""Every service listens here and nowhere else: the local ways in are unguarded."""
 
 
 class PortTaken(Exception):  # noqa: N818 - reads as the fact it is
-    """Another process listens where a part wants to; the message names the port, the setting and the process."""
+    """Another process listens where a service wants to; the message names the port, the setting and the process."""
 
 
 def free_port() -> int:
@@ -27,8 +27,8 @@ def free_ports(count: int) -> list[int]:
         return [server.getsockname()[1] for server in servers]
 
 
-def require_free(port: int, *, part: str, setting: str) -> None:
-    """Return if a part may listen on this port.
+def require_free(port: int, *, service: str, setting: str) -> None:
+    """Return if a service may listen on this port.
 
     Raises:
         PortTaken: it may not.
@@ -39,7 +39,8 @@ def require_free(port: int, *, part: str, setting: str) -> None:
         holder = _holder(port)
         who = f"{holder} holds it" if holder else f"the system says: {error.strerror}"
         raise PortTaken(
-            f"port {port}, which {part} needs, is not free: {who}. End that process, or set {setting} to another port."
+            f"port {port}, which {service} needs, is not free: {who}. "
+            f"End that process, or set {setting} to another port."
         ) from error
 
 

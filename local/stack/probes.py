@@ -1,4 +1,4 @@
-"""Readiness checks that parts share."""
+"""Readiness checks that services share."""
 
 import http.client
 import socket

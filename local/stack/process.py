@@ -13,28 +13,28 @@ from typing import Self
 from local.stack import reaper
 
 Probe = Callable[[], bool]
-"""Asks a part whether it is ready. False or an OSError mean: not yet."""
+"""Asks a service whether it is ready. False or an OSError mean: not yet."""
 
 _PROBE_PAUSE_SECONDS = 0.02
 _TAIL_LINES = 15
 _HOST_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-class PartFailed(Exception):  # noqa: N818 - reads as the fact it is
-    """A part did not start, or did not become ready; the message ends with the last lines of its log."""
+class ServiceFailed(Exception):  # noqa: N818 - reads as the fact it is
+    """A service did not start, or did not become ready; the message ends with the last lines of its log."""
 
 
 def scrubbed_environment(**more: str) -> dict[str, str]:
-    """The few variables any program needs, and these: nothing of the developer's shell leaks into a part."""
+    """The few variables any program needs, and these: nothing of the developer's shell leaks into a service."""
     return {name: os.environ[name] for name in _HOST_VARIABLES if name in os.environ} | more
 
 
 class Process:
-    """A running part. Its standard output and error go to its log file; it never outlives this process.
+    """A running service. Its standard output and error go to its log file; it never outlives this process.
 
     Attributes:
         name: what logs and messages call it.
-        pid: the part's own process id (its reaper's is another).
+        pid: the service's own process id (its reaper's is another).
         log: the file its output is appended to.
     """
 
@@ -54,7 +54,7 @@ class Process:
             name: what to call it.
             command: the program and its arguments.
             log: appended to; its folder is made.
-            env: the whole environment of the part; by default ``scrubbed_environment()``.
+            env: the whole environment of the service; by default ``scrubbed_environment()``.
             cwd: its working folder; by default ``/``, so that it holds none of the user's folders.
             user: user and group id to run as; only root may ask.
         """
@@ -83,7 +83,7 @@ class Process:
             answer = told.readline()
         if not answer:
             self.kill()
-            raise PartFailed(f"{name} was not started.\n{self.tail()}")
+            raise ServiceFailed(f"{name} was not started.\n{self.tail()}")
         self.pid = int(answer)
 
     def __enter__(self) -> Self:
@@ -109,12 +109,12 @@ class Process:
         """Return once the probe says True.
 
         Raises:
-            PartFailed: the part ended first, or the time is over; in both cases nothing of it is left.
+            ServiceFailed: the service ended first, or the time is over; in both cases nothing of it is left.
         """
         deadline = time.monotonic() + seconds
         while True:
             if not self.running:
-                raise PartFailed(f"{self.name} ended {self.ending()} before it was ready.\n{self.tail()}")
+                raise ServiceFailed(f"{self.name} ended {self.ending()} before it was ready.\n{self.tail()}")
             try:
                 if probe():
                     return
@@ -122,7 +122,7 @@ class Process:
                 pass  # refused, reset or timed out: not ready yet
             if time.monotonic() > deadline:
                 self.kill()
-                raise PartFailed(f"{self.name} was not ready within {seconds:g} s.\n{self.tail()}")
+                raise ServiceFailed(f"{self.name} was not ready within {seconds:g} s.\n{self.tail()}")
             time.sleep(_PROBE_PAUSE_SECONDS)
 
     def ending(self) -> str:
@@ -150,13 +150,13 @@ class Process:
         """Return once it has ended with exit code 0.
 
         Raises:
-            PartFailed: it ended otherwise, or the time is over; in both cases nothing of it is left.
+            ServiceFailed: it ended otherwise, or the time is over; in both cases nothing of it is left.
         """
         if self.wait(seconds) is None:
             self.kill()
-            raise PartFailed(f"{self.name} did not end within {seconds:g} s.\n{self.tail()}")
+            raise ServiceFailed(f"{self.name} did not end within {seconds:g} s.\n{self.tail()}")
         if self.returncode != 0:
-            raise PartFailed(f"{self.name} ended {self.ending()}.\n{self.tail()}")
+            raise ServiceFailed(f"{self.name} ended {self.ending()}.\n{self.tail()}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 10) -> None:
         """Ask it to end by this signal, and kill it and all its children after so many seconds; twice does nothing."""
@@ -172,7 +172,7 @@ class Process:
         self._reaper.wait()
 
     def pause(self) -> None:
-        """Freeze it and its children (SIGSTOP): a part that hangs, for fault tests."""
+        """Freeze it and its children (SIGSTOP): a service that hangs, for fault tests."""
         for pid in (self.pid, *reaper.descendants(self.pid)):
             os.kill(pid, signal.SIGSTOP)
 

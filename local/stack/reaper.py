@@ -1,12 +1,12 @@
-"""The process between the supervisor and one part: when the supervisor is gone, so is the part with all its children.
+"""The process between the supervisor and one service: it ends the service and its children when the supervisor ends.
 
 Runs on its own, ``python -I -S reaper.py USER COMMAND...`` (USER is ``uid:gid`` or empty), and imports only little of
 the standard library, so that it starts in some 30 ms. Its standard input is the lifeline: a pipe whose other end only
 the supervisor holds. The kernel closes that end however the supervisor dies, and the end of the lifeline means: kill
-everything below, now. It tells the part's process id on standard output, and exits as the part does.
+everything below, now. It tells the service's process id on standard output, and exits as the service does.
 
-Why not PR_SET_PDEATHSIG alone: it exists on Linux only, fires when the *thread* that started the part ends, is
-cleared by a change of user, and says nothing to grandchildren. It serves here as a second line: it ends the part
+Why not PR_SET_PDEATHSIG alone: it exists on Linux only, fires when the *thread* that started the service ends, is
+cleared by a change of user, and says nothing to grandchildren. It serves here as a second line: it ends the service
 when the reaper itself is killed.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SIGNALLED = 128
-"""A part ended by signal N makes the reaper exit with 128 + N, as a shell does."""
+"""A service ended by signal N makes the reaper exit with 128 + N, as a shell does."""
 NOT_STARTED = 127
 """The command could not be run; the log says why. A shell's number again."""
 
@@ -100,8 +100,8 @@ def _become(command: list[str], user: str, prctl: Callable[[int, int], None]) ->
         os._exit(NOT_STARTED)
 
 
-def _watch(part: int, lifeline: int, alarm: int) -> int | None:
-    """Reap whatever ends below us until the part does (its wait status) or the lifeline ends (None)."""
+def _watch(service: int, lifeline: int, alarm: int) -> int | None:
+    """Reap whatever ends below us until the service does (its wait status) or the lifeline ends (None)."""
     while True:
         readable, _, _ = select.select([lifeline, alarm], [], [])
         if alarm in readable:
@@ -111,7 +111,7 @@ def _watch(part: int, lifeline: int, alarm: int) -> int | None:
                     pid, status = os.waitpid(-1, os.WNOHANG)
                 except ChildProcessError:
                     break
-                if pid == part:
+                if pid == service:
                     return status
                 if not pid:
                     break
@@ -119,11 +119,11 @@ def _watch(part: int, lifeline: int, alarm: int) -> int | None:
             return None
 
 
-def _kill_all(part: int) -> None:
+def _kill_all(service: int) -> None:
     """Kill and reap everything below us. On Linux that includes orphans, as we are their subreaper."""
     while True:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # both mean that the group is empty
-            os.killpg(part, signal.SIGKILL)  # elsewhere orphans are found by the part's group only
+            os.killpg(service, signal.SIGKILL)  # elsewhere orphans are found by the service's group only
         for pid in descendants(os.getpid()):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -136,7 +136,7 @@ def _kill_all(part: int) -> None:
 
 
 def main() -> int:
-    """Run the part until it ends or the lifeline does, and leave nothing of it."""
+    """Run the service until it ends or the lifeline does, and leave nothing of it."""
     user, command = sys.argv[1], sys.argv[2:]
     prctl = _prctl()
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -145,17 +145,17 @@ def main() -> int:
     signal.set_wakeup_fd(ring)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
-    part = os.fork()
-    if part == 0:
+    service = os.fork()
+    if service == 0:
         _become(command, user, prctl)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(
             number, signal.SIG_IGN
-        )  # only the lifeline ends us; not before the fork, the part would inherit it
-    os.write(1, f"{part}\n".encode())
+        )  # only the lifeline ends us; not before the fork, the service would inherit it
+    os.write(1, f"{service}\n".encode())
     os.close(1)
-    status = _watch(part, lifeline=0, alarm=alarm)
-    _kill_all(part)
+    status = _watch(service, lifeline=0, alarm=alarm)
+    _kill_all(service)
     if status is None:
         return SIGNALLED + signal.SIGKILL
     code = os.waitstatus_to_exitcode(status)

@@ -1,4 +1,4 @@
-"""What the parts have in common: they can be started, stopped, killed, frozen and started again in place."""
+"""What the services have in common: they can be started, stopped, killed, frozen and started again in place."""
 
 import signal
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ class Server(ABC):
         """Start it, and return once it answers.
 
         Raises:
-            PartFailed: it does not.
+            ServiceFailed: it does not.
         """
 
     @abstractmethod
@@ -133,7 +133,7 @@ class Command(Server):
 
 
 class Task(Server):
-    """A command that is to run to its end: a step that later parts need."""
+    """A command that is to run to its end: a step that later services need."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Starts the parts, those that don't need each other at the same time; watches them; ends them in reverse order."""
+"""Starts the services, those that don't need each other at the same time; watches them; ends them in reverse order."""
 
 import time
 from collections import deque
@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Self
 
-from local.stack.parts import Part
-from local.stack.process import PartFailed
+from local.stack.process import ServiceFailed
+from local.stack.services import Service
 
 _MOST_RESTARTS = 5
 _RESTART_WINDOW_SECONDS = 60.0
@@ -15,20 +15,22 @@ _KILL_PAUSE_SECONDS = 0.1
 
 
 class Supervisor:
-    """A run of parts. A context manager: leaving it ends every part."""
+    """A run of services. A context manager: leaving it ends every service."""
 
-    def __init__(self, parts: Sequence[Part], say: Callable[[str], None]) -> None:
-        """Take charge of parts, none of which runs yet.
+    def __init__(self, services: Sequence[Service], say: Callable[[str], None]) -> None:
+        """Take charge of services, none of which runs yet.
 
         Args:
-            parts: each after those it needs.
-            say: told, in a line, what happens to which part; called from several threads.
+            services: each after those it needs.
+            say: told, in a line, what happens to which service; called from several threads.
         """
-        self._parts = parts
+        self._services = services
         self._say = say
-        self._started: list[Part] = []
+        self._started: list[Service] = []
         self._giving_up = False
-        self._restarts: Mapping[str, deque[float]] = {part.name: deque(maxlen=_MOST_RESTARTS) for part in parts}
+        self._restarts: Mapping[str, deque[float]] = {
+            service.name: deque(maxlen=_MOST_RESTARTS) for service in services
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -37,16 +39,16 @@ class Supervisor:
         self.stop()
 
     def start(self) -> None:
-        """Start every part; when one fails, or on Ctrl-C, those that were started are ended.
+        """Start every service; when one fails, or on Ctrl-C, those that were started are ended.
 
         Raises:
-            PartFailed: a part did not start; the message names it and shows the end of its log.
+            ServiceFailed: a service did not start; the message names it and shows the end of its log.
         """
-        with ThreadPoolExecutor(len(self._parts), thread_name_prefix="start") as pool:
+        with ThreadPoolExecutor(len(self._services), thread_name_prefix="start") as pool:
             futures: dict[str, Future[None]] = {}
-            for part in self._parts:
-                needed = [futures[name] for name in part.needs]
-                futures[part.name] = pool.submit(self._start, part, needed)
+            for service in self._services:
+                needed = [futures[name] for name in service.needs]
+                futures[service.name] = pool.submit(self._start, service, needed)
             try:
                 for future in futures.values():
                     future.result()
@@ -58,56 +60,56 @@ class Supervisor:
         """Start again what has ended by itself, where that makes sense.
 
         Raises:
-            PartFailed: a part has ended that can't be started again, or ends again and again.
+            ServiceFailed: a service has ended that can't be started again, or ends again and again.
         """
-        for part in self._started:
-            if not part.server.broken:
+        for service in self._started:
+            if not service.server.broken:
                 continue
-            process = part.server.process
+            process = service.server.process
             assert process  # noqa: S101 - it was broken, so it ran; for mypy
-            what = f"{part.name} ended {process.ending()}"
-            if not part.restarts:
-                raise PartFailed(f"{what}, and what it held is gone with it.\n{process.tail()}")
-            recent, now = self._restarts[part.name], time.monotonic()
+            what = f"{service.name} ended {process.ending()}"
+            if not service.restarts:
+                raise ServiceFailed(f"{what}, and what it held is gone with it.\n{process.tail()}")
+            recent, now = self._restarts[service.name], time.monotonic()
             if len(recent) == _MOST_RESTARTS and now - recent[0] < _RESTART_WINDOW_SECONDS:
-                raise PartFailed(f"{what}, more than {_MOST_RESTARTS} times within a minute.\n{process.tail()}")
+                raise ServiceFailed(f"{what}, more than {_MOST_RESTARTS} times within a minute.\n{process.tail()}")
             recent.append(now)
             self._say(f"{what}; starting it again.\n{process.tail()}")
-            part.server.start()
-            if part.forgets:
-                self._set_up_again(part)
+            service.server.start()
+            if service.forgets:
+                self._set_up_again(service)
 
     def stop(self) -> None:
-        """End every part, the last one first."""
+        """End every service, the last one first."""
         while self._started:
             self._started.pop().server.stop()
 
-    def _set_up_again(self, empty: Part) -> None:
-        """Start again whatever puts into this part what it has forgotten."""
+    def _set_up_again(self, empty: Service) -> None:
+        """Start again whatever puts into this service what it has forgotten."""
         self._say(f"{empty.name} begins empty: {empty.forgets}")
-        for part in self._parts:
-            if empty.name in part.needs:
-                part.server.stop()
-                part.server.start()
-                self._say(f"{part.name} set up again")
+        for service in self._services:
+            if empty.name in service.needs:
+                service.server.stop()
+                service.server.start()
+                self._say(f"{service.name} set up again")
 
-    def _start(self, part: Part, needed: Sequence[Future[None]]) -> None:
+    def _start(self, service: Service, needed: Sequence[Future[None]]) -> None:
         for future in needed:
             future.result()
         if self._giving_up:
             return
         began = time.monotonic()
-        self._started.append(part)
+        self._started.append(service)
         try:
-            part.server.start()
-        except PartFailed as error:
-            raise PartFailed(f"{error}\n{part.remedy}".rstrip()) from error
-        self._say(f"{part.name:<12} ready after {time.monotonic() - began:.1f} s")
+            service.server.start()
+        except ServiceFailed as error:
+            raise ServiceFailed(f"{error}\n{service.remedy}".rstrip()) from error
+        self._say(f"{service.name:<12} ready after {time.monotonic() - began:.1f} s")
 
     def _give_up(self, futures: Collection[Future[None]]) -> None:
         """Kill what is being started until no thread starts anything any more."""
         self._giving_up = True
         while wait(futures, timeout=_KILL_PAUSE_SECONDS).not_done:
-            for part in list(self._started):
-                if part.server.process:
-                    part.server.kill()
+            for service in list(self._started):
+                if service.server.process:
+                    service.server.kill()

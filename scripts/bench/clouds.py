@@ -16,8 +16,8 @@ import psycopg
 from helios.event import Source
 from local.servers import postgres
 from local.stack.config import REPOSITORY, Config
-from local.stack.parts import sdk_environment
 from local.stack.process import scrubbed_environment
+from local.stack.services import sdk_environment
 from scripts.bench.publish import WAYS
 from scripts.bench.publishing import SETTLE_SECONDS, finish, publishing, settle, stored, wait_until_begun
 from scripts.bench.report import Cell, Table, percentile

@@ -6,9 +6,9 @@ import time
 
 from local.demo import stats
 from local.stack.config import REPOSITORY, Config
-from local.stack.parts import sdk_environment
 from local.stack.ports import HOST
 from local.stack.process import scrubbed_environment
+from local.stack.services import sdk_environment
 
 SETTLE_SECONDS = 300
 

@@ -14,10 +14,10 @@ from helios.adapters.postgres.migrate import migrate
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
 from local.stack.config import REPOSITORY, Config, free_port_fields
-from local.stack.parts import parts
 from local.stack.ports import HOST, free_port
 from local.stack.probes import answers
 from local.stack.process import Process, scrubbed_environment
+from local.stack.services import services
 from local.stack.supervisor import Supervisor
 
 TABLES = "events, event_counts, dead_letters, frames, consumers, flows, flow_counts"
@@ -96,12 +96,12 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
 def demo(folder: Path) -> Iterator[Config]:
     """All of Helios as the demo runs it, on free ports, without its traffic."""
     config = msgspec.convert({"state": str(folder)} | free_port_fields(), Config)
-    every = parts(config)
+    every = services(config)
     try:
         with Supervisor(every, lambda _: None) as supervisor:
             supervisor.start()
             yield config
     finally:
-        for part in every:
-            if isinstance(part.server, Postgres):
-                part.server.discard()
+        for service in every:
+            if isinstance(service.server, Postgres):
+                service.server.discard()

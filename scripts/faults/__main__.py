@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
-from local.stack.process import PartFailed
+from local.stack.process import ServiceFailed
 from scripts.faults.run import Row, Scale, run
 from scripts.faults.scenarios import SCENARIOS, Scenario
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for row in run(plan.scenarios, Path(folder), console.print, scale=plan.scale, seed=plan.seed):
                 console.print(_line(row), markup=False)
                 rows.append(row)
-    except (HeliosError, PartFailed) as error:
+    except (HeliosError, ServiceFailed) as error:
         console.print(f"faults: {error}", markup=False, style="red")
         return 2
     console.print(_table(rows))

@@ -82,7 +82,7 @@ def run(scenarios: Sequence[Scenario], folder: Path, say: Say, *, scale: Scale, 
         seed: the same one sends the same.
 
     Raises:
-        PartFailed: a part of Helios did not start.
+        ServiceFailed: a service of Helios did not start.
     """
     numbers = {scenario.name: number for number, scenario in enumerate(scenarios, start=1)}
     for hosted in (False, True):

@@ -18,9 +18,9 @@ from helios.errors import HeliosError
 from helios.reconcile.rows import FlowRow, FlowSummary
 from local.aws import resources
 from local.stack.config import INGEST_FUNCTION, REPOSITORY, Config, free_port_fields
-from local.stack.parts import parts, sdk_environment
 from local.stack.process import scrubbed_environment
 from local.stack.server import Server
+from local.stack.services import sdk_environment, services
 from local.stack.supervisor import Supervisor
 from scripts.prove.compare import Comparison, Finding, compare
 from scripts.simulator.anomalies import ANOMALIES, Injection
@@ -73,16 +73,16 @@ def prove(plan: Plan, folder: Path, say: Say) -> Comparison:
         say: told, in a line, what happens.
 
     Raises:
-        PartFailed: a part of Helios did not start.
+        ServiceFailed: a service of Helios did not start.
         Unproven: the traffic failed, or orders were still undecided long after their deadline.
     """
     flows_file = _flows_file(plan, folder / "flows.toml")
     fields = {"state": str(folder / "state"), "flows_file": str(flows_file)} | free_port_fields()
     config = msgspec.convert(fields, Config)
-    every = [part for part in parts(config) if not part.name.startswith("dashboard")]  # nobody watches
+    every = [service for service in services(config) if not service.name.startswith("dashboard")]  # nobody watches
     with Supervisor(every, say) as supervisor:
         supervisor.start()
-        servers = {part.name: part.server for part in every}
+        servers = {service.name: service.server for service in every}
         client = Client(config.api_url)
         with _Watch(client) as watch:
             before = _warm_up(plan, config, client, folder)

@@ -16,10 +16,10 @@ from local.demo import stats
 from local.demo.stats import Stats
 from local.servers import postgres
 from local.stack.config import REPOSITORY, Config, free_port_fields
-from local.stack.parts import parts, sdk_environment
 from local.stack.ports import HOST
 from local.stack.process import scrubbed_environment
 from local.stack.server import Server
+from local.stack.services import sdk_environment, services
 from local.stack.supervisor import Supervisor
 from tests.support.waiting import eventually
 
@@ -38,7 +38,7 @@ class Traffic:
 
 
 class Stack:
-    """The running parts."""
+    """The running services."""
 
     def __init__(self, config: Config, folder: Path, running: dict[str, Server]) -> None:
         self.config = config
@@ -46,7 +46,7 @@ class Stack:
         self._running = running
         self._runs = 0
 
-    def part(self, name: str) -> Server:
+    def service(self, name: str) -> Server:
         return self._running[name]
 
     def simulate(self, *options: str) -> "Simulation":
@@ -113,11 +113,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything, ready."""
     folder = tmp_path_factory.mktemp("stack")
     config = msgspec.convert({"state": str(folder / "state")} | free_port_fields(), Config)
-    every = parts(config)
+    every = services(config)
     said: list[str] = []
     with Supervisor(every, said.append) as supervisor:
         supervisor.start()
-        yield Stack(config, folder, {part.name: part.server for part in every})
-    for part in every:
-        if isinstance(part.server, postgres.Postgres):
-            part.server.discard()
+        yield Stack(config, folder, {service.name: service.server for service in every})
+    for service in every:
+        if isinstance(service.server, postgres.Postgres):
+            service.server.discard()

@@ -39,8 +39,8 @@ def admissions(stack) -> Counter[tuple[str, str, str]]:
 def test_every_guard_lets_a_canary_event_in(stack):
     """One event each, at once and not after a refusal; ready means that all of them are stored."""
     before, rows = admissions(stack), stack.rows(CANARY_EVENTS)
-    stack.part("canary").stop()
-    stack.part("canary").start()
+    stack.service("canary").stop()
+    stack.service("canary").start()
 
     assert admissions(stack) - before == {
         ("eventbridge", "key", "admitted"): 1,

@@ -18,8 +18,8 @@ from standardwebhooks.webhooks import Webhook
 
 from local.aws import ministack
 from local.stack.config import REPLAY_SECRET, REPOSITORY
-from local.stack.parts import sdk_environment
 from local.stack.process import scrubbed_environment
+from local.stack.services import sdk_environment
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
 
@@ -169,9 +169,9 @@ def test_a_function_that_is_down_gets_everything_later(stack, name):
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     eventually(lambda: stack.stats().taken > before.taken)
-    stack.part(name).kill()
+    stack.service(name).kill()
     eventually(lambda: stack.stats().taken - before.taken > 100)
-    stack.part(name).start()
+    stack.service(name).start()
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
 
@@ -187,7 +187,7 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
     killed = set()
     for share in (1, 2, 3):
         eventually(lambda: stack.stats().taken - before.taken > 50 * share)  # noqa: B023 - called at once
-        for pid in ministack.workers(stack.part("aws").pid):
+        for pid in ministack.workers(stack.service("aws").pid):
             killed.add(pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -206,8 +206,8 @@ def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     eventually(lambda: stack.stats().taken > before.taken)
-    stack.part(name).kill()
-    stack.part(name).start()
+    stack.service(name).kill()
+    stack.service(name).start()
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
 
@@ -222,8 +222,8 @@ def test_postgres_away_delays_events_and_loses_none(stack):
     before = stack.stats()
     simulation = stack.simulate("--rate", "40", "--count", "200", "--error-rate", "0")
     eventually(lambda: stack.stats().taken > before.taken)
-    stack.part("postgres").stop()
-    stack.part("postgres").start()
+    stack.service("postgres").stop()
+    stack.service("postgres").start()
     simulation.finish()
     stack.wait_until_stored(before, 200)
 

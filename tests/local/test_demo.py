@@ -63,8 +63,8 @@ class RunningDemo:
         """Its exit status and all it said."""
         return self.process.wait(seconds), self.output.read_text()
 
-    def part(self, name):
-        """The process id of a part, by a word of its command line."""
+    def service(self, name):
+        """The process id of a service, by a word of its command line."""
         return next(pid for pid, words in self.commands().items() if name in words and "reaper.py" not in words)
 
     def commands(self):
@@ -133,7 +133,7 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     run = demo("--no-traffic")
     said = run.wait_for("Helios runs")
     assert f"dashboard   {run.config.dashboard_url}" in said
-    os.kill(run.part("uvicorn"), signal.SIGKILL)
+    os.kill(run.service("uvicorn"), signal.SIGKILL)
     run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
     run.wait_for_stats(lambda _: True)
     everyone = reaper.descendants(run.process.pid)
@@ -144,7 +144,7 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     assert wait_until_gone(everyone) == []
 
 
-PARTS = (
+SERVICES = (
     *("postgres", "valkey-server", "uvicorn", "local.demo.dashboard", "scripts.simulator"),
     *("-m ministack", "_worker.py"),  # AWS, and a function on it
     *("local.emulators.pubsub", "local.emulators.cloud_run"),
@@ -161,8 +161,8 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run.wait_for("first event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
     everyone = run.commands()
-    for part in PARTS:
-        assert any(part in words for words in everyone.values()), part
+    for service in SERVICES:
+        assert any(service in words for words in everyone.values()), service
     run.process.kill()
     run.process.wait()
     assert wait_until_gone(everyone) == []
@@ -183,7 +183,7 @@ def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
     run = demo("--rate", "20", "--error-rate", "0")
     run.wait_for("first event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
-    aws = run.part("-m ministack")
+    aws = run.service("-m ministack")
     for worker in ministack.workers(aws):
         os.kill(worker, signal.SIGSTOP)
     waiting = run.wait_for_stats(lambda _: True).events_by_source
@@ -204,10 +204,10 @@ def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
     assert counts["sent"] <= counts["stored"] + counts["duplicate"] + counts["rejected"] + counts["lost"]
 
 
-def test_a_part_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summary(demo):
+def test_a_service_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summary(demo):
     run = demo("--rate", "20")
     run.wait_for("first event stored")
-    os.kill(run.part("local.servers.kafka"), signal.SIGKILL)
+    os.kill(run.service("local.servers.kafka"), signal.SIGKILL)
     status, said = run.wait()
     assert status == 1
     assert "kafka ended by SIGKILL, and what it held is gone with it." in said

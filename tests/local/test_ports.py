@@ -12,7 +12,7 @@ def test_a_taken_port_names_the_port_the_setting_and_the_process():
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(PortTaken) as taken:
-            require_free(port, part="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
+            require_free(port, service="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
     message = str(taken.value)
     assert message.startswith(f"port {port}, which postgres needs, is not free: ")
     assert f"(process {os.getpid()}) holds it" in message
@@ -20,4 +20,4 @@ def test_a_taken_port_names_the_port_the_setting_and_the_process():
 
 
 def test_a_free_port_is_no_problem():
-    require_free(free_port(), part="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
+    require_free(free_port(), service="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")

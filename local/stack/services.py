@@ -1,4 +1,4 @@
-"""What the demo is made of, a row per part: what runs, what it needs first, which ports it takes."""
+"""What the demo is made of, a row per service: what runs, what it needs first, which ports it takes."""
 
 import os
 import secrets
@@ -34,16 +34,16 @@ from local.stack.process import Probe, scrubbed_environment
 from local.stack.server import Command, Server, Task
 
 
-class Part(NamedTuple):
+class Service(NamedTuple):
     """One row.
 
     Attributes:
         name: what the demo calls it; its log is ``.helios/logs/<name>.log``.
         server: what runs.
-        needs: the parts that must be ready before it is started; the others start at the same time.
+        needs: the services that must be ready before it is started; the others start at the same time.
         ports: the settings of ``config.Config`` that name the ports it listens on.
         restarts: whether it is started again when it ends by itself. The end of one that is not is the end of the demo.
-        forgets: what is gone then, in words, of a part that comes back empty; those that need it are started again.
+        forgets: what is gone then, in words, of a service that comes back empty; those that need it are started again.
         remedy: what to try when it does not start.
         data: the folder in which an emulator keeps what it has not delivered yet.
     """
@@ -58,8 +58,8 @@ class Part(NamedTuple):
     data: Path | None = None
 
 
-def parts(config: Config, *, canary_seconds: float = 0) -> list[Part]:
-    """Every part of the demo but the traffic.
+def services(config: Config, *, canary_seconds: float = 0) -> list[Service]:
+    """Every service of the demo but the traffic.
 
     Args:
         config: where they are.
@@ -78,16 +78,16 @@ def parts(config: Config, *, canary_seconds: float = 0) -> list[Part]:
     ]
 
 
-def _databases(config: Config) -> list[Part]:
+def _databases(config: Config) -> list[Service]:
     """Postgres with its tables, and Valkey."""
     data, log = config.folder, config.log
     return [
-        Part(
+        Service(
             "postgres",
             Postgres(data / "postgres", config.postgres_port, log=log("postgres")),
             ports=("postgres_port",),
         ),
-        Part("valkey", Valkey(data / "valkey", config.valkey_port, log=log("valkey")), ports=("valkey_port",)),
+        Service("valkey", Valkey(data / "valkey", config.valkey_port, log=log("valkey")), ports=("valkey_port",)),
         _task(
             config,
             "migrations",
@@ -99,11 +99,11 @@ def _databases(config: Config) -> list[Part]:
     ]
 
 
-def _aws(config: Config) -> list[Part]:
+def _aws(config: Config) -> list[Service]:
     """Every AWS service, and Helios on it."""
     packages = sorted({function.package for function in deployer.FUNCTIONS})
     return [
-        Part(
+        Service(
             "aws",
             Ministack(config.folder, config.aws_port, log=config.log("aws")),
             ports=("aws_port",),
@@ -122,7 +122,7 @@ def _aws(config: Config) -> list[Part]:
     ]
 
 
-def _api(config: Config, secret: str) -> Part:
+def _api(config: Config, secret: str) -> Service:
     """Helios' API. It rings the relay function on AWS, for itself and for the other clouds' functions."""
     bell = {"HELIOS_RELAY_QUEUE_URL": deployer.relay_queue_url(config.aws_url), "HELIOS_RING_SECRET": secret}
     address = ["--host", HOST, "--port", str(config.api_port)]
@@ -142,7 +142,7 @@ def _api(config: Config, secret: str) -> Part:
     )
 
 
-def _gcp(config: Config, secret: str) -> list[Part]:
+def _gcp(config: Config, secret: str) -> list[Service]:
     """Pub/Sub, the Cloud Function under Google's own framework and behind a door, and the subscription for it."""
     data = config.folder / "pubsub"
     emulator = ["--port", str(config.pubsub_port), "--http-port", str(config.pubsub_admin_port)]
@@ -177,7 +177,7 @@ def _gcp(config: Config, secret: str) -> list[Part]:
     ]
 
 
-def _azure(config: Config, secret: str) -> list[Part]:
+def _azure(config: Config, secret: str) -> list[Service]:
     """Event Grid, the function app under our host, and the subscription that posts to it."""
     data = config.folder / "eventgrid"
     emulator = ["--port", str(config.eventgrid_port), "--data", str(data)]
@@ -213,7 +213,7 @@ def _azure(config: Config, secret: str) -> list[Part]:
     ]
 
 
-def _canary(config: Config, seconds: float) -> Part:
+def _canary(config: Config, seconds: float) -> Service:
     """What shows that each guard of the API lets in whom it should; ready once all of them have."""
     where = ["--api-url", config.api_url, "--aws-url", config.aws_url, "--eventgrid-url", config.eventgrid_url]
     return _command(
@@ -227,7 +227,7 @@ def _canary(config: Config, seconds: float) -> Part:
     )
 
 
-def _kafka(config: Config) -> list[Part]:
+def _kafka(config: Config) -> list[Service]:
     """Kafka, and what passes every stored event on to it."""
     cluster = Command(
         "kafka",
@@ -238,7 +238,7 @@ def _kafka(config: Config) -> list[Part]:
         cwd=REPOSITORY,
     )
     return [
-        Part("kafka", cluster, ports=("kafka_port",)),
+        Service("kafka", cluster, ports=("kafka_port",)),
         _command(
             config,
             "sink",
@@ -251,7 +251,7 @@ def _kafka(config: Config) -> list[Part]:
     ]
 
 
-def _dashboard(config: Config) -> list[Part]:
+def _dashboard(config: Config) -> list[Service]:
     """The dashboard, watching through AWS' WebSocket."""
     stream = ["--api-url", config.api_url, "--ws-url", deployer.websocket_url(config.aws_url)]
     return [
@@ -341,11 +341,11 @@ def _command(
     needs: tuple[str, ...] = (),
     ports: tuple[str, ...],
     data: Path | None = None,
-) -> Part:
+) -> Service:
     """A row for a server that is a command, and that holds nothing which a new start would lack."""
     environment = scrubbed_environment(**env or {})
     server = Command(name, command, env=environment, ready=ready, log=config.log(name), cwd=REPOSITORY)
-    return Part(name, server, needs=needs, ports=ports, restarts=True, data=data)
+    return Service(name, server, needs=needs, ports=ports, restarts=True, data=data)
 
 
 def _task(
@@ -356,11 +356,11 @@ def _task(
     env: Mapping[str, str] | None = None,
     needs: tuple[str, ...] = (),
     remedy: str = "",
-) -> Part:
+) -> Service:
     """A row for a command that is to run to its end."""
     environment = scrubbed_environment(**env or {})
     server = Task(name, command, env=environment, log=config.log(name), cwd=REPOSITORY)
-    return Part(name, server, needs=needs, remedy=remedy)
+    return Service(name, server, needs=needs, remedy=remedy)
 
 
 def _python(module: str, *arguments: str) -> list[str]:
