@@ -16,11 +16,11 @@ from typing import Final
 
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.tokens import PostgresTokens
+from helios.console.client import TOKEN
 from helios.event import SOURCES
 from helios.tokens import Token, digest, mint
 from scripts.deploy import dashboard_upload
 from scripts.deploy.clouds import CLOUDS, Cloud, chosen, not_ready
-from scripts.deploy.fetched import TOKEN
 from scripts.deploy.steps import Step, StepFailed, carry_out
 from scripts.deploy.terraform import apply, init, outputs, set_in, setting, told
 

@@ -12,14 +12,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
-
+from helios.console.client import TOKEN, Client, Unanswered
 from helios.errors import HeliosError
 from helios.event import SOURCES, Source
 from scripts.deploy.clouds import CLOUDS
-from scripts.deploy.fetched import Unreachable, fetch
 from scripts.deploy.steps import StepFailed
 from scripts.deploy.terraform import outputs
 from scripts.simulator.endpoints import connect, find
@@ -31,6 +30,8 @@ EXIT_USAGE: Final = 2
 
 _FLOW: Final = "order"
 _SECONDS_BETWEEN_QUESTIONS: Final = 0.5
+_ANSWER_SECONDS: Final = 30
+"""Longer than the command line waits: the first request may start a function cold."""
 _AGREED: Final = {"matched", "matched_late"}
 """Late is well enough: a function that starts cold takes its time."""
 
@@ -66,15 +67,31 @@ async def publish(legs: Sequence[Emission], environ: Mapping[str, str]) -> None:
             raise NotTaken(f"{leg.source} did not take it: {answer.reason or answer.outcome}")
 
 
-def arrived(url: str, order_id: str, sources: Sequence[Source], *, has_flow: bool) -> tuple[bool, str]:
+def fetch(client: Client, path: str, **query: str) -> Any:
+    """What the API answers as JSON; None where there is nothing (404).
+
+    Raises:
+        Unanswered: there is no answer, or one that is no success.
+    """
+    try:
+        return client.get(path, object, **query)
+    except Unanswered as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise Unanswered(f"{error}. Set {TOKEN} to a token that may read.", status=error.status) from error
+        raise
+
+
+def arrived(client: Client, order_id: str, sources: Sequence[Source], *, has_flow: bool) -> tuple[bool, str]:
     """Whether the order is all there, and in words how it stands."""
     if has_flow and len(sources) == len(SOURCES):
-        row = fetch(f"{url}/api/v1/flows/{_FLOW}/{order_id}")
+        row = fetch(client, f"flows/{_FLOW}/{order_id}")
         status = row["status"] if row else "not seen yet"
         if status == "mismatched":
             raise NotTaken(f"order {order_id} is {status}: {_issues(row)}")
         return status in _AGREED, status
-    page = fetch(f"{url}/api/v1/events?order_id={order_id}")
+    page = fetch(client, "events", order_id=order_id)
     there = {event["source"] for event in (page or {}).get("items", [])}
     missing = [source for source in sources if source not in there]
     return not missing, f"waiting for {', '.join(missing)}" if missing else "stored"
@@ -84,28 +101,28 @@ def _issues(row: Mapping[str, Any] | None) -> str:
     return "; ".join(str(issue["detail"]) for issue in (row or {}).get("issues", [])) or "no issue was told"
 
 
-def greet(url: str) -> None:
+def greet(client: Client) -> None:
     """Return if a Helios answers there, before anything is published.
 
     Raises:
-        Unreachable: none does.
+        Unanswered: none does.
     """
-    if fetch(f"{url}/api/v1/health") is None:
-        raise Unreachable(f"{url} is no Helios: it has no /api/v1/health")
+    if fetch(client, "health") is None:
+        raise Unanswered("This URL is not a Helios API: it has no /api/v1/health.", status=HTTPStatus.NOT_FOUND)
 
 
-def wait(url: str, order_id: str, sources: Sequence[Source], *, seconds: float) -> str:
+def wait(client: Client, order_id: str, sources: Sequence[Source], *, seconds: float) -> str:
     """Ask until the order is all there, and return how it stands.
 
     Raises:
         NotTaken: it did not arrive in time, or not as it was sent.
-        Unreachable: nothing answers at the URL.
+        Unanswered: nothing answers at the URL.
     """
-    declared: list[Any] = fetch(f"{url}/api/v1/flows/declarations") or []
+    declared: list[Any] = fetch(client, "flows/declarations") or []
     has_flow = any(flow["name"] == _FLOW for flow in declared)
     end = time.monotonic() + seconds
     while True:
-        done, words = arrived(url, order_id, sources, has_flow=has_flow)
+        done, words = arrived(client, order_id, sources, has_flow=has_flow)
         if done:
             return words
         if time.monotonic() > end:
@@ -146,18 +163,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sources = [source for source in SOURCES if source in (given.source or SOURCES)]
     try:
         url, told = deployed() if given.deployed else (given.url, {})
-        url = url.rstrip("/")
-        greet(url)
+        client = Client(url, token=os.environ.get(TOKEN), timeout_seconds=_ANSWER_SECONDS)
+        greet(client)
         legs = order(sources)
         began = time.monotonic()
         asyncio.run(publish(legs, {**os.environ, **told}))
-        words = wait(url, legs[0].order_id, sources, seconds=given.timeout)
+        words = wait(client, legs[0].order_id, sources, seconds=given.timeout)
+    except (NotTaken, Unanswered) as error:
+        sys.stderr.write(f"smoke: {error}\n")
+        return EXIT_FAILED
     except (HeliosError, StepFailed) as error:
         sys.stderr.write(f"smoke: {error}\n")
         return EXIT_USAGE
-    except (NotTaken, Unreachable, msgspec.DecodeError) as error:
-        sys.stderr.write(f"smoke: {error}\n")
-        return EXIT_FAILED
     sys.stdout.write(f"order {legs[0].order_id}: {words} after {time.monotonic() - began:.1f} s\n")
     return EXIT_OK
 

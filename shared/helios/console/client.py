@@ -1,5 +1,6 @@
 """Asks Helios' API over HTTP; only the standard library, so that the command line runs wherever Python does."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -17,6 +18,8 @@ from helios.queries import Page
 
 T = TypeVar("T")
 
+TOKEN = "HELIOS_TOKEN"  # noqa: S105 - the variable's name
+"""The environment variable that holds the token of whoever asks."""
 TIMEOUT_SECONDS = 15.0
 RETRY_SECONDS = 2.0
 MAX_PAGE = 500
@@ -44,19 +47,21 @@ class _Stream(msgspec.Struct, frozen=True):
 class Client:
     """One API, and who asks."""
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, *, token: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         """Connect to nothing yet.
 
         Args:
             url: where the API is, ``https://host`` or ``http://127.0.0.1:8001``.
             token: a bearer token that may read; None where none is asked for.
+            timeout_seconds: how long each request may wait for an answer; a function that starts cold needs longer.
 
         Raises:
             Misconfigured: the URL is none of HTTP.
         """
         if urlsplit(url).scheme not in {"http", "https"}:
-            raise Misconfigured(f"{url!r} is not an http:// or https:// URL: see --url and HELIOS_URL")
+            raise Misconfigured(f"{url!r} is not an http:// or https:// URL, such as http://127.0.0.1:8001")
         self._url = url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, type_: type[T], **query: Any) -> T:
@@ -81,16 +86,16 @@ class Client:
         url = f"{self._url}/api/v1/{path}"
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - __init__ has checked the scheme
         try:
-            with open_directly(request, timeout_seconds=TIMEOUT_SECONDS) as answer:
+            with open_directly(request, timeout_seconds=self._timeout_seconds) as answer:
                 return msgspec.json.decode(answer.read(), type=type_)
         except urllib.error.HTTPError as error:
             with error:
                 wait = error.headers.get("Retry-After", "")
                 after = float(wait) if wait.isascii() and wait.isdecimal() else None
                 raise Unanswered(_reason(error.code, error.read()), status=error.code, after_seconds=after) from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise Unanswered(f"{self._url} does not answer: {reason}; is --url right?") from error
+            raise Unanswered(f"{self._url} does not answer: {reason}; is the URL right?") from error
         except msgspec.MsgspecError as error:
             raise Unanswered(f"{self._url} answers, but not as Helios does: {error}") from error
 
