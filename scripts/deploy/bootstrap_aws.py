@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scripts.deploy.clouds import CLOUDS, no_access
-from scripts.deploy.github import AUDIENCE_OF_AWS, ISSUER, repository, subject
-from scripts.deploy.steps import Asked, Step, carry_out
-from scripts.deploy.written import written
+from scripts.deploy.github_oidc import AUDIENCE_OF_AWS, ISSUER, repository, subject
+from scripts.deploy.plan import Asked, Step, carry_out
+from scripts.deploy.tfvars import write_once
 
 _CLOUD = CLOUDS["aws"]
 _PRIVATE = "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
@@ -114,8 +114,8 @@ def steps(*, region: str, bucket: str, github: str | None = None) -> list[Step]:
             (*s3, "put-bucket-lifecycle-configuration", *named, "--lifecycle-configuration", _OLD_STATES),
         ),
         *_identity(github),
-        written(_CLOUD.backend, {"bucket": bucket, "region": region}),
-        written(_CLOUD.settings, {"region": region}),
+        write_once(_CLOUD.backend, {"bucket": bucket, "region": region}),
+        write_once(_CLOUD.settings, {"region": region}),
     ]
 
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from scripts.deploy.clouds import CLOUDS, no_access
-from scripts.deploy.github import AUDIENCE_OF_AZURE, ISSUER, repository, subject
-from scripts.deploy.steps import Asked, Step, carry_out
-from scripts.deploy.written import written
+from scripts.deploy.github_oidc import AUDIENCE_OF_AZURE, ISSUER, repository, subject
+from scripts.deploy.plan import Asked, Step, carry_out
+from scripts.deploy.tfvars import write_once
 
 _CLOUD = CLOUDS["azure"]
 _GROUP = "helios-state"
@@ -142,8 +142,8 @@ def steps(
         ),
         _may(principal, _STATES, scope, *within, to=("--assignee", principal)),
         *making,
-        written(_CLOUD.backend, backend),
-        written(
+        write_once(_CLOUD.backend, backend),
+        write_once(
             _CLOUD.settings,
             {
                 "subscription_id": subscription,

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from scripts.deploy.clouds import CLOUDS, no_access
-from scripts.deploy.github import BRANCH, ISSUER, repository, subject
-from scripts.deploy.steps import Asked, Step, carry_out
-from scripts.deploy.written import written
+from scripts.deploy.github_oidc import BRANCH, ISSUER, repository, subject
+from scripts.deploy.plan import Asked, Step, carry_out
+from scripts.deploy.tfvars import write_once
 
 _CLOUD = CLOUDS["gcp"]
 _PUBSUB = "pubsub.googleapis.com"
@@ -120,8 +120,8 @@ def steps(*, project: str, region: str, bucket: str, github: str | None = None) 
         ),
         Step("keep its old versions", (*storage, "update", url, "--versioning", *within)),
         *_identity(project, bucket, github),
-        written(_CLOUD.backend, {"bucket": bucket}),
-        written(_CLOUD.settings, {"project": project, "region": region}),
+        write_once(_CLOUD.backend, {"bucket": bucket}),
+        write_once(_CLOUD.settings, {"project": project, "region": region}),
     ]
 
 

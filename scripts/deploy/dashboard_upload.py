@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local.demo.dashboard import DIST
 from scripts.deploy.clouds import Cloud
-from scripts.deploy.steps import Step, StepFailed
+from scripts.deploy.plan import Step, StepFailed
 from scripts.deploy.terraform import outputs
 
 _FOR_EVER = "public, max-age=31536000, immutable"

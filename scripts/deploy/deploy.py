@@ -21,7 +21,7 @@ from helios.event import SOURCES
 from helios.tokens import Token, digest, mint
 from scripts.deploy import dashboard_upload
 from scripts.deploy.clouds import CLOUDS, Cloud, chosen, not_ready
-from scripts.deploy.steps import Step, StepFailed, carry_out
+from scripts.deploy.plan import Step, StepFailed, carry_out
 from scripts.deploy.terraform import apply, init, outputs, set_in, setting, told
 
 _AWS: Final = CLOUDS["aws"]

@@ -12,7 +12,7 @@ from functools import partial
 
 from helios.event import SOURCES
 from scripts.deploy.clouds import Cloud, chosen, not_ready
-from scripts.deploy.steps import Step, StepFailed, carry_out
+from scripts.deploy.plan import Step, StepFailed, carry_out
 from scripts.deploy.terraform import destroy, init, outputs
 
 _ANY_DATABASE = {"database_url": "postgresql://nobody@localhost/none?sslmode=require"}

@@ -19,7 +19,7 @@ from helios.console.client import TOKEN, Client, Unanswered
 from helios.errors import HeliosError
 from helios.event import SOURCES, Source
 from scripts.deploy.clouds import CLOUDS
-from scripts.deploy.steps import StepFailed
+from scripts.deploy.plan import StepFailed
 from scripts.deploy.terraform import outputs
 from scripts.simulator.endpoints import connect, find
 from scripts.simulator.plan import Emission, Planner

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.deploy.clouds import Cloud
-from scripts.deploy.steps import Step, StepFailed
+from scripts.deploy.plan import Step, StepFailed
 
 Outputs = Mapping[str, Any]
 

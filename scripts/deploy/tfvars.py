@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from scripts.deploy.clouds import ROOT
-from scripts.deploy.steps import Asked, Step
+from scripts.deploy.plan import Asked, Step
 
 Values = Mapping[str, str | Mapping[str, str | Asked]]
 
 
-def written(path: Path, values: Values) -> Step:
+def write_once(path: Path, values: Values) -> Step:
     """The step that writes these values, unless the file is there already."""
     listed = ", ".join(f"{name} = {json.dumps(value, default=_asked)}" for name, value in values.items())
     title = f"write {path.relative_to(ROOT)}, if there is none: {listed}"
