@@ -22,7 +22,7 @@ from scripts.bench.publish import WAYS
 from scripts.bench.publishing import SETTLE_SECONDS, finish, publishing, settle, stored, wait_until_begun
 from scripts.bench.report import Cell, Table, percentile
 from scripts.bench.servers import Servers, demo
-from scripts.simulator.ledger import Summary
+from scripts.simulator.tally import Summary
 
 SHARES: Mapping[str, int] = {"EventBridge": 4, "Pub/Sub": 3, "Event Grid": 3}
 """Events a second through each: ten in all, mixed as the shop's are."""

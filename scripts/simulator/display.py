@@ -12,7 +12,7 @@ from rich.text import Text
 from helios.event import Source
 
 from .lanes import Lane
-from .ledger import Summary
+from .tally import Summary
 
 LIVE_EVERY_S: Final = 0.5
 PLAIN_EVERY_S: Final = 5.0

@@ -99,7 +99,7 @@ class Summary(msgspec.Struct, kw_only=True):
     complaints: list[str]
 
 
-class Ledger:
+class Tally:
     """The books of one run."""
 
     def __init__(self, truth: Truth, *, judged: bool) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from scripts.simulator.anomalies import Injection, Truth
 from scripts.simulator.answers import Answer
-from scripts.simulator.ledger import KEPT_COMPLAINTS, Latencies, Ledger
+from scripts.simulator.tally import KEPT_COMPLAINTS, Latencies, Tally
 from tests.simulator.support import drain, schedule
 
 ACCEPTED = Answer(outcome="accepted")
@@ -20,8 +20,8 @@ def emission():
 
 
 @pytest.fixture
-def ledger():
-    return Ledger(Truth(None), judged=True)
+def tally():
+    return Tally(Truth(None), judged=True)
 
 
 def inject(emission, anomaly):
@@ -33,29 +33,29 @@ def inject(emission, anomaly):
 @pytest.mark.parametrize(
     ("answer", "wrong"), [(ACCEPTED, 0), (DUPLICATE, 0), (CONTRADICTORY, 0), (REJECTED, 1), (FAILED, 1)]
 )
-def test_an_event_must_be_accepted(ledger, emission, answer, wrong):
+def test_an_event_must_be_accepted(tally, emission, answer, wrong):
     """A duplicate counts: after a lost answer, Helios knows the event that is sent again."""
-    ledger.settle(emission, answer, latency=0.01)
+    tally.settle(emission, answer, latency=0.01)
 
-    assert ledger.wrong == wrong
+    assert tally.wrong == wrong
 
 
 @pytest.mark.parametrize(("answer", "wrong"), [(REJECTED, 0), (ACCEPTED, 1), (DUPLICATE, 1), (FAILED, 1)])
-def test_poison_must_be_rejected(ledger, emission, answer, wrong):
+def test_poison_must_be_rejected(tally, emission, answer, wrong):
     emission.poison = "NaN"
     inject(emission, "poison")
-    ledger.settle(emission, answer, latency=0.01)
+    tally.settle(emission, answer, latency=0.01)
 
-    assert ledger.wrong == wrong
+    assert tally.wrong == wrong
 
 
 def test_a_cloud_takes_poison_like_anything_else(emission):
-    ledger = Ledger(Truth(None), judged=False)
+    tally = Tally(Truth(None), judged=False)
     emission.poison = "NaN"
     inject(emission, "poison")
-    ledger.settle(emission, ACCEPTED, latency=0.01)
+    tally.settle(emission, ACCEPTED, latency=0.01)
 
-    assert ledger.wrong == 0
+    assert tally.wrong == 0
 
 
 @pytest.mark.parametrize(
@@ -72,30 +72,30 @@ def test_a_cloud_takes_poison_like_anything_else(emission):
         ("contradictory", [ACCEPTED, DUPLICATE], 1),
     ],
 )
-def test_what_is_sent_twice_must_be_recognised(ledger, emission, anomaly, answers, wrong):
+def test_what_is_sent_twice_must_be_recognised(tally, emission, anomaly, answers, wrong):
     inject(emission, anomaly)
     for answer in answers:
-        ledger.settle(emission, answer, latency=0.01)
+        tally.settle(emission, answer, latency=0.01)
 
-    assert ledger.wrong == wrong
+    assert tally.wrong == wrong
 
 
 def test_an_anomaly_that_did_not_happen_is_not_the_truth(emission):
     """If one of its events failed, nobody can expect it to be detected."""
     truth = Truth(None)
-    ledger = Ledger(truth, judged=True)
+    tally = Tally(truth, judged=True)
     inject(emission, "duplicate")
     for answer in (ACCEPTED, FAILED):
-        ledger.settle(emission, answer, latency=0.01)
+        tally.settle(emission, answer, latency=0.01)
 
     assert truth.counts["duplicate"] == 0
 
 
-def test_only_the_first_complaints_are_kept(ledger, emission):
+def test_only_the_first_complaints_are_kept(tally, emission):
     for _ in range(100):
-        ledger.settle(emission, FAILED, latency=0.01)
+        tally.settle(emission, FAILED, latency=0.01)
 
-    assert (ledger.wrong, len(ledger.complaints)) == (100, KEPT_COMPLAINTS)
+    assert (tally.wrong, len(tally.complaints)) == (100, KEPT_COMPLAINTS)
 
 
 def test_quantiles_are_within_two_percent():
