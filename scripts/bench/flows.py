@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.flows import columns
 from helios.adapters.postgres.store import PostgresStore

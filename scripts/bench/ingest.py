@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import psycopg
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.store import INSERT_EVENTS, PostgresStore
 from helios.adapters.redis_seen import RedisSeen

@@ -9,7 +9,7 @@ import msgspec
 
 from helios import settings as environment
 from helios.adapters.bells import Bells, HttpBell
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.event import WayIn
 from helios.flows.ingest import ingest

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import EXCUSED_AT_MOST, WORTH_TWO_STATEMENTS, Reconciler

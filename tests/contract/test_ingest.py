@@ -10,7 +10,8 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemorySeen, MemoryStore, MemoryTransaction, NoSeen
+from helios.adapters.memory import MemorySeen, MemoryStore, MemoryTransaction
+from helios.adapters.no_seen import NoSeen
 from helios.errors import Rejected, Retryable
 from helios.event import Delivery, Fault
 from helios.flows.ingest import ingest

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from helios import __main__ as command_line
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.flows import OVERDUE_FLOWS, WRITE_FLOWS, columns

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.event import Delivery
 from helios.flows.ingest import ingest
 from helios.flows.recompute import recompute

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.errors import Retryable

@@ -7,7 +7,8 @@ from hashlib import sha256
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryTransaction, NoSeen
+from helios.adapters.memory import MemoryTransaction
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.store import PostgresTransaction
 from helios.errors import Rejected, Retryable
 from helios.event import Delivery

@@ -6,8 +6,9 @@ from functools import partial
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryOutbox, NoSeen
+from helios.adapters.memory import MemoryOutbox
 from helios.adapters.memory_replays import MemoryReplayJobs
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.outbox import PostgresBell, PostgresOutbox
 from helios.adapters.postgres.replays import PostgresReplayJobs
 from helios.errors import PutOff, Rejected

@@ -9,7 +9,8 @@ from confluent_kafka import KafkaError
 from msgspec import Raw, structs
 
 from helios.adapters.kafka import MAX_TOPIC_CHARS, KafkaSink, headers_of, key_of, topic_of
-from helios.adapters.memory import MemoryOutbox, MemorySink, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemorySink, MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.errors import Misconfigured, Retryable
 from helios.event import Event

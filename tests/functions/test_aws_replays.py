@@ -3,7 +3,7 @@
 import pytest
 
 from helios.adapters import webhook
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replays import PostgresReplayJobs

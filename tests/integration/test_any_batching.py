@@ -9,7 +9,8 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.event import Delivery, Key
 from helios.flows.ingest import ingest
 from helios.queries import DeadLetterFilter, EventFilter

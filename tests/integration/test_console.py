@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from local.stack.process import scrubbed_environment

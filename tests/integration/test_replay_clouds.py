@@ -8,7 +8,8 @@ import pytest
 from google.cloud import pubsub_v1
 from moto import mock_aws
 
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.targets import ConfiguredTargets
 from helios.errors import PutOff
 from helios.event import Delivery

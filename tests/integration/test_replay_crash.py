@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.replays import PostgresReplayJobs
 from helios.adapters.postgres.store import PostgresStore
 from helios.flows.ingest import ingest

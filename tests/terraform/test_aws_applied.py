@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.replays import PostgresReplayJobs
 from helios.adapters.postgres.store import PostgresStore

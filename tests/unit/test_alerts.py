@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import yaml
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.flows.relay import relay

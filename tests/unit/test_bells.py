@@ -10,7 +10,8 @@ from moto import mock_aws
 
 from helios.adapters.aws import SqsBell
 from helios.adapters.bells import BackgroundBell, Bells, HttpBell
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.errors import Retryable
 from helios.flows.ingest import ingest
 from tests.support.deliveries import eventbridge

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from tests.support.services import client_of, in_memory

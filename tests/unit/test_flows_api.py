@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.memory import MemoryOutbox, MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler
 from helios.flows.sweep import expire_flows

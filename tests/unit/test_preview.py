@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.flows.ingest import ingest
 from helios.flows.preview import patience, preview
 from helios.flows.reconcile import Reconciler

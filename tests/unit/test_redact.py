@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios import bootstrap
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.errors import Misconfigured
 from helios.event import Delivery, Fault
 from helios.flows.ingest import ingest

@@ -9,7 +9,8 @@ import pytest
 from helios.adapters.azure import _as_sent
 from helios.adapters.cloudevents import replayed_attributes
 from helios.adapters.eventbridge import EventBridgeTarget
-from helios.adapters.memory import MemoryStore, NoSeen
+from helios.adapters.memory import MemoryStore
+from helios.adapters.no_seen import NoSeen
 from helios.event import Delivery
 from helios.flows.ingest import ingest
 from helios.flows.reconcile import Reconciler

@@ -57,25 +57,6 @@ class MemorySeen:
         """Has nothing to let go of."""
 
 
-class NoSeen:
-    """Keeps ``Seen`` by remembering nothing: what Helios runs with when no Redis is set."""
-
-    failures = 0
-
-    def recall(self, keys: Collection[Key]) -> set[Key]:  # noqa: ARG002 - the port's signature
-        """Nothing."""
-        return set()
-
-    def remember(self, keys: Collection[Key]) -> None:
-        """Does nothing."""
-
-    def probe(self) -> None:
-        """Always answers."""
-
-    def close(self) -> None:
-        """Has nothing to let go of."""
-
-
 class _State(msgspec.Struct):
     events: dict[Key, Event] = {}
     counts: dict[CountKey, Count] = {}

@@ -1,0 +1,24 @@
+"""Running without Redis: no duplicate filter."""
+
+from collections.abc import Collection
+
+from helios.event import Key
+
+
+class NoSeen:
+    """Keeps ``Seen`` by remembering nothing: what Helios runs with when no Redis is set."""
+
+    failures = 0
+
+    def recall(self, keys: Collection[Key]) -> set[Key]:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return set()
+
+    def remember(self, keys: Collection[Key]) -> None:
+        """Does nothing."""
+
+    def probe(self) -> None:
+        """Always answers."""
+
+    def close(self) -> None:
+        """Has nothing to let go of."""
