@@ -12,9 +12,9 @@ import azure.functions as func
 
 from helios import bootstrap, settings
 from helios.bootstrap import Services
-from helios.event import Delivery
-from helios.flows.coalesce import Coalescer
-from helios.flows.sweep import sweep as sweep_store
+from helios.model.events import Delivery
+from helios.services.batching import Coalescer
+from helios.services.sweep import sweep as sweep_store
 
 configured = settings.load()
 logging.getLogger("helios").setLevel(configured.log_level)

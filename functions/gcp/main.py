@@ -11,8 +11,8 @@ from flask import Request
 
 from helios import bootstrap, logs, settings
 from helios.bootstrap import Services
-from helios.event import Delivery
-from helios.flows.sweep import sweep as sweep_store
+from helios.model.events import Delivery
+from helios.services.sweep import sweep as sweep_store
 
 configured = settings.load()
 logs.configure(configured.log_level)

@@ -14,7 +14,7 @@ from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 from google.cloud import pubsub_v1
 from standardwebhooks.webhooks import Webhook
 
-from helios.event import Source
+from helios.model.events import Source
 from local.canary.aws import Bus
 from local.canary.sns import Server
 from local.emulators.eventgrid import client as eventgrid

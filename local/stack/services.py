@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from helios.flows.sink import KAFKA
+from helios.services.sink import KAFKA
 from local.aws import deployer, resources
 from local.aws.ministack import Ministack
 from local.emulators.azure_host.client import event_grid_url

@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 import psycopg
 
-from helios.event import Source
+from helios.model.events import Source
 from local.servers import postgres
 from local.stack.config import REPOSITORY, Config
 from local.stack.process import scrubbed_environment

@@ -14,17 +14,17 @@ import psycopg
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.flows import columns
-from helios.adapters.postgres.store import PostgresStore
-from helios.adapters.redis_seen import RedisSeen
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.sweep import expire_flows
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.adapters.redis.dedupe import RedisSeen
+from helios.model.events import Delivery
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
 from helios.normalise import normalise
-from helios.reconcile import declaration
-from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import record
-from helios.reconcile.verdict import BEFORE, Judge
+from helios.reconciliation import declaration
+from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.record import record
+from helios.reconciliation.evaluate import BEFORE, Judge
 from local.stack.ports import HOST
 from scripts.bench.payloads import ORDER, TIME
 from scripts.bench.report import Table, median, percentile

@@ -8,10 +8,10 @@ import psycopg
 
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import open_pool
-from helios.adapters.postgres.store import INSERT_EVENTS, PostgresStore
-from helios.adapters.redis_seen import RedisSeen
-from helios.event import Delivery
-from helios.flows.ingest import ingest
+from helios.adapters.postgres.unit_of_work import INSERT_EVENTS, PostgresStore
+from helios.adapters.redis.dedupe import RedisSeen
+from helios.model.events import Delivery
+from helios.services.ingest import ingest
 from helios.normalise import normalise
 from scripts.bench.payloads import deliveries
 from scripts.bench.report import Table, median

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from helios.event import Delivery, WayIn
+from helios.model.events import Delivery, WayIn
 
 ORDER = {
     "order_id": "ORD-1764158400000-1234",

@@ -5,8 +5,8 @@ import time
 
 import psycopg
 
-from helios.adapters.postgres.store import PostgresTransaction
-from helios.ledger import Count
+from helios.adapters.postgres.unit_of_work import PostgresTransaction
+from helios.model.counts import Count
 from local.stack.ports import HOST
 from scripts.bench.report import Table, median, percentile
 from scripts.bench.servers import Servers, another_database, api

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from helios.event import SOURCES, Source
+from helios.model.events import SOURCES, Source
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TERRAFORM: Final = ROOT / "infra/terraform"

@@ -16,9 +16,9 @@ from typing import Final
 
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.console.client import TOKEN
-from helios.event import SOURCES
-from helios.tokens import Token, digest, mint
+from helios.cli.client import TOKEN
+from helios.model.events import SOURCES
+from helios.model.tokens import Token, digest, mint
 from scripts.deploy import dashboard_upload
 from scripts.deploy.clouds import CLOUDS, Cloud, chosen, not_ready
 from scripts.deploy.plan import Step, StepFailed, carry_out

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from helios.event import SOURCES
+from helios.model.events import SOURCES
 from scripts.deploy.clouds import Cloud, chosen, not_ready
 from scripts.deploy.plan import Step, StepFailed, carry_out
 from scripts.deploy.terraform import destroy, init, outputs

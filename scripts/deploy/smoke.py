@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from helios.console.client import TOKEN, Client, Unanswered
+from helios.cli.client import TOKEN, Client, Unanswered
 from helios.errors import HeliosError
-from helios.event import SOURCES, Source
+from helios.model.events import SOURCES, Source
 from scripts.deploy.clouds import CLOUDS
 from scripts.deploy.plan import StepFailed
 from scripts.deploy.terraform import outputs

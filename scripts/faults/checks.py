@@ -9,10 +9,10 @@ import psycopg
 
 from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
-from helios.reconcile.declaration import Flow
-from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import moment_of
-from helios.reconcile.verdict import Judge
+from helios.reconciliation.declaration import Flow
+from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.record import moment_of
+from helios.reconciliation.evaluate import Judge
 from scripts.faults.book import Book
 from scripts.faults.orders import LEGS, Orders
 

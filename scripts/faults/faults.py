@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import psycopg
 import redis
 
-from helios.adapters.redis_seen import RedisSeen
+from helios.adapters.redis.dedupe import RedisSeen
 from helios.errors import HeliosError
 from local.servers import valkey
 from scripts.faults.orders import Orders

@@ -10,8 +10,8 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from helios.errors import HeliosError
-from helios.event import SOURCES
-from helios.reconcile import declaration
+from helios.model.events import SOURCES
+from helios.reconciliation import declaration
 from local.demo import stats
 from local.stack.ports import HOST
 from scripts.faults.book import Book

@@ -14,7 +14,7 @@ from typing import Self
 import msgspec
 import psycopg
 
-from helios.event import SOURCES, Source
+from helios.model.events import SOURCES, Source
 from local.aws import ministack, resources
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey

@@ -8,7 +8,7 @@ from statistics import median
 
 import msgspec
 
-from helios.reconcile.rows import FlowRow, FlowStatus
+from helios.model.flows import FlowRow, FlowStatus
 from scripts.simulator.anomalies import ANOMALIES, Anomaly, Injection
 
 STATUS_OF: Mapping[Anomaly, FlowStatus] = {

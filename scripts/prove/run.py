@@ -13,9 +13,9 @@ from typing import NamedTuple, Self
 
 import msgspec
 
-from helios.console.client import Client
+from helios.cli.client import Client
 from helios.errors import HeliosError
-from helios.reconcile.rows import FlowRow, FlowSummary
+from helios.model.flows import FlowRow, FlowSummary
 from local.aws import resources
 from local.stack.config import INGEST_FUNCTION, REPOSITORY, Config, free_port_fields
 from local.stack.process import scrubbed_environment

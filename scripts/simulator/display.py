@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from helios.event import Source
+from helios.model.events import Source
 
 from .lanes import Lane
 from .tally import Summary

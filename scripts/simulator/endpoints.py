@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from helios.errors import Misconfigured
-from helios.event import Source
+from helios.model.events import Source
 
 from .answers import Publisher
 

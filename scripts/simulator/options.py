@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from helios.event import SOURCES, Source
+from helios.model.events import SOURCES, Source
 
 from .poisons import Via
 

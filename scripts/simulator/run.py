@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from helios.event import Source
+from helios.model.events import Source
 
 from . import endpoints
 from .anomalies import Truth

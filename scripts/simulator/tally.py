@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from helios.event import SOURCES, Source
+from helios.model.events import SOURCES, Source
 
 from .anomalies import REPEATED, Anomaly, Injection, Truth
 from .answers import OUTCOMES, Answer, Outcome

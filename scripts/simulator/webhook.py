@@ -14,7 +14,7 @@ import httptools
 import msgspec
 
 from helios.errors import Misconfigured
-from helios.event import SOURCES, Source
+from helios.model.events import SOURCES, Source
 
 from .answers import Answer, Outcome, may_have_been_taken, may_pass, try_again
 from .envelopes import PATHS, body

@@ -11,10 +11,10 @@ from contextlib import suppress
 
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
-from helios.console import commands as console
-from helios.console import dead_letters, recompute, replays, tokens
+from helios.cli import flows as console
+from helios.cli import dead_letters, recompute, replay as replays, tokens
 from helios.errors import HeliosError
-from helios.flows.sink import KAFKA, follow, send_parked
+from helios.services.sink import KAFKA, follow, send_parked
 from helios.settings import load
 
 

@@ -8,36 +8,29 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from helios import settings as environment
-from helios.adapters.bells import Bells, HttpBell
+from helios.adapters.notifiers import Bells, HttpBell
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import Pool, open_pool
-from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
+from helios.adapters.postgres.stream import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
-from helios.adapters.postgres.replays import PostgresReplayJobs
-from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.adapters.targets import ConfiguredTargets
+from helios.adapters.replay.registry import ConfiguredTargets
 from helios.errors import Misconfigured
-from helios.event import Delivery, Outcome
-from helios.flows.ingest import Beside, ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.replay_worker import ReplayWorker
+from helios.model.events import Delivery, Outcome
+from helios.services.ingest import Beside, ingest
+from helios.services.reconciler import Reconciler
+from helios.services.replay import ReplayWorker
 from helios.normalise.redact import Redaction
-from helios.ports import (
-    Bell,
-    EventReader,
-    EventSink,
-    EventStore,
-    FlowReader,
-    Listener,
-    Outbox,
-    ReplayJobs,
-    Seen,
-    Tickets,
-    Tokens,
-)
-from helios.reconcile import declaration
-from helios.reconcile.declaration import Flow
+from helios.ports.stream import Bell, EventSink, Listener, Outbox
+from helios.ports.events import EventReader, Seen
+from helios.ports.unit_of_work import EventStore
+from helios.ports.flows import FlowReader
+from helios.ports.replay import ReplayJobs
+from helios.ports.access import Tickets, Tokens
+from helios.reconciliation import declaration
+from helios.reconciliation.declaration import Flow
 from helios.settings import Settings
 
 log = logging.getLogger("helios.bootstrap")
@@ -194,7 +187,7 @@ def _seen(settings: Settings) -> Seen:
     if not settings.redis_url:
         return NoSeen()
     # Late: importing the Redis client costs a cold start more than any other part.
-    from helios.adapters.redis_seen import RedisSeen
+    from helios.adapters.redis.dedupe import RedisSeen
 
     return RedisSeen(settings.redis_url, ttl_seconds=settings.seen_ttl_seconds)
 
@@ -203,7 +196,7 @@ def _tickets(settings: Settings) -> Tickets | None:
     if not settings.redis_url:
         return None
     # Late, as above.
-    from helios.adapters.redis_tickets import RedisTickets
+    from helios.adapters.redis.tickets import RedisTickets
 
     return RedisTickets(settings.redis_url)
 

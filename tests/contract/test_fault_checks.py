@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from helios.adapters.no_seen import NoSeen
-from helios.adapters.postgres.outbox import PostgresOutbox
-from helios.event import WayIn
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.model.events import WayIn
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
 from helios.normalise import split
-from helios.reconcile import declaration
+from helios.reconciliation import declaration
 from scripts.faults.book import Book
 from scripts.faults.checks import Ledgers, check
 from scripts.faults.orders import BATCH_PATH, Load, orders

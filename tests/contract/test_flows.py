@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.adapters.postgres.outbox import PostgresOutbox
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import EXCUSED_AT_MOST, WORTH_TWO_STATEMENTS, Reconciler
-from helios.flows.silence import silent
-from helios.flows.sweep import expire_flows
-from helios.queries import FlowFilter
-from helios.reconcile.record import told
-from helios.reconcile.rows import FlowRow
-from helios.reconcile.summary import at_risk
-from helios.reconcile.timeline import timeline
-from helios.reconcile.verdict import Judge
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.services.ingest import ingest
+from helios.services.reconciler import EXCUSED_AT_MOST, WORTH_TWO_STATEMENTS, Reconciler
+from helios.reconciliation.silence import silent
+from helios.services.sweep import expire_flows
+from helios.model.flows import FlowFilter
+from helios.reconciliation.record import told
+from helios.model.flows import FlowRow
+from helios.reconciliation.summary import at_risk
+from helios.reconciliation.timeline import timeline
+from helios.reconciliation.evaluate import Judge
 from tests.support.deliveries import NOON
 from tests.support.stories import ORDER, SHIPMENT, leg, sent
 

@@ -10,16 +10,17 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemorySeen, MemoryStore, MemoryTransaction
+from tests.fakes.store import MemorySeen, MemoryStore, MemoryTransaction
 from helios.adapters.no_seen import NoSeen
 from helios.errors import Rejected, Retryable
-from helios.event import Delivery, Fault
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.model.events import Delivery, Fault
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
 from helios.normalise import normalise
-from helios.queries import DeadLetterFilter, EventFilter
-from helios.reconcile.evidence import Interest
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import EventFilter
+from helios.reconciliation.evidence import Interest
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 from tests.support.stories import ORDER
 
@@ -290,7 +291,7 @@ def test_the_ledger_can_be_read_by_minute(store):
     assert sum(count.rejected for count in store.minutes(NOON)) == 1
 
 
-@pytest.mark.parametrize("step", ["helios.flows.ingest.normalise", "helios.reconcile.evidence.Interest.clues"])
+@pytest.mark.parametrize("step", ["helios.services.ingest.normalise", "helios.reconciliation.evidence.Interest.clues"])
 def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logged(store, monkeypatch, caplog, step):
     """Whatever the defect: its batch must not come back for as long as it is there."""
     real = resolve_name(step)

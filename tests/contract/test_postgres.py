@@ -15,18 +15,18 @@ from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.flows import OVERDUE_FLOWS, WRITE_FLOWS, columns
 from helios.adapters.postgres.migrate import migrate
-from helios.adapters.postgres.outbox import PostgresOutbox
+from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
-from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import Misconfigured, Rejected, Retryable
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import WORTH_TWO_STATEMENTS, Reconciler
+from helios.services.ingest import ingest
+from helios.services.reconciler import WORTH_TWO_STATEMENTS, Reconciler
 from helios.normalise import normalise
-from helios.queries import FlowFilter
-from helios.reconcile.evidence import Interest, Ledger
-from helios.reconcile.record import record
-from helios.reconcile.rows import FlowStatus
-from helios.reconcile.verdict import BEFORE, Judge
+from helios.model.flows import FlowFilter
+from helios.reconciliation.evidence import Interest, Ledger
+from helios.reconciliation.record import record
+from helios.model.flows import FlowStatus
+from helios.reconciliation.evaluate import BEFORE, Judge
 from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.stories import ORDER, leg
 

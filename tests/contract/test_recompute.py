@@ -9,15 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.flows.recompute import recompute
-from helios.flows.reconcile import Reconciler
-from helios.flows.sweep import expire_flows
-from helios.queries import EventFilter, FlowFilter
-from helios.reconcile.declaration import Flow, Leg, Rule
+from helios.model.events import Delivery
+from helios.services.ingest import ingest
+from helios.services.recompute import recompute
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
+from helios.model.events import EventFilter
+from helios.model.flows import FlowFilter
+from helios.reconciliation.declaration import Flow, Leg, Rule
 from tests.support.deliveries import NOON
 from tests.support.stories import ORDER, SHIPMENT, leg
 

@@ -7,16 +7,16 @@ from hashlib import sha256
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryTransaction
+from tests.fakes.store import MemoryTransaction
 from helios.adapters.no_seen import NoSeen
-from helios.adapters.postgres.store import PostgresTransaction
+from helios.adapters.postgres.unit_of_work import PostgresTransaction
 from helios.errors import Rejected, Retryable
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.flows.replay import AlreadyReplayed, replay_dead_letter
-from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.model.events import Delivery
+from helios.services.ingest import ingest
+from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
 from helios.normalise import NORMALISERS
-from helios.queries import DeadLetterFilter
+from helios.model.dead_letters import DeadLetterFilter
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)

@@ -6,17 +6,17 @@ from functools import partial
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryOutbox
-from helios.adapters.memory_replays import MemoryReplayJobs
+from tests.fakes.store import MemoryOutbox
+from tests.fakes.replay import MemoryReplayJobs
 from helios.adapters.no_seen import NoSeen
-from helios.adapters.postgres.outbox import PostgresBell, PostgresOutbox
-from helios.adapters.postgres.replays import PostgresReplayJobs
+from helios.adapters.postgres.stream import PostgresBell, PostgresOutbox
+from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.errors import PutOff, Rejected
-from helios.flows import replay_worker
-from helios.flows.ingest import ingest
-from helios.flows.jobs import Start
-from helios.flows.replay_worker import ReplayWorker
-from helios.jobs import SENT, Checkpoint, Replayed, ReplayFilter, ReplayRequest, Target
+from helios.services import replay as replay_worker
+from helios.services.ingest import ingest
+from helios.services.replay_jobs import Start
+from helios.services.replay import ReplayWorker
+from helios.model.replay import SENT, Checkpoint, Replayed, ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 

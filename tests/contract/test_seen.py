@@ -5,11 +5,11 @@ import logging
 import pytest
 import redis
 
-from helios.adapters import redis_seen
-from helios.adapters.memory import MemorySeen
-from helios.adapters.redis_seen import RedisSeen
+from helios.adapters.redis import dedupe as redis_seen
+from tests.fakes.store import MemorySeen
+from helios.adapters.redis.dedupe import RedisSeen
 from helios.errors import Retryable
-from helios.event import Key
+from helios.model.events import Key
 
 A: Key = ("aws", "1")
 B: Key = ("aws", "2")

@@ -6,14 +6,14 @@ import msgspec
 import pytest
 import redis
 
-from helios.adapters import rate_limit
-from helios.adapters.memory_tokens import MemoryTickets, MemoryTokens
+from helios.adapters.redis import rate_limit
+from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.adapters.rate_limit import SlidingMinute
-from helios.adapters.redis_tickets import RedisTickets
+from helios.adapters.redis.rate_limit import SlidingMinute
+from helios.adapters.redis.tickets import RedisTickets
 from helios.errors import Retryable
-from helios.tokens import TICKET_SECONDS, Token, digest, mint, opens
+from helios.model.tokens import TICKET_SECONDS, Token, digest, mint, opens
 from local.stack.ports import HOST, free_port
 from tests.support.deliveries import NOON
 

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from helios.adapters.redis_connections import RedisConnections
+from helios.adapters.redis.connections import RedisConnections
 from local.aws import deployer
 from local.servers import postgres, valkey
 from local.stack.config import AWS_REGION

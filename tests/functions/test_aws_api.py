@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.tokens import Token, digest, mint
+from helios.model.tokens import Token, digest, mint
 from tests.support.deliveries import NOON, eventbridge
 
 

@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from helios.adapters.postgres.reader import PostgresReader
-from helios.queries import DeadLetterFilter, EventFilter
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import EventFilter
 from tests.support.aws_lambda import Context, sqs
 from tests.support.deliveries import eventbridge
 

@@ -2,18 +2,18 @@
 
 import pytest
 
-from helios.adapters import webhook
+from helios.adapters.replay import webhook
 from helios.adapters.no_seen import NoSeen
-from helios.adapters.postgres.outbox import PostgresOutbox
+from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
-from helios.adapters.postgres.replays import PostgresReplayJobs
-from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import Rejected, Retryable
-from helios.flows import replay_worker
-from helios.flows.ingest import ingest
-from helios.jobs import ReplayFilter, ReplayRequest, Target
+from helios.services import replay as replay_worker
+from helios.services.ingest import ingest
+from helios.model.replay import ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
-from helios.queries import EventFilter
+from helios.model.events import EventFilter
 from tests.support.aws_lambda import Context
 from tests.support.deliveries import NOON, eventbridge
 

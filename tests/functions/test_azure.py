@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 import pytest
 
 from helios.adapters.postgres.reader import PostgresReader
-from helios.queries import DeadLetterFilter, EventFilter
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import EventFilter
 from local.stack.ports import HOST, free_port
 from local.stack.probes import answers
 from local.stack.process import Process, scrubbed_environment

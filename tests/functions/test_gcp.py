@@ -8,7 +8,8 @@ import functions_framework
 import pytest
 
 from helios.adapters.postgres.reader import PostgresReader
-from helios.queries import DeadLetterFilter, EventFilter
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import EventFilter
 
 MAIN = Path(__file__).parents[2] / "functions" / "gcp" / "main.py"
 

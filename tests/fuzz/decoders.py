@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 with atheris.instrument_imports(include=["helios"]):
     from helios.errors import Rejected
-    from helios.event import Event
+    from helios.model.events import Event
     from helios.normalise import NORMALISERS, normalise, split
-    from helios.reconcile.declaration import load
-    from helios.reconcile.evidence import Interest, Ledger, add_up
-    from helios.reconcile.verdict import Judge
+    from helios.reconciliation.declaration import load
+    from helios.reconciliation.evidence import Interest, Ledger, add_up
+    from helios.reconciliation.evaluate import Judge
 
 WAYS_IN = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)

@@ -17,7 +17,7 @@ from schemathesis import Case, Response
 from standardwebhooks.webhooks import Webhook
 
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.tokens import Token, digest, mint
+from helios.model.tokens import Token, digest, mint
 from local.canary.sns import TYPE_HEADER, Server
 from local.emulators.eventgrid.entra import EVENT_GRID
 from local.emulators.issuer import Issuer

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
+from tests.fakes.store import MemoryOutbox, MemorySeen, MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.event import Delivery, Key
-from helios.flows.ingest import ingest
-from helios.queries import DeadLetterFilter, EventFilter
+from helios.model.events import Delivery, Key
+from helios.services.ingest import ingest
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import EventFilter
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 SAME_EVERY_TIME = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

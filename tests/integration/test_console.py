@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 
 from helios.adapters.no_seen import NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
 from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, JSON, call

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from helios.flows.relay import MAX_MESSAGE_BYTES
+from helios.services.relay import MAX_MESSAGE_BYTES
 from local.stack.ports import HOST, free_port
 from tests.support.api import Api
 from tests.support.client import EVENTGRID, call, post, session

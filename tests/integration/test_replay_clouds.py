@@ -8,13 +8,13 @@ import pytest
 from google.cloud import pubsub_v1
 from moto import mock_aws
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.adapters.targets import ConfiguredTargets
+from helios.adapters.replay.registry import ConfiguredTargets
 from helios.errors import PutOff
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.jobs import SENT, ReplayFilter, ReplayJob, Target
+from helios.model.events import Delivery
+from helios.services.ingest import ingest
+from helios.model.replay import SENT, ReplayFilter, ReplayJob, Target
 from helios.settings import Settings
 from tests.emulators.eventgrid.emulated import KEY, Emulated
 from tests.emulators.eventgrid.receiver import Receiver as GridReceiver

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import Webhook
 
-from helios.adapters import webhook
-from helios.adapters.targets import ConfiguredTargets
-from helios.adapters.webhook import WebhookTarget, forbidden, hosts_of
+from helios.adapters.replay import webhook
+from helios.adapters.replay.registry import ConfiguredTargets
+from helios.adapters.replay.webhook import WebhookTarget, forbidden, hosts_of
 from helios.errors import Misconfigured, PutOff, Rejected
-from helios.jobs import SENT, ReplayFilter, ReplayJob, Target
+from helios.model.replay import SENT, ReplayFilter, ReplayJob, Target
 from helios.normalise import normalise
 from helios.settings import Settings
 from helios.standard_webhooks import key_of
@@ -302,6 +302,6 @@ def test_a_cloud_without_a_topic_or_its_library_is_refused_by_name(monkeypatch):
     with pytest.raises(Rejected, match="HELIOS_REPLAY_TOPICS names none"):
         targets().open(Target(kind="cloud", cloud="aws"))
 
-    monkeypatch.setitem(sys.modules, "helios.adapters.gcp", None)
+    monkeypatch.setitem(sys.modules, "helios.adapters.replay.pubsub", None)
     with pytest.raises(Rejected, match="gcp takes google-cloud-pubsub, which this process does not have"):
         targets(replay_topics="gcp=projects/p/topics/t").open(Target(kind="cloud", cloud="gcp"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.api.webhooks import EXAMPLE_CLOUDEVENT, EXAMPLE_EVENTBRIDGE, EXAMPLE_EVENTGRID, EXAMPLE_PUBSUB
-from helios.tokens import Token, digest, mint
+from helios.model.tokens import Token, digest, mint
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call, post, session
 from tests.support.deliveries import eventbridge, poison
 from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema

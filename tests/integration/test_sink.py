@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from helios.adapters.postgres.outbox import PostgresOutbox
-from helios.flows.sink import KAFKA
-from helios.ledger import Parked
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.services.sink import KAFKA
+from helios.model.stream import Parked
 from local.stack.probes import follows
 from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
@@ -23,7 +23,7 @@ END_SECONDS = 20
 # Its place in the stream moves when the block around the cursor is left: it dies just before.
 KILLED_BEFORE_ITS_NOTE = """
 import os, signal, sys
-from helios.adapters.postgres.outbox import PostgresCursor
+from helios.adapters.postgres.stream import PostgresCursor
 PostgresCursor.advance = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from helios.__main__ import main
 sys.exit(main(["sink"]))

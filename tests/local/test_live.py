@@ -13,8 +13,8 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from helios.adapters.redis_connections import KEY
-from helios.adapters.redis_tickets import RedisTickets
+from helios.adapters.redis.connections import KEY
+from helios.adapters.redis.tickets import RedisTickets
 from local.aws import resources
 from local.stack.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
 from local.stack.process import scrubbed_environment

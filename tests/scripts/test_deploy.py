@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.tokens import digest
+from helios.model.tokens import digest
 from scripts.deploy import (
     bootstrap_aws,
     bootstrap_azure,

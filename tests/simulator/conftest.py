@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import uvicorn
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.api import create_app
-from helios.event import Event
-from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter
+from helios.model.events import Event
+from helios.model.dead_letters import DeadLetterFilter, KeptDeadLetter
+from helios.model.events import EventFilter
 from tests.support.services import in_memory
 
 

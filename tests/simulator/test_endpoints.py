@@ -6,7 +6,7 @@ import json
 import pytest
 
 from helios.errors import Misconfigured
-from helios.event import SOURCES
+from helios.model.events import SOURCES
 from scripts.simulator.endpoints import connect, find
 
 AWS_LOCAL = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from helios.errors import Rejected
-from helios.event import SOURCES, Delivery, Source, WayIn
+from helios.model.events import SOURCES, Delivery, Source, WayIn
 from helios.normalise import normalise
 from scripts.simulator import envelopes
 from scripts.simulator.plan import Emission

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helios.event import SOURCES
+from helios.model.events import SOURCES
 from local.stack.ports import free_port
 from scripts.simulator.__main__ import EXIT_OK, EXIT_USAGE, EXIT_WRONG, main
 from scripts.simulator.run import SAME_SIGNAL_S

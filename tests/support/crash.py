@@ -14,10 +14,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from helios.adapters.aws import ApiGatewayBroadcaster
-from helios.adapters.postgres.outbox import PostgresCursor
-from helios.adapters.postgres.store import PostgresTransaction
-from helios.adapters.redis_seen import RedisSeen
-from helios.flows import ingest
+from helios.adapters.postgres.stream import PostgresCursor
+from helios.adapters.postgres.unit_of_work import PostgresTransaction
+from helios.adapters.redis.dedupe import RedisSeen
+from helios.services import ingest
 
 
 class Step(NamedTuple):

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from helios.event import Delivery
+from helios.model.events import Delivery
 
 NOON = datetime(2025, 11, 26, 12, 0, tzinfo=UTC)
 

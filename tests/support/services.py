@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.testclient import TestClient
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
-from helios.adapters.memory_replays import MemoryReplayJobs
-from helios.adapters.memory_tokens import MemoryTickets, MemoryTokens
+from tests.fakes.store import MemoryOutbox, MemorySeen, MemoryStore
+from tests.fakes.replay import MemoryReplayJobs
+from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from helios.api import create_app
 from helios.bootstrap import Services
-from helios.flows.reconcile import Reconciler
-from helios.reconcile import declaration
+from helios.services.reconciler import Reconciler
+from helios.reconciliation import declaration
 from helios.settings import Settings
-from helios.tokens import PREFIX, SCOPES, Token, digest
+from helios.model.tokens import PREFIX, SCOPES, Token, digest
 
 UNGUARDED = Settings(database_url="postgresql://nowhere", unguarded="loopback")
 """What this machine sends to itself needs no proof."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from helios.event import Delivery
-from helios.reconcile.declaration import Flow, Leg, Rule, load
+from helios.model.events import Delivery
+from helios.reconciliation.declaration import Flow, Leg, Rule, load
 from tests.support.deliveries import NOON
 
 (ORDER,) = load()

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.api import access
 from helios.errors import Retryable
 from helios.settings import Settings
-from helios.tokens import PREFIX
+from helios.model.tokens import PREFIX
 from scripts.build.openapi import document
 from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 import yaml
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.relay import relay
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.relay import relay
 from tests.support.deliveries import NOON
 from tests.support.services import UNGUARDED, client_of, in_memory
 from tests.support.stories import ORDER, leg

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.api.webhooks import served
 from helios.errors import Retryable
 from helios.settings import Settings

@@ -4,7 +4,7 @@ import threading
 
 import msgspec
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from helios.api import app
 from tests.support.deliveries import eventbridge
 from tests.support.services import client_of, in_memory

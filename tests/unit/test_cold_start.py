@@ -11,4 +11,4 @@ def test_a_function_imports_no_store_of_the_tests():
     listed = subprocess.run([sys.executable, "-c", LIST_MODULES], capture_output=True, text=True, check=True)
     modules = set(listed.stdout.split())
     assert "helios.bootstrap" in modules
-    assert not {name for name in modules if name.startswith(("helios.adapters.memory", "tests"))}
+    assert not {name for name in modules if name.startswith(("tests.fakes.store", "tests"))}

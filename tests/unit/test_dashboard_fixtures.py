@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
 from tests.support.services import client_of, in_memory
 from tests.support.stories import ORDER, leg
 

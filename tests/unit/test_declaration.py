@@ -3,7 +3,7 @@
 import pytest
 
 from helios.errors import Misconfigured
-from helios.reconcile.declaration import load
+from helios.reconciliation.declaration import load
 
 FLOW = """
 [[flow]]

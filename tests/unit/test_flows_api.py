@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.sweep import expire_flows
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
 from tests.support.deliveries import NOON
 from tests.support.services import client_of, in_memory
 from tests.support.stories import ORDER, leg

@@ -23,14 +23,14 @@ from google.auth import jwt as google_jwt
 from standardwebhooks.webhooks import Webhook
 
 from helios.errors import Misconfigured, Retryable
-from helios.guards.base import Refused
-from helios.guards.certificates import ABSENT_SECONDS, PAUSE_SECONDS, Certificates
-from helios.guards.gate import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
-from helios.guards.hmac_signature import StandardWebhooks
-from helios.guards.keys import AGAIN_SECONDS, FRESH_SECONDS, Absent, KeySet, fetch
-from helios.guards.oidc import LEEWAY_SECONDS, BearerToken, permit_application, permit_service_account
-from helios.guards.secret import HEADER, SecretHeader
-from helios.guards.sns import SnsSignature
+from helios.auth.base import Refused
+from helios.auth.certificates import ABSENT_SECONDS, PAUSE_SECONDS, Certificates
+from helios.auth.gate import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
+from helios.auth.hmac_signature import StandardWebhooks
+from helios.auth.keys import AGAIN_SECONDS, FRESH_SECONDS, Absent, KeySet, fetch
+from helios.auth.oidc import LEEWAY_SECONDS, BearerToken, permit_application, permit_service_account
+from helios.auth.secret import HEADER, SecretHeader
+from helios.auth.sns import SnsSignature
 from helios.settings import Settings
 from local.canary.sns import Server
 from local.emulators.eventgrid.entra import Entra
@@ -396,7 +396,7 @@ class Drip(socketserver.BaseRequestHandler):
 
 
 def test_an_answer_that_drips_is_not_waited_for_and_not_asked_for_twice(monkeypatch):
-    monkeypatch.setattr("helios.guards.keys.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("helios.auth.keys.TIMEOUT_SECONDS", 0.3)
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server, serving(server):
         url = f"http://127.0.0.1:{server.server_address[1]}/"
         try:

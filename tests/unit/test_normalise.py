@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.errors import Rejected
-from helios.event import Delivery, Event, WayIn
+from helios.model.events import Delivery, Event, WayIn
 from helios.normalise import normalise, split
 from helios.normalise.eventgrid import validation_code
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from helios.adapters.bells import HttpBell
-from helios.console.client import Client, Unanswered
+from helios.adapters.notifiers import HttpBell
+from helios.cli.client import Client, Unanswered
 from helios.errors import Retryable
 from tests.support.listener import listening, serving
 

@@ -6,16 +6,17 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.preview import patience, preview
-from helios.flows.reconcile import Reconciler
-from helios.flows.sweep import expire_flows
-from helios.queries import EventFilter, FlowFilter
-from helios.reconcile.declaration import Rule
-from helios.reconcile.record import told
-from helios.reconcile.verdict import Judge
+from helios.services.ingest import ingest
+from helios.reconciliation.preview import patience, preview
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
+from helios.model.events import EventFilter
+from helios.model.flows import FlowFilter
+from helios.reconciliation.declaration import Rule
+from helios.reconciliation.record import told
+from helios.reconciliation.evaluate import Judge
 from tests.support.deliveries import NOON
 from tests.support.stories import ORDER, SHIPMENT, leg
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from helios.normalise import normalise
-from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.verdict import Judge
+from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.evaluate import Judge
 from scripts.prove.compare import Finding, compare
 from scripts.prove.run import RESTARTS, Unproven, proves_something
 from scripts.simulator.anomalies import ANOMALIES, Injection

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios import bootstrap
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
 from helios.errors import Misconfigured
-from helios.event import Delivery, Fault
-from helios.flows.ingest import ingest
+from helios.model.events import Delivery, Fault
+from helios.services.ingest import ingest
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
-from helios.queries import DeadLetterFilter, EventFilter
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import EventFilter
 from helios.settings import Settings
 from tests.support.deliveries import NOON
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import bearer
 from tests.unit.test_api import AWS, JSON, LIMIT, client_on

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from helios.settings import Settings
 from tests.support.deliveries import eventbridge
 from tests.support.services import bearer, client_of, in_memory

@@ -6,18 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from helios.adapters.azure import _as_sent
+from helios.adapters.replay.eventgrid import _as_sent
 from helios.adapters.cloudevents import replayed_attributes
-from helios.adapters.eventbridge import EventBridgeTarget
-from helios.adapters.memory import MemoryStore
+from helios.adapters.replay.eventbridge import EventBridgeTarget
+from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.jobs import ReplayFilter, ReplayJob, Target
+from helios.model.events import Delivery
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.model.replay import ReplayFilter, ReplayJob, Target
 from helios.normalise import normalise
-from helios.normalise.replays import RESOURCE, is_replay
-from helios.reconcile import declaration
+from helios.normalise.replay_marks import RESOURCE, is_replay
+from helios.reconciliation import declaration
 from tests.support.deliveries import NOON, eventbridge, eventgrid
 
 LATER = NOON + timedelta(hours=1)

@@ -11,7 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from helios import bootstrap
 from helios.errors import Retryable
-from helios.event import Delivery
+from helios.model.events import Delivery
 
 logger = Logger(service="helios-ingest")
 logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form

@@ -7,8 +7,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from helios import bootstrap
 from helios.adapters.aws import BROADCAST_SECONDS, ApiGatewayBroadcaster
-from helios.adapters.redis_connections import RedisConnections
-from helios.flows.relay import GATEWAY, relay
+from helios.adapters.redis.connections import RedisConnections
+from helios.services.relay import GATEWAY, relay
 
 RESERVE_SECONDS: Final = BROADCAST_SECONDS + 1
 """What the last message and its note may take: Lambda ends a call that runs out of time, and with it what it noted."""

@@ -9,7 +9,7 @@ from aws_lambda_powertools.logging.utils import copy_config_to_registered_logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from helios import bootstrap
-from helios.adapters.webhook import SECONDS, WebhookTarget
+from helios.adapters.replay.webhook import SECONDS, WebhookTarget
 
 RESERVE_SECONDS: Final = WebhookTarget.batch * SECONDS + 20
 """What the slowest batch may take: a call that runs out of time is ended within it, and it would be sent again."""

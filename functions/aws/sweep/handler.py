@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 
 from helios import bootstrap
-from helios.flows.sweep import sweep
+from helios.services.sweep import sweep
 
 logger = Logger(service="helios-sweep")
 logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form

@@ -7,8 +7,8 @@ from aws_lambda_powertools import Logger
 
 from helios import bootstrap
 from helios.adapters.aws import ApiGatewayBroadcaster
-from helios.adapters.redis_connections import RedisConnections
-from helios.adapters.redis_tickets import RedisTickets
+from helios.adapters.redis.connections import RedisConnections
+from helios.adapters.redis.tickets import RedisTickets
 
 logger = Logger(service="helios-websocket")
 configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))

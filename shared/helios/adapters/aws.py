@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
 from helios.errors import Misconfigured, Retryable
-from helios.ports import Connections
+from helios.ports.stream import Connections
 
 log = logging.getLogger("helios.aws")
 

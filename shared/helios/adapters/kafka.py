@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from helios.adapters.cloudevents import attributes
 from helios.errors import Misconfigured, Retryable
-from helios.event import Event
-from helios.ledger import Parked
+from helios.model.events import Event
+from helios.model.stream import Parked
 
 PROBE_SECONDS: Final = 2.0
 

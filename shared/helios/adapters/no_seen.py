@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from helios.event import Key
+from helios.model.events import Key
 
 
 class NoSeen:

@@ -14,10 +14,10 @@ from starlette.requests import HTTPConnection
 
 from helios.api.entrance import is_local
 from helios.errors import Retryable
-from helios.guards.base import Refused
-from helios.guards.oidc import BearerToken
-from helios.ports import RateLimit, Tickets, Tokens
-from helios.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
+from helios.auth.base import Refused
+from helios.auth.oidc import BearerToken
+from helios.ports.access import RateLimit, Tickets, Tokens
+from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
 
 CACHE_SECONDS = 10.0
 """How long a token may go on opening after it was revoked, so that not each question costs one to the database."""

@@ -15,13 +15,13 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from helios import bootstrap, logs
-from helios.adapters.bells import BackgroundBell
-from helios.adapters.rate_limit import SlidingMinute
-from helios.adapters.targets import ConfiguredTargets
-from helios.api import flows, live, queries, replay_jobs, replays, replies, status, tickets, webhooks
+from helios.adapters.notifiers import BackgroundBell
+from helios.adapters.redis.rate_limit import SlidingMinute
+from helios.adapters.replay.registry import ConfiguredTargets
+from helios.api import flows, stream as live, events as queries, replay as replay_jobs, dead_letters as replays, replies, status, tickets, webhooks
 from helios.api.access import Access
 from helios.api.entrance import Entrance
-from helios.api.live import Follower, Hub
+from helios.api.stream import Follower, Hub
 from helios.api.metrics import Metrics
 from helios.api.replies import Defects
 from helios.api.security_headers import SecurityHeaders
@@ -29,11 +29,11 @@ from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.flows.coalesce import Coalescer
-from helios.flows.jobs import Start
-from helios.flows.replay_worker import ReplayWorker
-from helios.flows.sweep import expire_flows, sweep
-from helios.guards import gate
+from helios.services.batching import Coalescer
+from helios.services.replay_jobs import Start
+from helios.services.replay import ReplayWorker
+from helios.services.sweep import expire_flows, sweep
+from helios.auth import gate
 
 log = logging.getLogger("helios.api")
 

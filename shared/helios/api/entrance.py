@@ -12,9 +12,9 @@ from starlette.requests import HTTPConnection
 
 from helios.api.receive import Content, receive
 from helios.errors import Retryable
-from helios.event import Delivery, WayIn
-from helios.guards.base import Guard, Refused
-from helios.guards.gate import Gate
+from helios.model.events import Delivery, WayIn
+from helios.auth.base import Guard, Refused
+from helios.auth.gate import Gate
 
 Count = Callable[[WayIn, str, str], None]
 """By way in and guard: ``admitted``, ``loopback``, ``undecided`` or the refusal's code.

@@ -7,17 +7,20 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
 
-from helios.api.queries import After, Limit, Moment, Text
+from helios.api.events import After, Limit, Moment, Text
 from helios.api.replies import documented, problem, reply
-from helios.event import MAX_ID_CHARS
-from helios.flows.silence import LISTENED, silent
-from helios.ports import EventReader, FlowReader, Outbox
-from helios.queries import FlowFilter, Page
-from helios.reconcile.record import FlowRecord, told
-from helios.reconcile.rows import ISSUE_KINDS, FlowRow, FlowStatus, FlowStory, IssueKind, KeyedIssue
-from helios.reconcile.summary import summed, trend_bucket
-from helios.reconcile.timeline import timeline
-from helios.reconcile.verdict import Judge
+from helios.model.events import MAX_ID_CHARS
+from helios.reconciliation.silence import LISTENED, silent
+from helios.ports.events import EventReader
+from helios.ports.flows import FlowReader
+from helios.ports.stream import Outbox
+from helios.model.flows import FlowFilter
+from helios.model.paging import Page
+from helios.reconciliation.record import FlowRecord, told
+from helios.model.flows import ISSUE_KINDS, FlowRow, FlowStatus, FlowStory, IssueKind, KeyedIssue
+from helios.reconciliation.summary import summed, trend_bucket
+from helios.reconciliation.timeline import timeline
+from helios.reconciliation.evaluate import Judge
 
 LONGEST_PERIOD = timedelta(days=31)
 

@@ -10,9 +10,9 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
-from helios.event import Delivery, Outcome, WayIn
-from helios.flows.ingest import Beside, Ingest
-from helios.ports import Seen
+from helios.model.events import Delivery, Outcome, WayIn
+from helios.services.ingest import Beside, Ingest
+from helios.ports.events import Seen
 
 Door = WayIn | Literal["api", "ring"]
 """Where somebody is let in: to send, to ask, or to wake the relay."""

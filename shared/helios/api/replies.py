@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from helios.api.shapes import FieldError, Problem
 from helios.errors import Rejected, Retryable
-from helios.guards.base import Refused
+from helios.auth.base import Refused
 
 log = logging.getLogger("helios.api")
 

@@ -6,12 +6,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from helios.event import Event, Outcome, Source, Status
-from helios.jobs import Matching, ReplayJob, ReplayRequest
-from helios.ledger import StreamFrame
-from helios.queries import Audited, DeadLetterGroup, KeptDeadLetter, MinuteCount, Page, ReplayedAs
-from helios.reconcile.declaration import Flow
-from helios.reconcile.rows import FlowRow, FlowStory, FlowSummary, KeyedIssue
+from helios.model.events import Event, Outcome, Source, Status
+from helios.model.replay import Matching, ReplayJob, ReplayRequest
+from helios.model.stream import StreamFrame
+from helios.model.audit import Audited
+from helios.model.dead_letters import DeadLetterGroup, KeptDeadLetter, ReplayedAs
+from helios.model.counts import MinuteCount
+from helios.model.paging import Page
+from helios.reconciliation.declaration import Flow
+from helios.model.flows import FlowRow, FlowStory, FlowSummary, KeyedIssue
 
 Component = Literal["healthy", "unhealthy", "disabled"]
 EventPage = Page[Event]

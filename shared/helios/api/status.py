@@ -17,9 +17,9 @@ from helios.api.replies import documented, reply
 from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.flows.sink import KAFKA
-from helios.ports import EventSink, Outbox
-from helios.queries import Totals
+from helios.services.sink import KAFKA
+from helios.ports.stream import EventSink, Outbox
+from helios.model.counts import Totals
 
 log = logging.getLogger("helios.api")
 

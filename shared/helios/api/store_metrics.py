@@ -9,14 +9,14 @@ from prometheus_client.registry import Collector
 
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.event import SOURCES
-from helios.flows.relay import GATEWAY
-from helios.flows.silence import LISTENED, silent
-from helios.flows.sink import KAFKA
-from helios.ledger import Consumer
-from helios.reconcile.record import MATCH_BOUNDS, FlowCount
-from helios.reconcile.rows import SETTLED
-from helios.reconcile.summary import at_risk
+from helios.model.events import SOURCES
+from helios.services.relay import GATEWAY
+from helios.reconciliation.silence import LISTENED, silent
+from helios.services.sink import KAFKA
+from helios.model.stream import Consumer
+from helios.reconciliation.record import MATCH_BOUNDS, FlowCount
+from helios.model.flows import SETTLED
+from helios.reconciliation.summary import at_risk
 from helios.settings import Settings
 
 log = logging.getLogger("helios.metrics")

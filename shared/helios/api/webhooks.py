@@ -11,8 +11,8 @@ from starlette.routing import Route
 from helios.api.entrance import Entrance
 from helios.api.replies import documented, rejection, reply
 from helios.api.shapes import Results, ValidationResponse, result_of
-from helios.event import Delivery, Outcome, WayIn
-from helios.flows.coalesce import Coalescer
+from helios.model.events import Delivery, Outcome, WayIn
+from helios.services.batching import Coalescer
 from helios.normalise.eventgrid import validation_code
 
 ORIGIN = "webhook-request-origin"

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from helios.errors import UNREADABLE, Rejected
-from helios.event import Delivery, Event, WayIn
+from helios.model.events import Delivery, Event, WayIn
 from helios.normalise import cloudevents, eventbridge, eventgrid, pubsub
 
 NORMALISERS: dict[WayIn, Callable[[Delivery], Event]] = {

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from helios.errors import UNREADABLE
-from helios.event import Delivery
+from helios.model.events import Delivery
 from helios.normalise.cloudevents import is_binary
 from helios.normalise.pubsub import is_unwrapped
 

@@ -16,7 +16,7 @@ from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 from google.pubsub_v1 import types
 
-from helios.event import Delivery
+from helios.model.events import Delivery
 from helios.normalise import normalise
 from local.emulators.pubsub import push
 from local.emulators.pubsub.broker import Broker

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from helios.reconcile.evidence import Ledger
-from helios.reconcile.record import FlowCount, FlowRecord
+from helios.reconciliation.evidence import Ledger
+from helios.reconciliation.record import FlowCount, FlowRecord
 
 FLOW_COLUMNS = """
 flow, key, status, opened_at, waiting, issues, version, story

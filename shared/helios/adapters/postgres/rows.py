@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Raw
 
-from helios.event import Event
-from helios.queries import MinuteCount
+from helios.model.events import Event
+from helios.model.counts import MinuteCount
 
 SELECT_MINUTES = """
 SELECT minute, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint

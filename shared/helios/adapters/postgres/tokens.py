@@ -6,8 +6,8 @@ import msgspec
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.connection import Pool, translated
-from helios.queries import token_created, token_revoked
-from helios.tokens import COMMAND_LINE, Token
+from helios.model.audit import token_created, token_revoked
+from helios.model.tokens import COMMAND_LINE, Token
 
 _COLUMNS = "name, scopes, created_at, expires_at, revoked_at, last_used_at"
 

@@ -1,0 +1,41 @@
+"""The audit log: what a person did to what."""
+
+from datetime import datetime, timedelta
+from typing import Generic, Literal, NamedTuple, TypeVar
+import msgspec
+from helios.errors import Rejected
+from helios.model.events import Key, LedgerSource, Source
+from helios.model.dead_letters import DeadLetter
+from helios.model.flows import FlowStatus, IssueKind
+from helios.model.tokens import Token
+
+
+Action = Literal[
+    "dead_letter_replayed",
+    "replay_started",
+    "replay_cancelled",
+    "replay_finished",
+    "token_created",
+    "token_revoked",
+]
+
+
+class Audited(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the audit log: who did what to what."""
+
+    at: datetime
+    who: str
+    action: Action
+    subject: str
+    detail: str
+
+
+def token_created(token: Token, who: str) -> Audited:
+    """The line for a token that was made."""
+    detail = f"{', '.join(token.scopes)}, until {token.expires_at or 'it is revoked'}"
+    return Audited(at=token.created_at, who=who, action="token_created", subject=f"token {token.name}", detail=detail)
+
+
+def token_revoked(name: str, who: str, at: datetime) -> Audited:
+    """The line for a token that was taken back."""
+    return Audited(at=at, who=who, action="token_revoked", subject=f"token {name}", detail="")

@@ -1,0 +1,56 @@
+"""Tokens, tickets and rate limits."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Protocol
+from helios.model.events import Event, Key
+from helios.model.replay import Checkpoint, Matching, Replayed, ReplayFilter, ReplayJob, ReplayRequest, State, Target, What
+from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
+from helios.model.counts import Count
+from helios.model.dead_letters import DeadLetter
+from helios.model.audit import Action, Audited
+from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, KeptDeadLetter, ReplayedAs
+from helios.model.flows import Due, FlowFilter
+from helios.model.events import EventFilter
+from helios.model.counts import MinuteCount, Totals
+from helios.model.paging import Page
+from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSums
+from helios.model.tokens import COMMAND_LINE, Token
+
+
+
+class Tokens(Protocol):
+    """Who may ask. Every method raises Retryable when that can't be known."""
+
+    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
+        """Keep a new token, and the audit log's line of it; False if its name is taken, though by a revoked one."""
+
+    def use(self, digest: str, now: datetime) -> Token | None:
+        """The token with this digest, valid or not, as it was before; it is marked as used, to the minute."""
+
+    def all(self) -> list[Token]:
+        """Every token that was ever made, the oldest first."""
+
+    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
+        """Take a token back, with the audit log's line; False if there is none that still opens anything."""
+
+
+class Tickets(Protocol):
+    """What opens one WebSocket, once and soon. Every method raises Retryable when that can't be known."""
+
+    def issue(self, name: str) -> str:
+        """A ticket for whoever has this name; it is good for TICKET_SECONDS."""
+
+    def redeem(self, ticket: str) -> str | None:
+        """Whose ticket it is, the first time that anybody asks; None: it opens nothing."""
+
+
+class RateLimit(Protocol):
+    """How often somebody may ask."""
+
+    def wait_seconds(self, who: str) -> int:
+        """Count one question; 0 if it may be answered, else how long to wait before the next one."""
+
+    def spent_seconds(self, who: str) -> int:
+        """Count nothing; 0 if a question might be answered now, else how long to wait."""

@@ -1,0 +1,300 @@
+"""What follows from the evidence: a pure function of it, of the declaration, and of whether the deadline has passed."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from helios.model.events import Source
+from helios.reconciliation.declaration import Flow, Leg, side
+from helios.reconciliation.evidence import Evidence, Ledger, as_number
+from helios.model.flows import FlowIssue, FlowLeg, FlowRow, FlowStatus, LegState
+
+BEFORE, AFTER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+"""Moments before and after any deadline."""
+
+MAX_CURRENCY_CHARS = 8
+"""What is longer names no currency; sums are kept, and metrics labelled, by what does."""
+
+_CALLED: dict[Source | None, str] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure", None: "any cloud"}
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """What is decided; the words are those of ``FlowRow``.
+
+    Attributes:
+        complete_at: when the last leg came of those that have come and are not optional.
+        waiting: whether the deadline will still change something.
+    """
+
+    status: FlowStatus
+    amount: Decimal | None
+    currency: str | None
+    opened_at: datetime
+    deadline: datetime
+    complete_at: datetime
+    waiting: bool
+    issues: list[FlowIssue]
+
+    @property
+    def match_seconds(self) -> float | None:
+        """From the first leg to the last; None unless it matched."""
+        if self.status in {"matched", "matched_late"}:
+            return (self.complete_at - self.opened_at).total_seconds()
+        return None
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """Since when it has stood; None while the story is open."""
+        if self.status == "open":
+            return None
+        return self.deadline if self.status == "incomplete" else self.complete_at
+
+
+class _Compared(NamedTuple):
+    """A rule, taken apart."""
+
+    one: Leg
+    one_path: str
+    other: Leg
+    other_path: str
+    tolerance: Decimal
+
+
+class Judge:
+    """Judges the stories of one flow; what the declaration says is looked up once.
+
+    Attributes:
+        flow: what was declared.
+        patience: how long after its first leg a story's deadline is, unless it is excused.
+        grace: the part of it that follows the window.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self._window = timedelta(seconds=flow.window_seconds)
+        self.grace = timedelta(seconds=flow.grace_seconds)
+        self.patience = self._window + self.grace
+        legs = {leg.name: leg for leg in flow.leg}
+        self._rules = [
+            _Compared(legs[one], one_path, legs[other], other_path, rule.tolerance)
+            for rule in flow.rule
+            for (one, one_path), (other, other_path) in [rule.sides]
+        ]
+        self._amounts = [side(text) for text in flow.amount]
+        self._currencies = [side(text) for text in flow.currency]
+
+    def verdict(self, ledger: Ledger, *, now: datetime) -> Verdict:
+        """The verdict on a story of which there is at least one piece of evidence.
+
+        Only ``received_at`` decides what is late: the clouds' clocks may be wrong.
+
+        Args:
+            ledger: all evidence of it.
+            now: decides whether the deadline has passed, where a leg is waited for.
+        """
+        told = by_leg(ledger)
+        opened_at = min([piece.received_at for piece in ledger.pieces])
+        in_time, deadline = opened_at + self._window, opened_at + self.patience
+        if ledger.excused_until:
+            deadline = max(deadline, ledger.excused_until)
+        issues: list[FlowIssue] = []
+        waiting = missing = late = False
+        complete_at = opened_at
+        for leg in self.flow.leg:
+            pieces = told.get(leg.name)
+            if pieces is None:
+                if not leg.optional:
+                    if now >= deadline:
+                        missing = True
+                        issues.append(_missing(leg))
+                    else:
+                        waiting = True
+                continue
+            first = pieces[0]
+            if first.received_at > in_time:
+                late |= not leg.optional
+                issues.append(_late(leg, first, in_time))
+            if first.received_at > complete_at and not leg.optional:
+                complete_at = first.received_at
+            if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
+                issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
+        if broken := list(self._broken(told)):
+            issues = broken + issues  # what decides comes first
+        status: FlowStatus = (
+            "mismatched"
+            if broken
+            else "incomplete"
+            if missing
+            else "open"
+            if waiting
+            else "matched_late"
+            if late
+            else "matched"
+        )
+        return Verdict(
+            status=status,
+            amount=self._amount(told),
+            currency=self._currency(told),
+            opened_at=opened_at,
+            deadline=deadline,
+            complete_at=complete_at,
+            waiting=waiting,
+            issues=issues,
+        )
+
+    def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
+        """The story in full: the verdict, and what is known of each leg."""
+        verdict = self.verdict(ledger, now=now)
+        told = by_leg(ledger)
+        in_time, overdue = verdict.opened_at + self._window, now >= verdict.deadline
+        legs = [
+            _leg(leg, told.get(leg.name, []), ledger.deliveries(leg.name), in_time=in_time, overdue=overdue)
+            for leg in self.flow.leg
+        ]
+        return FlowRow(
+            flow=self.flow.name,
+            key=key,
+            status=verdict.status,
+            amount=verdict.amount,
+            currency=verdict.currency,
+            opened_at=verdict.opened_at,
+            deadline=verdict.deadline,
+            settled_at=verdict.settled_at,
+            updated_at=max([piece.received_at for piece in ledger.pieces]),
+            time_to_match_seconds=verdict.match_seconds,
+            legs=legs,
+            issues=verdict.issues,
+        )
+
+    def awaited(self, ledger: Ledger) -> set[Source | None]:
+        """Who has not told of a leg that is not optional; None: a leg of which any cloud may tell."""
+        told = by_leg(ledger)
+        return {leg.source for leg in self.flow.required if leg.name not in told}
+
+    def _broken(self, told: Mapping[str, list[Evidence]]) -> Iterator[FlowIssue]:
+        """The rules that are broken."""
+        for rule in self._rules:
+            one, other = told.get(rule.one.name), told.get(rule.other.name)
+            if one and other and (issue := _broken(rule, one, other)):
+                yield issue
+
+    def _amount(self, told: Mapping[str, list[Evidence]]) -> Decimal | None:
+        for text in _said_of(self._amounts, told):
+            if (number := as_number(text)) is not None:
+                return number
+        return None
+
+    def _currency(self, told: Mapping[str, list[Evidence]]) -> str | None:
+        for text in _said_of(self._currencies, told):
+            if len(text) <= MAX_CURRENCY_CHARS:
+                return text
+        return None
+
+
+def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
+    """The evidence of each leg, first arrival first."""
+    told = {piece.leg: [piece] for piece in ledger.pieces}
+    if len(told) < len(ledger.pieces):
+        told = {leg: ledger.of(leg) for leg in told}
+    return told
+
+
+def _said_of(sides: list[tuple[str, str]], told: Mapping[str, list[Evidence]]) -> Iterator[str]:
+    """What the legs say at these paths, in their order."""
+    for leg, path in sides:
+        for piece in told.get(leg, ()):
+            if text := piece.fields.get(path):
+                yield text
+
+
+def _leg(leg: Leg, pieces: list[Evidence], deliveries: int, *, in_time: datetime, overdue: bool) -> FlowLeg:
+    first = pieces[0] if pieces else None
+    state: LegState
+    if first:
+        state = "present" if first.received_at <= in_time else "late"
+    else:
+        state = "missing" if overdue and not leg.optional else "pending"
+    return FlowLeg(
+        name=leg.name,
+        source=first.source if first else leg.source,
+        type=leg.type,
+        optional=leg.optional,
+        state=state,
+        event_id=first.id if first else None,
+        time=first.time if first else None,
+        received_at=first.received_at if first else None,
+        fields=first.fields if first else {},
+        deliveries=deliveries,
+    )
+
+
+def _missing(leg: Leg) -> FlowIssue:
+    detail = f"{leg.name}: {leg.type} from {_CALLED[leg.source]} never came"
+    return FlowIssue(kind="missing", legs=[leg.name], field=None, values={}, detail=detail)
+
+
+def _late(leg: Leg, first: Evidence, in_time: datetime) -> FlowIssue:
+    seconds = (first.received_at - in_time).total_seconds()
+    detail = f"{leg.name}: {_CALLED[first.source]} spoke {seconds:.1f} s after the window"
+    return FlowIssue(kind="late", legs=[leg.name], field=None, values={leg.name: f"{seconds:.3f}"}, detail=detail)
+
+
+def _repeated(leg: Leg, pieces: list[Evidence], deliveries: int) -> Iterator[FlowIssue]:
+    """A leg that was told of more than once: in the same words, in others, or both."""
+    by_content: dict[str, Evidence] = {}
+    for piece in pieces:
+        by_content.setdefault(piece.content, piece)
+    variants = list(by_content.values())
+    if deliveries > len(variants):
+        yield FlowIssue(
+            kind="duplicate",
+            legs=[leg.name],
+            field=None,
+            values={leg.name: str(deliveries)},
+            detail=f"{leg.name}: {_CALLED[pieces[0].source]} told of it {deliveries} times",
+        )
+    if len(variants) > 1:
+        names = sorted({name for piece in variants for name in piece.fields})
+        differing = [name for name in names if len({piece.fields.get(name) for piece in variants}) > 1]
+        field = differing[0] if differing else None
+        said = [piece.fields.get(field, "not there") if field else piece.id for piece in variants]
+        who = _CALLED[pieces[0].source]
+        yield FlowIssue(
+            kind="contradictory",
+            legs=[leg.name],
+            field=field,
+            values={str(number): text for number, text in enumerate(said, start=1)},
+            detail=f"{leg.name}: {who} contradicts itself: {field or 'content'} is {' and '.join(said)}",
+        )
+
+
+def _broken(rule: _Compared, one: list[Evidence], other: list[Evidence]) -> FlowIssue | None:
+    """The rule, if any two variants of its legs break it."""
+    for first in one:
+        left = first.fields.get(rule.one_path)
+        for second in other:
+            right = second.fields.get(rule.other_path)
+            if left != right and not _agree(left, right, rule.tolerance):
+                return FlowIssue(
+                    kind="mismatch",
+                    legs=[rule.one.name, rule.other.name],
+                    field=rule.one_path,
+                    values={rule.one.name: left or "not there", rule.other.name: right or "not there"},
+                    detail=f"{rule.one_path}: {_words(rule.one, first, left)}, {_words(rule.other, second, right)}",
+                )
+    return None
+
+
+def _words(leg: Leg, piece: Evidence, said: str | None) -> str:
+    """What a leg says, as its declaration puts it: ``Azure reserved 2``."""
+    who = _CALLED[piece.source]
+    return f"{who} {leg.verb} {said or 'nothing'}" if leg.verb else f"{leg.name} on {who} says {said or 'nothing'}"
+
+
+def _agree(left: str | None, right: str | None, tolerance: Decimal) -> bool:
+    """Whether two different texts are numbers that differ by no more than this."""
+    one, other = as_number(left or ""), as_number(right or "")
+    return one is not None and other is not None and abs(one - other) <= tolerance

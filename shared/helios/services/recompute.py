@@ -1,0 +1,165 @@
+"""Verdicts anew, from the evidence and the events that are kept: what is due after the rules have changed."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from helios.model.events import Event, Key
+from helios.services.reconciler import Changes, Judged, Reconciler, counted
+from helios.model.stream import Frame
+from helios.ports.stream import Bell
+from helios.ports.events import EventReader
+from helios.ports.unit_of_work import EventStore, Transaction
+from helios.model.events import EventFilter
+from helios.reconciliation.declaration import Flow
+from helios.reconciliation.evidence import Evidence, Interest, Ledger, add_up
+from helios.reconciliation.record import FlowKey, FlowRecord, differences, record
+from helios.model.flows import FlowStatus
+from helios.reconciliation.evaluate import BEFORE
+
+BATCH = 200
+"""Events whose stories are judged in one transaction, so that none holds its locks for long."""
+
+Changed = dict[FlowKey, tuple[FlowStatus | None, FlowStatus]]
+
+
+class Recomputed(NamedTuple):
+    """What was judged.
+
+    Attributes:
+        events: how many were read.
+        changed: the verdict before and after of every story whose row is not what it was; None: it is new.
+    """
+
+    events: int
+    changed: Changed
+
+
+def recompute(
+    where: EventFilter,
+    now: datetime,
+    *,
+    flow: str | None,
+    reader: EventReader,
+    store: EventStore,
+    reconciler: Reconciler,
+    bell: Bell | None = None,
+    dry_run: bool = False,
+) -> Recomputed:
+    """Judge by the present rules all stories that some stored events tell of, and bring rows and sums up to date.
+
+    Safe beside ingest and beside itself, and to be ended and begun again at any point: what is as it should be is not
+    written. Whether a deadline has passed is left to the sweep where a story still waits, or does from now on. A story
+    of which the rules leave nothing stays as it is.
+
+    Args:
+        where: the events to begin with; of their stories all is read that is kept.
+        now: decides which verdicts still stand that a deadline has brought about.
+        flow: only its stories; None: those of every flow.
+        reader: finds the events.
+        store: holds the stories.
+        reconciler: knows the rules.
+        bell: told when there are new frames.
+        dry_run: only tell what would change.
+
+    Raises:
+        Retryable: the store is away; what was written before that stays.
+    """
+    anew = _Anew(reconciler, flow, now)
+    events, changed, after = 0, Changed(), None
+    while True:
+        page = reader.events(where, after=after, limit=BATCH)
+        events += len(page.items)
+        with store.transaction() as transaction:
+            judged, changes = anew.judge(page.items, transaction, dry_run=dry_run)
+            if changes.flows or changes.statuses:
+                frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
+                transaction.publish(frame, [])
+        for before, story in judged:
+            first, _ = changed.get(story.identity, (before.status if before else None, story.status))
+            changed[story.identity] = (first, story.status)
+        after = page.next_cursor
+        if after is None:
+            break
+    if bell and changed and not dry_run:
+        bell.ring()
+    return Recomputed(events, changed)
+
+
+class _Anew:
+    """Judges stories from all that is kept of them."""
+
+    def __init__(self, reconciler: Reconciler, flow: str | None, now: datetime) -> None:
+        self._judges = {name: judge for name, judge in reconciler.judges.items() if flow in {None, name}}
+        self._interest = Interest([judge.flow for judge in self._judges.values()])
+        self._now = now
+
+    def judge(
+        self, events: Sequence[Event], transaction: Transaction, *, dry_run: bool
+    ) -> tuple[list[Judged], Changes]:
+        """Those of the events' stories that are no longer what they were; written, unless it is only a trial."""
+        told = self._told(events)
+        judged = self._differing(told, sorted(told), transaction)
+        if dry_run or not judged:
+            return judged, Changes([], {})
+        refused = transaction.write_flows([after for _, after in judged])()
+        if stale := [after.identity for _, after in judged if after.identity in refused]:
+            # Somebody has told more of them meanwhile; now they are locked.
+            again = self._differing(told, stale, transaction)
+            transaction.write_flows([after for _, after in again])
+            judged = [one for one in judged if one[1].identity not in refused] + again
+        return judged, counted(judged, differences(judged), transaction)
+
+    def _told(self, events: Sequence[Event]) -> dict[FlowKey, dict[Key, list[Evidence]]]:
+        """What each event says of each story."""
+        told: dict[FlowKey, dict[Key, list[Evidence]]] = defaultdict(dict)
+        for event in events:
+            for clue in self._interest.clues(event):
+                told[clue.flow.name, clue.key].setdefault(event.key, []).append(clue.evidence)
+        return told
+
+    def _differing(
+        self, told: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], transaction: Transaction
+    ) -> list[Judged]:
+        kept = transaction.find_flows(keys)()
+        pieces = {(piece.source, piece.id) for story in kept.values() for piece in story.ledger.pieces}
+        events = transaction.events(sorted(pieces))
+        stored = self._told(list(events.values()))
+        judged: list[Judged] = []
+        for key in keys:
+            before, judge = kept.get(key), self._judges[key[0]]
+            ledger = _ledger(judge.flow, before, {**told[key], **stored.get(key, {})}, events)
+            after = record(
+                judge,
+                key[1],
+                ledger,
+                now=BEFORE if before is None or before.waiting else self._now,
+                version=before.version + 1 if before else 1,
+            )
+            if before is None or replace(before, version=after.version) != after:
+                judged.append((before, after))
+        return judged
+
+
+def _ledger(
+    flow: Flow, before: FlowRecord | None, told: Mapping[Key, list[Evidence]], stored: Mapping[Key, Event]
+) -> Ledger:
+    """All evidence of a story: what is kept, read again where its event is stored, and what was no evidence before."""
+    fresh = {piece.identity: piece for pieces in told.values() for piece in pieces}
+    if before is None:
+        return add_up([Ledger(pieces=[piece]) for piece in fresh.values()])
+    legs = {leg.name: leg for leg in flow.leg}
+    pieces = []
+    for piece in before.ledger.pieces:
+        leg, event = legs.get(piece.leg), stored.get((piece.source, piece.id))
+        if again := fresh.pop(piece.identity, None):
+            pieces.append(replace(piece, fields=again.fields))
+        elif leg and leg.source in {None, piece.source} and (event is None or event.type == leg.type):
+            pieces.append(piece)  # another variant than the stored one, of which this is all that is known
+    others = {name: number for name, number in before.ledger.others.items() if name in legs}
+    # Of a leg that has more deliveries than are kept, what is not kept is counted already.
+    pieces += [piece for piece in fresh.values() if piece.leg not in others]
+    return add_up([replace(before.ledger, pieces=[], others=others), Ledger(pieces=pieces)])

@@ -1,0 +1,212 @@
+"""From outcomes to verdicts: each batch adds its evidence to the stories it tells of, in its own transaction."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
+
+from msgspec.structs import replace
+
+from helios.model.events import Event, Source
+from helios.reconciliation.silence import LISTENED, excused
+from helios.model.stream import MAX_FRAME_FLOWS, FlowChange
+from helios.ports.unit_of_work import Transaction
+from helios.model.flows import Due
+from helios.reconciliation.declaration import Flow
+from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, by_status, differences, moment_of, record
+from helios.model.flows import FlowStatus
+from helios.reconciliation.evaluate import BEFORE, Judge
+
+EXCUSED_AT_MOST = timedelta(hours=1)
+"""How long after its deadline a story is judged though a cloud is still silent."""
+
+
+WORTH_TWO_STATEMENTS = 100
+"""From how many rows on a second statement costs less than a database that has nothing to do."""
+
+T = TypeVar("T")
+
+
+class Changes(NamedTuple):
+    """What a batch or a sweep changed, as a frame tells it.
+
+    Attributes:
+        flows: the last stories whose verdict or issues have changed, at most MAX_FRAME_FLOWS.
+        statuses: by flow, how many more or fewer stories have each verdict than before; exact.
+    """
+
+    flows: list[FlowChange]
+    statuses: dict[str, dict[FlowStatus, int]]
+
+
+Judged = tuple[FlowRecord | None, FlowRecord]
+"""A story before and after."""
+
+
+class Gathered(NamedTuple):
+    """What a batch says of stories.
+
+    Attributes:
+        ledgers: its evidence of each, sorted by story.
+        finding: each reads those of a part that are kept already.
+    """
+
+    ledgers: dict[FlowKey, Ledger]
+    finding: list[Callable[[], dict[FlowKey, FlowRecord]]]
+
+
+class Judgement(NamedTuple):
+    """A batch's stories, which are being written.
+
+    Attributes:
+        judged: every one.
+        counts: what they add to the sums.
+        writing: each waits, and tells which of a part were not written.
+    """
+
+    judged: list[Judged]
+    counts: list[FlowCount]
+    writing: list[Callable[[], set[FlowKey]]]
+
+
+class Reconciler:
+    """Knows the declared flows, and keeps their stories up to date.
+
+    A batch costs at most six statements, however many stories it touches, and eight if others touch them at the same
+    time. They come in steps (gather, judge, settle), so that the database works while the next one is prepared.
+
+    Attributes:
+        judges: who judges the stories of each flow, by its name.
+    """
+
+    def __init__(self, flows: Sequence[Flow]) -> None:
+        self.judges = {flow.name: Judge(flow) for flow in flows}
+        self._interest = Interest(flows)
+
+    def gather(self, events: Sequence[Event], transaction: Transaction) -> Gathered:
+        """Read what a batch says of stories, and look for these: for one part while the other is read.
+
+        Args:
+            events: of every delivery that could be read, duplicates and contradictions included.
+            transaction: the one that stores the batch.
+        """
+        told: dict[FlowKey, list[Ledger]] = defaultdict(list)
+        finding = []
+        for part in parted(events):
+            asked = set()
+            for event in part:
+                for flow, key, evidence in self._interest.clues(event):
+                    identity = (flow.name, key)
+                    asked.add(identity)
+                    told[identity].append(Ledger(pieces=[evidence]))
+            finding.append(transaction.find_flows(asked))
+        if told:
+            transaction.answered()
+        # Sorted, because concurrent writers of the same stories in different order deadlock.
+        return Gathered({key: add_up(told[key]) for key in sorted(told)}, finding)
+
+    def judge(self, gathered: Gathered, transaction: Transaction) -> Judgement:
+        """Add evidence to its stories, and begin to write them: one part while the other is judged.
+
+        That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
+        """
+        kept = {key: story for found in gathered.finding for key, story in found().items()}
+        every: list[Judged] = []
+        writing = []
+        for part in parted(list(gathered.ledgers.items())):
+            judged = self._judged(part, kept)
+            writing.append(transaction.write_flows([after for _, after in judged]))
+            every += judged
+        return Judgement(every, differences(every), writing)
+
+    def settle(self, gathered: Gathered, judgement: Judgement, transaction: Transaction) -> Changes:
+        """Judge again what somebody else has written meanwhile, and count.
+
+        Args:
+            gathered: in this transaction.
+            judgement: from that.
+            transaction: has not counted yet: others wait for who has counted.
+        """
+        judged, counts, writing = judgement
+        if refused := {key for written in writing for key in written()}:
+            stale = {key: ledger for key, ledger in gathered.ledgers.items() if key in refused}
+            again = self._judged(stale.items(), transaction.find_flows(stale.keys())())
+            transaction.write_flows([after for _, after in again])
+            judged = [one for one in judged if one[1].identity not in refused] + again
+            counts = differences(judged)
+        return counted(judged, counts, transaction)
+
+    def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
+        """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed.
+
+        Those that wait for silent clouds only are excused: until these speak again, plus the grace, or for
+        EXCUSED_AT_MOST.
+        """
+        minutes = transaction.minutes(now - LISTENED)
+        silent = {name: excused(minutes, now, judge.grace) for name, judge in self.judges.items()}
+        due = [
+            Due(name, opened_by=now - judge.patience, excused_by=now if silent[name] else None)
+            for name, judge in self.judges.items()
+        ]
+        judged: list[Judged] = []
+        for before in transaction.overdue_flows(due, limit=limit):
+            ledger = self._excused(before, silent[before.flow], now)
+            judge = self.judges[before.flow]
+            judged.append((before, record(judge, before.key, ledger, now=now, version=before.version + 1)))
+        transaction.write_flows(sorted([after for _, after in judged], key=_identity))
+        return len(judged), counted(judged, differences(judged), transaction)
+
+    def _excused(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> Ledger:
+        """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
+        judge, ledger = self.judges[overdue.flow], overdue.ledger
+        if silent and judge.awaited(ledger) <= silent:
+            return replace(ledger, excused_until=overdue.opened_at + judge.patience + EXCUSED_AT_MOST)
+        return replace(ledger, excused_until=min(ledger.excused_until, now)) if ledger.excused_until else ledger
+
+    def _judged(self, ledgers: Iterable[tuple[FlowKey, Ledger]], kept: Mapping[FlowKey, FlowRecord]) -> list[Judged]:
+        judged: list[Judged] = []
+        for (flow, key), ledger in ledgers:
+            before, judge = kept.get((flow, key)), self.judges[flow]
+            if before is None:
+                after = record(judge, key, ledger, now=BEFORE, version=1)
+            else:
+                every = add_up([before.ledger, ledger])
+                after = record(judge, key, every, now=moment_of(before), version=before.version + 1)
+            judged.append((before, after))
+        return judged
+
+
+def parted(rows: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
+    """What to write first, and what while it is being written; of few rows the first part is empty."""
+    half = len(rows) // 2 if len(rows) >= WORTH_TWO_STATEMENTS else 0
+    return rows[:half], rows[half:]
+
+
+def counted(judged: Sequence[Judged], counts: Sequence[FlowCount], transaction: Transaction) -> Changes:
+    """Bring the sums up to date by what the judged stories add to them, and tell what has changed."""
+    if counts:
+        transaction.count_flows(counts)
+    changed = (
+        _change(before, after)
+        for before, after in reversed(judged)
+        if before is None or before.status != after.status or before.issues != after.issues
+    )
+    return Changes([*islice(changed, MAX_FRAME_FLOWS)][::-1], by_status(counts))
+
+
+_identity = attrgetter("identity")
+
+
+def _change(before: FlowRecord | None, after: FlowRecord) -> FlowChange:
+    return FlowChange(
+        flow=after.flow,
+        key=after.key,
+        status=after.status,
+        previous=before.status if before else None,
+        issues=after.issues,
+        amount=after.amount,
+        opened_at=after.opened_at,
+    )

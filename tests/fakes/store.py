@@ -1,0 +1,541 @@
+"""A whole Helios in one process: the ports kept in dictionaries, for trying things out and for quick tests."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from helios.errors import Retryable
+from helios.model.events import SOURCES, Event, Key, LedgerSource
+from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
+from helios.model.counts import Count
+from helios.model.dead_letters import DeadLetter
+from helios.model.counts import LAST_DAY, MinuteCount, Totals
+from helios.model.audit import Action, Audited
+from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, KeptDeadLetter, ReplayedAs
+from helios.model.flows import Due, FlowFilter
+from helios.model.events import EventFilter
+from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSums, add, slot_of
+
+CountKey = tuple[datetime, str, str]
+
+
+class MemorySeen:
+    """Keeps ``Seen`` in a set that never forgets."""
+
+    failures = 0
+
+    def __init__(self) -> None:
+        self.keys: set[Key] = set()
+
+    def recall(self, keys: Collection[Key]) -> set[Key]:
+        """Those of the keys that are remembered."""
+        return self.keys & set(keys)
+
+    def remember(self, keys: Collection[Key]) -> None:
+        """Remember keys whose events are committed."""
+        self.keys |= set(keys)
+
+    def probe(self) -> None:
+        """Always answers."""
+
+    def close(self) -> None:
+        """Has nothing to let go of."""
+
+
+class _State(msgspec.Struct):
+    events: dict[Key, Event] = {}
+    counts: dict[CountKey, Count] = {}
+    letters: dict[str, KeptDeadLetter] = {}
+    audited: list[Audited] = []
+    frames: list[StreamFrame] = []
+    stored: dict[int, list[Key]] = {}
+    position: int = 0
+    flows: dict[FlowKey, FlowRecord] = {}
+    flow_counts: dict[tuple[datetime, str, str, str], FlowCount] = {}
+
+
+class MemoryStore:
+    """Keeps ``EventStore`` and both readers; one transaction at a time, undone if its block raises."""
+
+    def __init__(self) -> None:
+        self._state = _State()
+        self._lock = threading.RLock()
+        self.consumers: dict[str, int] = {}
+        self.seen_at: dict[str, datetime] = {}
+        self.parked: defaultdict[str, dict[Key, str]] = defaultdict(dict)
+        self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    @contextmanager
+    def transaction(self) -> Iterator["MemoryTransaction"]:
+        """Begin a write; nothing of it shows before the block has been left normally."""
+        with self._lock:
+            draft = _State(
+                events=dict(self._state.events),
+                counts=deepcopy(self._state.counts),
+                letters=dict(self._state.letters),
+                audited=list(self._state.audited),
+                frames=list(self._state.frames),
+                stored=dict(self._state.stored),
+                position=self._state.position,
+                flows=dict(self._state.flows),
+                flow_counts=dict(self._state.flow_counts),
+            )
+            yield MemoryTransaction(draft)
+            self._state = draft
+
+    def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
+        """Remove old frames that every consumer is past, and very old ones in any case; return how many."""
+        with self._lock:
+            passed = min(self.consumers.values(), default=self._state.position)
+            old = [
+                frame
+                for frame in self._state.frames
+                if frame.published_at < (before if frame.position <= passed else at_last)
+            ][:limit]
+            self._state.frames = self._state.frames[len(old) :]
+            return len(old)
+
+    @property
+    def stream(self) -> list[StreamFrame]:
+        """The outbox."""
+        return self._state.frames
+
+    def stored_by(self, position: int) -> list[Event]:
+        """The events that the batch of this frame stored."""
+        return [self._state.events[key] for key in self._state.stored[position]]
+
+    @property
+    def position(self) -> int:
+        """The latest position given."""
+        return self._state.position
+
+    @property
+    def counts(self) -> list[Count]:
+        """The ledger."""
+        return list(self._state.counts.values())
+
+    def totals(self, now: datetime, *, only_told: bool = False) -> Totals:  # noqa: ARG002 - all is, at once
+        """The ledger summed up."""
+        counts = self.counts
+        return Totals(
+            events_by_source={
+                source: sum(count.stored for count in counts if count.source == source) for source in SOURCES
+            },
+            stored=sum(count.stored for count in counts),
+            duplicate=sum(count.duplicate for count in counts),
+            contradictory=sum(count.contradictory for count in counts),
+            rejected=sum(count.rejected for count in counts),
+            last_24h=sum(count.stored for count in counts if count.minute >= now - LAST_DAY),
+            position=self.position,
+        )
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return _minutes(self.counts, since)
+
+    def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
+        """Events, newest ``received_at`` first."""
+        position = decode_cursor(after, tuple[datetime, str, str]) if after else None
+        found = sorted(
+            (event for event in self._state.events.values() if _matches(event, where)),
+            key=_position,
+            reverse=True,
+        )
+        following = [event for event in found if position is None or _position(event) < position]
+        more = len(following) > limit
+        return Page(
+            items=following[:limit],
+            next_cursor=encode_cursor(_position(following[limit - 1])) if more else None,
+        )
+
+    def event(self, key: Key) -> Event | None:
+        """One event, or None."""
+        return self._state.events.get(key)
+
+    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[KeptDeadLetter]:
+        """Dead letters, newest first."""
+        before = decode_cursor(after, int) if after else None
+        following = [
+            kept
+            for kept in sorted(self._state.letters.values(), key=lambda kept: kept.id, reverse=True)
+            if _letter_matches(kept, where) and (before is None or kept.id < before)
+        ]
+        more = len(following) > limit
+        return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
+
+    def dead_letter(self, number: int) -> KeptDeadLetter | None:
+        """One dead letter by its id, or None."""
+        return next((kept for kept in self._state.letters.values() if kept.id == number), None)
+
+    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+        """Dead letters by what is wrong with them, the most frequent first."""
+        groups: defaultdict[tuple[str, ...], list[KeptDeadLetter]] = defaultdict(list)
+        for kept in self._state.letters.values():
+            if _letter_matches(kept, where):
+                letter = kept.letter
+                groups[letter.source, letter.status, letter.field, letter.reason].append(kept)
+        return sorted(map(_group, groups.values()), key=lambda one: (one.count, one.example_id), reverse=True)[:limit]
+
+    def audit_log(
+        self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
+    ) -> Page[Audited]:
+        """The audit log, or what it says of one action or subject; the newest line first."""
+        before = decode_cursor(after, int) if after else None
+        following = [
+            (number, line)
+            for number, line in reversed([*enumerate(self._state.audited)])
+            if action in {None, line.action} and subject in {None, line.subject} and (before is None or number < before)
+        ]
+        more = len(following) > limit
+        return Page(
+            items=[line for _, line in following[:limit]],
+            next_cursor=encode_cursor(following[limit - 1][0]) if more else None,
+        )
+
+    def events_in_order(self, where: EventFilter) -> list[Event]:
+        """Events, the first received first."""
+        return sorted((event for event in self._state.events.values() if _matches(event, where)), key=_position)
+
+    def letters_in_order(self, where: DeadLetterFilter) -> list[KeptDeadLetter]:
+        """Dead letters, the first received first."""
+        return [kept for kept in self._state.letters.values() if _letter_matches(kept, where)]
+
+    def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
+        """Stories, newest ``opened_at`` first."""
+        position = decode_cursor(after, tuple[datetime, str, str]) if after else None
+        found = sorted((kept for kept in self._state.flows.values() if _fits(kept, where)), key=_began, reverse=True)
+        following = [kept for kept in found if position is None or _began(kept) < position]
+        more = len(following) > limit
+        return Page(items=following[:limit], next_cursor=encode_cursor(_began(following[limit - 1])) if more else None)
+
+    def flow(self, key: FlowKey) -> FlowRecord | None:
+        """One story, or None."""
+        return self._state.flows.get(key)
+
+    def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
+        """The sums of stories that began within a period, in buckets."""
+        sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
+        for count in self._state.flow_counts.values():
+            if since <= count.minute < until and flow in {None, count.flow}:
+                begin = slot_of(since) + (count.minute - slot_of(since)) // bucket * bucket
+                add(sums, msgspec.structs.replace(count, minute=begin))
+        return [sums[slot] for slot in sorted(sums)]
+
+    def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
+        """The same sums and the position of the stream, whose frames tell all of them."""
+        with self._lock:
+            counts = self.flow_counts(flow, since=since, until=until, bucket=bucket)
+            return FlowSums(position=self.position, counts=counts, untold={})
+
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the story of these flows that has been open longest began; None when none is open."""
+        kept = self._state.flows.values()
+        return min((one.opened_at for one in kept if one.status == "open" and one.flow in flows), default=None)
+
+    def probe(self) -> None:
+        """Always answers."""
+
+
+class MemoryOutbox:
+    """Keeps ``Outbox``, ``Bell`` and ``Listener`` over a ``MemoryStore``; its frames have positions from the start."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._rung = threading.Event()
+
+    def number(self) -> None:
+        """Has nothing to do."""
+
+    def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
+        """The frames that follow a position, in order."""
+        return [frame for frame in self._store.stream if frame.position > after][:limit]
+
+    def events(self, *, after: int, limit: int) -> list[StreamEvents]:
+        """The same frames, each as the events that it stored: all of them, and whole."""
+        return [
+            StreamEvents(position=frame.position, events=self._store.stored_by(frame.position))
+            for frame in self.frames(after=after, limit=limit)
+        ]
+
+    def window(self) -> StreamWindow:
+        """Which positions can still be had."""
+        frames = self._store.stream
+        return StreamWindow(oldest=frames[0].position if frames else None, position=self._store.position)
+
+    def consumers(self, *expected: str) -> list[Consumer]:
+        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
+        return [self._consumer(name) for name in sorted({*self._store.consumers, *expected})]
+
+    def _consumer(self, name: str) -> Consumer:
+        position = self._store.consumers.get(name, 0)
+        waiting = self.frames(after=position, limit=1)
+        return Consumer(
+            name=name,
+            behind=self._store.position - position,
+            waiting_since=waiting[0].published_at if waiting else None,
+            seen_at=self._store.seen_at.get(name),
+            parked=len(self._store.parked[name]),
+        )
+
+    @contextmanager
+    def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
+        """This consumer's place in the stream; a second one of the same name waits until the first has left."""
+        with self._store.turns[consumer]:
+            moved = MemoryCursor(self._store, consumer)
+            yield moved
+            self._store.consumers[consumer] = moved.position
+            self._store.parked[consumer] = moved.refused
+            self._store.seen_at[consumer] = datetime.now(UTC)
+
+    def ring(self) -> None:
+        """Wake who waits."""
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Return when rung, or after so many seconds."""
+        self._rung.wait(seconds)
+        self._rung.clear()
+
+    def close(self) -> None:
+        """Wake who waits, for the last time."""
+        self._rung.set()
+
+
+class MemorySink:
+    """Keeps ``EventSink`` in a list.
+
+    Attributes:
+        sent: what was passed on, in order.
+        away: set to make it fail.
+        refuses: the types of event that it never takes.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[Event] = []
+        self.away = False
+        self.refuses: set[str] = set()
+
+    def send(self, events: Sequence[Event]) -> list[Parked]:
+        """Keep the events."""
+        self.probe()
+        self.sent += [event for event in events if event.type not in self.refuses]
+        return [Parked(key=one.key, reason=f"no {one.type} here") for one in events if one.type in self.refuses]
+
+    def probe(self) -> None:
+        """Answer unless it is away."""
+        if self.away:
+            raise Retryable("the sink in memory is away")
+
+    def close(self) -> None:
+        """Has nothing to let go of."""
+
+
+class MemoryCursor:
+    """Keeps ``Cursor``."""
+
+    def __init__(self, store: MemoryStore, consumer: str) -> None:
+        self._store = store
+        self.position = store.consumers.setdefault(consumer, 0)
+        self.refused = dict(store.parked[consumer])
+
+    def advance(self, position: int) -> None:
+        """Everything up to here is dealt with."""
+        self.position = position
+
+    def park(self, refused: Sequence[Parked]) -> None:
+        """Keep what this consumer was refused for good, with the reason."""
+        self.refused |= {one.key: one.reason for one in refused}
+
+    def parked(self, *, after: Key | None, limit: int) -> list[Event]:
+        """What is parked, by key, after this one."""
+        keys = [key for key in sorted(self.refused) if after is None or key > after]
+        found = (self._store.event(key) for key in keys[:limit])
+        return [event for event in found if event]
+
+    def release(self, keys: Collection[Key]) -> None:
+        """These are not parked any more."""
+        for key in keys:
+            self.refused.pop(key, None)
+
+
+class MemoryTransaction:
+    """Keeps ``Transaction`` on a draft of the state."""
+
+    def __init__(self, draft: _State) -> None:
+        self._draft = draft
+
+    def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
+        """Store the events that are new, and tell which were."""
+        fresh = {event.key: event for event in events if event.key not in self._draft.events}
+        self._draft.events |= fresh
+        return lambda: set(fresh)
+
+    def digests(self, keys: Collection[Key]) -> dict[Key, str]:
+        """The content digest of each stored event among the keys."""
+        return {key: event.digest for key, event in self.events(keys).items()}
+
+    def events(self, keys: Collection[Key]) -> dict[Key, Event]:
+        """The stored events among the keys, whole."""
+        return {key: self._draft.events[key] for key in keys if key in self._draft.events}
+
+    def count(self, counts: Sequence[Count]) -> None:
+        """Add to the ledger."""
+        for given in counts:
+            key = (given.minute, given.source, given.type)
+            self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2])).add(given)
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
+        for letter in letters:
+            known = self._draft.letters.get(letter.fingerprint)
+            if known is None:
+                kept = KeptDeadLetter(
+                    id=len(self._draft.letters) + 1, first_received_at=letter.received_at, letter=letter
+                )
+            else:
+                again = msgspec.structs.replace(
+                    known.letter,
+                    attempts=known.letter.attempts + letter.attempts,
+                    received_at=max(known.letter.received_at, letter.received_at),
+                )
+                kept = msgspec.structs.replace(known, letter=again)
+            self._draft.letters[letter.fingerprint] = kept
+
+    def replayed(self, number: int) -> list[Key] | None:
+        """The events that the replay of a dead letter became, None if it was not replayed with success."""
+        for kept in self._draft.letters.values():
+            if kept.id == number and kept.replayed_at is not None:
+                return kept.replayed_keys
+        return None
+
+    def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
+        """Write down what the replay of a dead letter became; what the first one became stays."""
+        for fingerprint, kept in self._draft.letters.items():
+            if kept.id == number and kept.replayed_at is None:
+                became = {"replayed_as": replayed_as, "replayed_at": at, "replayed_keys": list(keys)}
+                marked = msgspec.structs.replace(kept, **became)
+                self._draft.letters[fingerprint] = marked
+
+    def audit(self, line: Audited) -> None:
+        """Add a line to the audit log."""
+        self._draft.audited.append(line)
+
+    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
+        """Append a frame to the outbox, with the keys of all events that were stored."""
+        self._draft.position += 1
+        self._draft.stored[self._draft.position] = list(keys)
+        self._draft.frames.append(
+            StreamFrame(
+                position=self._draft.position,
+                published_at=datetime.now(UTC),
+                **msgspec.structs.asdict(frame),
+            )
+        )
+
+    def answered(self) -> None:
+        """Everything is done at once."""
+
+    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
+        """Give those of the stories that are kept."""
+        return lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows}
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return _minutes(self._draft.counts.values(), since)
+
+    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Stories that still wait although they are due, the first opened first."""
+        of = {one.flow: one for one in due}
+        kept = sorted((one for one in self._draft.flows.values() if one.waiting), key=_began)
+        return [one for one in kept if one.flow in of and _is_due(one, of[one.flow])][:limit]
+
+    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
+        """Write stories; there is nobody else."""
+        self._draft.flows |= {one.identity: one for one in changed}
+        return set
+
+    def count_flows(self, counts: Sequence[FlowCount]) -> None:
+        """Add to the sums of stories."""
+        for given in counts:
+            add(self._draft.flow_counts, given)
+
+
+def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
+    sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
+    for count in counts:
+        if count.minute >= since:
+            of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
+            known = sums.get((count.minute, count.source), (0, 0, 0, 0))
+            sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
+    return [
+        MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
+        for (minute, source), (new, again, other, unread) in sorted(sums.items())
+    ]
+
+
+def _letter_matches(kept: KeptDeadLetter, where: DeadLetterFilter) -> bool:
+    """Whether a filter leaves this dead letter."""
+    letter = kept.letter
+    return (
+        where.source in {None, letter.source}
+        and where.status in {None, letter.status}
+        and where.field in {None, letter.field}
+        and where.reason in {None, letter.reason}
+        and (where.since is None or letter.received_at >= where.since)
+        and (where.until is None or kept.first_received_at < where.until)
+        and where.replayed in {None, kept.replayed_at is not None}
+    )
+
+
+def _group(members: Sequence[KeptDeadLetter]) -> DeadLetterGroup:
+    letter = members[0].letter
+    return DeadLetterGroup(
+        source=letter.source,
+        status=letter.status,
+        field=letter.field,
+        reason=letter.reason,
+        count=len(members),
+        first=min(kept.first_received_at for kept in members),
+        last=max(kept.letter.received_at for kept in members),
+        example_id=max(kept.id for kept in members),
+    )
+
+
+def _began(kept: FlowRecord) -> tuple[datetime, str, str]:
+    return (kept.opened_at, kept.flow, kept.key)
+
+
+def _is_due(kept: FlowRecord, due: Due) -> bool:
+    excused = due.excused_by and kept.ledger.excused_until and kept.ledger.excused_until > due.excused_by
+    return kept.opened_at <= due.opened_by and not excused
+
+
+def _fits(kept: FlowRecord, where: FlowFilter) -> bool:
+    return (
+        (not where.flow or kept.flow in where.flow)
+        and (not where.status or kept.status in where.status)
+        and (not where.issue or not set(where.issue).isdisjoint(kept.issues))
+        and (where.key is None or kept.key.startswith(where.key))
+        and (where.since is None or kept.opened_at >= where.since)
+        and (where.until is None or kept.opened_at < where.until)
+    )
+
+
+def _position(event: Event) -> tuple[datetime, str, str]:
+    return (event.received_at, event.source, event.id)
+
+
+def _matches(event: Event, where: EventFilter) -> bool:
+    return (
+        where.source in {None, event.source}
+        and where.type in {None, event.type}
+        and where.order_id in {None, event.order_id}
+        and (where.since is None or event.received_at >= where.since)
+        and (where.until is None or event.received_at < where.until)
+    )
