@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fakes.store import MemoryStore
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.unit_of_work import PostgresStore
+from tests.fakes.store import MemoryStore
 
 pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.servers"]
 

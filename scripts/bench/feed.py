@@ -15,10 +15,10 @@ import msgspec
 from aiohttp import web
 
 from helios.api.stream import GATHER_SECONDS
-from helios.model.events import SOURCES
-from helios.services.relay import messages
 from helios.model.counts import Count
+from helios.model.events import SOURCES
 from helios.model.stream import EventSummary, FlowChange, StreamFrame
+from helios.services.relay import messages
 from local.demo.dashboard import create_app
 from local.stack.config import REPOSITORY
 from local.stack.ports import HOST

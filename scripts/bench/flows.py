@@ -17,14 +17,14 @@ from helios.adapters.postgres.flows import columns
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.redis.dedupe import RedisSeen
 from helios.model.events import Delivery
+from helios.normalise import normalise
+from helios.reconciliation import declaration
+from helios.reconciliation.evaluate import BEFORE, Judge
+from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
-from helios.normalise import normalise
-from helios.reconciliation import declaration
-from helios.reconciliation.evidence import Interest, Ledger, add_up
-from helios.reconciliation.record import record
-from helios.reconciliation.evaluate import BEFORE, Judge
 from local.stack.ports import HOST
 from scripts.bench.payloads import ORDER, TIME
 from scripts.bench.report import Table, median, percentile
@@ -175,24 +175,24 @@ def _arriving(store: PostgresStore, reconciler: Reconciler, going_on: Callable[[
 
 def _summary(running: Servers, *, quick: bool) -> Table:
     """What the reconciliation view asks for, over a day of a million stories of which many still wait."""
-    stories = 100_000 if quick else 1_000_000
+    instances = 100_000 if quick else 1_000_000
     with another_database(running) as filled:
         with psycopg.connect(filled.database_url, autocommit=True) as connection:
             connection.execute(FILL_COUNTS)
             connection.execute(FILL_SLOTS)
-            connection.execute(FILL_FLOWS, {"stories": stories, "waiting": stories // 20, "story": _story()})
+            connection.execute(FILL_FLOWS, {"stories": instances, "waiting": instances // 20, "story": _instance()})
             connection.execute("VACUUM ANALYZE flows, flow_counts, flow_slots")
         with api(filled) as (port, _):
             times = {path: _times(port, f"/api/v1/flows{path}") for path in ASKED}
     return Table(
-        title=f"Asked of a day of {stories:,} stories, {stories // 20:,} of them open, ms an answer",
+        title=f"Asked of a day of {instances:,} stories, {instances // 20:,} of them open, ms an answer",
         columns=("what", "median", "answers"),
         rows=[(f"/api/v1/flows{path}", median(of), len(of)) for path, of in times.items()],
         goal="goal: summary below 20",
     )
 
 
-def _story() -> str:
+def _instance() -> str:
     """All evidence of an order, as a row holds it; that it is the same one's does not matter here."""
     (flow,) = flows = declaration.load()
     interest = Interest(flows)

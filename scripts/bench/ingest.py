@@ -11,8 +11,8 @@ from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.unit_of_work import INSERT_EVENTS, PostgresStore
 from helios.adapters.redis.dedupe import RedisSeen
 from helios.model.events import Delivery
-from helios.services.ingest import ingest
 from helios.normalise import normalise
+from helios.services.ingest import ingest
 from scripts.bench.payloads import deliveries
 from scripts.bench.report import Table, median
 from scripts.bench.servers import Servers

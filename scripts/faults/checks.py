@@ -10,9 +10,9 @@ import psycopg
 from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.reconciliation.declaration import Flow
+from helios.reconciliation.evaluate import Judge
 from helios.reconciliation.evidence import Interest, Ledger, add_up
 from helios.reconciliation.record import moment_of
-from helios.reconciliation.evaluate import Judge
 from scripts.faults.book import Book
 from scripts.faults.orders import LEGS, Orders
 
@@ -50,7 +50,7 @@ SELECT (SELECT coalesce(sum(attempts), 0)::bigint FROM dead_letters),
        ARRAY(SELECT DISTINCT (regexp_match(encode(body, 'escape'), 'FLT-[0-9]+-POISON-[0-9]+'))[1] FROM dead_letters)
 """
 
-STORIES = f"SELECT {FLOW_COLUMNS} FROM flows WHERE key LIKE %s"  # noqa: S608 - a constant of Helios'
+INSTANCES = f"SELECT {FLOW_COLUMNS} FROM flows WHERE key LIKE %s"  # noqa: S608 - a constant of Helios'
 
 
 class Ledgers(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ def check(connection: psycopg.Connection, sent: Orders, book: Book, before: Ledg
     wrong += _books(connection, sent, book, before, now)
     position, outbox_wrong = _outbox(connection)
     wrong += outbox_wrong
-    wrong += _stories(connection, sent, flows)
+    wrong += _instances(connection, sent, flows)
     return Checked(
         lost=len(lost),
         doubled=doubled,
@@ -170,10 +170,10 @@ def _outbox(connection: psycopg.Connection) -> tuple[int, list[str]]:
     return position, wrong
 
 
-def _stories(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flow]) -> Iterator[str]:
+def _instances(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flow]) -> Iterator[str]:
     """The verdicts: those that the sent orders must get, and those that follow from the stored events."""
     pattern = (f"{sent.prefix}%",)
-    kept = {story.key: story for story in map(flow_from_row, connection.execute(STORIES, pattern))}
+    kept = {instance.key: instance for instance in map(flow_from_row, connection.execute(INSTANCES, pattern))}
     off = [
         f"{order} is {kept[order].status if order in kept else 'unknown'} instead of {status}"
         for order, status in sent.statuses.items()
@@ -190,10 +190,10 @@ def _stories(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flow]
         for clue in interest.clues(event_from_row(row)):
             gathered[clue.key].append(Ledger(pieces=[clue.evidence]))
     differing = []
-    for key, story in kept.items():
-        judge, ledgers = judges[story.flow], gathered.get(key)
-        verdict = judge.verdict(add_up(ledgers), now=moment_of(story)) if ledgers else None
-        if verdict is None or (verdict.status, verdict.amount) != (story.status, story.amount):
+    for key, instance in kept.items():
+        judge, ledgers = judges[instance.flow], gathered.get(key)
+        verdict = judge.verdict(add_up(ledgers), now=moment_of(instance)) if ledgers else None
+        if verdict is None or (verdict.status, verdict.amount) != (instance.status, instance.amount):
             differing.append(key)
     if differing or gathered.keys() != kept.keys():
         yield f"{len(differing)} stories are not what follows from their events, such as {differing[:SHOWN]}"

@@ -15,7 +15,7 @@ import msgspec
 
 from helios.cli.client import Client
 from helios.errors import HeliosError
-from helios.model.flows import FlowRow, FlowSummary
+from helios.model.flows import FlowInstance, FlowSummary
 from local.aws import resources
 from local.stack.config import INGEST_FUNCTION, REPOSITORY, Config, free_port_fields
 from local.stack.process import scrubbed_environment
@@ -110,7 +110,7 @@ def _warm_up(plan: Plan, config: Config, client: Client, folder: Path) -> set[st
         _simulate(config, folder / f"warm-up-{placed}", "--orders", "1", "--error-rate", "0").wait()
         decided = partial(_all_decided, client, orders=placed)
         _until(decided, plan.window + plan.grace + SETTLE_SECONDS, "an order before the others")
-        flows = list(client.items("flows", FlowRow, limit=placed))
+        flows = list(client.items("flows", FlowInstance, limit=placed))
         if any(flow.status == "matched" for flow in flows):
             return {flow.key for flow in flows}
     raise Unproven(f"none of {WARM_UPS} orders was told of within {plan.window:g} s: raise --window on this machine")
@@ -184,11 +184,11 @@ def _restart(servers: Mapping[str, Server], config: Config, say: Say) -> None:
     )
 
 
-def _settled(plan: Plan, client: Client, before: set[str]) -> list[FlowRow]:
+def _settled(plan: Plan, client: Client, before: set[str]) -> list[FlowInstance]:
     """Every order but those from before the traffic, once none is open any more."""
     decided = partial(_all_decided, client, orders=plan.orders + len(before))
     _until(decided, plan.window + plan.grace + SETTLE_SECONDS, "the last order")
-    return [flow for flow in client.items("flows", FlowRow, limit=2 * plan.orders) if flow.key not in before]
+    return [flow for flow in client.items("flows", FlowInstance, limit=2 * plan.orders) if flow.key not in before]
 
 
 def _all_decided(client: Client, *, orders: int) -> bool:
@@ -197,7 +197,7 @@ def _all_decided(client: Client, *, orders: int) -> bool:
 
 
 def _compared(
-    plan: Plan, client: Client, truth: list[Injection], flows: list[FlowRow], live: Mapping[Finding, datetime]
+    plan: Plan, client: Client, truth: list[Injection], flows: list[FlowInstance], live: Mapping[Finding, datetime]
 ) -> Comparison:
     letters = list(client.items("dead-letters", _Letter, limit=2 * plan.orders, status="rejected"))
     poisoned = {order: letter for letter in letters for order in _ORDER_ID.findall(letter.body)[:1]}

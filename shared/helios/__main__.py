@@ -11,8 +11,9 @@ from contextlib import suppress
 
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
+from helios.cli import dead_letters, recompute, tokens
 from helios.cli import flows as console
-from helios.cli import dead_letters, recompute, replay as replays, tokens
+from helios.cli import replay as replays
 from helios.errors import HeliosError
 from helios.services.sink import KAFKA, follow, send_parked
 from helios.settings import load

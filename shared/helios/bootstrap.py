@@ -8,29 +8,29 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from helios import settings as environment
-from helios.adapters.notifiers import Bells, HttpBell
 from helios.adapters.no_seen import NoSeen
+from helios.adapters.notifiers import Bells, HttpBell
 from helios.adapters.postgres.connection import Pool, open_pool
-from helios.adapters.postgres.stream import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replay import PostgresReplayJobs
-from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.adapters.postgres.stream import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.tokens import PostgresTokens
+from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.replay.registry import ConfiguredTargets
 from helios.errors import Misconfigured
 from helios.model.events import Delivery, Outcome
+from helios.normalise.redact import Redaction
+from helios.ports.access import Tickets, Tokens
+from helios.ports.events import EventReader, Seen
+from helios.ports.flows import FlowReader
+from helios.ports.replay import ReplayJobs
+from helios.ports.stream import Bell, EventSink, Listener, Outbox
+from helios.ports.unit_of_work import EventStore
+from helios.reconciliation import declaration
+from helios.reconciliation.declaration import Flow
 from helios.services.ingest import Beside, ingest
 from helios.services.reconciler import Reconciler
 from helios.services.replay import ReplayWorker
-from helios.normalise.redact import Redaction
-from helios.ports.stream import Bell, EventSink, Listener, Outbox
-from helios.ports.events import EventReader, Seen
-from helios.ports.unit_of_work import EventStore
-from helios.ports.flows import FlowReader
-from helios.ports.replay import ReplayJobs
-from helios.ports.access import Tickets, Tokens
-from helios.reconciliation import declaration
-from helios.reconciliation.declaration import Flow
 from helios.settings import Settings
 
 log = logging.getLogger("helios.bootstrap")

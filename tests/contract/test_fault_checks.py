@@ -8,10 +8,10 @@ import pytest
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.model.events import WayIn
-from helios.services.ingest import ingest
-from helios.services.reconciler import Reconciler
 from helios.normalise import split
 from helios.reconciliation import declaration
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
 from scripts.faults.book import Book
 from scripts.faults.checks import Ledgers, check
 from scripts.faults.orders import BATCH_PATH, Load, orders

@@ -10,19 +10,17 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from tests.fakes.store import MemorySeen, MemoryStore, MemoryTransaction
 from helios.adapters.no_seen import NoSeen
 from helios.errors import Rejected, Retryable
-from helios.model.events import Delivery, Fault
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
+from helios.model.events import Delivery, EventFilter, Fault
+from helios.normalise import normalise
+from helios.reconciliation.evidence import Interest
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
-from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
-from helios.normalise import normalise
-from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import EventFilter
-from helios.reconciliation.evidence import Interest
+from tests.fakes.store import MemorySeen, MemoryStore, MemoryTransaction
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
-from tests.support.stories import ORDER
+from tests.support.instances import ORDER
 
 
 def take_in(store, *deliveries, seen=None):

@@ -15,20 +15,19 @@ from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.flows import OVERDUE_FLOWS, WRITE_FLOWS, columns
 from helios.adapters.postgres.migrate import migrate
-from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
+from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import Misconfigured, Rejected, Retryable
-from helios.services.ingest import ingest
-from helios.services.reconciler import WORTH_TWO_STATEMENTS, Reconciler
+from helios.model.flows import FlowFilter, FlowStatus
 from helios.normalise import normalise
-from helios.model.flows import FlowFilter
+from helios.reconciliation.evaluate import BEFORE, Judge
 from helios.reconciliation.evidence import Interest, Ledger
 from helios.reconciliation.record import record
-from helios.model.flows import FlowStatus
-from helios.reconciliation.evaluate import BEFORE, Judge
+from helios.services.ingest import ingest
+from helios.services.reconciler import WORTH_TWO_STATEMENTS, Reconciler
 from tests.support.deliveries import NOON, eventbridge, poison
-from tests.support.stories import ORDER, leg
+from tests.support.instances import ORDER, leg
 
 
 @pytest.fixture
@@ -151,7 +150,7 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     assert [(one.leg, one.deliveries) for one in kept.ledger.pieces] == [("order", 3), ("payment", 1)]
     assert kept.ledger.pieces[0].fields == piece["fields"]
     assert (kept.ledger.others, kept.issues) == ({"order": 3}, ["duplicate"])
-    assert sum(one.stories for one in counts if one.what == "status") == 26
+    assert sum(one.instances for one in counts if one.what == "status") == 26
     assert sum(one.amount for one in counts) == Decimal("65.0")
 
 

@@ -9,18 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.model.events import Delivery
+from helios.model.events import Delivery, EventFilter
+from helios.model.flows import FlowFilter
+from helios.reconciliation.declaration import Flow, Leg, Rule
 from helios.services.ingest import ingest
 from helios.services.recompute import recompute
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
-from helios.model.events import EventFilter
-from helios.model.flows import FlowFilter
-from helios.reconciliation.declaration import Flow, Leg, Rule
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
-from tests.support.stories import ORDER, SHIPMENT, leg
+from tests.support.instances import ORDER, SHIPMENT, leg
 
 NOW = NOON + timedelta(hours=1)
 ALL = timedelta(days=365)
@@ -59,7 +58,9 @@ def kept(store, prefix: str = ""):
 
 def sums(store):
     counts = store.flow_counts(None, since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
-    return {(one.flow, one.what, one.value): (one.stories, one.amount) for one in counts if one.stories or one.amount}
+    return {
+        (one.flow, one.what, one.value): (one.instances, one.amount) for one in counts if one.instances or one.amount
+    }
 
 
 deliveries = st.lists(

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.fakes.store import MemoryOutbox, MemoryStore
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.stream import PostgresBell, PostgresListener, PostgresOutbox
 from helios.errors import Retryable
+from helios.model.stream import MAX_FRAME_EVENTS
 from helios.services import relay as relaying
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.relay import MAX_MESSAGE_BYTES, messages, relay
 from helios.services.sweep import FRAMES_KEPT, FRAMES_KEPT_AT_LAST, sweep
-from helios.model.stream import MAX_FRAME_EVENTS
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
 
 

@@ -7,16 +7,15 @@ from hashlib import sha256
 import msgspec
 import pytest
 
-from tests.fakes.store import MemoryTransaction
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.unit_of_work import PostgresTransaction
 from helios.errors import Rejected, Retryable
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
 from helios.model.events import Delivery
-from helios.services.ingest import ingest
-from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
-from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
 from helios.normalise import NORMALISERS
-from helios.model.dead_letters import DeadLetterFilter
+from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
+from helios.services.ingest import ingest
+from tests.fakes.store import MemoryTransaction
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)

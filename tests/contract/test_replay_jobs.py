@@ -6,18 +6,18 @@ from functools import partial
 import msgspec
 import pytest
 
-from tests.fakes.store import MemoryOutbox
-from tests.fakes.replay import MemoryReplayJobs
 from helios.adapters.no_seen import NoSeen
-from helios.adapters.postgres.stream import PostgresBell, PostgresOutbox
 from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.stream import PostgresBell, PostgresOutbox
 from helios.errors import PutOff, Rejected
-from helios.services import replay as replay_worker
-from helios.services.ingest import ingest
-from helios.services.replay_jobs import Start
-from helios.services.replay import ReplayWorker
 from helios.model.replay import SENT, Checkpoint, Replayed, ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
+from helios.services import replay as replay_worker
+from helios.services.ingest import ingest
+from helios.services.replay import ReplayWorker
+from helios.services.replay_jobs import Start
+from tests.fakes.replay import MemoryReplayJobs
+from tests.fakes.store import MemoryOutbox
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)

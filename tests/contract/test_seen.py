@@ -6,10 +6,10 @@ import pytest
 import redis
 
 from helios.adapters.redis import dedupe as redis_seen
-from tests.fakes.store import MemorySeen
 from helios.adapters.redis.dedupe import RedisSeen
 from helios.errors import Retryable
 from helios.model.events import Key
+from tests.fakes.store import MemorySeen
 
 A: Key = ("aws", "1")
 B: Key = ("aws", "2")

@@ -9,15 +9,15 @@ from confluent_kafka import KafkaError
 from msgspec import Raw, structs
 
 from helios.adapters.kafka import MAX_TOPIC_CHARS, KafkaSink, headers_of, key_of, topic_of
-from tests.fakes.store import MemoryOutbox, MemorySink, MemoryStore
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.errors import Misconfigured, Retryable
 from helios.model.events import Event
+from helios.model.stream import Parked
 from helios.services import sink as sinking
 from helios.services.ingest import ingest
 from helios.services.sink import BATCH, send_parked, sink
-from helios.model.stream import Parked
+from tests.fakes.store import MemoryOutbox, MemorySink, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 topics = (f"test-{number}" for number in count())

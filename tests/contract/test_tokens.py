@@ -6,15 +6,15 @@ import msgspec
 import pytest
 import redis
 
-from helios.adapters.redis import rate_limit
-from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.tokens import PostgresTokens
+from helios.adapters.redis import rate_limit
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.redis.tickets import RedisTickets
 from helios.errors import Retryable
 from helios.model.tokens import TICKET_SECONDS, Token, digest, mint, opens
 from local.stack.ports import HOST, free_port
+from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from tests.support.deliveries import NOON
 
 READER = Token(name="grafana", scopes=("read",), created_at=NOON)

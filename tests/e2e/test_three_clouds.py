@@ -107,8 +107,8 @@ def placed(stack) -> str:
 
 
 def verdict(stack, order: str) -> tuple[Any, Any]:
-    (story,) = stack.get(f"/api/v1/flows?key={order}")["items"]
-    return story["status"], story["issues"]
+    (instance,) = stack.get(f"/api/v1/flows?key={order}")["items"]
+    return instance["status"], instance["issues"]
 
 
 def test_an_order_goes_back_to_its_clouds_and_comes_as_what_it_was(stack):

@@ -7,11 +7,22 @@ from datetime import datetime
 
 import msgspec
 
-from tests.fakes.store import MemoryStore
-from helios.model.events import Event
-from helios.model.replay import MAX_EXAMPLES, Checkpoint, Matching, ReplayFilter, ReplayJob, ReplayRequest, State, What, ended, started
 from helios.model.dead_letters import KeptDeadLetter
+from helios.model.events import Event
 from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.model.replay import (
+    MAX_EXAMPLES,
+    Checkpoint,
+    Matching,
+    ReplayFilter,
+    ReplayJob,
+    ReplayRequest,
+    State,
+    What,
+    ended,
+    started,
+)
+from tests.fakes.store import MemoryStore
 
 
 class MemoryReplayJobs:

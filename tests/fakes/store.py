@@ -10,16 +10,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from helios.errors import Retryable
-from helios.model.events import SOURCES, Event, Key, LedgerSource
-from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
-from helios.model.counts import Count
-from helios.model.dead_letters import DeadLetter
-from helios.model.counts import LAST_DAY, MinuteCount, Totals
 from helios.model.audit import Action, Audited
-from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, KeptDeadLetter, ReplayedAs
+from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
+from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, KeptDeadLetter, ReplayedAs
+from helios.model.events import SOURCES, Event, EventFilter, Key, LedgerSource
 from helios.model.flows import Due, FlowFilter
-from helios.model.events import EventFilter
 from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSums, add, slot_of
 
 CountKey = tuple[datetime, str, str]
@@ -120,7 +117,7 @@ class MemoryStore:
         """The ledger."""
         return list(self._state.counts.values())
 
-    def totals(self, now: datetime, *, only_told: bool = False) -> Totals:  # noqa: ARG002 - all is, at once
+    def totals(self, now: datetime, *, only_told: bool = False) -> Totals:
         """The ledger summed up."""
         counts = self.counts
         return Totals(

@@ -2,18 +2,18 @@
 
 import pytest
 
-from helios.adapters.replay import webhook
 from helios.adapters.no_seen import NoSeen
-from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.adapters.replay import webhook
 from helios.errors import Rejected, Retryable
-from helios.services import replay as replay_worker
-from helios.services.ingest import ingest
+from helios.model.events import EventFilter
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
-from helios.model.events import EventFilter
+from helios.services import replay as replay_worker
+from helios.services.ingest import ingest
 from tests.support.aws_lambda import Context
 from tests.support.deliveries import NOON, eventbridge
 

@@ -15,8 +15,8 @@ with atheris.instrument_imports(include=["helios"]):
     from helios.model.events import Event
     from helios.normalise import NORMALISERS, normalise, split
     from helios.reconciliation.declaration import load
-    from helios.reconciliation.evidence import Interest, Ledger, add_up
     from helios.reconciliation.evaluate import Judge
+    from helios.reconciliation.evidence import Interest, Ledger, add_up
 
 WAYS_IN = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)

@@ -9,12 +9,11 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fakes.store import MemoryOutbox, MemorySeen, MemoryStore
 from helios.adapters.no_seen import NoSeen
-from helios.model.events import Delivery, Key
-from helios.services.ingest import ingest
 from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import EventFilter
+from helios.model.events import Delivery, EventFilter, Key
+from helios.services.ingest import ingest
+from tests.fakes.store import MemoryOutbox, MemorySeen, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 SAME_EVERY_TIME = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -16,8 +16,8 @@ from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, JSON, call
 from tests.support.deliveries import NOON, eventbridge
+from tests.support.instances import ORDER, leg
 from tests.support.receiver import receiving
-from tests.support.stories import ORDER, leg
 from tests.support.waiting import eventually
 
 PAYMENT = "/api/v1/webhooks/cloudevents"

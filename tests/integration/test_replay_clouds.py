@@ -8,17 +8,17 @@ import pytest
 from google.cloud import pubsub_v1
 from moto import mock_aws
 
-from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.replay.registry import ConfiguredTargets
 from helios.errors import PutOff
 from helios.model.events import Delivery
-from helios.services.ingest import ingest
 from helios.model.replay import SENT, ReplayFilter, ReplayJob, Target
+from helios.services.ingest import ingest
 from helios.settings import Settings
 from tests.emulators.eventgrid.emulated import KEY, Emulated
 from tests.emulators.eventgrid.receiver import Receiver as GridReceiver
 from tests.emulators.pubsub.emulators import Helios
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually

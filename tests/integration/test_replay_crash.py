@@ -11,8 +11,8 @@ import pytest
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.services.ingest import ingest
 from helios.model.replay import Checkpoint, ReplayFilter, ReplayJob, ReplayRequest, Target
+from helios.services.ingest import ingest
 from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.deliveries import NOON, eventbridge

@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 
 from helios.adapters.postgres.stream import PostgresOutbox
-from helios.services.sink import KAFKA
 from helios.model.stream import Parked
+from helios.services.sink import KAFKA
 from local.stack.probes import follows
 from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT

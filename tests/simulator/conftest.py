@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from tests.fakes.store import MemoryStore
 from helios.api import create_app
-from helios.model.events import Event
 from helios.model.dead_letters import DeadLetterFilter, KeptDeadLetter
-from helios.model.events import EventFilter
+from helios.model.events import Event, EventFilter
+from tests.fakes.store import MemoryStore
 from tests.support.services import in_memory
 
 

@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.testclient import TestClient
 
-from tests.fakes.store import MemoryOutbox, MemorySeen, MemoryStore
-from tests.fakes.replay import MemoryReplayJobs
-from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from helios.api import create_app
 from helios.bootstrap import Services
-from helios.services.reconciler import Reconciler
-from helios.reconciliation import declaration
-from helios.settings import Settings
 from helios.model.tokens import PREFIX, SCOPES, Token, digest
+from helios.reconciliation import declaration
+from helios.services.reconciler import Reconciler
+from helios.settings import Settings
+from tests.fakes.replay import MemoryReplayJobs
+from tests.fakes.store import MemoryOutbox, MemorySeen, MemoryStore
+from tests.fakes.tokens import MemoryTickets, MemoryTokens
 
 UNGUARDED = Settings(database_url="postgresql://nowhere", unguarded="loopback")
 """What this machine sends to itself needs no proof."""

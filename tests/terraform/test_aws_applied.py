@@ -13,8 +13,8 @@ from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.services.ingest import ingest
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
+from helios.services.ingest import ingest
 from local.aws import resources
 from local.stack.config import GUARDS
 from tests.support.aws_seen import seen

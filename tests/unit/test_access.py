@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from tests.fakes.store import MemoryStore
 from helios.api import access
 from helios.errors import Retryable
-from helios.settings import Settings
 from helios.model.tokens import PREFIX
+from helios.settings import Settings
 from scripts.build.openapi import document
+from tests.fakes.store import MemoryStore
 from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory
 

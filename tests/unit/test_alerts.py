@@ -9,14 +9,14 @@ import msgspec
 import pytest
 import yaml
 
-from tests.fakes.store import MemoryOutbox, MemoryStore
 from helios.adapters.no_seen import NoSeen
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.relay import relay
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON
+from tests.support.instances import ORDER, leg
 from tests.support.services import UNGUARDED, client_of, in_memory
-from tests.support.stories import ORDER, leg
 
 RULES = Path(__file__).parents[2] / "local/prometheus/alerts.yml"
 EXPRESSIONS = {

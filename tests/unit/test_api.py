@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from tests.fakes.store import MemoryStore
 from helios.api.webhooks import served
 from helios.errors import Retryable
 from helios.settings import Settings
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import eventbridge, eventgrid
 from tests.support.services import client_of, in_memory
 

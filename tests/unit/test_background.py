@@ -4,8 +4,8 @@ import threading
 
 import msgspec
 
-from tests.fakes.store import MemoryOutbox, MemoryStore
 from helios.api import app
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import client_of, in_memory
 

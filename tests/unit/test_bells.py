@@ -9,11 +9,11 @@ import pytest
 from moto import mock_aws
 
 from helios.adapters.aws import SqsBell
-from helios.adapters.notifiers import BackgroundBell, Bells, HttpBell
-from tests.fakes.store import MemoryOutbox, MemoryStore
 from helios.adapters.no_seen import NoSeen
+from helios.adapters.notifiers import BackgroundBell, Bells, HttpBell
 from helios.errors import Retryable
 from helios.services.ingest import ingest
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
 
 

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
+from tests.fakes.store import MemoryStore
+from tests.support.instances import ORDER, leg
 from tests.support.services import client_of, in_memory
-from tests.support.stories import ORDER, leg
 
 ISSUES = Path(__file__).parents[2] / "dashboard/tests/support/issues.json"
 

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from standardwebhooks.webhooks import Webhook
 from starlette.testclient import TestClient
 
-from tests.fakes.store import MemoryStore
 from helios.settings import Settings
+from tests.fakes.store import MemoryStore
 from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory
 

@@ -22,7 +22,6 @@ from google.auth import crypt
 from google.auth import jwt as google_jwt
 from standardwebhooks.webhooks import Webhook
 
-from helios.errors import Misconfigured, Retryable
 from helios.auth.base import Refused
 from helios.auth.certificates import ABSENT_SECONDS, PAUSE_SECONDS, Certificates
 from helios.auth.gate import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
@@ -31,6 +30,7 @@ from helios.auth.keys import AGAIN_SECONDS, FRESH_SECONDS, Absent, KeySet, fetch
 from helios.auth.oidc import LEEWAY_SECONDS, BearerToken, permit_application, permit_service_account
 from helios.auth.secret import HEADER, SecretHeader
 from helios.auth.sns import SnsSignature
+from helios.errors import Misconfigured, Retryable
 from helios.settings import Settings
 from local.canary.sns import Server
 from local.emulators.eventgrid.entra import Entra

@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from helios.normalise import normalise
-from helios.reconciliation.evidence import Interest, Ledger, add_up
 from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evidence import Interest, Ledger, add_up
 from scripts.prove.compare import Finding, compare
 from scripts.prove.run import RESTARTS, Unproven, proves_something
 from scripts.simulator.anomalies import ANOMALIES, Injection
 from tests.support.deliveries import NOON
-from tests.support.stories import ORDER, leg
+from tests.support.instances import ORDER, leg
 
 LONG_AFTER = NOON + timedelta(hours=1)
 

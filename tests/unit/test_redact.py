@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios import bootstrap
-from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
 from helios.errors import Misconfigured
-from helios.model.events import Delivery, Fault
-from helios.services.ingest import ingest
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import Delivery, EventFilter, Fault
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
-from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import EventFilter
+from helios.services.ingest import ingest
 from helios.settings import Settings
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
 
 SECRET = "4111-1111"

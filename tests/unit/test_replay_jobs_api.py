@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from tests.fakes.store import MemoryStore
 from helios.settings import Settings
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import bearer, client_of, in_memory
 from tests.support.waiting import eventually

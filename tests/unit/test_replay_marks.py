@@ -6,18 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from helios.adapters.replay.eventgrid import _as_sent
 from helios.adapters.cloudevents import replayed_attributes
-from helios.adapters.replay.eventbridge import EventBridgeTarget
-from tests.fakes.store import MemoryStore
 from helios.adapters.no_seen import NoSeen
+from helios.adapters.replay.eventbridge import EventBridgeTarget
+from helios.adapters.replay.eventgrid import _as_sent
 from helios.model.events import Delivery
-from helios.services.ingest import ingest
-from helios.services.reconciler import Reconciler
 from helios.model.replay import ReplayFilter, ReplayJob, Target
 from helios.normalise import normalise
 from helios.normalise.replay_marks import RESOURCE, is_replay
 from helios.reconciliation import declaration
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid
 
 LATER = NOON + timedelta(hours=1)
@@ -156,14 +156,14 @@ ROUND_TRIPS = [
 def test_what_comes_back_is_a_duplicate_and_changes_no_verdict(delivered, back):
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
     (first,) = ingest([delivered], seen=NoSeen(), store=store, reconciler=reconciler)
-    story = store.flow(("order", "ORD-1"))
+    instance = store.flow(("order", "ORD-1"))
 
     (again,) = ingest([back(first.event)], seen=NoSeen(), store=store, reconciler=reconciler)
 
     assert (again.status, again.event and again.event.key) == ("duplicate", first.event and first.event.key)
     assert store.totals(LATER).duplicate == 1
-    assert story is not None
-    assert store.flow(("order", "ORD-1")) == story
+    assert instance is not None
+    assert store.flow(("order", "ORD-1")) == instance
 
 
 @pytest.mark.parametrize(("delivered", "back"), ROUND_TRIPS)
@@ -195,9 +195,9 @@ def test_a_real_duplicate_beside_a_replay_still_tells_of_its_story():
 
     ingest([on_eventbridge(first.event), eventbridge()], seen=NoSeen(), store=store, reconciler=reconciler)
 
-    story = store.flow(("order", "ORD-1"))
-    assert story is not None
-    assert "duplicate" in story.issues
+    instance = store.flow(("order", "ORD-1"))
+    assert instance is not None
+    assert "duplicate" in instance.issues
 
 
 def test_a_mark_that_can_not_be_read_is_a_dead_letter():

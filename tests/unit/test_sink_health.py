@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from tests.fakes.store import MemoryOutbox, MemorySink, MemoryStore
 from helios.adapters.no_seen import NoSeen
 from helios.api import status
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sink import sink
+from tests.fakes.store import MemoryOutbox, MemorySink, MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import client_of, in_memory
 

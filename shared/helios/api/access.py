@@ -13,11 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from helios.api.entrance import is_local
-from helios.errors import Retryable
 from helios.auth.base import Refused
 from helios.auth.oidc import BearerToken
-from helios.ports.access import RateLimit, Tickets, Tokens
+from helios.errors import Retryable
 from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
+from helios.ports.access import RateLimit, Tickets, Tokens
 
 CACHE_SECONDS = 10.0
 """How long a token may go on opening after it was revoked, so that not each question costs one to the database."""

@@ -18,22 +18,26 @@ from helios import bootstrap, logs
 from helios.adapters.notifiers import BackgroundBell
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.replay.registry import ConfiguredTargets
-from helios.api import flows, stream as live, events as queries, replay as replay_jobs, dead_letters as replays, replies, status, tickets, webhooks
+from helios.api import dead_letters as replays
+from helios.api import events as queries
+from helios.api import flows, replies, status, tickets, webhooks
+from helios.api import replay as replay_jobs
+from helios.api import stream as live
 from helios.api.access import Access
 from helios.api.entrance import Entrance
-from helios.api.stream import Follower, Hub
 from helios.api.metrics import Metrics
 from helios.api.replies import Defects
 from helios.api.security_headers import SecurityHeaders
 from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
+from helios.api.stream import Follower, Hub
+from helios.auth import gate
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.services.batching import Coalescer
-from helios.services.replay_jobs import Start
 from helios.services.replay import ReplayWorker
+from helios.services.replay_jobs import Start
 from helios.services.sweep import expire_flows, sweep
-from helios.auth import gate
 
 log = logging.getLogger("helios.api")
 

@@ -13,10 +13,10 @@ from helios.api.receive import read_json
 from helios.api.replies import asked, documented, problem, rejection, reply
 from helios.api.shapes import Repair, Results, result_of
 from helios.errors import Rejected
-from helios.services.ingest import Ingest
-from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
-from helios.ports.events import EventReader
 from helios.model.audit import Action
+from helios.ports.events import EventReader
+from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
+from helios.services.ingest import Ingest
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from helios.api.receive import Content, receive
-from helios.errors import Retryable
-from helios.model.events import Delivery, WayIn
 from helios.auth.base import Guard, Refused
 from helios.auth.gate import Gate
+from helios.errors import Retryable
+from helios.model.events import Delivery, WayIn
 
 Count = Callable[[WayIn, str, str], None]
 """By way in and guard: ``admitted``, ``loopback``, ``undecided`` or the refusal's code.

@@ -8,12 +8,11 @@ from pydantic import AfterValidator
 
 from helios.api.replies import documented, problem, reply
 from helios.api.shapes import MAX_REPLAYS, PREVIEW_BYTES, Counts, dead_letter_view
-from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, LedgerSource, Source
-from helios.ports.events import EventReader
 from helios.model.counts import LAST_DAY
 from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import EventFilter
+from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, LedgerSource, Source
 from helios.model.paging import Page
+from helios.ports.events import EventReader
 
 MAX_PAGE = 500
 

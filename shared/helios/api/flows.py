@@ -10,17 +10,24 @@ from fastapi import APIRouter, Path, Query, Response
 from helios.api.events import After, Limit, Moment, Text
 from helios.api.replies import documented, problem, reply
 from helios.model.events import MAX_ID_CHARS
-from helios.reconciliation.silence import LISTENED, silent
+from helios.model.flows import (
+    ISSUE_KINDS,
+    FlowFilter,
+    FlowInstance,
+    FlowInstanceDetails,
+    FlowStatus,
+    IssueKind,
+    KeyedIssue,
+)
+from helios.model.paging import Page
 from helios.ports.events import EventReader
 from helios.ports.flows import FlowReader
 from helios.ports.stream import Outbox
-from helios.model.flows import FlowFilter
-from helios.model.paging import Page
+from helios.reconciliation.evaluate import Judge
 from helios.reconciliation.record import FlowRecord, told
-from helios.model.flows import ISSUE_KINDS, FlowRow, FlowStatus, FlowStory, IssueKind, KeyedIssue
+from helios.reconciliation.silence import LISTENED, silent
 from helios.reconciliation.summary import summed, trend_bucket
 from helios.reconciliation.timeline import timeline
-from helios.reconciliation.evaluate import Judge
 
 LONGEST_PERIOD = timedelta(days=31)
 
@@ -34,7 +41,7 @@ def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapp
     def named(flow: str | None) -> tuple[str, ...]:
         return (flow,) if flow is not None else tuple(judges)
 
-    def rows(kept: list[FlowRecord]) -> list[FlowRow]:
+    def rows(kept: list[FlowRecord]) -> list[FlowInstance]:
         return [told(judges[one.flow], one) for one in kept if one.flow in judges]
 
     @routes.get("", responses=documented(200, "FlowPage", 400, 401, 403, 422, 429, 503))
@@ -105,8 +112,8 @@ def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapp
         ]
         return reply(Page(items=found, next_cursor=page.next_cursor))
 
-    @routes.get("/{flow}/{key:path}", responses=documented(200, "FlowStory", 401, 403, 404, 422, 429, 503))
-    def story(
+    @routes.get("/{flow}/{key:path}", responses=documented(200, "FlowInstanceDetails", 401, 403, 404, 422, 429, 503))
+    def instance(
         flow: Annotated[Text, Path(max_length=40)],
         key: Annotated[Text, Path(max_length=MAX_ID_CHARS)],
     ) -> Response:
@@ -118,7 +125,7 @@ def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapp
         keys = dict.fromkeys((piece.source, piece.id) for piece in kept.ledger.pieces)
         stored = [event for identity in keys if (event := events.event(identity))]
         return reply(
-            FlowStory(
+            FlowInstanceDetails(
                 **msgspec.structs.asdict(row),
                 events=sorted(stored, key=lambda event: event.received_at),
                 timeline=timeline(judges[flow], kept),

@@ -11,8 +11,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
 from helios.model.events import Delivery, Outcome, WayIn
-from helios.services.ingest import Beside, Ingest
 from helios.ports.events import Seen
+from helios.services.ingest import Beside, Ingest
 
 Door = WayIn | Literal["api", "ring"]
 """Where somebody is let in: to send, to ask, or to wake the relay."""

@@ -8,8 +8,8 @@ import msgspec
 from fastapi import Request
 
 from helios.errors import UNREADABLE, Rejected
-from helios.model.events import Delivery, Fault, WayIn
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
+from helios.model.events import Delivery, Fault, WayIn
 from helios.normalise import split
 
 T = TypeVar("T")

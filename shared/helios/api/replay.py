@@ -12,9 +12,9 @@ from helios.api.events import After, Limit
 from helios.api.receive import read_json
 from helios.api.replies import asked, documented, problem, rejection, reply
 from helios.errors import Rejected
-from helios.services.replay_jobs import Start
 from helios.model.replay import ReplayRequest
 from helios.ports.replay import ReplayJobs
+from helios.services.replay_jobs import Start
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 

@@ -6,15 +6,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from helios.model.audit import Audited
+from helios.model.counts import MinuteCount
+from helios.model.dead_letters import DeadLetterGroup, KeptDeadLetter, ReplayedAs
 from helios.model.events import Event, Outcome, Source, Status
+from helios.model.flows import FlowInstance, FlowInstanceDetails, FlowSummary, KeyedIssue
+from helios.model.paging import Page
 from helios.model.replay import Matching, ReplayJob, ReplayRequest
 from helios.model.stream import StreamFrame
-from helios.model.audit import Audited
-from helios.model.dead_letters import DeadLetterGroup, KeptDeadLetter, ReplayedAs
-from helios.model.counts import MinuteCount
-from helios.model.paging import Page
 from helios.reconciliation.declaration import Flow
-from helios.model.flows import FlowRow, FlowStory, FlowSummary, KeyedIssue
 
 Component = Literal["healthy", "unhealthy", "disabled"]
 EventPage = Page[Event]
@@ -201,7 +201,7 @@ PREVIEW_BYTES = 1_000
 """How much of a dead letter's body a list shows."""
 
 DeadLetterPage = Page[DeadLetterView]
-FlowPage = Page[FlowRow]
+FlowPage = Page[FlowInstance]
 FlowIssuePage = Page[KeyedIssue]
 Declarations = list[Flow]
 DeadLetterGroups = list[DeadLetterGroup]
@@ -269,7 +269,7 @@ SCHEMAS: dict[str, Any] = {
     "Matching": Matching,
     "AuditPage": AuditPage,
     "FlowPage": FlowPage,
-    "FlowStory": FlowStory,
+    "FlowInstanceDetails": FlowInstanceDetails,
     "FlowSummary": FlowSummary,
     "FlowIssuePage": FlowIssuePage,
     "Declarations": Declarations,

@@ -17,9 +17,9 @@ from helios.api.replies import documented, reply
 from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.services.sink import KAFKA
-from helios.ports.stream import EventSink, Outbox
 from helios.model.counts import Totals
+from helios.ports.stream import EventSink, Outbox
+from helios.services.sink import KAFKA
 
 log = logging.getLogger("helios.api")
 

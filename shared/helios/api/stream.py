@@ -15,11 +15,11 @@ from helios.api.access import Access
 from helios.api.metrics import Door
 from helios.api.replies import documented, reply
 from helios.api.shapes import FramePage, Rung
-from helios.errors import Retryable
-from helios.services.relay import BATCH, messages
 from helios.auth.base import Refused
 from helios.auth.secret import SecretHeader
+from helios.errors import Retryable
 from helios.ports.stream import Bell, Listener, Outbox
+from helios.services.relay import BATCH, messages
 from helios.settings import Settings
 
 log = logging.getLogger("helios.live")

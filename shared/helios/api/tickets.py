@@ -8,8 +8,8 @@ from starlette.concurrency import run_in_threadpool
 from helios.api.access import Access, Caller
 from helios.api.replies import documented, problem, reply
 from helios.api.shapes import Ticket
-from helios.ports.access import Tickets
 from helios.model.tokens import TICKET_SECONDS
+from helios.ports.access import Tickets
 
 
 def router(tickets: Tickets | None, access: Access) -> APIRouter:

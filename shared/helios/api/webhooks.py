@@ -12,8 +12,8 @@ from helios.api.entrance import Entrance
 from helios.api.replies import documented, rejection, reply
 from helios.api.shapes import Results, ValidationResponse, result_of
 from helios.model.events import Delivery, Outcome, WayIn
-from helios.services.batching import Coalescer
 from helios.normalise.eventgrid import validation_code
+from helios.services.batching import Coalescer
 
 ORIGIN = "webhook-request-origin"
 """Who asks whether it may send (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection")."""

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from helios.errors import Retryable
 from helios.auth.base import Refused
 from helios.auth.keys import Absent, Fetch, fetch
+from helios.errors import Retryable
 
 MAX_CERTIFICATES = 16
 PAUSE_SECONDS = 1

@@ -4,14 +4,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from helios.errors import Misconfigured
-from helios.model.events import WayIn
 from helios.auth.base import Guard, Headers, Refused
 from helios.auth.hmac_signature import StandardWebhooks
 from helios.auth.keys import KeySet
 from helios.auth.oidc import BearerToken, permit_anyone, permit_application, permit_service_account
 from helios.auth.secret import SecretHeader
 from helios.auth.sns import SnsSignature
+from helios.errors import Misconfigured
+from helios.model.events import WayIn
 from helios.settings import Settings, variable
 
 GOOGLE_ISSUERS = ("https://accounts.google.com", "accounts.google.com")

@@ -16,10 +16,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from helios.errors import UNREADABLE
 from helios.auth.base import Headers, Refused
 from helios.auth.certificates import Certificates
 from helios.auth.keys import Fetch, fetch
+from helios.errors import UNREADABLE
 
 CERTIFICATE_URL = re.compile(
     r"https://sns\.(?P<region>[a-z0-9-]{1,40})\.amazonaws\.com(\.cn)?/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem",

@@ -12,9 +12,9 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from helios.errors import HeliosError, Misconfigured
+from helios.model.paging import Page
 from helios.model.stream import StreamFrame
 from helios.outbound import open_directly
-from helios.model.paging import Page
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from helios.cli.client import Client, Unanswered
 from helios.cli.flows import client, common_options, natural
 from helios.cli.replay import begin, pace_options, period_options
 from helios.errors import Misconfigured
+from helios.model.dead_letters import DeadLetterGroup
 from helios.model.events import SOURCES, LedgerSource
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
-from helios.model.dead_letters import DeadLetterGroup
 
 UNREPAIRED: Final = {409, 413, 422}
 """A letter's own fault: the others go on."""

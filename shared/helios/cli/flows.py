@@ -14,9 +14,9 @@ import msgspec
 from helios.cli.client import Client
 from helios.errors import Misconfigured
 from helios.model.events import SOURCES, Event
-from helios.reconciliation.preview import patience, preview
+from helios.model.flows import ISSUE_KINDS, PROBLEMS, STATUSES, FlowInstance, FlowInstanceDetails
 from helios.reconciliation import declaration
-from helios.model.flows import ISSUE_KINDS, PROBLEMS, STATUSES, FlowRow, FlowStory
+from helios.reconciliation.preview import patience, preview
 
 DEFAULT_URL = "http://127.0.0.1:8001"
 PAUSE_SECONDS = 0.5
@@ -68,13 +68,15 @@ def client(given: argparse.Namespace) -> Client:
 
 def _flows(given: argparse.Namespace) -> None:
     status = given.status or (None if given.issue else PROBLEMS)
-    found = client(given).items("flows", FlowRow, limit=given.limit, flow=given.flow, status=status, issue=given.issue)
+    found = client(given).items(
+        "flows", FlowInstance, limit=given.limit, flow=given.flow, status=status, issue=given.issue
+    )
     _show(given, found, "flows")
 
 
 def _flow(given: argparse.Namespace) -> None:
     path = f"flows/{quote(given.flow, safe='')}/{quote(given.key, safe='')}"
-    _show(given, [client(given).get(path, FlowStory)], "story")
+    _show(given, [client(given).get(path, FlowInstanceDetails)], "story")
 
 
 def _events(given: argparse.Namespace) -> None:
@@ -93,7 +95,7 @@ def _preview(given: argparse.Namespace) -> None:
     since = now - timedelta(minutes=given.minutes)
     begin = since - patience(flows)
     events = api.items("events", Event, limit=sys.maxsize, since=begin.isoformat(), until=now.isoformat())
-    recorded = api.items("flows", FlowRow, limit=sys.maxsize, since=since.isoformat())
+    recorded = api.items("flows", FlowInstance, limit=sys.maxsize, since=since.isoformat())
     found = preview(flows, events, recorded, since=since, now=now)
     if given.json:
         for difference in found.differences[: given.limit]:

@@ -9,8 +9,8 @@ import msgspec
 
 from helios import bootstrap
 from helios.errors import Misconfigured
-from helios.services.recompute import recompute
 from helios.model.events import EventFilter
+from helios.services.recompute import recompute
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

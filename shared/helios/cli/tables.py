@@ -8,9 +8,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from helios.model.events import Event
-from helios.reconciliation.preview import STATUSES_OR_NONE, Preview
+from helios.model.flows import FlowInstance, FlowInstanceDetails, FlowStatus
 from helios.model.stream import EventSummary, FlowChange
-from helios.model.flows import FlowRow, FlowStatus, FlowStory
+from helios.reconciliation.preview import STATUSES_OR_NONE, Preview
 
 _NO_FLOWS = "No order matches: all clouds agree, or none has spoken yet."
 _NO_EVENTS = "No event matches."
@@ -21,7 +21,7 @@ def show(content: RenderableType) -> None:
     Console(highlight=False).print(content)
 
 
-def flows(found: list[FlowRow]) -> RenderableType:
+def flows(found: list[FlowInstance]) -> RenderableType:
     """One line an order: what is wrong with it, in words."""
     if not found:
         return _NO_FLOWS
@@ -36,7 +36,7 @@ def flows(found: list[FlowRow]) -> RenderableType:
     return table
 
 
-def story(found: list[FlowStory]) -> RenderableType:
+def instance(found: list[FlowInstanceDetails]) -> RenderableType:
     """One order: its verdict, each leg beside the others, and what happened when."""
     (flow,) = found
     head = Text.assemble((_printable(f"{flow.flow} {flow.key}"), "bold"), "  ", _status(flow.status))
@@ -63,7 +63,7 @@ def preview(found: Preview, *, shown: int) -> RenderableType:
     for one in found.differences[:shown]:
         why = "; ".join(issue.detail for issue in one.issues)
         changed.add_row(one.flow, _text(one.key), one.recorded, one.previewed, _text(why))
-    said = [f"Stories compared: {found.stories:,}. With another status: {len(found.differences):,}."]
+    said = [f"Stories compared: {found.instances:,}. With another status: {len(found.differences):,}."]
     if found.contradictory:
         said.append(f"Left out for their contradictions, as only stored events are judged: {found.contradictory:,}.")
     if (left := len(found.differences) - shown) > 0:

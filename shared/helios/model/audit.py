@@ -1,14 +1,11 @@
 """The audit log: what a person did to what."""
 
-from datetime import datetime, timedelta
-from typing import Generic, Literal, NamedTuple, TypeVar
-import msgspec
-from helios.errors import Rejected
-from helios.model.events import Key, LedgerSource, Source
-from helios.model.dead_letters import DeadLetter
-from helios.model.flows import FlowStatus, IssueKind
-from helios.model.tokens import Token
+from datetime import datetime
+from typing import Literal
 
+import msgspec
+
+from helios.model.tokens import Token
 
 Action = Literal[
     "dead_letter_replayed",

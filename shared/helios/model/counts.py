@@ -1,24 +1,10 @@
 """Deliveries counted by minute, source, type and outcome."""
 
-import math
-from collections.abc import Mapping
-from datetime import datetime
-from decimal import Decimal
-from typing import Literal
-import msgspec
-from helios.model.events import Event, Key, LedgerSource, Source, WayIn
-from helios.model.flows import FlowStatus, IssueKind
-
 from datetime import datetime, timedelta
-from typing import Generic, Literal, NamedTuple, TypeVar
+
 import msgspec
-from helios.errors import Rejected
-from helios.model.events import Key, LedgerSource, Source
-from helios.model.dead_letters import DeadLetter
-from helios.model.flows import FlowStatus, IssueKind
-from helios.model.tokens import Token
 
-
+from helios.model.events import LedgerSource, Source
 
 OTHER_TYPES = "*"
 """The type of a count that stands for several."""

@@ -1,24 +1,12 @@
 """Deliveries that did not become events, with their reasons."""
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Literal
+
 import msgspec
-from helios.model.events import Event, Key, LedgerSource, Source, WayIn
-from helios.model.flows import FlowStatus, IssueKind
 
-from datetime import datetime, timedelta
-from typing import Generic, Literal, NamedTuple, TypeVar
-import msgspec
-from helios.errors import Rejected
-from helios.model.events import Key, LedgerSource, Source
-
-from helios.model.flows import FlowStatus, IssueKind
-from helios.model.tokens import Token
-
-
+from helios.model.events import Key, LedgerSource, WayIn
 
 MAX_DEAD_LETTER_BYTES = 262_144
 """How much of a dead letter's body is kept: all of any message that EventBridge or Event Grid delivers."""
@@ -69,6 +57,7 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     replayed: bool | None = None
+
 
 ReplayedAs = Literal["stored", "duplicate"]
 

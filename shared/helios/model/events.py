@@ -7,16 +7,6 @@ from typing import Literal, get_args
 
 import msgspec
 
-from datetime import datetime, timedelta
-from typing import Generic, Literal, NamedTuple, TypeVar
-import msgspec
-from helios.errors import Rejected
-
-from helios.model.dead_letters import DeadLetter
-from helios.model.flows import FlowStatus, IssueKind
-from helios.model.tokens import Token
-
-
 Source = Literal["aws", "gcp", "azure"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 

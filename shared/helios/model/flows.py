@@ -2,21 +2,11 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
 from helios.model.events import Event, Source
-
-from datetime import datetime, timedelta
-from typing import Generic, Literal, NamedTuple, TypeVar
-import msgspec
-from helios.errors import Rejected
-from helios.model.events import Key, LedgerSource, Source
-from helios.model.dead_letters import DeadLetter
-
-from helios.model.tokens import Token
-
 
 FlowStatus = Literal["open", "matched", "matched_late", "mismatched", "incomplete"]
 STATUSES: tuple[FlowStatus, ...] = get_args(FlowStatus)
@@ -76,7 +66,7 @@ class FlowIssue(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-class FlowRow(msgspec.Struct, frozen=True, kw_only=True):
+class FlowInstance(msgspec.Struct, frozen=True, kw_only=True):
     """One story and its verdict.
 
     Attributes:
@@ -133,7 +123,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-class FlowStory(FlowRow, frozen=True, kw_only=True):
+class FlowInstanceDetails(FlowInstance, frozen=True, kw_only=True):
     """One story with everything it was made from.
 
     Attributes:

@@ -1,14 +1,10 @@
 """Pages of answers, and the cursors between them."""
 
-from datetime import datetime, timedelta
-from typing import Generic, Literal, NamedTuple, TypeVar
-import msgspec
-from helios.errors import Rejected
-from helios.model.events import Key, LedgerSource, Source
-from helios.model.dead_letters import DeadLetter
-from helios.model.flows import FlowStatus, IssueKind
-from helios.model.tokens import Token
+from typing import Generic, TypeVar
 
+import msgspec
+
+from helios.errors import Rejected
 
 T = TypeVar("T")
 
@@ -18,6 +14,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     items: list[T]
     next_cursor: str | None
+
 
 _Position = TypeVar("_Position")
 

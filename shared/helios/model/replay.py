@@ -7,10 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from helios.errors import Rejected
-from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, LedgerSource, Source
 from helios.model.audit import Action, Audited
 from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import EventFilter
+from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, LedgerSource, Source
 
 What = Literal["events", "dead_letters"]
 TargetKind = Literal["relay", "webhook", "cloud", "ingest"]

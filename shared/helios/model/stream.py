@@ -1,14 +1,14 @@
 """The stream: frames, their positions, and the consumers that follow them."""
 
 import math
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+
 import msgspec
-from helios.model.events import Event, Key, LedgerSource, Source, WayIn
-from helios.model.flows import FlowStatus, IssueKind
+
 from helios.model.counts import Count
+from helios.model.events import Event, Key, Source
+from helios.model.flows import FlowStatus, IssueKind
 
 MAX_FRAME_EVENTS = 100
 """How many events a frame shows; its counts are exact all the same."""

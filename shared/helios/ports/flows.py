@@ -1,23 +1,12 @@
 """Reading flow instances."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Protocol
-from helios.model.events import Event, Key
-from helios.model.replay import Checkpoint, Matching, Replayed, ReplayFilter, ReplayJob, ReplayRequest, State, Target, What
-from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
-from helios.model.counts import Count
-from helios.model.dead_letters import DeadLetter
-from helios.model.audit import Action, Audited
-from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, KeptDeadLetter, ReplayedAs
-from helios.model.flows import Due, FlowFilter
-from helios.model.events import EventFilter
-from helios.model.counts import MinuteCount, Totals
+
+from helios.model.flows import FlowFilter
 from helios.model.paging import Page
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSums
-from helios.model.tokens import COMMAND_LINE, Token
-
 
 
 class FlowReader(Protocol):

@@ -1,23 +1,11 @@
 """The stream: frames, notifications, consumers, and where events are forwarded."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
 from typing import Protocol
-from helios.model.events import Event, Key
-from helios.model.replay import Checkpoint, Matching, Replayed, ReplayFilter, ReplayJob, ReplayRequest, State, Target, What
-from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
-from helios.model.counts import Count
-from helios.model.dead_letters import DeadLetter
-from helios.model.audit import Action, Audited
-from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, KeptDeadLetter, ReplayedAs
-from helios.model.flows import Due, FlowFilter
-from helios.model.events import EventFilter
-from helios.model.counts import MinuteCount, Totals
-from helios.model.paging import Page
-from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSums
-from helios.model.tokens import COMMAND_LINE, Token
 
+from helios.model.events import Event, Key
+from helios.model.stream import Consumer, Parked, StreamEvents, StreamFrame, StreamWindow
 
 
 class Bell(Protocol):

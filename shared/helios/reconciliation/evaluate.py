@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 
 from helios.model.events import Source
+from helios.model.flows import FlowInstance, FlowIssue, FlowLeg, FlowStatus, LegState
 from helios.reconciliation.declaration import Flow, Leg, side
 from helios.reconciliation.evidence import Evidence, Ledger, as_number
-from helios.model.flows import FlowIssue, FlowLeg, FlowRow, FlowStatus, LegState
 
 BEFORE, AFTER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 """Moments before and after any deadline."""
@@ -22,7 +22,7 @@ _CALLED: dict[Source | None, str] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What is decided; the words are those of ``FlowRow``.
+    """What is decided; the words are those of ``FlowInstance``.
 
     Attributes:
         complete_at: when the last leg came of those that have come and are not optional.
@@ -145,7 +145,7 @@ class Judge:
             issues=issues,
         )
 
-    def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowRow:
+    def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowInstance:
         """The story in full: the verdict, and what is known of each leg."""
         verdict = self.verdict(ledger, now=now)
         told = by_leg(ledger)
@@ -154,7 +154,7 @@ class Judge:
             _leg(leg, told.get(leg.name, []), ledger.deliveries(leg.name), in_time=in_time, overdue=overdue)
             for leg in self.flow.leg
         ]
-        return FlowRow(
+        return FlowInstance(
             flow=self.flow.name,
             key=key,
             status=verdict.status,

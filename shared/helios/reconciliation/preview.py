@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from helios.model.events import Event
+from helios.model.flows import STATUSES, FlowInstance, FlowIssue, FlowStatus
 from helios.reconciliation.declaration import Flow
+from helios.reconciliation.evaluate import Judge
 from helios.reconciliation.evidence import Interest, Ledger, add_up
 from helios.reconciliation.record import FlowKey
-from helios.model.flows import STATUSES, FlowIssue, FlowRow, FlowStatus
-from helios.reconciliation.evaluate import Judge
 
 StatusOrNone = FlowStatus | Literal["none"]
 """``none``: there is no such story."""
@@ -40,14 +40,14 @@ class Preview(NamedTuple):
     """What changes.
 
     Attributes:
-        stories: how many were compared.
+        instances: how many were compared.
         contradictory: how many could not be: their contradictions are dead letters, and only events are read here.
         recorded: stories by what Helios says of them now.
         previewed: the same stories by what it would say.
         differences: sorted by flow and key.
     """
 
-    stories: int
+    instances: int
     contradictory: int
     recorded: Counter[StatusOrNone]
     previewed: Counter[StatusOrNone]
@@ -60,7 +60,7 @@ def patience(flows: Sequence[Flow]) -> timedelta:
 
 
 def preview(
-    flows: Sequence[Flow], events: Iterable[Event], recorded: Iterable[FlowRow], *, since: datetime, now: datetime
+    flows: Sequence[Flow], events: Iterable[Event], recorded: Iterable[FlowInstance], *, since: datetime, now: datetime
 ) -> Preview:
     """Judge the stories that began since a moment by these flows, and compare.
 
@@ -79,20 +79,20 @@ def preview(
     judges = {flow.name: Judge(flow) for flow in flows}
     verdicts = {(flow, key): judges[flow].verdict(add_up(told), now=now) for (flow, key), told in gathered.items()}
     known = {(row.flow, row.key): row for row in recorded if row.flow in judges and row.opened_at >= since}
-    moving = {story for story, row in known.items() if row.updated_at > now}
+    moving = {instance for instance, row in known.items() if row.updated_at > now}
     contradictory = {
-        story for story, row in known.items() if any(issue.kind == "contradictory" for issue in row.issues)
+        instance for instance, row in known.items() if any(issue.kind == "contradictory" for issue in row.issues)
     } - moving
-    young = {story for story, verdict in verdicts.items() if verdict.opened_at >= since}
+    young = {instance for instance, verdict in verdicts.items() if verdict.opened_at >= since}
     before: Counter[StatusOrNone] = Counter()
     after: Counter[StatusOrNone] = Counter()
     differences: list[Difference] = []
-    for story in sorted((young | known.keys()) - contradictory - moving):
-        row, verdict = known.get(story), verdicts.get(story)
+    for instance in sorted((young | known.keys()) - contradictory - moving):
+        row, verdict = known.get(instance), verdicts.get(instance)
         was: StatusOrNone = row.status if row else "none"
         would_be: StatusOrNone = verdict.status if verdict else "none"
         before[was] += 1
         after[would_be] += 1
         if was != would_be:
-            differences.append(Difference(*story, was, would_be, verdict.issues if verdict else []))
+            differences.append(Difference(*instance, was, would_be, verdict.issues if verdict else []))
     return Preview(before.total(), len(contradictory), before, after, differences)

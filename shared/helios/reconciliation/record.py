@@ -9,9 +9,9 @@ from typing import Literal, cast
 
 import msgspec
 
-from helios.reconciliation.evidence import Ledger
-from helios.model.flows import PROBLEMS, FlowRow, FlowStatus, IssueKind
+from helios.model.flows import PROBLEMS, FlowInstance, FlowStatus, IssueKind
 from helios.reconciliation.evaluate import AFTER, BEFORE, Judge
+from helios.reconciliation.evidence import Ledger
 
 FlowKey = tuple[str, str]
 """A story's identity, ``(flow, key)``."""
@@ -32,7 +32,7 @@ def slot_of(at: datetime) -> datetime:
 
 
 class FlowRecord(msgspec.Struct, frozen=True, gc=False):
-    """A story in the store; the words are those of ``FlowRow``.
+    """A story in the store; the words are those of ``FlowInstance``.
 
     Attributes:
         waiting: whether the deadline will still change something.
@@ -70,7 +70,7 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
         what: ``status``: a verdict. ``issue``: a kind of issue. ``clouds``: so many clouds have spoken. ``match``: it
             matched within so many seconds, one of MATCH_BOUNDS. ``risk``: problems, by currency.
         value: which; empty for a currency that is not known.
-        stories: how many.
+        instances: how many.
         amount: their amounts together; only of ``risk``, and of ``status`` in what was summed up before currencies
             were told apart.
         seconds: their times to match together; only of ``match``.
@@ -80,7 +80,7 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
     flow: str
     what: Literal["status", "issue", "clouds", "match", "risk"]
     value: str
-    stories: int
+    instances: int
     amount: Decimal = Decimal(0)
     seconds: float = 0.0
 
@@ -118,7 +118,7 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: in
     )
 
 
-def told(judge: Judge, kept: FlowRecord) -> FlowRow:
+def told(judge: Judge, kept: FlowRecord) -> FlowInstance:
     """The story as it was judged when it was kept: whether its deadline had passed is part of it."""
     return judge.row(kept.key, kept.ledger, now=moment_of(kept))
 
@@ -136,7 +136,7 @@ the currency of a problem."""
 def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list[FlowCount]:
     """What to add to the sums for stories that were one thing and are another, sorted."""
     # Likenesses first: the stories of a batch share a few, and a minute is dear to find.
-    stories: dict[_Likeness, int] = defaultdict(int)
+    instances: dict[_Likeness, int] = defaultdict(int)
     amounts: dict[_Likeness, Decimal] = defaultdict(Decimal)
     seconds: dict[_Likeness, float] = defaultdict(float)
     for before, after in changes:
@@ -144,13 +144,13 @@ def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list
             if kept is None:
                 continue
             likeness = _likeness(kept)
-            stories[likeness] += sign
+            instances[likeness] += sign
             if kept.status in PROBLEMS and kept.amount is not None:
                 amounts[likeness] += sign * kept.amount
             if kept.match_seconds is not None:
                 seconds[likeness] += sign * kept.match_seconds
     sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
-    for likeness, number in stories.items():
+    for likeness, number in instances.items():
         for count in _counts(likeness, number, amounts.get(likeness, Decimal(0)), seconds.get(likeness, 0.0)):
             add(sums, count)
     return [sums[slot] for slot in sorted(sums) if _is_something(sums[slot])]
@@ -162,7 +162,7 @@ def by_status(counts: Iterable[FlowCount]) -> dict[str, dict[FlowStatus, int]]:
     for count in counts:
         if count.what == "status":
             status = cast("FlowStatus", count.value)
-            found[count.flow][status] = found[count.flow].get(status, 0) + count.stories
+            found[count.flow][status] = found[count.flow].get(status, 0) + count.instances
     exact = {flow: {status: number for status, number in by.items() if number} for flow, by in found.items()}
     return {flow: by for flow, by in exact.items() if by}
 
@@ -173,7 +173,7 @@ def add(sums: dict[tuple[datetime, str, str, str], FlowCount], given: FlowCount)
     if known := sums.get(slot):
         given = msgspec.structs.replace(
             given,
-            stories=known.stories + given.stories,
+            instances=known.instances + given.instances,
             amount=known.amount + given.amount,
             seconds=known.seconds + given.seconds,
         )
@@ -188,18 +188,18 @@ def _likeness(kept: FlowRecord) -> _Likeness:
     return (kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match, currency)
 
 
-def _counts(likeness: _Likeness, stories: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
+def _counts(likeness: _Likeness, instances: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
     opened_at, flow, status, clouds, issues, match, currency = likeness
     minute = opened_at.replace(second=0, microsecond=0)
-    yield FlowCount(minute=minute, flow=flow, what="status", value=status, stories=stories)
-    yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(clouds), stories=stories)
+    yield FlowCount(minute=minute, flow=flow, what="status", value=status, instances=instances)
+    yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(clouds), instances=instances)
     for kind in issues:
-        yield FlowCount(minute=minute, flow=flow, what="issue", value=kind, stories=stories)
+        yield FlowCount(minute=minute, flow=flow, what="issue", value=kind, instances=instances)
     if currency is not None:
-        yield FlowCount(minute=minute, flow=flow, what="risk", value=currency, stories=stories, amount=amount)
+        yield FlowCount(minute=minute, flow=flow, what="risk", value=currency, instances=instances, amount=amount)
     if match:
-        yield FlowCount(minute=minute, flow=flow, what="match", value=match, stories=stories, seconds=seconds)
+        yield FlowCount(minute=minute, flow=flow, what="match", value=match, instances=instances, seconds=seconds)
 
 
 def _is_something(count: FlowCount) -> bool:
-    return bool(count.stories or count.amount or count.seconds)
+    return bool(count.instances or count.amount or count.seconds)

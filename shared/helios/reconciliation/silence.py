@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from helios.model.events import SOURCES, Source
 from helios.model.counts import MinuteCount
+from helios.model.events import SOURCES, Source
 
 LISTENED = timedelta(hours=2)
 """So far back the ledger is read: a cloud that has been silent for longer is not expected to speak."""

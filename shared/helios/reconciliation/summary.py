@@ -6,8 +6,18 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from helios.model.events import SOURCES, Source
+from helios.model.flows import (
+    ISSUE_KINDS,
+    MAX_TREND_POINTS,
+    SETTLED,
+    STATUSES,
+    FlowStatus,
+    FlowSummary,
+    IssueKind,
+    Money,
+    TrendPoint,
+)
 from helios.reconciliation.record import SLOT, FlowCount, FlowSums, slot_of
-from helios.model.flows import ISSUE_KINDS, MAX_TREND_POINTS, SETTLED, STATUSES, FlowStatus, FlowSummary, IssueKind, Money, TrendPoint
 
 _AGREED: tuple[FlowStatus, ...] = ("matched", "matched_late")
 
@@ -41,7 +51,7 @@ def summed(
     counts = sums.counts
     # What the stream will tell has changed now, and so nothing of a period that is over.
     untold = sums.untold if until >= now else {}
-    by_status = {status: max(0, _stories(counts, "status", status) - untold.get(status, 0)) for status in STATUSES}
+    by_status = {status: max(0, _instances(counts, "status", status) - untold.get(status, 0)) for status in STATUSES}
     settled = sum(by_status[status] for status in SETTLED)
     return FlowSummary(
         position=sums.position,
@@ -52,8 +62,8 @@ def summed(
         match_rate=sum(by_status[status] for status in _AGREED) / settled if settled else None,
         oldest_open_seconds=(now - oldest_open).total_seconds() if oldest_open else None,
         amount_at_risk=at_risk(counts),
-        seen_on={str(clouds): _stories(counts, "clouds", str(clouds)) for clouds in range(1, len(SOURCES) + 1)},
-        issues={kind: _stories(counts, "issue", kind) for kind in ISSUE_KINDS},
+        seen_on={str(clouds): _instances(counts, "clouds", str(clouds)) for clouds in range(1, len(SOURCES) + 1)},
+        issues={kind: _instances(counts, "issue", kind) for kind in ISSUE_KINDS},
         silent=silent,
         trend=_trend(counts),
     )
@@ -69,8 +79,8 @@ def at_risk(counts: Iterable[FlowCount]) -> list[Money]:
     return [Money(currency=currency or None, amount=amount) for currency, amount in known if amount]
 
 
-def _stories(counts: Iterable[FlowCount], what: str, value: FlowStatus | IssueKind | str) -> int:
-    return sum(count.stories for count in counts if count.what == what and count.value == value)
+def _instances(counts: Iterable[FlowCount], what: str, value: FlowStatus | IssueKind | str) -> int:
+    return sum(count.instances for count in counts if count.what == what and count.value == value)
 
 
 def _trend(counts: Sequence[FlowCount]) -> list[TrendPoint]:
@@ -80,8 +90,8 @@ def _trend(counts: Sequence[FlowCount]) -> list[TrendPoint]:
     return [
         TrendPoint(
             minute=minute,
-            settled=sum(_stories(of, "status", status) for status in SETTLED),
-            matched=sum(_stories(of, "status", status) for status in _AGREED),
+            settled=sum(_instances(of, "status", status) for status in SETTLED),
+            matched=sum(_instances(of, "status", status) for status in _AGREED),
         )
         for minute, of in sorted(by_minute.items())
     ]

@@ -6,10 +6,10 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from helios.reconciliation.evidence import Ledger
-from helios.reconciliation.record import FlowRecord, moment_of
 from helios.model.flows import Step
 from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evidence import Ledger
+from helios.reconciliation.record import FlowRecord, moment_of
 
 Told = Literal["leg", "duplicate", "contradictory"]
 _WORDS: dict[Told, str] = {

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from helios.errors import DEFECTS, HeliosError, Rejected
+from helios.model.audit import Audited
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, KeptDeadLetter
 from helios.model.events import Delivery, Key, Outcome
-from helios.services.ingest import Ingest, guilty
-from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
 from helios.normalise import normalise, split
 from helios.ports.unit_of_work import Transaction
-from helios.model.audit import Audited
-from helios.model.dead_letters import KeptDeadLetter
+from helios.services.ingest import Ingest, guilty
 
 DONE = {"stored", "duplicate"}
 """What a delivery is called when it is an event."""

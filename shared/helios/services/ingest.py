@@ -11,18 +11,18 @@ from typing import Protocol
 import msgspec
 
 from helios.errors import DEFECTS, UNREADABLE, Rejected, Retryable
-from helios.model.events import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
-from helios.services.reconciler import Reconciler, parted
-from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetter
-from helios.model.stream import MAX_FRAME_EVENTS, EventSummary, Frame
 from helios.model.counts import Count
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetter
+from helios.model.events import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
+from helios.model.stream import MAX_FRAME_EVENTS, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
 from helios.normalise.replay_marks import is_replay
+from helios.ports.events import Seen
 from helios.ports.stream import Bell
 from helios.ports.unit_of_work import EventStore, Transaction
-from helios.ports.events import Seen
 from helios.reconciliation.evidence import exact
+from helios.services.reconciler import Reconciler, parted
 
 log = logging.getLogger("helios.ingest")
 

@@ -7,18 +7,17 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from helios.model.events import Event, Key
-from helios.services.reconciler import Changes, Judged, Reconciler, counted
+from helios.model.events import Event, EventFilter, Key
+from helios.model.flows import FlowStatus
 from helios.model.stream import Frame
-from helios.ports.stream import Bell
 from helios.ports.events import EventReader
+from helios.ports.stream import Bell
 from helios.ports.unit_of_work import EventStore, Transaction
-from helios.model.events import EventFilter
 from helios.reconciliation.declaration import Flow
+from helios.reconciliation.evaluate import BEFORE
 from helios.reconciliation.evidence import Evidence, Interest, Ledger, add_up
 from helios.reconciliation.record import FlowKey, FlowRecord, differences, record
-from helios.model.flows import FlowStatus
-from helios.reconciliation.evaluate import BEFORE
+from helios.services.reconciler import Changes, Judged, Reconciler, counted
 
 BATCH = 200
 """Events whose stories are judged in one transaction, so that none holds its locks for long."""
@@ -78,9 +77,9 @@ def recompute(
             if changes.flows or changes.statuses:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
                 transaction.publish(frame, [])
-        for before, story in judged:
-            first, _ = changed.get(story.identity, (before.status if before else None, story.status))
-            changed[story.identity] = (first, story.status)
+        for before, instance in judged:
+            first, _ = changed.get(instance.identity, (before.status if before else None, instance.status))
+            changed[instance.identity] = (first, instance.status)
         after = page.next_cursor
         if after is None:
             break
@@ -125,7 +124,7 @@ class _Anew:
         self, told: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], transaction: Transaction
     ) -> list[Judged]:
         kept = transaction.find_flows(keys)()
-        pieces = {(piece.source, piece.id) for story in kept.values() for piece in story.ledger.pieces}
+        pieces = {(piece.source, piece.id) for instance in kept.values() for piece in instance.ledger.pieces}
         events = transaction.events(sorted(pieces))
         stored = self._told(list(events.values()))
         judged: list[Judged] = []

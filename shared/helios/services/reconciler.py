@@ -10,15 +10,14 @@ from typing import NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from helios.model.events import Event, Source
-from helios.reconciliation.silence import LISTENED, excused
+from helios.model.flows import Due, FlowStatus
 from helios.model.stream import MAX_FRAME_FLOWS, FlowChange
 from helios.ports.unit_of_work import Transaction
-from helios.model.flows import Due
 from helios.reconciliation.declaration import Flow
+from helios.reconciliation.evaluate import BEFORE, Judge
 from helios.reconciliation.evidence import Interest, Ledger, add_up
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, by_status, differences, moment_of, record
-from helios.model.flows import FlowStatus
-from helios.reconciliation.evaluate import BEFORE, Judge
+from helios.reconciliation.silence import LISTENED, excused
 
 EXCUSED_AT_MOST = timedelta(hours=1)
 """How long after its deadline a story is judged though a cloud is still silent."""
@@ -113,7 +112,7 @@ class Reconciler:
 
         That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
         """
-        kept = {key: story for found in gathered.finding for key, story in found().items()}
+        kept = {key: instance for found in gathered.finding for key, instance in found().items()}
         every: list[Judged] = []
         writing = []
         for part in parted(list(gathered.ledgers.items())):

@@ -10,15 +10,15 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 
 from helios.errors import PutOff, Rejected, Retryable
+from helios.model.dead_letters import KeptDeadLetter
 from helios.model.events import Event
-from helios.services.ingest import Ingest
-from helios.services.dead_letters import DONE, AlreadyReplayed, replay_dead_letter
 from helios.model.replay import SENT, Checkpoint, Replayed, ReplayJob
 from helios.model.stream import EventSummary, Frame
+from helios.ports.replay import ReplayJobs, ReplayTarget, Targets
 from helios.ports.stream import Bell
 from helios.ports.unit_of_work import EventStore
-from helios.ports.replay import ReplayJobs, ReplayTarget, Targets
-from helios.model.dead_letters import KeptDeadLetter
+from helios.services.dead_letters import DONE, AlreadyReplayed, replay_dead_letter
+from helios.services.ingest import Ingest
 
 log = logging.getLogger("helios.replays")
 

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from helios.errors import Retryable
-from helios.services.reconciler import Reconciler
 from helios.model.stream import Frame
 from helios.ports.stream import Bell
 from helios.ports.unit_of_work import EventStore
+from helios.services.reconciler import Reconciler
 
 log = logging.getLogger("helios.sweep")
 

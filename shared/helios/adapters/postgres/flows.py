@@ -100,7 +100,7 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 # One statement, so that all of it is of one moment; there is a row even where there are no sums.
 SUM_FLOWS_OF_POSITION = f"""
 WITH untold AS (
-    SELECT status, sum(stories::bigint)::bigint AS stories
+    SELECT status, sum(instances::bigint)::bigint AS stories
     FROM frames, json_each(body -> 'flow_statuses') AS changed (flow, statuses),
          json_each_text(statuses) AS told (status, stories)
     WHERE position IS NULL AND (%(flow)s::text IS NULL OR flow = %(flow)s) GROUP BY status
@@ -117,7 +117,7 @@ SELECT min(oldest.opened_at) FROM unnest(%s::text[]) AS wanted (name), LATERAL (
 """
 
 
-class _Story(msgspec.Struct, array_like=True, gc=False):
+class _Details(msgspec.Struct, array_like=True, gc=False):
     """What of a FlowRecord nobody searches for; in JSON an array."""
 
     amount: Decimal | None
@@ -127,13 +127,13 @@ class _Story(msgspec.Struct, array_like=True, gc=False):
     ledger: Ledger
 
 
-_decoder = msgspec.json.Decoder(_Story)
+_decoder = msgspec.json.Decoder(_Details)
 _encoder = msgspec.json.Encoder()
 
 
 def columns(kept: Sequence[FlowRecord]) -> dict[str, str]:
     """The parameters of WRITE_FLOWS."""
-    stories = [_Story(one.amount, one.currency, one.match_seconds, one.clouds, one.ledger) for one in kept]
+    instances = [_Details(one.amount, one.currency, one.match_seconds, one.clouds, one.ledger) for one in kept]
     return {
         "flow": _json([one.flow for one in kept]),
         "key": _json([one.key for one in kept]),
@@ -144,7 +144,7 @@ def columns(kept: Sequence[FlowRecord]) -> dict[str, str]:
         "issues": _array([",".join(one.issues) for one in kept]),
         "version": _array([one.version for one in kept]),
         # JSON on one line each: a line break within would be escaped.
-        "story": _encoder.encode_lines(stories).decode().rstrip("\n"),
+        "story": _encoder.encode_lines(instances).decode().rstrip("\n"),
     }
 
 
@@ -160,20 +160,20 @@ def _json(values: Sequence[object]) -> str:
 def flow_from_row(row: Sequence[Any]) -> FlowRecord:
     """The story in a row of FLOW_COLUMNS."""
     flow, key, status, opened_at, waiting, issues, version, text = row
-    story = _decoder.decode(text)
+    instance = _decoder.decode(text)
     return FlowRecord(
         flow=flow,
         key=key,
         status=status,
-        amount=story.amount,
-        currency=story.currency,
+        amount=instance.amount,
+        currency=instance.currency,
         opened_at=opened_at,
-        match_seconds=story.match_seconds,
+        match_seconds=instance.match_seconds,
         waiting=waiting,
-        clouds=story.clouds,
+        clouds=instance.clouds,
         issues=issues,
         version=version,
-        ledger=story.ledger,
+        ledger=instance.ledger,
     )
 
 

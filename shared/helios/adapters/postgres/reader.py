@@ -17,16 +17,13 @@ from helios.adapters.postgres.flows import (
     flow_from_row,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
-from helios.model.events import SOURCES, Event, Key
-from helios.model.dead_letters import DeadLetter
-from helios.model.counts import LAST_DAY, MinuteCount, Totals
 from helios.model.audit import Action, Audited
-from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, KeptDeadLetter
-from helios.model.events import EventFilter
-from helios.model.flows import FlowFilter
+from helios.model.counts import LAST_DAY, MinuteCount, Totals
+from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, KeptDeadLetter
+from helios.model.events import SOURCES, Event, EventFilter, Key
+from helios.model.flows import FlowFilter, FlowStatus
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.reconciliation.record import SLOT, FlowCount, FlowKey, FlowRecord, FlowSums, slot_of
-from helios.model.flows import FlowStatus
 
 # The last day is its full hours, and the minutes before the first of these. What only frames without a position tell is
 # left out of what is told.

@@ -22,10 +22,21 @@ from helios.adapters.postgres.reader import (
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.adapters.postgres.unit_of_work import ADD_AUDITED, audited_columns
 from helios.errors import Retryable
-from helios.model.events import Event
-from helios.model.replay import MAX_EXAMPLES, Checkpoint, Matching, ReplayFilter, ReplayJob, ReplayRequest, State, What, ended, started
 from helios.model.dead_letters import KeptDeadLetter
+from helios.model.events import Event
 from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.model.replay import (
+    MAX_EXAMPLES,
+    Checkpoint,
+    Matching,
+    ReplayFilter,
+    ReplayJob,
+    ReplayRequest,
+    State,
+    What,
+    ended,
+    started,
+)
 
 LOCK = 4_869_532_072
 """Advisory lock: whoever holds it works on the jobs."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Raw
 
-from helios.model.events import Event
 from helios.model.counts import MinuteCount
+from helios.model.events import Event
 
 SELECT_MINUTES = """
 SELECT minute, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint

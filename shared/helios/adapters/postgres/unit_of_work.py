@@ -24,16 +24,14 @@ from helios.adapters.postgres.flows import (
     flow_from_row,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
-from helios.model.events import Event, Key
-from helios.model.counts import Count
-from helios.model.dead_letters import DeadLetter
-from helios.model.stream import Frame
 from helios.model.audit import Audited
+from helios.model.counts import Count, MinuteCount
+from helios.model.dead_letters import DeadLetter, ReplayedAs
+from helios.model.events import Event, Key
 from helios.model.flows import Due
-from helios.model.counts import MinuteCount
-from helios.model.dead_letters import ReplayedAs
-from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord
+from helios.model.stream import Frame
 from helios.reconciliation.evaluate import AFTER
+from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord
 
 INSERT_EVENTS = """
 INSERT INTO events
