@@ -48,31 +48,31 @@ ASKED = ("/summary", "?status=mismatched&status=incomplete", "?status=open", "?k
 # Spread over a day; one in a hundred has a problem.
 FILL_COUNTS = """
 INSERT INTO flow_counts
-SELECT minute, 'order', what, value, stories, 0, 0
+SELECT minute, 'order', what, value, instances, 0, 0
 FROM generate_series(date_trunc('minute', now()) - interval '1439 minutes', now(), interval '1 minute') AS minute,
      (VALUES ('status', 'matched', 680), ('status', 'mismatched', 4), ('status', 'incomplete', 3), ('clouds', '3', 690),
              ('clouds', '2', 4), ('issue', 'missing', 3), ('issue', 'mismatch', 4), ('issue', 'late', 2),
-             ('match', '1', 400), ('match', '2.5', 280)) AS sums (what, value, stories)
+             ('match', '1', 400), ('match', '2.5', 280)) AS sums (what, value, instances)
 """
 
 FILL_SLOTS = """
 INSERT INTO flow_slots
-SELECT date_bin('10 minutes', minute, 'epoch'), flow, what, value, sum(stories), 0, 0
+SELECT date_bin('10 minutes', minute, 'epoch'), flow, what, value, sum(instances), 0, 0
 FROM flow_counts GROUP BY 1, 2, 3, 4
 """
 
 # One in a hundred has a problem. What waits began after now, or the API's own sweep would judge it meanwhile.
 FILL_FLOWS = """
-INSERT INTO flows (flow, key, status, opened_at, waiting, issues, version, story)
+INSERT INTO flow_instances (flow, key, status, opened_at, waiting, issues, version, details)
 SELECT 'order', 'ORD-' || number, status, at, status = 'open',
        CASE status WHEN 'mismatched' THEN '{mismatch}'::text[] WHEN 'incomplete' THEN '{missing}' ELSE '{}' END, 3,
-       %(story)s
+       %(details)s
 FROM (
     SELECT number, now() + (number - %(stories)s + %(waiting)s) * interval '86400 seconds' / %(stories)s AS at,
            CASE WHEN number > %(stories)s - %(waiting)s THEN 'open' WHEN number %% 200 = 0 THEN 'mismatched'
                 WHEN number %% 200 = 100 THEN 'incomplete' ELSE 'matched' END AS status
     FROM generate_series(1, %(stories)s) AS number
-) AS stories
+) AS instances
 """
 
 
@@ -180,7 +180,7 @@ def _summary(running: Servers, *, quick: bool) -> Table:
         with psycopg.connect(filled.database_url, autocommit=True) as connection:
             connection.execute(FILL_COUNTS)
             connection.execute(FILL_SLOTS)
-            connection.execute(FILL_FLOWS, {"stories": instances, "waiting": instances // 20, "story": _instance()})
+            connection.execute(FILL_FLOWS, {"stories": instances, "waiting": instances // 20, "details": _instance()})
             connection.execute("VACUUM ANALYZE flows, flow_counts, flow_slots")
         with api(filled) as (port, _):
             times = {path: _times(port, f"/api/v1/flows{path}") for path in ASKED}
@@ -199,7 +199,7 @@ def _instance() -> str:
     given = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
     clues = [clue for delivery in given for clue in interest.clues(normalise(delivery))]
     ledger = add_up([Ledger(pieces=[clue.evidence]) for clue in clues])
-    return columns([record(Judge(flow), "ORD-1", ledger, now=BEFORE, version=3)])["story"]
+    return columns([record(Judge(flow), "ORD-1", ledger, now=BEFORE, version=3)])["details"]
 
 
 def _times(port: int, path: str, count: int = 50) -> list[float]:

@@ -50,7 +50,7 @@ SELECT (SELECT coalesce(sum(attempts), 0)::bigint FROM dead_letters),
        ARRAY(SELECT DISTINCT (regexp_match(encode(body, 'escape'), 'FLT-[0-9]+-POISON-[0-9]+'))[1] FROM dead_letters)
 """
 
-INSTANCES = f"SELECT {FLOW_COLUMNS} FROM flows WHERE key LIKE %s"  # noqa: S608 - a constant of Helios'
+INSTANCES = f"SELECT {FLOW_COLUMNS} FROM flow_instances WHERE key LIKE %s"  # noqa: S608 - a constant of Helios'
 
 
 class Ledgers(msgspec.Struct, frozen=True):

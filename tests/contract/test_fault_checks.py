@@ -71,12 +71,15 @@ def test_a_sound_database_is_found_sound(played):
         ("UPDATE frames SET position = NULL WHERE position = 2", "frames,"),
         ("DELETE FROM frames WHERE position = 2", "frames,"),
         ("UPDATE frames SET keys = '[]' WHERE position = 1", "and the stream tells of"),
-        ("UPDATE flows SET status = 'incomplete' WHERE status = 'matched'", "orders have the wrong verdict"),
+        ("UPDATE flow_instances SET status = 'incomplete' WHERE status = 'matched'", "orders have the wrong verdict"),
         (
-            "UPDATE flows SET story = jsonb_set(story::jsonb, '{0}', '1') WHERE key = (SELECT min(key) FROM flows)",
+            "UPDATE flow_instances SET story = jsonb_set(story::jsonb, '{0}', '1') WHERE key = (SELECT min(key) FROM flow_instances)",
             "what follows from their events",
         ),
-        ("DELETE FROM flows WHERE key = (SELECT min(key) FROM flows)", "what follows from their events"),
+        (
+            "DELETE FROM flow_instances WHERE key = (SELECT min(key) FROM flow_instances)",
+            "what follows from their events",
+        ),
     ],
 )
 def test_what_does_not_hold_is_named(harm, sentence, played, pool):

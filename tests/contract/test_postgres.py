@@ -124,7 +124,7 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     ledger = {"pieces": [piece], "others": {"order": 3}}
     with psycopg.connect(empty_database) as connection:
         connection.execute(
-            "INSERT INTO flows VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds',"
+            "INSERT INTO flow_instances VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds',"
             " NULL, %(opened)s, NULL, true, 1, '{duplicate}', %(ledger)s)",
             {
                 "opened": NOON - timedelta(seconds=1),
@@ -160,7 +160,7 @@ def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
     monkeypatch.setattr(migrations, "migrations", lambda: [one for one in every if one[0] < "0013"])
     migrate(empty_database)
     row = """
-    INSERT INTO flows
+    INSERT INTO flow_instances
         (flow, key, status, amount, currency, opened_at, deadline, waiting, clouds, issues, version, ledger)
     VALUES
         ('order', 'ORD-1', 'open', 12.50, 'EUR', %(noon)s, %(noon)s, true, 2, '{duplicate}', 3, %(ledger)s)
@@ -172,7 +172,7 @@ def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
     with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
         kept = PostgresReader(pool).flow(("order", "ORD-1"))
         with pool.connection() as connection:
-            excused = connection.execute("SELECT excused_until FROM flows").fetchall()
+            excused = connection.execute("SELECT excused_until FROM flow_instances").fetchall()
 
     assert excused == [(NOON + timedelta(hours=1),)]
     assert kept is not None
@@ -182,7 +182,7 @@ def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
 
 # Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
 FILL = """
-INSERT INTO flows (flow, key, status, opened_at, excused_until, waiting, issues, version, story)
+INSERT INTO flow_instances (flow, key, status, opened_at, excused_until, waiting, issues, version, details)
 SELECT 'order', 'ORD-' || number, status, at, at, status = 'open',
        CASE status WHEN 'matched' THEN '{}' WHEN 'open' THEN '{}' ELSE ARRAY['missing'] END, 1,
        '[null,null,null,3,[[],{},null]]'
@@ -191,7 +191,7 @@ FROM (
            CASE WHEN number <= 60000 THEN 'matched' WHEN number <= 60100 THEN 'incomplete'
                 WHEN number <= 60200 THEN 'matched_late' ELSE 'open' END AS status
     FROM generate_series(1, 60300) AS number
-) AS stories
+) AS instances
 """
 LOOKED_AT_MOST = 1000
 MOST_STATEMENTS = 15

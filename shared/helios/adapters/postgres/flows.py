@@ -10,12 +10,12 @@ from helios.reconciliation.evidence import Ledger
 from helios.reconciliation.record import FlowCount, FlowRecord
 
 FLOW_COLUMNS = """
-flow, key, status, opened_at, waiting, issues, version, story
+flow, key, status, opened_at, waiting, issues, version, details
 """
 
 # Sorted keys are found in one walk through the index. A key of another flow among them is one story too many.
 FIND_FLOWS = f"""
-SELECT {FLOW_COLUMNS} FROM flows
+SELECT {FLOW_COLUMNS} FROM flow_instances
 WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(%(keys)s)))
 """  # noqa: S608 - only a constant of ours is filled in
 
@@ -23,76 +23,76 @@ WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(
 # Rows are written, and locked, in the order in which they are given: a scan of functions knows no other, and to sort
 # what is sorted costs a tenth of all this.
 WRITE_FLOWS = r"""
-INSERT INTO flows AS kept (flow, key, status, opened_at, excused_until, waiting, issues, version, story)
+INSERT INTO flow_instances AS kept (flow, key, status, opened_at, excused_until, waiting, issues, version, details)
 SELECT flow, key, status, opened_at, coalesce(excused_until, '-infinity'), waiting, string_to_array(issues, ','),
-       version, story
+       version, details
 FROM ROWS FROM (
     json_array_elements_text(%(flow)s), json_array_elements_text(%(key)s), unnest(%(status)s::text[]),
     unnest(%(opened_at)s::timestamptz[]), unnest(%(excused_until)s::timestamptz[]), unnest(%(waiting)s::boolean[]),
-    unnest(%(issues)s::text[]), unnest(%(version)s::integer[]), string_to_table(%(story)s, E'\n')
-) AS given (flow, key, status, opened_at, excused_until, waiting, issues, version, story)
+    unnest(%(issues)s::text[]), unnest(%(version)s::integer[]), string_to_table(%(details)s, E'\n')
+) AS given (flow, key, status, opened_at, excused_until, waiting, issues, version, details)
 ON CONFLICT (flow, key) DO UPDATE SET
     status = excluded.status, opened_at = excluded.opened_at, excused_until = excluded.excused_until,
-    waiting = excluded.waiting, issues = excluded.issues, version = excluded.version, story = excluded.story
+    waiting = excluded.waiting, issues = excluded.issues, version = excluded.version, details = excluded.story
 WHERE kept.version = excluded.version - 1
 """
 
 # Asked only where fewer were written than were given: to have each one returned costs more than all of this.
 REFUSED_FLOWS = """
-SELECT flow, key FROM flows
+SELECT flow, key FROM flow_instances
 WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(%(keys)s)))
 AND xmin <> pg_current_xact_id()::xid  -- somebody else's
 """
 
 # SKIP LOCKED: two sweeps at once share the work, and none waits for a batch that is being stored.
 OVERDUE_FLOWS = f"""
-SELECT story.* FROM unnest(%(flow)s::text[], %(opened_by)s::timestamptz[], %(excused_by)s::timestamptz[])
+SELECT instance.* FROM unnest(%(flow)s::text[], %(opened_by)s::timestamptz[], %(excused_by)s::timestamptz[])
     AS due (name, opened_by, excused_by),
 LATERAL (
-    SELECT {FLOW_COLUMNS} FROM flows
+    SELECT {FLOW_COLUMNS} FROM flow_instances
     WHERE waiting AND flow = due.name AND opened_at <= due.opened_by
         AND excused_until <= due.excused_by
     ORDER BY opened_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-) AS story
+) AS instance
 LIMIT %(limit)s
 """  # noqa: S608 - the same
 
 COUNT_FLOWS = """
-INSERT INTO flow_counts AS kept (minute, flow, what, value, stories, amount, seconds)
-SELECT minute, flow, what, value, stories, amount, seconds
+INSERT INTO flow_counts AS kept (minute, flow, what, value, instances, amount, seconds)
+SELECT minute, flow, what, value, instances, amount, seconds
 FROM json_to_recordset(%s::json) AS given (
-    minute timestamptz, flow text, what text, value text, stories bigint, amount numeric, seconds double precision
+    minute timestamptz, flow text, what text, value text, instances bigint, amount numeric, seconds double precision
 )
 ON CONFLICT (minute, flow, what, value) DO UPDATE SET
-    stories = kept.stories + excluded.stories,
+    instances = kept.instances + excluded.instances,
     amount = kept.amount + excluded.amount,
     seconds = kept.seconds + excluded.seconds
 """
 
 # Ordered, as the counts are: concurrent writers of the same rows in different order deadlock.
 COUNT_SLOTS = """
-INSERT INTO flow_slots AS kept (slot, flow, what, value, stories, amount, seconds)
-SELECT date_bin('10 minutes', minute, 'epoch') AS slot, flow, what, value, sum(stories), sum(amount), sum(seconds)
+INSERT INTO flow_slots AS kept (slot, flow, what, value, instances, amount, seconds)
+SELECT date_bin('10 minutes', minute, 'epoch') AS slot, flow, what, value, sum(instances), sum(amount), sum(seconds)
 FROM json_to_recordset(%s::json) AS given (
-    minute timestamptz, flow text, what text, value text, stories bigint, amount numeric, seconds double precision
+    minute timestamptz, flow text, what text, value text, instances bigint, amount numeric, seconds double precision
 )
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 ON CONFLICT (slot, flow, what, value) DO UPDATE SET
-    stories = kept.stories + excluded.stories,
+    instances = kept.instances + excluded.instances,
     amount = kept.amount + excluded.amount,
     seconds = kept.seconds + excluded.seconds
 """
 
-SELECT_FLOW = f"SELECT {FLOW_COLUMNS} FROM flows WHERE flow = %s AND key = %s"  # noqa: S608 - the same
+SELECT_FLOW = f"SELECT {FLOW_COLUMNS} FROM flow_instances WHERE flow = %s AND key = %s"  # noqa: S608 - the same
 
 SUM_FLOWS = """
-SELECT date_bin(%(bucket)s, minute, %(origin)s), flow, what, value, sum(stories)::bigint, sum(amount), sum(seconds)
+SELECT date_bin(%(bucket)s, minute, %(origin)s), flow, what, value, sum(instances)::bigint, sum(amount), sum(seconds)
 FROM (
     SELECT * FROM flow_counts
     WHERE minute >= %(since)s AND minute < %(first_slot)s OR minute >= %(last_slot)s AND minute < %(until)s
     UNION ALL
     SELECT * FROM flow_slots WHERE slot >= %(first_slot)s AND slot < %(last_slot)s
-) AS sums (minute, flow, what, value, stories, amount, seconds)
+) AS sums (minute, flow, what, value, instances, amount, seconds)
 WHERE %(flow)s::text IS NULL OR flow = %(flow)s
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
@@ -100,19 +100,19 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 # One statement, so that all of it is of one moment; there is a row even where there are no sums.
 SUM_FLOWS_OF_POSITION = f"""
 WITH untold AS (
-    SELECT status, sum(instances::bigint)::bigint AS stories
+    SELECT status, sum(instances::bigint)::bigint AS instances
     FROM frames, json_each(body -> 'flow_statuses') AS changed (flow, statuses),
-         json_each_text(statuses) AS told (status, stories)
+         json_each_text(statuses) AS told (status, instances)
     WHERE position IS NULL AND (%(flow)s::text IS NULL OR flow = %(flow)s) GROUP BY status
 ), moment AS (
-    SELECT (SELECT position FROM stream), (SELECT json_object_agg(status, stories) FROM untold)
+    SELECT (SELECT position FROM stream), (SELECT json_object_agg(status, instances) FROM untold)
 )
 SELECT * FROM moment LEFT JOIN ({SUM_FLOWS}) AS sums ON true
 """  # noqa: S608 - the same
 
 OLDEST_OPEN = """
 SELECT min(oldest.opened_at) FROM unnest(%s::text[]) AS wanted (name), LATERAL (
-    SELECT opened_at FROM flows WHERE waiting AND flow = wanted.name AND status = 'open' ORDER BY opened_at LIMIT 1
+    SELECT opened_at FROM flow_instances WHERE waiting AND flow = wanted.name AND status = 'open' ORDER BY opened_at LIMIT 1
 ) AS oldest
 """
 
@@ -144,7 +144,7 @@ def columns(kept: Sequence[FlowRecord]) -> dict[str, str]:
         "issues": _array([",".join(one.issues) for one in kept]),
         "version": _array([one.version for one in kept]),
         # JSON on one line each: a line break within would be escaped.
-        "story": _encoder.encode_lines(instances).decode().rstrip("\n"),
+        "details": _encoder.encode_lines(instances).decode().rstrip("\n"),
     }
 
 

@@ -186,7 +186,7 @@ class PostgresReader:
             position = decode_cursor(after, tuple[datetime, str, str])
             wanted.append(("(opened_at, flow, key) < (%s, %s, %s)", list(position)))
         rows = self._page(
-            f"SELECT {FLOW_COLUMNS} FROM flows",  # noqa: S608 - a constant of ours
+            f"SELECT {FLOW_COLUMNS} FROM flow_instances",  # noqa: S608 - a constant of ours
             wanted,
             "ORDER BY opened_at DESC, flow DESC, key DESC",
             limit,

@@ -1,0 +1,5 @@
+-- The names of docs/glossary.md. Only names change: no row is rewritten.
+ALTER TABLE flows RENAME TO flow_instances;
+ALTER TABLE flow_instances RENAME story TO details;
+ALTER TABLE flow_counts RENAME stories TO instances;
+ALTER TABLE flow_slots RENAME stories TO instances;
