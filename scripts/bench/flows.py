@@ -20,7 +20,7 @@ from helios.model.events import Delivery
 from helios.normalise import normalise
 from helios.reconciliation import declaration
 from helios.reconciliation.evaluate import BEFORE, Judge
-from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
@@ -198,8 +198,8 @@ def _instance() -> str:
     interest = Interest(flows)
     given = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
     clues = [clue for delivery in given for clue in interest.clues(normalise(delivery))]
-    ledger = add_up([Ledger(pieces=[clue.evidence]) for clue in clues])
-    return columns([record(Judge(flow), "ORD-1", ledger, now=BEFORE, version=3)])["details"]
+    evidence_set = add_up([EvidenceSet(items=[clue.evidence]) for clue in clues])
+    return columns([record(Judge(flow), "ORD-1", evidence_set, now=BEFORE, version=3)])["details"]
 
 
 def _times(port: int, path: str, count: int = 50) -> list[float]:

@@ -11,7 +11,7 @@ from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import Judge
-from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from helios.reconciliation.record import moment_of
 from scripts.faults.book import Book
 from scripts.faults.orders import LEGS, Orders
@@ -182,13 +182,13 @@ def _instances(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flo
     if off:
         yield f"{len(off)} orders have the wrong verdict: {'; '.join(off[:SHOWN])}"
     interest, judges = Interest(flows), {flow.name: Judge(flow) for flow in flows}
-    gathered: dict[str, list[Ledger]] = defaultdict(list)
+    gathered: dict[str, list[EvidenceSet]] = defaultdict(list)
     for row in connection.execute(
         f"SELECT {EVENT_COLUMNS} FROM events WHERE order_id LIKE %s",  # noqa: S608 - a constant of Helios'
         pattern,
     ):
         for clue in interest.clues(event_from_row(row)):
-            gathered[clue.key].append(Ledger(pieces=[clue.evidence]))
+            gathered[clue.key].append(EvidenceSet(items=[clue.evidence]))
     differing = []
     for key, instance in kept.items():
         judge, ledgers = judges[instance.flow], gathered.get(key)

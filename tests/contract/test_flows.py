@@ -24,7 +24,7 @@ from helios.reconciliation.silence import silent
 from helios.reconciliation.summary import at_risk
 from helios.reconciliation.timeline import timeline
 from helios.services.ingest import ingest
-from helios.services.reconciler import EXCUSED_AT_MOST, WORTH_TWO_STATEMENTS, Reconciler
+from helios.services.reconciler import MAX_DEFERRAL, WORTH_TWO_STATEMENTS, Reconciler
 from helios.services.sweep import expire_flows
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON
@@ -323,7 +323,7 @@ def test_a_silence_that_never_ends_is_judged_in_the_end(store):
     shop(store, 300, 4000, clouds=("order", "payment"))
     sweeping(store, 390, 400)
     assert instance(store, "ORD-300").status == "open"
-    last = NOON + timedelta(seconds=390) + EXCUSED_AT_MOST
+    last = NOON + timedelta(seconds=390) + MAX_DEFERRAL
     assert instance(store, "ORD-300").deadline == last
 
     expire_flows(last - timedelta(seconds=1), store=store, reconciler=RECONCILER)

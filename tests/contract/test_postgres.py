@@ -22,7 +22,7 @@ from helios.errors import Misconfigured, Rejected, Retryable
 from helios.model.flows import FlowFilter, FlowStatus
 from helios.normalise import normalise
 from helios.reconciliation.evaluate import BEFORE, Judge
-from helios.reconciliation.evidence import Interest, Ledger
+from helios.reconciliation.evidence import EvidenceSet, Interest
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import WORTH_TWO_STATEMENTS, Reconciler
@@ -111,7 +111,7 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     order, payment = leg("order"), leg("payment", after=1)
     first = normalise(order)
     (clue,) = Interest([ORDER]).clues(first)
-    piece = {
+    item = {
         "leg": "order",
         "source": "aws",
         "id": first.id,
@@ -121,14 +121,14 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
         "fields": {"amount": "10", "currency": "EUR", "note": 'a "b"\\ ü\n'},
         "deliveries": 2,
     }
-    ledger = {"pieces": [piece], "others": {"order": 3}}
+    evidence_set = {"pieces": [item], "others": {"order": 3}}
     with psycopg.connect(empty_database) as connection:
         connection.execute(
             "INSERT INTO flow_instances VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds',"
             " NULL, %(opened)s, NULL, true, 1, '{duplicate}', %(ledger)s)",
             {
                 "opened": NOON - timedelta(seconds=1),
-                "ledger": msgspec.json.encode(ledger).decode(),
+                "ledger": msgspec.json.encode(evidence_set).decode(),
             },
         )
         connection.execute(
@@ -147,9 +147,9 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
         )
 
     assert kept is not None
-    assert [(one.leg, one.deliveries) for one in kept.ledger.pieces] == [("order", 3), ("payment", 1)]
-    assert kept.ledger.pieces[0].fields == piece["fields"]
-    assert (kept.ledger.others, kept.issues) == ({"order": 3}, ["duplicate"])
+    assert [(one.leg, one.deliveries) for one in kept.evidence_set.items] == [("order", 3), ("payment", 1)]
+    assert kept.evidence_set.items[0].fields == item["fields"]
+    assert (kept.evidence_set.overflow, kept.issues) == ({"order": 3}, ["duplicate"])
     assert sum(one.instances for one in counts if one.what == "status") == 26
     assert sum(one.amount for one in counts) == Decimal("65.0")
 
@@ -172,17 +172,21 @@ def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
     with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
         kept = PostgresReader(pool).flow(("order", "ORD-1"))
         with pool.connection() as connection:
-            excused = connection.execute("SELECT excused_until FROM flow_instances").fetchall()
+            excused = connection.execute("SELECT deferred_until FROM flow_instances").fetchall()
 
     assert excused == [(NOON + timedelta(hours=1),)]
     assert kept is not None
     assert (kept.status, kept.amount, kept.currency, kept.clouds) == ("open", Decimal("12.50"), "EUR", 2)
-    assert (kept.issues, kept.version, kept.ledger.excused_until) == (["duplicate"], 3, NOON + timedelta(hours=1))
+    assert (kept.issues, kept.version, kept.evidence_set.deferred_until) == (
+        ["duplicate"],
+        3,
+        NOON + timedelta(hours=1),
+    )
 
 
 # Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
 FILL = """
-INSERT INTO flow_instances (flow, key, status, opened_at, excused_until, waiting, issues, version, details)
+INSERT INTO flow_instances (flow, key, status, opened_at, deferred_until, waiting, issues, version, details)
 SELECT 'order', 'ORD-' || number, status, at, at, status = 'open',
        CASE status WHEN 'matched' THEN '{}' WHEN 'open' THEN '{}' ELSE ARRAY['missing'] END, 1,
        '[null,null,null,3,[[],{},null]]'
@@ -262,7 +266,7 @@ def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
     assert explaining.read_whole == []
 
     now = datetime.now(UTC)
-    due = {"flow": ["order"], "opened_by": [now], "excused_by": [now - timedelta(days=9)], "limit": 500}
+    due = {"flow": ["order"], "opened_by": [now], "deferred_by": [now - timedelta(days=9)], "limit": 500}
     assert explaining._all(OVERDUE_FLOWS, due) == []
     assert explaining.looked_at[1] <= LOOKED_AT_MOST
     assert explaining.read_whole == []
@@ -271,7 +275,9 @@ def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
 def test_stories_are_locked_in_the_order_in_which_they_are_given(pool):
     """Nothing between the parameters and the table changes it, or writers of the same stories would deadlock."""
     (clue,) = Interest([ORDER]).clues(normalise(leg("order")))
-    kept = [record(Judge(ORDER), f"ORD-{n}", Ledger(pieces=[clue.evidence]), now=BEFORE, version=1) for n in range(500)]
+    kept = [
+        record(Judge(ORDER), f"ORD-{n}", EvidenceSet(items=[clue.evidence]), now=BEFORE, version=1) for n in range(500)
+    ]
     with pool.connection() as connection:
         ((plans,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {WRITE_FLOWS}", columns(kept)).fetchall()
     plan = plans[0]["Plan"]

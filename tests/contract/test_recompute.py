@@ -192,5 +192,5 @@ def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):
 
     anew(postgres_store, ORDER)
     assert {row.status for row in kept(postgres_store)} == {"mismatched"}
-    assert {one.deliveries for row in kept(postgres_store) for one in row.ledger.pieces} == {1}
+    assert {one.deliveries for row in kept(postgres_store) for one in row.evidence_set.items} == {1}
     assert sums(postgres_store)["order", "status", "mismatched"][0] == 60

@@ -509,7 +509,9 @@ def _began(kept: FlowRecord) -> tuple[datetime, str, str]:
 
 
 def _is_due(kept: FlowRecord, due: Due) -> bool:
-    excused = due.excused_by and kept.ledger.excused_until and kept.ledger.excused_until > due.excused_by
+    excused = (
+        due.deferred_by and kept.evidence_set.deferred_until and kept.evidence_set.deferred_until > due.deferred_by
+    )
     return kept.opened_at <= due.opened_by and not excused
 
 

@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["helios"]):
     from helios.normalise import NORMALISERS, normalise, split
     from helios.reconciliation.declaration import load
     from helios.reconciliation.evaluate import Judge
-    from helios.reconciliation.evidence import Interest, Ledger, add_up
+    from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 
 WAYS_IN = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)
@@ -52,8 +52,8 @@ def judge(event: Event) -> None:
     clues = [clue for leg in ORDER.leg for clue in INTEREST.clues(replace(event, type=leg.type, source=leg.source))]
     for clue in clues:
         cut = {name: text[:-1] for name, text in clue.evidence.fields.items()}
-        others = [replace(clue.evidence, leg=leg.name, fields=cut, content="cut") for leg in ORDER.leg]
-        JUDGE.row(clue.key, add_up([Ledger(pieces=[clue.evidence]), Ledger(pieces=others)]), now=RECEIVED_AT)
+        overflow = [replace(clue.evidence, leg=leg.name, fields=cut, content="cut") for leg in ORDER.leg]
+        JUDGE.row(clue.key, add_up([EvidenceSet(items=[clue.evidence]), EvidenceSet(items=overflow)]), now=RECEIVED_AT)
 
 
 if __name__ == "__main__":

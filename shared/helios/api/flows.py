@@ -122,7 +122,7 @@ def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapp
         if kept is None:
             return problem(404, f"No story of the flow {flow!r} has the key {key!r}")
         row = told(judges[flow], kept)
-        keys = dict.fromkeys((piece.source, piece.id) for piece in kept.ledger.pieces)
+        keys = dict.fromkeys((item.source, item.id) for item in kept.evidence_set.items)
         stored = [event for identity in keys if (event := events.event(identity))]
         return reply(
             FlowInstanceDetails(

@@ -225,9 +225,9 @@ class Due(NamedTuple):
     Attributes:
         flow: its name.
         opened_by: those that began then or earlier,
-        excused_by: and that are excused until then or less long, if at all; None: however long.
+        deferred_by: and that are excused until then or less long, if at all; None: however long.
     """
 
     flow: str
     opened_by: datetime
-    excused_by: datetime | None
+    deferred_by: datetime | None

@@ -10,7 +10,7 @@ import msgspec
 from helios.model.events import Source
 from helios.model.flows import FlowInstance, FlowIssue, FlowLeg, FlowStatus, LegState
 from helios.reconciliation.declaration import Flow, Leg, side
-from helios.reconciliation.evidence import Evidence, Ledger, as_number
+from helios.reconciliation.evidence import Evidence, EvidenceSet, as_number
 
 BEFORE, AFTER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 """Moments before and after any deadline."""
@@ -86,26 +86,26 @@ class Judge:
         self._amounts = [side(text) for text in flow.amount]
         self._currencies = [side(text) for text in flow.currency]
 
-    def verdict(self, ledger: Ledger, *, now: datetime) -> Verdict:
+    def verdict(self, evidence_set: EvidenceSet, *, now: datetime) -> Verdict:
         """The verdict on a story of which there is at least one piece of evidence.
 
         Only ``received_at`` decides what is late: the clouds' clocks may be wrong.
 
         Args:
-            ledger: all evidence of it.
+            evidence_set: all evidence of it.
             now: decides whether the deadline has passed, where a leg is waited for.
         """
-        told = by_leg(ledger)
-        opened_at = min([piece.received_at for piece in ledger.pieces])
+        told = by_leg(evidence_set)
+        opened_at = min([item.received_at for item in evidence_set.items])
         in_time, deadline = opened_at + self._window, opened_at + self.patience
-        if ledger.excused_until:
-            deadline = max(deadline, ledger.excused_until)
+        if evidence_set.deferred_until:
+            deadline = max(deadline, evidence_set.deferred_until)
         issues: list[FlowIssue] = []
         waiting = missing = late = False
         complete_at = opened_at
         for leg in self.flow.leg:
-            pieces = told.get(leg.name)
-            if pieces is None:
+            items = told.get(leg.name)
+            if items is None:
                 if not leg.optional:
                     if now >= deadline:
                         missing = True
@@ -113,14 +113,14 @@ class Judge:
                     else:
                         waiting = True
                 continue
-            first = pieces[0]
+            first = items[0]
             if first.received_at > in_time:
                 late |= not leg.optional
                 issues.append(_late(leg, first, in_time))
             if first.received_at > complete_at and not leg.optional:
                 complete_at = first.received_at
-            if len(pieces) > 1 or first.deliveries > 1 or leg.name in ledger.others:
-                issues += _repeated(leg, pieces, ledger.deliveries(leg.name))
+            if len(items) > 1 or first.deliveries > 1 or leg.name in evidence_set.overflow:
+                issues += _repeated(leg, items, evidence_set.deliveries(leg.name))
         if broken := list(self._broken(told)):
             issues = broken + issues  # what decides comes first
         status: FlowStatus = (
@@ -145,13 +145,13 @@ class Judge:
             issues=issues,
         )
 
-    def row(self, key: str, ledger: Ledger, *, now: datetime) -> FlowInstance:
+    def row(self, key: str, evidence_set: EvidenceSet, *, now: datetime) -> FlowInstance:
         """The story in full: the verdict, and what is known of each leg."""
-        verdict = self.verdict(ledger, now=now)
-        told = by_leg(ledger)
+        verdict = self.verdict(evidence_set, now=now)
+        told = by_leg(evidence_set)
         in_time, overdue = verdict.opened_at + self._window, now >= verdict.deadline
         legs = [
-            _leg(leg, told.get(leg.name, []), ledger.deliveries(leg.name), in_time=in_time, overdue=overdue)
+            _leg(leg, told.get(leg.name, []), evidence_set.deliveries(leg.name), in_time=in_time, overdue=overdue)
             for leg in self.flow.leg
         ]
         return FlowInstance(
@@ -163,15 +163,15 @@ class Judge:
             opened_at=verdict.opened_at,
             deadline=verdict.deadline,
             settled_at=verdict.settled_at,
-            updated_at=max([piece.received_at for piece in ledger.pieces]),
+            updated_at=max([item.received_at for item in evidence_set.items]),
             time_to_match_seconds=verdict.match_seconds,
             legs=legs,
             issues=verdict.issues,
         )
 
-    def awaited(self, ledger: Ledger) -> set[Source | None]:
+    def awaited(self, evidence_set: EvidenceSet) -> set[Source | None]:
         """Who has not told of a leg that is not optional; None: a leg of which any cloud may tell."""
-        told = by_leg(ledger)
+        told = by_leg(evidence_set)
         return {leg.source for leg in self.flow.required if leg.name not in told}
 
     def _broken(self, told: Mapping[str, list[Evidence]]) -> Iterator[FlowIssue]:
@@ -194,24 +194,24 @@ class Judge:
         return None
 
 
-def by_leg(ledger: Ledger) -> dict[str, list[Evidence]]:
+def by_leg(evidence_set: EvidenceSet) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
-    told = {piece.leg: [piece] for piece in ledger.pieces}
-    if len(told) < len(ledger.pieces):
-        told = {leg: ledger.of(leg) for leg in told}
+    told = {item.leg: [item] for item in evidence_set.items}
+    if len(told) < len(evidence_set.items):
+        told = {leg: evidence_set.of(leg) for leg in told}
     return told
 
 
 def _said_of(sides: list[tuple[str, str]], told: Mapping[str, list[Evidence]]) -> Iterator[str]:
     """What the legs say at these paths, in their order."""
     for leg, path in sides:
-        for piece in told.get(leg, ()):
-            if text := piece.fields.get(path):
+        for item in told.get(leg, ()):
+            if text := item.fields.get(path):
                 yield text
 
 
-def _leg(leg: Leg, pieces: list[Evidence], deliveries: int, *, in_time: datetime, overdue: bool) -> FlowLeg:
-    first = pieces[0] if pieces else None
+def _leg(leg: Leg, items: list[Evidence], deliveries: int, *, in_time: datetime, overdue: bool) -> FlowLeg:
+    first = items[0] if items else None
     state: LegState
     if first:
         state = "present" if first.received_at <= in_time else "late"
@@ -242,11 +242,11 @@ def _late(leg: Leg, first: Evidence, in_time: datetime) -> FlowIssue:
     return FlowIssue(kind="late", legs=[leg.name], field=None, values={leg.name: f"{seconds:.3f}"}, detail=detail)
 
 
-def _repeated(leg: Leg, pieces: list[Evidence], deliveries: int) -> Iterator[FlowIssue]:
+def _repeated(leg: Leg, items: list[Evidence], deliveries: int) -> Iterator[FlowIssue]:
     """A leg that was told of more than once: in the same words, in others, or both."""
     by_content: dict[str, Evidence] = {}
-    for piece in pieces:
-        by_content.setdefault(piece.content, piece)
+    for item in items:
+        by_content.setdefault(item.content, item)
     variants = list(by_content.values())
     if deliveries > len(variants):
         yield FlowIssue(
@@ -254,14 +254,14 @@ def _repeated(leg: Leg, pieces: list[Evidence], deliveries: int) -> Iterator[Flo
             legs=[leg.name],
             field=None,
             values={leg.name: str(deliveries)},
-            detail=f"{leg.name}: {_CALLED[pieces[0].source]} told of it {deliveries} times",
+            detail=f"{leg.name}: {_CALLED[items[0].source]} told of it {deliveries} times",
         )
     if len(variants) > 1:
-        names = sorted({name for piece in variants for name in piece.fields})
-        differing = [name for name in names if len({piece.fields.get(name) for piece in variants}) > 1]
+        names = sorted({name for item in variants for name in item.fields})
+        differing = [name for name in names if len({item.fields.get(name) for item in variants}) > 1]
         field = differing[0] if differing else None
-        said = [piece.fields.get(field, "not there") if field else piece.id for piece in variants]
-        who = _CALLED[pieces[0].source]
+        said = [item.fields.get(field, "not there") if field else item.id for item in variants]
+        who = _CALLED[items[0].source]
         yield FlowIssue(
             kind="contradictory",
             legs=[leg.name],
@@ -288,9 +288,9 @@ def _broken(rule: _Compared, one: list[Evidence], other: list[Evidence]) -> Flow
     return None
 
 
-def _words(leg: Leg, piece: Evidence, said: str | None) -> str:
+def _words(leg: Leg, item: Evidence, said: str | None) -> str:
     """What a leg says, as its declaration puts it: ``Azure reserved 2``."""
-    who = _CALLED[piece.source]
+    who = _CALLED[item.source]
     return f"{who} {leg.verb} {said or 'nothing'}" if leg.verb else f"{leg.name} on {who} says {said or 'nothing'}"
 
 

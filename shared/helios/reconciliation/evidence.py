@@ -75,26 +75,26 @@ class Clue(NamedTuple):
     evidence: Evidence
 
 
-class Ledger(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """All evidence of one story.
 
     Attributes:
-        pieces: sorted by leg and first arrival, at most MAX_VARIANTS a leg.
-        others: how many more deliveries there were, by leg.
-        excused_until: until when a cloud's silence excuses what it does not tell; None: nothing does.
+        items: sorted by leg and first arrival, at most MAX_VARIANTS a leg.
+        overflow: how many more deliveries there were, by leg.
+        deferred_until: until when a cloud's silence excuses what it does not tell; None: nothing does.
     """
 
-    pieces: list[Evidence]
-    others: dict[str, int] = {}
-    excused_until: datetime | None = None
+    items: list[Evidence]
+    overflow: dict[str, int] = {}
+    deferred_until: datetime | None = None
 
     def of(self, leg: str) -> list[Evidence]:
         """The evidence of one leg, first arrival first."""
-        return [piece for piece in self.pieces if piece.leg == leg]
+        return [item for item in self.items if item.leg == leg]
 
     def deliveries(self, leg: str) -> int:
         """How often anything was said of a leg."""
-        return sum(piece.deliveries for piece in self.of(leg)) + self.others.get(leg, 0)
+        return sum(item.deliveries for item in self.of(leg)) + self.overflow.get(leg, 0)
 
 
 class _Wanted(NamedTuple):
@@ -157,43 +157,43 @@ class Interest:
         return clues
 
 
-def add_up(ledgers: Sequence[Ledger]) -> Ledger:
+def add_up(evidence_sets: Sequence[EvidenceSet]) -> EvidenceSet:
     """All evidence together: the same pieces are counted, and of each leg the first to arrive are kept.
 
     Args:
-        ledgers: at least one.
+        evidence_sets: at least one.
     """
-    if len(ledgers) == 1:
-        return ledgers[0]
+    if len(evidence_sets) == 1:
+        return evidence_sets[0]
     every: list[Evidence] = []
     once = True
-    for ledger in ledgers:
-        every += ledger.pieces
-        once &= not ledger.others and not ledger.excused_until
-    if once and len({piece.leg for piece in every}) == len(every):
+    for evidence_set in evidence_sets:
+        every += evidence_set.items
+        once &= not evidence_set.overflow and not evidence_set.deferred_until
+    if once and len({item.leg for item in every}) == len(every):
         every.sort(key=_leg)  # nearly always that is all
-        return Ledger(pieces=every)
-    excused_until = max([one.excused_until for one in ledgers if one.excused_until], default=None)
-    pieces: dict[Identity, Evidence] = {}
-    others: dict[str, int] = {}
-    for ledger in ledgers:
-        for leg, count in ledger.others.items():
-            others[leg] = others.get(leg, 0) + count
-        for piece in ledger.pieces:
-            identity = piece.identity
-            known = pieces.get(identity)
-            pieces[identity] = _both(known, piece) if known else piece
-    if len(pieces) <= MAX_VARIANTS:
-        kept = sorted(pieces.values(), key=_arrival)
-        return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
+        return EvidenceSet(items=every)
+    deferred_until = max([one.deferred_until for one in evidence_sets if one.deferred_until], default=None)
+    items: dict[Identity, Evidence] = {}
+    overflow: dict[str, int] = {}
+    for evidence_set in evidence_sets:
+        for leg, count in evidence_set.overflow.items():
+            overflow[leg] = overflow.get(leg, 0) + count
+        for item in evidence_set.items:
+            identity = item.identity
+            known = items.get(identity)
+            items[identity] = _both(known, item) if known else item
+    if len(items) <= MAX_VARIANTS:
+        kept = sorted(items.values(), key=_arrival)
+        return EvidenceSet(items=kept, overflow=dict(sorted(overflow.items())), deferred_until=deferred_until)
     kept = []
-    for leg, arrived in groupby(sorted(pieces.values(), key=_arrival), key=_leg):
+    for leg, arrived in groupby(sorted(items.values(), key=_arrival), key=_leg):
         told = list(arrived)
         chosen = _chosen(told)
-        kept += [piece for piece in told if piece.identity in chosen]
-        if more := sum(piece.deliveries for piece in told if piece.identity not in chosen):
-            others[leg] = others.get(leg, 0) + more
-    return Ledger(pieces=kept, others=dict(sorted(others.items())), excused_until=excused_until)
+        kept += [item for item in told if item.identity in chosen]
+        if more := sum(item.deliveries for item in told if item.identity not in chosen):
+            overflow[leg] = overflow.get(leg, 0) + more
+    return EvidenceSet(items=kept, overflow=dict(sorted(overflow.items())), deferred_until=deferred_until)
 
 
 def _chosen(told: list[Evidence]) -> set[Identity]:
@@ -203,19 +203,19 @@ def _chosen(told: list[Evidence]) -> set[Identity]:
     is added, or the order of arrival would matter.
     """
     firsts: dict[str, Evidence] = {}
-    for piece in told:
-        firsts.setdefault(piece.content, piece)
-    again = [piece for piece in told if firsts[piece.content] is not piece]
-    return {piece.identity for piece in [*firsts.values(), *again][:MAX_VARIANTS]}
+    for item in told:
+        firsts.setdefault(item.content, item)
+    again = [item for item in told if firsts[item.content] is not item]
+    return {item.identity for item in [*firsts.values(), *again][:MAX_VARIANTS]}
 
 
 def _both(one: Evidence, other: Evidence) -> Evidence:
-    first = min(one, other, key=lambda piece: (piece.received_at, piece.time, sorted(piece.fields.items())))
+    first = min(one, other, key=lambda item: (item.received_at, item.time, sorted(item.fields.items())))
     return msgspec.structs.replace(first, deliveries=one.deliveries + other.deliveries)
 
 
-def _arrival(piece: Evidence) -> tuple[str, datetime, str, str, str]:
-    return (piece.leg, piece.received_at, piece.source, piece.id, piece.content)
+def _arrival(item: Evidence) -> tuple[str, datetime, str, str, str]:
+    return (item.leg, item.received_at, item.source, item.id, item.content)
 
 
 _leg = attrgetter("leg")

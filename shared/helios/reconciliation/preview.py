@@ -9,7 +9,7 @@ from helios.model.events import Event
 from helios.model.flows import STATUSES, FlowInstance, FlowIssue, FlowStatus
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import Judge
-from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from helios.reconciliation.record import FlowKey
 
 StatusOrNone = FlowStatus | Literal["none"]
@@ -72,10 +72,10 @@ def preview(
         now: decides which deadlines have passed. Stories that were told more of since are left out.
     """
     interest = Interest(flows)
-    gathered: dict[FlowKey, list[Ledger]] = defaultdict(list)
+    gathered: dict[FlowKey, list[EvidenceSet]] = defaultdict(list)
     for event in events:
         for clue in interest.clues(event):
-            gathered[clue.flow.name, clue.key].append(Ledger(pieces=[clue.evidence]))
+            gathered[clue.flow.name, clue.key].append(EvidenceSet(items=[clue.evidence]))
     judges = {flow.name: Judge(flow) for flow in flows}
     verdicts = {(flow, key): judges[flow].verdict(add_up(told), now=now) for (flow, key), told in gathered.items()}
     known = {(row.flow, row.key): row for row in recorded if row.flow in judges and row.opened_at >= since}

@@ -11,7 +11,7 @@ import msgspec
 
 from helios.model.flows import PROBLEMS, FlowInstance, FlowStatus, IssueKind
 from helios.reconciliation.evaluate import AFTER, BEFORE, Judge
-from helios.reconciliation.evidence import Ledger
+from helios.reconciliation.evidence import EvidenceSet
 
 FlowKey = tuple[str, str]
 """A story's identity, ``(flow, key)``."""
@@ -39,7 +39,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
         clouds: how many clouds have told of it.
         issues: the kinds of what is wrong.
         version: how often it has been written: who writes a story again must have read the version before.
-        ledger: all evidence: the verdict can always be told again from it.
+        evidence_set: all evidence: the verdict can always be told again from it.
     """
 
     flow: str
@@ -53,7 +53,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     clouds: int
     issues: list[IssueKind]
     version: int
-    ledger: Ledger
+    evidence_set: EvidenceSet
 
     @property
     def identity(self) -> FlowKey:
@@ -99,9 +99,9 @@ class FlowSums(msgspec.Struct, frozen=True, kw_only=True):
     untold: dict[FlowStatus, int]
 
 
-def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: int) -> FlowRecord:
+def record(judge: Judge, key: str, evidence_set: EvidenceSet, *, now: datetime, version: int) -> FlowRecord:
     """The story that follows from the evidence; see ``Judge.verdict``."""
-    verdict = judge.verdict(ledger, now=now)
+    verdict = judge.verdict(evidence_set, now=now)
     return FlowRecord(
         flow=judge.flow.name,
         key=key,
@@ -111,16 +111,16 @@ def record(judge: Judge, key: str, ledger: Ledger, *, now: datetime, version: in
         opened_at=verdict.opened_at,
         match_seconds=verdict.match_seconds,
         waiting=verdict.waiting,
-        clouds=len({piece.source for piece in ledger.pieces}),
+        clouds=len({item.source for item in evidence_set.items}),
         issues=list(dict.fromkeys([issue.kind for issue in verdict.issues])) if verdict.issues else [],
         version=version,
-        ledger=ledger,
+        evidence_set=evidence_set,
     )
 
 
 def told(judge: Judge, kept: FlowRecord) -> FlowInstance:
     """The story as it was judged when it was kept: whether its deadline had passed is part of it."""
-    return judge.row(kept.key, kept.ledger, now=moment_of(kept))
+    return judge.row(kept.key, kept.evidence_set, now=moment_of(kept))
 
 
 def moment_of(kept: FlowRecord) -> datetime:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from helios.model.flows import Step
 from helios.reconciliation.evaluate import Judge
-from helios.reconciliation.evidence import Ledger
+from helios.reconciliation.evidence import EvidenceSet
 from helios.reconciliation.record import FlowRecord, moment_of
 
 Told = Literal["leg", "duplicate", "contradictory"]
@@ -28,29 +28,29 @@ def _evidence(kept: FlowRecord) -> Iterator[Step]:
     """Each piece by what it added; that one was delivered again has no instant of its own."""
     yield Step(at=kept.opened_at, what="opened", detail="the first leg arrived")
     contents: dict[str, set[str]] = {}
-    for piece in kept.ledger.pieces:
-        known = contents.setdefault(piece.leg, set())
-        again = f", {piece.deliveries} deliveries" if piece.deliveries > 1 else ""
-        what: Told = "leg" if not known else "duplicate" if piece.content in known else "contradictory"
-        known.add(piece.content)
+    for item in kept.evidence_set.items:
+        known = contents.setdefault(item.leg, set())
+        again = f", {item.deliveries} deliveries" if item.deliveries > 1 else ""
+        what: Told = "leg" if not known else "duplicate" if item.content in known else "contradictory"
+        known.add(item.content)
         yield Step(
-            at=piece.received_at,
+            at=item.received_at,
             what=what,
-            leg=piece.leg,
-            source=piece.source,
-            event_id=piece.id,
-            detail=f"{piece.leg}: {piece.source} {_WORDS[what]}{again}",
+            leg=item.leg,
+            source=item.source,
+            event_id=item.id,
+            detail=f"{item.leg}: {item.source} {_WORDS[what]}{again}",
         )
 
 
 def _verdicts(judge: Judge, kept: FlowRecord) -> Iterator[Step]:
     """What followed from the evidence up to each moment, whenever it was something else than before."""
-    deadline = judge.verdict(kept.ledger, now=moment_of(kept)).deadline
-    moments = {piece.received_at for piece in kept.ledger.pieces}
+    deadline = judge.verdict(kept.evidence_set, now=moment_of(kept)).deadline
+    moments = {item.received_at for item in kept.evidence_set.items}
     version, before = 0, None
     for at in sorted(moments if kept.waiting else moments | {deadline}):
-        ledger = _until(at, kept.ledger)
-        verdict = judge.verdict(ledger, now=moment_of(kept) if kept.waiting else at)
+        evidence_set = _until(at, kept.evidence_set)
+        verdict = judge.verdict(evidence_set, now=moment_of(kept) if kept.waiting else at)
         missing = [issue.legs[0] for issue in verdict.issues if issue.kind == "missing"]
         if at == deadline and missing:
             yield Step(at=at, what="deadline", detail=f"nobody waits for {', '.join(missing)} any longer")
@@ -61,7 +61,7 @@ def _verdicts(judge: Judge, kept: FlowRecord) -> Iterator[Step]:
             yield Step(at=at, what="verdict", version=version, status=verdict.status, detail=detail)
 
 
-def _until(at: datetime, ledger: Ledger) -> Ledger:
-    pieces = [piece for piece in ledger.pieces if piece.received_at <= at]
+def _until(at: datetime, evidence_set: EvidenceSet) -> EvidenceSet:
+    items = [item for item in evidence_set.items if item.received_at <= at]
     # What only counts has no instant either: it is part of the last verdict.
-    return ledger if len(pieces) == len(ledger.pieces) else replace(ledger, pieces=pieces, others={})
+    return evidence_set if len(items) == len(evidence_set.items) else replace(evidence_set, items=items, overflow={})

@@ -15,7 +15,7 @@ from helios.ports.stream import Bell
 from helios.ports.unit_of_work import EventStore, Transaction
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE
-from helios.reconciliation.evidence import Evidence, Interest, Ledger, add_up
+from helios.reconciliation.evidence import Evidence, EvidenceSet, Interest, add_up
 from helios.reconciliation.record import FlowKey, FlowRecord, differences, record
 from helios.services.reconciler import Changes, Judged, Reconciler, counted
 
@@ -124,17 +124,17 @@ class _Anew:
         self, told: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], transaction: Transaction
     ) -> list[Judged]:
         kept = transaction.find_flows(keys)()
-        pieces = {(piece.source, piece.id) for instance in kept.values() for piece in instance.ledger.pieces}
-        events = transaction.events(sorted(pieces))
+        items = {(item.source, item.id) for instance in kept.values() for item in instance.evidence_set.items}
+        events = transaction.events(sorted(items))
         stored = self._told(list(events.values()))
         judged: list[Judged] = []
         for key in keys:
             before, judge = kept.get(key), self._judges[key[0]]
-            ledger = _ledger(judge.flow, before, {**told[key], **stored.get(key, {})}, events)
+            evidence_set = _evidence_set(judge.flow, before, {**told[key], **stored.get(key, {})}, events)
             after = record(
                 judge,
                 key[1],
-                ledger,
+                evidence_set,
                 now=BEFORE if before is None or before.waiting else self._now,
                 version=before.version + 1 if before else 1,
             )
@@ -143,22 +143,22 @@ class _Anew:
         return judged
 
 
-def _ledger(
+def _evidence_set(
     flow: Flow, before: FlowRecord | None, told: Mapping[Key, list[Evidence]], stored: Mapping[Key, Event]
-) -> Ledger:
+) -> EvidenceSet:
     """All evidence of a story: what is kept, read again where its event is stored, and what was no evidence before."""
-    fresh = {piece.identity: piece for pieces in told.values() for piece in pieces}
+    fresh = {item.identity: item for items in told.values() for item in items}
     if before is None:
-        return add_up([Ledger(pieces=[piece]) for piece in fresh.values()])
+        return add_up([EvidenceSet(items=[item]) for item in fresh.values()])
     legs = {leg.name: leg for leg in flow.leg}
-    pieces = []
-    for piece in before.ledger.pieces:
-        leg, event = legs.get(piece.leg), stored.get((piece.source, piece.id))
-        if again := fresh.pop(piece.identity, None):
-            pieces.append(replace(piece, fields=again.fields))
-        elif leg and leg.source in {None, piece.source} and (event is None or event.type == leg.type):
-            pieces.append(piece)  # another variant than the stored one, of which this is all that is known
-    others = {name: number for name, number in before.ledger.others.items() if name in legs}
+    items = []
+    for item in before.evidence_set.items:
+        leg, event = legs.get(item.leg), stored.get((item.source, item.id))
+        if again := fresh.pop(item.identity, None):
+            items.append(replace(item, fields=again.fields))
+        elif leg and leg.source in {None, item.source} and (event is None or event.type == leg.type):
+            items.append(item)  # another variant than the stored one, of which this is all that is known
+    overflow = {name: number for name, number in before.evidence_set.overflow.items() if name in legs}
     # Of a leg that has more deliveries than are kept, what is not kept is counted already.
-    pieces += [piece for piece in fresh.values() if piece.leg not in others]
-    return add_up([replace(before.ledger, pieces=[], others=others), Ledger(pieces=pieces)])
+    items += [item for item in fresh.values() if item.leg not in overflow]
+    return add_up([replace(before.evidence_set, items=[], overflow=overflow), EvidenceSet(items=items)])

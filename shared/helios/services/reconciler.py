@@ -15,11 +15,11 @@ from helios.model.stream import MAX_FRAME_FLOWS, FlowChange
 from helios.ports.unit_of_work import Transaction
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE, Judge
-from helios.reconciliation.evidence import Interest, Ledger, add_up
+from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, by_status, differences, moment_of, record
 from helios.reconciliation.silence import LISTENED, excused
 
-EXCUSED_AT_MOST = timedelta(hours=1)
+MAX_DEFERRAL = timedelta(hours=1)
 """How long after its deadline a story is judged though a cloud is still silent."""
 
 
@@ -49,11 +49,11 @@ class Gathered(NamedTuple):
     """What a batch says of stories.
 
     Attributes:
-        ledgers: its evidence of each, sorted by story.
+        evidence_sets: its evidence of each, sorted by story.
         finding: each reads those of a part that are kept already.
     """
 
-    ledgers: dict[FlowKey, Ledger]
+    evidence_sets: dict[FlowKey, EvidenceSet]
     finding: list[Callable[[], dict[FlowKey, FlowRecord]]]
 
 
@@ -92,7 +92,7 @@ class Reconciler:
             events: of every delivery that could be read, duplicates and contradictions included.
             transaction: the one that stores the batch.
         """
-        told: dict[FlowKey, list[Ledger]] = defaultdict(list)
+        told: dict[FlowKey, list[EvidenceSet]] = defaultdict(list)
         finding = []
         for part in parted(events):
             asked = set()
@@ -100,7 +100,7 @@ class Reconciler:
                 for flow, key, evidence in self._interest.clues(event):
                     identity = (flow.name, key)
                     asked.add(identity)
-                    told[identity].append(Ledger(pieces=[evidence]))
+                    told[identity].append(EvidenceSet(items=[evidence]))
             finding.append(transaction.find_flows(asked))
         if told:
             transaction.answered()
@@ -115,7 +115,7 @@ class Reconciler:
         kept = {key: instance for found in gathered.finding for key, instance in found().items()}
         every: list[Judged] = []
         writing = []
-        for part in parted(list(gathered.ledgers.items())):
+        for part in parted(list(gathered.evidence_sets.items())):
             judged = self._judged(part, kept)
             writing.append(transaction.write_flows([after for _, after in judged]))
             every += judged
@@ -131,7 +131,7 @@ class Reconciler:
         """
         judged, counts, writing = judgement
         if refused := {key for written in writing for key in written()}:
-            stale = {key: ledger for key, ledger in gathered.ledgers.items() if key in refused}
+            stale = {key: evidence_set for key, evidence_set in gathered.evidence_sets.items() if key in refused}
             again = self._judged(stale.items(), transaction.find_flows(stale.keys())())
             transaction.write_flows([after for _, after in again])
             judged = [one for one in judged if one[1].identity not in refused] + again
@@ -147,32 +147,38 @@ class Reconciler:
         minutes = transaction.minutes(now - LISTENED)
         silent = {name: excused(minutes, now, judge.grace) for name, judge in self.judges.items()}
         due = [
-            Due(name, opened_by=now - judge.patience, excused_by=now if silent[name] else None)
+            Due(name, opened_by=now - judge.patience, deferred_by=now if silent[name] else None)
             for name, judge in self.judges.items()
         ]
         judged: list[Judged] = []
         for before in transaction.overdue_flows(due, limit=limit):
-            ledger = self._excused(before, silent[before.flow], now)
+            evidence_set = self._deferred(before, silent[before.flow], now)
             judge = self.judges[before.flow]
-            judged.append((before, record(judge, before.key, ledger, now=now, version=before.version + 1)))
+            judged.append((before, record(judge, before.key, evidence_set, now=now, version=before.version + 1)))
         transaction.write_flows(sorted([after for _, after in judged], key=_identity))
         return len(judged), counted(judged, differences(judged), transaction)
 
-    def _excused(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> Ledger:
+    def _deferred(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> EvidenceSet:
         """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
-        judge, ledger = self.judges[overdue.flow], overdue.ledger
-        if silent and judge.awaited(ledger) <= silent:
-            return replace(ledger, excused_until=overdue.opened_at + judge.patience + EXCUSED_AT_MOST)
-        return replace(ledger, excused_until=min(ledger.excused_until, now)) if ledger.excused_until else ledger
+        judge, evidence_set = self.judges[overdue.flow], overdue.evidence_set
+        if silent and judge.awaited(evidence_set) <= silent:
+            return replace(evidence_set, deferred_until=overdue.opened_at + judge.patience + MAX_DEFERRAL)
+        return (
+            replace(evidence_set, deferred_until=min(evidence_set.deferred_until, now))
+            if evidence_set.deferred_until
+            else evidence_set
+        )
 
-    def _judged(self, ledgers: Iterable[tuple[FlowKey, Ledger]], kept: Mapping[FlowKey, FlowRecord]) -> list[Judged]:
+    def _judged(
+        self, evidence_sets: Iterable[tuple[FlowKey, EvidenceSet]], kept: Mapping[FlowKey, FlowRecord]
+    ) -> list[Judged]:
         judged: list[Judged] = []
-        for (flow, key), ledger in ledgers:
+        for (flow, key), evidence_set in evidence_sets:
             before, judge = kept.get((flow, key)), self.judges[flow]
             if before is None:
-                after = record(judge, key, ledger, now=BEFORE, version=1)
+                after = record(judge, key, evidence_set, now=BEFORE, version=1)
             else:
-                every = add_up([before.ledger, ledger])
+                every = add_up([before.evidence_set, evidence_set])
                 after = record(judge, key, every, now=moment_of(before), version=before.version + 1)
             judged.append((before, after))
         return judged

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from helios.reconciliation.evidence import Ledger
+from helios.reconciliation.evidence import EvidenceSet
 from helios.reconciliation.record import FlowCount, FlowRecord
 
 FLOW_COLUMNS = """
@@ -23,16 +23,16 @@ WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(
 # Rows are written, and locked, in the order in which they are given: a scan of functions knows no other, and to sort
 # what is sorted costs a tenth of all this.
 WRITE_FLOWS = r"""
-INSERT INTO flow_instances AS kept (flow, key, status, opened_at, excused_until, waiting, issues, version, details)
-SELECT flow, key, status, opened_at, coalesce(excused_until, '-infinity'), waiting, string_to_array(issues, ','),
+INSERT INTO flow_instances AS kept (flow, key, status, opened_at, deferred_until, waiting, issues, version, details)
+SELECT flow, key, status, opened_at, coalesce(deferred_until, '-infinity'), waiting, string_to_array(issues, ','),
        version, details
 FROM ROWS FROM (
     json_array_elements_text(%(flow)s), json_array_elements_text(%(key)s), unnest(%(status)s::text[]),
-    unnest(%(opened_at)s::timestamptz[]), unnest(%(excused_until)s::timestamptz[]), unnest(%(waiting)s::boolean[]),
+    unnest(%(opened_at)s::timestamptz[]), unnest(%(deferred_until)s::timestamptz[]), unnest(%(waiting)s::boolean[]),
     unnest(%(issues)s::text[]), unnest(%(version)s::integer[]), string_to_table(%(details)s, E'\n')
-) AS given (flow, key, status, opened_at, excused_until, waiting, issues, version, details)
+) AS given (flow, key, status, opened_at, deferred_until, waiting, issues, version, details)
 ON CONFLICT (flow, key) DO UPDATE SET
-    status = excluded.status, opened_at = excluded.opened_at, excused_until = excluded.excused_until,
+    status = excluded.status, opened_at = excluded.opened_at, deferred_until = excluded.deferred_until,
     waiting = excluded.waiting, issues = excluded.issues, version = excluded.version, details = excluded.story
 WHERE kept.version = excluded.version - 1
 """
@@ -46,12 +46,12 @@ AND xmin <> pg_current_xact_id()::xid  -- somebody else's
 
 # SKIP LOCKED: two sweeps at once share the work, and none waits for a batch that is being stored.
 OVERDUE_FLOWS = f"""
-SELECT instance.* FROM unnest(%(flow)s::text[], %(opened_by)s::timestamptz[], %(excused_by)s::timestamptz[])
-    AS due (name, opened_by, excused_by),
+SELECT instance.* FROM unnest(%(flow)s::text[], %(opened_by)s::timestamptz[], %(deferred_by)s::timestamptz[])
+    AS due (name, opened_by, deferred_by),
 LATERAL (
     SELECT {FLOW_COLUMNS} FROM flow_instances
     WHERE waiting AND flow = due.name AND opened_at <= due.opened_by
-        AND excused_until <= due.excused_by
+        AND deferred_until <= due.deferred_by
     ORDER BY opened_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ) AS instance
 LIMIT %(limit)s
@@ -124,7 +124,7 @@ class _Details(msgspec.Struct, array_like=True, gc=False):
     currency: str | None
     match_seconds: float | None
     clouds: int
-    ledger: Ledger
+    evidence_set: EvidenceSet
 
 
 _decoder = msgspec.json.Decoder(_Details)
@@ -133,13 +133,13 @@ _encoder = msgspec.json.Encoder()
 
 def columns(kept: Sequence[FlowRecord]) -> dict[str, str]:
     """The parameters of WRITE_FLOWS."""
-    instances = [_Details(one.amount, one.currency, one.match_seconds, one.clouds, one.ledger) for one in kept]
+    instances = [_Details(one.amount, one.currency, one.match_seconds, one.clouds, one.evidence_set) for one in kept]
     return {
         "flow": _json([one.flow for one in kept]),
         "key": _json([one.key for one in kept]),
         "status": _array([one.status for one in kept]),
         "opened_at": _array([one.opened_at for one in kept]),
-        "excused_until": _array([one.ledger.excused_until for one in kept]),
+        "deferred_until": _array([one.evidence_set.deferred_until for one in kept]),
         "waiting": _array([one.waiting for one in kept]),
         "issues": _array([",".join(one.issues) for one in kept]),
         "version": _array([one.version for one in kept]),
@@ -173,7 +173,7 @@ def flow_from_row(row: Sequence[Any]) -> FlowRecord:
         clouds=instance.clouds,
         issues=issues,
         version=version,
-        ledger=instance.ledger,
+        evidence_set=instance.evidence_set,
     )
 
 

@@ -233,7 +233,7 @@ class PostgresTransaction:
         found = {
             "flow": [one.flow for one in due],
             "opened_by": [one.opened_by for one in due],
-            "excused_by": [one.excused_by or AFTER for one in due],
+            "deferred_by": [one.deferred_by or AFTER for one in due],
             "limit": limit,
         }
         return [flow_from_row(row) for row in self._connection.execute(OVERDUE_FLOWS, found, binary=True).fetchall()]

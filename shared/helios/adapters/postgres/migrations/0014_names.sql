@@ -3,3 +3,4 @@ ALTER TABLE flows RENAME TO flow_instances;
 ALTER TABLE flow_instances RENAME story TO details;
 ALTER TABLE flow_counts RENAME stories TO instances;
 ALTER TABLE flow_slots RENAME stories TO instances;
+ALTER TABLE flow_instances RENAME deferred_until TO deferred_until;
