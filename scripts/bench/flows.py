@@ -19,7 +19,7 @@ from helios.adapters.redis.dedupe import RedisSeen
 from helios.model.events import Delivery
 from helios.normalise import normalise
 from helios.reconciliation import declaration
-from helios.reconciliation.evaluate import BEFORE, Judge
+from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
@@ -146,7 +146,7 @@ def _sweep(running: Servers, *, quick: bool) -> Table:
             beside = thread.submit(_arriving, store, reconciler, lambda _: not swept.is_set())
             started = time.perf_counter()
             try:
-                judged = expire_flows(now, store=store, reconciler=reconciler)
+                transitions = expire_flows(now, store=store, reconciler=reconciler)
             finally:
                 swept.set()
             seconds = time.perf_counter() - started
@@ -157,7 +157,16 @@ def _sweep(running: Servers, *, quick: bool) -> Table:
     return Table(
         title=f"Sweep of overdue stories, while batches of {ARRIVING} arrive",
         columns=("stories", "seconds", "stories/s", "ingest p99 ms alone", "p99 ms meanwhile", "batches meanwhile"),
-        rows=[(judged, seconds, judged / seconds, percentile(alone, 99), percentile(meanwhile, 99), len(meanwhile))],
+        rows=[
+            (
+                transitions,
+                seconds,
+                transitions / seconds,
+                percentile(alone, 99),
+                percentile(meanwhile, 99),
+                len(meanwhile),
+            )
+        ],
         goal="goal: 100 000 in less than 10 s, and ingest is not blocked",
     )
 
@@ -199,7 +208,7 @@ def _instance() -> str:
     given = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
     clues = [clue for delivery in given for clue in interest.clues(normalise(delivery))]
     evidence_set = add_up([EvidenceSet(items=[clue.evidence]) for clue in clues])
-    return columns([record(Judge(flow), "ORD-1", evidence_set, now=BEFORE, version=3)])["details"]
+    return columns([record(FlowEvaluator(flow), "ORD-1", evidence_set, now=BEFORE, version=3)])["details"]
 
 
 def _times(port: int, path: str, count: int = 50) -> list[float]:

@@ -10,7 +10,7 @@ import psycopg
 from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.reconciliation.declaration import Flow
-from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from helios.reconciliation.record import moment_of
 from scripts.faults.book import Book
@@ -181,19 +181,19 @@ def _instances(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flo
     ]
     if off:
         yield f"{len(off)} orders have the wrong verdict: {'; '.join(off[:SHOWN])}"
-    interest, judges = Interest(flows), {flow.name: Judge(flow) for flow in flows}
-    gathered: dict[str, list[EvidenceSet]] = defaultdict(list)
+    interest, evaluators = Interest(flows), {flow.name: FlowEvaluator(flow) for flow in flows}
+    pending: dict[str, list[EvidenceSet]] = defaultdict(list)
     for row in connection.execute(
         f"SELECT {EVENT_COLUMNS} FROM events WHERE order_id LIKE %s",  # noqa: S608 - a constant of Helios'
         pattern,
     ):
         for clue in interest.clues(event_from_row(row)):
-            gathered[clue.key].append(EvidenceSet(items=[clue.evidence]))
+            pending[clue.key].append(EvidenceSet(items=[clue.evidence]))
     differing = []
     for key, instance in kept.items():
-        judge, ledgers = judges[instance.flow], gathered.get(key)
-        verdict = judge.verdict(add_up(ledgers), now=moment_of(instance)) if ledgers else None
+        evaluator, ledgers = evaluators[instance.flow], pending.get(key)
+        verdict = evaluator.verdict(add_up(ledgers), now=moment_of(instance)) if ledgers else None
         if verdict is None or (verdict.status, verdict.amount) != (instance.status, instance.amount):
             differing.append(key)
-    if differing or gathered.keys() != kept.keys():
+    if differing or pending.keys() != kept.keys():
         yield f"{len(differing)} stories are not what follows from their events, such as {differing[:SHOWN]}"

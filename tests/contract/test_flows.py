@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from helios.adapters.no_seen import NoSeen
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.model.flows import FlowFilter, FlowInstance
-from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.record import told
 from helios.reconciliation.silence import silent
 from helios.reconciliation.summary import at_risk
@@ -48,7 +48,7 @@ def take_in(store, *deliveries):
 
 
 def instance(store, key: str = "ORD-1", flow=ORDER) -> FlowInstance:
-    return told(Judge(flow), store.flow((flow.name, key)))
+    return told(FlowEvaluator(flow), store.flow((flow.name, key)))
 
 
 def kinds(row: FlowInstance) -> list[str]:
@@ -57,7 +57,7 @@ def kinds(row: FlowInstance) -> list[str]:
 
 def verdicts(store, key: str = "ORD-1") -> list[tuple[int | None, str | None, float]]:
     """Each by its number, its words and its second."""
-    steps = timeline(Judge(ORDER), store.flow(("order", key)))
+    steps = timeline(FlowEvaluator(ORDER), store.flow(("order", key)))
     return [(step.version, step.status, (step.at - NOON).total_seconds()) for step in steps if step.what == "verdict"]
 
 
@@ -135,7 +135,7 @@ def test_a_story_that_waits_is_judged_by_the_rules_in_force(store, window, due):
         return expire_flows(NOON + timedelta(seconds=seconds), store=store, reconciler=changed)
 
     assert (judged_at(due - 1), judged_at(due)) == (0, 1)
-    row = told(changed.judges["order"], store.flow(("order", "ORD-1")))
+    row = told(changed.evaluators["order"], store.flow(("order", "ORD-1")))
     assert (row.status, row.settled_at, row.legs[2].state) == ("incomplete", NOON + timedelta(seconds=due), "missing")
 
 
@@ -489,8 +489,8 @@ def in_batches(
             expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     for kept in store.flows(FlowFilter(key=prefix or None), after=None, limit=500).items:
-        row = told(Judge(ORDER), kept)
-        *_, last = [step.status for step in timeline(Judge(ORDER), kept) if step.what == "verdict"]
+        row = told(FlowEvaluator(ORDER), kept)
+        *_, last = [step.status for step in timeline(FlowEvaluator(ORDER), kept) if step.what == "verdict"]
         assert last == row.status
         yield row
 
@@ -642,9 +642,9 @@ def test_sweeps_beside_ingest_neither_deadlock_nor_lose(postgres_store):
 def test_two_sweeps_at_once_judge_each_story_once(postgres_store):
     take_in(postgres_store, *(leg("order", f"ORD-{number}") for number in range(300)))
     with ThreadPoolExecutor(2) as threads:
-        judged = list(
+        transitions = list(
             threads.map(lambda _: expire_flows(OVERDUE, store=postgres_store, reconciler=RECONCILER), range(2))
         )
 
-    assert sum(judged) == 300
+    assert sum(transitions) == 300
     assert statuses(postgres_store) == {"incomplete": 300}

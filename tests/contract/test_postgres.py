@@ -21,7 +21,7 @@ from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import Misconfigured, Rejected, Retryable
 from helios.model.flows import FlowFilter, FlowStatus
 from helios.normalise import normalise
-from helios.reconciliation.evaluate import BEFORE, Judge
+from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
@@ -276,7 +276,8 @@ def test_stories_are_locked_in_the_order_in_which_they_are_given(pool):
     """Nothing between the parameters and the table changes it, or writers of the same stories would deadlock."""
     (clue,) = Interest([ORDER]).clues(normalise(leg("order")))
     kept = [
-        record(Judge(ORDER), f"ORD-{n}", EvidenceSet(items=[clue.evidence]), now=BEFORE, version=1) for n in range(500)
+        record(FlowEvaluator(ORDER), f"ORD-{n}", EvidenceSet(items=[clue.evidence]), now=BEFORE, version=1)
+        for n in range(500)
     ]
     with pool.connection() as connection:
         ((plans,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {WRITE_FLOWS}", columns(kept)).fetchall()

@@ -174,7 +174,7 @@ def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):
             batch = [leg(name, key) for key in orders[start : start + 10]]
             ingest(batch, seen=NoSeen(), store=postgres_store, reconciler=Reconciler([ORDER]))
 
-    def judge(_: int) -> None:
+    def evaluator(_: int) -> None:
         for rules in (LENIENT, ORDER, LENIENT, ORDER):
             recompute(
                 EventFilter(),
@@ -187,7 +187,9 @@ def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):
 
     with ThreadPoolExecutor(4) as threads:
         list(
-            threads.map(lambda job: job[0](job[1]), [(judge, 0), (write, "payment"), (write, "inventory"), (judge, 1)])
+            threads.map(
+                lambda job: job[0](job[1]), [(evaluator, 0), (write, "payment"), (write, "inventory"), (evaluator, 1)]
+            )
         )
 
     anew(postgres_store, ORDER)

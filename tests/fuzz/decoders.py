@@ -15,13 +15,13 @@ with atheris.instrument_imports(include=["helios"]):
     from helios.model.events import Event
     from helios.normalise import NORMALISERS, normalise, split
     from helios.reconciliation.declaration import load
-    from helios.reconciliation.evaluate import Judge
+    from helios.reconciliation.evaluate import FlowEvaluator
     from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 
 WAYS_IN = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)
 (ORDER,) = load()
-INTEREST, JUDGE = Interest([ORDER]), Judge(ORDER)
+INTEREST, EVALUATOR = Interest([ORDER]), FlowEvaluator(ORDER)
 HEADERS = {
     "content-type": "application/json",
     "ce-specversion": "1.0",
@@ -44,16 +44,18 @@ def decode(data: bytes) -> None:
         else:
             if not isinstance(event, Event):
                 raise TypeError(f"{event!r} is no event")
-            judge(event)
+            evaluator(event)
 
 
-def judge(event: Event) -> None:
+def evaluator(event: Event) -> None:
     """Let it tell every leg of an order, first as it is and then, against that, with each field cut by a character."""
     clues = [clue for leg in ORDER.leg for clue in INTEREST.clues(replace(event, type=leg.type, source=leg.source))]
     for clue in clues:
         cut = {name: text[:-1] for name, text in clue.evidence.fields.items()}
         overflow = [replace(clue.evidence, leg=leg.name, fields=cut, content="cut") for leg in ORDER.leg]
-        JUDGE.row(clue.key, add_up([EvidenceSet(items=[clue.evidence]), EvidenceSet(items=overflow)]), now=RECEIVED_AT)
+        EVALUATOR.row(
+            clue.key, add_up([EvidenceSet(items=[clue.evidence]), EvidenceSet(items=overflow)]), now=RECEIVED_AT
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from helios.adapters.no_seen import NoSeen
 from helios.model.events import EventFilter
 from helios.model.flows import FlowFilter
 from helios.reconciliation.declaration import Rule
-from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.preview import patience, preview
 from helios.reconciliation.record import told
 from helios.services.ingest import ingest
@@ -49,7 +49,7 @@ def recorded(*deliveries) -> MemoryStore:
 
 def tried(flows, store, *, since=SINCE):
     events = store.events(EventFilter(), after=None, limit=500).items
-    rows = [told(Judge(ORDER), row) for row in store.flows(FlowFilter(), after=None, limit=500).items]
+    rows = [told(FlowEvaluator(ORDER), row) for row in store.flows(FlowFilter(), after=None, limit=500).items]
     return preview(flows, events, rows, since=since, now=NOW)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from helios.normalise import normalise
-from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from scripts.prove.compare import Finding, compare
 from scripts.prove.run import RESTARTS, Unproven, proves_something
@@ -18,7 +18,7 @@ LONG_AFTER = NOON + timedelta(hours=1)
 
 def row(key: str, *deliveries):
     clues = [clue for one in deliveries for clue in Interest([ORDER]).clues(normalise(one))]
-    return Judge(ORDER).row(key, add_up([EvidenceSet(items=[clue.evidence]) for clue in clues]), now=LONG_AFTER)
+    return FlowEvaluator(ORDER).row(key, add_up([EvidenceSet(items=[clue.evidence]) for clue in clues]), now=LONG_AFTER)
 
 
 GOOD = row("ORD-1", leg("order"), leg("payment"), leg("inventory"))

@@ -147,7 +147,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         )
     )
     app.include_router(
-        flows.router(services.flows, services.reader, services.outbox, services.reconciler.judges),
+        flows.router(services.flows, services.reader, services.outbox, services.reconciler.evaluators),
         dependencies=may_read,
     )
     app.include_router(live.frames_router(services.outbox), dependencies=may_read)

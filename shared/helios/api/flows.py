@@ -23,7 +23,7 @@ from helios.model.paging import Page
 from helios.ports.events import EventReader
 from helios.ports.flows import FlowReader
 from helios.ports.stream import Outbox
-from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.record import FlowRecord, told
 from helios.reconciliation.silence import LISTENED, silent
 from helios.reconciliation.summary import summed, trend_bucket
@@ -34,15 +34,17 @@ LONGEST_PERIOD = timedelta(days=31)
 FlowName = Annotated[Text | None, Query(description="The flow's name", max_length=40)]
 
 
-def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapping[str, Judge]) -> APIRouter:
+def router(
+    reader: FlowReader, events: EventReader, outbox: Outbox, evaluators: Mapping[str, FlowEvaluator]
+) -> APIRouter:
     """Pages over the stories of the flows that are declared."""
     routes = APIRouter(prefix="/api/v1/flows", tags=["flows"])
 
     def named(flow: str | None) -> tuple[str, ...]:
-        return (flow,) if flow is not None else tuple(judges)
+        return (flow,) if flow is not None else tuple(evaluators)
 
     def rows(kept: list[FlowRecord]) -> list[FlowInstance]:
-        return [told(judges[one.flow], one) for one in kept if one.flow in judges]
+        return [told(evaluators[one.flow], one) for one in kept if one.flow in evaluators]
 
     @routes.get("", responses=documented(200, "FlowPage", 400, 401, 403, 422, 429, 503))
     def flows(
@@ -65,7 +67,7 @@ def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapp
     @routes.get("/declarations", responses=documented(200, "Declarations", 401, 403, 429, 503))
     def declarations() -> Response:
         """List the flows that are declared."""
-        return reply([judge.flow for judge in judges.values()])
+        return reply([evaluator.flow for evaluator in evaluators.values()])
 
     @routes.get("/summary", responses=documented(200, "FlowSummary", 401, 403, 422, 429, 503))
     def summary(
@@ -118,17 +120,17 @@ def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapp
         key: Annotated[Text, Path(max_length=MAX_ID_CHARS)],
     ) -> Response:
         """Show one story: what each cloud told, and what follows from it."""
-        kept = reader.flow((flow, key)) if flow in judges else None
+        kept = reader.flow((flow, key)) if flow in evaluators else None
         if kept is None:
             return problem(404, f"No story of the flow {flow!r} has the key {key!r}")
-        row = told(judges[flow], kept)
+        row = told(evaluators[flow], kept)
         keys = dict.fromkeys((item.source, item.id) for item in kept.evidence_set.items)
         stored = [event for identity in keys if (event := events.event(identity))]
         return reply(
             FlowInstanceDetails(
                 **msgspec.structs.asdict(row),
                 events=sorted(stored, key=lambda event: event.received_at),
-                timeline=timeline(judges[flow], kept),
+                timeline=timeline(evaluators[flow], kept),
             )
         )
 

@@ -30,7 +30,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _recompute(given: argparse.Namespace) -> None:
     services = bootstrap.build(bootstrap.configure())
     try:
-        if given.flow not in {None, *services.reconciler.judges}:
+        if given.flow not in {None, *services.reconciler.evaluators}:
             raise Misconfigured(f"--flow: there is no flow {given.flow!r}")
         found = recompute(
             EventFilter(since=given.since, until=given.until),

@@ -63,7 +63,7 @@ class _Compared(NamedTuple):
     tolerance: Decimal
 
 
-class Judge:
+class FlowEvaluator:
     """Judges the stories of one flow; what the declaration says is looked up once.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from helios.model.events import Event
 from helios.model.flows import STATUSES, FlowInstance, FlowIssue, FlowStatus
 from helios.reconciliation.declaration import Flow
-from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from helios.reconciliation.record import FlowKey
 
@@ -72,13 +72,13 @@ def preview(
         now: decides which deadlines have passed. Stories that were told more of since are left out.
     """
     interest = Interest(flows)
-    gathered: dict[FlowKey, list[EvidenceSet]] = defaultdict(list)
+    pending: dict[FlowKey, list[EvidenceSet]] = defaultdict(list)
     for event in events:
         for clue in interest.clues(event):
-            gathered[clue.flow.name, clue.key].append(EvidenceSet(items=[clue.evidence]))
-    judges = {flow.name: Judge(flow) for flow in flows}
-    verdicts = {(flow, key): judges[flow].verdict(add_up(told), now=now) for (flow, key), told in gathered.items()}
-    known = {(row.flow, row.key): row for row in recorded if row.flow in judges and row.opened_at >= since}
+            pending[clue.flow.name, clue.key].append(EvidenceSet(items=[clue.evidence]))
+    evaluators = {flow.name: FlowEvaluator(flow) for flow in flows}
+    verdicts = {(flow, key): evaluators[flow].verdict(add_up(told), now=now) for (flow, key), told in pending.items()}
+    known = {(row.flow, row.key): row for row in recorded if row.flow in evaluators and row.opened_at >= since}
     moving = {instance for instance, row in known.items() if row.updated_at > now}
     contradictory = {
         instance for instance, row in known.items() if any(issue.kind == "contradictory" for issue in row.issues)

@@ -10,7 +10,7 @@ from typing import Literal, cast
 import msgspec
 
 from helios.model.flows import PROBLEMS, FlowInstance, FlowStatus, IssueKind
-from helios.reconciliation.evaluate import AFTER, BEFORE, Judge
+from helios.reconciliation.evaluate import AFTER, BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet
 
 FlowKey = tuple[str, str]
@@ -99,11 +99,11 @@ class FlowSums(msgspec.Struct, frozen=True, kw_only=True):
     untold: dict[FlowStatus, int]
 
 
-def record(judge: Judge, key: str, evidence_set: EvidenceSet, *, now: datetime, version: int) -> FlowRecord:
+def record(evaluator: FlowEvaluator, key: str, evidence_set: EvidenceSet, *, now: datetime, version: int) -> FlowRecord:
     """The story that follows from the evidence; see ``Judge.verdict``."""
-    verdict = judge.verdict(evidence_set, now=now)
+    verdict = evaluator.verdict(evidence_set, now=now)
     return FlowRecord(
-        flow=judge.flow.name,
+        flow=evaluator.flow.name,
         key=key,
         status=verdict.status,
         amount=verdict.amount,
@@ -118,9 +118,9 @@ def record(judge: Judge, key: str, evidence_set: EvidenceSet, *, now: datetime, 
     )
 
 
-def told(judge: Judge, kept: FlowRecord) -> FlowInstance:
+def told(evaluator: FlowEvaluator, kept: FlowRecord) -> FlowInstance:
     """The story as it was judged when it was kept: whether its deadline had passed is part of it."""
-    return judge.row(kept.key, kept.evidence_set, now=moment_of(kept))
+    return evaluator.row(kept.key, kept.evidence_set, now=moment_of(kept))
 
 
 def moment_of(kept: FlowRecord) -> datetime:

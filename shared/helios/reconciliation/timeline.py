@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from helios.model.flows import Step
-from helios.reconciliation.evaluate import Judge
+from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet
 from helios.reconciliation.record import FlowRecord, moment_of
 
@@ -19,9 +19,9 @@ _WORDS: dict[Told, str] = {
 }
 
 
-def timeline(judge: Judge, kept: FlowRecord) -> list[Step]:
+def timeline(evaluator: FlowEvaluator, kept: FlowRecord) -> list[Step]:
     """What happened when, by Helios' clock; the last verdict is the one that stands."""
-    return sorted([*_evidence(kept), *_verdicts(judge, kept)], key=lambda step: step.at)
+    return sorted([*_evidence(kept), *_verdicts(evaluator, kept)], key=lambda step: step.at)
 
 
 def _evidence(kept: FlowRecord) -> Iterator[Step]:
@@ -43,14 +43,14 @@ def _evidence(kept: FlowRecord) -> Iterator[Step]:
         )
 
 
-def _verdicts(judge: Judge, kept: FlowRecord) -> Iterator[Step]:
+def _verdicts(evaluator: FlowEvaluator, kept: FlowRecord) -> Iterator[Step]:
     """What followed from the evidence up to each moment, whenever it was something else than before."""
-    deadline = judge.verdict(kept.evidence_set, now=moment_of(kept)).deadline
+    deadline = evaluator.verdict(kept.evidence_set, now=moment_of(kept)).deadline
     moments = {item.received_at for item in kept.evidence_set.items}
     version, before = 0, None
     for at in sorted(moments if kept.waiting else moments | {deadline}):
         evidence_set = _until(at, kept.evidence_set)
-        verdict = judge.verdict(evidence_set, now=moment_of(kept) if kept.waiting else at)
+        verdict = evaluator.verdict(evidence_set, now=moment_of(kept) if kept.waiting else at)
         missing = [issue.legs[0] for issue in verdict.issues if issue.kind == "missing"]
         if at == deadline and missing:
             yield Step(at=at, what="deadline", detail=f"nobody waits for {', '.join(missing)} any longer")

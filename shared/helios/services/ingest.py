@@ -164,13 +164,13 @@ def _write(
     # Sorted, because concurrent writers of the same keys in different order deadlock.
     fresh = [firsts[key] for key in sorted(firsts.keys() - digests.keys())]
     # The database stores one part while evidence is read, and the other while stories are judged.
-    first, second = parted(fresh) if reconciler.judges else ([], fresh)
+    first, second = parted(fresh) if reconciler.evaluators else ([], fresh)
     inserting = [transaction.insert(first)]
-    gathered = reconciler.gather(told, transaction)
+    pending = reconciler.collect(told, transaction)
     inserting.append(transaction.insert(second))
-    judgement = reconciler.judge(gathered, transaction)
+    evaluation = reconciler.evaluator(pending, transaction)
     new = {key for inserted in inserting for key in inserted()}
-    verdicts = iter(_judge(events, firsts, new, digests, transaction))
+    verdicts = iter(_classify(events, firsts, new, digests, transaction))
     outcomes = [
         next(verdicts)
         if isinstance(reading.content, Event)
@@ -183,7 +183,7 @@ def _write(
         for reading in readings
     ]
     # Before anything is counted: writers of one cloud wait for each other from there on.
-    changes = reconciler.settle(gathered, judgement, transaction)
+    changes = reconciler.finalize(pending, evaluation, transaction)
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
     transaction.count(counts)
@@ -213,7 +213,7 @@ def _firsts(
     return firsts, transaction.digests(sorted(hinted & firsts.keys()))
 
 
-def _judge(
+def _classify(
     events: Sequence[Event],
     firsts: Mapping[Key, Event],
     stored: set[Key],

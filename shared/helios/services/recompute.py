@@ -17,7 +17,7 @@ from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE
 from helios.reconciliation.evidence import Evidence, EvidenceSet, Interest, add_up
 from helios.reconciliation.record import FlowKey, FlowRecord, differences, record
-from helios.services.reconciler import Changes, Judged, Reconciler, counted
+from helios.services.reconciler import FlowChanges, Reconciler, Transition, counted
 
 BATCH = 200
 """Events whose stories are judged in one transaction, so that none holds its locks for long."""
@@ -73,11 +73,11 @@ def recompute(
         page = reader.events(where, after=after, limit=BATCH)
         events += len(page.items)
         with store.transaction() as transaction:
-            judged, changes = anew.judge(page.items, transaction, dry_run=dry_run)
+            transitions, changes = anew.evaluator(page.items, transaction, dry_run=dry_run)
             if changes.flows or changes.statuses:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
                 transaction.publish(frame, [])
-        for before, instance in judged:
+        for before, instance in transitions:
             first, _ = changed.get(instance.identity, (before.status if before else None, instance.status))
             changed[instance.identity] = (first, instance.status)
         after = page.next_cursor
@@ -92,25 +92,27 @@ class _Anew:
     """Judges stories from all that is kept of them."""
 
     def __init__(self, reconciler: Reconciler, flow: str | None, now: datetime) -> None:
-        self._judges = {name: judge for name, judge in reconciler.judges.items() if flow in {None, name}}
-        self._interest = Interest([judge.flow for judge in self._judges.values()])
+        self._evaluators = {
+            name: evaluator for name, evaluator in reconciler.evaluators.items() if flow in {None, name}
+        }
+        self._interest = Interest([evaluator.flow for evaluator in self._evaluators.values()])
         self._now = now
 
-    def judge(
+    def evaluator(
         self, events: Sequence[Event], transaction: Transaction, *, dry_run: bool
-    ) -> tuple[list[Judged], Changes]:
+    ) -> tuple[list[Transition], FlowChanges]:
         """Those of the events' stories that are no longer what they were; written, unless it is only a trial."""
         told = self._told(events)
-        judged = self._differing(told, sorted(told), transaction)
-        if dry_run or not judged:
-            return judged, Changes([], {})
-        refused = transaction.write_flows([after for _, after in judged])()
-        if stale := [after.identity for _, after in judged if after.identity in refused]:
+        transitions = self._differing(told, sorted(told), transaction)
+        if dry_run or not transitions:
+            return transitions, FlowChanges([], {})
+        refused = transaction.write_flows([after for _, after in transitions])()
+        if stale := [after.identity for _, after in transitions if after.identity in refused]:
             # Somebody has told more of them meanwhile; now they are locked.
             again = self._differing(told, stale, transaction)
             transaction.write_flows([after for _, after in again])
-            judged = [one for one in judged if one[1].identity not in refused] + again
-        return judged, counted(judged, differences(judged), transaction)
+            transitions = [one for one in transitions if one[1].identity not in refused] + again
+        return transitions, counted(transitions, differences(transitions), transaction)
 
     def _told(self, events: Sequence[Event]) -> dict[FlowKey, dict[Key, list[Evidence]]]:
         """What each event says of each story."""
@@ -122,25 +124,25 @@ class _Anew:
 
     def _differing(
         self, told: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], transaction: Transaction
-    ) -> list[Judged]:
+    ) -> list[Transition]:
         kept = transaction.find_flows(keys)()
         items = {(item.source, item.id) for instance in kept.values() for item in instance.evidence_set.items}
         events = transaction.events(sorted(items))
         stored = self._told(list(events.values()))
-        judged: list[Judged] = []
+        transitions: list[Transition] = []
         for key in keys:
-            before, judge = kept.get(key), self._judges[key[0]]
-            evidence_set = _evidence_set(judge.flow, before, {**told[key], **stored.get(key, {})}, events)
+            before, evaluator = kept.get(key), self._evaluators[key[0]]
+            evidence_set = _evidence_set(evaluator.flow, before, {**told[key], **stored.get(key, {})}, events)
             after = record(
-                judge,
+                evaluator,
                 key[1],
                 evidence_set,
                 now=BEFORE if before is None or before.waiting else self._now,
                 version=before.version + 1 if before else 1,
             )
             if before is None or replace(before, version=after.version) != after:
-                judged.append((before, after))
-        return judged
+                transitions.append((before, after))
+        return transitions
 
 
 def _evidence_set(

@@ -14,7 +14,7 @@ from helios.model.flows import Due, FlowStatus
 from helios.model.stream import MAX_FRAME_FLOWS, FlowChange
 from helios.ports.unit_of_work import Transaction
 from helios.reconciliation.declaration import Flow
-from helios.reconciliation.evaluate import BEFORE, Judge
+from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, by_status, differences, moment_of, record
 from helios.reconciliation.silence import LISTENED, excused
@@ -29,7 +29,7 @@ WORTH_TWO_STATEMENTS = 100
 T = TypeVar("T")
 
 
-class Changes(NamedTuple):
+class FlowChanges(NamedTuple):
     """What a batch or a sweep changed, as a frame tells it.
 
     Attributes:
@@ -41,11 +41,11 @@ class Changes(NamedTuple):
     statuses: dict[str, dict[FlowStatus, int]]
 
 
-Judged = tuple[FlowRecord | None, FlowRecord]
+Transition = tuple[FlowRecord | None, FlowRecord]
 """A story before and after."""
 
 
-class Gathered(NamedTuple):
+class PendingFlows(NamedTuple):
     """What a batch says of stories.
 
     Attributes:
@@ -57,16 +57,16 @@ class Gathered(NamedTuple):
     finding: list[Callable[[], dict[FlowKey, FlowRecord]]]
 
 
-class Judgement(NamedTuple):
+class Evaluation(NamedTuple):
     """A batch's stories, which are being written.
 
     Attributes:
-        judged: every one.
+        transitions: every one.
         counts: what they add to the sums.
         writing: each waits, and tells which of a part were not written.
     """
 
-    judged: list[Judged]
+    transitions: list[Transition]
     counts: list[FlowCount]
     writing: list[Callable[[], set[FlowKey]]]
 
@@ -78,14 +78,14 @@ class Reconciler:
     time. They come in steps (gather, judge, settle), so that the database works while the next one is prepared.
 
     Attributes:
-        judges: who judges the stories of each flow, by its name.
+        evaluators: who judges the stories of each flow, by its name.
     """
 
     def __init__(self, flows: Sequence[Flow]) -> None:
-        self.judges = {flow.name: Judge(flow) for flow in flows}
+        self.evaluators = {flow.name: FlowEvaluator(flow) for flow in flows}
         self._interest = Interest(flows)
 
-    def gather(self, events: Sequence[Event], transaction: Transaction) -> Gathered:
+    def collect(self, events: Sequence[Event], transaction: Transaction) -> PendingFlows:
         """Read what a batch says of stories, and look for these: for one part while the other is read.
 
         Args:
@@ -105,83 +105,85 @@ class Reconciler:
         if told:
             transaction.answered()
         # Sorted, because concurrent writers of the same stories in different order deadlock.
-        return Gathered({key: add_up(told[key]) for key in sorted(told)}, finding)
+        return PendingFlows({key: add_up(told[key]) for key in sorted(told)}, finding)
 
-    def judge(self, gathered: Gathered, transaction: Transaction) -> Judgement:
+    def evaluator(self, pending: PendingFlows, transaction: Transaction) -> Evaluation:
         """Add evidence to its stories, and begin to write them: one part while the other is judged.
 
         That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
         """
-        kept = {key: instance for found in gathered.finding for key, instance in found().items()}
-        every: list[Judged] = []
+        kept = {key: instance for found in pending.finding for key, instance in found().items()}
+        every: list[Transition] = []
         writing = []
-        for part in parted(list(gathered.evidence_sets.items())):
-            judged = self._judged(part, kept)
-            writing.append(transaction.write_flows([after for _, after in judged]))
-            every += judged
-        return Judgement(every, differences(every), writing)
+        for part in parted(list(pending.evidence_sets.items())):
+            transitions = self._evaluate(part, kept)
+            writing.append(transaction.write_flows([after for _, after in transitions]))
+            every += transitions
+        return Evaluation(every, differences(every), writing)
 
-    def settle(self, gathered: Gathered, judgement: Judgement, transaction: Transaction) -> Changes:
+    def finalize(self, pending: PendingFlows, evaluation: Evaluation, transaction: Transaction) -> FlowChanges:
         """Judge again what somebody else has written meanwhile, and count.
 
         Args:
-            gathered: in this transaction.
-            judgement: from that.
+            pending: in this transaction.
+            evaluation: from that.
             transaction: has not counted yet: others wait for who has counted.
         """
-        judged, counts, writing = judgement
+        transitions, counts, writing = evaluation
         if refused := {key for written in writing for key in written()}:
-            stale = {key: evidence_set for key, evidence_set in gathered.evidence_sets.items() if key in refused}
-            again = self._judged(stale.items(), transaction.find_flows(stale.keys())())
+            stale = {key: evidence_set for key, evidence_set in pending.evidence_sets.items() if key in refused}
+            again = self._evaluate(stale.items(), transaction.find_flows(stale.keys())())
             transaction.write_flows([after for _, after in again])
-            judged = [one for one in judged if one[1].identity not in refused] + again
-            counts = differences(judged)
-        return counted(judged, counts, transaction)
+            transitions = [one for one in transitions if one[1].identity not in refused] + again
+            counts = differences(transitions)
+        return counted(transitions, counts, transaction)
 
-    def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, Changes]:
+    def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, FlowChanges]:
         """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed.
 
         Those that wait for silent clouds only are excused: until these speak again, plus the grace, or for
         EXCUSED_AT_MOST.
         """
         minutes = transaction.minutes(now - LISTENED)
-        silent = {name: excused(minutes, now, judge.grace) for name, judge in self.judges.items()}
+        silent = {name: excused(minutes, now, evaluator.grace) for name, evaluator in self.evaluators.items()}
         due = [
-            Due(name, opened_by=now - judge.patience, deferred_by=now if silent[name] else None)
-            for name, judge in self.judges.items()
+            Due(name, opened_by=now - evaluator.patience, deferred_by=now if silent[name] else None)
+            for name, evaluator in self.evaluators.items()
         ]
-        judged: list[Judged] = []
+        transitions: list[Transition] = []
         for before in transaction.overdue_flows(due, limit=limit):
             evidence_set = self._deferred(before, silent[before.flow], now)
-            judge = self.judges[before.flow]
-            judged.append((before, record(judge, before.key, evidence_set, now=now, version=before.version + 1)))
-        transaction.write_flows(sorted([after for _, after in judged], key=_identity))
-        return len(judged), counted(judged, differences(judged), transaction)
+            evaluator = self.evaluators[before.flow]
+            transitions.append(
+                (before, record(evaluator, before.key, evidence_set, now=now, version=before.version + 1))
+            )
+        transaction.write_flows(sorted([after for _, after in transitions], key=_identity))
+        return len(transitions), counted(transitions, differences(transitions), transaction)
 
     def _deferred(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> EvidenceSet:
         """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
-        judge, evidence_set = self.judges[overdue.flow], overdue.evidence_set
-        if silent and judge.awaited(evidence_set) <= silent:
-            return replace(evidence_set, deferred_until=overdue.opened_at + judge.patience + MAX_DEFERRAL)
+        evaluator, evidence_set = self.evaluators[overdue.flow], overdue.evidence_set
+        if silent and evaluator.awaited(evidence_set) <= silent:
+            return replace(evidence_set, deferred_until=overdue.opened_at + evaluator.patience + MAX_DEFERRAL)
         return (
             replace(evidence_set, deferred_until=min(evidence_set.deferred_until, now))
             if evidence_set.deferred_until
             else evidence_set
         )
 
-    def _judged(
+    def _evaluate(
         self, evidence_sets: Iterable[tuple[FlowKey, EvidenceSet]], kept: Mapping[FlowKey, FlowRecord]
-    ) -> list[Judged]:
-        judged: list[Judged] = []
+    ) -> list[Transition]:
+        transitions: list[Transition] = []
         for (flow, key), evidence_set in evidence_sets:
-            before, judge = kept.get((flow, key)), self.judges[flow]
+            before, evaluator = kept.get((flow, key)), self.evaluators[flow]
             if before is None:
-                after = record(judge, key, evidence_set, now=BEFORE, version=1)
+                after = record(evaluator, key, evidence_set, now=BEFORE, version=1)
             else:
                 every = add_up([before.evidence_set, evidence_set])
-                after = record(judge, key, every, now=moment_of(before), version=before.version + 1)
-            judged.append((before, after))
-        return judged
+                after = record(evaluator, key, every, now=moment_of(before), version=before.version + 1)
+            transitions.append((before, after))
+        return transitions
 
 
 def parted(rows: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
@@ -190,16 +192,16 @@ def parted(rows: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
     return rows[:half], rows[half:]
 
 
-def counted(judged: Sequence[Judged], counts: Sequence[FlowCount], transaction: Transaction) -> Changes:
+def counted(transitions: Sequence[Transition], counts: Sequence[FlowCount], transaction: Transaction) -> FlowChanges:
     """Bring the sums up to date by what the judged stories add to them, and tell what has changed."""
     if counts:
         transaction.count_flows(counts)
     changed = (
         _change(before, after)
-        for before, after in reversed(judged)
+        for before, after in reversed(transitions)
         if before is None or before.status != after.status or before.issues != after.issues
     )
-    return Changes([*islice(changed, MAX_FRAME_FLOWS)][::-1], by_status(counts))
+    return FlowChanges([*islice(changed, MAX_FRAME_FLOWS)][::-1], by_status(counts))
 
 
 _identity = attrgetter("identity")

@@ -67,19 +67,19 @@ def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, be
     Raises:
         Retryable: the store is away; what was judged before that stays judged.
     """
-    judged = 0
+    transitions = 0
     while True:
         with store.transaction() as transaction:
             batch, changes = reconciler.expire(now, transaction, limit=FLOW_BATCH)
             if batch:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
                 transaction.publish(frame, [])
-        judged += batch
+        transitions += batch
         if batch < FLOW_BATCH:
             break
-    if judged and bell:
+    if transitions and bell:
         try:
             bell.ring()
         except Retryable as error:  # the frames are there; the next ring brings them
             log.warning("not rung", extra={"error": str(error)})
-    return judged
+    return transitions
