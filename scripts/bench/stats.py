@@ -5,7 +5,7 @@ import time
 
 import psycopg
 
-from helios.adapters.postgres.unit_of_work import PostgresTransaction
+from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
 from helios.model.counts import Count
 from local.stack.ports import HOST
 from scripts.bench.report import Table, median, percentile
@@ -69,7 +69,7 @@ def _fill(running: Servers, size: int) -> None:
         counted = connection.execute(COUNT_EVENTS).fetchall()
         counts = [Count(minute=minute, source=source, type=type_, stored=n) for minute, source, type_, n in counted]
         with connection.pipeline() as pipeline, connection.transaction():
-            PostgresTransaction(connection, pipeline).count(counts)
+            PostgresUnitOfWork(connection, pipeline).count(counts)
         connection.execute("VACUUM ANALYZE events, event_counts, event_totals")
 
 

@@ -583,8 +583,8 @@ def test_only_the_stories_that_are_asked_for_are_found(store):
     take_in(store, leg("order", "7"), leg("order", "8"))
     take_in(store, sent("eventgrid", "ParcelHandedOver", {"parcel": {"number": 7}}, id_="1", received_at=NOON))
 
-    with store.transaction() as transaction:
-        found = transaction.find_flows([("order", "8"), ("shipment", "7"), ("shipment", "9")])()
+    with store.transaction() as work:
+        found = work.find_flows([("order", "8"), ("shipment", "7"), ("shipment", "9")])()
 
     assert found.keys() == {("order", "8"), ("shipment", "7")}
     assert {key: one.identity for key, one in found.items()} == {key: key for key in found}
@@ -597,16 +597,16 @@ def test_what_another_writer_tells_while_a_batch_is_judged_is_not_lost(postgres_
     class Overtaken:
         @contextmanager
         def transaction(self):
-            with postgres_store.transaction() as transaction:
-                insert = transaction.insert
+            with postgres_store.transaction() as work:
+                insert = work.insert
 
                 def overtaken(events):
                     if events:  # the last part of them: by now both have been looked for
                         take_in(postgres_store, leg("payment", after=1), leg("payment", "ORD-2", after=1))
                     return insert(events)
 
-                transaction.insert = overtaken
-                yield transaction
+                work.insert = overtaken
+                yield work
 
     take_in(Overtaken(), leg("inventory", after=2), leg("inventory", "ORD-2", after=2), leg("order", "ORD-3"))
 

@@ -18,7 +18,7 @@ from helios.normalise import normalise
 from helios.reconciliation.evidence import Interest
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
-from tests.fakes.store import MemorySeen, MemoryStore, MemoryTransaction
+from tests.fakes.store import MemorySeen, MemoryStore, MemoryUnitOfWork
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 from tests.support.instances import ORDER
 
@@ -58,8 +58,8 @@ def test_a_second_delivery_is_a_duplicate(store):
 def test_an_event_whose_digest_was_made_otherwise_is_compared_by_its_content(store, second, outcome):
     """As after an update of Helios that changes how digests are made."""
     event = normalise(eventbridge("1", detail={"amount": 10.0}))
-    with store.transaction() as transaction:
-        assert transaction.insert([replace(event, digest="0123456789abcdef")])() == {event.key}
+    with store.transaction() as work:
+        assert work.insert([replace(event, digest="0123456789abcdef")])() == {event.key}
 
     assert take_in(store, eventbridge("1", detail=second)) == [outcome]
 
@@ -332,7 +332,7 @@ def test_what_can_not_even_be_buried_is_sent_again(monkeypatch):
     def bury(*_: object) -> None:
         raise Rejected("can't be stored", field="body")
 
-    monkeypatch.setattr(MemoryTransaction, "bury", bury)
+    monkeypatch.setattr(MemoryUnitOfWork, "bury", bury)
     store = MemoryStore()
     with pytest.raises(Retryable, match="can't be stored"):
         take_in(store, eventbridge("1"), poison(), eventbridge("2"))

@@ -51,7 +51,7 @@ class MemoryReplayJobs:
 
     def add(self, request: ReplayRequest, *, who: str, matching: int, now: datetime) -> ReplayJob:
         """Keep a job, running, and its line of the audit log."""
-        with self._lock, self._store.transaction() as transaction:
+        with self._lock, self._store.transaction() as work:
             job = ReplayJob(
                 id=len(self._jobs) + 1,
                 what=request.what,
@@ -63,7 +63,7 @@ class MemoryReplayJobs:
                 created_at=now,
                 matching=matching,
             )
-            transaction.audit(started(job))
+            work.audit(started(job))
             self._jobs[job.id] = job
         return job
 
@@ -111,12 +111,12 @@ class MemoryReplayJobs:
 
     def end(self, number: int, state: State, *, who: str, now: datetime, error: str | None = None) -> ReplayJob | None:
         """End a job that runs, with its line of the audit log; None if it does not run."""
-        with self._lock, self._store.transaction() as transaction:
+        with self._lock, self._store.transaction() as work:
             job = self._jobs.get(number)
             if job is None or job.state != "running":
                 return None
             job = msgspec.structs.replace(job, state=state, finished_at=now, last_error=error or job.last_error)
-            transaction.audit(ended(job, who=who, at=now))
+            work.audit(ended(job, who=who, at=now))
             self._jobs[number] = job
             return job
 

@@ -69,7 +69,7 @@ class MemoryStore:
         self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
-    def transaction(self) -> Iterator["MemoryTransaction"]:
+    def transaction(self) -> Iterator["MemoryUnitOfWork"]:
         """Begin a write; nothing of it shows before the block has been left normally."""
         with self._lock:
             draft = _State(
@@ -83,7 +83,7 @@ class MemoryStore:
                 flows=dict(self._state.flows),
                 flow_counts=dict(self._state.flow_counts),
             )
-            yield MemoryTransaction(draft)
+            yield MemoryUnitOfWork(draft)
             self._state = draft
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
@@ -361,8 +361,8 @@ class MemoryCursor:
             self.refused.pop(key, None)
 
 
-class MemoryTransaction:
-    """Keeps ``Transaction`` on a draft of the state."""
+class MemoryUnitOfWork:
+    """Keeps ``UnitOfWork`` on a draft of the state."""
 
     def __init__(self, draft: _State) -> None:
         self._draft = draft
@@ -435,7 +435,7 @@ class MemoryTransaction:
             )
         )
 
-    def answered(self) -> None:
+    def sync(self) -> None:
         """Everything is done at once."""
 
     def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:

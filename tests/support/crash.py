@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.postgres.stream import PostgresCursor
-from helios.adapters.postgres.unit_of_work import PostgresTransaction
+from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
 from helios.adapters.redis.dedupe import RedisSeen
 from helios.services import ingest
 
@@ -39,11 +39,11 @@ class Step(NamedTuple):
 STEPS = {
     "before-recall": Step(RedisSeen, "recall", is_after=False, is_committed=False),
     "after-recall": Step(RedisSeen, "recall", is_after=True, is_committed=False),
-    "before-insert": Step(PostgresTransaction, "insert", is_after=False, is_committed=False),
-    "before-count": Step(PostgresTransaction, "count", is_after=False, is_committed=False),
-    "before-bury": Step(PostgresTransaction, "bury", is_after=False, is_committed=False),
-    "before-publish": Step(PostgresTransaction, "publish", is_after=False, is_committed=False),
-    "before-commit": Step(PostgresTransaction, "publish", is_after=True, is_committed=False),
+    "before-insert": Step(PostgresUnitOfWork, "insert", is_after=False, is_committed=False),
+    "before-count": Step(PostgresUnitOfWork, "count", is_after=False, is_committed=False),
+    "before-bury": Step(PostgresUnitOfWork, "bury", is_after=False, is_committed=False),
+    "before-publish": Step(PostgresUnitOfWork, "publish", is_after=False, is_committed=False),
+    "before-commit": Step(PostgresUnitOfWork, "publish", is_after=True, is_committed=False),
     "before-remember": Step(RedisSeen, "remember", is_after=False, is_committed=True),
     "after-remember": Step(RedisSeen, "remember", is_after=True, is_committed=True),
     "before-answer": Step(ingest, "_log", is_after=False, is_committed=True),

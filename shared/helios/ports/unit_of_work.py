@@ -14,10 +14,10 @@ from helios.model.stream import Frame
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord
 
 
-class Transaction(Protocol):
+class UnitOfWork(Protocol):
     """One atomic write. Collections may be empty; keys within one call are distinct and sorted."""
 
-    def answered(self) -> None:
+    def sync(self) -> None:
         """Wait for what was begun: so that its answers are here, and need not wait for what is begun next."""
 
     def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
@@ -74,7 +74,7 @@ class Transaction(Protocol):
 class EventStore(Protocol):
     """The judge of what is new."""
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
+    def transaction(self) -> AbstractContextManager[UnitOfWork]:
         """Begin a write; leaving the block normally means that it is durable.
 
         Raises:

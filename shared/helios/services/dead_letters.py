@@ -9,7 +9,7 @@ from helios.model.audit import Audited
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, KeptDeadLetter
 from helios.model.events import Delivery, Key, Outcome
 from helios.normalise import normalise, split
-from helios.ports.unit_of_work import Transaction
+from helios.ports.unit_of_work import UnitOfWork
 from helios.services.ingest import Ingest, guilty
 
 DONE = {"stored", "duplicate"}
@@ -59,15 +59,15 @@ def replay_dead_letter(
         _read(delivery, number if len(deliveries) > 1 else None)
     repaired = "as it was" if fixed is None else f"with another body, SHA-256 {hashlib.sha256(body).hexdigest()}"
 
-    def mark(transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
+    def mark(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
         keys = sorted({outcome.event.key for outcome in outcomes if outcome.event})
-        before = transaction.replayed(kept.id)
+        before = work.replayed(kept.id)
         if before is not None and before != keys:
             raise AlreadyReplayed(f"it has become {_listed(before)}, and would become {_listed(keys)} now")
         if before is None and {outcome.status for outcome in outcomes} <= DONE:
             new = any(outcome.status == "stored" for outcome in outcomes)
-            transaction.mark_replayed(kept.id, "stored" if new else "duplicate", keys, now)
-        transaction.audit(
+            work.mark_replayed(kept.id, "stored" if new else "duplicate", keys, now)
+        work.audit(
             Audited(
                 at=now,
                 who=who,

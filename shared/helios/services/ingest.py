@@ -20,7 +20,7 @@ from helios.normalise.redact import Redaction
 from helios.normalise.replay_marks import is_replay
 from helios.ports.events import Seen
 from helios.ports.stream import Bell
-from helios.ports.unit_of_work import EventStore, Transaction
+from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.evidence import exact
 from helios.services.reconciler import Reconciler, parted
 
@@ -36,7 +36,7 @@ SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
 
 _NO_FLOWS = Reconciler([])
 
-Beside = Callable[[Transaction, Sequence[Outcome]], None]
+Beside = Callable[[UnitOfWork, Sequence[Outcome]], None]
 """Writes something in the transaction that stores a batch, which it may refuse by raising."""
 
 
@@ -128,10 +128,10 @@ def _store(
     there, and nobody else's events may wait for that.
     """
     try:
-        with store.transaction() as transaction:
-            outcomes = _write(readings, hinted, transaction, reconciler)
+        with store.transaction() as work:
+            outcomes = _write(readings, hinted, work, reconciler)
             if beside:
-                beside(transaction, outcomes)
+                beside(work, outcomes)
             return outcomes
     except (Rejected, *DEFECTS) as error:
         if beside:
@@ -155,22 +155,20 @@ def guilty(delivery: Delivery, defect: Exception) -> Rejected:
     return Rejected(f"Helios fails on it ({name}), a defect of its own: replay it once that is repaired", field="body")
 
 
-def _write(
-    readings: Sequence[_Reading], hinted: set[Key], transaction: Transaction, reconciler: Reconciler
-) -> list[Outcome]:
+def _write(readings: Sequence[_Reading], hinted: set[Key], work: UnitOfWork, reconciler: Reconciler) -> list[Outcome]:
     events = [reading.content for reading in readings if isinstance(reading.content, Event)]
-    told = _told(readings, transaction)
-    firsts, digests = _firsts(events, hinted, transaction)
+    told = _told(readings, work)
+    firsts, digests = _firsts(events, hinted, work)
     # Sorted, because concurrent writers of the same keys in different order deadlock.
     fresh = [firsts[key] for key in sorted(firsts.keys() - digests.keys())]
     # The database stores one part while evidence is read, and the other while stories are judged.
     first, second = parted(fresh) if reconciler.evaluators else ([], fresh)
-    inserting = [transaction.insert(first)]
-    pending = reconciler.collect(told, transaction)
-    inserting.append(transaction.insert(second))
-    evaluation = reconciler.evaluator(pending, transaction)
+    inserting = [work.insert(first)]
+    pending = reconciler.collect(told, work)
+    inserting.append(work.insert(second))
+    evaluation = reconciler.evaluator(pending, work)
     new = {key for inserted in inserting for key in inserted()}
-    verdicts = iter(_classify(events, firsts, new, digests, transaction))
+    verdicts = iter(_classify(events, firsts, new, digests, work))
     outcomes = [
         next(verdicts)
         if isinstance(reading.content, Event)
@@ -183,34 +181,32 @@ def _write(
         for reading in readings
     ]
     # Before anything is counted: writers of one cloud wait for each other from there on.
-    changes = reconciler.finalize(pending, evaluation, transaction)
+    changes = reconciler.finalize(pending, evaluation, work)
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
-    transaction.count(counts)
+    work.count(counts)
     if letters := _letters(deliveries, outcomes):
-        transaction.bury(letters)
+        work.bury(letters)
     stored = [outcome.event for outcome in outcomes if outcome.event and outcome.status == "stored"]
     frame = Frame(counts=counts, events=_summaries(stored), flows=changes.flows, flow_statuses=changes.statuses)
-    transaction.publish(frame, [event.key for event in stored])
+    work.publish(frame, [event.key for event in stored])
     return outcomes
 
 
-def _told(readings: Sequence[_Reading], transaction: Transaction) -> list[Event]:
+def _told(readings: Sequence[_Reading], work: UnitOfWork) -> list[Event]:
     """The events that tell of stories: not those that are stored and that Helios itself has sent once more."""
     read = [(one.content, is_replay(one.delivery)) for one in readings if isinstance(one.content, Event)]
-    stored = transaction.digests(sorted({event.key for event, again in read if again}))
+    stored = work.digests(sorted({event.key for event, again in read if again}))
     return [event for event, again in read if not again or event.key not in stored]
 
 
-def _firsts(
-    events: Sequence[Event], hinted: set[Key], transaction: Transaction
-) -> tuple[dict[Key, Event], dict[Key, str]]:
+def _firsts(events: Sequence[Event], hinted: set[Key], work: UnitOfWork) -> tuple[dict[Key, Event], dict[Key, str]]:
     """The first event of each key, and the digests of those that are known to be stored."""
     firsts: dict[Key, Event] = {}
     for event in events:
         firsts.setdefault(event.key, event)
     # A mark in Redis may be older than the database, after a restore: Postgres confirms each.
-    return firsts, transaction.digests(sorted(hinted & firsts.keys()))
+    return firsts, work.digests(sorted(hinted & firsts.keys()))
 
 
 def _classify(
@@ -218,15 +214,15 @@ def _classify(
     firsts: Mapping[Key, Event],
     stored: set[Key],
     known: dict[Key, str],
-    transaction: Transaction,
+    work: UnitOfWork,
 ) -> list[Outcome]:
     """Tell what was new, and duplicates from contradictions among the rest."""
     digests = known | {key: firsts[key].digest for key in stored}
-    digests |= transaction.digests(sorted(firsts.keys() - digests.keys()))
+    digests |= work.digests(sorted(firsts.keys() - digests.keys()))
     keyed = [(event.key, event) for event in events]
 
     suspects = sorted({key for key, event in keyed if event.digest != digests[key]})
-    originals = transaction.events(suspects)
+    originals = work.events(suspects)
 
     def verdict(key: Key, event: Event) -> Outcome:
         if key in stored and firsts[key] is event:

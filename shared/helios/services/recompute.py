@@ -12,7 +12,7 @@ from helios.model.flows import FlowStatus
 from helios.model.stream import Frame
 from helios.ports.events import EventReader
 from helios.ports.stream import Bell
-from helios.ports.unit_of_work import EventStore, Transaction
+from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE
 from helios.reconciliation.evidence import Evidence, EvidenceSet, Interest, add_up
@@ -72,11 +72,11 @@ def recompute(
     while True:
         page = reader.events(where, after=after, limit=BATCH)
         events += len(page.items)
-        with store.transaction() as transaction:
-            transitions, changes = anew.evaluator(page.items, transaction, dry_run=dry_run)
+        with store.transaction() as work:
+            transitions, changes = anew.evaluator(page.items, work, dry_run=dry_run)
             if changes.flows or changes.statuses:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
-                transaction.publish(frame, [])
+                work.publish(frame, [])
         for before, instance in transitions:
             first, _ = changed.get(instance.identity, (before.status if before else None, instance.status))
             changed[instance.identity] = (first, instance.status)
@@ -99,20 +99,20 @@ class _Anew:
         self._now = now
 
     def evaluator(
-        self, events: Sequence[Event], transaction: Transaction, *, dry_run: bool
+        self, events: Sequence[Event], work: UnitOfWork, *, dry_run: bool
     ) -> tuple[list[Transition], FlowChanges]:
         """Those of the events' stories that are no longer what they were; written, unless it is only a trial."""
         told = self._told(events)
-        transitions = self._differing(told, sorted(told), transaction)
+        transitions = self._differing(told, sorted(told), work)
         if dry_run or not transitions:
             return transitions, FlowChanges([], {})
-        refused = transaction.write_flows([after for _, after in transitions])()
+        refused = work.write_flows([after for _, after in transitions])()
         if stale := [after.identity for _, after in transitions if after.identity in refused]:
             # Somebody has told more of them meanwhile; now they are locked.
-            again = self._differing(told, stale, transaction)
-            transaction.write_flows([after for _, after in again])
+            again = self._differing(told, stale, work)
+            work.write_flows([after for _, after in again])
             transitions = [one for one in transitions if one[1].identity not in refused] + again
-        return transitions, counted(transitions, differences(transitions), transaction)
+        return transitions, counted(transitions, differences(transitions), work)
 
     def _told(self, events: Sequence[Event]) -> dict[FlowKey, dict[Key, list[Evidence]]]:
         """What each event says of each story."""
@@ -123,11 +123,11 @@ class _Anew:
         return told
 
     def _differing(
-        self, told: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], transaction: Transaction
+        self, told: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], work: UnitOfWork
     ) -> list[Transition]:
-        kept = transaction.find_flows(keys)()
+        kept = work.find_flows(keys)()
         items = {(item.source, item.id) for instance in kept.values() for item in instance.evidence_set.items}
-        events = transaction.events(sorted(items))
+        events = work.events(sorted(items))
         stored = self._told(list(events.values()))
         transitions: list[Transition] = []
         for key in keys:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from helios.model.events import Event, Source
 from helios.model.flows import Due, FlowStatus
 from helios.model.stream import MAX_FRAME_FLOWS, FlowChange
-from helios.ports.unit_of_work import Transaction
+from helios.ports.unit_of_work import UnitOfWork
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
@@ -85,12 +85,12 @@ class Reconciler:
         self.evaluators = {flow.name: FlowEvaluator(flow) for flow in flows}
         self._interest = Interest(flows)
 
-    def collect(self, events: Sequence[Event], transaction: Transaction) -> PendingFlows:
+    def collect(self, events: Sequence[Event], work: UnitOfWork) -> PendingFlows:
         """Read what a batch says of stories, and look for these: for one part while the other is read.
 
         Args:
             events: of every delivery that could be read, duplicates and contradictions included.
-            transaction: the one that stores the batch.
+            work: the one that stores the batch.
         """
         told: dict[FlowKey, list[EvidenceSet]] = defaultdict(list)
         finding = []
@@ -101,13 +101,13 @@ class Reconciler:
                     identity = (flow.name, key)
                     asked.add(identity)
                     told[identity].append(EvidenceSet(items=[evidence]))
-            finding.append(transaction.find_flows(asked))
+            finding.append(work.find_flows(asked))
         if told:
-            transaction.answered()
+            work.sync()
         # Sorted, because concurrent writers of the same stories in different order deadlock.
         return PendingFlows({key: add_up(told[key]) for key in sorted(told)}, finding)
 
-    def evaluator(self, pending: PendingFlows, transaction: Transaction) -> Evaluation:
+    def evaluator(self, pending: PendingFlows, work: UnitOfWork) -> Evaluation:
         """Add evidence to its stories, and begin to write them: one part while the other is judged.
 
         That a deadline has passed is for ``expire`` to say, which knows whether a cloud is silent.
@@ -117,48 +117,48 @@ class Reconciler:
         writing = []
         for part in parted(list(pending.evidence_sets.items())):
             transitions = self._evaluate(part, kept)
-            writing.append(transaction.write_flows([after for _, after in transitions]))
+            writing.append(work.write_flows([after for _, after in transitions]))
             every += transitions
         return Evaluation(every, differences(every), writing)
 
-    def finalize(self, pending: PendingFlows, evaluation: Evaluation, transaction: Transaction) -> FlowChanges:
+    def finalize(self, pending: PendingFlows, evaluation: Evaluation, work: UnitOfWork) -> FlowChanges:
         """Judge again what somebody else has written meanwhile, and count.
 
         Args:
             pending: in this transaction.
             evaluation: from that.
-            transaction: has not counted yet: others wait for who has counted.
+            work: has not counted yet: others wait for who has counted.
         """
         transitions, counts, writing = evaluation
         if refused := {key for written in writing for key in written()}:
             stale = {key: evidence_set for key, evidence_set in pending.evidence_sets.items() if key in refused}
-            again = self._evaluate(stale.items(), transaction.find_flows(stale.keys())())
-            transaction.write_flows([after for _, after in again])
+            again = self._evaluate(stale.items(), work.find_flows(stale.keys())())
+            work.write_flows([after for _, after in again])
             transitions = [one for one in transitions if one[1].identity not in refused] + again
             counts = differences(transitions)
-        return counted(transitions, counts, transaction)
+        return counted(transitions, counts, work)
 
-    def expire(self, now: datetime, transaction: Transaction, *, limit: int) -> tuple[int, FlowChanges]:
+    def expire(self, now: datetime, work: UnitOfWork, *, limit: int) -> tuple[int, FlowChanges]:
         """Judge again at most ``limit`` stories whose deadline has passed; how many there were, and what changed.
 
         Those that wait for silent clouds only are excused: until these speak again, plus the grace, or for
         EXCUSED_AT_MOST.
         """
-        minutes = transaction.minutes(now - LISTENED)
+        minutes = work.minutes(now - LISTENED)
         silent = {name: excused(minutes, now, evaluator.grace) for name, evaluator in self.evaluators.items()}
         due = [
             Due(name, opened_by=now - evaluator.patience, deferred_by=now if silent[name] else None)
             for name, evaluator in self.evaluators.items()
         ]
         transitions: list[Transition] = []
-        for before in transaction.overdue_flows(due, limit=limit):
+        for before in work.overdue_flows(due, limit=limit):
             evidence_set = self._deferred(before, silent[before.flow], now)
             evaluator = self.evaluators[before.flow]
             transitions.append(
                 (before, record(evaluator, before.key, evidence_set, now=now, version=before.version + 1))
             )
-        transaction.write_flows(sorted([after for _, after in transitions], key=_identity))
-        return len(transitions), counted(transitions, differences(transitions), transaction)
+        work.write_flows(sorted([after for _, after in transitions], key=_identity))
+        return len(transitions), counted(transitions, differences(transitions), work)
 
     def _deferred(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> EvidenceSet:
         """The evidence of an overdue story, with an excuse for what it lacks, or the end of one."""
@@ -192,10 +192,10 @@ def parted(rows: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
     return rows[:half], rows[half:]
 
 
-def counted(transitions: Sequence[Transition], counts: Sequence[FlowCount], transaction: Transaction) -> FlowChanges:
+def counted(transitions: Sequence[Transition], counts: Sequence[FlowCount], work: UnitOfWork) -> FlowChanges:
     """Bring the sums up to date by what the judged stories add to them, and tell what has changed."""
     if counts:
-        transaction.count_flows(counts)
+        work.count_flows(counts)
     changed = (
         _change(before, after)
         for before, after in reversed(transitions)

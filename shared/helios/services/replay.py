@@ -319,9 +319,9 @@ class _Watchers:
         self._bell = bell
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
-        with self._store.transaction() as transaction:
+        with self._store.transaction() as work:
             for shown in _framed(events):
-                transaction.publish(Frame(counts=[], events=shown, replay=job.id), [])
+                work.publish(Frame(counts=[], events=shown, replay=job.id), [])
         try:
             self._bell.ring()
         except Retryable as error:  # the frames are there; the next ring brings them

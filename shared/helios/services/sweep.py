@@ -69,11 +69,11 @@ def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, be
     """
     transitions = 0
     while True:
-        with store.transaction() as transaction:
-            batch, changes = reconciler.expire(now, transaction, limit=FLOW_BATCH)
+        with store.transaction() as work:
+            batch, changes = reconciler.expire(now, work, limit=FLOW_BATCH)
             if batch:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
-                transaction.publish(frame, [])
+                work.publish(frame, [])
         transitions += batch
         if batch < FLOW_BATCH:
             break

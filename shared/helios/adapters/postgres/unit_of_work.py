@@ -138,7 +138,7 @@ class PostgresStore:
         self._pool = pool
 
     @contextmanager
-    def transaction(self) -> Iterator["PostgresTransaction"]:
+    def transaction(self) -> Iterator["PostgresUnitOfWork"]:
         """Begin a write; it is durable when the block has been left normally."""
         with (
             translated(),
@@ -146,7 +146,7 @@ class PostgresStore:
             connection.pipeline() as pipeline,
             connection.transaction(),
         ):
-            yield PostgresTransaction(connection, pipeline)
+            yield PostgresUnitOfWork(connection, pipeline)
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
         """Remove old frames that every consumer is past, and very old ones in any case; return how many."""
@@ -155,14 +155,14 @@ class PostgresStore:
             return connection.execute(REMOVE_FRAMES, found).rowcount
 
 
-class PostgresTransaction:
-    """Keeps ``Transaction`` on one connection, in pipeline mode: what needs no answer waits for none."""
+class PostgresUnitOfWork:
+    """Keeps ``UnitOfWork`` on one connection, in pipeline mode: what needs no answer waits for none."""
 
     def __init__(self, connection: psycopg.Connection, pipeline: psycopg.Pipeline) -> None:
         self._connection = connection
         self._pipeline = pipeline
 
-    def answered(self) -> None:
+    def sync(self) -> None:
         """Wait for what was begun: psycopg fetches one answer together with all that were asked for since."""
         self._pipeline.sync()
 
@@ -244,12 +244,12 @@ class PostgresTransaction:
             return set
         given = columns(changed)
         if len(changed) >= MANY:
-            self.answered()
+            self.sync()
         written = self._connection.execute(WRITE_FLOWS, given)
 
         def refused() -> set[FlowKey]:
             if written.rowcount < 0:
-                self.answered()
+                self.sync()
             if written.rowcount == len(changed):
                 return set()
             identities = {one.identity for one in changed}
