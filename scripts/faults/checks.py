@@ -45,7 +45,7 @@ POSITIONS = """
 SELECT count(*), count(position), min(position), max(position), (SELECT position FROM stream) FROM frames
 """
 
-LETTERS = """
+DEAD_LETTERS = """
 SELECT (SELECT coalesce(sum(attempts), 0)::bigint FROM dead_letters),
        ARRAY(SELECT DISTINCT (regexp_match(encode(body, 'escape'), 'FLT-[0-9]+-POISON-[0-9]+'))[1] FROM dead_letters)
 """
@@ -149,7 +149,7 @@ def _books(connection: psycopg.Connection, sent: Orders, book: Book, before: Led
         yield f"there are {by_source} rows, and {dict(now.stored)} are counted"
     if connection.execute(TOTALS).fetchall() != connection.execute(MINUTES).fetchall():
         yield "the totals are not the sums of the minutes"
-    attempts, marks = connection.execute(LETTERS).fetchone() or (0, [])
+    attempts, marks = connection.execute(DEAD_LETTERS).fetchone() or (0, [])
     if attempts != now.all["rejected"] + now.all["contradictory"]:
         yield f"{now.all['rejected']} were rejected, and the dead letters have {attempts} attempts"
     if missing := sent.poison - set(marks):

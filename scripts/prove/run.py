@@ -57,7 +57,7 @@ class Unproven(HeliosError):  # noqa: N818 - reads as the fact it is
     """The run did not come to an end at which anything could be compared."""
 
 
-class _Letter(msgspec.Struct, frozen=True):
+class _DeadLetterRow(msgspec.Struct, frozen=True):
     """What of a dead letter matters here."""
 
     body: str
@@ -199,11 +199,13 @@ def _all_decided(client: Client, *, orders: int) -> bool:
 def _compared(
     plan: Plan, client: Client, truth: list[Injection], flows: list[FlowInstance], live: Mapping[Finding, datetime]
 ) -> Comparison:
-    letters = list(client.items("dead-letters", _Letter, limit=2 * plan.orders, status="rejected"))
-    poisoned = {order: letter for letter in letters for order in _ORDER_ID.findall(letter.body)[:1]}
-    if len(poisoned) < len(letters):
+    dead_letters = list(client.items("dead-letters", _DeadLetterRow, limit=2 * plan.orders, status="rejected"))
+    poisoned = {order: dead_letter for dead_letter in dead_letters for order in _ORDER_ID.findall(dead_letter.body)[:1]}
+    if len(poisoned) < len(dead_letters):
         raise Unproven("a dead letter tells of no order")
-    seen: dict[Finding, datetime] = {(order, "poison"): letter.first_received_at for order, letter in poisoned.items()}
+    seen: dict[Finding, datetime] = {
+        (order, "poison"): dead_letter.first_received_at for order, dead_letter in poisoned.items()
+    }
     return compare(truth, flows, poisoned, orders=plan.orders, reported_at={**live, **seen})
 
 

@@ -31,8 +31,8 @@ def ids(store):
     return {event.key for event in store.events(EventFilter(), after=None, limit=500).items}
 
 
-def letters(store):
-    return [kept.letter for kept in store.dead_letters(DeadLetterFilter(), after=None, limit=500).items]
+def dead_letters(store):
+    return [kept.dead_letter for kept in store.dead_letters(DeadLetterFilter(), after=None, limit=500).items]
 
 
 def test_a_new_event_is_stored(store):
@@ -84,7 +84,7 @@ def test_other_content_under_one_id_is_contradictory_and_kept(store):
     second = eventbridge("1", detail={"amount": 12.0})
 
     assert take_in(store, second) == ["contradictory"]
-    assert [(letter.status, letter.field, letter.body) for letter in letters(store)] == [
+    assert [(dead_letter.status, dead_letter.field, dead_letter.body) for dead_letter in dead_letters(store)] == [
         ("contradictory", "data.amount", second.body)
     ]
 
@@ -112,7 +112,9 @@ def test_the_same_content_spelt_otherwise_is_a_duplicate(store, first, second):
 
 def test_a_bad_event_does_not_hold_up_its_batch(store):
     assert take_in(store, eventbridge("1"), poison(), eventbridge("2")) == ["stored", "rejected", "stored"]
-    assert [(letter.status, letter.field, letter.source) for letter in letters(store)] == [("rejected", "body", "aws")]
+    assert [(dead_letter.status, dead_letter.field, dead_letter.source) for dead_letter in dead_letters(store)] == [
+        ("rejected", "body", "aws")
+    ]
 
 
 def test_a_batch_of_nothing_but_poison_is_acknowledged(store):
@@ -123,27 +125,29 @@ def test_a_poison_that_comes_again_stays_one_letter(store):
     take_in(store, poison(), poison())
     take_in(store, poison())
 
-    assert [letter.attempts for letter in letters(store)] == [3]
+    assert [dead_letter.attempts for dead_letter in dead_letters(store)] == [3]
 
 
 def test_what_the_edge_could_not_take_is_kept_with_its_fault(store):
     fault = Fault(reason="is larger than 10 bytes", field="body", status=413)
     take_in(store, Delivery(way_in="pubsub", body=b"x" * 10, received_at=NOON, fault=fault))
 
-    assert [(letter.reason, letter.source) for letter in letters(store)] == [("is larger than 10 bytes", "gcp")]
+    assert [(dead_letter.reason, dead_letter.source) for dead_letter in dead_letters(store)] == [
+        ("is larger than 10 bytes", "gcp")
+    ]
 
 
 def test_a_dead_letter_is_cut_off_at_its_limit(store):
     take_in(store, poison(b"{" * (MAX_DEAD_LETTER_BYTES + 1)))
 
-    assert [len(letter.body) for letter in letters(store)] == [MAX_DEAD_LETTER_BYTES]
+    assert [len(dead_letter.body) for dead_letter in dead_letters(store)] == [MAX_DEAD_LETTER_BYTES]
 
 
 def test_a_dead_letter_keeps_any_bytes(store):
     anything = bytes(range(256))
     take_in(store, poison(anything))
 
-    assert [letter.body for letter in letters(store)] == [anything]
+    assert [dead_letter.body for dead_letter in dead_letters(store)] == [anything]
 
 
 def test_a_mark_without_a_row_does_not_swallow_the_event(store):
@@ -305,7 +309,7 @@ def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logg
     outcomes = ingest(batch, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
 
     assert [outcome.status for outcome in outcomes] == ["stored", "stored", "rejected", "stored"]
-    assert [(letter.body, "ZeroDivisionError" in letter.reason) for letter in letters(store)] == [
+    assert [(dead_letter.body, "ZeroDivisionError" in dead_letter.reason) for dead_letter in dead_letters(store)] == [
         (defective.body, True)
     ]
     (stack,) = [record.exc_info for record in caplog.records if record.exc_info]
@@ -323,16 +327,16 @@ def test_what_the_machine_does_is_no_event_s_fault(store, monkeypatch, fault):
     with pytest.raises(fault):
         ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
 
-    assert (ids(store), letters(store)) == (set(), [])
+    assert (ids(store), dead_letters(store)) == (set(), [])
 
 
 def test_what_can_not_even_be_buried_is_sent_again(monkeypatch):
     """And nobody is told that its delivery is at fault: a cloud would forget it."""
 
-    def bury(*_: object) -> None:
+    def add_dead_letters(*_: object) -> None:
         raise Rejected("can't be stored", field="body")
 
-    monkeypatch.setattr(MemoryUnitOfWork, "bury", bury)
+    monkeypatch.setattr(MemoryUnitOfWork, "bury", add_dead_letters)
     store = MemoryStore()
     with pytest.raises(Retryable, match="can't be stored"):
         take_in(store, eventbridge("1"), poison(), eventbridge("2"))

@@ -156,11 +156,11 @@ def test_what_is_wrong_is_told_from_what_is_right(stack):
 
 def test_a_poison_message_is_one_dead_letter_with_its_reason(stack):
     """It is acknowledged: no cloud sends it for ever, and what follows is not held up."""
-    letters = stack.get("/api/v1/dead-letters?status=rejected&limit=500")["items"]
+    dead_letters = stack.get("/api/v1/dead-letters?status=rejected&limit=500")["items"]
 
-    assert {letter["source"] for letter in letters} <= set(SOURCES)
-    assert all(letter["reason"] and letter["field"] for letter in letters)
-    assert {letter["attempts"] for letter in letters} == {1}
+    assert {dead_letter["source"] for dead_letter in dead_letters} <= set(SOURCES)
+    assert all(dead_letter["reason"] and dead_letter["field"] for dead_letter in dead_letters)
+    assert {dead_letter["attempts"] for dead_letter in dead_letters} == {1}
 
 
 @pytest.mark.parametrize("name", ["gcp-function", "azure-function"])

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from helios.model.dead_letters import KeptDeadLetter
+from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.replay import (
@@ -40,8 +40,8 @@ class MemoryReplayJobs:
             found = self._store.events_in_order(where.events())
             moments, names = [one.received_at for one in found], [f"{one.source}/{one.id}" for one in found]
         else:
-            letters = self._store.letters_in_order(where.letters())
-            moments, names = [one.first_received_at for one in letters], [str(one.id) for one in letters]
+            dead_letters = self._store.dead_letters_in_order(where.dead_letters())
+            moments, names = [one.first_received_at for one in dead_letters], [str(one.id) for one in dead_letters]
         return Matching(
             matching=len(names),
             oldest=min(moments, default=None),
@@ -88,9 +88,9 @@ class MemoryReplayJobs:
         found = self._store.events_in_order(where.events())
         return [one for one in found if place is None or (one.received_at, *one.key) > place][:limit]
 
-    def letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[KeptDeadLetter]:
+    def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
         """The dead letters that follow in a job, the first received first."""
-        found = self._store.letters_in_order(where.letters())
+        found = self._store.dead_letters_in_order(where.dead_letters())
         return [one for one in found if after is None or one.id > int(after.id)][:limit]
 
     def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from helios.errors import Retryable
 from helios.model.audit import Action, Audited
 from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
-from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, KeptDeadLetter, ReplayedAs
+from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, ReplayedAs, StoredDeadLetter
 from helios.model.events import SOURCES, Event, EventFilter, Key, LedgerSource
 from helios.model.flows import Due, FlowFilter
 from helios.model.paging import Page, decode_cursor, encode_cursor
@@ -48,7 +48,7 @@ class MemorySeen:
 class _State(msgspec.Struct):
     events: dict[Key, Event] = {}
     counts: dict[CountKey, Count] = {}
-    letters: dict[str, KeptDeadLetter] = {}
+    dead_letters: dict[str, StoredDeadLetter] = {}
     audited: list[Audited] = []
     frames: list[StreamFrame] = []
     stored: dict[int, list[Key]] = {}
@@ -75,7 +75,7 @@ class MemoryStore:
             draft = _State(
                 events=dict(self._state.events),
                 counts=deepcopy(self._state.counts),
-                letters=dict(self._state.letters),
+                dead_letters=dict(self._state.dead_letters),
                 audited=list(self._state.audited),
                 frames=list(self._state.frames),
                 stored=dict(self._state.stored),
@@ -155,28 +155,28 @@ class MemoryStore:
         """One event, or None."""
         return self._state.events.get(key)
 
-    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[KeptDeadLetter]:
+    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[StoredDeadLetter]:
         """Dead letters, newest first."""
         before = decode_cursor(after, int) if after else None
         following = [
             kept
-            for kept in sorted(self._state.letters.values(), key=lambda kept: kept.id, reverse=True)
-            if _letter_matches(kept, where) and (before is None or kept.id < before)
+            for kept in sorted(self._state.dead_letters.values(), key=lambda kept: kept.id, reverse=True)
+            if _matches_dead_letter(kept, where) and (before is None or kept.id < before)
         ]
         more = len(following) > limit
         return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
 
-    def dead_letter(self, number: int) -> KeptDeadLetter | None:
+    def dead_letter(self, number: int) -> StoredDeadLetter | None:
         """One dead letter by its id, or None."""
-        return next((kept for kept in self._state.letters.values() if kept.id == number), None)
+        return next((kept for kept in self._state.dead_letters.values() if kept.id == number), None)
 
     def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
         """Dead letters by what is wrong with them, the most frequent first."""
-        groups: defaultdict[tuple[str, ...], list[KeptDeadLetter]] = defaultdict(list)
-        for kept in self._state.letters.values():
-            if _letter_matches(kept, where):
-                letter = kept.letter
-                groups[letter.source, letter.status, letter.field, letter.reason].append(kept)
+        groups: defaultdict[tuple[str, ...], list[StoredDeadLetter]] = defaultdict(list)
+        for kept in self._state.dead_letters.values():
+            if _matches_dead_letter(kept, where):
+                dead_letter = kept.dead_letter
+                groups[dead_letter.source, dead_letter.status, dead_letter.field, dead_letter.reason].append(kept)
         return sorted(map(_group, groups.values()), key=lambda one: (one.count, one.example_id), reverse=True)[:limit]
 
     def audit_log(
@@ -199,9 +199,9 @@ class MemoryStore:
         """Events, the first received first."""
         return sorted((event for event in self._state.events.values() if _matches(event, where)), key=_position)
 
-    def letters_in_order(self, where: DeadLetterFilter) -> list[KeptDeadLetter]:
+    def dead_letters_in_order(self, where: DeadLetterFilter) -> list[StoredDeadLetter]:
         """Dead letters, the first received first."""
-        return [kept for kept in self._state.letters.values() if _letter_matches(kept, where)]
+        return [kept for kept in self._state.dead_letters.values() if _matches_dead_letter(kept, where)]
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """Stories, newest ``opened_at`` first."""
@@ -387,37 +387,39 @@ class MemoryUnitOfWork:
             key = (given.minute, given.source, given.type)
             self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2])).add(given)
 
-    def bury(self, letters: Sequence[DeadLetter]) -> None:
+    def add_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
-        for letter in letters:
-            known = self._draft.letters.get(letter.fingerprint)
+        for dead_letter in dead_letters:
+            known = self._draft.dead_letters.get(dead_letter.fingerprint)
             if known is None:
-                kept = KeptDeadLetter(
-                    id=len(self._draft.letters) + 1, first_received_at=letter.received_at, letter=letter
+                kept = StoredDeadLetter(
+                    id=len(self._draft.dead_letters) + 1,
+                    first_received_at=dead_letter.received_at,
+                    dead_letter=dead_letter,
                 )
             else:
                 again = msgspec.structs.replace(
-                    known.letter,
-                    attempts=known.letter.attempts + letter.attempts,
-                    received_at=max(known.letter.received_at, letter.received_at),
+                    known.dead_letter,
+                    attempts=known.dead_letter.attempts + dead_letter.attempts,
+                    received_at=max(known.dead_letter.received_at, dead_letter.received_at),
                 )
-                kept = msgspec.structs.replace(known, letter=again)
-            self._draft.letters[letter.fingerprint] = kept
+                kept = msgspec.structs.replace(known, dead_letter=again)
+            self._draft.dead_letters[dead_letter.fingerprint] = kept
 
     def replayed(self, number: int) -> list[Key] | None:
         """The events that the replay of a dead letter became, None if it was not replayed with success."""
-        for kept in self._draft.letters.values():
+        for kept in self._draft.dead_letters.values():
             if kept.id == number and kept.replayed_at is not None:
                 return kept.replayed_keys
         return None
 
     def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
-        for fingerprint, kept in self._draft.letters.items():
+        for fingerprint, kept in self._draft.dead_letters.items():
             if kept.id == number and kept.replayed_at is None:
                 became = {"replayed_as": replayed_as, "replayed_at": at, "replayed_keys": list(keys)}
                 marked = msgspec.structs.replace(kept, **became)
-                self._draft.letters[fingerprint] = marked
+                self._draft.dead_letters[fingerprint] = marked
 
     def audit(self, line: Audited) -> None:
         """Add a line to the audit log."""
@@ -476,30 +478,30 @@ def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
     ]
 
 
-def _letter_matches(kept: KeptDeadLetter, where: DeadLetterFilter) -> bool:
+def _matches_dead_letter(kept: StoredDeadLetter, where: DeadLetterFilter) -> bool:
     """Whether a filter leaves this dead letter."""
-    letter = kept.letter
+    dead_letter = kept.dead_letter
     return (
-        where.source in {None, letter.source}
-        and where.status in {None, letter.status}
-        and where.field in {None, letter.field}
-        and where.reason in {None, letter.reason}
-        and (where.since is None or letter.received_at >= where.since)
+        where.source in {None, dead_letter.source}
+        and where.status in {None, dead_letter.status}
+        and where.field in {None, dead_letter.field}
+        and where.reason in {None, dead_letter.reason}
+        and (where.since is None or dead_letter.received_at >= where.since)
         and (where.until is None or kept.first_received_at < where.until)
         and where.replayed in {None, kept.replayed_at is not None}
     )
 
 
-def _group(members: Sequence[KeptDeadLetter]) -> DeadLetterGroup:
-    letter = members[0].letter
+def _group(members: Sequence[StoredDeadLetter]) -> DeadLetterGroup:
+    dead_letter = members[0].dead_letter
     return DeadLetterGroup(
-        source=letter.source,
-        status=letter.status,
-        field=letter.field,
-        reason=letter.reason,
+        source=dead_letter.source,
+        status=dead_letter.status,
+        field=dead_letter.field,
+        reason=dead_letter.reason,
         count=len(members),
         first=min(kept.first_received_at for kept in members),
-        last=max(kept.letter.received_at for kept in members),
+        last=max(kept.dead_letter.received_at for kept in members),
         example_id=max(kept.id for kept in members),
     )
 

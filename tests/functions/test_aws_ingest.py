@@ -32,7 +32,9 @@ def test_a_batch_is_stored_and_poison_is_kept_and_acknowledged(ingest, pool):
     assert ingest.handler(batch, Context()) == {"batchItemFailures": []}
     reader = PostgresReader(pool)
     assert {event.id for event in reader.events(EventFilter(), after=None, limit=10).items} == {"1", "2"}
-    assert [kept.letter.body for kept in reader.dead_letters(DeadLetterFilter(), after=None, limit=10).items] == [b"{"]
+    assert [kept.dead_letter.body for kept in reader.dead_letters(DeadLetterFilter(), after=None, limit=10).items] == [
+        b"{"
+    ]
 
 
 def test_five_hundred_messages_are_one_batch(ingest, pool):

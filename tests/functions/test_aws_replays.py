@@ -70,11 +70,11 @@ def test_the_jobs_that_run_are_done_within_one_call(replays, pool, jobs, start, 
         older.setitem(NORMALISERS, "eventbridge", refusing)
         ingest([eventbridge("late")], seen=NoSeen(), store=PostgresStore(pool))
     ingest([eventbridge(id_) for id_ in IDS], seen=NoSeen(), store=PostgresStore(pool))
-    watched, letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
+    watched, dead_letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
 
     assert replays.handler({}, Context(MOST_SECONDS)) == {"had_its_turn": True}
 
-    assert [(jobs.get(job.id).state, jobs.get(job.id).sent) for job in (watched, letters)] == [
+    assert [(jobs.get(job.id).state, jobs.get(job.id).sent) for job in (watched, dead_letters)] == [
         ("done", 12),
         ("done", 1),
     ]

@@ -101,9 +101,9 @@ def test_both_schemas_become_events(host, pool):
 )
 def test_poison_is_kept_and_acknowledged(host, pool, note):
     assert deliver(host, reserved("1", note=note), reserved("2")) == 202
-    letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
+    dead_letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
 
-    assert [(kept.letter.source, kept.letter.field) for kept in letters] == [("azure", "body")]
+    assert [(kept.dead_letter.source, kept.dead_letter.field) for kept in dead_letters] == [("azure", "body")]
     assert PostgresReader(pool).event(("azure", "2")) is not None
 
 

@@ -66,8 +66,8 @@ def test_a_message_delivered_again_is_acknowledged_and_stored_once(function, poo
 def test_poison_is_kept_and_acknowledged(function, pool):
     """A 4xx would make Pub/Sub send it for ever."""
     assert deliver(function, b"{") == 200
-    letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
-    assert [(kept.letter.field, kept.letter.source) for kept in letters] == [("message.data", "gcp")]
+    dead_letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
+    assert [(kept.dead_letter.field, kept.dead_letter.source) for kept in dead_letters] == [("message.data", "gcp")]
 
 
 def test_without_a_database_the_message_is_not_acknowledged(function, pool, postgres_server):

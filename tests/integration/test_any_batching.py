@@ -106,7 +106,7 @@ def test_batches_and_hints_change_nothing(sent, cut_at, random):
     assert ledger(store) == Counter(statuses)
     for status in ("rejected", "contradictory"):
         kept = store.dead_letters(DeadLetterFilter(status=status), after=None, limit=500).items
-        assert sum(dead.letter.attempts for dead in kept) == statuses.count(status)
+        assert sum(dead.dead_letter.attempts for dead in kept) == statuses.count(status)
     streamed = [event.key for batch in MemoryOutbox(store).events(after=0, limit=500) for event in batch.events]
     assert sorted(streamed) == sorted(believed)
 

@@ -58,12 +58,12 @@ def test_the_truth_is_what_helios_saw(helios, files, summary, truth):
     status = simulate(helios.url, "--rate", "300", "--count", "900", "--error-rate", "0.5", *files)
     lines = truth()
     told = Counter(line["anomaly"] for line in lines)
-    letters = Counter(kept.letter.status for kept in helios.dead_letters())
+    dead_letters = Counter(kept.dead_letter.status for kept in helios.dead_letters())
     legs = {(event.order_id, event.type): event for event in helios.events()}
 
     assert status == EXIT_OK
     assert {kind: count for kind, count in summary()["anomalies"].items() if count} == told
-    assert (letters["rejected"], letters["contradictory"]) == (told["poison"], told["contradictory"])
+    assert (dead_letters["rejected"], dead_letters["contradictory"]) == (told["poison"], told["contradictory"])
     assert sum(count.duplicate for count in helios.store.counts) == told["duplicate"]
     for line in lines:
         event = legs.get((line["order_id"], line["type"]))

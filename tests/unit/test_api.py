@@ -164,7 +164,9 @@ def test_bad_input_is_a_problem_that_names_the_field_and_is_kept(client, url, co
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
     kept = client.get("/api/v1/dead-letters").json()["items"]
-    assert [(letter["field"], letter["reason"]) for letter in kept] == [(field, answer.json()["errors"][0]["reason"])]
+    assert [(dead_letter["field"], dead_letter["reason"]) for dead_letter in kept] == [
+        (field, answer.json()["errors"][0]["reason"])
+    ]
 
 
 def test_a_dead_letter_can_be_read_whole(client):

@@ -94,9 +94,9 @@ def test_a_contradiction_and_a_poison_keep_none_of_them_either():
         ingest([delivery("eventbridge", body)], seen=NoSeen(), store=store, redaction=REDACTION)
 
     (event,) = store.events(EventFilter(), after=None, limit=9).items
-    letters = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    assert {kept.letter.status for kept in letters} == {"contradictory", "rejected"}
-    assert not [kept for kept in letters if SECRET.encode() in kept.letter.body]
+    dead_letters = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    assert {kept.dead_letter.status for kept in dead_letters} == {"contradictory", "rejected"}
+    assert not [kept for kept in dead_letters if SECRET.encode() in kept.dead_letter.body]
     assert SECRET.encode() not in bytes(event.data)
 
 
@@ -124,8 +124,8 @@ def test_of_what_can_not_be_read_only_size_digest_and_reason_are_kept(given):
     (outcome,) = ingest([given], seen=NoSeen(), store=store, redaction=REDACTION)
 
     (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    text = kept.letter.body.decode()
-    assert (outcome.status, kept.letter.reason) == ("rejected", outcome.reason)
+    text = kept.dead_letter.body.decode()
+    assert (outcome.status, kept.dead_letter.reason) == ("rejected", outcome.reason)
     assert f"{len(given.body)} bytes, SHA-256 {hashlib.sha256(given.body).hexdigest()}" in text
     assert SECRET not in text
     assert BASE64 not in text
@@ -136,7 +136,7 @@ def test_without_a_field_to_redact_what_can_not_be_read_is_kept_as_it_came():
     ingest([UNREADABLE[0]], seen=NoSeen(), store=store)
 
     (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    assert kept.letter.body == UNREADABLE[0].body
+    assert kept.dead_letter.body == UNREADABLE[0].body
 
 
 @pytest.mark.parametrize("named", ["mail", "card.number"])

@@ -13,7 +13,7 @@ from tests.support.waiting import eventually
 from tests.unit.test_api import AWS, JSON, LIMIT, client_on
 
 JOBS = "/api/v1/replays"
-LETTERS = "/api/v1/dead-letters"
+DEAD_LETTERS = "/api/v1/dead-letters"
 TO_WATCHERS = {"what": "events", "target": {"kind": "relay"}}
 
 
@@ -90,23 +90,23 @@ def test_a_request_that_is_too_large_is_said_so(client):
 
 def test_dead_letters_are_filtered_and_grouped(client):
     def ids(**asked):
-        return [letter["id"] for letter in client.get(LETTERS, params=asked).json()["items"]]
+        return [dead_letter["id"] for dead_letter in client.get(DEAD_LETTERS, params=asked).json()["items"]]
 
     assert ids(field="id", reason="is missing") == [2, 1]
     assert ids(field="body") == [3]
     assert ids(replayed="true") == ids(status="contradictory") == ids(source="gcp") == []
     assert ids(since="2025-01-01T00:00:00Z") == [3, 2, 1]
     assert ids(until="2025-01-01T00:00:00Z") == []
-    page = client.get(LETTERS, params={"field": "id", "limit": 1}).json()
+    page = client.get(DEAD_LETTERS, params={"field": "id", "limit": 1}).json()
     assert ids(field="id", limit=1, after=page["next_cursor"]) == [1]
 
-    groups = client.get(f"{LETTERS}/groups").json()
+    groups = client.get(f"{DEAD_LETTERS}/groups").json()
     assert [(one["source"], one["field"], one["count"], one["example_id"]) for one in groups] == [
         ("aws", "id", 2, 2),
         ("aws", "body", 1, 3),
     ]
-    client.post(f"{LETTERS}/3/replay", json={"body": eventbridge("9").body.decode()})
-    assert [one["count"] for one in client.get(f"{LETTERS}/groups", params={"replayed": "false"}).json()] == [2]
+    client.post(f"{DEAD_LETTERS}/3/replay", json={"body": eventbridge("9").body.decode()})
+    assert [one["count"] for one in client.get(f"{DEAD_LETTERS}/groups", params={"replayed": "false"}).json()] == [2]
     assert ids(replayed="true") == [3]
 
 

@@ -57,7 +57,7 @@ def router(ingest: Ingest, reader: EventReader, access: Access, *, max_body_byte
         kept = reader.dead_letter(number)
         if kept is None:
             return problem(404, f"No dead letter has the id {number}")
-        if kept.letter.status == "contradictory":
+        if kept.dead_letter.status == "contradictory":
             return problem(409, "It contradicts a stored event, and would again: what was stored first is believed")
         try:
             outcomes = replay_dead_letter(kept, fixed, ingest=ingest, who=who, now=datetime.now(UTC))

@@ -37,8 +37,8 @@ Moment = Annotated[datetime, AfterValidator(_utc)]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items on this page")]
 After = Annotated[str | None, Query(description="next_cursor of the page before", max_length=8192)]
 
-LetterSource = Annotated[LedgerSource | None, Query(description="The cloud")]
-LetterStatus = Annotated[Literal["rejected", "contradictory"] | None, Query()]
+DeadLetterSource = Annotated[LedgerSource | None, Query(description="The cloud")]
+DeadLetterStatus = Annotated[Literal["rejected", "contradictory"] | None, Query()]
 Replayed = Annotated[bool | None, Query(description="Whether it was taken in again with success")]
 
 
@@ -82,8 +82,8 @@ def router(reader: EventReader) -> APIRouter:
 
     @routes.get("/dead-letters", responses=documented(200, "DeadLetterPage", 400, 401, 403, 422, 429, 503))
     def dead_letters(
-        source: LetterSource = None,
-        status: LetterStatus = None,
+        source: DeadLetterSource = None,
+        status: DeadLetterStatus = None,
         field: Annotated[Text | None, Query(description="Exactly this field at fault")] = None,
         reason: Annotated[Text | None, Query(description="Exactly this reason")] = None,
         since: Annotated[Moment | None, Query(description="Received (last) at or after this")] = None,
@@ -106,8 +106,8 @@ def router(reader: EventReader) -> APIRouter:
 
     @routes.get("/dead-letters/groups", responses=documented(200, "DeadLetterGroups", 401, 403, 422, 429, 503))
     def dead_letter_groups(
-        source: LetterSource = None,
-        status: LetterStatus = None,
+        source: DeadLetterSource = None,
+        status: DeadLetterStatus = None,
         since: Annotated[Moment | None, Query(description="Received (last) at or after this")] = None,
         until: Annotated[Moment | None, Query(description="Received (first) before this")] = None,
         replayed: Replayed = None,

@@ -8,7 +8,7 @@ import msgspec
 
 from helios.model.audit import Audited
 from helios.model.counts import MinuteCount
-from helios.model.dead_letters import DeadLetterGroup, KeptDeadLetter, ReplayedAs
+from helios.model.dead_letters import DeadLetterGroup, ReplayedAs, StoredDeadLetter
 from helios.model.events import Event, Outcome, Source, Status
 from helios.model.flows import FlowInstance, FlowInstanceDetails, FlowSummary, KeyedIssue
 from helios.model.paging import Page
@@ -221,23 +221,23 @@ def result_of(outcome: Outcome) -> Result:
 
 
 def dead_letter_view(
-    kept: KeptDeadLetter, *, shown_bytes: int | None = None, replays: Sequence[Audited] = ()
+    kept: StoredDeadLetter, *, shown_bytes: int | None = None, replays: Sequence[Audited] = ()
 ) -> DeadLetterView:
     """The dead letter as the API shows it, with the first ``shown_bytes`` of its body, or all of it."""
-    letter = kept.letter
+    dead_letter = kept.dead_letter
     return DeadLetterView(
         id=kept.id,
-        source=letter.source,
-        way_in=letter.way_in,
-        status=letter.status,
-        field=letter.field,
-        reason=letter.reason,
-        attempts=letter.attempts,
+        source=dead_letter.source,
+        way_in=dead_letter.way_in,
+        status=dead_letter.status,
+        field=dead_letter.field,
+        reason=dead_letter.reason,
+        attempts=dead_letter.attempts,
         first_received_at=kept.first_received_at,
-        last_received_at=letter.received_at,
-        headers=dict(letter.headers),
-        body=letter.body[:shown_bytes].decode(errors="replace"),
-        body_bytes=len(letter.body),
+        last_received_at=dead_letter.received_at,
+        headers=dict(dead_letter.headers),
+        body=dead_letter.body[:shown_bytes].decode(errors="replace"),
+        body_bytes=len(dead_letter.body),
         replayed_as=kept.replayed_as,
         replayed_at=kept.replayed_at,
         replayed_keys=["/".join(key) for key in kept.replayed_keys],

@@ -58,10 +58,12 @@ class StoreCollector(Collector):
         yield from _time_to_match(recent)
         yield _silent(silent(self._services.reader.minutes(now - LISTENED), now))
         totals = self._services.reader.totals(now)
-        letters = GaugeMetricFamily("helios_dead_letters", "Deliveries that did not become events", labels=["status"])
-        letters.add_metric(["rejected"], totals.rejected)
-        letters.add_metric(["contradictory"], totals.contradictory)
-        yield letters
+        dead_letters = GaugeMetricFamily(
+            "helios_dead_letters", "Deliveries that did not become events", labels=["status"]
+        )
+        dead_letters.add_metric(["rejected"], totals.rejected)
+        dead_letters.add_metric(["contradictory"], totals.contradictory)
+        yield dead_letters
         yield from _consumers(self._services.outbox.consumers(*expected(self._services.settings)), now)
 
 

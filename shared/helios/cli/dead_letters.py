@@ -25,7 +25,7 @@ PAUSE_SECONDS: Final = 5.0
 MOST_PAUSES: Final = 12
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a dead letter."""
 
     id: int
@@ -73,8 +73,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _list(given: argparse.Namespace) -> None:
     api, where = client(given), _asked(given)
     if given.json:
-        for letter in api.items("dead-letters", Letter, limit=sys.maxsize, **where):
-            sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
+        for dead_letter in api.items("dead-letters", DeadLetterRow, limit=sys.maxsize, **where):
+            sys.stdout.write(msgspec.json.encode(dead_letter).decode() + "\n")
         return
     where = {name: value for name, value in where.items() if name not in {"field", "reason"}}
     groups = [

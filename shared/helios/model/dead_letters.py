@@ -62,13 +62,13 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 ReplayedAs = Literal["stored", "duplicate"]
 
 
-class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+class StoredDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter as it is kept.
 
     Attributes:
         id: ascending in the order of first arrival.
         first_received_at: when it first came, UTC.
-        letter: what came.
+        dead_letter: what came.
         replayed_as: what its replay became; None when it was not replayed with success.
         replayed_at: when, UTC.
         replayed_keys: the events that it became.
@@ -76,7 +76,7 @@ class KeptDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     first_received_at: datetime
-    letter: DeadLetter
+    dead_letter: DeadLetter
     replayed_as: ReplayedAs | None = None
     replayed_at: datetime | None = None
     replayed_keys: list[Key] = []

@@ -24,7 +24,7 @@ TARGETS: dict[What, tuple[TargetKind, ...]] = {
 """What can be sent where: stored events need not be taken in again, and nobody else can read a dead letter."""
 
 _EVENTS_ONLY = ("type", "order_id")
-_LETTERS_ONLY = ("status", "field", "reason")
+_DEAD_LETTERS_ONLY = ("status", "field", "reason")
 
 MAX_EXAMPLES = 5
 
@@ -68,7 +68,7 @@ class ReplayFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             source=self.source, type=self.type, order_id=self.order_id, since=self.since, until=self.until
         )
 
-    def letters(self) -> DeadLetterFilter:
+    def dead_letters(self) -> DeadLetterFilter:
         """The dead letters among them that can be taken in again and were not."""
         return DeadLetterFilter(
             source=self.source,
@@ -180,7 +180,7 @@ def check(request: ReplayRequest) -> None:
     for name, kind in (("url", "webhook"), ("cloud", "cloud")):
         if (getattr(target, name) is not None) != (target.kind == kind):
             raise Rejected(f"belongs to the target {kind}, and to no other", field=f"target.{name}")
-    foreign = _LETTERS_ONLY if request.what == "events" else _EVENTS_ONLY
+    foreign = _DEAD_LETTERS_ONLY if request.what == "events" else _EVENTS_ONLY
     for name in (*foreign, *(("source",) if request.what == "events" and where.source == "unknown" else ())):
         if getattr(where, name) is not None:
             raise Rejected(f"is not of {request.what}", field=f"filter.{name}")

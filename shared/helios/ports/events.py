@@ -6,7 +6,7 @@ from typing import Protocol
 
 from helios.model.audit import Action, Audited
 from helios.model.counts import MinuteCount, Totals
-from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, KeptDeadLetter
+from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from helios.model.events import Event, EventFilter, Key
 from helios.model.paging import Page
 
@@ -62,14 +62,14 @@ class EventReader(Protocol):
     def event(self, key: Key) -> Event | None:
         """One event, or None."""
 
-    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[KeptDeadLetter]:
+    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[StoredDeadLetter]:
         """Dead letters, newest first.
 
         Raises:
             Rejected: ``after`` is not a cursor that an earlier page gave.
         """
 
-    def dead_letter(self, number: int) -> KeptDeadLetter | None:
+    def dead_letter(self, number: int) -> StoredDeadLetter | None:
         """One dead letter by its id, or None."""
 
     def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:

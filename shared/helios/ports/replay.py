@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from helios.model.dead_letters import KeptDeadLetter
+from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
 from helios.model.paging import Page
 from helios.model.replay import (
@@ -46,7 +46,7 @@ class ReplayJobs(Protocol):
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
         """The events that follow in a job, the first received first."""
 
-    def letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[KeptDeadLetter]:
+    def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
         """The dead letters that follow in a job, the first received first."""
 
     def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:

@@ -32,7 +32,7 @@ class UnitOfWork(Protocol):
     def count(self, counts: Sequence[Count]) -> None:
         """Add to the ledger."""
 
-    def bury(self, letters: Sequence[DeadLetter]) -> None:
+    def add_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
 
     def replayed(self, number: int) -> list[Key] | None:

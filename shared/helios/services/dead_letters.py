@@ -6,7 +6,7 @@ from datetime import datetime
 
 from helios.errors import DEFECTS, HeliosError, Rejected
 from helios.model.audit import Audited
-from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, KeptDeadLetter
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, StoredDeadLetter
 from helios.model.events import Delivery, Key, Outcome
 from helios.normalise import normalise, split
 from helios.ports.unit_of_work import UnitOfWork
@@ -24,7 +24,7 @@ class AlreadyReplayed(HeliosError):  # noqa: N818 - reads as the fact it is
 
 
 def replay_dead_letter(
-    kept: KeptDeadLetter,
+    kept: StoredDeadLetter,
     fixed: bytes | None,
     *,
     ingest: Ingest,
@@ -50,11 +50,11 @@ def replay_dead_letter(
         AlreadyReplayed: it has become other events; nothing was stored or counted.
         Retryable: nothing is certain; asking again is safe.
     """
-    letter = kept.letter
-    if fixed is None and len(letter.body) >= MAX_DEAD_LETTER_BYTES:
+    dead_letter = kept.dead_letter
+    if fixed is None and len(dead_letter.body) >= MAX_DEAD_LETTER_BYTES:
         raise Rejected("was cut when it was kept: send the whole one", field="body")
-    body = letter.body if fixed is None else fixed
-    deliveries = split(letter.way_in, body, letter.headers, now)
+    body = dead_letter.body if fixed is None else fixed
+    deliveries = split(dead_letter.way_in, body, dead_letter.headers, now)
     for number, delivery in enumerate(deliveries):
         _read(delivery, number if len(deliveries) > 1 else None)
     repaired = "as it was" if fixed is None else f"with another body, SHA-256 {hashlib.sha256(body).hexdigest()}"
@@ -73,7 +73,7 @@ def replay_dead_letter(
                 who=who,
                 action="dead_letter_replayed",
                 subject=kept.subject,
-                detail=f"fingerprint {letter.fingerprint}, {repaired}: {_became(outcomes)}{note}",
+                detail=f"fingerprint {dead_letter.fingerprint}, {repaired}: {_became(outcomes)}{note}",
             )
         )
 

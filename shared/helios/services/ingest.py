@@ -185,8 +185,8 @@ def _write(readings: Sequence[_Reading], hinted: set[Key], work: UnitOfWork, rec
     deliveries = [reading.delivery for reading in readings]
     counts = _tally(deliveries, outcomes)
     work.count(counts)
-    if letters := _letters(deliveries, outcomes):
-        work.bury(letters)
+    if dead_letters := _dead_letters(deliveries, outcomes):
+        work.add_dead_letters(dead_letters)
     stored = [outcome.event for outcome in outcomes if outcome.event and outcome.status == "stored"]
     frame = Frame(counts=counts, events=_summaries(stored), flows=changes.flows, flow_statuses=changes.statuses)
     work.publish(frame, [event.key for event in stored])
@@ -275,15 +275,15 @@ def _tally(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[
     return [tally[key] for key in sorted(tally)]
 
 
-def _letters(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[DeadLetter]:
+def _dead_letters(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[DeadLetter]:
     """One letter for each distinct delivery that did not become an event, sorted by fingerprint."""
-    letters: dict[str, DeadLetter] = {}
+    dead_letters: dict[str, DeadLetter] = {}
     for delivery, outcome in zip(deliveries, outcomes, strict=True):
         if outcome.status not in {"rejected", "contradictory"}:
             continue
         fingerprint = _fingerprint(delivery)
-        known = letters.get(fingerprint)
-        letters[fingerprint] = DeadLetter(
+        known = dead_letters.get(fingerprint)
+        dead_letters[fingerprint] = DeadLetter(
             fingerprint=fingerprint,
             source=outcome.event.source if outcome.event else SOURCE_OF_WAY_IN[delivery.way_in],
             way_in=delivery.way_in,
@@ -295,7 +295,7 @@ def _letters(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> lis
             received_at=delivery.received_at,
             attempts=known.attempts + 1 if known else 1,
         )
-    return [letters[fingerprint] for fingerprint in sorted(letters)]
+    return [dead_letters[fingerprint] for fingerprint in sorted(dead_letters)]
 
 
 def _fingerprint(delivery: Delivery) -> str:

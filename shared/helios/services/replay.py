@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 
 from helios.errors import PutOff, Rejected, Retryable
-from helios.model.dead_letters import KeptDeadLetter
+from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
 from helios.model.replay import SENT, Checkpoint, Replayed, ReplayJob
 from helios.model.stream import EventSummary, Frame
@@ -211,7 +211,7 @@ class ReplayWorker:
 
     def _sender(self, job: ReplayJob) -> Sender:
         if job.what == "dead_letters":
-            return _Letters(self._jobs, self._ingest)
+            return _DeadLetters(self._jobs, self._ingest)
         if job.target.kind == "relay":
             return _Events(self._jobs, _Watchers(self._store, self._bell))
         return _Events(self._jobs, self._targets.open(job.target))
@@ -272,7 +272,7 @@ class _Events:
         self._target.close()
 
 
-class _Letters:
+class _DeadLetters:
     """Dead letters, to ingest."""
 
     batch = 10
@@ -281,21 +281,21 @@ class _Letters:
         self._jobs = jobs
         self._ingest = ingest
 
-    def read(self, job: ReplayJob, limit: int) -> list[tuple[Checkpoint, KeptDeadLetter]]:
-        letters = self._jobs.letters(job.filter, after=job.checkpoint, limit=limit)
+    def read(self, job: ReplayJob, limit: int) -> list[tuple[Checkpoint, StoredDeadLetter]]:
+        dead_letters = self._jobs.dead_letters(job.filter, after=job.checkpoint, limit=limit)
         return [
-            (Checkpoint(received_at=one.first_received_at, source=one.letter.source, id=str(one.id)), one)
-            for one in letters
+            (Checkpoint(received_at=one.first_received_at, source=one.dead_letter.source, id=str(one.id)), one)
+            for one in dead_letters
         ]
 
-    def send(self, job: ReplayJob, items: Sequence[KeptDeadLetter]) -> Iterator[Replayed]:
+    def send(self, job: ReplayJob, items: Sequence[StoredDeadLetter]) -> Iterator[Replayed]:
         for kept in items:
             yield self._take_in(job, kept)
 
     def close(self) -> None:
         """Has nothing to let go of."""
 
-    def _take_in(self, job: ReplayJob, kept: KeptDeadLetter) -> Replayed:
+    def _take_in(self, job: ReplayJob, kept: StoredDeadLetter) -> Replayed:
         now = datetime.now(UTC)
         try:
             outcomes = replay_dead_letter(

@@ -19,7 +19,7 @@ from helios.adapters.postgres.flows import (
 from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
 from helios.model.audit import Action, Audited
 from helios.model.counts import LAST_DAY, MinuteCount, Totals
-from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, KeptDeadLetter
+from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from helios.model.events import SOURCES, Event, EventFilter, Key
 from helios.model.flows import FlowFilter, FlowStatus
 from helios.model.paging import Page, decode_cursor, encode_cursor
@@ -114,9 +114,9 @@ class PostgresReader:
         rows = self._all(SELECT_EVENT, list(key))
         return event_from_row(rows[0]) if rows else None
 
-    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[KeptDeadLetter]:
+    def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[StoredDeadLetter]:
         """Dead letters, newest first."""
-        wanted = letters_wanted(where)
+        wanted = dead_letter_conditions(where)
         if after:
             wanted.append(("id < %s", [decode_cursor(after, int)]))
         rows = self._page(
@@ -125,18 +125,18 @@ class PostgresReader:
             "ORDER BY id DESC",
             limit,
         )
-        letters = [letter_from_row(row) for row in rows[:limit]]
+        dead_letters = [dead_letter_from_row(row) for row in rows[:limit]]
         more = len(rows) > limit
-        return Page(items=letters, next_cursor=encode_cursor(letters[-1].id) if more else None)
+        return Page(items=dead_letters, next_cursor=encode_cursor(dead_letters[-1].id) if more else None)
 
-    def dead_letter(self, number: int) -> KeptDeadLetter | None:
+    def dead_letter(self, number: int) -> StoredDeadLetter | None:
         """One dead letter by its id, or None."""
         rows = self._all(SELECT_DEAD_LETTER, [number])
-        return letter_from_row(rows[0]) if rows else None
+        return dead_letter_from_row(rows[0]) if rows else None
 
     def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
         """Dead letters by what is wrong with them, the most frequent first."""
-        sql, values = conjunction(letters_wanted(where))
+        sql, values = conjunction(dead_letter_conditions(where))
         return [
             DeadLetterGroup(
                 source=source,
@@ -274,7 +274,7 @@ def events_wanted(where: EventFilter) -> list[Wanted]:
     )
 
 
-def letters_wanted(where: DeadLetterFilter) -> list[Wanted]:
+def dead_letter_conditions(where: DeadLetterFilter) -> list[Wanted]:
     """The conditions of a filter on ``dead_letters``."""
     return _asked(
         [
@@ -299,15 +299,15 @@ def _asked(conditions: list[tuple[LiteralString, Any]]) -> list[Wanted]:
     return [(sql, [value]) for sql, value in conditions if value is not None]
 
 
-def letter_from_row(row: TupleRow) -> KeptDeadLetter:
+def dead_letter_from_row(row: TupleRow) -> StoredDeadLetter:
     """The dead letter in a row of DEAD_LETTER_COLUMNS."""
     id_, first, fingerprint, source, way_in, status, reason, field, body, headers, last, attempts, became, at, keys = (
         row
     )
-    return KeptDeadLetter(
+    return StoredDeadLetter(
         id=id_,
         first_received_at=first,
-        letter=DeadLetter(
+        dead_letter=DeadLetter(
             fingerprint=fingerprint,
             source=source,
             way_in=way_in,

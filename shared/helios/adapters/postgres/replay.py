@@ -15,14 +15,14 @@ from helios.adapters.postgres.reader import (
     DEAD_LETTER_COLUMNS,
     Wanted,
     conjunction,
+    dead_letter_conditions,
+    dead_letter_from_row,
     events_wanted,
-    letter_from_row,
-    letters_wanted,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.adapters.postgres.unit_of_work import ADD_AUDITED, audited_columns
 from helios.errors import Retryable
-from helios.model.dead_letters import KeptDeadLetter
+from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.replay import (
@@ -82,7 +82,7 @@ class PostgresReplayJobs:
             order: LiteralString = "ORDER BY received_at, source, id"
             moment: LiteralString = "received_at"
         else:
-            table, wanted = "dead_letters", letters_wanted(where.letters())
+            table, wanted = "dead_letters", dead_letter_conditions(where.dead_letters())
             first, order, moment = "SELECT id::text AS shown FROM dead_letters", "ORDER BY id", "first_received_at"
         sql, values = conjunction(wanted)
         count = f"SELECT count(*), min({moment}), max({moment}) FROM {table} {sql}"  # noqa: S608 - constants of ours
@@ -129,14 +129,14 @@ class PostgresReplayJobs:
         query = f"SELECT {EVENT_COLUMNS} FROM events {sql} ORDER BY received_at, source, id LIMIT %s"  # noqa: S608 - the same
         return [event_from_row(row) for row in self._all(query, [*values, limit])]
 
-    def letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[KeptDeadLetter]:
+    def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
         """The dead letters that follow in a job, the first received first."""
-        wanted = letters_wanted(where.letters())
+        wanted = dead_letter_conditions(where.dead_letters())
         if after:
             wanted.append(("id > %s", [int(after.id)]))
         sql, values = conjunction(wanted)
         query = f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters {sql} ORDER BY id LIMIT %s"  # noqa: S608 - the same
-        return [letter_from_row(row) for row in self._all(query, [*values, limit])]
+        return [dead_letter_from_row(row) for row in self._all(query, [*values, limit])]
 
     def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
         """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""

@@ -87,7 +87,7 @@ ON CONFLICT (since, source) DO UPDATE SET
     rejected = total.rejected + excluded.rejected
 """
 
-BURY = """
+ADD_DEAD_LETTERS = """
 INSERT INTO dead_letters AS grave
     (fingerprint, source, way_in, status, reason, field, body, headers, first_received_at, last_received_at, attempts)
 SELECT fingerprint, source, way_in, status, reason, field, decode(body, 'base64'), headers,
@@ -101,7 +101,7 @@ ON CONFLICT (fingerprint) DO UPDATE SET
     last_received_at = greatest(grave.last_received_at, excluded.last_received_at)
 """
 
-LOCK_LETTER = "SELECT replayed_at, replayed_keys FROM dead_letters WHERE id = %s FOR UPDATE"
+LOCK_DEAD_LETTER = "SELECT replayed_at, replayed_keys FROM dead_letters WHERE id = %s FOR UPDATE"
 
 MARK_REPLAYED = """
 UPDATE dead_letters SET replayed_as = %s, replayed_keys = %s::json, replayed_at = %s
@@ -194,13 +194,13 @@ class PostgresUnitOfWork:
         self._connection.execute(ADD_COUNTS, given)
         self._connection.execute(ADD_TOTALS, given)
 
-    def bury(self, letters: Sequence[DeadLetter]) -> None:
+    def add_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
-        self._connection.execute(BURY, (_json(letters),))
+        self._connection.execute(ADD_DEAD_LETTERS, (_json(dead_letters),))
 
     def replayed(self, number: int) -> list[Key] | None:
         """Lock a dead letter; the events that its replay became, None if it was not replayed with success."""
-        at, keys = self._connection.execute(LOCK_LETTER, (number,)).fetchone() or (None, None)
+        at, keys = self._connection.execute(LOCK_DEAD_LETTER, (number,)).fetchone() or (None, None)
         return None if at is None else [(source, id_) for source, id_ in keys or []]
 
     def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
