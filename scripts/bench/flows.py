@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.flows import columns
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.adapters.redis.dedupe import RedisSeen
+from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.model.events import Delivery
 from helios.normalise import normalise
 from helios.reconciliation import declaration
@@ -85,7 +85,7 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
     """Batches of one cloud each, as functions bring them: first legs, then second, then third ones."""
     pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
     store = PostgresStore(pool)
-    seen = RedisSeen(running.redis_url, ttl_seconds=600)
+    dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600)
     times: dict[tuple[str, bool], list[float]] = {(leg, flows): [] for leg in LEGS for flows in (True, False)}
     reconcilers = {True: Reconciler(declaration.load()), False: Reconciler([])}
     try:
@@ -95,10 +95,10 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
                 for leg, source in zip(LEGS, SOURCES, strict=True):
                     given = _deliveries(leg, source, orders)
                     started = time.perf_counter()
-                    ingest(given, seen=seen, store=store, reconciler=reconciler)
+                    ingest(given, dedupe=dedupe, store=store, reconciler=reconciler)
                     times[leg, flows].append(time.perf_counter() - started)
     finally:
-        seen.close()
+        dedupe.close()
         pool.close()
     running.empty()
     rows = [_ratio(leg, times[leg, True], times[leg, False]) for leg in LEGS]
@@ -140,7 +140,7 @@ def _sweep(running: Servers, *, quick: bool) -> Table:
         for _ in range(size // BATCH):
             orders = [uuid.uuid4().hex for _ in range(BATCH)]
             overdue = _deliveries(LEGS[0], SOURCES[0], orders, received_at=now - LONG_AGO)
-            ingest(overdue, seen=NoSeen(), store=store, reconciler=reconciler)
+            ingest(overdue, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         alone = _arriving(store, reconciler, lambda batches: batches < ALONE)
         with ThreadPoolExecutor(1) as thread:
             beside = thread.submit(_arriving, store, reconciler, lambda _: not swept.is_set())
@@ -177,7 +177,7 @@ def _arriving(store: PostgresStore, reconciler: Reconciler, going_on: Callable[[
     while going_on(len(times)):
         given = _deliveries(LEGS[0], SOURCES[0], [uuid.uuid4().hex for _ in range(ARRIVING)])
         started = time.perf_counter()
-        ingest(given, seen=NoSeen(), store=store, reconciler=reconciler)
+        ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         times.append(1000 * (time.perf_counter() - started))
     return times
 

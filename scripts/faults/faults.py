@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import psycopg
 import redis
 
-from helios.adapters.redis.dedupe import RedisSeen
+from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.errors import HeliosError
 from local.servers import valkey
 from scripts.faults.orders import Orders
@@ -114,10 +114,10 @@ class StaleMarks:
 
     def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Write the marks, as the filter itself does."""
-        seen = RedisSeen(valkey.url(stage.config.valkey_port), ttl_seconds=_MARK_SECONDS)
+        dedupe = RedisDedupeCache(valkey.url(stage.config.valkey_port), ttl_seconds=_MARK_SECONDS)
         later = sent.requests[len(sent.requests) // 2 :]
-        seen.remember({key for request in later for key in request.keys if key})
-        seen.close()
+        dedupe.add({key for request in later for key in request.keys if key})
+        dedupe.close()
 
     def heal(self, stage: Stage, watch: Watch) -> None:
         """Nothing."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from helios import settings as environment
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.notifiers import Bells, HttpBell
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.reader import PostgresReader
@@ -21,7 +21,7 @@ from helios.errors import Misconfigured
 from helios.model.events import Delivery, Outcome
 from helios.normalise.redact import Redaction
 from helios.ports.access import Tickets, Tokens
-from helios.ports.events import EventReader, Seen
+from helios.ports.events import DedupeCache, EventReader
 from helios.ports.flows import FlowReader
 from helios.ports.replay import ReplayJobs
 from helios.ports.stream import Bell, EventSink, Listener, Outbox
@@ -52,7 +52,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     store: EventStore
     reader: EventReader
-    seen: Seen
+    dedupe: DedupeCache
     outbox: Outbox
     bell: Bell
     listener: Listener
@@ -69,7 +69,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         """``flows.ingest`` with these parts."""
         return ingest(
             deliveries,
-            seen=self.seen,
+            dedupe=self.dedupe,
             store=self.store,
             reconciler=self.reconciler,
             redaction=self.redaction,
@@ -79,7 +79,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     def close(self) -> None:
         """Let go of every connection."""
-        self.seen.close()
+        self.dedupe.close()
         if self.sink:
             self.sink.close()
         if self.pool:
@@ -124,7 +124,7 @@ def build(settings: Settings) -> Services:
         settings=settings,
         store=PostgresStore(pool),
         reader=reader,
-        seen=_seen(settings),
+        dedupe=_dedupe(settings),
         outbox=PostgresOutbox(pool),
         bell=_bell(settings, pool),
         listener=PostgresListener(settings.database_url),
@@ -183,13 +183,13 @@ def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None
     return Redaction(paths) if paths else None
 
 
-def _seen(settings: Settings) -> Seen:
+def _dedupe(settings: Settings) -> DedupeCache:
     if not settings.redis_url:
-        return NoSeen()
+        return NullDedupeCache()
     # Late: importing the Redis client costs a cold start more than any other part.
-    from helios.adapters.redis.dedupe import RedisSeen
+    from helios.adapters.redis.dedupe import RedisDedupeCache
 
-    return RedisSeen(settings.redis_url, ttl_seconds=settings.seen_ttl_seconds)
+    return RedisDedupeCache(settings.redis_url, ttl_seconds=settings.dedupe_ttl_seconds)
 
 
 def _tickets(settings: Settings) -> Tickets | None:

@@ -59,9 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_config: Annotated[
         str | None, Meta(description="File of more librdkafka properties, name=value a line (TLS, SASL). Empty: none.")
     ] = None
-    seen_ttl_seconds: Annotated[int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)] = (
-        86_400
-    )
+    dedupe_ttl_seconds: Annotated[
+        int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)
+    ] = 86_400
     database_connections: Annotated[
         int, Meta(description="Most Postgres connections this process opens.", ge=1, le=100)
     ] = 4

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.model.events import WayIn
 from helios.normalise import split
@@ -35,7 +35,7 @@ def played(postgres_store, pool, tmp_path):
     sent, book = orders(LOAD, prefix="FLT-01-", seed=1, clouds=()), Book()
     for request in sent.requests:
         deliveries = split(WAYS_IN[request.path], request.body, request.headers, datetime.now(UTC))
-        outcomes = ingest(deliveries, seen=NoSeen(), store=postgres_store, reconciler=Reconciler(flows))
+        outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=postgres_store, reconciler=Reconciler(flows))
         book.answer(request.keys, [outcome.status for outcome in outcomes])
     PostgresOutbox(pool).number()
 

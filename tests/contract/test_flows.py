@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.model.flows import FlowFilter, FlowInstance
 from helios.reconciliation.evaluate import FlowEvaluator
@@ -44,7 +44,7 @@ def store(request: pytest.FixtureRequest):
 
 
 def take_in(store, *deliveries):
-    return ingest(deliveries, seen=NoSeen(), store=store, reconciler=RECONCILER)
+    return ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=RECONCILER)
 
 
 def instance(store, key: str = "ORD-1", flow=ORDER) -> FlowInstance:

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.errors import Rejected, Retryable
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
 from helios.model.events import Delivery, EventFilter, Fault
@@ -18,13 +18,13 @@ from helios.normalise import normalise
 from helios.reconciliation.evidence import Interest
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
-from tests.fakes.store import MemorySeen, MemoryStore, MemoryUnitOfWork
+from tests.fakes.store import MemoryDedupeCache, MemoryStore, MemoryUnitOfWork
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 from tests.support.instances import ORDER
 
 
-def take_in(store, *deliveries, seen=None):
-    return [outcome.status for outcome in ingest(deliveries, seen=seen or NoSeen(), store=store)]
+def take_in(store, *deliveries, dedupe=None):
+    return [outcome.status for outcome in ingest(deliveries, dedupe=dedupe or NullDedupeCache(), store=store)]
 
 
 def ids(store):
@@ -42,7 +42,7 @@ def test_a_new_event_is_stored(store):
 
 def test_the_stored_event_is_the_normalised_one(store):
     """Every attribute survives the store."""
-    outcome = ingest([eventbridge("1")], seen=NoSeen(), store=store)[0]
+    outcome = ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)[0]
 
     assert store.event(("aws", "1")) == outcome.event
 
@@ -152,26 +152,26 @@ def test_a_dead_letter_keeps_any_bytes(store):
 
 def test_a_mark_without_a_row_does_not_swallow_the_event(store):
     """After a restore of the database, Redis remembers what Postgres has lost."""
-    seen = MemorySeen()
-    seen.remember({("aws", "1")})
+    dedupe = MemoryDedupeCache()
+    dedupe.add({("aws", "1")})
 
-    assert take_in(store, eventbridge("1"), eventbridge("1"), seen=seen) == ["stored", "duplicate"]
+    assert take_in(store, eventbridge("1"), eventbridge("1"), dedupe=dedupe) == ["stored", "duplicate"]
 
 
 def test_a_marked_contradiction_is_still_seen(store):
     """Redis alone would take it for a duplicate."""
-    seen = MemorySeen()
-    take_in(store, eventbridge("1"), seen=seen)
+    dedupe = MemoryDedupeCache()
+    take_in(store, eventbridge("1"), dedupe=dedupe)
 
-    assert take_in(store, eventbridge("1", type_="OrderCancelled"), seen=seen) == ["contradictory"]
+    assert take_in(store, eventbridge("1", type_="OrderCancelled"), dedupe=dedupe) == ["contradictory"]
 
 
 def test_stored_and_duplicate_events_are_remembered_and_no_others(store):
-    seen = MemorySeen()
+    dedupe = MemoryDedupeCache()
     take_in(store, eventbridge("1"))
-    take_in(store, eventbridge("1"), eventbridge("2"), eventbridge("2", type_="Other"), poison(), seen=seen)
+    take_in(store, eventbridge("1"), eventbridge("2"), eventbridge("2", type_="Other"), poison(), dedupe=dedupe)
 
-    assert seen.keys == {("aws", "1"), ("aws", "2")}
+    assert dedupe.keys == {("aws", "1"), ("aws", "2")}
 
 
 def test_the_ledger_conserves_every_delivery(store):
@@ -306,7 +306,7 @@ def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logg
     monkeypatch.setattr(step, fails_on_one)
     defective = eventbridge("3", type_="Defective")
     batch = [eventbridge("1"), eventbridge("2"), defective, eventgrid("4")]
-    outcomes = ingest(batch, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    outcomes = ingest(batch, dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
 
     assert [outcome.status for outcome in outcomes] == ["stored", "stored", "rejected", "stored"]
     assert [(dead_letter.body, "ZeroDivisionError" in dead_letter.reason) for dead_letter in dead_letters(store)] == [
@@ -325,7 +325,9 @@ def test_what_the_machine_does_is_no_event_s_fault(store, monkeypatch, fault):
 
     monkeypatch.setattr(Interest, "clues", clues)
     with pytest.raises(fault):
-        ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+        ingest(
+            [eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER])
+        )
 
     assert (ids(store), dead_letters(store)) == (set(), [])
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from helios import __main__ as command_line
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.flows import OVERDUE_FLOWS, WRITE_FLOWS, columns
@@ -140,7 +140,7 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     assert migrate(empty_database) == [name for name, _ in every if name >= "0008"]
     with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
         reader = PostgresReader(pool)
-        ingest([order, payment], seen=NoSeen(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
+        ingest([order, payment], dedupe=NullDedupeCache(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
         kept = reader.flow(("order", "ORD-1"))
         counts = reader.flow_counts(
             None, since=NOON - timedelta(minutes=12), until=NOON + timedelta(minutes=14), bucket=timedelta(hours=1)
@@ -303,12 +303,14 @@ def test_a_batch_takes_as_many_statements_however_large_it_is(pool, monkeypatch,
     taken = []
     for prefix, size in (("FEW", 2), ("MANY", WORTH_TWO_STATEMENTS), ("MORE", 3 * WORTH_TWO_STATEMENTS)):
         if known:
-            ingest(batch(prefix, size, "order", "payment"), seen=NoSeen(), store=store, reconciler=reconciler)
+            ingest(
+                batch(prefix, size, "order", "payment"), dedupe=NullDedupeCache(), store=store, reconciler=reconciler
+            )
         executed.clear()
         with monkeypatch.context() as patched:
             patched.setattr(psycopg.Connection, "execute", noting)
             given = batch(prefix, size, "payment", "inventory")
-            ingest(given, seen=NoSeen(), store=store, reconciler=reconciler)
+            ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         taken.append(len(executed))
 
     few, many, more = taken
@@ -323,10 +325,10 @@ def test_the_totals_of_a_position_leave_out_what_no_numbered_frame_tells(pool):
         totals = reader.totals(NOON, only_told=True)
         return (totals.position, totals.stored, totals.duplicate)
 
-    ingest([eventbridge("1"), eventbridge("1")], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge("1"), eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     outbox.number()
     assert told() == (1, 1, 1)
-    ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     assert told() == (1, 1, 1)
     assert reader.totals(NOON).stored == 2
     outbox.number()
@@ -339,7 +341,7 @@ def test_the_sums_of_a_position_name_what_no_numbered_frame_tells(pool):
 
     def take_in(*names: str) -> None:
         legs = [leg(name) for name in names]
-        ingest(legs, seen=NoSeen(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
+        ingest(legs, dedupe=NullDedupeCache(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
 
     def untold() -> tuple[int, dict[FlowStatus, int]]:
         sums = reader.flow_sums(None, since=NOON - day, until=NOON + day, bucket=2 * day)
@@ -358,7 +360,7 @@ def test_the_sums_of_a_position_name_what_no_numbered_frame_tells(pool):
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])
 def test_an_emptied_ledger_has_empty_totals(pool, tables):
-    ingest([eventbridge("1")], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     with pool.connection() as connection:
         connection.execute(f"TRUNCATE {tables}")
 
@@ -367,16 +369,16 @@ def test_an_emptied_ledger_has_empty_totals(pool, tables):
 
 def test_a_database_that_is_away_is_retryable_and_comes_back(postgres_server, pool):
     store, reader = PostgresStore(pool), PostgresReader(pool)
-    ingest([eventbridge("1")], seen=NoSeen(), store=store)
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
     postgres_server.stop()
     try:
         with pytest.raises(Retryable):
-            ingest([eventbridge("2")], seen=NoSeen(), store=store)
+            ingest([eventbridge("2")], dedupe=NullDedupeCache(), store=store)
         with pytest.raises(Retryable):
             reader.probe()
     finally:
         postgres_server.start()
-    outcomes = ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=store)
+    outcomes = ingest([eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=store)
 
     assert [outcome.status for outcome in outcomes] == ["duplicate", "stored"]
 
@@ -401,7 +403,7 @@ def test_no_connection_left_is_retryable(database_url, pool):
             psycopg.conninfo.make_conninfo(database_url, user="crowded"), connections=1, timeout_seconds=1
         )
         with pytest.raises(Retryable):
-            ingest([eventbridge("1")], seen=NoSeen(), store=PostgresStore(crowded))
+            ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(crowded))
         crowded.close()
         connection.execute("DROP OWNED BY crowded")
         connection.execute("DROP ROLE crowded")
@@ -413,7 +415,7 @@ def test_a_value_that_postgres_refuses_is_buried_alone(database_url, pool):
         connection.execute("ALTER TABLE events ADD CONSTRAINT picky CHECK (id <> '3')")
     try:
         outcomes = ingest(
-            [eventbridge(str(number)) for number in range(1, 6)], seen=NoSeen(), store=PostgresStore(pool)
+            [eventbridge(str(number)) for number in range(1, 6)], dedupe=NullDedupeCache(), store=PostgresStore(pool)
         )
     finally:
         with pool.connection() as connection:
@@ -429,7 +431,7 @@ def test_a_slow_statement_is_retryable(database_url):
     with psycopg.connect(database_url) as blocker:
         blocker.execute("LOCK TABLE events")
         with pytest.raises(Retryable, match="timeout"):
-            ingest([eventbridge("slow")], seen=NoSeen(), store=PostgresStore(impatient))
+            ingest([eventbridge("slow")], dedupe=NullDedupeCache(), store=PostgresStore(impatient))
     impatient.close()
 
 

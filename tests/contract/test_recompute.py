@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.model.events import Delivery, EventFilter
 from helios.model.flows import FlowFilter
 from helios.reconciliation.declaration import Flow, Leg, Rule
@@ -37,7 +37,7 @@ WITHOUT_MONEY = replace(ORDER, amount=(), currency=())
 def take_in(store, *deliveries: Delivery, flows: Sequence[Flow] = (ORDER,)) -> None:
     reconciler = Reconciler(flows)
     for number in range(0, len(deliveries), 3):
-        ingest(deliveries[number : number + 3], seen=NoSeen(), store=store, reconciler=reconciler)
+        ingest(deliveries[number : number + 3], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     expire_flows(NOW, store=store, reconciler=reconciler)
 
 
@@ -172,7 +172,7 @@ def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):
     def write(name: str) -> None:
         for start in range(0, 60, 10):
             batch = [leg(name, key) for key in orders[start : start + 10]]
-            ingest(batch, seen=NoSeen(), store=postgres_store, reconciler=Reconciler([ORDER]))
+            ingest(batch, dedupe=NullDedupeCache(), store=postgres_store, reconciler=Reconciler([ORDER]))
 
     def evaluator(_: int) -> None:
         for rules in (LENIENT, ORDER, LENIENT, ORDER):

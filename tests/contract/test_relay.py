@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.stream import PostgresBell, PostgresListener, PostgresOutbox
 from helios.errors import Retryable
@@ -49,7 +49,7 @@ def outbox(store, request):
 
 
 def take_in(store, *names, **how):
-    ingest([eventbridge(name, **how) for name in names], seen=NoSeen(), store=store)
+    ingest([eventbridge(name, **how) for name in names], dedupe=NullDedupeCache(), store=store)
 
 
 def test_every_batch_is_one_frame_in_its_place(store, outbox):

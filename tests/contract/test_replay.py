@@ -7,7 +7,7 @@ from hashlib import sha256
 import msgspec
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
 from helios.errors import Rejected, Retryable
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
@@ -22,7 +22,7 @@ LATER = NOON + timedelta(hours=1)
 
 
 def stored_dead_letters(store, delivery):
-    ingest([delivery], seen=NoSeen(), store=store)
+    ingest([delivery], dedupe=NullDedupeCache(), store=store)
     return store.dead_letters(DeadLetterFilter(), after=None, limit=1).items[0]
 
 
@@ -32,7 +32,7 @@ def replay(store, kept, fixed=None):
 
 
 def replays(store, kept, fixed=None):
-    take_in = partial(ingest, seen=NoSeen(), store=store)
+    take_in = partial(ingest, dedupe=NullDedupeCache(), store=store)
     return replay_dead_letter(kept, fixed, ingest=take_in, who="ann", now=LATER)
 
 
@@ -58,7 +58,7 @@ def test_replaying_twice_stores_once_and_keeps_the_first_mark(store):
 def test_a_letter_left_unmarked_by_a_crash_is_marked_by_the_next_replay(store):
     """The event is stored, and the process dies before the letter is marked."""
     kept = stored_dead_letters(store, poison())
-    ingest([eventbridge("1")], seen=NoSeen(), store=store)
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
 
     replay(store, kept, eventbridge("1").body)
 
@@ -87,7 +87,7 @@ def test_a_letter_that_was_cut_needs_its_whole_body(store):
 
 
 def test_a_repair_that_contradicts_is_not_believed(store):
-    ingest([eventbridge("1")], seen=NoSeen(), store=store)
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
     kept = stored_dead_letters(store, poison())
 
     assert replay(store, kept, eventbridge("1", detail={"amount": 99}).body).status == "contradictory"

@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.stream import PostgresBell, PostgresOutbox
 from helios.errors import PutOff, Rejected
@@ -94,7 +94,7 @@ def target(monkeypatch):
 
 @pytest.fixture
 def take_in(store):
-    return partial(ingest, seen=NoSeen(), store=store)
+    return partial(ingest, dedupe=NullDedupeCache(), store=store)
 
 
 @pytest.fixture

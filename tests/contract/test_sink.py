@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError
 from msgspec import Raw, structs
 
 from helios.adapters.kafka import MAX_TOPIC_CHARS, KafkaSink, headers_of, key_of, topic_of
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.errors import Misconfigured, Retryable
 from helios.model.events import Event
@@ -57,7 +57,7 @@ def outbox(store, request):
 
 
 def take_in(store, *deliveries) -> None:
-    ingest(deliveries, seen=NoSeen(), store=store)
+    ingest(deliveries, dedupe=NullDedupeCache(), store=store)
 
 
 def test_events_arrive_in_the_order_given(recorded):

@@ -22,19 +22,19 @@ from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSum
 CountKey = tuple[datetime, str, str]
 
 
-class MemorySeen:
-    """Keeps ``Seen`` in a set that never forgets."""
+class MemoryDedupeCache:
+    """Keeps ``DedupeCache`` in a set that never forgets."""
 
     failures = 0
 
     def __init__(self) -> None:
         self.keys: set[Key] = set()
 
-    def recall(self, keys: Collection[Key]) -> set[Key]:
+    def lookup(self, keys: Collection[Key]) -> set[Key]:
         """Those of the keys that are remembered."""
         return self.keys & set(keys)
 
-    def remember(self, keys: Collection[Key]) -> None:
+    def add(self, keys: Collection[Key]) -> None:
         """Remember keys whose events are committed."""
         self.keys |= set(keys)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.stream import PostgresOutbox
@@ -50,7 +50,7 @@ def start(jobs):
 @pytest.fixture
 def stored(pool):
     """Events that were stored before."""
-    ingest([eventbridge(id_) for id_ in IDS], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
 
 
 def shown(pool, job):
@@ -68,8 +68,8 @@ def test_the_jobs_that_run_are_done_within_one_call(replays, pool, jobs, start, 
     """Stored events to those who watch, and dead letters that Helios can read by now."""
     with monkeypatch.context() as older:
         older.setitem(NORMALISERS, "eventbridge", refusing)
-        ingest([eventbridge("late")], seen=NoSeen(), store=PostgresStore(pool))
-    ingest([eventbridge(id_) for id_ in IDS], seen=NoSeen(), store=PostgresStore(pool))
+        ingest([eventbridge("late")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     watched, dead_letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
 
     assert replays.handler({}, Context(MOST_SECONDS)) == {"had_its_turn": True}

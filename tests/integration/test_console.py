@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from local.stack.process import scrubbed_environment
@@ -162,7 +162,7 @@ def tokens(operate):
 def test_changed_rules_are_applied_to_what_is_stored(operate, postgres_store, tmp_path):
     reconciler = Reconciler([ORDER])
     for given in (leg("order"), leg("payment", amount=7), leg("inventory")):
-        ingest([given], seen=NoSeen(), store=postgres_store, reconciler=reconciler)
+        ingest([given], dedupe=NullDedupeCache(), store=postgres_store, reconciler=reconciler)
     rules = (ROOT / "shared" / "helios" / "flows.toml").read_text()
     file = tmp_path / "flows.toml"
     file.write_text(rules.replace('within = "0.01"', 'within = "5"'))

@@ -8,7 +8,7 @@ import pytest
 from google.cloud import pubsub_v1
 from moto import mock_aws
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.replay.registry import ConfiguredTargets
 from helios.errors import PutOff
 from helios.model.events import Delivery
@@ -49,7 +49,7 @@ def opened(cloud, topic, **settings):
 def stored(deliveries):
     """A store that has them, and its events."""
     store = MemoryStore()
-    outcomes = ingest(deliveries, seen=NoSeen(), store=store)
+    outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=store)
     assert [one.status for one in outcomes] == ["stored"] * COUNT
     return store, [one.event for one in outcomes if one.event]
 
@@ -65,7 +65,7 @@ def sent(target, cloud, events):
 def assert_all_come_back(store, way_in, bodies):
     """Each as a duplicate of the event that it was."""
     deliveries = [Delivery(way_in=way_in, body=body, received_at=NOON) for body in bodies]
-    outcomes = ingest(deliveries, seen=NoSeen(), store=store)
+    outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=store)
     assert {(one.status, one.reason) for one in outcomes} == {("duplicate", None)}
     assert {one.event.id for one in outcomes if one.event} == {str(number) for number in range(COUNT)}
 

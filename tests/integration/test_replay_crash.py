@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.model.replay import Checkpoint, ReplayFilter, ReplayJob, ReplayRequest, Target
@@ -32,7 +32,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def jobs(pool, database_url) -> PostgresReplayJobs:
-    ingest([eventbridge(id_) for id_ in IDS], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     return PostgresReplayJobs(pool, database_url)
 
 

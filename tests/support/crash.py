@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.postgres.stream import PostgresCursor
 from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
-from helios.adapters.redis.dedupe import RedisSeen
+from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.services import ingest
 
 
@@ -37,20 +37,20 @@ class Step(NamedTuple):
 
 
 STEPS = {
-    "before-recall": Step(RedisSeen, "recall", is_after=False, is_committed=False),
-    "after-recall": Step(RedisSeen, "recall", is_after=True, is_committed=False),
+    "before-recall": Step(RedisDedupeCache, "recall", is_after=False, is_committed=False),
+    "after-recall": Step(RedisDedupeCache, "recall", is_after=True, is_committed=False),
     "before-insert": Step(PostgresUnitOfWork, "insert", is_after=False, is_committed=False),
     "before-count": Step(PostgresUnitOfWork, "count", is_after=False, is_committed=False),
     "before-bury": Step(PostgresUnitOfWork, "bury", is_after=False, is_committed=False),
     "before-publish": Step(PostgresUnitOfWork, "publish", is_after=False, is_committed=False),
     "before-commit": Step(PostgresUnitOfWork, "publish", is_after=True, is_committed=False),
-    "before-remember": Step(RedisSeen, "remember", is_after=False, is_committed=True),
-    "after-remember": Step(RedisSeen, "remember", is_after=True, is_committed=True),
+    "before-remember": Step(RedisDedupeCache, "remember", is_after=False, is_committed=True),
+    "after-remember": Step(RedisDedupeCache, "remember", is_after=True, is_committed=True),
     "before-answer": Step(ingest, "_log", is_after=False, is_committed=True),
 }
 """Every place between two steps, in the order in which a batch passes them.
 
-There is none within ``remember``: it is one script, which Redis runs whole or not at all.
+There is none within ``add``: it is one script, which Redis runs whole or not at all.
 """
 
 

@@ -11,7 +11,7 @@ from helios.reconciliation import declaration
 from helios.services.reconciler import Reconciler
 from helios.settings import Settings
 from tests.fakes.replay import MemoryReplayJobs
-from tests.fakes.store import MemoryOutbox, MemorySeen, MemoryStore
+from tests.fakes.store import MemoryDedupeCache, MemoryOutbox, MemoryStore
 from tests.fakes.tokens import MemoryTickets, MemoryTokens
 
 UNGUARDED = Settings(database_url="postgresql://nowhere", unguarded="loopback")
@@ -25,7 +25,7 @@ def in_memory(store: MemoryStore, settings: Settings = UNGUARDED) -> Services:
         settings=settings,
         store=store,
         reader=store,
-        seen=MemorySeen(),
+        dedupe=MemoryDedupeCache(),
         outbox=outbox,
         bell=outbox,
         listener=outbox,

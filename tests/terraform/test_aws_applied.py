@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.unit_of_work import PostgresStore
@@ -94,7 +94,7 @@ def wait_for_order(database_url, id_, seconds=60):
 def test_a_replay_job_is_worked_on_by_terraform_s_function(applied):
     """Its events go back to the bus, from which they come as duplicates of themselves."""
     with contextlib.closing(open_pool(applied.database_url, connections=1, timeout_seconds=10)) as pool:
-        ingest([eventbridge("again", type_="OrderAgain")], seen=NoSeen(), store=PostgresStore(pool))
+        ingest([eventbridge("again", type_="OrderAgain")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
         jobs = PostgresReplayJobs(pool, applied.database_url)
         chosen = ReplayFilter(source="aws", type="OrderAgain", until=datetime.now(UTC))
         request = ReplayRequest(what="events", target=Target(kind="cloud", cloud="aws"), filter=chosen, per_second=10)

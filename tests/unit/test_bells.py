@@ -9,7 +9,7 @@ import pytest
 from moto import mock_aws
 
 from helios.adapters.aws import SqsBell
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.notifiers import BackgroundBell, Bells, HttpBell
 from helios.errors import Retryable
 from helios.services.ingest import ingest
@@ -173,7 +173,7 @@ def test_a_bell_that_was_not_started_rings_at_once():
 
 def test_a_bell_that_nobody_hears_loses_nothing():
     store = MemoryStore()
-    outcomes = ingest([eventbridge("1")], seen=NoSeen(), store=store, bell=Silent())
+    outcomes = ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store, bell=Silent())
 
     assert [outcome.status for outcome in outcomes] == ["stored"]
     assert len(MemoryOutbox(store).frames(after=0, limit=1)) == 1

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from tests.fakes.store import MemoryStore
@@ -17,7 +17,7 @@ def test_the_issues_in_the_dashboard_s_fixtures_are_what_the_api_says():
     store = MemoryStore()
     azure = leg("inventory", quantity=2)
     given = [leg("order", quantity=3), leg("payment"), azure, azure]
-    ingest(given, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
     with client_of(in_memory(store)) as client:
         told = client.get("/api/v1/flows/order/ORD-1").json()["issues"]
 

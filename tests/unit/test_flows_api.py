@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
@@ -25,7 +25,7 @@ def store() -> MemoryStore:
     now = (datetime.now(UTC) - NOON).total_seconds()
 
     def take_in(*deliveries) -> None:
-        ingest(deliveries, seen=NoSeen(), store=store, reconciler=RECONCILER)
+        ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=RECONCILER)
 
     take_in(leg("order", after=now - 300), leg("payment", after=now - 299), leg("inventory", after=now - 298))
     take_in(leg("order", "ORD-2", after=now - 200), leg("payment", "ORD-2", amount=7, after=now - 200))

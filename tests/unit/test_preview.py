@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.model.events import EventFilter
 from helios.model.flows import FlowFilter
 from helios.reconciliation.declaration import Rule
@@ -42,7 +42,7 @@ def recorded(*deliveries) -> MemoryStore:
     store = MemoryStore()
     reconciler = Reconciler([ORDER])
     for delivery in deliveries:
-        ingest([delivery], seen=NoSeen(), store=store, reconciler=reconciler)
+        ingest([delivery], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     expire_flows(NOW, store=store, reconciler=reconciler)
     return store
 

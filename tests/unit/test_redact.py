@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios import bootstrap
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.errors import Misconfigured
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery, EventFilter, Fault
@@ -91,7 +91,7 @@ def test_a_contradiction_and_a_poison_keep_none_of_them_either():
     other = EVENTBRIDGE.replace("10.00", "11")
     poison = EVENTBRIDGE.replace('"id": "1", ', "")
     for body in (EVENTBRIDGE, other, poison):
-        ingest([delivery("eventbridge", body)], seen=NoSeen(), store=store, redaction=REDACTION)
+        ingest([delivery("eventbridge", body)], dedupe=NullDedupeCache(), store=store, redaction=REDACTION)
 
     (event,) = store.events(EventFilter(), after=None, limit=9).items
     dead_letters = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
@@ -121,7 +121,7 @@ UNREADABLE = [
 @pytest.mark.parametrize("given", UNREADABLE)
 def test_of_what_can_not_be_read_only_size_digest_and_reason_are_kept(given):
     store = MemoryStore()
-    (outcome,) = ingest([given], seen=NoSeen(), store=store, redaction=REDACTION)
+    (outcome,) = ingest([given], dedupe=NullDedupeCache(), store=store, redaction=REDACTION)
 
     (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
     text = kept.dead_letter.body.decode()
@@ -133,7 +133,7 @@ def test_of_what_can_not_be_read_only_size_digest_and_reason_are_kept(given):
 
 def test_without_a_field_to_redact_what_can_not_be_read_is_kept_as_it_came():
     store = MemoryStore()
-    ingest([UNREADABLE[0]], seen=NoSeen(), store=store)
+    ingest([UNREADABLE[0]], dedupe=NullDedupeCache(), store=store)
 
     (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
     assert kept.dead_letter.body == UNREADABLE[0].body

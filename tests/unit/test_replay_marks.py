@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from helios.adapters.cloudevents import replayed_attributes
-from helios.adapters.no_seen import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.replay.eventbridge import EventBridgeTarget
 from helios.adapters.replay.eventgrid import _as_sent
 from helios.model.events import Delivery
@@ -155,10 +155,10 @@ ROUND_TRIPS = [
 @pytest.mark.parametrize(("delivered", "back"), ROUND_TRIPS)
 def test_what_comes_back_is_a_duplicate_and_changes_no_verdict(delivered, back):
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
-    (first,) = ingest([delivered], seen=NoSeen(), store=store, reconciler=reconciler)
+    (first,) = ingest([delivered], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     instance = store.flow(("order", "ORD-1"))
 
-    (again,) = ingest([back(first.event)], seen=NoSeen(), store=store, reconciler=reconciler)
+    (again,) = ingest([back(first.event)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
     assert (again.status, again.event and again.event.key) == ("duplicate", first.event and first.event.key)
     assert store.totals(LATER).duplicate == 1
@@ -171,7 +171,7 @@ def test_an_event_that_another_helios_has_sent_is_a_new_one_with_its_own_id(deli
     event = normalise(delivered)
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
 
-    (taken,) = ingest([back(event)], seen=NoSeen(), store=store, reconciler=reconciler)
+    (taken,) = ingest([back(event)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
     assert (taken.status, taken.event and taken.event.key) == ("stored", event.key)
     assert store.flow(("order", "ORD-1")) is not None
@@ -179,21 +179,23 @@ def test_an_event_that_another_helios_has_sent_is_a_new_one_with_its_own_id(deli
 
 def test_a_mark_does_not_hide_other_content():
     store = MemoryStore()
-    (first,) = ingest([eventbridge()], seen=NoSeen(), store=store)
+    (first,) = ingest([eventbridge()], dedupe=NullDedupeCache(), store=store)
     forged = json.loads(on_eventbridge(first.event).body)
     forged["detail"]["amount"] = 99
 
     body = json.dumps(forged).encode()
-    (outcome,) = ingest([Delivery(way_in="eventbridge", body=body, received_at=LATER)], seen=NoSeen(), store=store)
+    (outcome,) = ingest(
+        [Delivery(way_in="eventbridge", body=body, received_at=LATER)], dedupe=NullDedupeCache(), store=store
+    )
 
     assert (outcome.status, store.totals(LATER).contradictory) == ("contradictory", 1)
 
 
 def test_a_real_duplicate_beside_a_replay_still_tells_of_its_story():
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
-    (first,) = ingest([eventbridge()], seen=NoSeen(), store=store, reconciler=reconciler)
+    (first,) = ingest([eventbridge()], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
-    ingest([on_eventbridge(first.event), eventbridge()], seen=NoSeen(), store=store, reconciler=reconciler)
+    ingest([on_eventbridge(first.event), eventbridge()], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
     instance = store.flow(("order", "ORD-1"))
     assert instance is not None
@@ -204,7 +206,7 @@ def test_a_mark_that_can_not_be_read_is_a_dead_letter():
     event = json.loads(eventbridge().body) | {"resources": [RESOURCE + "{"]}
     delivery = Delivery(way_in="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
-    (outcome,) = ingest([delivery], seen=NoSeen(), store=MemoryStore())
+    (outcome,) = ingest([delivery], dedupe=NullDedupeCache(), store=MemoryStore())
 
     assert (outcome.status, outcome.field) == ("rejected", "resources")
 
@@ -213,7 +215,7 @@ def test_an_event_that_only_speaks_of_replays_is_taken_as_it_is():
     event = json.loads(eventbridge(detail={"heliosreplay": "7"}).body) | {"resources": [1]}
     delivery = Delivery(way_in="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
-    (outcome,) = ingest([delivery], seen=NoSeen(), store=MemoryStore())
+    (outcome,) = ingest([delivery], dedupe=NullDedupeCache(), store=MemoryStore())
 
     assert outcome.status == "stored"
 

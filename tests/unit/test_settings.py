@@ -11,9 +11,9 @@ EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
 def test_a_setting_is_read_from_its_variable():
-    read = load({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_SEEN_TTL_SECONDS": "60", "HOME": "/"})
+    read = load({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_DEDUPE_TTL_SECONDS": "60", "HOME": "/"})
 
-    assert (read.database_url, read.seen_ttl_seconds, read.redis_url) == ("postgresql://db/helios", 60, None)
+    assert (read.database_url, read.dedupe_ttl_seconds, read.redis_url) == ("postgresql://db/helios", 60, None)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_a_setting_is_read_from_its_variable():
     [
         ({}, "HELIOS_DATABASE_URL is not set"),
         ({"HELIOS_DATABASE_URL": ""}, "HELIOS_DATABASE_URL is not set"),
-        ({"HELIOS_DATABASE_URL": "x", "HELIOS_SEEN_TTL_SECONDS": "soon"}, "HELIOS_SEEN_TTL_SECONDS: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_DEDUPE_TTL_SECONDS": "soon"}, "HELIOS_DEDUPE_TTL_SECONDS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DATABASE_CONNECTIONS": "0"}, "HELIOS_DATABASE_CONNECTIONS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_LOG_LEVEL": "LOUD"}, "HELIOS_LOG_LEVEL: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_RING_SECRET": "fifteen letters"}, "HELIOS_RING_SECRET: "),

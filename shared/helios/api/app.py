@@ -69,7 +69,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         services = bootstrap.build_to_stay(configured)
     guarded = gate.build(services.settings)
     hub = Hub()
-    metrics = Metrics(seen=services.seen, watchers=lambda: hub.clients)
+    metrics = Metrics(dedupe=services.dedupe, watchers=lambda: hub.clients)
     metrics.registry.register(StoreCollector(services))
     access = Access(
         services.tokens,

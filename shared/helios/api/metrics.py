@@ -11,7 +11,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
 from helios.model.events import Delivery, Outcome, WayIn
-from helios.ports.events import Seen
+from helios.ports.events import DedupeCache
 from helios.services.ingest import Beside, Ingest
 
 Door = WayIn | Literal["api", "ring"]
@@ -21,7 +21,7 @@ Door = WayIn | Literal["api", "ring"]
 class Metrics:
     """This process' counters; the ledger's totals, which survive it, are at /api/v1/stats."""
 
-    def __init__(self, *, seen: Seen, watchers: Callable[[], int]) -> None:
+    def __init__(self, *, dedupe: DedupeCache, watchers: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._deliveries = Counter(
             "helios_deliveries", "Deliveries by way in and outcome", ["way_in", "status"], registry=self.registry
@@ -48,8 +48,8 @@ class Metrics:
             ["way_in", "guard", "result"],
             registry=self.registry,
         )
-        Gauge("helios_seen_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
-            lambda: seen.failures
+        Gauge("helios_dedupe_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
+            lambda: dedupe.failures
         )
         Gauge("helios_watchers", "Clients of this process' live stream", registry=self.registry).set_function(watchers)
         ProcessCollector(registry=self.registry)

@@ -105,7 +105,7 @@ async def _probe_all(services: Services) -> tuple[ComponentHealth, dict[str, str
     sink = services.sink
     database, redis, kafka = await asyncio.gather(
         _probe(services.reader.probe),
-        _probe(services.seen.probe),
+        _probe(services.dedupe.probe),
         _probe(partial(_probe_sink, sink, services.outbox) if sink else _nothing),
     )
     found = {"database": database, "redis": redis, "kafka": kafka}

@@ -11,7 +11,7 @@ from helios.model.events import Event, EventFilter, Key
 from helios.model.paging import Page
 
 
-class Seen(Protocol):
+class DedupeCache(Protocol):
     """A fast, forgetful memory of stored keys. Only a hint: it may forget, it may be down, it may be wrong.
 
     Attributes:
@@ -21,10 +21,10 @@ class Seen(Protocol):
     @property
     def failures(self) -> int: ...  # noqa: D102 - described above
 
-    def recall(self, keys: Collection[Key]) -> set[Key]:
+    def lookup(self, keys: Collection[Key]) -> set[Key]:
         """Those of the keys that are remembered; none when the memory is down. Never raises."""
 
-    def remember(self, keys: Collection[Key]) -> None:
+    def add(self, keys: Collection[Key]) -> None:
         """Remember keys whose events are committed. Never raises."""
 
     def probe(self) -> None:

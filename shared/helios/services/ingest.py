@@ -18,7 +18,7 @@ from helios.model.stream import MAX_FRAME_EVENTS, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
 from helios.normalise.replay_marks import is_replay
-from helios.ports.events import Seen
+from helios.ports.events import DedupeCache
 from helios.ports.stream import Bell
 from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.evidence import exact
@@ -56,7 +56,7 @@ class _Reading(msgspec.Struct, frozen=True, gc=False):
 def ingest(
     deliveries: Sequence[Delivery],
     *,
-    seen: Seen,
+    dedupe: DedupeCache,
     store: EventStore,
     reconciler: Reconciler | None = None,
     redaction: Redaction | None = None,
@@ -69,7 +69,7 @@ def ingest(
 
     Args:
         deliveries: a batch, in order of arrival; the first of two that contradict each other is believed.
-        seen: asked first, told last: a key is remembered only once its event is durable.
+        dedupe: asked first, told last: a key is remembered only once its event is durable.
         store: decides what is new.
         reconciler: keeps the stories that the events tell of; None: nobody asks whether the clouds agree.
         redaction: replaces what is not to be kept; None: there is no such field.
@@ -86,9 +86,9 @@ def ingest(
     started = time.perf_counter()
     readings = [_read(delivery, redaction) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
-    hinted = seen.recall(keys) if keys else set()
+    hinted = dedupe.lookup(keys) if keys else set()
     outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, beside)
-    seen.remember(
+    dedupe.add(
         {
             outcome.event.key
             for outcome in outcomes

@@ -9,7 +9,7 @@ import redis
 from helios.errors import Retryable
 from helios.model.events import Key
 
-log = logging.getLogger("helios.seen")
+log = logging.getLogger("helios.dedupe")
 
 TIMEOUT_SECONDS = 0.25
 """Longest wait for an answer: a filter that is slower than the database is none."""
@@ -18,16 +18,16 @@ PAUSE_SECONDS = 2.0
 """How long it is left alone after it failed, so that an outage costs one timeout and not one a batch."""
 
 # One hash tag, one slot: a multi-key command works on a cluster too.
-KEY_PREFIX = "{helios:seen}"
+KEY_PREFIX = "{helios:dedupe}"
 
 # A script, because a pipeline of 500 SETs costs the client ten times as much as the server.
-REMEMBER = """
+ADD = """
 for _, key in ipairs(KEYS) do redis.call('SET', key, '', 'EX', ARGV[1]) end
 """
 
 
-class RedisSeen:
-    """Keeps ``Seen`` in Redis; ``failures`` counts the calls that it could not serve."""
+class RedisDedupeCache:
+    """Keeps ``DedupeCache`` in Redis; ``failures`` counts the calls that it could not serve."""
 
     def __init__(self, url: str, *, ttl_seconds: int) -> None:
         """Connect when first used.
@@ -44,12 +44,12 @@ class RedisSeen:
             retry=None,
             protocol=2,
         )
-        self._remember = self._redis.register_script(REMEMBER)
+        self._add = self._redis.register_script(ADD)
         self._ttl_seconds = ttl_seconds
         self._paused_until = 0.0
         self.failures = 0
 
-    def recall(self, keys: Collection[Key]) -> set[Key]:
+    def lookup(self, keys: Collection[Key]) -> set[Key]:
         """Those of the keys that are remembered; none when Redis is down."""
         asked = list(keys)
         if not asked or self._is_paused():
@@ -61,12 +61,12 @@ class RedisSeen:
             return set()
         return {key for key, mark in zip(asked, marks, strict=True) if mark is not None}
 
-    def remember(self, keys: Collection[Key]) -> None:
+    def add(self, keys: Collection[Key]) -> None:
         """Remember keys whose events are committed; forget it if Redis is down."""
         if not keys or self._is_paused():
             return
         try:
-            self._remember(keys=[_name(key) for key in keys], args=[self._ttl_seconds])
+            self._add(keys=[_name(key) for key in keys], args=[self._ttl_seconds])
         except redis.RedisError as error:
             self._pause(error)
 

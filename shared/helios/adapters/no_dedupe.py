@@ -5,16 +5,16 @@ from collections.abc import Collection
 from helios.model.events import Key
 
 
-class NoSeen:
-    """Keeps ``Seen`` by remembering nothing: what Helios runs with when no Redis is set."""
+class NullDedupeCache:
+    """Keeps ``DedupeCache`` by remembering nothing: what Helios runs with when no Redis is set."""
 
     failures = 0
 
-    def recall(self, keys: Collection[Key]) -> set[Key]:  # noqa: ARG002 - the port's signature
+    def lookup(self, keys: Collection[Key]) -> set[Key]:  # noqa: ARG002 - the port's signature
         """Nothing."""
         return set()
 
-    def remember(self, keys: Collection[Key]) -> None:
+    def add(self, keys: Collection[Key]) -> None:
         """Does nothing."""
 
     def probe(self) -> None:
