@@ -51,7 +51,7 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host pa
     """Sweep once a minute."""
     parts = services()
     await asyncio.to_thread(
-        sweep_store, datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, bell=parts.bell
+        sweep_store, datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, notifier=parts.notifier
     )
 
 

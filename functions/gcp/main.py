@@ -55,5 +55,5 @@ def ingest(event: CloudEvent) -> None:
 def sweep(_request: Request) -> tuple[str, int]:
     """Sweep, once a minute by Cloud Scheduler's clock; an error is answered 500, and the next minute makes it good."""
     parts = services()
-    sweep_store(datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, bell=parts.bell)
+    sweep_store(datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, notifier=parts.notifier)
     return "", 204

@@ -47,9 +47,9 @@ BATCH_WINDOW_SECONDS: Final = 1
 """The same guide: batches of more than 10 need a window."""
 MAX_CONCURRENCY: Final = 2
 """The least that SQS mappings allow; more wait for the cores of one machine: five cold starts at once took 7 s."""
-RING_BATCH_SIZE: Final = 10
+NOTIFY_BATCH_SIZE: Final = 10
 """Rings that wait are answered together: all of them ask for the same."""
-RING_RETENTION_SECONDS: Final = 5 * 60
+NOTIFY_RETENTION_SECONDS: Final = 5 * 60
 """An old ring is of no use: the schedule has relayed since."""
 MOST_RETENTION_SECONDS: Final = 14 * 24 * 60 * 60
 """Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
@@ -180,7 +180,7 @@ def _queues(clients: Clients, visibility_seconds: int) -> tuple[Queue, Queue, Qu
     redrive = {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVES}
     visibility = {"VisibilityTimeout": str(visibility_seconds)}
     events = resources.queue(clients, QUEUE, visibility | {"RedrivePolicy": json.dumps(redrive)})
-    retention = {"MessageRetentionPeriod": str(RING_RETENTION_SECONDS)}
+    retention = {"MessageRetentionPeriod": str(NOTIFY_RETENTION_SECONDS)}
     return events, dead_letters, resources.queue(clients, RELAY_QUEUE, visibility | retention)
 
 
@@ -193,7 +193,7 @@ def _map_queues(clients: Clients, queue: Queue, relay_queue: Queue) -> None:
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
     }
     resources.mapping(clients, queue, INGEST_FUNCTION, few | events)
-    resources.mapping(clients, relay_queue, RELAY_FUNCTION, few | {"BatchSize": RING_BATCH_SIZE})
+    resources.mapping(clients, relay_queue, RELAY_FUNCTION, few | {"BatchSize": NOTIFY_BATCH_SIZE})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -124,7 +124,7 @@ def _aws(config: Config) -> list[Service]:
 
 def _api(config: Config, secret: str) -> Service:
     """Helios' API. It rings the relay function on AWS, for itself and for the other clouds' functions."""
-    bell = {"HELIOS_RELAY_QUEUE_URL": deployer.relay_queue_url(config.aws_url), "HELIOS_RING_SECRET": secret}
+    notifier = {"HELIOS_RELAY_QUEUE_URL": deployer.relay_queue_url(config.aws_url), "HELIOS_NOTIFY_SECRET": secret}
     address = ["--host", HOST, "--port", str(config.api_port)]
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     return _command(
@@ -133,7 +133,7 @@ def _api(config: Config, secret: str) -> Service:
         _python("uvicorn", "--factory", "helios.api:create_app", *address, *options),
         env=helios_environment(config)
         | sdk_environment(config)
-        | bell
+        | notifier
         | _replay_targets(config)
         | {"HELIOS_UNGUARDED": "loopback", "HELIOS_KAFKA_BROKERS": config.kafka_brokers},
         ready=answers(f"{config.api_url}/api/v1/health"),
@@ -327,8 +327,8 @@ def _google_keys_url(config: Config) -> str:
 
 def _ringing_environment(config: Config, secret: str) -> dict[str, str]:
     """Those, for a function outside of AWS: it rings at the API."""
-    ring = {"HELIOS_RING_URL": f"{config.api_url}/api/v1/relay/ring", "HELIOS_RING_SECRET": secret}
-    return helios_environment(config) | ring
+    notify = {"HELIOS_NOTIFY_URL": f"{config.api_url}/api/v1/relay/notify", "HELIOS_NOTIFY_SECRET": secret}
+    return helios_environment(config) | notify
 
 
 def _command(

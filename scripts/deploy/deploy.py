@@ -29,8 +29,8 @@ _DATABASE: Final = ("module.network", "module.database")
 """What of AWS' root has to be there before the database can be brought up to date from here."""
 _PASSED_ON: Final = {
     "aws": ("database_clients",),
-    "gcp": ("database_url", "ring_url", "ring_secret"),
-    "azure": ("database_url", "ring_url", "ring_secret"),
+    "gcp": ("database_url", "notify_url", "notify_secret"),
+    "azure": ("database_url", "notify_url", "notify_secret"),
 }
 """The variables that are told each root from here; a file of its own would silently win."""
 
@@ -147,8 +147,8 @@ def _from_aws() -> dict[str, object]:
     """What the other roots ask of AWS'."""
     return {
         "database_url": told(_AWS, "database_url"),
-        "ring_url": f"{told(_AWS, 'api_url')}/api/v1/relay/ring",
-        "ring_secret": told(_AWS, "ring_secret"),
+        "notify_url": f"{told(_AWS, 'api_url')}/api/v1/relay/notify",
+        "notify_secret": told(_AWS, "notify_secret"),
     }
 
 

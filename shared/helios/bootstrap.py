@@ -9,11 +9,11 @@ import msgspec
 
 from helios import settings as environment
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.adapters.notifiers import Bells, HttpBell
+from helios.adapters.notifiers import HttpNotifier, NotifierGroup
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replay import PostgresReplayJobs
-from helios.adapters.postgres.stream import PostgresBell, PostgresListener, PostgresOutbox
+from helios.adapters.postgres.stream import PostgresListener, PostgresNotifier, PostgresOutbox
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.replay.registry import ConfiguredTargets
@@ -24,7 +24,7 @@ from helios.ports.access import Tickets, Tokens
 from helios.ports.events import DedupeCache, EventReader
 from helios.ports.flows import FlowReader
 from helios.ports.replay import ReplayJobs
-from helios.ports.stream import Bell, EventSink, Listener, Outbox
+from helios.ports.stream import EventSink, Listener, Notifier, Outbox
 from helios.ports.unit_of_work import EventStore
 from helios.reconciliation import declaration
 from helios.reconciliation.declaration import Flow
@@ -54,7 +54,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     reader: EventReader
     dedupe: DedupeCache
     outbox: Outbox
-    bell: Bell
+    notifier: Notifier
     listener: Listener
     reconciler: Reconciler
     flows: FlowReader
@@ -73,7 +73,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
             store=self.store,
             reconciler=self.reconciler,
             redaction=self.redaction,
-            bell=self.bell,
+            notifier=self.notifier,
             beside=beside,
         )
 
@@ -126,7 +126,7 @@ def build(settings: Settings) -> Services:
         reader=reader,
         dedupe=_dedupe(settings),
         outbox=PostgresOutbox(pool),
-        bell=_bell(settings, pool),
+        notifier=_notifier(settings, pool),
         listener=PostgresListener(settings.database_url),
         reconciler=Reconciler(declared),
         redaction=_redaction(settings, declared),
@@ -157,20 +157,22 @@ def replay_worker(services: Services) -> ReplayWorker:
         Misconfigured: a setting of the places that events may be sent to is wrong.
     """
     targets = ConfiguredTargets(services.settings)
-    return ReplayWorker(services.jobs, targets, store=services.store, ingest=services.ingest, bell=services.bell)
+    return ReplayWorker(
+        services.jobs, targets, store=services.store, ingest=services.ingest, notifier=services.notifier
+    )
 
 
-def _bell(settings: Settings, pool: Pool) -> Bell:
+def _notifier(settings: Settings, pool: Pool) -> Notifier:
     """NOTIFY for the processes of this database, and whatever else has to be woken."""
-    bells: list[Bell] = [PostgresBell(pool)]
+    notifiers: list[Notifier] = [PostgresNotifier(pool)]
     if settings.relay_queue_url:
         # Late: boto3 is AWS' own runtime's, and no other cloud's.
-        from helios.adapters.aws import SqsBell
+        from helios.adapters.aws import SqsNotifier
 
-        bells.append(SqsBell(settings.relay_queue_url))
-    if settings.ring_url:
-        bells.append(HttpBell(settings.ring_url, settings.ring_secret or ""))
-    return Bells(bells)
+        notifiers.append(SqsNotifier(settings.relay_queue_url))
+    if settings.notify_url:
+        notifiers.append(HttpNotifier(settings.notify_url, settings.notify_secret or ""))
+    return NotifierGroup(notifiers)
 
 
 def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None:

@@ -33,10 +33,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     websocket_endpoint: Annotated[
         str | None, Meta(description="API Gateway's management endpoint, https://..., for the relay function.")
     ] = None
-    ring_url: Annotated[
-        str | None, Meta(description="Where a function outside of AWS rings: https://.../api/v1/relay/ring.")
+    notify_url: Annotated[
+        str | None, Meta(description="Where a function outside of AWS rings: https://.../api/v1/relay/notify.")
     ] = None
-    ring_secret: Annotated[
+    notify_secret: Annotated[
         Secret | None,
         Meta(
             description="What ringing takes, on both sides, 16 characters or more; two, to replace one, of which a "

@@ -8,7 +8,7 @@ import pytest
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.replay import PostgresReplayJobs
-from helios.adapters.postgres.stream import PostgresBell, PostgresOutbox
+from helios.adapters.postgres.stream import PostgresNotifier, PostgresOutbox
 from helios.errors import PutOff, Rejected
 from helios.model.replay import SENT, Checkpoint, Replayed, ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
@@ -79,9 +79,11 @@ def outbox(store, request):
 
 
 @pytest.fixture
-def bell(store, request):
+def notifier(store, request):
     return (
-        MemoryOutbox(store) if "memory" in request.node.callspec.id else PostgresBell(request.getfixturevalue("pool"))
+        MemoryOutbox(store)
+        if "memory" in request.node.callspec.id
+        else PostgresNotifier(request.getfixturevalue("pool"))
     )
 
 
@@ -98,8 +100,8 @@ def take_in(store):
 
 
 @pytest.fixture
-def worker(jobs, store, target, take_in, bell):
-    return ReplayWorker(jobs, target, store=store, ingest=take_in, bell=bell)
+def worker(jobs, store, target, take_in, notifier):
+    return ReplayWorker(jobs, target, store=store, ingest=take_in, notifier=notifier)
 
 
 @pytest.fixture
@@ -230,7 +232,7 @@ def test_a_defect_fails_its_job_and_the_next_one_goes_on(jobs, worker, target, s
     assert jobs.get(after.id).state == "done"
 
 
-def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, take_in, bell, start, seven):
+def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, take_in, notifier, start, seven):
     waiting = [True] * 5
     seen: list[int] = []
 
@@ -239,7 +241,7 @@ def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, t
         return waiting.pop() if waiting else False
 
     start()
-    ReplayWorker(jobs, target, store=store, ingest=take_in, bell=bell, is_busy=is_busy).run()
+    ReplayWorker(jobs, target, store=store, ingest=take_in, notifier=notifier, is_busy=is_busy).run()
 
     assert seen[:6] == [0] * 6
     assert _ids(target) == seven

@@ -240,11 +240,11 @@ class MemoryStore:
 
 
 class MemoryOutbox:
-    """Keeps ``Outbox``, ``Bell`` and ``Listener`` over a ``MemoryStore``; its frames have positions from the start."""
+    """Keeps ``Outbox``, ``Notifier`` and ``Listener`` over a ``MemoryStore``; its frames have positions from the start."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._rung = threading.Event()
+        self._notified = threading.Event()
 
     def number(self) -> None:
         """Has nothing to do."""
@@ -290,18 +290,18 @@ class MemoryOutbox:
             self._store.parked[consumer] = moved.refused
             self._store.seen_at[consumer] = datetime.now(UTC)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake who waits."""
-        self._rung.set()
+        self._notified.set()
 
     def wait(self, seconds: float) -> None:
         """Return when rung, or after so many seconds."""
-        self._rung.wait(seconds)
-        self._rung.clear()
+        self._notified.wait(seconds)
+        self._notified.clear()
 
     def close(self) -> None:
         """Wake who waits, for the last time."""
-        self._rung.set()
+        self._notified.set()
 
 
 class MemorySink:

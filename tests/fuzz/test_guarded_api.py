@@ -30,24 +30,24 @@ from tests.support.records import Records
 
 CLOUDEVENTS = "/api/v1/webhooks/cloudevents"
 PUBSUB = "/api/v1/webhooks/gcp/pubsub"
-RING = "/api/v1/relay/ring"
-RING_SECRET = "only-for-this-test"
+NOTIFY = "/api/v1/relay/notify"
+NOTIFY_SECRET = "only-for-this-test"
 
-ways_in = schema.include(path_regex="/webhooks/|/relay/ring")
-for_readers = schema.exclude(path_regex="/webhooks/|/relay/ring|/health")
+ways_in = schema.include(path_regex="/webhooks/|/relay/notify")
+for_readers = schema.exclude(path_regex="/webhooks/|/relay/notify|/health")
 for_operators = schema.include(method="POST", path_regex="/replay$|/replays$|/cancel$")
 
 
 class Proofs(AuthBase):
     """Adds to a request, once its body is known, what its way in asks for."""
 
-    def __init__(self, issuer: Issuer, *, key: str, grid: str, webhook: str, ring: str) -> None:
+    def __init__(self, issuer: Issuer, *, key: str, grid: str, webhook: str, notify: str) -> None:
         self._proofs: dict[str, Callable[[bytes], dict[str, str]]] = {
             EVENTBRIDGE: lambda _: {"x-helios-key": key},
             PUBSUB: lambda _: _bearer(issuer, GOOGLE),
             EVENTGRID: lambda body: {"x-helios-key": grid} if len(body) % 2 else _bearer(issuer, ENTRA),
             CLOUDEVENTS: lambda body: _signed(webhook, body),
-            RING: lambda _: {"authorization": f"Bearer {ring}"},
+            NOTIFY: lambda _: {"authorization": f"Bearer {notify}"},
         }
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -106,7 +106,7 @@ def guarded_process(database_url, valkey_server, server_folder) -> Iterator[Guar
             "HELIOS_PUBSUB_KEYS_URL": keys_url,
             "HELIOS_ENTRA_KEYS_URL": keys_url,
             "HELIOS_SNS_CERTIFICATES_URL": f"http://127.0.0.1:{sns.server_port}",
-            "HELIOS_RING_SECRET": RING_SECRET,
+            "HELIOS_NOTIFY_SECRET": NOTIFY_SECRET,
         }
         log = server_folder / "guarded-api.log"
         api = stack.enter_context(Api(database_url=database_url, redis_url=valkey_server.url, log=log, guards=guards))
@@ -115,10 +115,10 @@ def guarded_process(database_url, valkey_server, server_folder) -> Iterator[Guar
             key=guards["HELIOS_EVENTBRIDGE_SECRET"],
             grid=guards["HELIOS_EVENTGRID_SECRET"],
             webhook=guards["HELIOS_CLOUDEVENTS_SECRET"],
-            ring=RING_SECRET,
+            notify=NOTIFY_SECRET,
         )
         other = "whsec_" + base64.b64encode(b"another secret, as long").decode()
-        wrong = Proofs(Issuer(), key="wrong", grid="wrong", webhook=other, ring="wrong")
+        wrong = Proofs(Issuer(), key="wrong", grid="wrong", webhook=other, notify="wrong")
         yield Guarded(api, right, wrong, sns)
 
 

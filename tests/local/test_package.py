@@ -63,8 +63,8 @@ LAMBDA = STORES | {
     "HELIOS_GUARDS": "closed",
 }
 ELSEWHERE = STORES | {
-    "HELIOS_RING_URL": "http://127.0.0.1:1/api/v1/relay/ring",
-    "HELIOS_RING_SECRET": "shown-to-whoever-rings",
+    "HELIOS_NOTIFY_URL": "http://127.0.0.1:1/api/v1/relay/notify",
+    "HELIOS_NOTIFY_SECRET": "shown-to-whoever-rings",
 }
 
 

@@ -250,7 +250,7 @@ variable "database_clients" {
   default = {}
 }
 output "api_url" { value = "https://api.example.org" }
-output "ring_secret" {
+output "notify_secret" {
   value     = "s3cret"
   sensitive = true
 }
@@ -302,8 +302,8 @@ def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(ro
     passed = next(step for step in plan if step.title == "gcp: apply").environment()
     assert passed == {
         "TF_VAR_database_url": DATABASE_URL,
-        "TF_VAR_ring_url": "https://api.example.org/api/v1/relay/ring",
-        "TF_VAR_ring_secret": "s3cret",
+        "TF_VAR_notify_url": "https://api.example.org/api/v1/relay/notify",
+        "TF_VAR_notify_secret": "s3cret",
     }
     assert not any("s3cret" in str(step.command) for step in plan)
 
@@ -348,7 +348,7 @@ def test_packages_are_built_for_the_processor_that_aws_is_told(roots):
     ("file", "text", "name"),
     [
         ("aws/terraform.tfvars", "database_clients = {}\n", "database_clients"),
-        ("gcp/mine.auto.tfvars", 'ring_url = "https://api.example.org"\n', "ring_url"),
+        ("gcp/mine.auto.tfvars", 'notify_url = "https://api.example.org"\n', "notify_url"),
         ("azure/terraform.tfvars.json", '{"database_url": "postgresql://"}\n', "database_url"),
     ],
 )

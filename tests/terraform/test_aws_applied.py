@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 UNCHANGED = 0
 """What ``plan -detailed-exitcode`` ends with when there is nothing to do."""
 
-SET_BY_EACH = {"HELIOS_RING_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *GUARDS}
+SET_BY_EACH = {"HELIOS_NOTIFY_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *GUARDS}
 """The demo sets these itself, in what it hands to the deployer: it has guards of its own, and replays from its API."""
 
 REPLAYS = "helios-replays"

@@ -23,7 +23,7 @@ from tests.support.services import bearer, client_of, in_memory
 
 CLOSED = Settings(database_url="postgresql://nowhere", guards="closed")
 SPARING = msgspec.structs.replace(CLOSED, rate_per_minute=3)
-RING = "r" * 32
+NOTIFY = "r" * 32
 STATS = "/api/v1/stats"
 TICKETS = "/api/v1/ws/tickets"
 WATCH = "ws://api.example/api/v1/ws/events"
@@ -165,7 +165,7 @@ def test_an_address_may_be_wrong_so_often_with_tickets(monkeypatch):
 
 
 def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
-    services = in_memory(MemoryStore(), msgspec.structs.replace(CLOSED, ring_secret=RING))
+    services = in_memory(MemoryStore(), msgspec.structs.replace(CLOSED, notify_secret=NOTIFY))
     with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
         ticket = client.post(TICKETS, headers=bearer("read")).json()["ticket"]
         with client.websocket_connect(f"{WATCH}?ticket={ticket}"):
@@ -173,8 +173,8 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         for refused, headers in [(WATCH, {}), (f"{WATCH}?ticket=x", {}), (WATCH, {"origin": "https://evil.example"})]:
             with pytest.raises(WebSocketDisconnect), client.websocket_connect(refused, headers=headers):
                 pass
-        for secret in (RING, "wrong"):
-            client.post("/api/v1/relay/ring", headers={"authorization": f"Bearer {secret}"})
+        for secret in (NOTIFY, "wrong"):
+            client.post("/api/v1/relay/notify", headers={"authorization": f"Bearer {secret}"})
         monkeypatch.setattr(services.tickets, "redeem", unknowable)
         monkeypatch.setattr(services.tokens, "use", unknowable)
         with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect(f"{WATCH}?ticket=x"):

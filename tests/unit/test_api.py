@@ -309,10 +309,10 @@ def test_the_schema_names_every_shape_it_refers_to(client):
 def test_ringing_takes_the_secret_or_the_one_before_while_it_is_replaced():
     """Anybody may know the URL."""
     store = MemoryStore()
-    settings = Settings(database_url="postgresql://nowhere", ring_secret="new old", unguarded="loopback")
+    settings = Settings(database_url="postgresql://nowhere", notify_secret="new old", unguarded="loopback")
     with client_on(store, settings) as client:
         statuses = [
-            client.post("/api/v1/relay/ring", headers=headers).status_code
+            client.post("/api/v1/relay/notify", headers=headers).status_code
             for headers in (
                 {},
                 *({"authorization": f"Bearer {secret}"} for secret in ("wrong", "new old", "new", "old")),
@@ -323,7 +323,7 @@ def test_ringing_takes_the_secret_or_the_one_before_while_it_is_replaced():
 
 
 def test_without_a_secret_nobody_may_ring(client):
-    assert client.post("/api/v1/relay/ring", headers={"authorization": "Bearer "}).status_code == 401
+    assert client.post("/api/v1/relay/notify", headers={"authorization": "Bearer "}).status_code == 401
 
 
 def test_frames_tell_what_happened_since_a_position(client):

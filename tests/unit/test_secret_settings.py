@@ -28,9 +28,9 @@ def secret(monkeypatch):
 
 
 def test_a_secret_adds_to_the_environment(secret):
-    environ = secret(json.dumps({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_RING_SECRET": "s" * 32}))
-    read = bootstrap.configure(environ | {"HELIOS_LOG_LEVEL": "DEBUG"}, require=("ring_secret",))
-    assert (read.database_url, read.ring_secret, read.log_level) == ("postgresql://db/helios", "s" * 32, "DEBUG")
+    environ = secret(json.dumps({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_NOTIFY_SECRET": "s" * 32}))
+    read = bootstrap.configure(environ | {"HELIOS_LOG_LEVEL": "DEBUG"}, require=("notify_secret",))
+    assert (read.database_url, read.notify_secret, read.log_level) == ("postgresql://db/helios", "s" * 32, "DEBUG")
 
 
 def test_what_stands_in_the_environment_wins(secret):

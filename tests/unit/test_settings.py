@@ -24,7 +24,7 @@ def test_a_setting_is_read_from_its_variable():
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DEDUPE_TTL_SECONDS": "soon"}, "HELIOS_DEDUPE_TTL_SECONDS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DATABASE_CONNECTIONS": "0"}, "HELIOS_DATABASE_CONNECTIONS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_LOG_LEVEL": "LOUD"}, "HELIOS_LOG_LEVEL: "),
-        ({"HELIOS_DATABASE_URL": "x", "HELIOS_RING_SECRET": "fifteen letters"}, "HELIOS_RING_SECRET: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": "fifteen letters"}, "HELIOS_NOTIFY_SECRET: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTBRIDGE_SECRET": "s" * 15}, "HELIOS_EVENTBRIDGE_SECRET: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTGRID_SECRET": "s" * 16 + " short"}, "HELIOS_EVENTGRID_SECRET: "),
     ],
@@ -37,7 +37,7 @@ def test_a_wrong_setting_is_named(environ, message):
 
 @pytest.mark.parametrize("secret", ["s" * 16, f"{'n' * 32} {'o' * 32}"])
 def test_a_secret_is_long_and_may_be_two(secret):
-    assert load({"HELIOS_DATABASE_URL": "x", "HELIOS_RING_SECRET": secret}).ring_secret == secret
+    assert load({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": secret}).notify_secret == secret
 
 
 @pytest.mark.parametrize(

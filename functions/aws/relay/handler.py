@@ -23,5 +23,5 @@ broadcaster = ApiGatewayBroadcaster(configured.websocket_endpoint or "", RedisCo
 def handler(_event: dict[str, Any], context: LambdaContext) -> None:
     """Relay what there is time for, and ring for the rest; an error makes SQS ring again, as the schedule does."""
     seconds = context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
-    sent = relay(GATEWAY, outbox=services.outbox, broadcaster=broadcaster, seconds=seconds, bell=services.bell)
+    sent = relay(GATEWAY, outbox=services.outbox, broadcaster=broadcaster, seconds=seconds, notifier=services.notifier)
     logger.info("relayed", extra={"frames": sent})

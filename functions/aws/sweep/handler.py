@@ -19,5 +19,5 @@ services = bootstrap.build(bootstrap.configure())
 @logger.inject_lambda_context
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Sweep; an error is Lambda's to report and the next minute's to make good."""
-    swept = sweep(datetime.now(UTC), store=services.store, reconciler=services.reconciler, bell=services.bell)
+    swept = sweep(datetime.now(UTC), store=services.store, reconciler=services.reconciler, notifier=services.notifier)
     return {"frames_removed": swept.frames, "flows_judged": swept.flows}

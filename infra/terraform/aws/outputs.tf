@@ -1,7 +1,7 @@
 # For people and scripts.
 
 output "api_url" {
-  description = "Helios' API, without a trailing slash. The other roots ring at its /api/v1/relay/ring."
+  description = "Helios' API, without a trailing slash. The other roots ring at its /api/v1/relay/notify."
   value       = local.http_url
 }
 
@@ -83,8 +83,8 @@ output "database_url" {
   sensitive   = true
 }
 
-output "ring_secret" {
+output "notify_secret" {
   description = "What the functions of the other clouds show when they ring."
-  value       = local.ring_secret
+  value       = local.notify_secret
   sensitive   = true
 }

@@ -175,15 +175,15 @@ variable "secret_settings" {
   }
 }
 
-variable "ring_secret" {
+variable "notify_secret" {
   description = "What the functions of the other clouds show when they ring the relay. Null: one is made."
   type        = string
   default     = null
   sensitive   = true
 
   validation {
-    condition     = var.ring_secret == null || try(length(var.ring_secret) >= 32, false)
-    error_message = "ring_secret must have 32 characters or more; leave it out and one is made."
+    condition     = var.notify_secret == null || try(length(var.notify_secret) >= 32, false)
+    error_message = "notify_secret must have 32 characters or more; leave it out and one is made."
   }
 }
 

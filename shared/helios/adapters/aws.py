@@ -73,14 +73,14 @@ def secret_variables(secret_id: str) -> dict[str, str]:
         raise Misconfigured("HELIOS_SECRET_ID: the secret is no JSON object of strings") from error
 
 
-class SqsBell:
-    """Keeps ``Bell`` with a message to the queue that starts the relay function."""
+class SqsNotifier:
+    """Keeps ``Notifier`` with a message to the queue that starts the relay function."""
 
     def __init__(self, queue_url: str) -> None:
         self._queue_url = queue_url
         self._sqs: Any = boto3.client("sqs", config=_CONFIG)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Start the relay function; what the message says doesn't matter."""
         try:
             self._sqs.send_message(QueueUrl=self._queue_url, MessageBody="ring")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from helios.errors import Retryable
 from helios.outbound import open_directly
-from helios.ports.stream import Bell
+from helios.ports.stream import Notifier
 
-log = logging.getLogger("helios.bells")
+log = logging.getLogger("helios.notifiers")
 
 TIMEOUT_SECONDS = 2.0
 
@@ -19,14 +19,14 @@ PAUSE_SECONDS = 0.02
 """Shortest time from the end of one ring in the background to the next: each costs the CPU a few milliseconds."""
 
 
-class HttpBell:
-    """Keeps ``Bell`` with a POST to Helios' API, from a cloud where the relay does not run."""
+class HttpNotifier:
+    """Keeps ``Notifier`` with a POST to Helios' API, from a cloud where the relay does not run."""
 
     def __init__(self, url: str, secret: str) -> None:
         """Ring there.
 
         Args:
-            url: ``https://.../api/v1/relay/ring``.
+            url: ``https://.../api/v1/relay/notify``.
             secret: what the API asks for; of two, while one is being replaced, the first.
         """
         secret = secret.partition(" ")[0]
@@ -34,7 +34,7 @@ class HttpBell:
             url, method="POST", headers={"Authorization": f"Bearer {secret}"}
         )
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Ask the API to ring."""
         try:
             with open_directly(self._request, timeout_seconds=TIMEOUT_SECONDS):
@@ -46,35 +46,35 @@ class HttpBell:
             raise Retryable(f"{self._request.full_url}: {error}") from error
 
 
-class Bells:
-    """Keeps ``Bell`` with several: each is rung, whatever became of the one before."""
+class NotifierGroup:
+    """Keeps ``Notifier`` with several: each is rung, whatever became of the one before."""
 
-    def __init__(self, bells: Sequence[Bell]) -> None:
-        self._bells = bells
+    def __init__(self, notifiers: Sequence[Notifier]) -> None:
+        self._notifiers = notifiers
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Ring all."""
         failures = []
-        for bell in self._bells:
+        for notifier in self._notifiers:
             try:
-                bell.ring()
+                notifier.notify()
             except Retryable as error:
                 failures.append(str(error))
         if failures:
             raise Retryable("; ".join(failures))
 
 
-class BackgroundBell:
-    """Keeps ``Bell`` without a wait for who rings: a thread does it, once for all that rang meanwhile.
+class BackgroundNotifier:
+    """Keeps ``Notifier`` without a wait for who rings: a thread does it, once for all that rang meanwhile.
 
     For processes that live on. A function may be frozen as soon as it has answered, so it never starts the thread, and
     rings by itself.
     """
 
-    def __init__(self, bell: Bell) -> None:
+    def __init__(self, notifier: Notifier) -> None:
         """Pass rings on to this bell, at once and in the caller's thread until ``start`` is called."""
-        self._bell = bell
-        self._rung = threading.Event()
+        self._notifier = notifier
+        self._notified = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -86,29 +86,29 @@ class BackgroundBell:
     def stop(self) -> None:
         """End the thread, after a last ring in case that one is owed."""
         self._stopping.set()
-        self._rung.set()
+        self._notified.set()
         if self._thread:
             self._thread.join()
             self._thread = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Ring soon: now, or a moment after the ring that is under way."""
         if self._thread:
-            self._rung.set()
+            self._notified.set()
         else:
-            self._bell.ring()
+            self._notifier.notify()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._rung.wait()
-            self._rung.clear()  # before it rings: who asks from now on may have more to tell than this ring finds
+            self._notified.wait()
+            self._notified.clear()  # before it rings: who asks from now on may have more to tell than this ring finds
             self._pass_on()
             self._stopping.wait(PAUSE_SECONDS)
-        if self._rung.is_set():  # during the last pause
+        if self._notified.is_set():  # during the last pause
             self._pass_on()
 
     def _pass_on(self) -> None:
         try:
-            self._bell.ring()
+            self._notifier.notify()
         except Retryable as error:  # nothing is lost: the next ring or sweep brings what this one was for
             log.warning("not rung", extra={"error": str(error)})

@@ -15,7 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from helios import bootstrap, logs
-from helios.adapters.notifiers import BackgroundBell
+from helios.adapters.notifiers import BackgroundNotifier
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.replay.registry import ConfiguredTargets
 from helios.api import dead_letters as replays
@@ -81,8 +81,8 @@ def create_app(services: Services | None = None) -> FastAPI:
         count=partial(metrics.entered, "api"),
     )
     may_read = [Depends(access.needs("read"))]
-    bell = BackgroundBell(services.bell)
-    take_in = metrics.observing(msgspec.structs.replace(services, bell=bell).ingest)
+    notifier = BackgroundNotifier(services.notifier)
+    take_in = metrics.observing(msgspec.structs.replace(services, notifier=notifier).ingest)
     coalescer = Coalescer(
         take_in,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
@@ -94,21 +94,24 @@ def create_app(services: Services | None = None) -> FastAPI:
         targets,
         store=services.store,
         ingest=take_in,
-        bell=bell,
+        notifier=notifier,
         is_busy=lambda: coalescer.is_busy,
     )
     replaying = threading.Thread(target=worker.run_for_ever, name="replays", daemon=True)
 
     chores: list[tuple[float, Chore]] = [
-        (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, bell=bell)),
-        (EXPIRE_SECONDS, partial(expire_flows, store=services.store, reconciler=services.reconciler, bell=bell)),
+        (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, notifier=notifier)),
+        (
+            EXPIRE_SECONDS,
+            partial(expire_flows, store=services.store, reconciler=services.reconciler, notifier=notifier),
+        ),
         (SWEEP_SECONDS, lambda _: services.outbox.number()),  # also when nobody watches
     ]
     follower = Follower(services.outbox, services.listener, hub)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        bell.start()
+        notifier.start()
         follower.start()
         replaying.start()
         tasks = [asyncio.create_task(_for_ever(seconds, chore)) for seconds, chore in chores]
@@ -119,7 +122,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         worker.stop()
         await run_in_threadpool(replaying.join, STOP_SECONDS)
         coalescer.close()
-        bell.stop()
+        notifier.stop()
         services.close()
 
     app = FastAPI(title="Helios", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
@@ -151,7 +154,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         dependencies=may_read,
     )
     app.include_router(live.frames_router(services.outbox), dependencies=may_read)
-    app.include_router(live.router(services.outbox, bell, hub, access, services.settings, count=metrics.entered))
+    app.include_router(live.router(services.outbox, notifier, hub, access, services.settings, count=metrics.entered))
     app.include_router(tickets.router(services.tickets, access))
     app.include_router(status.health_router(services, loopback=guarded.loopback))
     app.include_router(status.figures_router(services, metrics), dependencies=may_read)

@@ -56,7 +56,7 @@ class FramePage(msgspec.Struct, frozen=True, kw_only=True):
     oldest: int | None
 
 
-class Rung(msgspec.Struct, frozen=True, kw_only=True):
+class Notified(msgspec.Struct, frozen=True, kw_only=True):
     """The relay has been woken."""
 
     status: Literal["rung"]
@@ -252,7 +252,7 @@ SCHEMAS: dict[str, Any] = {
     "Results": Results,
     "ValidationResponse": ValidationResponse,
     "FramePage": FramePage,
-    "Rung": Rung,
+    "Rung": Notified,
     "Ticket": Ticket,
     "Problem": Problem,
     "Stats": Stats,

@@ -14,11 +14,11 @@ from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 from helios.api.access import Access
 from helios.api.metrics import Door
 from helios.api.replies import documented, reply
-from helios.api.shapes import FramePage, Rung
+from helios.api.shapes import FramePage, Notified
 from helios.auth.base import Refused
 from helios.auth.secret import SecretHeader
 from helios.errors import Retryable
-from helios.ports.stream import Bell, Listener, Outbox
+from helios.ports.stream import Listener, Notifier, Outbox
 from helios.services.relay import BATCH, messages
 from helios.settings import Settings
 
@@ -187,18 +187,24 @@ def frames_router(outbox: Outbox) -> APIRouter:
 
 
 def router(
-    outbox: Outbox, bell: Bell, hub: Hub, access: Access, settings: Settings, *, count: Callable[[Door, str, str], None]
+    outbox: Outbox,
+    notifier: Notifier,
+    hub: Hub,
+    access: Access,
+    settings: Settings,
+    *,
+    count: Callable[[Door, str, str], None],
 ) -> APIRouter:
     """The live stream itself, and the bell that wakes it; ``count`` is told who rings."""
     routes = APIRouter(prefix="/api/v1", tags=["live"])
-    ringers = SecretHeader([f"Bearer {secret}" for secret in (settings.ring_secret or "").split()], "authorization")
+    ringers = SecretHeader([f"Bearer {secret}" for secret in (settings.notify_secret or "").split()], "authorization")
 
     def latest() -> int:
         outbox.number()
         return outbox.window().position
 
-    @routes.post("/relay/ring", status_code=202, responses=documented(202, "Rung", 401, 503))
-    def ring(request: Request, authorization: Annotated[str, Header()] = "") -> Response:  # noqa: ARG001 - for OpenAPI
+    @routes.post("/relay/notify", status_code=202, responses=documented(202, "Rung", 401, 503))
+    def notify(request: Request, authorization: Annotated[str, Header()] = "") -> Response:  # noqa: ARG001 - for OpenAPI
         """Wake the relay from another cloud: what a function there has stored is shown now, not within a minute."""
         try:
             ringers.check(request.headers, b"")
@@ -206,8 +212,8 @@ def router(
             count("ring", "secret", error.code)
             raise
         count("ring", "secret", "admitted")
-        bell.ring()
-        return reply(Rung(status="rung"), status=202)
+        notifier.notify()
+        return reply(Notified(status="rung"), status=202)
 
     @routes.websocket("/ws/events")
     async def events(socket: WebSocket) -> None:

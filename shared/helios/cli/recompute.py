@@ -39,7 +39,7 @@ def _recompute(given: argparse.Namespace) -> None:
             reader=services.reader,
             store=services.store,
             reconciler=services.reconciler,
-            bell=services.bell,
+            notifier=services.notifier,
             dry_run=given.dry_run,
         )
     finally:

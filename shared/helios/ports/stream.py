@@ -8,10 +8,10 @@ from helios.model.events import Event, Key
 from helios.model.stream import Consumer, Parked, StreamEvents, StreamFrame, StreamWindow
 
 
-class Bell(Protocol):
+class Notifier(Protocol):
     """Wakes whoever relays frames. Only a hurry: what is not rung for is found by the next ring or sweep."""
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Say that there are new frames.
 
         Raises:

@@ -19,7 +19,7 @@ from helios.normalise import normalise
 from helios.normalise.redact import Redaction
 from helios.normalise.replay_marks import is_replay
 from helios.ports.events import DedupeCache
-from helios.ports.stream import Bell
+from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.evidence import exact
 from helios.services.reconciler import Reconciler, parted
@@ -60,7 +60,7 @@ def ingest(
     store: EventStore,
     reconciler: Reconciler | None = None,
     redaction: Redaction | None = None,
-    bell: Bell | None = None,
+    notifier: Notifier | None = None,
     beside: Beside | None = None,
 ) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
@@ -73,7 +73,7 @@ def ingest(
         store: decides what is new.
         reconciler: keeps the stories that the events tell of; None: nobody asks whether the clouds agree.
         redaction: replaces what is not to be kept; None: there is no such field.
-        bell: told that there is a new frame; None: who watches finds it by itself.
+        notifier: told that there is a new frame; None: who watches finds it by itself.
         beside: writes something in the same transaction; with it a batch is stored whole or not at all.
 
     Returns:
@@ -95,15 +95,15 @@ def ingest(
             if outcome.event and outcome.status in {"stored", "duplicate"} and outcome.event.key not in hinted
         }
     )
-    if bell:
-        _ring(bell)
+    if notifier:
+        _notify(notifier)
     _log(outcomes, started)
     return outcomes
 
 
-def _ring(bell: Bell) -> None:
+def _notify(notifier: Notifier) -> None:
     try:
-        bell.ring()
+        notifier.notify()
     except Retryable as error:  # everything is stored; the next ring or sweep brings the frame
         log.warning("not rung", extra={"error": str(error)})
 

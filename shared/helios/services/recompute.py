@@ -11,7 +11,7 @@ from helios.model.events import Event, EventFilter, Key
 from helios.model.flows import FlowStatus
 from helios.model.stream import Frame
 from helios.ports.events import EventReader
-from helios.ports.stream import Bell
+from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE
@@ -45,7 +45,7 @@ def recompute(
     reader: EventReader,
     store: EventStore,
     reconciler: Reconciler,
-    bell: Bell | None = None,
+    notifier: Notifier | None = None,
     dry_run: bool = False,
 ) -> Recomputed:
     """Judge by the present rules all stories that some stored events tell of, and bring rows and sums up to date.
@@ -61,7 +61,7 @@ def recompute(
         reader: finds the events.
         store: holds the stories.
         reconciler: knows the rules.
-        bell: told when there are new frames.
+        notifier: told when there are new frames.
         dry_run: only tell what would change.
 
     Raises:
@@ -83,8 +83,8 @@ def recompute(
         after = page.next_cursor
         if after is None:
             break
-    if bell and changed and not dry_run:
-        bell.ring()
+    if notifier and changed and not dry_run:
+        notifier.notify()
     return Recomputed(events, changed)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from helios.errors import Retryable
 from helios.model.counts import OTHER_TYPES, Count
 from helios.model.stream import StreamFrame
-from helios.ports.stream import Bell, Broadcaster, Outbox
+from helios.ports.stream import Broadcaster, Notifier, Outbox
 
 GATEWAY = "api-gateway"
 """The name in the stream of the relay that posts to API Gateway."""
@@ -29,7 +29,7 @@ def relay(
     outbox: Outbox,
     broadcaster: Broadcaster,
     seconds: float = math.inf,
-    bell: Bell | None = None,
+    notifier: Notifier | None = None,
 ) -> int:
     """Send every frame that was not sent yet, in order, at least once.
 
@@ -42,7 +42,7 @@ def relay(
         outbox: holds the frames.
         broadcaster: reaches everybody who watches.
         seconds: no message but the first is begun after so many.
-        bell: rung when that has left frames behind.
+        notifier: rung when that has left frames behind.
 
     Returns:
         How many frames were sent.
@@ -56,8 +56,8 @@ def relay(
     while page := _page(consumer, outbox, broadcaster, deadline):
         sent += page
         if time.monotonic() >= deadline:
-            if bell:
-                bell.ring()
+            if notifier:
+                notifier.notify()
             break
     return sent
 

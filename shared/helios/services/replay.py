@@ -15,7 +15,7 @@ from helios.model.events import Event
 from helios.model.replay import SENT, Checkpoint, Replayed, ReplayJob
 from helios.model.stream import EventSummary, Frame
 from helios.ports.replay import ReplayJobs, ReplayTarget, Targets
-from helios.ports.stream import Bell
+from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore
 from helios.services.dead_letters import DONE, AlreadyReplayed, replay_dead_letter
 from helios.services.ingest import Ingest
@@ -84,7 +84,7 @@ class ReplayWorker:
         *,
         store: EventStore,
         ingest: Ingest,
-        bell: Bell,
+        notifier: Notifier,
         is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take what it works with.
@@ -94,14 +94,14 @@ class ReplayWorker:
             targets: where to, outside of Helios.
             store: takes the frames of those who watch.
             ingest: takes dead letters in.
-            bell: rung for those frames.
+            notifier: rung for those frames.
             is_busy: whether live traffic waits in this process.
         """
         self._jobs = jobs
         self._targets = targets
         self._store = store
         self._ingest = ingest
-        self._bell = bell
+        self._notifier = notifier
         self._is_busy = is_busy
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -213,7 +213,7 @@ class ReplayWorker:
         if job.what == "dead_letters":
             return _DeadLetters(self._jobs, self._ingest)
         if job.target.kind == "relay":
-            return _Events(self._jobs, _Watchers(self._store, self._bell))
+            return _Events(self._jobs, _Watchers(self._store, self._notifier))
         return _Events(self._jobs, self._targets.open(job.target))
 
     def _end(self, job: ReplayJob, state: Literal["done", "failed"], error: str | None = None) -> None:
@@ -314,16 +314,16 @@ class _Watchers:
 
     batch = 50
 
-    def __init__(self, store: EventStore, bell: Bell) -> None:
+    def __init__(self, store: EventStore, notifier: Notifier) -> None:
         self._store = store
-        self._bell = bell
+        self._notifier = notifier
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
         with self._store.transaction() as work:
             for shown in _framed(events):
                 work.publish(Frame(counts=[], events=shown, replay=job.id), [])
         try:
-            self._bell.ring()
+            self._notifier.notify()
         except Retryable as error:  # the frames are there; the next ring brings them
             log.warning("not rung", extra={"error": str(error)})
         yield from [SENT] * len(events)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from helios.errors import Retryable
 from helios.model.stream import Frame
-from helios.ports.stream import Bell
+from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore
 from helios.services.reconciler import Reconciler
 
@@ -37,7 +37,7 @@ class Swept(NamedTuple):
     flows: int
 
 
-def sweep(now: datetime, *, store: EventStore, reconciler: Reconciler, bell: Bell | None = None) -> Swept:
+def sweep(now: datetime, *, store: EventStore, reconciler: Reconciler, notifier: Notifier | None = None) -> Swept:
     """Judge the stories whose deadline has passed, and remove the frames that nobody can ask for any more.
 
     Safe to run twice at once: what one has in hand, the other leaves alone.
@@ -46,12 +46,12 @@ def sweep(now: datetime, *, store: EventStore, reconciler: Reconciler, bell: Bel
         now: decides what has passed.
         store: holds both.
         reconciler: knows the flows.
-        bell: told that there are new frames; None: who watches finds them by itself.
+        notifier: told that there are new frames; None: who watches finds them by itself.
 
     Raises:
         Retryable: the store is away; the next sweep does it.
     """
-    flows = expire_flows(now, store=store, reconciler=reconciler, bell=bell)
+    flows = expire_flows(now, store=store, reconciler=reconciler, notifier=notifier)
     frames = 0
     while batch := store.remove_frames(before=now - FRAMES_KEPT, at_last=now - FRAMES_KEPT_AT_LAST, limit=BATCH):
         frames += batch
@@ -59,7 +59,7 @@ def sweep(now: datetime, *, store: EventStore, reconciler: Reconciler, bell: Bel
     return Swept(frames, flows)
 
 
-def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, bell: Bell | None = None) -> int:
+def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, notifier: Notifier | None = None) -> int:
     """Judge the stories whose deadline has passed, and tell who watches; how many there were.
 
     The words are those of ``sweep``.
@@ -77,9 +77,9 @@ def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, be
         transitions += batch
         if batch < FLOW_BATCH:
             break
-    if transitions and bell:
+    if transitions and notifier:
         try:
-            bell.ring()
+            notifier.notify()
         except Retryable as error:  # the frames are there; the next ring brings them
             log.warning("not rung", extra={"error": str(error)})
     return transitions

@@ -177,13 +177,13 @@ class PostgresCursor:
         self._connection.execute(RELEASE, (_json([_named(key) for key in keys]), self._consumer))
 
 
-class PostgresBell:
-    """Keeps ``Bell`` with NOTIFY, which reaches every process that follows the stream."""
+class PostgresNotifier:
+    """Keeps ``Notifier`` with NOTIFY, which reaches every process that follows the stream."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake those who follow the stream; outside of the ingest transaction, since NOTIFY makes commits queue up."""
         with translated(), self._pool.connection() as connection, connection.pipeline(), connection.transaction():
             connection.execute(f"NOTIFY {CHANNEL}")

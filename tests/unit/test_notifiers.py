@@ -8,9 +8,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from helios.adapters.aws import SqsBell
+from helios.adapters.aws import SqsNotifier
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.adapters.notifiers import BackgroundBell, Bells, HttpBell
+from helios.adapters.notifiers import BackgroundNotifier, HttpNotifier, NotifierGroup
 from helios.errors import Retryable
 from helios.services.ingest import ingest
 from tests.fakes.store import MemoryOutbox, MemoryStore
@@ -23,7 +23,7 @@ class Silent:
     def __init__(self) -> None:
         self.tried = 0
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         self.tried += 1
         raise Retryable("nobody is there")
 
@@ -40,14 +40,14 @@ def aws(monkeypatch):
 
 def test_sqs_rings_with_a_message(aws):
     url = aws.create_queue(QueueName="helios-relay")["QueueUrl"]
-    SqsBell(url).ring()
+    SqsNotifier(url).notify()
 
     assert len(aws.receive_message(QueueUrl=url)["Messages"]) == 1
 
 
 def test_a_queue_that_is_not_there_is_retryable(aws):
     with pytest.raises(Retryable, match="SQS"):
-        SqsBell("https://sqs.eu-central-1.amazonaws.com/123456789012/nothing").ring()
+        SqsNotifier("https://sqs.eu-central-1.amazonaws.com/123456789012/nothing").notify()
 
 
 @pytest.mark.parametrize(("status", "heard"), [(202, True), (401, False), (503, False)])
@@ -66,20 +66,20 @@ def test_another_cloud_rings_over_http_with_the_secret(status, heard):
     with HTTPServer(("127.0.0.1", 0), Api) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        bell = HttpBell(f"http://127.0.0.1:{server.server_port}/api/v1/relay/ring", "s3cret")
+        notifier = HttpNotifier(f"http://127.0.0.1:{server.server_port}/api/v1/relay/notify", "s3cret")
         if heard:
-            bell.ring()
+            notifier.notify()
         else:
             with pytest.raises(Retryable, match=str(status)):
-                bell.ring()
+                notifier.notify()
         thread.join()
 
-    assert asked == [("/api/v1/relay/ring", "Bearer s3cret")]
+    assert asked == [("/api/v1/relay/notify", "Bearer s3cret")]
 
 
 def test_an_api_that_is_not_there_is_retryable():
     with pytest.raises(Retryable):
-        HttpBell("http://127.0.0.1:9/api/v1/relay/ring", "s3cret").ring()
+        HttpNotifier("http://127.0.0.1:9/api/v1/relay/notify", "s3cret").notify()
 
 
 def test_an_api_that_does_not_speak_http_is_retryable():
@@ -94,14 +94,14 @@ def test_an_api_that_does_not_speak_http_is_retryable():
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(Retryable):
-            HttpBell(f"http://127.0.0.1:{server.getsockname()[1]}/", "s3cret").ring()
+            HttpNotifier(f"http://127.0.0.1:{server.getsockname()[1]}/", "s3cret").notify()
         thread.join()
 
 
 def test_every_bell_is_rung_whatever_became_of_the_one_before():
     heard, first, last = MemoryOutbox(MemoryStore()), Silent(), Silent()
     with pytest.raises(Retryable, match="nobody is there; nobody is there"):
-        Bells([first, heard, last]).ring()
+        NotifierGroup([first, heard, last]).notify()
 
     assert (first.tried, last.tried) == (1, 1)
 
@@ -114,7 +114,7 @@ class Slow:
         self.under_way = threading.Event()
         self.may_end = threading.Event()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         self.under_way.set()
         assert self.may_end.wait(20)
         self.heard += 1
@@ -124,7 +124,7 @@ class Slow:
 def slow():
     """A slow bell, and the same in the background."""
     slow = Slow()
-    background = BackgroundBell(slow)
+    background = BackgroundNotifier(slow)
     background.start()
     yield slow, background
     slow.may_end.set()
@@ -132,33 +132,33 @@ def slow():
 
 
 def test_rings_in_the_background_keep_nobody_waiting_and_are_one(slow):
-    bell, background = slow
-    background.ring()
-    assert bell.under_way.wait(20)
+    notifier, background = slow
+    background.notify()
+    assert notifier.under_way.wait(20)
     for _ in range(1000):
-        background.ring()
-    bell.may_end.set()
+        background.notify()
+    notifier.may_end.set()
     background.stop()
 
-    assert 2 <= bell.heard <= 3  # the first, one for all that rang meanwhile, and the last
+    assert 2 <= notifier.heard <= 3  # the first, one for all that rang meanwhile, and the last
 
 
 def test_what_rang_last_is_rung_before_the_end():
-    bell = Slow()
-    bell.may_end.set()
-    background = BackgroundBell(bell)
+    notifier = Slow()
+    notifier.may_end.set()
+    background = BackgroundNotifier(notifier)
     background.start()
-    background.ring()
+    background.notify()
     background.stop()
 
-    assert bell.heard >= 1
+    assert notifier.heard >= 1
 
 
 def test_a_background_bell_that_nobody_hears_goes_on(caplog):
     silent = Silent()
-    background = BackgroundBell(silent)
+    background = BackgroundNotifier(silent)
     background.start()
-    background.ring()
+    background.notify()
     background.stop()
 
     assert silent.tried >= 1
@@ -168,12 +168,12 @@ def test_a_background_bell_that_nobody_hears_goes_on(caplog):
 def test_a_bell_that_was_not_started_rings_at_once():
     """As in a function, which may be frozen when it has answered."""
     with pytest.raises(Retryable):
-        BackgroundBell(Silent()).ring()
+        BackgroundNotifier(Silent()).notify()
 
 
 def test_a_bell_that_nobody_hears_loses_nothing():
     store = MemoryStore()
-    outcomes = ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store, bell=Silent())
+    outcomes = ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store, notifier=Silent())
 
     assert [outcome.status for outcome in outcomes] == ["stored"]
     assert len(MemoryOutbox(store).frames(after=0, limit=1)) == 1
