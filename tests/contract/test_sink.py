@@ -225,8 +225,8 @@ def test_parking_is_undone_with_the_place_it_belongs_to(store, outbox):
     """A sink that dies sends again, and finds nothing parked twice."""
 
     def die() -> None:
-        with outbox.cursor("kafka") as cursor:
-            cursor.park([Parked(key=("aws", "1"), reason="no")])
+        with outbox.offset("kafka") as offset:
+            offset.park([Parked(key=("aws", "1"), reason="no")])
             raise Retryable("it dies here")
 
     with pytest.raises(Retryable):

@@ -281,10 +281,10 @@ class MemoryOutbox:
         )
 
     @contextmanager
-    def cursor(self, consumer: str) -> Iterator["MemoryCursor"]:
+    def offset(self, consumer: str) -> Iterator["MemoryConsumerOffset"]:
         """This consumer's place in the stream; a second one of the same name waits until the first has left."""
         with self._store.turns[consumer]:
-            moved = MemoryCursor(self._store, consumer)
+            moved = MemoryConsumerOffset(self._store, consumer)
             yield moved
             self._store.consumers[consumer] = moved.position
             self._store.parked[consumer] = moved.refused
@@ -333,8 +333,8 @@ class MemorySink:
         """Has nothing to let go of."""
 
 
-class MemoryCursor:
-    """Keeps ``Cursor``."""
+class MemoryConsumerOffset:
+    """Keeps ``ConsumerOffset``."""
 
     def __init__(self, store: MemoryStore, consumer: str) -> None:
         self._store = store

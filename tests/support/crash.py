@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from helios.adapters.aws import ApiGatewayBroadcaster
-from helios.adapters.postgres.stream import PostgresCursor
+from helios.adapters.postgres.stream import PostgresConsumerOffset
 from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
 from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.services import ingest
@@ -56,7 +56,7 @@ There is none within ``add``: it is one script, which Redis runs whole or not at
 
 RELAY_STEPS = {
     "before-broadcast": Step(ApiGatewayBroadcaster, "broadcast", is_after=False, is_committed=True),
-    "before-advance": Step(PostgresCursor, "advance", is_after=False, is_committed=True),
+    "before-advance": Step(PostgresConsumerOffset, "advance", is_after=False, is_committed=True),
 }
 """Every place between two steps of the relay at which the frames have their positions."""
 

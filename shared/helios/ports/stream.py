@@ -33,7 +33,7 @@ class Listener(Protocol):
         """Stop to listen."""
 
 
-class Cursor(Protocol):
+class ConsumerOffset(Protocol):
     """One consumer's place in the stream.
 
     Attributes:
@@ -73,7 +73,7 @@ class Outbox(Protocol):
     def consumers(self, *expected: str) -> list[Consumer]:
         """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
 
-    def cursor(self, consumer: str) -> AbstractContextManager[Cursor]:
+    def offset(self, consumer: str) -> AbstractContextManager[ConsumerOffset]:
         """A consumer's place, held by one at a time; it moves when the block is left normally."""
 
 

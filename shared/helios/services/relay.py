@@ -65,8 +65,8 @@ def relay(
 def _page(consumer: str, outbox: Outbox, broadcaster: Broadcaster, deadline: float) -> int:
     """Send the next few frames, and tell how many; what was sent stays sent when the rest can't be."""
     failure: Retryable | None = None
-    with outbox.cursor(consumer) as cursor:
-        frames = outbox.frames(after=cursor.position, limit=BATCH)
+    with outbox.offset(consumer) as offset:
+        frames = outbox.frames(after=offset.position, limit=BATCH)
         for position, message in messages(frames):
             try:
                 broadcaster.broadcast(message)
@@ -74,10 +74,10 @@ def _page(consumer: str, outbox: Outbox, broadcaster: Broadcaster, deadline: flo
                 failure = error
                 break
             # With each message: Postgres ends a transaction that is idle for as long as a whole page may take.
-            cursor.advance(position)
+            offset.advance(position)
             if time.monotonic() >= deadline:
                 break
-        sent = sum(frame.position <= cursor.position for frame in frames)
+        sent = sum(frame.position <= offset.position for frame in frames)
     if failure:
         raise failure
     return sent

@@ -50,14 +50,14 @@ def sink(consumer: str, *, outbox: Outbox, target: EventSink) -> int:
         Retryable: some may not have been passed on; calling again passes on all of them.
     """
     outbox.number()
-    with outbox.cursor(consumer) as cursor:
-        frames = outbox.events(after=cursor.position, limit=BATCH)
+    with outbox.offset(consumer) as offset:
+        frames = outbox.events(after=offset.position, limit=BATCH)
         if frames:
-            _report_gap(consumer, cursor.position, frames[0].position)
+            _report_gap(consumer, offset.position, frames[0].position)
             if refused := target.send(_events(frames)):
-                cursor.park(refused)
+                offset.park(refused)
                 _report_refusals(consumer, refused)
-            cursor.advance(frames[-1].position)
+            offset.advance(frames[-1].position)
     return len(frames)
 
 
@@ -87,13 +87,13 @@ def send_parked(consumer: str, *, outbox: Outbox, target: EventSink) -> SentAgai
     sent = still = 0
     last: Key | None = None
     while True:
-        with outbox.cursor(consumer) as cursor:
-            events = cursor.parked(after=last, limit=PARKED_BATCH)
+        with outbox.offset(consumer) as offset:
+            events = offset.parked(after=last, limit=PARKED_BATCH)
             if not events:
                 return SentAgain(sent, still)
             refused = target.send(sorted(events, key=_moment))
-            cursor.park(refused)
-            cursor.release([event.key for event in events if event.key not in {one.key for one in refused}])
+            offset.park(refused)
+            offset.release([event.key for event in events if event.key not in {one.key for one in refused}])
         last = events[-1].key
         sent, still = sent + len(events) - len(refused), still + len(refused)
 

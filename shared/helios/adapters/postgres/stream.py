@@ -141,15 +141,15 @@ class PostgresOutbox:
         ]
 
     @contextmanager
-    def cursor(self, consumer: str) -> Iterator["PostgresCursor"]:
+    def offset(self, consumer: str) -> Iterator["PostgresConsumerOffset"]:
         """This consumer's place in the stream; a second one of the same name waits until the first has left."""
         with translated(), self._pool.connection() as connection:
             (position,) = connection.execute(LOCK_CONSUMER, (consumer,)).fetchone() or (0,)
-            yield PostgresCursor(connection, consumer, position)
+            yield PostgresConsumerOffset(connection, consumer, position)
 
 
-class PostgresCursor:
-    """Keeps ``Cursor``: the place moves when the block is left normally."""
+class PostgresConsumerOffset:
+    """Keeps ``ConsumerOffset``: the place moves when the block is left normally."""
 
     def __init__(self, connection: psycopg.Connection, consumer: str, position: int) -> None:
         self.position = position
