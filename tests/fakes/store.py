@@ -341,7 +341,7 @@ class MemoryConsumerOffset:
         self.position = store.consumers.setdefault(consumer, 0)
         self.refused = dict(store.parked[consumer])
 
-    def advance(self, position: int) -> None:
+    def commit(self, position: int) -> None:
         """Everything up to here is dealt with."""
         self.position = position
 

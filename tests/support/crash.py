@@ -56,7 +56,7 @@ There is none within ``add``: it is one script, which Redis runs whole or not at
 
 RELAY_STEPS = {
     "before-broadcast": Step(ApiGatewayBroadcaster, "broadcast", is_after=False, is_committed=True),
-    "before-advance": Step(PostgresConsumerOffset, "advance", is_after=False, is_committed=True),
+    "before-commit": Step(PostgresConsumerOffset, "commit", is_after=False, is_committed=True),
 }
 """Every place between two steps of the relay at which the frames have their positions."""
 

@@ -42,7 +42,7 @@ class ConsumerOffset(Protocol):
 
     position: int
 
-    def advance(self, position: int) -> None:
+    def commit(self, position: int) -> None:
         """Everything up to here has been dealt with."""
 
     def park(self, refused: Sequence[Parked]) -> None:

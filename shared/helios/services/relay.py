@@ -74,7 +74,7 @@ def _page(consumer: str, outbox: Outbox, broadcaster: Broadcaster, deadline: flo
                 failure = error
                 break
             # With each message: Postgres ends a transaction that is idle for as long as a whole page may take.
-            offset.advance(position)
+            offset.commit(position)
             if time.monotonic() >= deadline:
                 break
         sent = sum(frame.position <= offset.position for frame in frames)

@@ -57,7 +57,7 @@ def sink(consumer: str, *, outbox: Outbox, target: EventSink) -> int:
             if refused := target.send(_events(frames)):
                 offset.park(refused)
                 _report_refusals(consumer, refused)
-            offset.advance(frames[-1].position)
+            offset.commit(frames[-1].position)
     return len(frames)
 
 

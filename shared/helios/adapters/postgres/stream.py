@@ -156,7 +156,7 @@ class PostgresConsumerOffset:
         self._connection = connection
         self._consumer = consumer
 
-    def advance(self, position: int) -> None:
+    def commit(self, position: int) -> None:
         """Everything up to here is dealt with."""
         self.position = position
         self._connection.execute(ADVANCE_CONSUMER, (position, self._consumer))
