@@ -14,7 +14,7 @@ from helios.errors import Retryable
 from helios.model.events import Event, Key
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 
-CHANNEL = "helios_frames"
+NOTIFY_CHANNEL = "helios_frames"
 
 ANY_WAITING = "SELECT EXISTS (SELECT FROM frames WHERE position IS NULL)"
 
@@ -186,7 +186,7 @@ class PostgresNotifier:
     def notify(self) -> None:
         """Wake those who follow the stream; outside of the ingest transaction, since NOTIFY makes commits queue up."""
         with translated(), self._pool.connection() as connection, connection.pipeline(), connection.transaction():
-            connection.execute(f"NOTIFY {CHANNEL}")
+            connection.execute(f"NOTIFY {NOTIFY_CHANNEL}")
 
 
 class PostgresListener:
@@ -206,7 +206,7 @@ class PostgresListener:
             if self._connection is None:
                 database = make_conninfo(self._database_url, **KEEPALIVES)
                 self._connection = psycopg.connect(database, autocommit=True, application_name="helios-live")
-                self._connection.execute(f"LISTEN {CHANNEL}")
+                self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
                 return  # it may have rung before we listened
             for _ in self._connection.notifies(timeout=seconds, stop_after=1):
                 pass
