@@ -42,7 +42,7 @@ async def ingest(event: func.EventGridEvent) -> None:
     Raises:
         Retryable: nothing was stored.
     """
-    delivery = Delivery(way_in="eventgrid", body=_json(_as_sent(event)), received_at=datetime.now(UTC))
+    delivery = Delivery(channel="eventgrid", body=_json(_as_sent(event)), received_at=datetime.now(UTC))
     await coalescer().submit([delivery])
 
 

@@ -43,7 +43,7 @@ def ingest(event: CloudEvent) -> None:
         Retryable: nothing was stored.
     """
     delivery = Delivery(
-        way_in="pubsub",
+        channel="pubsub",
         body=msgspec.json.encode(event.data),
         headers={f"ce-{name}": event[name] for name in ATTRIBUTES if event.get(name)},
         received_at=datetime.now(UTC),

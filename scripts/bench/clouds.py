@@ -18,7 +18,7 @@ from local.servers import postgres
 from local.stack.config import REPOSITORY, Config
 from local.stack.process import scrubbed_environment
 from local.stack.services import sdk_environment
-from scripts.bench.publish import WAYS
+from scripts.bench.publish import CHANNELS
 from scripts.bench.publishing import SETTLE_SECONDS, finish, publishing, settle, stored, wait_until_begun
 from scripts.bench.report import Cell, Table, percentile
 from scripts.bench.servers import Servers, demo
@@ -74,7 +74,7 @@ def _to_row(config: Config, seconds: float) -> list[tuple[Cell, ...]]:
         watch.wait_for(taken)
     rows: list[tuple[Cell, ...]] = []
     for way, rate in SHARES.items():
-        _connecting, *latencies = watch.latencies(WAYS[way])
+        _connecting, *latencies = watch.latencies(CHANNELS[way])
         half, most = (percentile(latencies, percent) for percent in (50, 99))
         rows.append((way, rate, len(latencies), half, most, max(latencies)))
     return rows

@@ -121,7 +121,7 @@ def _deliveries(type_: str, source: str, orders: Sequence[str], received_at: dat
     at = received_at or datetime.now(UTC)
     return [
         Delivery(
-            way_in="cloudevents",
+            channel="cloudevents",
             body=json.dumps(head | {"id": uuid.uuid4().hex, "data": ORDER | {"order_id": order}}).encode(),
             received_at=at,
         )

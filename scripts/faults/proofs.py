@@ -30,7 +30,7 @@ class Proofs:
     """The demo's secrets, and an issuer of its own; a context manager, in which the issuer's keys can be had.
 
     Attributes:
-        ways_in: those whose guard is shown a proof.
+        channels: those whose guard is shown a proof.
     """
 
     def __init__(self, keys_port: int | None) -> None:
@@ -45,7 +45,7 @@ class Proofs:
         }
         if keys_port:
             self._proofs["pubsub"] = lambda _: {"authorization": f"Bearer {self._issuer.token(GOOGLE)}"}
-        self.ways_in = frozenset(self._proofs)
+        self.channels = frozenset(self._proofs)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

@@ -219,12 +219,12 @@ class Director:
         with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - Helios' own
             families = list(text_string_to_metric_families(answer.read().decode()))
         return [
-            f"{sample.value:g} requests came to {sample.labels['way_in']} without a proof"
+            f"{sample.value:g} requests came to {sample.labels['channel']} without a proof"
             for family in families
             for sample in family.samples
             if sample.name == "helios_admissions_total"
             and sample.labels["result"] == "loopback"
-            and sample.labels["way_in"] in self._stage.proofs.ways_in
+            and sample.labels["channel"] in self._stage.proofs.channels
         ]
 
     def _count(self, query: str, *parameters: str) -> int:

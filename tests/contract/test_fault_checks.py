@@ -7,7 +7,7 @@ import pytest
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
-from helios.model.events import WayIn
+from helios.model.events import Channel
 from helios.normalise import split
 from helios.reconciliation import declaration
 from helios.services.ingest import ingest
@@ -18,7 +18,7 @@ from scripts.faults.orders import BATCH_PATH, Load, orders
 from scripts.faults.stage import Place
 from scripts.simulator.envelopes import PATHS
 
-WAYS_IN: dict[str, WayIn] = {
+CHANNELS: dict[str, Channel] = {
     BATCH_PATH: "cloudevents",
     PATHS["aws"]: "eventbridge",
     PATHS["gcp"]: "pubsub",
@@ -34,7 +34,7 @@ def played(postgres_store, pool, tmp_path):
     flows = declaration.load(Place.of(tmp_path).config.flows_file)
     sent, book = orders(LOAD, prefix="FLT-01-", seed=1, clouds=()), Book()
     for request in sent.requests:
-        deliveries = split(WAYS_IN[request.path], request.body, request.headers, datetime.now(UTC))
+        deliveries = split(CHANNELS[request.path], request.body, request.headers, datetime.now(UTC))
         outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=postgres_store, reconciler=Reconciler(flows))
         book.answer(request.keys, [outcome.status for outcome in outcomes])
     PostgresOutbox(pool).number()

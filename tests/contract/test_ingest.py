@@ -105,7 +105,7 @@ def test_a_contradiction_inside_a_batch_is_seen(store):
 def test_the_same_content_spelt_otherwise_is_a_duplicate(store, first, second):
     def spelt(detail: str) -> Delivery:
         body = json.dumps(json.loads(eventbridge("1").body) | {"detail": "HERE"}).replace('"HERE"', detail)
-        return Delivery(way_in="eventbridge", body=body.encode(), received_at=NOON)
+        return Delivery(channel="eventbridge", body=body.encode(), received_at=NOON)
 
     assert take_in(store, spelt(first), spelt(second)) == ["stored", "duplicate"]
 
@@ -130,7 +130,7 @@ def test_a_poison_that_comes_again_stays_one_letter(store):
 
 def test_what_the_edge_could_not_take_is_kept_with_its_fault(store):
     fault = Fault(reason="is larger than 10 bytes", field="body", status=413)
-    take_in(store, Delivery(way_in="pubsub", body=b"x" * 10, received_at=NOON, fault=fault))
+    take_in(store, Delivery(channel="pubsub", body=b"x" * 10, received_at=NOON, fault=fault))
 
     assert [(dead_letter.reason, dead_letter.source) for dead_letter in dead_letters(store)] == [
         ("is larger than 10 bytes", "gcp")

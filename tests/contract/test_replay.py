@@ -146,7 +146,7 @@ def test_what_can_not_be_audited_is_not_stored(store, monkeypatch):
 
 def test_a_repaired_array_is_taken_in_element_by_element(store):
     """A broken array is one letter."""
-    kept = stored_dead_letters(store, Delivery(way_in="eventgrid", body=b"[{", received_at=NOON))
+    kept = stored_dead_letters(store, Delivery(channel="eventgrid", body=b"[{", received_at=NOON))
     array = b"[" + eventgrid("1").body + b"," + eventgrid("2").body + b"]"
 
     with pytest.raises(Rejected) as refused:

@@ -32,8 +32,8 @@ def admissions(stack) -> Counter[tuple[str, str, str]]:
         families = list(text_string_to_metric_families(answer.read().decode()))
     every = [sample for family in families for sample in family.samples if sample.name == "helios_admissions_total"]
     # The others are questions, such as this one, and rings.
-    sent = [one for one in every if one.labels["way_in"] not in {"api", "ring"}]
-    return Counter({(one.labels["way_in"], one.labels["guard"], one.labels["result"]): int(one.value) for one in sent})
+    sent = [one for one in every if one.labels["channel"] not in {"api", "ring"}]
+    return Counter({(one.labels["channel"], one.labels["guard"], one.labels["result"]): int(one.value) for one in sent})
 
 
 def test_every_guard_lets_a_canary_event_in(stack):
@@ -113,12 +113,12 @@ def notification() -> bytes:
 )
 def test_a_wrong_proof_is_refused_where_none_would_be_let_in(stack, path, guard, proof, body, said):
     """Each proof is made now: one that is some minutes old would be refused for that."""
-    way_in = path.rpartition("/")[2]
+    channel = path.rpartition("/")[2]
     before = admissions(stack)
     rows = stack.rows("SELECT count(*) FROM dead_letters")
 
     answer = call(stack.config.api_url, path, body, {**JSON, **proof()})
 
     assert (answer.status, answer.body["title"]) == (401, "Unauthorized")
-    assert admissions(stack) - before == {(way_in, guard, said): 1}
+    assert admissions(stack) - before == {(channel, guard, said): 1}
     assert stack.rows("SELECT count(*) FROM dead_letters") == rows

@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["helios"]):
     from helios.reconciliation.evaluate import FlowEvaluator
     from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 
-WAYS_IN = sorted(NORMALISERS)
+CHANNELS = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)
 (ORDER,) = load()
 INTEREST, EVALUATOR = Interest([ORDER]), FlowEvaluator(ORDER)
@@ -34,8 +34,8 @@ HEADERS = {
 def decode(data: bytes) -> None:
     """Take in one delivery, with CloudEvents' headers if its first byte is odd."""
     choice, body = (data[0], data[1:]) if data else (0, b"")
-    way_in = WAYS_IN[choice // 2 % len(WAYS_IN)]
-    for delivery in split(way_in, body, HEADERS if choice % 2 else {}, RECEIVED_AT):
+    channel = CHANNELS[choice // 2 % len(CHANNELS)]
+    for delivery in split(channel, body, HEADERS if choice % 2 else {}, RECEIVED_AT):
         try:
             event = normalise(delivery)
         except Rejected as fault:

@@ -33,7 +33,7 @@ PUBSUB = "/api/v1/webhooks/gcp/pubsub"
 NOTIFY = "/api/v1/relay/notify"
 NOTIFY_SECRET = "only-for-this-test"
 
-ways_in = schema.include(path_regex="/webhooks/|/relay/notify")
+channels = schema.include(path_regex="/webhooks/|/relay/notify")
 for_readers = schema.exclude(path_regex="/webhooks/|/relay/notify|/health")
 for_operators = schema.include(method="POST", path_regex="/replay$|/replays$|/cancel$")
 
@@ -153,7 +153,7 @@ def ask(case: Case, guarded: Guarded, *, auth: AuthBase | None) -> Response:
     return case.call_and_validate(base_url=guarded.api.url, checks=CHECKS, timeout=20, auth=auth)
 
 
-@ways_in.parametrize()
+@channels.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=100)
 def test_who_may_send_gets_an_answer_as_described(case, guarded):
     answer = ask(case, guarded, auth=guarded.right)
@@ -162,7 +162,7 @@ def test_who_may_send_gets_an_answer_as_described(case, guarded):
 
 
 @pytest.mark.parametrize("proof", [None, "wrong"])
-@ways_in.parametrize()
+@channels.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=40)
 def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, guarded, proof, pool):
     answer = ask(case, guarded, auth=guarded.wrong if proof else None)

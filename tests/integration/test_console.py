@@ -65,7 +65,7 @@ def test_json_lines_are_for_programs(helios, disagreement):
 def test_other_rules_are_tried_on_what_is_stored(helios, records, api, tmp_path):
     since_noon = (datetime.now(UTC) - NOON).total_seconds()
     for told in (leg("order", after=since_noon), leg("payment", amount=7, after=since_noon)):
-        path = EVENTBRIDGE if told.way_in == "eventbridge" else PAYMENT
+        path = EVENTBRIDGE if told.channel == "eventbridge" else PAYMENT
         assert call(api.url, path, told.body, headers={**JSON, **told.headers}).status == 202
     rules = (ROOT / "shared" / "helios" / "flows.toml").read_text()
     file = tmp_path / "flows.toml"

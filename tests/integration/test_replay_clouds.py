@@ -62,9 +62,9 @@ def sent(target, cloud, events):
     return results
 
 
-def assert_all_come_back(store, way_in, bodies):
+def assert_all_come_back(store, channel, bodies):
     """Each as a duplicate of the event that it was."""
-    deliveries = [Delivery(way_in=way_in, body=body, received_at=NOON) for body in bodies]
+    deliveries = [Delivery(channel=channel, body=body, received_at=NOON) for body in bodies]
     outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=store)
     assert {(one.status, one.reason) for one in outcomes} == {("duplicate", None)}
     assert {one.event.id for one in outcomes if one.event} == {str(number) for number in range(COUNT)}
@@ -78,7 +78,7 @@ def pubsub(number: int) -> Delivery:
         "publishTime": "2025-11-26T12:00:00.123456Z",
     }
     body = json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
-    return Delivery(way_in="pubsub", body=body, received_at=NOON)
+    return Delivery(channel="pubsub", body=body, received_at=NOON)
 
 
 def test_pubsub(tmp_path, monkeypatch):

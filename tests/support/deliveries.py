@@ -22,7 +22,7 @@ def eventbridge(
         "region": "eu-central-1",
         "detail": {"order_id": f"ORD-{id_}", "amount": 10.0} if detail is None else detail,
     }
-    return Delivery(way_in="eventbridge", body=json.dumps(event).encode(), received_at=received_at)
+    return Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=received_at)
 
 
 def eventgrid(id_: str = "1", *, received_at: datetime = NOON, data: Any = None) -> Delivery:
@@ -35,9 +35,9 @@ def eventgrid(id_: str = "1", *, received_at: datetime = NOON, data: Any = None)
         "data": {"order_id": f"ORD-{id_}", "quantity": 2} if data is None else data,
         "dataVersion": "1.0",
     }
-    return Delivery(way_in="eventgrid", body=json.dumps(event).encode(), received_at=received_at)
+    return Delivery(channel="eventgrid", body=json.dumps(event).encode(), received_at=received_at)
 
 
 def poison(body: bytes = b"{") -> Delivery:
     """A delivery that can't be read."""
-    return Delivery(way_in="eventbridge", body=body, received_at=NOON)
+    return Delivery(channel="eventbridge", body=body, received_at=NOON)

@@ -36,21 +36,21 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 def leg(name: str, key: str = "ORD-1", *, id_: str = "1", after: float = 0.0, **fields: Any) -> Delivery:
     """A delivery of one leg of an order, so many seconds after noon; its fields agree unless others are given."""
-    way_in, type_ = _TYPES[name]
+    channel, type_ = _TYPES[name]
     known = {"order_id": key, "customer_id": "CUST-1", "amount": Decimal("10.00"), "currency": "EUR", "quantity": 2}
-    return sent(way_in, type_, known | fields, id_=f"{key}/{name}/{id_}", received_at=NOON + timedelta(seconds=after))
+    return sent(channel, type_, known | fields, id_=f"{key}/{name}/{id_}", received_at=NOON + timedelta(seconds=after))
 
 
-def sent(way_in: str, type_: str, data: Any, *, id_: str, received_at: datetime) -> Delivery:
+def sent(channel: str, type_: str, data: Any, *, id_: str, received_at: datetime) -> Delivery:
     """An event as its cloud delivers it."""
     time = NOON.isoformat()
-    match way_in:
+    match channel:
         case "eventbridge":
             body = {"id": id_, "detail-type": type_, "source": "shop", "account": "1", "region": "eu", "time": time}
-            return Delivery(way_in="eventbridge", body=_encode(body | {"detail": data}), received_at=received_at)
+            return Delivery(channel="eventbridge", body=_encode(body | {"detail": data}), received_at=received_at)
         case "eventgrid":
             body = {"id": id_, "eventType": type_, "subject": "s", "topic": "t", "eventTime": time, "dataVersion": "1"}
-            return Delivery(way_in="eventgrid", body=_encode(body | {"data": data}), received_at=received_at)
+            return Delivery(channel="eventgrid", body=_encode(body | {"data": data}), received_at=received_at)
     headers = {"content-type": "application/json", "ce-specversion": "1.0", "ce-id": id_, "ce-type": type_}
     source = {"ce-source": "//pubsub.googleapis.com/projects/shop/topics/payments", "ce-time": time}
-    return Delivery(way_in="cloudevents", body=_encode(data), headers=headers | source, received_at=received_at)
+    return Delivery(channel="cloudevents", body=_encode(data), headers=headers | source, received_at=received_at)

@@ -105,7 +105,7 @@ def test_what_was_said_is_counted(client):
     shown = client.get("/metrics", headers=bearer("read")).text
 
     for result, count in [("admitted", 2), ("unknown", 1), ("missing", 1)]:
-        assert f'helios_admissions_total{{guard="token",result="{result}",way_in="api"}} {count}.0' in shown
+        assert f'helios_admissions_total{{guard="token",result="{result}",channel="api"}} {count}.0' in shown
 
 
 def test_who_asks_too_often_has_to_wait():
@@ -183,7 +183,7 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         shown = client.get("/metrics", headers=bearer("read")).text
 
     assert (denied.value.status_code, denied.value.headers["retry-after"]) == (503, "5")
-    for way_in, guard, result in [
+    for channel, guard, result in [
         ("api", "ticket", "admitted"),
         ("api", "ticket", "missing"),
         ("api", "ticket", "unknown"),
@@ -193,7 +193,7 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         ("ring", "secret", "admitted"),
         ("ring", "secret", "wrong_key"),
     ]:
-        assert f'helios_admissions_total{{guard="{guard}",result="{result}",way_in="{way_in}"}} 1.0' in shown
+        assert f'helios_admissions_total{{guard="{guard}",result="{result}",channel="{channel}"}} 1.0' in shown
 
 
 def unknowable(*_: object) -> None:

@@ -165,12 +165,12 @@ def test_what_the_guards_said_is_counted(client):
     client.post(GCP, content="{}")
     shown = client.get("/metrics", headers=bearer("read")).text
 
-    for guard, result, way_in in [
+    for guard, result, channel in [
         ("key", "admitted", "eventbridge"),
         ("key", "wrong_key", "eventbridge"),
         ("", "closed", "pubsub"),
     ]:
-        assert f'helios_admissions_total{{guard="{guard}",result="{result}",way_in="{way_in}"}} 1.0' in shown
+        assert f'helios_admissions_total{{guard="{guard}",result="{result}",channel="{channel}"}} 1.0' in shown
 
 
 LOOPBACK = Settings(

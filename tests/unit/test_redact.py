@@ -34,8 +34,8 @@ BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-type": "T", "ce-source": "a
 GRID = '{"id": "1", "eventType": "T", "subject": "s", "topic": "t", "eventTime": "2025-11-26T12:00:00Z", "data": %s}'
 
 
-def delivery(way_in, body: str, headers=None) -> Delivery:
-    return Delivery(way_in=way_in, body=body.encode(), headers=headers or {}, received_at=NOON)
+def delivery(channel, body: str, headers=None) -> Delivery:
+    return Delivery(channel=channel, body=body.encode(), headers=headers or {}, received_at=NOON)
 
 
 WRAPPED = [
@@ -151,16 +151,16 @@ def test_an_attribute_of_pubsub_is_a_field_too(named, data):
 
 
 @pytest.mark.parametrize("body", ["", "{", "[1", '"text"', "null", '{"detail": 3}', '{"message": {"data": "%%%"}}'])
-@pytest.mark.parametrize("way_in", ["eventbridge", "eventgrid", "pubsub", "cloudevents"])
-def test_what_holds_no_such_field_stays_byte_for_byte(way_in, body):
-    assert REDACTION(delivery(way_in, body)).body == body.encode()
+@pytest.mark.parametrize("channel", ["eventbridge", "eventgrid", "pubsub", "cloudevents"])
+def test_what_holds_no_such_field_stays_byte_for_byte(channel, body):
+    assert REDACTION(delivery(channel, body)).body == body.encode()
 
 
 @given(st.binary(max_size=100))
 def test_no_bytes_make_it_raise(body):
-    for way_in in ("eventbridge", "eventgrid", "pubsub", "cloudevents"):
+    for channel in ("eventbridge", "eventgrid", "pubsub", "cloudevents"):
         for change in (Redaction(["a", "a.b"]), Redaction(["a", "a.b"]).kept):
-            change(Delivery(way_in=way_in, body=body, headers={}, received_at=NOON))
+            change(Delivery(channel=channel, body=body, headers={}, received_at=NOON))
 
 
 @pytest.mark.parametrize("path", ["order_id", "amount", "quantity"])

@@ -43,7 +43,7 @@ def pubsub(id_="1"):
         "publishTime": "2025-11-26T12:00:00.123456Z",
     }
     body = json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
-    return Delivery(way_in="pubsub", body=body, received_at=NOON)
+    return Delivery(channel="pubsub", body=body, received_at=NOON)
 
 
 def cloudevent(cloud, *, told=True):
@@ -56,7 +56,7 @@ def cloudevent(cloud, *, told=True):
         "subject": "orders/1",
         "data": {"order_id": "ORD-1", "amount": 10.0},
     } | ({"time": "2025-11-26T12:00:00.5Z"} if told else {})
-    return Delivery(way_in="cloudevents", body=json.dumps(event).encode(), received_at=NOON)
+    return Delivery(channel="cloudevents", body=json.dumps(event).encode(), received_at=NOON)
 
 
 def on_eventbridge(event):
@@ -75,13 +75,13 @@ def on_eventbridge(event):
         "resources": entry["Resources"],
         "detail": json.loads(entry["Detail"]),
     }
-    return Delivery(way_in="eventbridge", body=json.dumps(body).encode(), received_at=LATER)
+    return Delivery(channel="eventbridge", body=json.dumps(body).encode(), received_at=LATER)
 
 
 def in_sns(event):
     message = on_eventbridge(event).body.decode()
     notification = {"Type": "Notification", "TopicArn": "arn:aws:sns:x:1:t", "Message": message}
-    return Delivery(way_in="eventbridge", body=json.dumps(notification).encode(), received_at=LATER)
+    return Delivery(channel="eventbridge", body=json.dumps(notification).encode(), received_at=LATER)
 
 
 def _message(event):
@@ -95,7 +95,7 @@ def _message(event):
 
 def pushed(event):
     body = json.dumps({"message": _message(event), "subscription": "projects/p/subscriptions/s"}).encode()
-    return Delivery(way_in="pubsub", body=body, received_at=LATER)
+    return Delivery(channel="pubsub", body=body, received_at=LATER)
 
 
 def pushed_unwrapped(event):
@@ -105,7 +105,7 @@ def pushed_unwrapped(event):
         "x-goog-pubsub-publish-time": message["publishTime"],
         **message["attributes"],
     }
-    return Delivery(way_in="pubsub", body=bytes(event.data), headers=headers, received_at=LATER)
+    return Delivery(channel="pubsub", body=bytes(event.data), headers=headers, received_at=LATER)
 
 
 def in_cloudevent(event):
@@ -116,22 +116,22 @@ def in_cloudevent(event):
         "type": "google.cloud.pubsub.topic.v1.messagePublished",
         "data": {"message": _message(event)},
     }
-    return Delivery(way_in="pubsub", body=json.dumps(body).encode(), received_at=LATER)
+    return Delivery(channel="pubsub", body=json.dumps(body).encode(), received_at=LATER)
 
 
 def on_event_grid(event):
     body = json.dumps(_as_sent(event, JOB.id) | {"topic": "/subscriptions/s"}).encode()
-    return Delivery(way_in="eventgrid", body=body, received_at=LATER)
+    return Delivery(channel="eventgrid", body=body, received_at=LATER)
 
 
 def structured(event):
     body = json.dumps(replayed_attributes(event, JOB.id) | {"data": json.loads(bytes(event.data))}).encode()
-    return Delivery(way_in="cloudevents", body=body, received_at=LATER)
+    return Delivery(channel="cloudevents", body=body, received_at=LATER)
 
 
 def binary(event):
     headers = {f"ce-{name}": value for name, value in replayed_attributes(event, JOB.id).items()}
-    return Delivery(way_in="cloudevents", body=bytes(event.data), headers=headers, received_at=LATER)
+    return Delivery(channel="cloudevents", body=bytes(event.data), headers=headers, received_at=LATER)
 
 
 ROUND_TRIPS = [
@@ -185,7 +185,7 @@ def test_a_mark_does_not_hide_other_content():
 
     body = json.dumps(forged).encode()
     (outcome,) = ingest(
-        [Delivery(way_in="eventbridge", body=body, received_at=LATER)], dedupe=NullDedupeCache(), store=store
+        [Delivery(channel="eventbridge", body=body, received_at=LATER)], dedupe=NullDedupeCache(), store=store
     )
 
     assert (outcome.status, store.totals(LATER).contradictory) == ("contradictory", 1)
@@ -204,7 +204,7 @@ def test_a_real_duplicate_beside_a_replay_still_tells_of_its_story():
 
 def test_a_mark_that_can_not_be_read_is_a_dead_letter():
     event = json.loads(eventbridge().body) | {"resources": [RESOURCE + "{"]}
-    delivery = Delivery(way_in="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
+    delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
     (outcome,) = ingest([delivery], dedupe=NullDedupeCache(), store=MemoryStore())
 
@@ -213,7 +213,7 @@ def test_a_mark_that_can_not_be_read_is_a_dead_letter():
 
 def test_an_event_that_only_speaks_of_replays_is_taken_as_it_is():
     event = json.loads(eventbridge(detail={"heliosreplay": "7"}).body) | {"resources": [1]}
-    delivery = Delivery(way_in="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
+    delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
     (outcome,) = ingest([delivery], dedupe=NullDedupeCache(), store=MemoryStore())
 
@@ -225,4 +225,4 @@ DEEP = '{"data": ' * 5000 + '"heliosreplay"' + "}" * 5000
 
 @pytest.mark.parametrize("text", ['{"heliosreplay"', DEEP, '"heliosreplay"', '{"resources": ["heliosreplay"]}'])
 def test_a_body_that_only_speaks_of_replays_is_none(text):
-    assert not is_replay(Delivery(way_in="cloudevents", body=text.encode(), received_at=NOON))
+    assert not is_replay(Delivery(channel="cloudevents", body=text.encode(), received_at=NOON))

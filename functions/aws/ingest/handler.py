@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str,
     received_at = datetime.now(UTC)
     records = event["Records"]
     deliveries = [
-        Delivery(way_in="eventbridge", body=record["body"].encode(), received_at=received_at) for record in records
+        Delivery(channel="eventbridge", body=record["body"].encode(), received_at=received_at) for record in records
     ]
     try:
         outcomes = services.ingest(deliveries)

@@ -14,9 +14,9 @@ from helios.api.receive import Content, receive
 from helios.auth.base import Guard, Refused
 from helios.auth.gate import Gate
 from helios.errors import Retryable
-from helios.model.events import Delivery, WayIn
+from helios.model.events import Channel, Delivery
 
-Count = Callable[[WayIn, str, str], None]
+Count = Callable[[Channel, str, str], None]
 """By way in and guard: ``admitted``, ``loopback``, ``undecided`` or the refusal's code.
 
 The name is empty where nothing was checked, as no proof was presented.
@@ -32,16 +32,16 @@ class Entrance:
         self._max_body_bytes = max_body_bytes
         self._count = count
 
-    async def deliveries(self, request: Request, way_in: WayIn) -> Sequence[Delivery]:
+    async def deliveries(self, request: Request, channel: Channel) -> Sequence[Delivery]:
         """The deliveries in a request.
 
         Raises:
             Refused: its sender may not send here.
             Retryable: whether it may can't be known now.
         """
-        return (await self.admit(request, way_in)).deliveries(way_in)
+        return (await self.admit(request, channel)).deliveries(channel)
 
-    async def admit(self, request: Request, way_in: WayIn) -> Content:
+    async def admit(self, request: Request, channel: Channel) -> Content:
         """What was read of a request whose sender may send here.
 
         Raises:
@@ -50,19 +50,19 @@ class Entrance:
         """
         name = ""
         try:
-            name, guard = self._gate.guard(way_in, request.headers, local=is_local(request))
+            name, guard = self._gate.guard(channel, request.headers, local=is_local(request))
             if guard and not guard.reads_body:
                 await _check(guard, request.headers, b"")
             content = await receive(request, self._max_body_bytes)
             if guard and guard.reads_body:
                 await _check_body(guard, request.headers, content, self._max_body_bytes)
         except Refused as error:
-            self._count(way_in, name, error.code)
+            self._count(channel, name, error.code)
             raise
         except Retryable:
-            self._count(way_in, name, "undecided")
+            self._count(channel, name, "undecided")
             raise
-        self._count(way_in, name, "admitted" if guard else "loopback")
+        self._count(channel, name, "admitted" if guard else "loopback")
         return content
 
 

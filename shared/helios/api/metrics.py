@@ -10,11 +10,11 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
-from helios.model.events import Delivery, Outcome, WayIn
+from helios.model.events import Channel, Delivery, Outcome
 from helios.ports.events import DedupeCache
 from helios.services.ingest import Beside, Ingest
 
-Door = WayIn | Literal["api", "ring"]
+Door = Channel | Literal["api", "ring"]
 """Where somebody is let in: to send, to ask, or to wake the relay."""
 
 
@@ -24,7 +24,7 @@ class Metrics:
     def __init__(self, *, dedupe: DedupeCache, watchers: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._deliveries = Counter(
-            "helios_deliveries", "Deliveries by way in and outcome", ["way_in", "status"], registry=self.registry
+            "helios_deliveries", "Deliveries by way in and outcome", ["channel", "status"], registry=self.registry
         )
         self._batch_size = Histogram(
             "helios_batch_deliveries",
@@ -45,7 +45,7 @@ class Metrics:
             "helios_admissions",
             "Requests by way in (api: who asks, ring: who wakes the relay), guard, and what it said: admitted, "
             "loopback, undecided, or why not",
-            ["way_in", "guard", "result"],
+            ["channel", "guard", "result"],
             registry=self.registry,
         )
         Gauge("helios_dedupe_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
@@ -55,9 +55,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, way_in: Door, guard: str, result: str) -> None:
+    def entered(self, channel: Door, guard: str, result: str) -> None:
         """Count a request that came to a guard."""
-        self._entered.labels(way_in, guard, result).inc()
+        self._entered.labels(channel, guard, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""
@@ -71,9 +71,9 @@ class Metrics:
                 raise
             self._batch_seconds.observe(time.perf_counter() - started)
             self._batch_size.observe(len(deliveries))
-            pairs = ((one.way_in, outcome.status) for one, outcome in zip(deliveries, outcomes, strict=True))
-            for (way_in, status), number in Tally(pairs).items():
-                self._deliveries.labels(way_in, status).inc(number)
+            pairs = ((one.channel, outcome.status) for one, outcome in zip(deliveries, outcomes, strict=True))
+            for (channel, status), number in Tally(pairs).items():
+                self._deliveries.labels(channel, status).inc(number)
             return outcomes
 
         return observed

@@ -172,7 +172,7 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     source: str
-    way_in: str
+    channel: str
     status: Literal["rejected", "contradictory"]
     field: str
     reason: str
@@ -228,7 +228,7 @@ def dead_letter_view(
     return DeadLetterView(
         id=kept.id,
         source=dead_letter.source,
-        way_in=dead_letter.way_in,
+        channel=dead_letter.channel,
         status=dead_letter.status,
         field=dead_letter.field,
         reason=dead_letter.reason,

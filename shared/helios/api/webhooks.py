@@ -11,7 +11,7 @@ from starlette.routing import Route
 from helios.api.entrance import Entrance
 from helios.api.replies import documented, rejection, reply
 from helios.api.shapes import Results, ValidationResponse, result_of
-from helios.model.events import Delivery, Outcome, WayIn
+from helios.model.events import Channel, Delivery, Outcome
 from helios.normalise.eventgrid import validation_code
 from helios.services.batching import Coalescer
 
@@ -76,8 +76,8 @@ def install(app: FastAPI, coalescer: Coalescer, entrance: Entrance) -> None:
 def _router(coalescer: Coalescer, entrance: Entrance) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 
-    async def take_in(request: Request, way_in: WayIn, status: int) -> Response:
-        deliveries = await entrance.deliveries(request, way_in)
+    async def take_in(request: Request, channel: Channel, status: int) -> Response:
+        deliveries = await entrance.deliveries(request, channel)
         return _answer(deliveries, await coalescer.submit(deliveries), status)
 
     @routes.post(
@@ -139,14 +139,14 @@ def _allowed(headers: Mapping[str, str]) -> Response:
     return Response(status_code=200, headers=consent)
 
 
-def served(ways_in: APIRouter) -> list[Route]:
+def served(channels: APIRouter) -> list[Route]:
     """The same routes without what FastAPI does for each request, which is a third of its CPU, and of no use to them.
 
     Raises:
         TypeError: a route of them asks FastAPI for something, a dependency or a parameter, which would be ignored.
     """
     routes = []
-    for route in ways_in.routes:
+    for route in channels.routes:
         if not isinstance(route, APIRoute) or route.dependant.dependencies or get_flat_params(route.dependant):
             raise TypeError(f"{route} asks FastAPI for something that it would be served without")
         routes.append(Route(route.path, route.endpoint, methods=route.methods))

@@ -11,7 +11,7 @@ from helios.auth.oidc import BearerToken, permit_anyone, permit_application, per
 from helios.auth.secret import SecretHeader
 from helios.auth.sns import SnsSignature
 from helios.errors import Misconfigured
-from helios.model.events import WayIn
+from helios.model.events import Channel
 from helios.settings import Settings, variable
 
 GOOGLE_ISSUERS = ("https://accounts.google.com", "accounts.google.com")
@@ -37,18 +37,18 @@ class Gate:
         loopback: whether who is on this machine may come in without a proof.
     """
 
-    def __init__(self, guards: Mapping[WayIn, Mapping[str, Guard]], *, loopback: bool = False) -> None:
+    def __init__(self, guards: Mapping[Channel, Mapping[str, Guard]], *, loopback: bool = False) -> None:
         """Take the guards: for each way in, by name; the one whose proof is presented decides."""
         self._guards = guards
         self.loopback = loopback
 
-    def guard(self, way_in: WayIn, headers: Headers, *, local: bool) -> tuple[str, Guard | None]:
+    def guard(self, channel: Channel, headers: Headers, *, local: bool) -> tuple[str, Guard | None]:
         """The guard that has to check this request, after its name; None if it may pass without a proof.
 
         Raises:
             Refused: there is none whose proof it carries.
         """
-        guards = self._guards.get(way_in, {})
+        guards = self._guards.get(channel, {})
         for name, guard in guards.items():
             if guard.presented(headers):
                 return name, guard
@@ -72,15 +72,15 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
         raise Misconfigured(
             f"{variable('guards')} is not set: {HOW}; or, on one machine only, HELIOS_UNGUARDED=loopback"
         )
-    guards: dict[WayIn, dict[str, Guard]] = {}
+    guards: dict[Channel, dict[str, Guard]] = {}
     named = settings.guards or CLOSED
     for entry in [] if named == CLOSED else named.split():
-        way_in, _, names = entry.partition("=")
-        known = KINDS.get(way_in, {})  # type: ignore[call-overload]  # any text may be written there
+        channel, _, names = entry.partition("=")
+        known = KINDS.get(channel, {})  # type: ignore[call-overload]  # any text may be written there
         for name in names.split(","):
             if name not in known:
                 raise Misconfigured(f"{variable('guards')}: {entry!r} is not known: {HOW}")
-            guards.setdefault(way_in, {})[name] = known[name](settings)  # type: ignore[arg-type]  # it is in KINDS
+            guards.setdefault(channel, {})[name] = known[name](settings)  # type: ignore[arg-type]  # it is in KINDS
     return Gate(guards, loopback=loopback)
 
 
@@ -132,7 +132,7 @@ def _entra(settings: Settings) -> Guard:
     )
 
 
-KINDS: Mapping[WayIn, Mapping[str, Callable[[Settings], Guard]]] = {
+KINDS: Mapping[Channel, Mapping[str, Callable[[Settings], Guard]]] = {
     "eventbridge": {
         "key": lambda settings: SecretHeader(_secrets(settings, "eventbridge_secret")),
         "sns": lambda settings: SnsSignature(

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from helios.model.events import Key, LedgerSource, WayIn
+from helios.model.events import Channel, Key, LedgerSource
 
 MAX_DEAD_LETTER_BYTES = 262_144
 """How much of a dead letter's body is kept: all of any message that EventBridge or Event Grid delivers."""
@@ -19,7 +19,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: 32 hex digits: the same delivery has the same one, so a poison message that is sent again
             stays one letter.
         source: the cloud whose way in it came through.
-        way_in: which contract its body should have followed.
+        channel: which contract its body should have followed.
         status: why it is here.
         reason: what is wrong, in a sentence.
         field: where, in the sender's spelling.
@@ -31,7 +31,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     fingerprint: str
     source: LedgerSource
-    way_in: WayIn
+    channel: Channel
     status: Literal["rejected", "contradictory"]
     reason: str
     field: str

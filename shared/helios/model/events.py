@@ -10,7 +10,7 @@ import msgspec
 Source = Literal["aws", "gcp", "azure"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 
-WayIn = Literal["eventbridge", "pubsub", "eventgrid", "cloudevents"]
+Channel = Literal["eventbridge", "pubsub", "eventgrid", "cloudevents"]
 """The sender's contract: which words a delivery is written in."""
 
 LedgerSource = Source | Literal["unknown"]
@@ -41,14 +41,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A request that carries several events is several deliveries: see ``normalise.split``.
 
     Attributes:
-        way_in: which contract the body follows.
+        channel: which contract the body follows.
         body: the bytes as received.
         headers: lower-case names; only those that the contract reads.
         received_at: when Helios got hold of it, UTC.
         fault: set when the edge already knows that it can't be read: too large, say.
     """
 
-    way_in: WayIn
+    channel: Channel
     body: bytes
     received_at: datetime
     headers: Mapping[str, str] = {}

@@ -58,7 +58,7 @@ class Redaction:
 
     def _walk(self, delivery: Delivery, change: Change) -> bytes:
         """The body, with the change made to its payload."""
-        match delivery.way_in:
+        match delivery.channel:
             case "eventbridge":
                 return self._eventbridge(delivery.body, change)
             case "pubsub" if is_unwrapped(delivery):

@@ -54,7 +54,7 @@ def replay_dead_letter(
     if fixed is None and len(dead_letter.body) >= MAX_DEAD_LETTER_BYTES:
         raise Rejected("was cut when it was kept: send the whole one", field="body")
     body = dead_letter.body if fixed is None else fixed
-    deliveries = split(dead_letter.way_in, body, dead_letter.headers, now)
+    deliveries = split(dead_letter.channel, body, dead_letter.headers, now)
     for number, delivery in enumerate(deliveries):
         _read(delivery, number if len(deliveries) > 1 else None)
     repaired = "as it was" if fixed is None else f"with another body, SHA-256 {hashlib.sha256(body).hexdigest()}"

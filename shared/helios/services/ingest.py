@@ -13,7 +13,7 @@ import msgspec
 from helios.errors import DEFECTS, UNREADABLE, Rejected, Retryable
 from helios.model.counts import Count
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetter
-from helios.model.events import Delivery, Event, Key, LedgerSource, Outcome, Status, WayIn
+from helios.model.events import Channel, Delivery, Event, Key, LedgerSource, Outcome, Status
 from helios.model.stream import MAX_FRAME_EVENTS, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
@@ -26,7 +26,7 @@ from helios.services.reconciler import Reconciler, parted
 
 log = logging.getLogger("helios.ingest")
 
-SOURCE_OF_WAY_IN: dict[WayIn, LedgerSource] = {
+SOURCE_OF_CHANNEL: dict[Channel, LedgerSource] = {
     "eventbridge": "aws",
     "pubsub": "gcp",
     "eventgrid": "azure",
@@ -150,7 +150,7 @@ def _store(
 
 def guilty(delivery: Delivery, defect: Exception) -> Rejected:
     """A defect of ours as the reason of a dead letter; its stack goes to the log."""
-    log.error("defect", exc_info=defect, extra={"way_in": delivery.way_in, "fingerprint": _fingerprint(delivery)})
+    log.error("defect", exc_info=defect, extra={"channel": delivery.channel, "fingerprint": _fingerprint(delivery)})
     name = type(defect).__name__
     return Rejected(f"Helios fails on it ({name}), a defect of its own: replay it once that is repaired", field="body")
 
@@ -264,7 +264,7 @@ def _tally(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[
     by_instant = Counter(
         (delivery.received_at, event.source, event.type, outcome.status)
         if (event := outcome.event)
-        else (delivery.received_at, SOURCE_OF_WAY_IN[delivery.way_in], "", outcome.status)
+        else (delivery.received_at, SOURCE_OF_CHANNEL[delivery.channel], "", outcome.status)
         for delivery, outcome in zip(deliveries, outcomes, strict=True)
     )
     tally: dict[tuple[datetime, str, str], Count] = {}
@@ -285,8 +285,8 @@ def _dead_letters(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -
         known = dead_letters.get(fingerprint)
         dead_letters[fingerprint] = DeadLetter(
             fingerprint=fingerprint,
-            source=outcome.event.source if outcome.event else SOURCE_OF_WAY_IN[delivery.way_in],
-            way_in=delivery.way_in,
+            source=outcome.event.source if outcome.event else SOURCE_OF_CHANNEL[delivery.channel],
+            channel=delivery.channel,
             status="rejected" if outcome.status == "rejected" else "contradictory",
             reason=(outcome.reason or "").replace("\0", "\\0"),
             field=(outcome.field or "").replace("\0", "\\0"),
@@ -299,7 +299,7 @@ def _dead_letters(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -
 
 
 def _fingerprint(delivery: Delivery) -> str:
-    head = msgspec.json.encode([delivery.way_in, sorted(delivery.headers.items())])
+    head = msgspec.json.encode([delivery.channel, sorted(delivery.headers.items())])
     return hashlib.blake2b(head + delivery.body, digest_size=16).hexdigest()
 
 

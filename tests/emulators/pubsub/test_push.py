@@ -42,7 +42,7 @@ def pushed(emulator, project, receiver, **wanted):
 
 
 def is_the_payment(received):
-    event = normalise(Delivery(way_in="pubsub", body=received.body, headers=received.headers, received_at=NOON))
+    event = normalise(Delivery(channel="pubsub", body=received.body, headers=received.headers, received_at=NOON))
     return (event.source, event.type, bytes(event.data)) == ("gcp", "PaymentProcessed", PAYMENT)
 
 

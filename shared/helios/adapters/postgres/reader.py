@@ -50,7 +50,7 @@ FROM event_totals AS total LEFT JOIN untold USING (source) WHERE since = '-infin
 SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
 
 DEAD_LETTER_COLUMNS = """
-id, first_received_at, fingerprint, source, way_in, status, reason, field, body, headers, last_received_at, attempts,
+id, first_received_at, fingerprint, source, channel, status, reason, field, body, headers, last_received_at, attempts,
 replayed_as, replayed_at, replayed_keys
 """
 
@@ -301,7 +301,7 @@ def _asked(conditions: list[tuple[LiteralString, Any]]) -> list[Wanted]:
 
 def dead_letter_from_row(row: TupleRow) -> StoredDeadLetter:
     """The dead letter in a row of DEAD_LETTER_COLUMNS."""
-    id_, first, fingerprint, source, way_in, status, reason, field, body, headers, last, attempts, became, at, keys = (
+    id_, first, fingerprint, source, channel, status, reason, field, body, headers, last, attempts, became, at, keys = (
         row
     )
     return StoredDeadLetter(
@@ -310,7 +310,7 @@ def dead_letter_from_row(row: TupleRow) -> StoredDeadLetter:
         dead_letter=DeadLetter(
             fingerprint=fingerprint,
             source=source,
-            way_in=way_in,
+            channel=channel,
             status=status,
             reason=reason,
             field=field,

@@ -89,11 +89,11 @@ ON CONFLICT (since, source) DO UPDATE SET
 
 ADD_DEAD_LETTERS = """
 INSERT INTO dead_letters AS grave
-    (fingerprint, source, way_in, status, reason, field, body, headers, first_received_at, last_received_at, attempts)
-SELECT fingerprint, source, way_in, status, reason, field, decode(body, 'base64'), headers,
+    (fingerprint, source, channel, status, reason, field, body, headers, first_received_at, last_received_at, attempts)
+SELECT fingerprint, source, channel, status, reason, field, decode(body, 'base64'), headers,
        received_at, received_at, attempts
 FROM json_to_recordset(%s::json) AS given (
-    fingerprint text, source text, way_in text, status text, reason text, field text, body text, headers json,
+    fingerprint text, source text, channel text, status text, reason text, field text, body text, headers json,
     received_at timestamptz, attempts bigint
 )
 ON CONFLICT (fingerprint) DO UPDATE SET

@@ -4,3 +4,4 @@ ALTER TABLE flow_instances RENAME story TO details;
 ALTER TABLE flow_counts RENAME stories TO instances;
 ALTER TABLE flow_slots RENAME stories TO instances;
 ALTER TABLE flow_instances RENAME deferred_until TO deferred_until;
+ALTER TABLE dead_letters RENAME channel TO channel;
