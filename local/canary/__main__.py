@@ -58,11 +58,13 @@ def beat(everyone: Sequence[Sender], api_url: str) -> list[str]:
     """Send one past each guard, and wait until it is stored; the guards past which none got, which is logged too."""
     sent = {sender: _send(sender) for sender in everyone}
     deadline = time.monotonic() + _STORED_SECONDS
-    missing = [one.guard for one, id_ in sent.items() if not (id_ and _stored(api_url, one.source, id_, deadline))]
+    missing = [
+        one.authenticator for one, id_ in sent.items() if not (id_ and _stored(api_url, one.source, id_, deadline))
+    ]
     if missing:
-        log.error("canary events that were not stored", extra={"guards": missing})
+        log.error("canary events that were not stored", extra={"webhook_auth": missing})
     else:
-        log.info("canary", extra={"guards": [one.guard for one in everyone]})
+        log.info("canary", extra={"webhook_auth": [one.authenticator for one in everyone]})
     return missing
 
 
@@ -70,7 +72,7 @@ def _send(sender: Sender) -> str | None:
     try:
         return sender.send()
     except _UNSENT as error:
-        log.warning("not sent", extra={"guard": sender.guard, "error": str(error)})
+        log.warning("not sent", extra={"authenticator": sender.authenticator, "error": str(error)})
         return None
 
 

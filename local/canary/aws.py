@@ -6,7 +6,7 @@ import threading
 from typing import Any, Literal
 
 from local.aws import resources
-from local.stack.config import AWS_ACCOUNT, CANARY, CANARY_TOPIC_ARN, GUARDS
+from local.stack.config import AWS_ACCOUNT, CANARY, CANARY_TOPIC_ARN, WEBHOOK_AUTH
 
 _CONFIRM_SECONDS = 20
 
@@ -67,7 +67,7 @@ class Bus:
 
     def _destination(self, url: str) -> str:
         exists = self._events.exceptions.ResourceAlreadyExistsException
-        key = {"ApiKeyName": "x-helios-key", "ApiKeyValue": GUARDS["HELIOS_EVENTBRIDGE_SECRET"]}
+        key = {"ApiKeyName": "x-helios-key", "ApiKeyValue": WEBHOOK_AUTH["HELIOS_EVENTBRIDGE_SECRET"]}
         with contextlib.suppress(exists):
             self._events.create_connection(
                 Name=CANARY, AuthorizationType="API_KEY", AuthParameters={"ApiKeyAuthParameters": key}

@@ -19,7 +19,7 @@ from local.canary.aws import Bus
 from local.canary.sns import Server
 from local.emulators.eventgrid import client as eventgrid
 from local.emulators.pubsub import client as pubsub
-from local.stack.config import AZURE_TOPIC_KEY, CANARY, CANARY_TYPE, GCP_PROJECT, GUARDS
+from local.stack.config import AZURE_TOPIC_KEY, CANARY, CANARY_TYPE, GCP_PROJECT, WEBHOOK_AUTH
 from local.stack.ports import HOST
 
 _WEBHOOKS = "/api/v1/webhooks"
@@ -30,12 +30,12 @@ class Sender(NamedTuple):
     """One way in past one guard.
 
     Attributes:
-        guard: its name in HELIOS_GUARDS.
+        authenticator: its name in HELIOS_WEBHOOK_AUTH.
         source: the cloud that the event is of.
         send: sends one, and returns its id.
     """
 
-    guard: str
+    authenticator: str
     source: Source
     send: Callable[[], str]
 
@@ -64,18 +64,18 @@ def senders(addresses: Addresses, bus: Bus, server: Server, stack: ExitStack) ->
     ]
 
 
-_SECRET = {"value": GUARDS["HELIOS_EVENTGRID_SECRET"], "isSecret": True}
+_SECRET = {"value": WEBHOOK_AUTH["HELIOS_EVENTGRID_SECRET"], "isSecret": True}
 _SECRET_HEADER = {
     "deliveryAttributeMappings": [{"name": "x-helios-key", "type": "Static", "properties": _SECRET}],
 }
 _ENTRA = {
-    "azureActiveDirectoryTenantId": GUARDS["HELIOS_ENTRA_TENANT"],
-    "azureActiveDirectoryApplicationIdOrUri": GUARDS["HELIOS_ENTRA_AUDIENCE"],
+    "azureActiveDirectoryTenantId": WEBHOOK_AUTH["HELIOS_ENTRA_TENANT"],
+    "azureActiveDirectoryApplicationIdOrUri": WEBHOOK_AUTH["HELIOS_ENTRA_AUDIENCE"],
 }
 
 
-def _content(guard: str) -> dict[str, str]:
-    return {"past": guard}
+def _content(authenticator: str) -> dict[str, str]:
+    return {"past": authenticator}
 
 
 def _pubsub(addresses: Addresses, stack: ExitStack) -> Callable[[], str]:
@@ -84,8 +84,8 @@ def _pubsub(addresses: Addresses, stack: ExitStack) -> Callable[[], str]:
         topic=CANARY,
         subscription=f"{CANARY}-api",
         push_endpoint=f"{addresses.api_url}{_WEBHOOKS}/gcp/pubsub",
-        service_account=GUARDS["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
-        audience=GUARDS["HELIOS_PUBSUB_AUDIENCE"],
+        service_account=WEBHOOK_AUTH["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
+        audience=WEBHOOK_AUTH["HELIOS_PUBSUB_AUDIENCE"],
     )
     publisher = stack.enter_context(pubsub_v1.PublisherClient())
     topic = publisher.topic_path(GCP_PROJECT, CANARY)
@@ -98,11 +98,13 @@ def _pubsub(addresses: Addresses, stack: ExitStack) -> Callable[[], str]:
     return send
 
 
-def _event_grid(guard: str, addresses: Addresses, proof: Mapping[str, Any], stack: ExitStack) -> Callable[[], str]:
+def _event_grid(
+    authenticator: str, addresses: Addresses, proof: Mapping[str, Any], stack: ExitStack
+) -> Callable[[], str]:
     """A topic of its own, as two subscriptions of one would deliver each event twice."""
     endpoint = eventgrid.ensure(
         addresses.eventgrid_url,
-        topic=f"{CANARY}-{guard}",
+        topic=f"{CANARY}-{authenticator}",
         key=AZURE_TOPIC_KEY,
         subscription=f"{CANARY}-api",
         endpoint_url=f"{addresses.api_url}{_WEBHOOKS}/azure/eventgrid",
@@ -111,9 +113,9 @@ def _event_grid(guard: str, addresses: Addresses, proof: Mapping[str, Any], stac
     publisher = stack.enter_context(EventGridPublisherClient(endpoint, AzureKeyCredential(AZURE_TOPIC_KEY)))
 
     def send() -> str:
-        id_, subject = str(uuid.uuid4()), f"canary/{guard}"
+        id_, subject = str(uuid.uuid4()), f"canary/{authenticator}"
         event = EventGridEvent(
-            id=id_, subject=subject, event_type=CANARY_TYPE, data=_content(guard), data_version="1.0"
+            id=id_, subject=subject, event_type=CANARY_TYPE, data=_content(authenticator), data_version="1.0"
         )
         publisher.send(event)
         return id_
@@ -139,7 +141,7 @@ def _standard_webhook(addresses: Addresses) -> str:
         "content-type": "application/cloudevents+json",
         "webhook-id": id_,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(GUARDS["HELIOS_CLOUDEVENTS_SECRET"]).sign(id_, now, body),
+        "webhook-signature": Webhook(WEBHOOK_AUTH["HELIOS_CLOUDEVENTS_SECRET"]).sign(id_, now, body),
     }
     connection = http.client.HTTPConnection(urlsplit(addresses.api_url).netloc, timeout=_SECONDS)
     try:

@@ -213,7 +213,7 @@ def _banner(config: Config, *, seconds: float) -> str:
             "",
             f"Helios runs, ready after {seconds:.1f} s",
             *lines,
-            "  HELIOS_UNGUARDED=loopback: this machine may send without a proof, no other may send at all.",
+            "  HELIOS_TRUST_LOOPBACK=true: this machine may send without a proof, no other may send at all.",
             "  A proof that is shown is checked: a canary event passes every guard once a minute.",
             "  Ctrl-C or `make local-stop` ends everything.",
             "",

@@ -49,8 +49,8 @@ CANARY = "helios-canary"
 CANARY_TYPE = "Canary"
 CANARY_TOPIC_ARN = f"arn:aws:sns:{AWS_REGION}:{AWS_ACCOUNT}:{CANARY}"
 
-GUARDS = {
-    "HELIOS_GUARDS": "eventbridge=key,sns pubsub=oidc eventgrid=secret,entra cloudevents=hmac",
+WEBHOOK_AUTH = {
+    "HELIOS_WEBHOOK_AUTH": "eventbridge=key,sns pubsub=oidc eventgrid=secret,entra cloudevents=hmac",
     "HELIOS_EVENTBRIDGE_SECRET": "helios-local-eventbridge",
     "HELIOS_SNS_TOPICS": CANARY_TOPIC_ARN,
     "HELIOS_PUBSUB_AUDIENCE": "helios-local",

@@ -23,9 +23,9 @@ from local.stack.config import (
     GCP_INVOKER,
     GCP_PROJECT,
     GCP_TOPIC,
-    GUARDS,
     REPLAY_SECRET,
     REPOSITORY,
+    WEBHOOK_AUTH,
     Config,
 )
 from local.stack.ports import HOST
@@ -135,7 +135,7 @@ def _api(config: Config, secret: str) -> Service:
         | sdk_environment(config)
         | notifier
         | _replay_targets(config)
-        | {"HELIOS_UNGUARDED": "loopback", "HELIOS_KAFKA_BROKERS": config.kafka_brokers},
+        | {"HELIOS_TRUST_LOOPBACK": "true", "HELIOS_KAFKA_BROKERS": config.kafka_brokers},
         ready=answers(f"{config.api_url}/api/v1/health"),
         needs=("migrations", "valkey"),
         ports=("api_port",),
@@ -303,7 +303,7 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_PUBSUB_KEYS_URL": _google_keys_url(config),
         "HELIOS_ENTRA_KEYS_URL": f"{config.eventgrid_url}/{{tenant}}/discovery/v2.0/keys",
         "HELIOS_SNS_CERTIFICATES_URL": config.canary_url,
-    } | GUARDS
+    } | WEBHOOK_AUTH
 
 
 def _replay_targets(config: Config) -> dict[str, str]:

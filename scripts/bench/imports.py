@@ -88,7 +88,7 @@ def _milliseconds(folder: Path, runtime: Path, running: Servers) -> tuple[float,
         "HELIOS_DATABASE_URL": running.database_url,
         "HELIOS_REDIS_URL": running.redis_url,
         "HELIOS_WEBSOCKET_ENDPOINT": "https://example.execute-api.eu-central-1.amazonaws.com/live",
-        "HELIOS_GUARDS": "eventbridge=key",
+        "HELIOS_WEBHOOK_AUTH": "eventbridge=key",
         "HELIOS_EVENTBRIDGE_SECRET": "unused-and-long-enough",
         "AWS_DEFAULT_REGION": "eu-central-1",
     }

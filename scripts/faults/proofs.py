@@ -12,7 +12,7 @@ from typing import Final, Self
 from standardwebhooks.webhooks import Webhook
 
 from local.emulators.issuer import Issuer
-from local.stack.config import GUARDS
+from local.stack.config import WEBHOOK_AUTH
 from local.stack.ports import HOST
 
 Proof = Callable[[bytes], Mapping[str, str]]
@@ -20,8 +20,8 @@ Proof = Callable[[bytes], Mapping[str, str]]
 
 GOOGLE: Final[Mapping[str, str | bool]] = {
     "iss": "https://accounts.google.com",
-    "aud": GUARDS["HELIOS_PUBSUB_AUDIENCE"],
-    "email": GUARDS["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
+    "aud": WEBHOOK_AUTH["HELIOS_PUBSUB_AUDIENCE"],
+    "email": WEBHOOK_AUTH["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
     "email_verified": True,
 }
 
@@ -37,10 +37,10 @@ class Proofs:
         """Take where the API asks for Google's keys; None: somebody else is asked there, and no token is shown."""
         self._keys_port = keys_port
         self._issuer = Issuer()
-        self._webhook = Webhook(GUARDS["HELIOS_CLOUDEVENTS_SECRET"])
+        self._webhook = Webhook(WEBHOOK_AUTH["HELIOS_CLOUDEVENTS_SECRET"])
         self._proofs: dict[str, Proof] = {
-            "eventbridge": lambda _: {"x-helios-key": GUARDS["HELIOS_EVENTBRIDGE_SECRET"]},
-            "eventgrid": lambda _: {"x-helios-key": GUARDS["HELIOS_EVENTGRID_SECRET"]},
+            "eventbridge": lambda _: {"x-helios-key": WEBHOOK_AUTH["HELIOS_EVENTBRIDGE_SECRET"]},
+            "eventgrid": lambda _: {"x-helios-key": WEBHOOK_AUTH["HELIOS_EVENTGRID_SECRET"]},
             "cloudevents": self._signed,
         }
         if keys_port:

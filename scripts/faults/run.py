@@ -147,7 +147,7 @@ class Director:
             doubled=checked.doubled,
             recovery=max(recoveries) if scenario.measured else None,
             seconds=time.monotonic() - began,
-            wrong=[*checked.wrong, *self._seen(checked), *self._unguarded(), *_unfelt(scenario, book)],
+            wrong=[*checked.wrong, *self._seen(checked), *self._trust_loopback(), *_unfelt(scenario, book)],
         )
 
     def _suffer(self, scenario: Scenario, sent: Orders, book: Book, prefix: str) -> float:
@@ -213,7 +213,7 @@ class Director:
             )
         return wrong
 
-    def _unguarded(self) -> list[str]:
+    def _trust_loopback(self) -> list[str]:
         """What came past a guard without a proof, as this process of the API counts it."""
         url = f"{self._stage.api_url}/metrics"
         with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - Helios' own

@@ -71,17 +71,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[
         int, Meta(description="Largest webhook body accepted, in bytes; a larger one is answered 413.", ge=1024)
     ] = 1_048_576
-    guards: Annotated[
+    webhook_auth: Annotated[
         str | None,
         Meta(
             description="Which guard stands at which way in of the API: eventbridge=key,sns pubsub=oidc "
             "eventgrid=secret,entra cloudevents=hmac. One that is not named is closed; closed: all. The API needs it."
         ),
     ] = None
-    unguarded: Annotated[
-        Literal["loopback"] | None,
-        Meta(description="loopback: what this machine sends to itself needs no proof. Refused in a cloud."),
-    ] = None
+    trust_loopback: Annotated[
+        bool, Meta(description="true: requests from this machine itself need no credentials. Refused in a cloud.")
+    ] = False
     eventbridge_secret: Annotated[
         Secret | None,
         Meta(

@@ -14,11 +14,11 @@ from tests.fakes.replay import MemoryReplayJobs
 from tests.fakes.store import MemoryDedupeCache, MemoryOutbox, MemoryStore
 from tests.fakes.tokens import MemoryTickets, MemoryTokens
 
-UNGUARDED = Settings(database_url="postgresql://nowhere", unguarded="loopback")
+TRUST_LOOPBACK = Settings(database_url="postgresql://nowhere", trust_loopback=True)
 """What this machine sends to itself needs no proof."""
 
 
-def in_memory(store: MemoryStore, settings: Settings = UNGUARDED) -> Services:
+def in_memory(store: MemoryStore, settings: Settings = TRUST_LOOPBACK) -> Services:
     """Services on this store, with a token of each scope; see ``bearer``."""
     outbox = MemoryOutbox(store)
     return Services(

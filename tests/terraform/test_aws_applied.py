@@ -16,7 +16,7 @@ from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
 from helios.services.ingest import ingest
 from local.aws import resources
-from local.stack.config import GUARDS
+from local.stack.config import WEBHOOK_AUTH
 from tests.support.aws_seen import seen
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 UNCHANGED = 0
 """What ``plan -detailed-exitcode`` ends with when there is nothing to do."""
 
-SET_BY_EACH = {"HELIOS_NOTIFY_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *GUARDS}
+SET_BY_EACH = {"HELIOS_NOTIFY_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *WEBHOOK_AUTH}
 """The demo sets these itself, in what it hands to the deployer: it has guards of its own, and replays from its API."""
 
 REPLAYS = "helios-replays"

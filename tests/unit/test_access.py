@@ -21,7 +21,7 @@ from tests.fakes.store import MemoryStore
 from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory
 
-CLOSED = Settings(database_url="postgresql://nowhere", guards="closed")
+CLOSED = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
 SPARING = msgspec.structs.replace(CLOSED, rate_per_minute=3)
 NOTIFY = "r" * 32
 STATS = "/api/v1/stats"
@@ -105,11 +105,11 @@ def test_what_was_said_is_counted(client):
     shown = client.get("/metrics", headers=bearer("read")).text
 
     for result, count in [("admitted", 2), ("unknown", 1), ("missing", 1)]:
-        assert f'helios_admissions_total{{guard="token",result="{result}",channel="api"}} {count}.0' in shown
+        assert f'helios_admissions_total{{authenticator="token",result="{result}",channel="api"}} {count}.0' in shown
 
 
 def test_who_asks_too_often_has_to_wait():
-    settings = Settings(database_url="postgresql://nowhere", guards="closed", rate_per_minute=3)
+    settings = Settings(database_url="postgresql://nowhere", webhook_auth="closed", rate_per_minute=3)
     with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
         assert [client.get(STATS, headers=bearer("read")).status_code for _ in range(4)] == [200, 200, 200, 429]
         answer = client.get(STATS, headers=bearer("read"))
@@ -183,7 +183,7 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         shown = client.get("/metrics", headers=bearer("read")).text
 
     assert (denied.value.status_code, denied.value.headers["retry-after"]) == (503, "5")
-    for channel, guard, result in [
+    for channel, authenticator, result in [
         ("api", "ticket", "admitted"),
         ("api", "ticket", "missing"),
         ("api", "ticket", "unknown"),
@@ -193,7 +193,10 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         ("ring", "secret", "admitted"),
         ("ring", "secret", "wrong_key"),
     ]:
-        assert f'helios_admissions_total{{guard="{guard}",result="{result}",channel="{channel}"}} 1.0' in shown
+        assert (
+            f'helios_admissions_total{{authenticator="{authenticator}",result="{result}",channel="{channel}"}} 1.0'
+            in shown
+        )
 
 
 def unknowable(*_: object) -> None:
@@ -237,7 +240,7 @@ def provider(**changed: object) -> Iterator[tuple[Settings, dict]]:
     with listening(200, {}, json.dumps({"keys": [found]}).encode()) as keys_url:
         settings = Settings(
             database_url="postgresql://nowhere",
-            guards="closed",
+            webhook_auth="closed",
             oidc_issuer="https://idp.example",
             oidc_audience="helios",
             oidc_keys_url=keys_url,

@@ -16,7 +16,7 @@ from helios.services.relay import relay
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
-from tests.support.services import UNGUARDED, client_of, in_memory
+from tests.support.services import TRUST_LOOPBACK, client_of, in_memory
 
 RULES = Path(__file__).parents[2] / "local/prometheus/alerts.yml"
 EXPRESSIONS = {
@@ -59,7 +59,7 @@ def test_who_follows_the_stream_is_served_with_what_waits_for_it():
     store = MemoryStore()
     relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
     ingest([leg("order")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
-    settings = msgspec.structs.replace(UNGUARDED, kafka_brokers="127.0.0.1:9")
+    settings = msgspec.structs.replace(TRUST_LOOPBACK, kafka_brokers="127.0.0.1:9")
     with client_of(in_memory(store, settings)) as client:
         served = client.get("/metrics").text
 

@@ -40,7 +40,7 @@ class AwayStore(MemoryStore):
 
 
 def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClient:
-    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT, unguarded="loopback")
+    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT, trust_loopback=True)
     return client_of(in_memory(store, settings))
 
 
@@ -309,7 +309,7 @@ def test_the_schema_names_every_shape_it_refers_to(client):
 def test_ringing_takes_the_secret_or_the_one_before_while_it_is_replaced():
     """Anybody may know the URL."""
     store = MemoryStore()
-    settings = Settings(database_url="postgresql://nowhere", notify_secret="new old", unguarded="loopback")
+    settings = Settings(database_url="postgresql://nowhere", notify_secret="new old", trust_loopback=True)
     with client_on(store, settings) as client:
         statuses = [
             client.post("/api/v1/relay/notify", headers=headers).status_code

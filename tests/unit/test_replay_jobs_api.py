@@ -112,7 +112,7 @@ def test_dead_letters_are_filtered_and_grouped(client):
 
 @pytest.mark.parametrize("path", [JOBS, f"{JOBS}/1/cancel"])
 def test_who_may_only_read_replays_nothing(path):
-    settings = Settings(database_url="postgresql://nowhere", guards="closed")
+    settings = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
     with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as far:
         assert far.post(path, json=TO_WATCHERS, headers=bearer("read")).status_code == 403
         assert far.post(path, json=TO_WATCHERS).status_code == 401

@@ -160,7 +160,7 @@ locals {
       environment = merge(local.replay_targets, {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
-        HELIOS_GUARDS           = var.guards
+        HELIOS_WEBHOOK_AUTH           = var.guards
       })
       permissions = { Ring = local.ring }
     }

@@ -436,7 +436,7 @@ variable "monthly_budget" {
 }
 
 variable "guards" {
-  description = "Which guard stands at which way in of the API (HELIOS_GUARDS), such as \"pubsub=oidc cloudevents=hmac\"; what a guard checks with goes into settings and secret_settings. Nobody is let in by default: closed opens no way in, and the functions take in every event without one; what opens any has to be written here."
+  description = "Which guard stands at which way in of the API (HELIOS_WEBHOOK_AUTH), such as \"pubsub=oidc cloudevents=hmac\"; what a guard checks with goes into settings and secret_settings. Nobody is let in by default: closed opens no way in, and the functions take in every event without one; what opens any has to be written here."
   type        = string
   default     = "closed"
 

@@ -24,14 +24,14 @@ from helios.api import flows, replies, status, tickets, webhooks
 from helios.api import replay as replay_jobs
 from helios.api import stream as live
 from helios.api.access import Access
-from helios.api.entrance import Entrance
 from helios.api.metrics import Metrics
 from helios.api.replies import Defects
 from helios.api.security_headers import SecurityHeaders
 from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
 from helios.api.stream import Follower, Hub
-from helios.auth import gate
+from helios.api.webhook_receiver import WebhookReceiver
+from helios.auth import webhook_auth
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.services.batching import Coalescer
@@ -67,15 +67,15 @@ def create_app(services: Services | None = None) -> FastAPI:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build_to_stay(configured)
-    guarded = gate.build(services.settings)
+    authenticators = webhook_auth.build(services.settings)
     hub = Hub()
     metrics = Metrics(dedupe=services.dedupe, watchers=lambda: hub.clients)
     metrics.registry.register(StoreCollector(services))
     access = Access(
         services.tokens,
         services.tickets,
-        people=gate.people(services.settings),
-        loopback=guarded.loopback,
+        people=webhook_auth.people(services.settings),
+        loopback=authenticators.loopback,
         origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
         count=partial(metrics.entered, "api"),
@@ -135,8 +135,8 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     app.add_middleware(SecurityHeaders)
     replies.install(app)
-    entrance = Entrance(guarded, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
-    webhooks.install(app, coalescer, entrance)
+    receiver = WebhookReceiver(authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
+    webhooks.install(app, coalescer, receiver)
     app.include_router(queries.router(services.reader), dependencies=may_read)
     app.include_router(
         replays.router(take_in, services.reader, access, max_body_bytes=services.settings.max_body_bytes)
@@ -156,7 +156,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.include_router(live.frames_router(services.outbox), dependencies=may_read)
     app.include_router(live.router(services.outbox, notifier, hub, access, services.settings, count=metrics.entered))
     app.include_router(tickets.router(services.tickets, access))
-    app.include_router(status.health_router(services, loopback=guarded.loopback))
+    app.include_router(status.health_router(services, loopback=authenticators.loopback))
     app.include_router(status.figures_router(services, metrics), dependencies=may_read)
     _describe_shapes(app)
     return app

@@ -45,7 +45,7 @@ class Metrics:
             "helios_admissions",
             "Requests by way in (api: who asks, ring: who wakes the relay), guard, and what it said: admitted, "
             "loopback, undecided, or why not",
-            ["channel", "guard", "result"],
+            ["channel", "authenticator", "result"],
             registry=self.registry,
         )
         Gauge("helios_dedupe_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
@@ -55,9 +55,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, channel: Door, guard: str, result: str) -> None:
+    def entered(self, channel: Door, authenticator: str, result: str) -> None:
         """Count a request that came to a guard."""
-        self._entered.labels(channel, guard, result).inc()
+        self._entered.labels(channel, authenticator, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from helios.api.shapes import FieldError, Problem
-from helios.auth.base import Refused
+from helios.auth.authenticator import Refused
 from helios.errors import Rejected, Retryable
 
 log = logging.getLogger("helios.api")

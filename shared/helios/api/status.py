@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from helios.api.entrance import is_local
 from helios.api.metrics import Metrics
 from helios.api.replies import documented, reply
 from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
+from helios.api.webhook_receiver import is_local
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.model.counts import Totals

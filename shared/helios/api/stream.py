@@ -15,7 +15,7 @@ from helios.api.access import Access
 from helios.api.metrics import Door
 from helios.api.replies import documented, reply
 from helios.api.shapes import FramePage, Notified
-from helios.auth.base import Refused
+from helios.auth.authenticator import Refused
 from helios.auth.secret import SecretHeader
 from helios.errors import Retryable
 from helios.ports.stream import Listener, Notifier, Outbox

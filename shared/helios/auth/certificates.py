@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from helios.auth.base import Refused
+from helios.auth.authenticator import Refused
 from helios.auth.keys import Absent, Fetch, fetch
 from helios.errors import Retryable
 

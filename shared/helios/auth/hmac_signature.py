@@ -4,7 +4,7 @@ import hmac
 import time
 from collections.abc import Callable, Sequence
 
-from helios.auth.base import Headers, Refused
+from helios.auth.authenticator import Headers, Refused
 from helios.standard_webhooks import ID, SIGNATURE, TIMESTAMP, key_of, sign
 
 TOLERANCE_SECONDS = 300
@@ -26,7 +26,7 @@ class StandardWebhooks:
         self._keys = [key_of(secret, variable="HELIOS_CLOUDEVENTS_SECRET") for secret in secrets]
         self._now = now
 
-    def presented(self, headers: Headers) -> bool:
+    def applies(self, headers: Headers) -> bool:
         """Whether there is a signature."""
         return SIGNATURE in headers
 
@@ -38,7 +38,7 @@ class StandardWebhooks:
         if abs(self._now() - int(given)) > TOLERANCE_SECONDS:
             raise Refused(f"header {TIMESTAMP} is more than {TOLERANCE_SECONDS} s away from now", code="replayed")
         wanted = [sign(key, id=headers.get(ID, ""), timestamp=given, body=body).encode() for key in self._keys]
-        presented = [signature.encode() for signature in headers.get(SIGNATURE, "").split(" ")]
-        fits = [hmac.compare_digest(one, other) for one in wanted for other in presented]
+        applies = [signature.encode() for signature in headers.get(SIGNATURE, "").split(" ")]
+        fits = [hmac.compare_digest(one, other) for one in wanted for other in applies]
         if not any(fits):
             raise Refused(f"header {SIGNATURE} does not fit this body and a secret of this way in", code="wrong_key")

@@ -5,7 +5,7 @@ from typing import Any
 
 import jwt
 
-from helios.auth.base import Headers, Refused
+from helios.auth.authenticator import Headers, Refused
 from helios.auth.keys import KeySet
 
 LEEWAY_SECONDS = 60
@@ -39,7 +39,7 @@ class BearerToken:
         self._audience = audience
         self._permit = permit
 
-    def presented(self, headers: Headers) -> bool:
+    def applies(self, headers: Headers) -> bool:
         """Whether there is a token."""
         return headers.get("authorization", "")[:7].lower() == "bearer "
 

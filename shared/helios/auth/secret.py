@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Sequence
 
-from helios.auth.base import Headers, Refused
+from helios.auth.authenticator import Headers, Refused
 
 HEADER = "x-helios-key"
 """The API key name of an EventBridge connection; Event Grid's delivery property has the same.
@@ -23,7 +23,7 @@ class SecretHeader:
         self._header = header
         self._secrets = [secret.encode() for secret in secrets]
 
-    def presented(self, headers: Headers) -> bool:
+    def applies(self, headers: Headers) -> bool:
         """Whether the header is there."""
         return self._header in headers
 

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from helios.auth.base import Headers, Refused
+from helios.auth.authenticator import Headers, Refused
 from helios.auth.certificates import Certificates
 from helios.auth.keys import Fetch, fetch
 from helios.errors import UNREADABLE
@@ -79,7 +79,7 @@ class SnsSignature:
         self._certificates = Certificates(mirror=mirror, fetch=fetch, clock=clock)
         self._now = now
 
-    def presented(self, headers: Headers) -> bool:
+    def applies(self, headers: Headers) -> bool:
         """Whether it says that SNS sends it."""
         return TYPE_HEADER in headers
 

@@ -26,7 +26,7 @@ class ConfiguredTargets:
             raise Misconfigured("HELIOS_REPLAY_HOSTS is set, which takes HELIOS_REPLAY_SECRET to sign with")
         self._topics = _topics(settings.replay_topics or "")
         self._eventgrid_secret = settings.replay_eventgrid_secret
-        self._loopback = settings.unguarded == "loopback"
+        self._loopback = settings.trust_loopback
 
     def open(self, target: Target) -> ReplayTarget:
         """A webhook or a cloud's topic."""

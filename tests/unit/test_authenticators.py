@@ -22,14 +22,14 @@ from google.auth import crypt
 from google.auth import jwt as google_jwt
 from standardwebhooks.webhooks import Webhook
 
-from helios.auth.base import Refused
+from helios.auth.authenticator import Refused
 from helios.auth.certificates import ABSENT_SECONDS, PAUSE_SECONDS, Certificates
-from helios.auth.gate import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
 from helios.auth.hmac_signature import StandardWebhooks
 from helios.auth.keys import AGAIN_SECONDS, FRESH_SECONDS, Absent, KeySet, fetch
 from helios.auth.oidc import LEEWAY_SECONDS, BearerToken, permit_application, permit_service_account
 from helios.auth.secret import HEADER, SecretHeader
 from helios.auth.sns import SnsSignature
+from helios.auth.webhook_auth import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
 from helios.errors import Misconfigured, Retryable
 from helios.settings import Settings
 from local.canary.sns import Server
@@ -129,10 +129,10 @@ def bearer(keys: Keys, content: dict, *, key: Any = None, algorithm: str = "RS25
     return {"authorization": f"Bearer {token}"}
 
 
-def verdict(guard, headers: dict, body: bytes = b"") -> str:
+def verdict(authenticator, headers: dict, body: bytes = b"") -> str:
     """What a guard says, in one word."""
     try:
-        guard.check(headers, body)
+        authenticator.check(headers, body)
     except Refused as refused:
         return f"{refused.status} {refused.code}"
     except Retryable:
@@ -144,7 +144,9 @@ OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 HOUR = 3600
 
 
-@pytest.mark.parametrize(("guard", "content"), [(google, claims), (entra, entra_claims)], ids=["Google", "Entra"])
+@pytest.mark.parametrize(
+    ("authenticator", "content"), [(google, claims), (entra, entra_claims)], ids=["Google", "Entra"]
+)
 @pytest.mark.parametrize(
     ("changed", "signed", "said"),
     [
@@ -167,10 +169,10 @@ HOUR = 3600
         pytest.param({"padding": "x" * 9000}, {}, "401 oversized", id="oversized"),
     ],
 )
-def test_a_bearer_token_has_to_be_right_in_everything(keys, guard, content, changed, signed, said):
+def test_a_bearer_token_has_to_be_right_in_everything(keys, authenticator, content, changed, signed, said):
     given = {name: value for name, value in content(**changed).items() if value is not None}
 
-    assert verdict(guard(keys), bearer(keys, given, **signed)) == said
+    assert verdict(authenticator(keys), bearer(keys, given, **signed)) == said
 
 
 def test_a_token_whose_secret_is_the_public_key_is_refused(keys):
@@ -210,15 +212,18 @@ def test_the_settings_pin_entra_s_tenant_in_either_version(keys, changed, said):
     """Through the gate, with keys from where the settings say."""
     given = {name: value for name, value in entra_claims(**changed).items() if value is not None}
     with listening(200, {}, keys.fetch("")) as url:
-        gate = build(
+        webhook_auth = build(
             settings(
-                guards="eventgrid=entra", entra_tenant=TENANT, entra_audience=AUDIENCE, entra_keys_url=url + "{tenant}"
+                webhook_auth="eventgrid=entra",
+                entra_tenant=TENANT,
+                entra_audience=AUDIENCE,
+                entra_keys_url=url + "{tenant}",
             )
         )
         headers = bearer(keys, given)
-        name, guard = gate.guard("eventgrid", headers, local=False)
+        name, authenticator = webhook_auth.authenticator("eventgrid", headers, local=False)
 
-        assert (name, verdict(guard, headers)) == ("entra", said)
+        assert (name, verdict(authenticator, headers)) == ("entra", said)
 
 
 def test_the_event_grid_emulators_tokens_are_let_in(keys):
@@ -238,14 +243,17 @@ def test_the_event_grid_emulators_tokens_are_let_in(keys):
 def test_the_pubsub_emulators_tokens_are_let_in():
     """They are made by google-auth, and shown as Google shows its keys."""
     signer = Signer()
-    guard = BearerToken(
+    authenticator = BearerToken(
         KeySet(KEYS_URL, fetch=lambda _: json.dumps(signer.keys).encode()),
         issuers=GOOGLE_ISSUERS,
         audience=AUDIENCE,
         permit=permit_service_account(ACCOUNT),
     )
 
-    assert verdict(guard, {"authorization": f"Bearer {signer.token(audience=AUDIENCE, email=ACCOUNT)}"}) == "admitted"
+    assert (
+        verdict(authenticator, {"authorization": f"Bearer {signer.token(audience=AUDIENCE, email=ACCOUNT)}"})
+        == "admitted"
+    )
 
 
 @pytest.mark.parametrize("changed", [{"email": "other@shop.iam.gserviceaccount.com"}, {"email_verified": False}])
@@ -264,12 +272,12 @@ def test_what_is_no_token_is_refused(keys, token):
 
 def test_a_known_key_goes_on_being_used_while_its_issuer_is_away():
     keys, clock = Keys(), Clock()
-    guard, headers = google(keys, clock), bearer(keys, claims())
-    assert verdict(guard, headers) == "admitted"
+    authenticator, headers = google(keys, clock), bearer(keys, claims())
+    assert verdict(authenticator, headers) == "admitted"
     keys.away = True
     clock.now += FRESH_SECONDS + 1
 
-    assert verdict(guard, headers) == "admitted"
+    assert verdict(authenticator, headers) == "admitted"
 
 
 class Held(Keys):
@@ -301,16 +309,16 @@ def held():
 
 def test_a_stale_key_is_used_while_another_caller_waits_for_an_issuer_that_hangs(held):
     clock = Clock()
-    guard, headers = google(held, clock), bearer(held, claims())
-    assert verdict(guard, headers) == "admitted"
+    authenticator, headers = google(held, clock), bearer(held, claims())
+    assert verdict(authenticator, headers) == "admitted"
     clock.now += FRESH_SECONDS + 1
     held.hang()
     with ThreadPoolExecutor(1) as thread:
-        renewing = thread.submit(verdict, guard, headers)
+        renewing = thread.submit(verdict, authenticator, headers)
         assert held.asked.wait(60)
 
-        assert [verdict(guard, headers) for _ in range(3)] == ["admitted"] * 3
-        assert verdict(guard, bearer(held, claims(), key_id="made-up")) == "503"
+        assert [verdict(authenticator, headers) for _ in range(3)] == ["admitted"] * 3
+        assert verdict(authenticator, bearer(held, claims(), key_id="made-up")) == "503"
         assert not renewing.done()
         held.answer.set()
         assert renewing.result(60) == "admitted"
@@ -319,13 +327,13 @@ def test_a_stale_key_is_used_while_another_caller_waits_for_an_issuer_that_hangs
 
 def test_nobody_waits_for_the_first_keys_but_who_asked_for_them(held):
     """Else whoever makes up tokens could fill every thread while an issuer hangs."""
-    guard, headers = google(held), bearer(held, claims())
+    authenticator, headers = google(held), bearer(held, claims())
     held.hang()
     with ThreadPoolExecutor(1) as thread:
-        first = thread.submit(verdict, guard, headers)
+        first = thread.submit(verdict, authenticator, headers)
         assert held.asked.wait(60)
 
-        assert verdict(guard, headers) == "503"
+        assert verdict(authenticator, headers) == "503"
         assert not first.done()
         held.answer.set()
         assert first.result(60) == "admitted"
@@ -341,36 +349,36 @@ def test_without_a_key_and_without_its_issuer_nothing_is_decided():
 
 def test_a_key_that_is_new_while_its_issuer_is_away_is_not_decided_on():
     keys, clock = Keys(), Clock()
-    guard = google(keys, clock)
-    verdict(guard, bearer(keys, claims()))
+    authenticator = google(keys, clock)
+    verdict(authenticator, bearer(keys, claims()))
     keys.rotate("second")
     keys.away = True
     clock.now += AGAIN_SECONDS
 
-    assert verdict(guard, bearer(keys, claims())) == "503"
+    assert verdict(authenticator, bearer(keys, claims())) == "503"
 
 
 def test_a_rotated_key_is_fetched_and_made_up_ids_do_not_make_us_ask_each_time():
     keys, clock = Keys(), Clock()
-    guard = google(keys, clock)
-    verdict(guard, bearer(keys, claims()))
+    authenticator = google(keys, clock)
+    verdict(authenticator, bearer(keys, claims()))
     keys.rotate("second")
     clock.now += AGAIN_SECONDS
-    assert verdict(guard, bearer(keys, claims())) == "admitted"
+    assert verdict(authenticator, bearer(keys, claims())) == "admitted"
     fetches = keys.fetches
 
-    said = {verdict(guard, bearer(keys, claims(), key_id=f"made-up-{number}")) for number in range(5)}
+    said = {verdict(authenticator, bearer(keys, claims(), key_id=f"made-up-{number}")) for number in range(5)}
 
     assert (said, keys.fetches) == ({"401 wrong_key"}, fetches)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"{}", b"[]", b'{"keys": []}'])
 def test_what_is_no_key_set_decides_nothing(keys, content):
-    guard = BearerToken(
+    authenticator = BearerToken(
         KeySet(KEYS_URL, fetch=lambda _: content), issuers=["i"], audience="a", permit=permit_service_account("e")
     )
 
-    assert verdict(guard, bearer(keys, claims())) == "503"
+    assert verdict(authenticator, bearer(keys, claims())) == "503"
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
@@ -605,15 +613,15 @@ def test_a_certificate_signs_nothing_before_its_time_and_after(amazon, days):
     then = time.time() + days * 86_400
     at = datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
-    guard = SnsSignature([TOPIC], fetch=lambda _: amazon.pem, now=lambda: then)
-    assert verdict(guard, {}, message(amazon, Timestamp=at)) == "401 expired"
+    authenticator = SnsSignature([TOPIC], fetch=lambda _: amazon.pem, now=lambda: then)
+    assert verdict(authenticator, {}, message(amazon, Timestamp=at)) == "401 expired"
 
 
 def test_a_certificate_of_another_kind_of_key_signs_nothing(amazon):
     key = ec.generate_private_key(ec.SECP256R1())
 
-    guard = SnsSignature([TOPIC], fetch=lambda _: certificate(key))
-    assert verdict(guard, {}, message(amazon)) == "401 wrong_algorithm"
+    authenticator = SnsSignature([TOPIC], fetch=lambda _: certificate(key))
+    assert verdict(authenticator, {}, message(amazon)) == "401 wrong_algorithm"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"<html>"])
@@ -633,8 +641,8 @@ def test_a_certificate_is_fetched_once(amazon):
         fetched.append(url)
         return amazon.pem
 
-    guard = SnsSignature([TOPIC], fetch=fetch)
-    said = {verdict(guard, {}, message(amazon)) for _ in range(3)}
+    authenticator = SnsSignature([TOPIC], fetch=fetch)
+    said = {verdict(authenticator, {}, message(amazon)) for _ in range(3)}
 
     assert (said, fetched) == ({"admitted"}, [CERTIFICATE])
 
@@ -687,16 +695,16 @@ def test_a_certificate_that_can_not_be_had_is_asked_for_again_later(amazon):
 
 def test_made_up_names_of_certificates_are_asked_for_one_at_a_time_and_seldom(amazon):
     clock, away = Clock(), Amazon(Absent("404"))
-    guard = SnsSignature([TOPIC], fetch=away, clock=clock)
+    authenticator = SnsSignature([TOPIC], fetch=away, clock=clock)
     made_up = [message(amazon, SigningCertURL=named(f"{number:x}")) for number in range(20)]
 
-    assert [verdict(guard, {}, body) for body in made_up] == ["401 wrong_key"] + ["503"] * 19
+    assert [verdict(authenticator, {}, body) for body in made_up] == ["401 wrong_key"] + ["503"] * 19
     assert len(away.asked) == 1
     away.content = amazon.pem
     clock.now += PAUSE_SECONDS
-    assert verdict(guard, {}, message(amazon)) == "admitted"
-    assert verdict(guard, {}, made_up[-1]) == "503"
-    assert verdict(guard, {}, message(amazon)) == "admitted"
+    assert verdict(authenticator, {}, message(amazon)) == "admitted"
+    assert verdict(authenticator, {}, made_up[-1]) == "503"
+    assert verdict(authenticator, {}, message(amazon)) == "admitted"
 
 
 def test_nobody_waits_for_a_certificate_that_another_caller_fetches(amazon):
@@ -707,12 +715,12 @@ def test_nobody_waits_for_a_certificate_that_another_caller_fetches(amazon):
         assert answer.wait(60)
         return amazon.pem
 
-    guard = SnsSignature([TOPIC], fetch=fetch)
+    authenticator = SnsSignature([TOPIC], fetch=fetch)
     with ThreadPoolExecutor(1) as thread:
-        first = thread.submit(verdict, guard, {}, message(amazon))
+        first = thread.submit(verdict, authenticator, {}, message(amazon))
         try:
             assert asked.wait(60)
-            assert verdict(guard, {}, message(amazon)) == "503"
+            assert verdict(authenticator, {}, message(amazon)) == "503"
         finally:
             answer.set()
         assert first.result(60) == "admitted"
@@ -748,20 +756,20 @@ def settings(**given) -> Settings:
 @pytest.mark.parametrize(
     ("given", "environ", "reason"),
     [
-        ({}, {}, "HELIOS_GUARDS is not set"),
-        ({"unguarded": "loopback"}, {"AWS_LAMBDA_FUNCTION_NAME": "helios-api"}, "HELIOS_UNGUARDED"),
-        ({"unguarded": "loopback"}, {"K_SERVICE": "helios-api"}, "HELIOS_UNGUARDED"),
-        ({"unguarded": "loopback"}, {"FUNCTIONS_WORKER_RUNTIME": "python"}, "HELIOS_UNGUARDED"),
-        ({"guards": "eventbridge=none"}, {}, "'eventbridge=none' is not known"),
-        ({"guards": "eventbridge"}, {}, "'eventbridge' is not known"),
-        ({"guards": "smtp=key"}, {}, "'smtp=key' is not known"),
-        ({"guards": "eventbridge=key"}, {}, "HELIOS_EVENTBRIDGE_SECRET is not set"),
-        ({"guards": "eventbridge=sns"}, {}, "HELIOS_SNS_TOPICS is not set"),
-        ({"guards": "pubsub=oidc"}, {}, "HELIOS_PUBSUB_AUDIENCE is not set"),
-        ({"guards": "pubsub=oidc", "pubsub_audience": "a"}, {}, "HELIOS_PUBSUB_SERVICE_ACCOUNT is not set"),
-        ({"guards": "eventgrid=secret"}, {}, "HELIOS_EVENTGRID_SECRET is not set"),
-        ({"guards": "eventgrid=entra"}, {}, "HELIOS_ENTRA_TENANT is not set"),
-        ({"guards": "cloudevents=hmac"}, {}, "HELIOS_CLOUDEVENTS_SECRET is not set"),
+        ({}, {}, "HELIOS_WEBHOOK_AUTH is not set"),
+        ({"trust_loopback": "loopback"}, {"AWS_LAMBDA_FUNCTION_NAME": "helios-api"}, "HELIOS_TRUST_LOOPBACK"),
+        ({"trust_loopback": "loopback"}, {"K_SERVICE": "helios-api"}, "HELIOS_TRUST_LOOPBACK"),
+        ({"trust_loopback": "loopback"}, {"FUNCTIONS_WORKER_RUNTIME": "python"}, "HELIOS_TRUST_LOOPBACK"),
+        ({"webhook_auth": "eventbridge=none"}, {}, "'eventbridge=none' is not known"),
+        ({"webhook_auth": "eventbridge"}, {}, "'eventbridge' is not known"),
+        ({"webhook_auth": "smtp=key"}, {}, "'smtp=key' is not known"),
+        ({"webhook_auth": "eventbridge=key"}, {}, "HELIOS_EVENTBRIDGE_SECRET is not set"),
+        ({"webhook_auth": "eventbridge=sns"}, {}, "HELIOS_SNS_TOPICS is not set"),
+        ({"webhook_auth": "pubsub=oidc"}, {}, "HELIOS_PUBSUB_AUDIENCE is not set"),
+        ({"webhook_auth": "pubsub=oidc", "pubsub_audience": "a"}, {}, "HELIOS_PUBSUB_SERVICE_ACCOUNT is not set"),
+        ({"webhook_auth": "eventgrid=secret"}, {}, "HELIOS_EVENTGRID_SECRET is not set"),
+        ({"webhook_auth": "eventgrid=entra"}, {}, "HELIOS_ENTRA_TENANT is not set"),
+        ({"webhook_auth": "cloudevents=hmac"}, {}, "HELIOS_CLOUDEVENTS_SECRET is not set"),
     ],
 )
 def test_helios_does_not_start_with_an_open_way_in(given, environ, reason):

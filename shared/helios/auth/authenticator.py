@@ -31,7 +31,7 @@ class Refused(HeliosError):  # noqa: N818 - the word of the metric and the log
         self.retry_after_seconds = retry_after_seconds
 
 
-class Guard(Protocol):
+class Authenticator(Protocol):
     """Checks one kind of proof. A guard that can't decide raises Retryable, so that the sender comes again.
 
     Attributes:
@@ -42,7 +42,7 @@ class Guard(Protocol):
     reads_body: bool
     may_wait: bool
 
-    def presented(self, headers: Headers) -> bool:
+    def applies(self, headers: Headers) -> bool:
         """Whether the request claims to carry this proof."""
         ...
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from helios.auth.base import Guard, Headers, Refused
+from helios.auth.authenticator import Authenticator, Headers, Refused
 from helios.auth.hmac_signature import StandardWebhooks
 from helios.auth.keys import KeySet
 from helios.auth.oidc import BearerToken, permit_anyone, permit_application, permit_service_account
@@ -30,58 +30,62 @@ HOW = (
 )
 
 
-class Gate:
+class WebhookAuth:
     """All ways in. One that has no guard is closed.
 
     Attributes:
         loopback: whether who is on this machine may come in without a proof.
     """
 
-    def __init__(self, guards: Mapping[Channel, Mapping[str, Guard]], *, loopback: bool = False) -> None:
+    def __init__(self, webhook_auth: Mapping[Channel, Mapping[str, Authenticator]], *, loopback: bool = False) -> None:
         """Take the guards: for each way in, by name; the one whose proof is presented decides."""
-        self._guards = guards
+        self._authenticators = webhook_auth
         self.loopback = loopback
 
-    def guard(self, channel: Channel, headers: Headers, *, local: bool) -> tuple[str, Guard | None]:
+    def authenticator(self, channel: Channel, headers: Headers, *, local: bool) -> tuple[str, Authenticator | None]:
         """The guard that has to check this request, after its name; None if it may pass without a proof.
 
         Raises:
             Refused: there is none whose proof it carries.
         """
-        guards = self._guards.get(channel, {})
-        for name, guard in guards.items():
-            if guard.presented(headers):
-                return name, guard
+        webhook_auth = self._authenticators.get(channel, {})
+        for name, authenticator in webhook_auth.items():
+            if authenticator.applies(headers):
+                return name, authenticator
         if local and self.loopback:
             return "", None
-        if not guards:
-            raise Refused(f"this way in is closed: {variable('guards')} names none for it", status=403, code="closed")
+        if not webhook_auth:
+            raise Refused(
+                f"this way in is closed: {variable('webhook_auth')} names none for it", status=403, code="closed"
+            )
         raise Refused("this way in takes a proof of who sends, and there is none", code="missing")
 
 
-def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
+def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> WebhookAuth:
     """The gate that the settings describe.
 
     Raises:
         Misconfigured: a way in would be open to the network, or a guard lacks what it checks with.
     """
-    loopback = settings.unguarded == "loopback"
+    loopback = settings.trust_loopback
     if loopback and (host := next((name for name in HOSTED if name in environ), None)):
-        raise Misconfigured(f"{variable('unguarded')}: is for one machine, and {host} says that this is a cloud: {HOW}")
-    if not settings.guards and not loopback:
         raise Misconfigured(
-            f"{variable('guards')} is not set: {HOW}; or, on one machine only, HELIOS_UNGUARDED=loopback"
+            f"{variable('trust_loopback')}: is for one machine, and {host} says that this is a cloud: {HOW}"
         )
-    guards: dict[Channel, dict[str, Guard]] = {}
-    named = settings.guards or CLOSED
+    if not settings.webhook_auth and not loopback:
+        raise Misconfigured(
+            f"{variable('webhook_auth')} is not set: {HOW}; or, on one machine only, HELIOS_TRUST_LOOPBACK=true"
+        )
+    webhook_auth: dict[Channel, dict[str, Authenticator]] = {}
+    named = settings.webhook_auth or CLOSED
     for entry in [] if named == CLOSED else named.split():
         channel, _, names = entry.partition("=")
         known = KINDS.get(channel, {})  # type: ignore[call-overload]  # any text may be written there
         for name in names.split(","):
             if name not in known:
-                raise Misconfigured(f"{variable('guards')}: {entry!r} is not known: {HOW}")
-            guards.setdefault(channel, {})[name] = known[name](settings)  # type: ignore[arg-type]  # it is in KINDS
-    return Gate(guards, loopback=loopback)
+                raise Misconfigured(f"{variable('webhook_auth')}: {entry!r} is not known: {HOW}")
+            webhook_auth.setdefault(channel, {})[name] = known[name](settings)  # type: ignore[arg-type]  # it is in KINDS
+    return WebhookAuth(webhook_auth, loopback=loopback)
 
 
 def people(settings: Settings) -> BearerToken | None:
@@ -112,7 +116,7 @@ def _secrets(settings: Settings, field: str) -> Sequence[str]:
     return _text(settings, field).split()
 
 
-def _google(settings: Settings) -> Guard:
+def _google(settings: Settings) -> Authenticator:
     return BearerToken(
         KeySet(settings.pubsub_keys_url),
         issuers=GOOGLE_ISSUERS,
@@ -121,7 +125,7 @@ def _google(settings: Settings) -> Guard:
     )
 
 
-def _entra(settings: Settings) -> Guard:
+def _entra(settings: Settings) -> Authenticator:
     """Microsoft identity platform, "Access tokens": tokens of both versions, of one tenant."""
     tenant = quote(_text(settings, "entra_tenant"), safe="")
     return BearerToken(
@@ -132,7 +136,7 @@ def _entra(settings: Settings) -> Guard:
     )
 
 
-KINDS: Mapping[Channel, Mapping[str, Callable[[Settings], Guard]]] = {
+KINDS: Mapping[Channel, Mapping[str, Callable[[Settings], Authenticator]]] = {
     "eventbridge": {
         "key": lambda settings: SecretHeader(_secrets(settings, "eventbridge_secret")),
         "sns": lambda settings: SnsSignature(

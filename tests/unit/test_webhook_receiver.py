@@ -44,10 +44,10 @@ VALIDATION = json.dumps(
         }
     ]
 )
-GUARDED = Settings(
+AUTHENTICATED = Settings(
     database_url="postgresql://nowhere",
     max_body_bytes=LIMIT,
-    guards="eventbridge=key,sns eventgrid=secret cloudevents=hmac",
+    webhook_auth="eventbridge=key,sns eventgrid=secret cloudevents=hmac",
     sns_topics="arn:aws:sns:eu-central-1:123456789012:orders",
     eventbridge_secret="new old",
     eventgrid_secret="grid",
@@ -68,7 +68,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def client(store) -> Iterator[TestClient]:
-    with client_on(store, GUARDED) as opened:
+    with client_on(store, AUTHENTICATED) as opened:
         yield opened
 
 
@@ -153,7 +153,7 @@ def test_only_who_may_send_is_told_so_when_it_asks(client, url, headers, status)
 
 
 def test_a_way_in_that_is_closed_consents_to_nothing(store):
-    with client_on(store, Settings(database_url="postgresql://nowhere", guards="closed")) as client:
+    with client_on(store, Settings(database_url="postgresql://nowhere", webhook_auth="closed")) as client:
         answer = client.options(CLOUDEVENTS, headers={"webhook-request-origin": "eventgrid.azure.net"})
 
     assert (answer.status_code, "webhook-allowed-origin" in answer.headers) == (403, False)
@@ -165,16 +165,19 @@ def test_what_the_guards_said_is_counted(client):
     client.post(GCP, content="{}")
     shown = client.get("/metrics", headers=bearer("read")).text
 
-    for guard, result, channel in [
+    for authenticator, result, channel in [
         ("key", "admitted", "eventbridge"),
         ("key", "wrong_key", "eventbridge"),
         ("", "closed", "pubsub"),
     ]:
-        assert f'helios_admissions_total{{guard="{guard}",result="{result}",channel="{channel}"}} 1.0' in shown
+        assert (
+            f'helios_admissions_total{{authenticator="{authenticator}",result="{result}",channel="{channel}"}} 1.0'
+            in shown
+        )
 
 
 LOOPBACK = Settings(
-    database_url="postgresql://nowhere", guards="eventbridge=key", eventbridge_secret="s", unguarded="loopback"
+    database_url="postgresql://nowhere", webhook_auth="eventbridge=key", eventbridge_secret="s", trust_loopback=True
 )
 
 
@@ -239,7 +242,7 @@ def test_a_pubsub_push_is_checked_with_the_keys_at_the_url_and_undecided_without
     def answer(keys_url: str) -> int:
         settings = Settings(
             database_url="postgresql://nowhere",
-            guards="pubsub=oidc",
+            webhook_auth="pubsub=oidc",
             pubsub_audience="helios",
             pubsub_service_account="e@x",
             pubsub_keys_url=keys_url,
@@ -253,7 +256,7 @@ def test_a_pubsub_push_is_checked_with_the_keys_at_the_url_and_undecided_without
 
 
 def test_the_api_may_have_no_way_in_at_all(store):
-    settings = Settings(database_url="postgresql://nowhere", guards="closed")
+    settings = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
     with client_on(store, settings) as client:
         answer = client.post(AWS, content=EVENT)
 

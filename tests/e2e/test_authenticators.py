@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client.parser import text_string_to_metric_families
 from standardwebhooks.webhooks import Webhook
 
-from local.stack.config import CANARY_TOPIC_ARN, GUARDS
+from local.stack.config import CANARY_TOPIC_ARN, WEBHOOK_AUTH
 from tests.support.client import EVENTBRIDGE, EVENTGRID, JSON, call
 
 PUBSUB = "/api/v1/webhooks/gcp/pubsub"
@@ -33,7 +33,9 @@ def admissions(stack) -> Counter[tuple[str, str, str]]:
     every = [sample for family in families for sample in family.samples if sample.name == "helios_admissions_total"]
     # The others are questions, such as this one, and rings.
     sent = [one for one in every if one.labels["channel"] not in {"api", "ring"}]
-    return Counter({(one.labels["channel"], one.labels["guard"], one.labels["result"]): int(one.value) for one in sent})
+    return Counter(
+        {(one.labels["channel"], one.labels["authenticator"], one.labels["result"]): int(one.value) for one in sent}
+    )
 
 
 def test_every_guard_lets_a_canary_event_in(stack):
@@ -63,14 +65,14 @@ def forged(**claims: Any) -> dict[str, str]:
 
 
 def google() -> dict[str, str]:
-    account = GUARDS["HELIOS_PUBSUB_SERVICE_ACCOUNT"]
-    audience = GUARDS["HELIOS_PUBSUB_AUDIENCE"]
+    account = WEBHOOK_AUTH["HELIOS_PUBSUB_SERVICE_ACCOUNT"]
+    audience = WEBHOOK_AUTH["HELIOS_PUBSUB_AUDIENCE"]
     return forged(iss="https://accounts.google.com", aud=audience, email=account, email_verified=True)
 
 
 def entra() -> dict[str, str]:
-    issuer = f"https://sts.windows.net/{GUARDS['HELIOS_ENTRA_TENANT']}/"
-    audience = GUARDS["HELIOS_ENTRA_AUDIENCE"]
+    issuer = f"https://sts.windows.net/{WEBHOOK_AUTH['HELIOS_ENTRA_TENANT']}/"
+    audience = WEBHOOK_AUTH["HELIOS_ENTRA_AUDIENCE"]
     return forged(iss=issuer, aud=audience, appid="4962773b-9cdb-44cf-a8bf-237846a00ab7")
 
 
@@ -101,7 +103,7 @@ def notification() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("path", "guard", "proof", "body", "said"),
+    ("path", "authenticator", "proof", "body", "said"),
     [
         (EVENTBRIDGE, "key", lambda: {"x-helios-key": "wrong"}, b"{}", "wrong_key"),
         (EVENTBRIDGE, "sns", lambda: {"x-amz-sns-message-type": "Notification"}, notification(), "wrong_issuer"),
@@ -111,7 +113,7 @@ def notification() -> bytes:
         (CLOUDEVENTS, "hmac", webhook, b"{}", "wrong_key"),
     ],
 )
-def test_a_wrong_proof_is_refused_where_none_would_be_let_in(stack, path, guard, proof, body, said):
+def test_a_wrong_proof_is_refused_where_none_would_be_let_in(stack, path, authenticator, proof, body, said):
     """Each proof is made now: one that is some minutes old would be refused for that."""
     channel = path.rpartition("/")[2]
     before = admissions(stack)
@@ -120,5 +122,5 @@ def test_a_wrong_proof_is_refused_where_none_would_be_let_in(stack, path, guard,
     answer = call(stack.config.api_url, path, body, {**JSON, **proof()})
 
     assert (answer.status, answer.body["title"]) == (401, "Unauthorized")
-    assert admissions(stack) - before == {(channel, guard, said): 1}
+    assert admissions(stack) - before == {(channel, authenticator, said): 1}
     assert stack.rows("SELECT count(*) FROM dead_letters") == rows

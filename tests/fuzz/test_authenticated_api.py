@@ -21,7 +21,7 @@ from helios.model.tokens import Token, digest, mint
 from local.canary.sns import TYPE_HEADER, Server
 from local.emulators.eventgrid.entra import EVENT_GRID
 from local.emulators.issuer import Issuer
-from local.stack.config import CANARY_TOPIC_ARN, GUARDS
+from local.stack.config import CANARY_TOPIC_ARN, WEBHOOK_AUTH
 from tests.support.api import Api
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
 from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema
@@ -61,13 +61,13 @@ class Proofs(AuthBase):
 
 GOOGLE: Mapping[str, str | bool] = {
     "iss": "https://accounts.google.com",
-    "aud": GUARDS["HELIOS_PUBSUB_AUDIENCE"],
-    "email": GUARDS["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
+    "aud": WEBHOOK_AUTH["HELIOS_PUBSUB_AUDIENCE"],
+    "email": WEBHOOK_AUTH["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
     "email_verified": True,
 }
 ENTRA: Mapping[str, str | bool] = {
-    "iss": f"https://sts.windows.net/{GUARDS['HELIOS_ENTRA_TENANT']}/",
-    "aud": GUARDS["HELIOS_ENTRA_AUDIENCE"],
+    "iss": f"https://sts.windows.net/{WEBHOOK_AUTH['HELIOS_ENTRA_TENANT']}/",
+    "aud": WEBHOOK_AUTH["HELIOS_ENTRA_AUDIENCE"],
     "appid": EVENT_GRID,
 }
 
@@ -85,7 +85,7 @@ def _signed(secret: str, body: bytes) -> dict[str, str]:
     }
 
 
-class Guarded(NamedTuple):
+class WebhookAuth(NamedTuple):
     """A guarded API, what it asks for, and what it must not take for that."""
 
     api: Api
@@ -95,35 +95,37 @@ class Guarded(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def guarded_process(database_url, valkey_server, server_folder) -> Iterator[Guarded]:
+def guarded_process(database_url, valkey_server, server_folder) -> Iterator[WebhookAuth]:
     issuer = Issuer()
     with ExitStack() as stack:
         keys_url = stack.enter_context(listening(200, {}, json.dumps(issuer.keys).encode()))
         sns = stack.enter_context(Server(0, endpoint_url=keys_url, confirm=lambda _topic, _token: None))
         threading.Thread(target=sns.serve_forever, daemon=True).start()
         stack.callback(sns.shutdown)
-        guards = GUARDS | {
+        webhook_auth = WEBHOOK_AUTH | {
             "HELIOS_PUBSUB_KEYS_URL": keys_url,
             "HELIOS_ENTRA_KEYS_URL": keys_url,
             "HELIOS_SNS_CERTIFICATES_URL": f"http://127.0.0.1:{sns.server_port}",
             "HELIOS_NOTIFY_SECRET": NOTIFY_SECRET,
         }
         log = server_folder / "guarded-api.log"
-        api = stack.enter_context(Api(database_url=database_url, redis_url=valkey_server.url, log=log, guards=guards))
+        api = stack.enter_context(
+            Api(database_url=database_url, redis_url=valkey_server.url, log=log, webhook_auth=webhook_auth)
+        )
         right = Proofs(
             issuer,
-            key=guards["HELIOS_EVENTBRIDGE_SECRET"],
-            grid=guards["HELIOS_EVENTGRID_SECRET"],
-            webhook=guards["HELIOS_CLOUDEVENTS_SECRET"],
+            key=webhook_auth["HELIOS_EVENTBRIDGE_SECRET"],
+            grid=webhook_auth["HELIOS_EVENTGRID_SECRET"],
+            webhook=webhook_auth["HELIOS_CLOUDEVENTS_SECRET"],
             notify=NOTIFY_SECRET,
         )
         other = "whsec_" + base64.b64encode(b"another secret, as long").decode()
         wrong = Proofs(Issuer(), key="wrong", grid="wrong", webhook=other, notify="wrong")
-        yield Guarded(api, right, wrong, sns)
+        yield WebhookAuth(api, right, wrong, sns)
 
 
 @pytest.fixture
-def guarded(guarded_process, pool) -> Guarded:
+def webhook_auth(guarded_process, pool) -> WebhookAuth:
     """With an empty database."""
     return guarded_process
 
@@ -147,16 +149,16 @@ class Bearer(AuthBase):
         return request
 
 
-def ask(case: Case, guarded: Guarded, *, auth: AuthBase | None) -> Response:
+def ask(case: Case, webhook_auth: WebhookAuth, *, auth: AuthBase | None) -> Response:
     """The answer, which is as described."""
     assume(is_read(case))
-    return case.call_and_validate(base_url=guarded.api.url, checks=CHECKS, timeout=20, auth=auth)
+    return case.call_and_validate(base_url=webhook_auth.api.url, checks=CHECKS, timeout=20, auth=auth)
 
 
 @channels.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=100)
-def test_who_may_send_gets_an_answer_as_described(case, guarded):
-    answer = ask(case, guarded, auth=guarded.right)
+def test_who_may_send_gets_an_answer_as_described(case, webhook_auth):
+    answer = ask(case, webhook_auth, auth=webhook_auth.right)
 
     assert answer.status_code not in {401, 403}
 
@@ -164,8 +166,8 @@ def test_who_may_send_gets_an_answer_as_described(case, guarded):
 @pytest.mark.parametrize("proof", [None, "wrong"])
 @channels.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=40)
-def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, guarded, proof, pool):
-    answer = ask(case, guarded, auth=guarded.wrong if proof else None)
+def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, webhook_auth, proof, pool):
+    answer = ask(case, webhook_auth, auth=webhook_auth.wrong if proof else None)
 
     assert answer.status_code == 401 or answer.request.method != case.operation.method.upper()
     assert not Records(pool).ledger()
@@ -173,32 +175,32 @@ def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, guarded, proof, po
 
 @for_readers.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=15)
-def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, guarded):
-    answer = ask(case, guarded, auth=None)
+def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, webhook_auth):
+    answer = ask(case, webhook_auth, auth=None)
 
     assert answer.status_code == 401 or answer.request.method != case.operation.method.upper()
 
 
 @for_readers.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=25)
-def test_who_may_read_gets_an_answer_as_described(case, guarded, token):
-    answer = ask(case, guarded, auth=Bearer(token))
+def test_who_may_read_gets_an_answer_as_described(case, webhook_auth, token):
+    answer = ask(case, webhook_auth, auth=Bearer(token))
 
     assert answer.status_code != 401
 
 
 @for_operators.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=25)
-def test_who_may_read_does_not_replay(case, guarded, token):
-    answer = ask(case, guarded, auth=Bearer(token))
+def test_who_may_read_does_not_replay(case, webhook_auth, token):
+    answer = ask(case, webhook_auth, auth=Bearer(token))
 
     assert answer.status_code == 403 or answer.request.method != case.operation.method.upper()
 
 
 @settings(SAME_EVERY_TIME, max_examples=100)
 @given(message=st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps), subject=st.text())
-def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, guarded):
-    signed = guarded.sns.notary.sign(
+def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, webhook_auth):
+    signed = webhook_auth.sns.notary.sign(
         {
             "Type": "Notification",
             "MessageId": "m",
@@ -209,7 +211,7 @@ def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, guar
         }
     )
     headers = {TYPE_HEADER: "Notification", "content-type": "text/plain"}
-    answer = call(guarded.api.url, EVENTBRIDGE, json.dumps(signed).encode(), headers)
+    answer = call(webhook_auth.api.url, EVENTBRIDGE, json.dumps(signed).encode(), headers)
 
     assert answer.status == 400
     assert all(error["field"] and error["reason"] for error in answer.body["errors"])

@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from helios.api.receive import Content, receive
-from helios.auth.base import Guard, Refused
-from helios.auth.gate import Gate
+from helios.auth.authenticator import Authenticator, Refused
+from helios.auth.webhook_auth import WebhookAuth
 from helios.errors import Retryable
 from helios.model.events import Channel, Delivery
 
@@ -23,12 +23,12 @@ The name is empty where nothing was checked, as no proof was presented.
 """
 
 
-class Entrance:
+class WebhookReceiver:
     """Turns the requests of those who may send into deliveries; there is no other way to them."""
 
-    def __init__(self, gate: Gate, *, max_body_bytes: int, count: Count) -> None:
+    def __init__(self, webhook_auth: WebhookAuth, *, max_body_bytes: int, count: Count) -> None:
         """Take the guards, the largest body, and who counts."""
-        self._gate = gate
+        self._auth = webhook_auth
         self._max_body_bytes = max_body_bytes
         self._count = count
 
@@ -50,33 +50,33 @@ class Entrance:
         """
         name = ""
         try:
-            name, guard = self._gate.guard(channel, request.headers, local=is_local(request))
-            if guard and not guard.reads_body:
-                await _check(guard, request.headers, b"")
+            name, authenticator = self._auth.authenticator(channel, request.headers, local=is_local(request))
+            if authenticator and not authenticator.reads_body:
+                await _check(authenticator, request.headers, b"")
             content = await receive(request, self._max_body_bytes)
-            if guard and guard.reads_body:
-                await _check_body(guard, request.headers, content, self._max_body_bytes)
+            if authenticator and authenticator.reads_body:
+                await _check_body(authenticator, request.headers, content, self._max_body_bytes)
         except Refused as error:
             self._count(channel, name, error.code)
             raise
         except Retryable:
             self._count(channel, name, "undecided")
             raise
-        self._count(channel, name, "admitted" if guard else "loopback")
+        self._count(channel, name, "admitted" if authenticator else "loopback")
         return content
 
 
-async def _check(guard: Guard, headers: Mapping[str, str], body: bytes) -> None:
-    if guard.may_wait:
-        await run_in_threadpool(guard.check, headers, body)
+async def _check(authenticator: Authenticator, headers: Mapping[str, str], body: bytes) -> None:
+    if authenticator.may_wait:
+        await run_in_threadpool(authenticator.check, headers, body)
     else:
-        guard.check(headers, body)
+        authenticator.check(headers, body)
 
 
-async def _check_body(guard: Guard, headers: Mapping[str, str], content: Content, limit: int) -> None:
+async def _check_body(authenticator: Authenticator, headers: Mapping[str, str], content: Content, limit: int) -> None:
     if content.too_large:
         raise Refused(f"the body is larger than {limit} bytes", status=413, code="oversized")
-    await _check(guard, headers, content.body)
+    await _check(authenticator, headers, content.body)
 
 
 HOST = re.compile(
