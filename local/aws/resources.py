@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from localstack_client.session import Session
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from local.stack.config import AWS_ACCOUNT, AWS_REGION
 
 _KEY: Final = "test"
@@ -36,12 +36,12 @@ def client(service: str, endpoint: str) -> Any:
     """A boto3 client for this service of the emulator; the caller closes it.
 
     Raises:
-        Misconfigured: the environment leads boto3 elsewhere.
+        ConfigurationError: the environment leads boto3 elsewhere.
     """
     session = Session(_KEY, _KEY, region_name=AWS_REGION, localstack_host=endpoint.removeprefix("http://"))
     made = session.client(service)
     if made.meta.endpoint_url != endpoint:
-        raise Misconfigured(f"AWS_ENDPOINT_URL leads to {made.meta.endpoint_url} instead of {endpoint}: unset it")
+        raise ConfigurationError(f"AWS_ENDPOINT_URL leads to {made.meta.endpoint_url} instead of {endpoint}: unset it")
     return made
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from local.stack import config, instance
 
 _SECONDS = 90
@@ -15,7 +15,7 @@ def main() -> int:
     """End the demo, and return 0 when none is left."""
     try:
         folder = config.load().folder
-    except Misconfigured as error:
+    except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     pid = instance.running(folder)

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from local.stack.ports import HOST, free_ports
 
 PREFIX = "HELIOS_LOCAL_"
@@ -170,22 +170,22 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
     """Read the settings; a variable that is empty counts as not set.
 
     Raises:
-        Misconfigured: a variable is unknown or of the wrong form, or two services share a port.
+        ConfigurationError: a variable is unknown or of the wrong form, or two services share a port.
     """
     known = {variable(field): field for field in Config.__struct_fields__}
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
     if unknown := sorted(given.keys() - known.keys()):
-        raise Misconfigured(f"{unknown[0]} is no setting; the settings are {', '.join(known)}")
+        raise ConfigurationError(f"{unknown[0]} is no setting; the settings are {', '.join(known)}")
     try:
         config = msgspec.convert({known[name]: value for name, value in given.items()}, Config, strict=False)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$.")
-        raise Misconfigured(f"{variable(path.rstrip('`'))}: {reason}") from error
+        raise ConfigurationError(f"{variable(path.rstrip('`'))}: {reason}") from error
     owners: dict[int, str] = {}
     for field in _PORT_FIELDS:
         port = getattr(config, field)
         if port in owners:
-            raise Misconfigured(f"{variable(owners[port])} and {variable(field)} are both {port}")
+            raise ConfigurationError(f"{variable(owners[port])} and {variable(field)} are both {port}")
         owners[port] = field
     return config
 

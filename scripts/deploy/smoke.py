@@ -52,7 +52,7 @@ async def publish(legs: Sequence[Emission], environ: Mapping[str, str]) -> None:
     """Publish each leg at its cloud.
 
     Raises:
-        Misconfigured: a variable or credentials are missing; the message names them.
+        ConfigurationError: a variable or credentials are missing; the message names them.
         NotTaken: a cloud refused its event.
     """
     endpoints = find([leg.source for leg in legs], allow_mixed=False, environ=environ)

@@ -11,7 +11,7 @@ if not __package__:  # run by its path: Python then looks for modules in this fo
 import msgspec
 from rich.console import Console
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from scripts.simulator.display import Display
 from scripts.simulator.options import parse
 from scripts.simulator.run import run
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             summary = runner.run(run(options, display))
-    except (Misconfigured, OSError) as error:
+    except (ConfigurationError, OSError) as error:
         print(f"scripts.simulator: {error}", file=sys.stderr)
         return EXIT_USAGE
     display.finish(summary)

@@ -41,7 +41,7 @@ async def run(options: Options, display: Display) -> Summary:
     at once.
 
     Raises:
-        Misconfigured: an option or a variable is missing or wrong; nothing was sent.
+        ConfigurationError: an option or a variable is missing or wrong; nothing was sent.
     """
     with Truth(options.truth) as truth:
         tally = Tally(truth, judged=options.via == "webhook")

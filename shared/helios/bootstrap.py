@@ -17,7 +17,7 @@ from helios.adapters.postgres.stream import PostgresListener, PostgresNotifier, 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.replay.registry import ConfiguredTargets
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.model.events import Delivery, Outcome
 from helios.normalise.redact import Redaction
 from helios.ports.access import Tickets, Tokens
@@ -28,7 +28,7 @@ from helios.ports.stream import EventSink, Listener, Notifier, Outbox
 from helios.ports.unit_of_work import EventStore
 from helios.reconciliation import declaration
 from helios.reconciliation.declaration import Flow
-from helios.services.ingest import Beside, ingest
+from helios.services.ingest import AlsoWrite, ingest
 from helios.services.reconciler import Reconciler
 from helios.services.replay import ReplayWorker
 from helios.settings import Settings
@@ -65,7 +65,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     sink: EventSink | None = None
     pool: Pool | None = None
 
-    def ingest(self, deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]:
+    def ingest(self, deliveries: Sequence[Delivery], *, beside: AlsoWrite | None = None) -> list[Outcome]:
         """``flows.ingest`` with these parts."""
         return ingest(
             deliveries,
@@ -94,7 +94,7 @@ def configure(environ: Mapping[str, str] = os.environ, *, require: Sequence[str]
         require: the optional settings that this process can't do without.
 
     Raises:
-        Misconfigured: a variable is missing or of the wrong form, or the secret holds no settings.
+        ConfigurationError: a variable is missing or of the wrong form, or the secret holds no settings.
         Retryable: the secret can't be read now.
     """
     if secret := environ.get(environment.variable("secret_id")):
@@ -109,7 +109,7 @@ def build(settings: Settings) -> Services:
     """Everything, connected lazily: a database that is down does not stop a process from starting.
 
     Raises:
-        Misconfigured: the file that declares the flows is wrong, a setting of Kafka's, or a field that a flow reads is
+        ConfigurationError: the file that declares the flows is wrong, a setting of Kafka's, or a field that a flow reads is
             to be redacted.
     """
     log.info("starting", extra=settings.shown())
@@ -154,7 +154,7 @@ def replay_worker(services: Services) -> ReplayWorker:
     """What works on replay jobs in a process that does nothing else.
 
     Raises:
-        Misconfigured: a setting of the places that events may be sent to is wrong.
+        ConfigurationError: a setting of the places that events may be sent to is wrong.
     """
     targets = ConfiguredTargets(services.settings)
     return ReplayWorker(
@@ -181,7 +181,9 @@ def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None
         read = {flow.key, *(path for leg in flow.leg for path in flow.fields(leg.name))}
         for path in paths:
             if any(path == one or one.startswith(f"{path}.") for one in read):
-                raise Misconfigured(f"HELIOS_REDACT: {path} is read by the flow {flow.name!r}, which could not judge")
+                raise ConfigurationError(
+                    f"HELIOS_REDACT: {path} is read by the flow {flow.name!r}, which could not judge"
+                )
     return Redaction(paths) if paths else None
 
 
@@ -210,7 +212,7 @@ def _sink(settings: Settings) -> EventSink | None:
     try:
         from helios.adapters.kafka import KafkaSink
     except ImportError as error:
-        raise Misconfigured("HELIOS_KAFKA_BROKERS is set, which takes pip install 'helios[kafka]'") from error
+        raise ConfigurationError("HELIOS_KAFKA_BROKERS is set, which takes pip install 'helios[kafka]'") from error
 
     return KafkaSink(
         settings.kafka_brokers,

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 
 PREFIX = "HELIOS_"
 
@@ -197,14 +197,14 @@ def load(environ: Mapping[str, str] = os.environ, *, require: Sequence[str] = ()
         require: the optional settings that this process can't do without.
 
     Raises:
-        Misconfigured: a variable is missing, unknown or of the wrong form; the message names it.
+        ConfigurationError: a variable is missing, unknown or of the wrong form; the message names it.
     """
     known = {variable(field): field for field in Settings.__struct_fields__}
     given = {known[name]: value for name, value in environ.items() if name in known and value}
     if missing := [field for field in ("database_url", *require) if field not in given]:
-        raise Misconfigured(f"{variable(missing[0])} is not set; .env.example says what belongs into it")
+        raise ConfigurationError(f"{variable(missing[0])} is not set; .env.example says what belongs into it")
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$.")
-        raise Misconfigured(f"{variable(path.rstrip('`'))}: {reason}") from error
+        raise ConfigurationError(f"{variable(path.rstrip('`'))}: {reason}") from error

@@ -18,7 +18,7 @@ from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.errors import Misconfigured, Rejected, Retryable
+from helios.errors import ConfigurationError, Rejected, Retryable
 from helios.model.flows import FlowFilter, FlowStatus
 from helios.normalise import normalise
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
@@ -51,7 +51,7 @@ def test_a_migration_that_was_changed_later_is_refused(empty_database, monkeypat
     changed = [(name, sql + "-- changed") for name, sql in migrations.migrations()]
     monkeypatch.setattr(migrations, "migrations", lambda: changed)
 
-    with pytest.raises(Misconfigured, match="was changed after it was applied"):
+    with pytest.raises(ConfigurationError, match="was changed after it was applied"):
         migrate(empty_database)
 
 
@@ -59,7 +59,7 @@ def test_a_database_that_is_newer_than_the_code_is_refused(empty_database, monke
     migrate(empty_database)
     monkeypatch.setattr(migrations, "migrations", list)
 
-    with pytest.raises(Misconfigured, match=r"0001_events\.sql"):
+    with pytest.raises(ConfigurationError, match=r"0001_events\.sql"):
         migrate(empty_database)
 
 

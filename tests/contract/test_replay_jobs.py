@@ -9,7 +9,7 @@ import pytest
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.stream import PostgresNotifier, PostgresOutbox
-from helios.errors import PutOff, Rejected
+from helios.errors import Rejected, TargetUnavailable
 from helios.model.replay import SENT, Checkpoint, Replayed, ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
 from helios.services import replay as replay_worker
@@ -29,7 +29,7 @@ class Recorder:
 
     Attributes:
         sent: the ids that have arrived, with the job that marked them.
-        away: how many calls it still answers with PutOff, after it took one event.
+        away: how many calls it still answers with TargetUnavailable, after it took one event.
         refused: ids that it will not take.
     """
 
@@ -57,7 +57,7 @@ class Recorder:
             yield SENT
             if self.away:
                 self.away -= 1
-                raise PutOff("it is away", after_seconds=0.01)
+                raise TargetUnavailable("it is away", after_seconds=0.01)
 
     def close(self):
         self.closed += 1
@@ -184,7 +184,7 @@ def test_a_target_that_stays_away_fails_the_job_and_the_next_one_goes_on(
     jobs, worker, target, start, seven, monkeypatch
 ):
     def away(_job, _events):
-        raise PutOff("nobody is there")
+        raise TargetUnavailable("nobody is there")
         yield
 
     job, after = start(), start(to=Target(kind="relay"))

@@ -11,7 +11,7 @@ from msgspec import Raw, structs
 from helios.adapters.kafka import MAX_TOPIC_CHARS, KafkaSink, headers_of, key_of, topic_of
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
-from helios.errors import Misconfigured, Retryable
+from helios.errors import ConfigurationError, Retryable
 from helios.model.events import Event
 from helios.model.stream import Parked
 from helios.services import sink as sinking
@@ -273,7 +273,7 @@ def test_an_event_of_no_order_has_a_key_of_its_own():
     ],
 )
 def test_what_is_wrong_with_a_setting_is_named(given, message):
-    with pytest.raises(Misconfigured, match=message):
+    with pytest.raises(ConfigurationError, match=message):
         KafkaSink("127.0.0.1:9", **({"topic": "t", "timeout_seconds": 1} | given))
 
 
@@ -284,6 +284,6 @@ def test_a_file_adds_properties_and_a_wrong_line_is_not_shown(tmp_path, kafka):
     sink_with_file.probe()
     sink_with_file.close()
     file.write_text("sasl.password hush\n")
-    with pytest.raises(Misconfigured, match="not name=value") as error:
+    with pytest.raises(ConfigurationError, match="not name=value") as error:
         KafkaSink(kafka.brokers, topic="t", timeout_seconds=1, config_file=str(file))
     assert "hush" not in str(error.value)

@@ -100,7 +100,7 @@ def test_a_job_that_takes_longer_than_a_call_goes_on_with_the_next_one(replays, 
 
 def test_a_call_is_long_enough_to_give_up_on_a_target_that_is_away(replays):
     """The next one counts anew, so a job would stand before all others for ever."""
-    away = replay_worker.MOST_PUT_OFF * (replay_worker.LONGEST_PAUSE_SECONDS + webhook.SECONDS)
+    away = replay_worker.MAX_UNAVAILABLE * (replay_worker.LONGEST_PAUSE_SECONDS + webhook.SECONDS)
     assert away < MOST_SECONDS - replays.RESERVE_SECONDS
 
 

@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.replay.registry import ConfiguredTargets
-from helios.errors import PutOff
+from helios.errors import TargetUnavailable
 from helios.model.events import Delivery
 from helios.model.replay import SENT, ReplayFilter, ReplayJob, Target
 from helios.services.ingest import ingest
@@ -102,7 +102,7 @@ def test_pubsub(tmp_path, monkeypatch):
         assert (missing[0].state, "gcp/0: Pub/Sub: 404" in missing[0].reason) == ("failed", True)
     finally:
         emulator.close()
-    with pytest.raises(PutOff, match="Pub/Sub"):
+    with pytest.raises(TargetUnavailable, match="Pub/Sub"):
         sent(opened("gcp", topic), "gcp", events[:1])
 
 
@@ -127,7 +127,7 @@ def test_event_grid(tmp_path):
         assert (refused.state, "azure/0: Event Grid answers 401" in refused.reason) == ("failed", True)
     finally:
         grid.process.stop()
-    with pytest.raises(PutOff, match="Event Grid"):
+    with pytest.raises(TargetUnavailable, match="Event Grid"):
         sent(opened("azure", grid.endpoint(topic), **settings), "azure", events[:1])
 
 
@@ -149,5 +149,5 @@ def test_eventbridge(monkeypatch):
             bodies += [message["Body"].encode() for message in found]
         assert_all_come_back(store, "eventbridge", bodies)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(PutOff, match="EventBridge"):
+    with pytest.raises(TargetUnavailable, match="EventBridge"):
         sent(opened("aws", "shop"), "aws", events[:1])

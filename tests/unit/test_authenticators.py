@@ -30,7 +30,7 @@ from helios.auth.oidc import LEEWAY_SECONDS, BearerToken, permit_application, pe
 from helios.auth.secret import HEADER, SecretHeader
 from helios.auth.sns import SnsSignature
 from helios.auth.webhook_auth import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
-from helios.errors import Misconfigured, Retryable
+from helios.errors import ConfigurationError, Retryable
 from helios.settings import Settings
 from local.canary.sns import Server
 from local.emulators.eventgrid.entra import Entra
@@ -491,7 +491,7 @@ def test_a_webhook_without_a_signature_is_none_of_the_standard():
 
 @pytest.mark.parametrize("secret", ["short", "whsec_c2hvcnQ=", "whsec_***", WEBHOOK_SECRETS[0].removeprefix("whsec_")])
 def test_a_webhook_secret_that_is_none_is_no_setting(secret):
-    with pytest.raises(Misconfigured, match="HELIOS_CLOUDEVENTS_SECRET"):
+    with pytest.raises(ConfigurationError, match="HELIOS_CLOUDEVENTS_SECRET"):
         StandardWebhooks([secret])
 
 
@@ -773,5 +773,5 @@ def settings(**given) -> Settings:
     ],
 )
 def test_helios_does_not_start_with_an_open_way_in(given, environ, reason):
-    with pytest.raises(Misconfigured, match=reason):
+    with pytest.raises(ConfigurationError, match=reason):
         build(settings(**given), environ)

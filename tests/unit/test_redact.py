@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery, EventFilter, Fault
 from helios.normalise import normalise
@@ -165,5 +165,5 @@ def test_no_bytes_make_it_raise(body):
 
 @pytest.mark.parametrize("path", ["order_id", "amount", "quantity"])
 def test_a_field_that_a_flow_reads_can_not_be_redacted(path):
-    with pytest.raises(Misconfigured, match=f"HELIOS_REDACT: {path} is read by the flow 'order'"):
+    with pytest.raises(ConfigurationError, match=f"HELIOS_REDACT: {path} is read by the flow 'order'"):
         bootstrap.build(Settings(database_url="postgresql://nowhere", redact=f"card.number {path}"))

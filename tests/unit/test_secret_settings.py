@@ -7,7 +7,7 @@ import pytest
 from moto import mock_aws
 
 from helios import bootstrap
-from helios.errors import Misconfigured, Retryable
+from helios.errors import ConfigurationError, Retryable
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def test_what_stands_in_the_environment_wins(secret):
 
 @pytest.mark.parametrize("text", ["hunter2", '["hunter2"]', '{"a": 1, "b": "hunter2"}'])
 def test_a_secret_of_another_form_is_named_and_not_shown(secret, text):
-    with pytest.raises(Misconfigured, match="HELIOS_SECRET_ID") as caught:
+    with pytest.raises(ConfigurationError, match="HELIOS_SECRET_ID") as caught:
         bootstrap.configure(secret(text))
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("secret")
 def test_a_secret_that_is_not_there_is_a_wrong_setting():
-    with pytest.raises(Misconfigured, match="HELIOS_SECRET_ID"):
+    with pytest.raises(ConfigurationError, match="HELIOS_SECRET_ID"):
         bootstrap.configure({"HELIOS_SECRET_ID": "no-such-secret"})
 
 

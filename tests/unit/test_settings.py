@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.settings import Settings, load, masked, variable
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -30,7 +30,7 @@ def test_a_setting_is_read_from_its_variable():
     ],
 )
 def test_a_wrong_setting_is_named(environ, message):
-    with pytest.raises(Misconfigured, match=message) as raised:
+    with pytest.raises(ConfigurationError, match=message) as raised:
         load(environ)
     assert "sss" not in str(raised.value)
 

@@ -61,7 +61,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         services: what it works with; by default built from the environment, with JSON logs on standard error.
 
     Raises:
-        Misconfigured: a setting is missing or wrong.
+        ConfigurationError: a setting is missing or wrong.
     """
     if services is None:
         configured = bootstrap.configure()

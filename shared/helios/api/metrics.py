@@ -12,7 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 from helios.errors import Retryable
 from helios.model.events import Channel, Delivery, Outcome
 from helios.ports.events import DedupeCache
-from helios.services.ingest import Beside, Ingest
+from helios.services.ingest import AlsoWrite, Ingest
 
 Door = Channel | Literal["api", "ring"]
 """Where somebody is let in: to send, to ask, or to wake the relay."""
@@ -62,7 +62,7 @@ class Metrics:
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""
 
-        def observed(deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]:
+        def observed(deliveries: Sequence[Delivery], *, beside: AlsoWrite | None = None) -> list[Outcome]:
             started = time.perf_counter()
             try:
                 outcomes = ingest(deliveries, beside=beside)

@@ -21,7 +21,7 @@ class StandardWebhooks:
         """Take the valid secrets, ``whsec_`` and base64.
 
         Raises:
-            Misconfigured: one is of another form, or too short.
+            ConfigurationError: one is of another form, or too short.
         """
         self._keys = [key_of(secret, variable="HELIOS_CLOUDEVENTS_SECRET") for secret in secrets]
         self._now = now

@@ -10,7 +10,7 @@ from helios.auth.keys import KeySet
 from helios.auth.oidc import BearerToken, permit_anyone, permit_application, permit_service_account
 from helios.auth.secret import SecretHeader
 from helios.auth.sns import SnsSignature
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.model.events import Channel
 from helios.settings import Settings, variable
 
@@ -65,15 +65,15 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Webhoo
     """The gate that the settings describe.
 
     Raises:
-        Misconfigured: a way in would be open to the network, or a guard lacks what it checks with.
+        ConfigurationError: a way in would be open to the network, or a guard lacks what it checks with.
     """
     loopback = settings.trust_loopback
     if loopback and (host := next((name for name in HOSTED if name in environ), None)):
-        raise Misconfigured(
+        raise ConfigurationError(
             f"{variable('trust_loopback')}: is for one machine, and {host} says that this is a cloud: {HOW}"
         )
     if not settings.webhook_auth and not loopback:
-        raise Misconfigured(
+        raise ConfigurationError(
             f"{variable('webhook_auth')} is not set: {HOW}; or, on one machine only, HELIOS_TRUST_LOOPBACK=true"
         )
     webhook_auth: dict[Channel, dict[str, Authenticator]] = {}
@@ -83,7 +83,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Webhoo
         known = KINDS.get(channel, {})  # type: ignore[call-overload]  # any text may be written there
         for name in names.split(","):
             if name not in known:
-                raise Misconfigured(f"{variable('webhook_auth')}: {entry!r} is not known: {HOW}")
+                raise ConfigurationError(f"{variable('webhook_auth')}: {entry!r} is not known: {HOW}")
             webhook_auth.setdefault(channel, {})[name] = known[name](settings)  # type: ignore[arg-type]  # it is in KINDS
     return WebhookAuth(webhook_auth, loopback=loopback)
 
@@ -92,7 +92,7 @@ def people(settings: Settings) -> BearerToken | None:
     """What reads the tokens of the OpenID provider that the settings name; None: they name none.
 
     Raises:
-        Misconfigured: they name it in part.
+        ConfigurationError: they name it in part.
     """
     if not settings.oidc_issuer:
         return None
@@ -107,7 +107,7 @@ def people(settings: Settings) -> BearerToken | None:
 def _text(settings: Settings, field: str) -> str:
     value = getattr(settings, field)
     if not value:
-        raise Misconfigured(f"{variable(field)} is not set, and what checks tokens and keys takes it")
+        raise ConfigurationError(f"{variable(field)} is not set, and what checks tokens and keys takes it")
     return str(value)
 
 

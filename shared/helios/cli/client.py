@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from helios.errors import HeliosError, Misconfigured
+from helios.errors import ConfigurationError, HeliosError
 from helios.model.paging import Page
 from helios.model.stream import StreamFrame
 from helios.outbound import open_directly
@@ -56,10 +56,10 @@ class Client:
             timeout_seconds: how long each request may wait for an answer; a function that starts cold needs longer.
 
         Raises:
-            Misconfigured: the URL is none of HTTP.
+            ConfigurationError: the URL is none of HTTP.
         """
         if urlsplit(url).scheme not in {"http", "https"}:
-            raise Misconfigured(f"{url!r} is not an http:// or https:// URL, such as http://127.0.0.1:8001")
+            raise ConfigurationError(f"{url!r} is not an http:// or https:// URL, such as http://127.0.0.1:8001")
         self._url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -12,7 +12,7 @@ import msgspec
 from helios.cli.client import Client, Unanswered
 from helios.cli.flows import client, common_options, natural
 from helios.cli.replay import begin, pace_options, period_options
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.model.dead_letters import DeadLetterGroup
 from helios.model.events import SOURCES, LedgerSource
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
@@ -104,11 +104,13 @@ def _asked(given: argparse.Namespace) -> dict[str, str | None]:
 def _replay(given: argparse.Namespace) -> None:
     filtered = any((given.source, given.field, given.reason, given.since, given.until, given.all))
     if given.ids and filtered:
-        raise Misconfigured("replay takes ids, or --all and what filters; not both")
+        raise ConfigurationError("replay takes ids, or --all and what filters; not both")
     if not given.ids and not filtered:
-        raise Misconfigured("replay takes the ids of dead letters, or --all, or --source, --field, --reason or --since")
+        raise ConfigurationError(
+            "replay takes the ids of dead letters, or --all, or --source, --field, --reason or --since"
+        )
     if given.body and len(given.ids) != 1:
-        raise Misconfigured("--body repairs one letter: give one id")
+        raise ConfigurationError("--body repairs one letter: give one id")
     if given.ids:
         _one_by_one(given, client(given))
         return
@@ -156,4 +158,4 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"--body {file}: {error}") from error
+        raise ConfigurationError(f"--body {file}: {error}") from error

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from helios.cli.client import Client
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.model.events import SOURCES, Event
 from helios.model.flows import ISSUE_KINDS, PROBLEMS, STATUSES, FlowInstance, FlowInstanceDetails
 from helios.reconciliation import declaration
@@ -90,7 +90,7 @@ def _preview(given: argparse.Namespace) -> None:
     """Reads all events of the period, 500 at a time: an hour of ten a second is 72 requests."""
     flows = declaration.load(given.file)
     if not flows:
-        raise Misconfigured(f"{given.file}: there is no [[flow]] in it")
+        raise ConfigurationError(f"{given.file}: there is no [[flow]] in it")
     api, now = client(given), datetime.now(UTC)
     since = now - timedelta(minutes=given.minutes)
     begin = since - patience(flows)
@@ -110,7 +110,7 @@ def _tail(given: argparse.Namespace) -> None:
     wanted = {"source": given.source, "type": given.type, "order_id": given.order}
     asked = [(name, value) for name, value in wanted.items() if value]
     if given.flows and asked:
-        raise Misconfigured("tail --flows shows orders of all clouds: leave out --source, --type and --order")
+        raise ConfigurationError("tail --flows shows orders of all clouds: leave out --source, --type and --order")
     for frame in client(given).follow(pause_seconds=PAUSE_SECONDS, note=_note):
         if frame.replay:
             _note(f"replay job {frame.replay} shows {len(frame.events)} stored events once more")
@@ -138,7 +138,7 @@ def _tables() -> ModuleType:
     try:
         from helios.cli import tables
     except ImportError as error:
-        raise Misconfigured("tables take pip install 'helios[console]'; --json does without") from error
+        raise ConfigurationError("tables take pip install 'helios[console]'; --json does without") from error
     return tables
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from helios import bootstrap
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.model.events import EventFilter
 from helios.services.recompute import recompute
 
@@ -31,7 +31,7 @@ def _recompute(given: argparse.Namespace) -> None:
     services = bootstrap.build(bootstrap.configure())
     try:
         if given.flow not in {None, *services.reconciler.evaluators}:
-            raise Misconfigured(f"--flow: there is no flow {given.flow!r}")
+            raise ConfigurationError(f"--flow: there is no flow {given.flow!r}")
         found = recompute(
             EventFilter(since=given.since, until=given.until),
             datetime.now(UTC),

@@ -11,7 +11,7 @@ import msgspec
 from helios import bootstrap, logs
 from helios.cli.client import Client
 from helios.cli.flows import client, common_options, natural
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.model.events import SOURCES
 from helios.model.replay import Matching, ReplayFilter, ReplayJob, ReplayRequest, Target
 
@@ -82,7 +82,9 @@ def begin(given: argparse.Namespace, api: Client, request: ReplayRequest) -> Non
 
 def _start(given: argparse.Namespace) -> None:
     if given.to_cloud and given.source not in {None, given.to_cloud}:
-        raise Misconfigured(f"--to-cloud {given.to_cloud} sends its own events back: leave out --source {given.source}")
+        raise ConfigurationError(
+            f"--to-cloud {given.to_cloud} sends its own events back: leave out --source {given.source}"
+        )
     if given.to_cloud:
         target = Target(kind="cloud", cloud=given.to_cloud)
     elif given.to_webhook:

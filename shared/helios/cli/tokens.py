@@ -12,7 +12,7 @@ import msgspec
 from helios import bootstrap
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.errors import HeliosError, Misconfigured
+from helios.errors import ConfigurationError, HeliosError
 from helios.model.tokens import COMMAND_LINE, SCOPES, Token, TokenName, digest, mint
 
 
@@ -47,9 +47,9 @@ def _create(given: argparse.Namespace) -> None:
     try:
         name = msgspec.convert(given.name, TokenName)
     except msgspec.ValidationError as error:
-        raise Misconfigured("--name is 1 to 64 letters, digits, and _ . @ - between them") from error
+        raise ConfigurationError("--name is 1 to 64 letters, digits, and _ . @ - between them") from error
     if given.days is not None and given.days < 1:
-        raise Misconfigured("--days is below 1")
+        raise ConfigurationError("--days is below 1")
     now = datetime.now(UTC)
     expires_at = now + timedelta(days=given.days) if given.days else None
     secret = mint()

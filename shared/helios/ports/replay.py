@@ -72,7 +72,7 @@ class ReplayTarget(Protocol):
         """Send events in order, marked with the job, and say of each in turn what became of it.
 
         Raises:
-            PutOff: those that were not spoken of may not be there; sending them again is right.
+            TargetUnavailable: those that were not spoken of may not be there; sending them again is right.
             Rejected: nothing can be sent there, now or later.
         """
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.model.events import MAX_NAME_CHARS, Source
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -102,26 +102,28 @@ def load(path: str | None = None) -> tuple[Flow, ...]:
     """The flows in a file, or those that ship with Helios.
 
     Raises:
-        Misconfigured: the file can't be read, or something in it is wrong; the message names the line and the key.
+        ConfigurationError: the file can't be read, or something in it is wrong; the message names the line and the key.
     """
     try:
         text = (Path(path) if path else files("helios") / "flows.toml").read_text()
     except OSError as error:
-        raise Misconfigured(f"HELIOS_FLOWS_FILE: {path}: {error.strerror}") from error
+        raise ConfigurationError(f"HELIOS_FLOWS_FILE: {path}: {error.strerror}") from error
     where = path or "flows.toml"
     try:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"{where}: {error}") from error
+        raise ConfigurationError(f"{where}: {error}") from error
     try:
         flows = msgspec.convert(given, _File).flow
     except msgspec.ValidationError as error:
         key, reason = _misshapen(given) or ("flow", str(error))
-        raise Misconfigured(f"{where}, line {_line(text, key)}: {key}: {reason}") from error
+        raise ConfigurationError(f"{where}, line {_line(text, key)}: {key}: {reason}") from error
     for number, flow in enumerate(flows):
         if fault := _fault(flow, [other.name for other in flows[:number]]):
             key, reason = fault
-            raise Misconfigured(f"{where}, line {_line(text, f'flow[{number}].{key}')}: flow[{number}].{key}: {reason}")
+            raise ConfigurationError(
+                f"{where}, line {_line(text, f'flow[{number}].{key}')}: flow[{number}].{key}: {reason}"
+            )
     return flows
 
 

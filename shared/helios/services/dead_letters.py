@@ -10,7 +10,7 @@ from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, StoredDeadLetter
 from helios.model.events import Delivery, Key, Outcome
 from helios.normalise import normalise, split
 from helios.ports.unit_of_work import UnitOfWork
-from helios.services.ingest import Ingest, guilty
+from helios.services.ingest import Ingest, internal_error_rejection
 
 DONE = {"stored", "duplicate"}
 """What a delivery is called when it is an event."""
@@ -88,7 +88,7 @@ def _read(delivery: Delivery, number: int | None) -> None:
         place = "" if number is None else f"[{number}]."
         raise Rejected(fault.reason, field=f"{place}{fault.field}") from fault
     except DEFECTS as defect:
-        raise guilty(delivery, defect) from defect
+        raise internal_error_rejection(delivery, defect) from defect
 
 
 def _became(outcomes: Sequence[Outcome]) -> str:

@@ -36,14 +36,14 @@ SOURCE_OF_CHANNEL: dict[Channel, LedgerSource] = {
 
 _NO_FLOWS = Reconciler([])
 
-Beside = Callable[[UnitOfWork, Sequence[Outcome]], None]
+AlsoWrite = Callable[[UnitOfWork, Sequence[Outcome]], None]
 """Writes something in the transaction that stores a batch, which it may refuse by raising."""
 
 
 class Ingest(Protocol):
     """``ingest`` with its ports filled in."""
 
-    def __call__(self, deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]: ...  # noqa: D102 - above
+    def __call__(self, deliveries: Sequence[Delivery], *, beside: AlsoWrite | None = None) -> list[Outcome]: ...  # noqa: D102 - above
 
 
 class _Reading(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +61,7 @@ def ingest(
     reconciler: Reconciler | None = None,
     redaction: Redaction | None = None,
     notifier: Notifier | None = None,
-    beside: Beside | None = None,
+    beside: AlsoWrite | None = None,
 ) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
 
@@ -116,11 +116,11 @@ def _read(delivery: Delivery, redaction: Redaction | None) -> _Reading:
         return _Reading(redaction.kept(delivery) if redaction else delivery, fault)
     except DEFECTS as defect:
         kept = redaction.kept(delivery) if redaction else delivery
-        return _Reading(kept, guilty(kept, defect))
+        return _Reading(kept, internal_error_rejection(kept, defect))
 
 
 def _store(
-    readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler, beside: Beside | None
+    readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler, beside: AlsoWrite | None
 ) -> list[Outcome]:
     """Store a batch, or find the delivery in it that can't be stored and bury that one alone.
 
@@ -135,20 +135,22 @@ def _store(
             return outcomes
     except (Rejected, *DEFECTS) as error:
         if beside:
-            raise error if isinstance(error, Rejected) else guilty(readings[0].delivery, error) from error
+            raise (
+                error if isinstance(error, Rejected) else internal_error_rejection(readings[0].delivery, error)
+            ) from error
         if len(readings) > 1:
             half = len(readings) // 2
             first, second = readings[:half], readings[half:]
             return _store(first, hinted, store, reconciler, None) + _store(second, hinted, store, reconciler, None)
         (reading,) = readings
-        fault = error if isinstance(error, Rejected) else guilty(reading.delivery, error)
+        fault = error if isinstance(error, Rejected) else internal_error_rejection(reading.delivery, error)
         if isinstance(reading.content, Rejected):
             # Better to be sent it again than to lose it; and who shares the batch is not to hear that it is at fault.
             raise Retryable(f"not even a dead letter can be kept: {fault.reason}") from error
         return _store([_Reading(reading.delivery, fault)], hinted, store, reconciler, None)
 
 
-def guilty(delivery: Delivery, defect: Exception) -> Rejected:
+def internal_error_rejection(delivery: Delivery, defect: Exception) -> Rejected:
     """A defect of ours as the reason of a dead letter; its stack goes to the log."""
     log.error("defect", exc_info=defect, extra={"channel": delivery.channel, "fingerprint": _fingerprint(delivery)})
     name = type(defect).__name__

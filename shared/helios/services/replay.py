@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from helios.errors import PutOff, Rejected, Retryable
+from helios.errors import Rejected, Retryable, TargetUnavailable
 from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
 from helios.model.replay import SENT, Checkpoint, Replayed, ReplayJob
@@ -32,7 +32,7 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 """Pauses while the target is away, each twice the one before, or as long as it asks for."""
 
-MOST_PUT_OFF = 10
+MAX_UNAVAILABLE = 10
 """How often in a row the target may be away before the job has failed: five to ten minutes, in which others wait."""
 
 GIVE_WAY_SECONDS = 1.0
@@ -66,12 +66,12 @@ class Batch(NamedTuple):
     Attributes:
         job: as it stands now; None: it has ended, by this or otherwise.
         dealt_with: how many were sent, failed or skipped.
-        put_off: why the others were not.
+        unavailable: why the others were not.
     """
 
     job: ReplayJob | None
     dealt_with: int = 0
-    put_off: PutOff | None = None
+    unavailable: TargetUnavailable | None = None
 
 
 class ReplayWorker:
@@ -147,7 +147,7 @@ class ReplayWorker:
             self._end(job, "failed", f"{fault.field} {fault.reason}")
             return
         started, at_first = time.monotonic(), job
-        put_off = 0
+        unavailable = 0
         last: ReplayJob | None = job
         try:
             while last and not self._stopping.is_set():
@@ -155,11 +155,11 @@ class ReplayWorker:
                 self._give_way()
                 began = time.monotonic()
                 last, dealt_with, trouble = self._batch(job, sender)
-                put_off = 0 if dealt_with else put_off + 1
-                if last and trouble and put_off == MOST_PUT_OFF:
+                unavailable = 0 if dealt_with else unavailable + 1
+                if last and trouble and unavailable == MAX_UNAVAILABLE:
                     self._end(last, "failed", str(trouble))
                     return
-                self._pause(job, dealt_with / job.per_second - (time.monotonic() - began), trouble, put_off)
+                self._pause(job, dealt_with / job.per_second - (time.monotonic() - began), trouble, unavailable)
         except Retryable:
             raise
         except Exception as error:  # a defect must not hold up the jobs that follow
@@ -176,24 +176,24 @@ class ReplayWorker:
             self._end(job, "done")
             return Batch(None)
         results: list[Replayed] = []
-        put_off: PutOff | None = None
+        unavailable: TargetUnavailable | None = None
         try:
             for result in sender.send(job, [item for _, item in items]):
                 results.append(result)  # noqa: PERF402 - what was sent before it raised counts
-        except PutOff as error:
-            put_off = error
+        except TargetUnavailable as error:
+            unavailable = error
         except Rejected as fault:
             self._end(job, "failed", f"{fault.field} {fault.reason}")
             return Batch(None)
-        moved = _moved(job, items[len(results) - 1][0] if results else job.checkpoint, results, put_off)
+        moved = _moved(job, items[len(results) - 1][0] if results else job.checkpoint, results, unavailable)
         if not self._jobs.advance(moved, was=job.checkpoint):
             return Batch(None)  # cancelled, or another worker has moved it: whoever comes next reads it anew
-        return Batch(moved, len(results), put_off)
+        return Batch(moved, len(results), unavailable)
 
-    def _pause(self, job: ReplayJob, seconds: float, trouble: PutOff | None, put_off: int) -> None:
+    def _pause(self, job: ReplayJob, seconds: float, trouble: TargetUnavailable | None, unavailable: int) -> None:
         """Keep to the rate, or wait for the target; a job that is cancelled meanwhile ends the wait."""
         if trouble:
-            backoff = FIRST_PAUSE_SECONDS * 2 ** max(0, put_off - 1)
+            backoff = FIRST_PAUSE_SECONDS * 2 ** max(0, unavailable - 1)
             seconds = min(max(backoff, trouble.after_seconds or 0), LONGEST_PAUSE_SECONDS)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stopping.wait(min(left, 1.0)):
@@ -239,7 +239,7 @@ class ReplayWorker:
 
 
 def _moved(
-    job: ReplayJob, checkpoint: Checkpoint | None, results: Sequence[Replayed], put_off: PutOff | None
+    job: ReplayJob, checkpoint: Checkpoint | None, results: Sequence[Replayed], unavailable: TargetUnavailable | None
 ) -> ReplayJob:
     states = [result.state for result in results]
     reasons = [result.reason for result in results if result.state == "failed"]
@@ -249,7 +249,7 @@ def _moved(
         sent=job.sent + states.count("sent"),
         failed=job.failed + states.count("failed"),
         skipped=job.skipped + states.count("skipped"),
-        last_error=str(put_off) if put_off else reasons[-1] if reasons else job.last_error,
+        last_error=str(unavailable) if unavailable else reasons[-1] if reasons else job.last_error,
     )
 
 

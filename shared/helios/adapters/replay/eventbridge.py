@@ -9,7 +9,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from helios.errors import PutOff, Rejected
+from helios.errors import Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
 from helios.normalise.replay_marks import RESOURCE, Original
@@ -44,20 +44,20 @@ class EventBridgeTarget:
             answers = self._client.put_events(Entries=[self._entry(job, event) for event in events])["Entries"]
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise PutOff(f"EventBridge: {error}") from error
+                raise TargetUnavailable(f"EventBridge: {error}") from error
             if error.response["Error"]["Code"] in _PASSING:
-                raise PutOff(f"EventBridge: {error}") from error
+                raise TargetUnavailable(f"EventBridge: {error}") from error
             if len(events) > 1:  # one that is too large spoils them all
                 for event in events:
                     yield from self.send(job, [event])
                 return
             answers = [{"ErrorCode": "Refused", "ErrorMessage": str(error)}]
         except BotoCoreError as error:
-            raise PutOff(f"EventBridge: {error}") from error
+            raise TargetUnavailable(f"EventBridge: {error}") from error
         for event, answer in zip(events, answers, strict=True):
             code = answer.get("ErrorCode")
             if code in _PASSING:
-                raise PutOff(f"EventBridge: {code}: {answer.get('ErrorMessage')}")
+                raise TargetUnavailable(f"EventBridge: {code}: {answer.get('ErrorMessage')}")
             reason = f"{event.source}/{event.id}: EventBridge: {code}: {answer.get('ErrorMessage')}"
             yield Replayed("failed", reason) if code else SENT
 

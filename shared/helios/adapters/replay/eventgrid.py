@@ -8,7 +8,7 @@ from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.eventgrid import EventGridPublisherClient
 
-from helios.errors import PutOff, Rejected
+from helios.errors import Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
 from helios.normalise.replay_marks import RESOURCE, UNTOLD
@@ -55,10 +55,10 @@ class EventGridTarget:
             status = error.status_code or 0
             reason = f"Event Grid answers {status}: {error.reason}"
             if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or status >= 500:  # noqa: PLR2004 - 5xx
-                raise PutOff(reason) from error
+                raise TargetUnavailable(reason) from error
             raise Rejected(reason, field="body") from error
         except AzureError as error:
-            raise PutOff(f"Event Grid: {error}") from error
+            raise TargetUnavailable(f"Event Grid: {error}") from error
 
 
 def _as_sent(event: Event, job: int) -> dict[str, object]:

@@ -10,7 +10,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 
 from helios.adapters.cloudevents import replayed_attributes
-from helios.errors import PutOff, Rejected
+from helios.errors import Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
 
@@ -71,5 +71,5 @@ def _result(event: Event, future: "Future[str]") -> Replayed:
     except _AT_FAULT as error:
         return Replayed("failed", f"{event.source}/{event.id}: Pub/Sub: {error}")
     except (exceptions.GoogleAPIError, GoogleAuthError, TimeoutError) as error:
-        raise PutOff(f"Pub/Sub: {error or 'no answer'}") from error
+        raise TargetUnavailable(f"Pub/Sub: {error or 'no answer'}") from error
     return SENT

@@ -1,7 +1,7 @@
 """The targets outside of Helios that the settings allow."""
 
 from helios.adapters.replay.webhook import WebhookTarget, hosts_of
-from helios.errors import Misconfigured, Rejected
+from helios.errors import ConfigurationError, Rejected
 from helios.model.replay import Target
 from helios.ports.replay import ReplayTarget
 from helios.settings import Settings
@@ -18,12 +18,12 @@ class ConfiguredTargets:
         """Read the settings.
 
         Raises:
-            Misconfigured: one of them is of another form.
+            ConfigurationError: one of them is of another form.
         """
         self._hosts = hosts_of(settings.replay_hosts or "")
         self._keys = [key_of(one, variable="HELIOS_REPLAY_SECRET") for one in (settings.replay_secret or "").split()]
         if self._hosts and not self._keys:
-            raise Misconfigured("HELIOS_REPLAY_HOSTS is set, which takes HELIOS_REPLAY_SECRET to sign with")
+            raise ConfigurationError("HELIOS_REPLAY_HOSTS is set, which takes HELIOS_REPLAY_SECRET to sign with")
         self._topics = _topics(settings.replay_topics or "")
         self._eventgrid_secret = settings.replay_eventgrid_secret
         self._loopback = settings.trust_loopback
@@ -62,9 +62,11 @@ def _topics(setting: str) -> dict[str, str]:
     """By cloud.
 
     Raises:
-        Misconfigured: something in it is no CLOUD=TOPIC.
+        ConfigurationError: something in it is no CLOUD=TOPIC.
     """
     topics = dict(one.partition("=")[::2] for one in setting.split())
     if any(cloud not in LIBRARIES or not topic for cloud, topic in topics.items()):
-        raise Misconfigured("HELIOS_REPLAY_TOPICS: write aws=BUS gcp=projects/P/topics/T azure=https://.../api/events")
+        raise ConfigurationError(
+            "HELIOS_REPLAY_TOPICS: write aws=BUS gcp=projects/P/topics/T azure=https://.../api/events"
+        )
     return topics

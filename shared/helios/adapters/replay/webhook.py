@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from helios.adapters.cloudevents import replayed_attributes
-from helios.errors import PutOff, Rejected
+from helios.errors import Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
 from helios.standard_webhooks import ID, SIGNATURE, TIMESTAMP, sign
@@ -115,7 +115,7 @@ class WebhookTarget:
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return SENT
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise PutOff(f"the webhook answers {status}", after_seconds=_seconds(headers.get("Retry-After")))
+            raise TargetUnavailable(f"the webhook answers {status}", after_seconds=_seconds(headers.get("Retry-After")))
         return Replayed("failed", f"{event.source}/{event.id}: the webhook answers {status}")
 
     def _headers(self, job: ReplayJob, event: Event, body: bytes) -> dict[str, str]:
@@ -138,7 +138,7 @@ class WebhookTarget:
         try:
             found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise PutOff(f"{name} can't be resolved: {error}") from error
+            raise TargetUnavailable(f"{name} can't be resolved: {error}") from error
         addresses = [ipaddress.ip_address(str(place[4][0]).partition("%")[0]) for place in found]
         for address in addresses:
             if reason := forbidden(address, private=self._host.may_be_private, loopback=self._loopback):
@@ -221,7 +221,7 @@ def _answer(
             raise TimeoutError(f"its answer took more than {SECONDS:g} s")
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        raise PutOff(f"{host} does not answer: {error or type(error).__name__}") from error
+        raise TargetUnavailable(f"{host} does not answer: {error or type(error).__name__}") from error
     finally:
         watch.cancel()
     return response.status, response.headers
