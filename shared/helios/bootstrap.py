@@ -65,7 +65,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     sink: EventSink | None = None
     pool: Pool | None = None
 
-    def ingest(self, deliveries: Sequence[Delivery], *, beside: AlsoWrite | None = None) -> list[Outcome]:
+    def ingest(self, deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]:
         """``flows.ingest`` with these parts."""
         return ingest(
             deliveries,
@@ -74,7 +74,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
             reconciler=self.reconciler,
             redaction=self.redaction,
             notifier=self.notifier,
-            beside=beside,
+            also_write=also_write,
         )
 
     def close(self) -> None:

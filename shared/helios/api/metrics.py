@@ -62,10 +62,10 @@ class Metrics:
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""
 
-        def observed(deliveries: Sequence[Delivery], *, beside: AlsoWrite | None = None) -> list[Outcome]:
+        def observed(deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]:
             started = time.perf_counter()
             try:
-                outcomes = ingest(deliveries, beside=beside)
+                outcomes = ingest(deliveries, also_write=also_write)
             except Retryable:
                 self._retryable.inc()
                 raise

@@ -77,7 +77,7 @@ def replay_dead_letter(
             )
         )
 
-    return ingest(deliveries, beside=mark)
+    return ingest(deliveries, also_write=mark)
 
 
 def _read(delivery: Delivery, number: int | None) -> None:

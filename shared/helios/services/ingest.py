@@ -43,7 +43,7 @@ AlsoWrite = Callable[[UnitOfWork, Sequence[Outcome]], None]
 class Ingest(Protocol):
     """``ingest`` with its ports filled in."""
 
-    def __call__(self, deliveries: Sequence[Delivery], *, beside: AlsoWrite | None = None) -> list[Outcome]: ...  # noqa: D102 - above
+    def __call__(self, deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]: ...  # noqa: D102 - above
 
 
 class _Reading(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +61,7 @@ def ingest(
     reconciler: Reconciler | None = None,
     redaction: Redaction | None = None,
     notifier: Notifier | None = None,
-    beside: AlsoWrite | None = None,
+    also_write: AlsoWrite | None = None,
 ) -> list[Outcome]:
     """Turn any number of deliveries of one fact into one stored event.
 
@@ -74,20 +74,20 @@ def ingest(
         reconciler: keeps the stories that the events tell of; None: nobody asks whether the clouds agree.
         redaction: replaces what is not to be kept; None: there is no such field.
         notifier: told that there is a new frame; None: who watches finds it by itself.
-        beside: writes something in the same transaction; with it a batch is stored whole or not at all.
+        also_write: writes something in the same transaction; with it a batch is stored whole or not at all.
 
     Returns:
         What became of each delivery, in the same order.
 
     Raises:
         Retryable: nothing is certain; the cloud must deliver all of them again, which is safe.
-        Rejected: with ``beside`` only: one can't be stored, so none was.
+        Rejected: with ``also_write`` only: one can't be stored, so none was.
     """
     started = time.perf_counter()
     readings = [_read(delivery, redaction) for delivery in deliveries]
     keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     hinted = dedupe.lookup(keys) if keys else set()
-    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, beside)
+    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, also_write)
     dedupe.add(
         {
             outcome.event.key
@@ -120,7 +120,11 @@ def _read(delivery: Delivery, redaction: Redaction | None) -> _Reading:
 
 
 def _store(
-    readings: Sequence[_Reading], hinted: set[Key], store: EventStore, reconciler: Reconciler, beside: AlsoWrite | None
+    readings: Sequence[_Reading],
+    hinted: set[Key],
+    store: EventStore,
+    reconciler: Reconciler,
+    also_write: AlsoWrite | None,
 ) -> list[Outcome]:
     """Store a batch, or find the delivery in it that can't be stored and bury that one alone.
 
@@ -130,11 +134,11 @@ def _store(
     try:
         with store.transaction() as work:
             outcomes = _write(readings, hinted, work, reconciler)
-            if beside:
-                beside(work, outcomes)
+            if also_write:
+                also_write(work, outcomes)
             return outcomes
     except (Rejected, *DEFECTS) as error:
-        if beside:
+        if also_write:
             raise (
                 error if isinstance(error, Rejected) else internal_error_rejection(readings[0].delivery, error)
             ) from error
