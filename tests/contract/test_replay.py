@@ -33,7 +33,7 @@ def replay(store, kept, fixed=None):
 
 def replays(store, kept, fixed=None):
     take_in = partial(ingest, dedupe=NullDedupeCache(), store=store)
-    return replay_dead_letter(kept, fixed, ingest=take_in, who="ann", now=LATER)
+    return replay_dead_letter(kept, fixed, ingest=take_in, actor="ann", now=LATER)
 
 
 def test_a_repaired_letter_becomes_its_event_and_is_marked(store):
@@ -105,7 +105,7 @@ def test_each_replay_is_in_the_audit_log_the_last_first(store):
     body = f"with another body, SHA-256 {sha256(eventbridge('1').body).hexdigest()}"
     assert msgspec.structs.asdict(page.items[0]) == {
         "at": LATER,
-        "who": "ann",
+        "actor": "ann",
         "action": "dead_letter_replayed",
         "subject": f"dead letter {kept.id}",
         "detail": f"fingerprint {kept.dead_letter.fingerprint}, {body}: duplicate aws/1",

@@ -110,7 +110,7 @@ def start(jobs, target):
 
     def begin(*, what="events", to=WEBHOOK, per_second=10_000, **where):
         request = ReplayRequest(what=what, target=to, filter=ReplayFilter(**where), per_second=per_second)
-        return Start(jobs, target)(request, who="ann", now=LATER)
+        return Start(jobs, target)(request, actor="ann", now=LATER)
 
     return begin
 
@@ -249,13 +249,13 @@ def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, t
 
 def test_a_job_that_is_cancelled_ends_with_its_batch(jobs, worker, target, start, seven):
     job = start()
-    target.before_each = lambda: jobs.end(job.id, "cancelled", who="kim", now=LATER)
+    target.before_each = lambda: jobs.end(job.id, "cancelled", actor="kim", now=LATER)
 
     worker.run()
 
     assert _ids(target) == seven[: Recorder.batch]
     assert jobs.get(job.id).state == "cancelled"
-    assert jobs.end(job.id, "cancelled", who="kim", now=LATER) is None
+    assert jobs.end(job.id, "cancelled", actor="kim", now=LATER) is None
     assert target.closed > 1
 
 
@@ -322,7 +322,7 @@ def test_dead_letters_that_can_be_read_now_become_events(store, take_in, jobs, w
     assert would.matching == 2
     assert (jobs.get(job.id).sent, store.totals(LATER).stored) == (2, 2)
     lines = store.audit_log(action="dead_letter_replayed", limit=10).items
-    assert {line.who for line in lines} == {"ann"}
+    assert {line.actor for line in lines} == {"ann"}
     assert all(line.detail.endswith(f"(replay job {job.id})") for line in lines)
     assert jobs.matching("dead_letters", ReplayFilter()).matching == 0
 
@@ -333,10 +333,10 @@ def _refusing(_delivery):
 
 def test_whoever_begins_cancels_and_ends_a_job_is_in_the_audit_log(store, jobs, worker, start, seven):
     first, second = start(), start()
-    jobs.end(second.id, "cancelled", who="kim", now=LATER)
+    jobs.end(second.id, "cancelled", actor="kim", now=LATER)
     worker.run()
 
-    lines = [(line.who, line.action, line.subject) for line in store.audit_log(limit=10).items]
+    lines = [(line.actor, line.action, line.subject) for line in store.audit_log(limit=10).items]
     assert lines == [
         ("helios", "replay_finished", f"replay job {first.id}"),
         ("kim", "replay_cancelled", f"replay job {second.id}"),
@@ -373,7 +373,7 @@ def test_jobs_are_listed_the_newest_first(jobs, start):
 )
 def test_a_job_whose_parts_do_not_fit_is_refused(jobs, target, asked, field, store):
     with pytest.raises(Rejected) as refused:
-        Start(jobs, target)(ReplayRequest(**asked), who="ann", now=LATER)
+        Start(jobs, target)(ReplayRequest(**asked), actor="ann", now=LATER)
 
     assert refused.value.field == field
     assert store.audit_log(limit=1).items == []

@@ -49,7 +49,7 @@ class MemoryReplayJobs:
             examples=names[:MAX_EXAMPLES],
         )
 
-    def add(self, request: ReplayRequest, *, who: str, matching: int, now: datetime) -> ReplayJob:
+    def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
         """Keep a job, running, and its line of the audit log."""
         with self._lock, self._store.transaction() as work:
             job = ReplayJob(
@@ -58,7 +58,7 @@ class MemoryReplayJobs:
                 filter=request.filter,
                 target=request.target,
                 per_second=request.per_second,
-                who=who,
+                actor=actor,
                 state="running",
                 created_at=now,
                 matching=matching,
@@ -109,14 +109,16 @@ class MemoryReplayJobs:
             )
             return True
 
-    def end(self, number: int, state: State, *, who: str, now: datetime, error: str | None = None) -> ReplayJob | None:
+    def end(
+        self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
+    ) -> ReplayJob | None:
         """End a job that runs, with its line of the audit log; None if it does not run."""
         with self._lock, self._store.transaction() as work:
             job = self._jobs.get(number)
             if job is None or job.state != "running":
                 return None
             job = msgspec.structs.replace(job, state=state, finished_at=now, last_error=error or job.last_error)
-            work.audit(ended(job, who=who, at=now))
+            work.audit(ended(job, actor=actor, at=now))
             self._jobs[number] = job
             return job
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from helios.errors import Retryable
-from helios.model.audit import Action, Audited
+from helios.model.audit import Action, AuditEntry
 from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
 from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, ReplayedAs, StoredDeadLetter
 from helios.model.events import SOURCES, Event, EventFilter, Key, LedgerSource
@@ -49,7 +49,7 @@ class _State(msgspec.Struct):
     events: dict[Key, Event] = {}
     counts: dict[CountKey, Count] = {}
     dead_letters: dict[str, StoredDeadLetter] = {}
-    audited: list[Audited] = []
+    audit_entries: list[AuditEntry] = []
     frames: list[StreamFrame] = []
     stored: dict[int, list[Key]] = {}
     position: int = 0
@@ -76,7 +76,7 @@ class MemoryStore:
                 events=dict(self._state.events),
                 counts=deepcopy(self._state.counts),
                 dead_letters=dict(self._state.dead_letters),
-                audited=list(self._state.audited),
+                audit_entries=list(self._state.audit_entries),
                 frames=list(self._state.frames),
                 stored=dict(self._state.stored),
                 position=self._state.position,
@@ -181,12 +181,12 @@ class MemoryStore:
 
     def audit_log(
         self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
-    ) -> Page[Audited]:
+    ) -> Page[AuditEntry]:
         """The audit log, or what it says of one action or subject; the newest line first."""
         before = decode_cursor(after, int) if after else None
         following = [
             (number, line)
-            for number, line in reversed([*enumerate(self._state.audited)])
+            for number, line in reversed([*enumerate(self._state.audit_entries)])
             if action in {None, line.action} and subject in {None, line.subject} and (before is None or number < before)
         ]
         more = len(following) > limit
@@ -421,9 +421,9 @@ class MemoryUnitOfWork:
                 marked = msgspec.structs.replace(kept, **became)
                 self._draft.dead_letters[fingerprint] = marked
 
-    def audit(self, line: Audited) -> None:
+    def audit(self, line: AuditEntry) -> None:
         """Add a line to the audit log."""
-        self._draft.audited.append(line)
+        self._draft.audit_entries.append(line)
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored."""

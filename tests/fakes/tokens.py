@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from helios.model.audit import Audited, token_created, token_revoked
+from helios.model.audit import AuditEntry, token_created, token_revoked
 from helios.model.tokens import COMMAND_LINE, Token
 
 
@@ -13,19 +13,19 @@ class MemoryTokens:
     """Keeps ``Tokens``, and its lines of the audit log.
 
     Attributes:
-        audited: who made and revoked what.
+        audit_entries: who made and revoked what.
     """
 
     def __init__(self) -> None:
         self._by_digest: dict[str, Token] = {}
-        self.audited: list[Audited] = []
+        self.audit_entries: list[AuditEntry] = []
 
-    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
+    def add(self, digest: str, token: Token, *, actor: str = COMMAND_LINE) -> bool:
         """Keep a new token; False if its name is taken, though by one that was revoked."""
         if any(known.name == token.name for known in self._by_digest.values()):
             return False
         self._by_digest[digest] = token
-        self.audited.append(token_created(token, who))
+        self.audit_entries.append(token_created(token, actor))
         return True
 
     def use(self, digest: str, now: datetime) -> Token | None:
@@ -40,12 +40,12 @@ class MemoryTokens:
         """Every token that was ever made, the oldest first."""
         return sorted(self._by_digest.values(), key=lambda token: (token.created_at, token.name))
 
-    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
+    def revoke(self, name: str, now: datetime, *, actor: str = COMMAND_LINE) -> bool:
         """Take a token back; False if there is none of this name that still opens anything."""
         for digest, token in self._by_digest.items():
             if token.name == name and token.revoked_at is None:
                 self._by_digest[digest] = msgspec.structs.replace(token, revoked_at=now)
-                self.audited.append(token_revoked(name, who, now))
+                self.audit_entries.append(token_revoked(name, actor, now))
                 return True
         return False
 

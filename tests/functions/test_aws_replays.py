@@ -42,7 +42,7 @@ def start(jobs):
         request = ReplayRequest(
             what=what, target=to, filter=ReplayFilter(until=NOON.replace(year=2030)), per_second=per_second
         )
-        return jobs.add(request, who="ann", matching=len(IDS), now=NOON)
+        return jobs.add(request, actor="ann", matching=len(IDS), now=NOON)
 
     return begin
 

@@ -34,7 +34,7 @@ def job_of(cloud) -> ReplayJob:
         filter=ReplayFilter(source=cloud),
         target=Target(kind="cloud", cloud=cloud),
         per_second=1000,
-        who="ann",
+        actor="ann",
         state="running",
         created_at=NOON,
         matching=COUNT,

@@ -44,7 +44,7 @@ def job(jobs, receiver) -> ReplayJob:
         filter=ReplayFilter(until=NOON.replace(year=2030)),
         per_second=40,
     )
-    return jobs.add(request, who="ann", matching=COUNT, now=NOON)
+    return jobs.add(request, actor="ann", matching=COUNT, now=NOON)
 
 
 @pytest.fixture

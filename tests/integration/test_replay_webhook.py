@@ -48,7 +48,7 @@ def job(receiver) -> ReplayJob:
         filter=ReplayFilter(),
         target=Target(kind="webhook", url=receiver.url),
         per_second=1,
-        who="ann",
+        actor="ann",
         state="running",
         created_at=NOON,
         matching=3,

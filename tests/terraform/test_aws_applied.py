@@ -98,7 +98,7 @@ def test_a_replay_job_is_worked_on_by_terraform_s_function(applied):
         jobs = PostgresReplayJobs(pool, applied.database_url)
         chosen = ReplayFilter(source="aws", type="OrderAgain", until=datetime.now(UTC))
         request = ReplayRequest(what="events", target=Target(kind="cloud", cloud="aws"), filter=chosen, per_second=10)
-        job = jobs.add(request, who="ann", matching=1, now=datetime.now(UTC))
+        job = jobs.add(request, actor="ann", matching=1, now=datetime.now(UTC))
         with contextlib.closing(resources.client("lambda", applied.endpoint)) as functions:
             assert "FunctionError" not in functions.invoke(FunctionName=REPLAYS)
         eventually(lambda: stands(jobs, job)[0] != "running", seconds=60)  # the schedule may have been there first

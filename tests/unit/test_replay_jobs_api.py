@@ -38,7 +38,7 @@ def test_a_dry_run_tells_what_would_be_sent_and_keeps_nothing(client):
 
 def test_a_job_is_made_worked_through_and_shown(client):
     made = client.post(JOBS, json=TO_WATCHERS | {"filter": {"source": "aws"}}, headers=bearer("replay"))
-    assert (made.status_code, made.json()["state"], made.json()["who"]) == (201, "running", "token:replay")
+    assert (made.status_code, made.json()["state"], made.json()["actor"]) == (201, "running", "token:replay")
     one = f"{JOBS}/{made.json()['id']}"
 
     eventually(lambda: client.get(one).json()["state"] == "done")

@@ -28,7 +28,7 @@ JOB = ReplayJob(
     filter=ReplayFilter(),
     target=Target(kind="relay"),
     per_second=1,
-    who="ann",
+    actor="ann",
     state="running",
     created_at=LATER,
     matching=1,

@@ -53,14 +53,14 @@ def router(ingest: Ingest, reader: EventReader, access: Access, *, max_body_byte
         except Rejected as fault:
             return rejection(fault.field, fault.reason, status=422)
 
-    def _replay(number: int, fixed: bytes | None, who: str) -> Response:
+    def _replay(number: int, fixed: bytes | None, actor: str) -> Response:
         kept = reader.dead_letter(number)
         if kept is None:
             return problem(404, f"No dead letter has the id {number}")
         if kept.dead_letter.status == "contradictory":
             return problem(409, "It contradicts a stored event, and would again: what was stored first is believed")
         try:
-            outcomes = replay_dead_letter(kept, fixed, ingest=ingest, who=who, now=datetime.now(UTC))
+            outcomes = replay_dead_letter(kept, fixed, ingest=ingest, actor=actor, now=datetime.now(UTC))
         except AlreadyReplayed as error:
             return problem(409, f"It was replayed: {error}")
         if len(outcomes) > 1:

@@ -43,11 +43,11 @@ def router(start: Start, jobs: ReplayJobs, access: Access, *, max_body_bytes: in
         except Rejected as fault:
             return rejection(fault.field, fault.reason, status=422)
 
-    def _create(wanted: ReplayRequest, who: str) -> Response:
+    def _create(wanted: ReplayRequest, actor: str) -> Response:
         now = datetime.now(UTC)
         if wanted.dry_run:
             return reply(start.would(wanted, now))
-        return reply(start(wanted, who=who, now=now), status=201)
+        return reply(start(wanted, actor=actor, now=now), status=201)
 
     @routes.get(
         "/replays", responses=documented(200, "ReplayPage", 400, 401, 403, 422, 429, 503), dependencies=[may_read]
@@ -72,7 +72,7 @@ def router(start: Start, jobs: ReplayJobs, access: Access, *, max_body_bytes: in
         caller: Annotated[Caller, may_replay],
     ) -> Response:
         """End a job that runs; the batch that is under way is the last one."""
-        job = jobs.end(id, "cancelled", who=caller.name, now=datetime.now(UTC))
+        job = jobs.end(id, "cancelled", actor=caller.name, now=datetime.now(UTC))
         if job:
             return reply(job)
         known = jobs.get(id)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from helios.model.audit import Audited
+from helios.model.audit import AuditEntry
 from helios.model.counts import MinuteCount
 from helios.model.dead_letters import DeadLetterGroup, ReplayedAs, StoredDeadLetter
 from helios.model.events import Event, Outcome, Source, Status
@@ -185,7 +185,7 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     replayed_as: ReplayedAs | None = None
     replayed_at: datetime | None = None
     replayed_keys: list[str] = []
-    replays: list[Audited] = []
+    replays: list[AuditEntry] = []
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -206,7 +206,7 @@ FlowIssuePage = Page[KeyedIssue]
 Declarations = list[Flow]
 DeadLetterGroups = list[DeadLetterGroup]
 ReplayPage = Page[ReplayJob]
-AuditPage = Page[Audited]
+AuditPage = Page[AuditEntry]
 
 
 def result_of(outcome: Outcome) -> Result:
@@ -221,7 +221,7 @@ def result_of(outcome: Outcome) -> Result:
 
 
 def dead_letter_view(
-    kept: StoredDeadLetter, *, shown_bytes: int | None = None, replays: Sequence[Audited] = ()
+    kept: StoredDeadLetter, *, shown_bytes: int | None = None, replays: Sequence[AuditEntry] = ()
 ) -> DeadLetterView:
     """The dead letter as the API shows it, with the first ``shown_bytes`` of its body, or all of it."""
     dead_letter = kept.dead_letter

@@ -142,7 +142,7 @@ def _progress(job: ReplayJob) -> str:
     target = job.target.url or job.target.cloud or job.target.kind
     counts = f"{job.sent:,} sent, {job.failed:,} failed, {job.skipped:,} skipped of {job.matching:,} {_what(job)}"
     error = f"; last: {job.last_error}" if job.last_error else ""
-    line = f"{job.id}  {job.state}  to {target}  {counts}  by {job.who}{error}"
+    line = f"{job.id}  {job.state}  to {target}  {counts}  by {job.actor}{error}"
     return "".join(character if character.isprintable() else "?" for character in line)
 
 

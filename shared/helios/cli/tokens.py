@@ -55,7 +55,7 @@ def _create(given: argparse.Namespace) -> None:
     secret = mint()
     token = Token(name=name, scopes=tuple(dict.fromkeys(given.scope)), created_at=now, expires_at=expires_at)
     with _tokens() as tokens:
-        if not tokens.add(digest(secret), token, who=_who()):
+        if not tokens.add(digest(secret), token, actor=_actor()):
             raise NotDone(f"there is a token {name!r} already, valid or revoked: choose another name")
     sys.stdout.write(f"{secret}\n")
 
@@ -75,11 +75,11 @@ def _list(given: argparse.Namespace) -> None:
 
 def _revoke(given: argparse.Namespace) -> None:
     with _tokens() as tokens:
-        if not tokens.revoke(given.name, datetime.now(UTC), who=_who()):
+        if not tokens.revoke(given.name, datetime.now(UTC), actor=_actor()):
             raise NotDone(f"there is no token {given.name!r} that could be revoked")
 
 
-def _who() -> str:
+def _actor() -> str:
     """The command line, and whose it is as far as this machine knows."""
     try:
         return f"{COMMAND_LINE} of {getpass.getuser()}"

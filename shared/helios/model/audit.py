@@ -17,22 +17,24 @@ Action = Literal[
 ]
 
 
-class Audited(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the audit log: who did what to what."""
 
     at: datetime
-    who: str
+    actor: str
     action: Action
     subject: str
     detail: str
 
 
-def token_created(token: Token, who: str) -> Audited:
+def token_created(token: Token, actor: str) -> AuditEntry:
     """The line for a token that was made."""
     detail = f"{', '.join(token.scopes)}, until {token.expires_at or 'it is revoked'}"
-    return Audited(at=token.created_at, who=who, action="token_created", subject=f"token {token.name}", detail=detail)
+    return AuditEntry(
+        at=token.created_at, actor=actor, action="token_created", subject=f"token {token.name}", detail=detail
+    )
 
 
-def token_revoked(name: str, who: str, at: datetime) -> Audited:
+def token_revoked(name: str, actor: str, at: datetime) -> AuditEntry:
     """The line for a token that was taken back."""
-    return Audited(at=at, who=who, action="token_revoked", subject=f"token {name}", detail="")
+    return AuditEntry(at=at, actor=actor, action="token_revoked", subject=f"token {name}", detail="")

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from helios.errors import Rejected
-from helios.model.audit import Action, Audited
+from helios.model.audit import Action, AuditEntry
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, LedgerSource, Source
 
@@ -110,7 +110,7 @@ class ReplayJob(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: what marks all that it sends.
         filter: its ``until`` is never later than ``created_at``: what arrives meanwhile is no part of it.
-        who: asked for it.
+        actor: asked for it.
         matching: how many there were when it began.
         checkpoint: where it stands; None: at the beginning.
         sent: that reached the target.
@@ -124,7 +124,7 @@ class ReplayJob(msgspec.Struct, frozen=True, kw_only=True):
     filter: ReplayFilter
     target: Target
     per_second: int
-    who: str
+    actor: str
     state: State
     created_at: datetime
     finished_at: datetime | None = None
@@ -191,19 +191,19 @@ def check(request: ReplayRequest) -> None:
         raise Rejected(f"must be {target.cloud}: a cloud gets back its own events", field="filter.source")
 
 
-def started(job: ReplayJob) -> Audited:
+def started(job: ReplayJob) -> AuditEntry:
     """The line of the audit log for a job that begins."""
     where = msgspec.json.encode({"filter": _said(job.filter), "target": _said(job.target)}).decode()
     detail = f"{job.matching} {job.what}, {job.per_second} a second: {where}"
-    return Audited(at=job.created_at, who=job.who, action="replay_started", subject=_name(job), detail=detail)
+    return AuditEntry(at=job.created_at, actor=job.actor, action="replay_started", subject=_name(job), detail=detail)
 
 
-def ended(job: ReplayJob, *, who: str, at: datetime) -> Audited:
+def ended(job: ReplayJob, *, actor: str, at: datetime) -> AuditEntry:
     """The line of the audit log for a job that has ended."""
     action: Action = "replay_cancelled" if job.state == "cancelled" else "replay_finished"
     counts = f"{job.sent} sent, {job.failed} failed, {job.skipped} skipped of {job.matching}"
     error = f": {job.last_error}" if job.state == "failed" else ""
-    return Audited(at=at, who=who, action=action, subject=_name(job), detail=f"{job.state}: {counts}{error}")
+    return AuditEntry(at=at, actor=actor, action=action, subject=_name(job), detail=f"{job.state}: {counts}{error}")
 
 
 def _name(job: ReplayJob) -> str:

@@ -9,7 +9,7 @@ from helios.model.tokens import COMMAND_LINE, Token
 class Tokens(Protocol):
     """Who may ask. Every method raises Retryable when that can't be known."""
 
-    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
+    def add(self, digest: str, token: Token, *, actor: str = COMMAND_LINE) -> bool:
         """Keep a new token, and the audit log's line of it; False if its name is taken, though by a revoked one."""
 
     def use(self, digest: str, now: datetime) -> Token | None:
@@ -18,7 +18,7 @@ class Tokens(Protocol):
     def all(self) -> list[Token]:
         """Every token that was ever made, the oldest first."""
 
-    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
+    def revoke(self, name: str, now: datetime, *, actor: str = COMMAND_LINE) -> bool:
         """Take a token back, with the audit log's line; False if there is none that still opens anything."""
 
 
@@ -35,8 +35,8 @@ class Tickets(Protocol):
 class RateLimit(Protocol):
     """How often somebody may ask."""
 
-    def wait_seconds(self, who: str) -> int:
+    def wait_seconds(self, actor: str) -> int:
         """Count one question; 0 if it may be answered, else how long to wait before the next one."""
 
-    def spent_seconds(self, who: str) -> int:
+    def spent_seconds(self, actor: str) -> int:
         """Count nothing; 0 if a question might be answered now, else how long to wait."""

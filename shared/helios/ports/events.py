@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
-from helios.model.audit import Action, Audited
+from helios.model.audit import Action, AuditEntry
 from helios.model.counts import MinuteCount, Totals
 from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from helios.model.events import Event, EventFilter, Key
@@ -77,7 +77,7 @@ class EventReader(Protocol):
 
     def audit_log(
         self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
-    ) -> Page[Audited]:
+    ) -> Page[AuditEntry]:
         """The audit log, or what it says of one action or subject; the newest line first.
 
         Raises:

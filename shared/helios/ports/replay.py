@@ -27,7 +27,7 @@ class ReplayJobs(Protocol):
     def matching(self, what: What, where: ReplayFilter) -> Matching:
         """What a job would send now."""
 
-    def add(self, request: ReplayRequest, *, who: str, matching: int, now: datetime) -> ReplayJob:
+    def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
         """Keep a job, running, and its line of the audit log."""
 
     def get(self, number: int) -> ReplayJob | None:
@@ -52,7 +52,9 @@ class ReplayJobs(Protocol):
     def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
         """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""
 
-    def end(self, number: int, state: State, *, who: str, now: datetime, error: str | None = None) -> ReplayJob | None:
+    def end(
+        self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
+    ) -> ReplayJob | None:
         """End a job that runs, with its line of the audit log; None if it does not run."""
 
     def turn(self) -> AbstractContextManager[bool]:

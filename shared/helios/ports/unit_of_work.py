@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from helios.model.audit import Audited
+from helios.model.audit import AuditEntry
 from helios.model.counts import Count, MinuteCount
 from helios.model.dead_letters import DeadLetter, ReplayedAs
 from helios.model.events import Event, Key
@@ -41,7 +41,7 @@ class UnitOfWork(Protocol):
     def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Write down what the replay of a dead letter became; what the first one became stays."""
 
-    def audit(self, line: Audited) -> None:
+    def audit(self, line: AuditEntry) -> None:
         """Add a line to the audit log."""
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from helios.errors import DEFECTS, HeliosError, Rejected
-from helios.model.audit import Audited
+from helios.model.audit import AuditEntry
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, StoredDeadLetter
 from helios.model.events import Delivery, Key, Outcome
 from helios.normalise import normalise, split
@@ -28,7 +28,7 @@ def replay_dead_letter(
     fixed: bytes | None,
     *,
     ingest: Ingest,
-    who: str,
+    actor: str,
     now: datetime,
     note: str = "",
 ) -> list[Outcome]:
@@ -41,7 +41,7 @@ def replay_dead_letter(
         kept: a rejected letter.
         fixed: the body to read in place of the one that was received, if any; an array is an event an element.
         ingest: stores deliveries.
-        who: asked for it.
+        actor: asked for it.
         now: when.
         note: what the audit log is to say besides.
 
@@ -68,9 +68,9 @@ def replay_dead_letter(
             new = any(outcome.status == "stored" for outcome in outcomes)
             work.mark_replayed(kept.id, "stored" if new else "duplicate", keys, now)
         work.audit(
-            Audited(
+            AuditEntry(
                 at=now,
-                who=who,
+                actor=actor,
                 action="dead_letter_replayed",
                 subject=kept.subject,
                 detail=f"fingerprint {dead_letter.fingerprint}, {repaired}: {_became(outcomes)}{note}",

@@ -22,7 +22,7 @@ from helios.services.ingest import Ingest
 
 log = logging.getLogger("helios.replays")
 
-WHO = "helios"
+ACTOR = "helios"
 """Who ends a job that nobody has cancelled."""
 
 POLL_SECONDS = 5.0
@@ -217,7 +217,7 @@ class ReplayWorker:
         return _Events(self._jobs, self._targets.open(job.target))
 
     def _end(self, job: ReplayJob, state: Literal["done", "failed"], error: str | None = None) -> None:
-        self._jobs.end(job.id, state, who=WHO, now=datetime.now(UTC), error=error)
+        self._jobs.end(job.id, state, actor=ACTOR, now=datetime.now(UTC), error=error)
 
     def _log(self, job: ReplayJob, at_first: ReplayJob, started: float) -> None:
         """The one wide line of a job, or of a stretch of it."""
@@ -299,7 +299,7 @@ class _DeadLetters:
         now = datetime.now(UTC)
         try:
             outcomes = replay_dead_letter(
-                kept, None, ingest=self._ingest, who=job.who, now=now, note=f" (replay job {job.id})"
+                kept, None, ingest=self._ingest, actor=job.actor, now=now, note=f" (replay job {job.id})"
             )
         except Rejected as fault:
             return Replayed("failed", f"{kept.subject}: {fault.field} {fault.reason}")

@@ -29,7 +29,7 @@ class Start:
         self._targets = targets
         self._begun = begun
 
-    def __call__(self, request: ReplayRequest, *, who: str, now: datetime) -> ReplayJob:
+    def __call__(self, request: ReplayRequest, *, actor: str, now: datetime) -> ReplayJob:
         """Begin one.
 
         Raises:
@@ -37,7 +37,7 @@ class Start:
             Retryable: it may not be kept.
         """
         request = self._checked(request, now)
-        job = self._jobs.add(request, who=who, matching=self._matching(request).matching, now=now)
+        job = self._jobs.add(request, actor=actor, matching=self._matching(request).matching, now=now)
         self._begun()
         return job
 

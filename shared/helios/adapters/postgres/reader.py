@@ -17,7 +17,7 @@ from helios.adapters.postgres.flows import (
     flow_from_row,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
-from helios.model.audit import Action, Audited
+from helios.model.audit import Action, AuditEntry
 from helios.model.counts import LAST_DAY, MinuteCount, Totals
 from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from helios.model.events import SOURCES, Event, EventFilter, Key
@@ -156,16 +156,16 @@ class PostgresReader:
 
     def audit_log(
         self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
-    ) -> Page[Audited]:
+    ) -> Page[AuditEntry]:
         """The audit log, or what it says of one action or subject; the newest line first."""
         wanted = _asked([("action = %s", action), ("subject = %s", subject)])
         if after:
             wanted.append(("id < %s", [decode_cursor(after, int)]))
-        select: LiteralString = "SELECT id, at, who, action, subject, detail FROM audit_log"
+        select: LiteralString = "SELECT id, at, actor, action, subject, detail FROM audit_log"
         rows = self._page(select, wanted, "ORDER BY id DESC", limit)
         lines = [
-            Audited(at=at, who=who, action=done, subject=subject, detail=detail)
-            for _, at, who, done, subject, detail in rows[:limit]
+            AuditEntry(at=at, actor=actor, action=done, subject=subject, detail=detail)
+            for _, at, actor, done, subject, detail in rows[:limit]
         ]
         return Page(items=lines, next_cursor=encode_cursor(rows[limit - 1][0]) if len(rows) > limit else None)
 

@@ -20,7 +20,7 @@ from helios.adapters.postgres.reader import (
     events_wanted,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
-from helios.adapters.postgres.unit_of_work import ADD_AUDITED, audited_columns
+from helios.adapters.postgres.unit_of_work import ADD_AUDIT_ENTRY, audit_columns
 from helios.errors import Retryable
 from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
@@ -42,12 +42,12 @@ LOCK = 4_869_532_072
 """Advisory lock: whoever holds it works on the jobs."""
 
 _COLUMNS = """
-id, what, filter::text, target::text, per_second, who, state, created_at, finished_at, matching, checkpoint::text,
+id, what, filter::text, target::text, per_second, actor, state, created_at, finished_at, matching, checkpoint::text,
 sent, failed, skipped, last_error
 """
 
 _ADD = f"""
-INSERT INTO replay_jobs (what, filter, target, per_second, who, state, created_at, matching)
+INSERT INTO replay_jobs (what, filter, target, per_second, actor, state, created_at, matching)
 VALUES (%s, %s::json, %s::json, %s, %s, 'running', %s, %s)
 RETURNING {_COLUMNS}
 """  # noqa: S608 - only a constant of ours is filled in
@@ -91,15 +91,15 @@ class PostgresReplayJobs:
             rows = connection.execute(f"{first} {sql} {order} LIMIT %s", [*values, MAX_EXAMPLES]).fetchall()
         return Matching(matching=number, oldest=oldest, newest=newest, examples=[shown for (shown,) in rows])
 
-    def add(self, request: ReplayRequest, *, who: str, matching: int, now: datetime) -> ReplayJob:
+    def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
         """Keep a job, running, and its line of the audit log."""
-        given = (request.what, _json(request.filter), _json(request.target), request.per_second, who, now, matching)
+        given = (request.what, _json(request.filter), _json(request.target), request.per_second, actor, now, matching)
         with translated(), self._pool.connection() as connection:
             row = connection.execute(_ADD, given).fetchone()
             if row is None:
                 raise AssertionError("INSERT ... RETURNING gives a row")
             job = _job(row)
-            connection.execute(ADD_AUDITED, audited_columns(started(job)))
+            connection.execute(ADD_AUDIT_ENTRY, audit_columns(started(job)))
         return job
 
     def get(self, number: int) -> ReplayJob | None:
@@ -145,14 +145,16 @@ class PostgresReplayJobs:
         with translated(), self._pool.connection() as connection:
             return connection.execute(_ADVANCE, given).rowcount == 1
 
-    def end(self, number: int, state: State, *, who: str, now: datetime, error: str | None = None) -> ReplayJob | None:
+    def end(
+        self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
+    ) -> ReplayJob | None:
         """End a job that runs, with its line of the audit log; None if it does not run."""
         with translated(), self._pool.connection() as connection:
             row = connection.execute(_END, (state, now, error, number)).fetchone()
             if row is None:
                 return None
             job = _job(row)
-            connection.execute(ADD_AUDITED, audited_columns(ended(job, who=who, at=now)))
+            connection.execute(ADD_AUDIT_ENTRY, audit_columns(ended(job, actor=actor, at=now)))
         return job
 
     @contextmanager
@@ -176,7 +178,7 @@ class PostgresReplayJobs:
 
 
 def _job(row: TupleRow) -> ReplayJob:
-    id_, what, where, target, per_second, who, state, created, finished, matching, checkpoint, *counts, error = row
+    id_, what, where, target, per_second, actor, state, created, finished, matching, checkpoint, *counts, error = row
     sent, failed, skipped = counts
     return msgspec.convert(
         {
@@ -185,7 +187,7 @@ def _job(row: TupleRow) -> ReplayJob:
             "filter": msgspec.json.decode(where),
             "target": msgspec.json.decode(target),
             "per_second": per_second,
-            "who": who,
+            "actor": actor,
             "state": state,
             "created_at": created,
             "finished_at": finished,

@@ -24,7 +24,7 @@ from helios.adapters.postgres.flows import (
     flow_from_row,
 )
 from helios.adapters.postgres.rows import EVENT_COLUMNS, SELECT_MINUTES, event_from_row, minute_from_row
-from helios.model.audit import Audited
+from helios.model.audit import AuditEntry
 from helios.model.counts import Count, MinuteCount
 from helios.model.dead_letters import DeadLetter, ReplayedAs
 from helios.model.events import Event, Key
@@ -108,7 +108,7 @@ UPDATE dead_letters SET replayed_as = %s, replayed_keys = %s::json, replayed_at 
 WHERE id = %s AND replayed_at IS NULL
 """
 
-ADD_AUDITED = "INSERT INTO audit_log (at, who, action, subject, detail) VALUES (%s, %s, %s, %s, %s)"
+ADD_AUDIT_ENTRY = "INSERT INTO audit_log (at, actor, action, subject, detail) VALUES (%s, %s, %s, %s, %s)"
 
 APPEND_FRAME = "INSERT INTO frames (body, keys) VALUES (%s::json, %s::json)"
 
@@ -207,9 +207,9 @@ class PostgresUnitOfWork:
         """Write down what the replay of a dead letter became; what the first one became stays."""
         self._connection.execute(MARK_REPLAYED, (replayed_as, _json(keys), at, number))
 
-    def audit(self, line: Audited) -> None:
+    def audit(self, line: AuditEntry) -> None:
         """Add a line to the audit log."""
-        self._connection.execute(ADD_AUDITED, audited_columns(line))
+        self._connection.execute(ADD_AUDIT_ENTRY, audit_columns(line))
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored."""
@@ -264,9 +264,9 @@ class PostgresUnitOfWork:
         self._connection.execute(COUNT_SLOTS, given)
 
 
-def audited_columns(line: Audited) -> tuple[Any, ...]:
+def audit_columns(line: AuditEntry) -> tuple[Any, ...]:
     """A line as ADD_AUDITED takes it."""
-    return (line.at, line.who, line.action, line.subject, line.detail)
+    return (line.at, line.actor, line.action, line.subject, line.detail)
 
 
 def _json(value: object) -> str:

@@ -5,3 +5,5 @@ ALTER TABLE flow_counts RENAME stories TO instances;
 ALTER TABLE flow_slots RENAME stories TO instances;
 ALTER TABLE flow_instances RENAME deferred_until TO deferred_until;
 ALTER TABLE dead_letters RENAME channel TO channel;
+ALTER TABLE audit_log RENAME who TO actor;
+ALTER TABLE replay_jobs RENAME who TO actor;
