@@ -21,7 +21,7 @@ SHOWN = 3
 
 ROWS = "SELECT source, id, type, order_id FROM events WHERE order_id LIKE %s"
 
-LEDGER = "SELECT source, type, stored, duplicate, contradictory, rejected FROM event_counts"
+COUNTS = "SELECT source, type, stored, duplicate, contradictory, rejected FROM event_counts"
 
 COUNTED_TWICE = """
 SELECT since::text, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint,
@@ -53,7 +53,7 @@ SELECT (SELECT coalesce(sum(attempts), 0)::bigint FROM dead_letters),
 INSTANCES = f"SELECT {FLOW_COLUMNS} FROM flow_instances WHERE key LIKE %s"  # noqa: S608 - a constant of Helios'
 
 
-class Ledgers(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True):
     """The ledger's sums.
 
     Attributes:
@@ -67,11 +67,11 @@ class Ledgers(msgspec.Struct, frozen=True):
     stored: Counter[str]
 
 
-def ledgers(connection: psycopg.Connection) -> Ledgers:
+def counts(connection: psycopg.Connection) -> Counts:
     """As they stand."""
-    found = Ledgers(Counter(), Counter(), Counter())
+    found = Counts(Counter(), Counter(), Counter())
     mine = {*LEGS.values(), ""}  # what could not be read has no type, and the clouds get nothing of that kind
-    for source, type_, *sums in connection.execute(LEDGER):
+    for source, type_, *sums in connection.execute(COUNTS):
         counted = Counter(dict(zip(("stored", "duplicate", "contradictory", "rejected"), sums, strict=True)))
         found.all.update(counted)
         found.stored[source] += counted["stored"]
@@ -87,7 +87,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         lost: events that were acknowledged and are not stored.
         doubled: events that are stored more than once.
         wrong: everything that does not hold, a sentence each.
-        ledgers: the sums now, from which the next phase starts.
+        counts: the sums now, from which the next phase starts.
         position: the stream's.
         rows: events stored, of all phases.
     """
@@ -95,14 +95,14 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     doubled: int
     wrong: list[str]
-    ledgers: Ledgers
+    counts: Counts
     position: int
     rows: int
 
 
-def check(connection: psycopg.Connection, sent: Orders, book: Book, before: Ledgers, flows: Sequence[Flow]) -> Checked:
+def check(connection: psycopg.Connection, sent: Orders, book: Book, before: Counts, flows: Sequence[Flow]) -> Checked:
     """Hold everything against everything, of one moment."""
-    now = ledgers(connection)
+    now = counts(connection)
     rows = connection.execute(ROWS, (f"{sent.prefix}%",)).fetchall()
     stored = {(source, id_) for source, id_, _, _ in rows}
     lost = sorted(book.acknowledged - stored)
@@ -120,7 +120,7 @@ def check(connection: psycopg.Connection, sent: Orders, book: Book, before: Ledg
         lost=len(lost),
         doubled=doubled,
         wrong=wrong,
-        ledgers=now,
+        counts=now,
         position=position,
         rows=now.stored.total(),
     )
@@ -132,7 +132,7 @@ def _doubled(rows: Sequence[tuple[Any, ...]], book: Book) -> int:
     return max(0, legs.total() - len(legs) - book.doubled)
 
 
-def _books(connection: psycopg.Connection, sent: Orders, book: Book, before: Ledgers, now: Ledgers) -> Iterator[str]:
+def _books(connection: psycopg.Connection, sent: Orders, book: Book, before: Counts, now: Counts) -> Iterator[str]:
     """The ledger: received = stored + duplicate + contradictory + rejected, and each of them where it is kept."""
     told, taken = book.told.total(), now.webhooks.total() - before.webhooks.total()
     if not told <= taken <= told + book.unanswered:
@@ -191,8 +191,8 @@ def _instances(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flo
             pending[clue.key].append(EvidenceSet(items=[clue.evidence]))
     differing = []
     for key, instance in kept.items():
-        evaluator, ledgers = evaluators[instance.flow], pending.get(key)
-        verdict = evaluator.verdict(add_up(ledgers), now=moment_of(instance)) if ledgers else None
+        evaluator, counts = evaluators[instance.flow], pending.get(key)
+        verdict = evaluator.verdict(add_up(counts), now=moment_of(instance)) if counts else None
         if verdict is None or (verdict.status, verdict.amount) != (instance.status, instance.amount):
             differing.append(key)
     if differing or pending.keys() != kept.keys():

@@ -15,7 +15,7 @@ from helios.reconciliation import declaration
 from local.demo import stats
 from local.stack.ports import HOST
 from scripts.faults.book import Book
-from scripts.faults.checks import Checked, Ledgers, check, ledgers
+from scripts.faults.checks import Checked, Counts, check, counts
 from scripts.faults.faults import Skipped
 from scripts.faults.orders import Load, Orders, orders
 from scripts.faults.scenarios import Scenario
@@ -49,7 +49,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: of the fault.
         stored: events of this phase.
-        ledger: deliveries of this phase by what became of them.
+        counts: deliveries of this phase by what became of them.
         refused: deliveries that got no answer, or were asked to come again.
         lost: acknowledged and not stored.
         doubled: stored more than once.
@@ -61,7 +61,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     stored: int = 0
-    ledger: dict[str, int] = {}
+    counts: dict[str, int] = {}
     refused: int = 0
     lost: int = 0
     doubled: int = 0
@@ -124,7 +124,7 @@ class Director:
         sent, book = self._orders(load, prefix), Book()
         began = time.monotonic()
         with self._stage.database() as connection:
-            before = ledgers(connection)
+            before = counts(connection)
         recoveries: list[float] = []
         try:
             with Sender(self._stage, sent, book, rate=load.rate) as sender:
@@ -141,7 +141,7 @@ class Director:
         return Row(
             name=scenario.name,
             stored=checked.rows - before.stored.total(),
-            ledger=dict(checked.ledgers.all - before.all),
+            counts=dict(checked.counts.all - before.all),
             refused=book.unanswered,
             lost=checked.lost,
             doubled=checked.doubled,
@@ -195,7 +195,7 @@ class Director:
         if clouds:
             self._until(lambda: self._count(BEHIND) == 0)
 
-    def _check(self, sent: Orders, book: Book, before: Ledgers) -> Checked:
+    def _check(self, sent: Orders, book: Book, before: Counts) -> Checked:
         with self._stage.database() as connection:
             return check(connection, sent, book, before, self._flows)
 

@@ -13,7 +13,7 @@ from helios.reconciliation import declaration
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from scripts.faults.book import Book
-from scripts.faults.checks import Ledgers, check
+from scripts.faults.checks import Counts, check
 from scripts.faults.orders import BATCH_PATH, Load, orders
 from scripts.faults.stage import Place
 from scripts.simulator.envelopes import PATHS
@@ -24,7 +24,7 @@ CHANNELS: dict[str, Channel] = {
     PATHS["gcp"]: "pubsub",
     PATHS["azure"]: "eventgrid",
 }
-NOTHING = Ledgers(Counter(), Counter(), Counter())
+NOTHING = Counts(Counter(), Counter(), Counter())
 LOAD = Load(events=90, again=0.2, poison=0.1, flawed=0.4)
 
 
@@ -50,8 +50,8 @@ def test_a_sound_database_is_found_sound(played):
     found = played()
 
     assert (found.wrong, found.lost, found.doubled) == ([], 0, 0)
-    assert found.rows == found.ledgers.stored.total() > 60
-    assert found.ledgers.webhooks["rejected"] >= 9
+    assert found.rows == found.counts.stored.total() > 60
+    assert found.counts.webhooks["rejected"] >= 9
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,16 @@ from tests.support.waiting import eventually
 
 SOURCES = ("aws", "gcp", "azure")
 
-LEDGER = "SELECT source, sum(stored) FROM event_counts GROUP BY 1"
+COUNTS = "SELECT source, sum(stored) FROM event_counts GROUP BY 1"
 STORED = "SELECT source, count(*), count(DISTINCT id) FROM events GROUP BY 1"
 
 
-def check_ledger(stack) -> None:
+def check_counts(stack) -> None:
     """The ledger says of each cloud what its rows say."""
-    ledger = {source: int(stored) for source, stored in stack.rows(LEDGER)}
+    counts = {source: int(stored) for source, stored in stack.rows(COUNTS)}
     rows = stack.rows(STORED)
 
-    assert {source: count for source, count, _ in rows} == {name: n for name, n in ledger.items() if n}
+    assert {source: count for source, count, _ in rows} == {name: n for name, n in counts.items() if n}
     assert all(count == distinct for _, count, distinct in rows)
 
 
@@ -51,7 +51,7 @@ def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
     assert sum(accepted.values()) == 2000
     shares = {source: count / 20 for source, count in accepted.items()}
     assert shares == pytest.approx({"aws": 40, "gcp": 30, "azure": 30}, abs=2)
-    check_ledger(stack)
+    check_counts(stack)
 
 
 def test_an_order_is_seen_on_every_cloud(stack):
@@ -151,7 +151,7 @@ def test_what_is_wrong_is_told_from_what_is_right(stack):
     assert after.contradictory - before.contradictory == repeats["contradictory"]
     assert after.rejected - before.rejected == poison > 0
     assert after.taken - before.taken == traffic.summary["total"]["accepted"]
-    check_ledger(stack)
+    check_counts(stack)
 
 
 def test_a_poison_message_is_one_dead_letter_with_its_reason(stack):
@@ -177,7 +177,7 @@ def test_a_function_that_is_down_gets_everything_later(stack, name):
 
     assert traffic.summary["total"]["accepted"] == 300
     assert stack.stats().total_events - before.total_events == 300
-    check_ledger(stack)
+    check_counts(stack)
 
 
 def test_lambda_workers_that_are_killed_lose_nothing(stack):
@@ -197,7 +197,7 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
     assert len(killed) >= 3, "nothing ran that could be killed"
     assert traffic.summary["total"]["accepted"] == 300
     assert stack.stats().total_events - before.total_events == 300
-    check_ledger(stack)
+    check_counts(stack)
 
 
 @pytest.mark.parametrize("name", ["pubsub", "eventgrid"])
@@ -214,7 +214,7 @@ def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     assert traffic.summary["total"]["accepted"] == 300
     # A cloud may deliver an event twice when its answer was lost: that is a duplicate, never a second row.
     assert stack.stats().total_events - before.total_events == 300
-    check_ledger(stack)
+    check_counts(stack)
 
 
 def test_postgres_away_delays_events_and_loses_none(stack):
@@ -228,7 +228,7 @@ def test_postgres_away_delays_events_and_loses_none(stack):
     stack.wait_until_stored(before, 200)
 
     assert stack.stats().total_events - before.total_events == 200
-    check_ledger(stack)
+    check_counts(stack)
 
 
 def test_every_stored_event_is_passed_on_to_kafka(stack):

@@ -13,7 +13,7 @@ from helios.errors import Retryable
 from helios.model.audit import Action, AuditEntry
 from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
 from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, ReplayedAs, StoredDeadLetter
-from helios.model.events import SOURCES, Event, EventFilter, Key, LedgerSource
+from helios.model.events import SOURCES, Event, EventFilter, Key, SourceOrUnknown
 from helios.model.flows import Due, FlowFilter
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
@@ -466,7 +466,7 @@ class MemoryUnitOfWork:
 
 
 def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
-    sums: dict[tuple[datetime, LedgerSource], list[int]] = {}
+    sums: dict[tuple[datetime, SourceOrUnknown], list[int]] = {}
     for count in counts:
         if count.minute >= since:
             of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)

@@ -85,7 +85,7 @@ def in_batches(sent: Sequence[Sent], cut_at: set[int], *, dedupe, store) -> list
     ]
 
 
-def ledger(store) -> Counter[str]:
+def counts(store) -> Counter[str]:
     totals = store.totals(NOON)
     return Counter({name: getattr(totals, name) for name in ("stored", "duplicate", "contradictory", "rejected")})
 
@@ -103,7 +103,7 @@ def test_batches_and_hints_change_nothing(sent, cut_at, random):
 
     assert in_batches(sent, cut_at, dedupe=WilfulDedupeCache(random), store=store) == statuses
     assert facts(store) == {key: b'{"content": %d}' % one.content for key, one in believed.items()}
-    assert ledger(store) == Counter(statuses)
+    assert counts(store) == Counter(statuses)
     for status in ("rejected", "contradictory"):
         kept = store.dead_letters(DeadLetterFilter(status=status), after=None, limit=500).items
         assert sum(dead.dead_letter.attempts for dead in kept) == statuses.count(status)
@@ -118,12 +118,12 @@ def test_nor_do_they_in_postgres(sent, cut_at, random, postgres_store, records):
     prefix = next(prefixes)
     sent = [one._replace(id=f"{prefix}-{one.id}") for one in sent]
     statuses, believed = one_by_one(sent)
-    before = ledger(postgres_store)
+    before = counts(postgres_store)
 
     assert in_batches(sent, cut_at, dedupe=WilfulDedupeCache(random), store=postgres_store) == statuses
     for key, one in believed.items():
         assert bytes(postgres_store.event(key).data) == b'{"content": %d}' % one.content
-    assert ledger(postgres_store) == before + Counter(statuses)
+    assert counts(postgres_store) == before + Counter(statuses)
     records.assert_exact()
 
 
@@ -136,7 +136,7 @@ def test_order_changes_nothing_among_senders_that_agree(sent, cut_at, other_cuts
     in_batches(shuffled, other_cuts, dedupe=NullDedupeCache(), store=other)
 
     assert facts(one) == facts(other)
-    assert ledger(one) == ledger(other)
+    assert counts(one) == counts(other)
 
 
 @settings(SAME_EVERY_TIME, max_examples=100)
@@ -150,6 +150,6 @@ def test_order_decides_no_more_than_whom_to_believe(sent, random):
 
     assert facts(one).keys() == facts(other).keys()
     for store in (one, other):
-        assert ledger(store).total() == len(sent)
-    assert ledger(one)["stored"] == ledger(other)["stored"]
-    assert ledger(one)["rejected"] == ledger(other)["rejected"]
+        assert counts(store).total() == len(sent)
+    assert counts(one)["stored"] == counts(other)["stored"]
+    assert counts(one)["rejected"] == counts(other)["rejected"]

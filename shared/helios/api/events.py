@@ -10,7 +10,7 @@ from helios.api.replies import documented, problem, reply
 from helios.api.shapes import MAX_REPLAYS, PREVIEW_BYTES, Counts, dead_letter_view
 from helios.model.counts import LAST_DAY
 from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, LedgerSource, Source
+from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, Source, SourceOrUnknown
 from helios.model.paging import Page
 from helios.ports.events import EventReader
 
@@ -37,7 +37,7 @@ Moment = Annotated[datetime, AfterValidator(_utc)]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items on this page")]
 After = Annotated[str | None, Query(description="next_cursor of the page before", max_length=8192)]
 
-DeadLetterSource = Annotated[LedgerSource | None, Query(description="The cloud")]
+DeadLetterSource = Annotated[SourceOrUnknown | None, Query(description="The cloud")]
 DeadLetterStatus = Annotated[Literal["rejected", "contradictory"] | None, Query()]
 Replayed = Annotated[bool | None, Query(description="Whether it was taken in again with success")]
 

@@ -14,7 +14,7 @@ from helios.cli.flows import client, common_options, natural
 from helios.cli.replay import begin, pace_options, period_options
 from helios.errors import ConfigurationError
 from helios.model.dead_letters import DeadLetterGroup
-from helios.model.events import SOURCES, LedgerSource
+from helios.model.events import SOURCES, SourceOrUnknown
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
 
 UNREPAIRED: Final = {409, 413, 422}
@@ -29,7 +29,7 @@ class DeadLetterRow(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a dead letter."""
 
     id: int
-    source: LedgerSource
+    source: SourceOrUnknown
     status: Literal["rejected", "contradictory"]
     field: str
     reason: str

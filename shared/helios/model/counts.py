@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from helios.model.events import LedgerSource, Source
+from helios.model.events import Source, SourceOrUnknown
 
 OTHER_TYPES = "*"
 """The type of a count that stands for several."""
@@ -24,7 +24,7 @@ class Count(msgspec.Struct, kw_only=True):
     """
 
     minute: datetime
-    source: LedgerSource
+    source: SourceOrUnknown
     type: str
     stored: int = 0
     duplicate: int = 0
@@ -73,7 +73,7 @@ class MinuteCount(msgspec.Struct, frozen=True, kw_only=True):
     """One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC."""
 
     minute: datetime
-    source: LedgerSource
+    source: SourceOrUnknown
     stored: int
     duplicate: int
     contradictory: int

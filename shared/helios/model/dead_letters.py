@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from helios.model.events import Channel, Key, LedgerSource
+from helios.model.events import Channel, Key, SourceOrUnknown
 
 MAX_DEAD_LETTER_BYTES = 262_144
 """How much of a dead letter's body is kept: all of any message that EventBridge or Event Grid delivers."""
@@ -30,7 +30,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     fingerprint: str
-    source: LedgerSource
+    source: SourceOrUnknown
     channel: Channel
     status: Literal["rejected", "contradictory"]
     reason: str
@@ -97,7 +97,7 @@ class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
         example_id: the id of the newest.
     """
 
-    source: LedgerSource
+    source: SourceOrUnknown
     status: Literal["rejected", "contradictory"]
     field: str
     reason: str

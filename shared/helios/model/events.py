@@ -13,7 +13,7 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 Channel = Literal["eventbridge", "pubsub", "eventgrid", "cloudevents"]
 """The sender's contract: which words a delivery is written in."""
 
-LedgerSource = Source | Literal["unknown"]
+SourceOrUnknown = Source | Literal["unknown"]
 """Whom the ledger counts for: a CloudEvent that can't be read may come from any cloud."""
 
 Key = tuple[Source, str]

@@ -9,7 +9,7 @@ from msgspec import Meta
 from helios.errors import Rejected
 from helios.model.audit import Action, AuditEntry
 from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, LedgerSource, Source
+from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, Source, SourceOrUnknown
 
 What = Literal["events", "dead_letters"]
 TargetKind = Literal["relay", "webhook", "cloud", "ingest"]
@@ -51,7 +51,7 @@ class ReplayFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ``type`` and ``order_id`` are of events; ``status``, ``field`` and ``reason`` of dead letters.
     """
 
-    source: LedgerSource | None = None
+    source: SourceOrUnknown | None = None
     type: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] | None = None
     order_id: Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None = None
     status: Literal["rejected"] | None = None

@@ -13,7 +13,7 @@ import msgspec
 from helios.errors import DEFECTS, UNREADABLE, Rejected, Retryable
 from helios.model.counts import Count
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetter
-from helios.model.events import Channel, Delivery, Event, Key, LedgerSource, Outcome, Status
+from helios.model.events import Channel, Delivery, Event, Key, Outcome, SourceOrUnknown, Status
 from helios.model.stream import MAX_FRAME_EVENTS, EventSummary, Frame
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
@@ -26,7 +26,7 @@ from helios.services.reconciler import Reconciler, parted
 
 log = logging.getLogger("helios.ingest")
 
-SOURCE_OF_CHANNEL: dict[Channel, LedgerSource] = {
+SOURCE_OF_CHANNEL: dict[Channel, SourceOrUnknown] = {
     "eventbridge": "aws",
     "pubsub": "gcp",
     "eventgrid": "azure",

@@ -13,7 +13,7 @@ LOCK = 4_869_532_071
 CONNECT_SECONDS = 15
 """How long to try to reach it: a firewall that lets nobody in says nothing, for minutes."""
 
-CREATE_LEDGER = """
+CREATE_HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     name text PRIMARY KEY,
     checksum text NOT NULL,
@@ -47,7 +47,7 @@ def migrate(database_url: str) -> list[str]:
 
 def _apply(connection: psycopg.Connection) -> list[str]:
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-    connection.execute(CREATE_LEDGER)
+    connection.execute(CREATE_HISTORY)
     rows = connection.execute("SELECT name, checksum FROM schema_migrations").fetchall()
     applied: dict[str, str] = dict(rows)
     known = migrations()

@@ -41,8 +41,8 @@ SELECT source, total.stored - coalesce(untold.stored, 0), total.duplicate - coal
     SELECT coalesce(sum(hour.stored), 0) FROM event_totals AS hour
     WHERE hour.source = total.source AND hour.since >= %(first_hour)s
 )::bigint + (
-    SELECT coalesce(sum(ledger.stored), 0) FROM event_counts AS ledger
-    WHERE ledger.source = total.source AND ledger.minute >= %(since)s AND ledger.minute < %(first_hour)s
+    SELECT coalesce(sum(known.stored), 0) FROM event_counts AS known
+    WHERE known.source = total.source AND known.minute >= %(since)s AND known.minute < %(first_hour)s
 )::bigint - coalesce(untold.stored, 0), (SELECT position FROM stream)
 FROM event_totals AS total LEFT JOIN untold USING (source) WHERE since = '-infinity'
 """

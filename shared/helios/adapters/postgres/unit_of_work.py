@@ -58,17 +58,17 @@ JOIN events USING (source, id)
 """  # noqa: S608 - only a constant of ours is filled in
 
 ADD_COUNTS = """
-INSERT INTO event_counts AS ledger (minute, source, type, stored, duplicate, contradictory, rejected)
+INSERT INTO event_counts AS known (minute, source, type, stored, duplicate, contradictory, rejected)
 SELECT minute, source, type, stored, duplicate, contradictory, rejected
 FROM json_to_recordset(%s::json) AS given (
     minute timestamptz, source text, type text,
     stored bigint, duplicate bigint, contradictory bigint, rejected bigint
 )
 ON CONFLICT (minute, source, type) DO UPDATE SET
-    stored = ledger.stored + excluded.stored,
-    duplicate = ledger.duplicate + excluded.duplicate,
-    contradictory = ledger.contradictory + excluded.contradictory,
-    rejected = ledger.rejected + excluded.rejected
+    stored = known.stored + excluded.stored,
+    duplicate = known.duplicate + excluded.duplicate,
+    contradictory = known.contradictory + excluded.contradictory,
+    rejected = known.rejected + excluded.rejected
 """
 
 # Ordered, as the counts are: concurrent writers of the same rows in different order deadlock.
