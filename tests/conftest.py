@@ -18,7 +18,10 @@ pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.servers"]
 settings.register_profile("helios", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("helios")
 
-TABLES = "events, event_counts, dead_letters, frames, consumers, parked, flow_instances, flow_counts, audit_log, tokens, replay_jobs"
+TABLES = (
+    "events, event_counts, dead_letters, frames, consumers, parked, flow_instances, flow_counts, audit_log, tokens,"
+    " replay_jobs"
+)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

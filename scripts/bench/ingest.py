@@ -8,7 +8,8 @@ import psycopg
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
-from helios.adapters.postgres.unit_of_work import INSERT_EVENTS, PostgresStore
+from helios.adapters.postgres.events import INSERT_EVENTS
+from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.model.events import Delivery
 from helios.normalise import normalise

@@ -69,7 +69,7 @@ def _fill(running: Servers, size: int) -> None:
         counted = connection.execute(COUNT_EVENTS).fetchall()
         counts = [Count(minute=minute, source=source, type=type_, stored=n) for minute, source, type_, n in counted]
         with connection.pipeline() as pipeline, connection.transaction():
-            PostgresUnitOfWork(connection, pipeline).count(counts)
+            PostgresUnitOfWork(connection, pipeline).counts.add(counts)
         connection.execute("VACUUM ANALYZE events, event_counts, event_totals")
 
 

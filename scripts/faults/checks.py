@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import psycopg
 
+from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
 from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
-from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest, add_up

@@ -21,8 +21,9 @@ from helios.errors import ConfigurationError
 from helios.model.events import Delivery, Outcome
 from helios.normalise.redact import Redaction
 from helios.ports.access import Tickets, Tokens
-from helios.ports.events import DedupeCache, EventReader
+from helios.ports.events import DedupeCache
 from helios.ports.flows import FlowReader
+from helios.ports.reader import Reader
 from helios.ports.replay import ReplayJobs
 from helios.ports.stream import EventSink, Listener, Notifier, Outbox
 from helios.ports.unit_of_work import EventStore
@@ -51,7 +52,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     store: EventStore
-    reader: EventReader
+    reader: Reader
     dedupe: DedupeCache
     outbox: Outbox
     notifier: Notifier
@@ -109,8 +110,8 @@ def build(settings: Settings) -> Services:
     """Everything, connected lazily: a database that is down does not stop a process from starting.
 
     Raises:
-        ConfigurationError: the file that declares the flows is wrong, a setting of Kafka's, or a field that a flow reads is
-            to be redacted.
+        ConfigurationError: the file that declares the flows is wrong, or a Kafka setting, or a field that a flow reads
+            would be redacted.
     """
     log.info("starting", extra=settings.shown())
     pool = open_pool(

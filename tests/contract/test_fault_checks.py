@@ -73,7 +73,8 @@ def test_a_sound_database_is_found_sound(played):
         ("UPDATE frames SET keys = '[]' WHERE position = 1", "and the stream tells of"),
         ("UPDATE flow_instances SET status = 'incomplete' WHERE status = 'matched'", "orders have the wrong verdict"),
         (
-            "UPDATE flow_instances SET story = jsonb_set(story::jsonb, '{0}', '1') WHERE key = (SELECT min(key) FROM flow_instances)",
+            """UPDATE flow_instances SET details = jsonb_set(details::jsonb, '{0}', '1')
+            WHERE key = (SELECT min(key) FROM flow_instances)""",
             "what follows from their events",
         ),
         (

@@ -24,7 +24,7 @@ from helios.reconciliation.silence import silent
 from helios.reconciliation.summary import at_risk
 from helios.reconciliation.timeline import timeline
 from helios.services.ingest import ingest
-from helios.services.reconciler import MAX_DEFERRAL, WORTH_TWO_STATEMENTS, Reconciler
+from helios.services.reconciler import MAX_DEFERRAL, MIN_ROWS_TO_HALVE, Reconciler
 from helios.services.sweep import expire_flows
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON
@@ -557,7 +557,7 @@ def test_every_permutation_of_three_legs_gives_the_same_row(memory_store):
     assert (rows[0].status, kinds(rows[0])) == ("mismatched", ["mismatch", "late"])
 
 
-@pytest.mark.parametrize("size", [20, WORTH_TWO_STATEMENTS])
+@pytest.mark.parametrize("size", [20, MIN_ROWS_TO_HALVE])
 def test_four_writers_of_the_same_stories_neither_deadlock_nor_lose(postgres_store, size):
     """Each writes all legs of the same orders, in batches that overlap, in an order of its own."""
     orders = [f"ORD-{number}" for number in range(3 * size)]
@@ -584,7 +584,7 @@ def test_only_the_stories_that_are_asked_for_are_found(store):
     take_in(store, sent("eventgrid", "ParcelHandedOver", {"parcel": {"number": 7}}, id_="1", received_at=NOON))
 
     with store.transaction() as work:
-        found = work.find_flows([("order", "8"), ("shipment", "7"), ("shipment", "9")])()
+        found = work.flows.find([("order", "8"), ("shipment", "7"), ("shipment", "9")]).result()
 
     assert found.keys() == {("order", "8"), ("shipment", "7")}
     assert {key: one.identity for key, one in found.items()} == {key: key for key in found}
@@ -598,14 +598,14 @@ def test_what_another_writer_tells_while_a_batch_is_judged_is_not_lost(postgres_
         @contextmanager
         def transaction(self):
             with postgres_store.transaction() as work:
-                insert = work.insert
+                insert = work.events.insert
 
                 def overtaken(events):
                     if events:  # the last part of them: by now both have been looked for
                         take_in(postgres_store, leg("payment", after=1), leg("payment", "ORD-2", after=1))
                     return insert(events)
 
-                work.insert = overtaken
+                work.events.insert = overtaken
                 yield work
 
     take_in(Overtaken(), leg("inventory", after=2), leg("inventory", "ORD-2", after=2), leg("order", "ORD-3"))

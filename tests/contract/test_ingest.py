@@ -18,7 +18,7 @@ from helios.normalise import normalise
 from helios.reconciliation.evidence import Interest
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
-from tests.fakes.store import MemoryDedupeCache, MemoryStore, MemoryUnitOfWork
+from tests.fakes.store import MemoryDeadLetterWriter, MemoryDedupeCache, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 from tests.support.instances import ORDER
 
@@ -59,7 +59,7 @@ def test_an_event_whose_digest_was_made_otherwise_is_compared_by_its_content(sto
     """As after an update of Helios that changes how digests are made."""
     event = normalise(eventbridge("1", detail={"amount": 10.0}))
     with store.transaction() as work:
-        assert work.insert([replace(event, digest="0123456789abcdef")])() == {event.key}
+        assert work.events.insert([replace(event, digest="0123456789abcdef")]).result() == {event.key}
 
     assert take_in(store, eventbridge("1", detail=second)) == [outcome]
 
@@ -338,7 +338,7 @@ def test_what_can_not_even_be_buried_is_sent_again(monkeypatch):
     def add_dead_letters(*_: object) -> None:
         raise Rejected("can't be stored", field="body")
 
-    monkeypatch.setattr(MemoryUnitOfWork, "bury", add_dead_letters)
+    monkeypatch.setattr(MemoryDeadLetterWriter, "add", add_dead_letters)
     store = MemoryStore()
     with pytest.raises(Retryable, match="can't be stored"):
         take_in(store, eventbridge("1"), poison(), eventbridge("2"))

@@ -25,7 +25,7 @@ from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet, Interest
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
-from helios.services.reconciler import WORTH_TWO_STATEMENTS, Reconciler
+from helios.services.reconciler import MIN_ROWS_TO_HALVE, Reconciler
 from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.instances import ORDER, leg
 
@@ -124,7 +124,7 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     evidence_set = {"pieces": [item], "others": {"order": 3}}
     with psycopg.connect(empty_database) as connection:
         connection.execute(
-            "INSERT INTO flow_instances VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds',"
+            "INSERT INTO flows VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds',"
             " NULL, %(opened)s, NULL, true, 1, '{duplicate}', %(ledger)s)",
             {
                 "opened": NOON - timedelta(seconds=1),
@@ -160,7 +160,7 @@ def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
     monkeypatch.setattr(migrations, "migrations", lambda: [one for one in every if one[0] < "0013"])
     migrate(empty_database)
     row = """
-    INSERT INTO flow_instances
+    INSERT INTO flows
         (flow, key, status, amount, currency, opened_at, deadline, waiting, clouds, issues, version, ledger)
     VALUES
         ('order', 'ORD-1', 'open', 12.50, 'EUR', %(noon)s, %(noon)s, true, 2, '{duplicate}', 3, %(ledger)s)
@@ -231,7 +231,7 @@ def explaining(pool) -> Explaining:
     """A reader of sixty thousand stories."""
     with pool.connection() as connection:
         connection.execute(FILL)
-        connection.execute("ANALYZE flows")
+        connection.execute("ANALYZE flow_instances")
     return Explaining(pool)
 
 
@@ -301,7 +301,7 @@ def test_a_batch_takes_as_many_statements_however_large_it_is(pool, monkeypatch,
 
     store, reconciler = PostgresStore(pool), Reconciler([ORDER])
     taken = []
-    for prefix, size in (("FEW", 2), ("MANY", WORTH_TWO_STATEMENTS), ("MORE", 3 * WORTH_TWO_STATEMENTS)):
+    for prefix, size in (("FEW", 2), ("MANY", MIN_ROWS_TO_HALVE), ("MORE", 3 * MIN_ROWS_TO_HALVE)):
         if known:
             ingest(
                 batch(prefix, size, "order", "payment"), dedupe=NullDedupeCache(), store=store, reconciler=reconciler
@@ -322,7 +322,7 @@ def test_the_totals_of_a_position_leave_out_what_no_numbered_frame_tells(pool):
     reader, outbox = PostgresReader(pool), PostgresOutbox(pool)
 
     def told() -> tuple[int, int, int]:
-        totals = reader.totals(NOON, only_told=True)
+        totals = reader.totals(NOON, only_numbered=True)
         return (totals.position, totals.stored, totals.duplicate)
 
     ingest([eventbridge("1"), eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(pool))

@@ -8,14 +8,15 @@ import msgspec
 import pytest
 
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
+from helios.adapters.postgres.audit import PostgresAuditWriter
+from helios.adapters.postgres.events import PostgresEventWriter
 from helios.errors import Rejected, Retryable
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
 from helios.model.events import Delivery
 from helios.normalise import NORMALISERS
 from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
 from helios.services.ingest import ingest
-from tests.fakes.store import MemoryUnitOfWork
+from tests.fakes.store import MemoryAuditWriter, MemoryEventWriter
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)
@@ -135,8 +136,8 @@ def test_what_can_not_be_audited_is_not_stored(store, monkeypatch):
     def crash(*_):
         raise Retryable("the process dies here")
 
-    monkeypatch.setattr(MemoryUnitOfWork, "audit", crash)
-    monkeypatch.setattr(PostgresUnitOfWork, "audit", crash)
+    monkeypatch.setattr(MemoryAuditWriter, "add", crash)
+    monkeypatch.setattr(PostgresAuditWriter, "add", crash)
     with pytest.raises(Retryable):
         replay(store, kept, eventbridge("1").body)
 
@@ -168,9 +169,9 @@ def test_a_letter_on_which_helios_fails_is_refused_and_stays(store, monkeypatch,
 
     if place == "normalise":
         monkeypatch.setitem(NORMALISERS, "eventbridge", fail)
-    monkeypatch.setattr(MemoryUnitOfWork, "insert", fail)
-    monkeypatch.setattr(PostgresUnitOfWork, "insert", fail)
-    with pytest.raises(Rejected, match=r"Helios fails on it \(TypeError\)"):
+    monkeypatch.setattr(MemoryEventWriter, "insert", fail)
+    monkeypatch.setattr(PostgresEventWriter, "insert", fail)
+    with pytest.raises(Rejected, match=r"Internal error \(TypeError\)"):
         replay(store, kept, eventbridge("1").body)
     assert store.dead_letter(kept.id) == kept
 
@@ -181,8 +182,8 @@ def test_what_can_not_be_stored_is_refused_whole(store, monkeypatch):
     def refuse(*_):
         raise Rejected("can't be stored: out of range", field="body")
 
-    monkeypatch.setattr(MemoryUnitOfWork, "insert", refuse)
-    monkeypatch.setattr(PostgresUnitOfWork, "insert", refuse)
+    monkeypatch.setattr(MemoryEventWriter, "insert", refuse)
+    monkeypatch.setattr(PostgresEventWriter, "insert", refuse)
     with pytest.raises(Rejected, match="out of range"):
         replay(store, kept, eventbridge("1").body)
     assert store.dead_letter(kept.id) == kept

@@ -63,7 +63,7 @@ class MemoryReplayJobs:
                 created_at=now,
                 matching=matching,
             )
-            work.audit(started(job))
+            work.audit.add(started(job))
             self._jobs[job.id] = job
         return job
 
@@ -118,7 +118,7 @@ class MemoryReplayJobs:
             if job is None or job.state != "running":
                 return None
             job = msgspec.structs.replace(job, state=state, finished_at=now, last_error=error or job.last_error)
-            work.audit(ended(job, actor=actor, at=now))
+            work.audit.add(ended(job, actor=actor, at=now))
             self._jobs[number] = job
             return job
 

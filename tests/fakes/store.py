@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from helios.model.events import SOURCES, Event, EventFilter, Key, SourceOrUnknow
 from helios.model.flows import Due, FlowFilter
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
+from helios.ports.pending import Pending
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSums, add, slot_of
 
 CountKey = tuple[datetime, str, str]
@@ -117,7 +118,7 @@ class MemoryStore:
         """The ledger."""
         return list(self._state.counts.values())
 
-    def totals(self, now: datetime, *, only_told: bool = False) -> Totals:
+    def totals(self, now: datetime, *, only_numbered: bool = False) -> Totals:
         """The ledger summed up."""
         counts = self.counts
         return Totals(
@@ -240,7 +241,7 @@ class MemoryStore:
 
 
 class MemoryOutbox:
-    """Keeps ``Outbox``, ``Notifier`` and ``Listener`` over a ``MemoryStore``; its frames have positions from the start."""
+    """Implements ``Outbox``, ``Notifier`` and ``Listener`` on a ``MemoryStore``; frames have positions at once."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -362,37 +363,66 @@ class MemoryConsumerOffset:
 
 
 class MemoryUnitOfWork:
-    """Keeps ``UnitOfWork`` on a draft of the state."""
+    """Implements ``UnitOfWork`` on a draft of the state."""
 
+    def __init__(self, draft: _State) -> None:
+        self.events = MemoryEventWriter(draft)
+        self.counts = MemoryCountWriter(draft)
+        self.dead_letters = MemoryDeadLetterWriter(draft)
+        self.flows = MemoryFlowWriter(draft)
+        self.stream = MemoryStreamWriter(draft)
+        self.audit = MemoryAuditWriter(draft)
+
+    def sync(self) -> None:
+        """Every statement has ended when it returns."""
+
+
+class _Part:
     def __init__(self, draft: _State) -> None:
         self._draft = draft
 
-    def insert(self, events: Sequence[Event]) -> Callable[[], set[Key]]:
-        """Store the events that are new, and tell which were."""
-        fresh = {event.key: event for event in events if event.key not in self._draft.events}
-        self._draft.events |= fresh
-        return lambda: set(fresh)
+
+class MemoryEventWriter(_Part):
+    """Implements ``EventWriter``."""
+
+    def insert(self, events: Sequence[Event]) -> Pending[set[Key]]:
+        """Store the events that are new."""
+        new = {event.key: event for event in events if event.key not in self._draft.events}
+        self._draft.events |= new
+        return Pending(lambda: set(new))
 
     def digests(self, keys: Collection[Key]) -> dict[Key, str]:
         """The content digest of each stored event among the keys."""
-        return {key: event.digest for key, event in self.events(keys).items()}
+        return {key: event.digest for key, event in self.get(keys).items()}
 
-    def events(self, keys: Collection[Key]) -> dict[Key, Event]:
-        """The stored events among the keys, whole."""
+    def get(self, keys: Collection[Key]) -> dict[Key, Event]:
+        """The stored events among the keys."""
         return {key: self._draft.events[key] for key in keys if key in self._draft.events}
 
-    def count(self, counts: Sequence[Count]) -> None:
-        """Add to the ledger."""
+
+class MemoryCountWriter(_Part):
+    """Implements ``CountWriter``."""
+
+    def add(self, counts: Sequence[Count]) -> None:
+        """Add to the counts of each minute."""
         for given in counts:
             key = (given.minute, given.source, given.type)
             self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2])).add(given)
 
-    def add_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Keep dead letters; one whose fingerprint is known raises that one's attempts."""
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The counts from the minute ``since`` on, sorted by minute and source."""
+        return _minutes(self._draft.counts.values(), since)
+
+
+class MemoryDeadLetterWriter(_Part):
+    """Implements ``DeadLetterWriter``."""
+
+    def add(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Store dead letters. One whose fingerprint is known adds to the attempts of the stored one."""
         for dead_letter in dead_letters:
             known = self._draft.dead_letters.get(dead_letter.fingerprint)
             if known is None:
-                kept = StoredDeadLetter(
+                stored = StoredDeadLetter(
                     id=len(self._draft.dead_letters) + 1,
                     first_received_at=dead_letter.received_at,
                     dead_letter=dead_letter,
@@ -403,27 +433,34 @@ class MemoryUnitOfWork:
                     attempts=known.dead_letter.attempts + dead_letter.attempts,
                     received_at=max(known.dead_letter.received_at, dead_letter.received_at),
                 )
-                kept = msgspec.structs.replace(known, dead_letter=again)
-            self._draft.dead_letters[dead_letter.fingerprint] = kept
+                stored = msgspec.structs.replace(known, dead_letter=again)
+            self._draft.dead_letters[dead_letter.fingerprint] = stored
 
     def replayed(self, number: int) -> list[Key] | None:
-        """The events that the replay of a dead letter became, None if it was not replayed with success."""
-        for kept in self._draft.dead_letters.values():
-            if kept.id == number and kept.replayed_at is not None:
-                return kept.replayed_keys
+        """The events that the replay of a dead letter became; None if no replay has succeeded."""
+        for stored in self._draft.dead_letters.values():
+            if stored.id == number and stored.replayed_at is not None:
+                return stored.replayed_keys
         return None
 
     def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
-        """Write down what the replay of a dead letter became; what the first one became stays."""
-        for fingerprint, kept in self._draft.dead_letters.items():
-            if kept.id == number and kept.replayed_at is None:
+        """Record what the replay of a dead letter became. What an earlier replay became is never overwritten."""
+        for fingerprint, stored in self._draft.dead_letters.items():
+            if stored.id == number and stored.replayed_at is None:
                 became = {"replayed_as": replayed_as, "replayed_at": at, "replayed_keys": list(keys)}
-                marked = msgspec.structs.replace(kept, **became)
-                self._draft.dead_letters[fingerprint] = marked
+                self._draft.dead_letters[fingerprint] = msgspec.structs.replace(stored, **became)
 
-    def audit(self, line: AuditEntry) -> None:
-        """Add a line to the audit log."""
-        self._draft.audit_entries.append(line)
+
+class MemoryAuditWriter(_Part):
+    """Implements ``AuditWriter``."""
+
+    def add(self, entry: AuditEntry) -> None:
+        """Add an entry."""
+        self._draft.audit_entries.append(entry)
+
+
+class MemoryStreamWriter(_Part):
+    """Implements ``StreamWriter``."""
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
         """Append a frame to the outbox, with the keys of all events that were stored."""
@@ -437,30 +474,27 @@ class MemoryUnitOfWork:
             )
         )
 
-    def sync(self) -> None:
-        """Everything is done at once."""
 
-    def find_flows(self, keys: Collection[FlowKey]) -> Callable[[], dict[FlowKey, FlowRecord]]:
-        """Give those of the stories that are kept."""
-        return lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows}
+class MemoryFlowWriter(_Part):
+    """Implements ``FlowWriter``."""
 
-    def minutes(self, since: datetime) -> list[MinuteCount]:
-        """The minutes from this one on in which something arrived, in order, and by source within one."""
-        return _minutes(self._draft.counts.values(), since)
+    def find(self, keys: Collection[FlowKey]) -> Pending[dict[FlowKey, FlowRecord]]:
+        """The instances that are stored."""
+        return Pending(lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows})
 
-    def overdue_flows(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
-        """Stories that still wait although they are due, the first opened first."""
-        of = {one.flow: one for one in due}
-        kept = sorted((one for one in self._draft.flows.values() if one.waiting), key=_began)
-        return [one for one in kept if one.flow in of and _is_due(one, of[one.flow])][:limit]
+    def overdue(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Instances that still wait although they are due, the first opened first."""
+        due_by_flow = {one.flow: one for one in due}
+        waiting = sorted((record for record in self._draft.flows.values() if record.waiting), key=_began)
+        return [one for one in waiting if one.flow in due_by_flow and _is_due(one, due_by_flow[one.flow])][:limit]
 
-    def write_flows(self, changed: Sequence[FlowRecord]) -> Callable[[], set[FlowKey]]:
-        """Write stories; there is nobody else."""
-        self._draft.flows |= {one.identity: one for one in changed}
-        return set
+    def write(self, records: Sequence[FlowRecord]) -> Pending[set[FlowKey]]:
+        """Write instances; there is no other writer."""
+        self._draft.flows |= {record.identity: record for record in records}
+        return Pending(set)
 
-    def count_flows(self, counts: Sequence[FlowCount]) -> None:
-        """Add to the sums of stories."""
+    def count(self, counts: Sequence[FlowCount]) -> None:
+        """Add to the sums of instances."""
         for given in counts:
             add(self._draft.flow_counts, given)
 

@@ -271,7 +271,7 @@ def test_a_relay_that_is_killed_has_its_frames_sent_again_in_their_places(step, 
     assert {one for one in watcher.positions if one <= last} == set(range(before + 1, last + 1))
     repeated = {frame["position"]: frame for frame in watcher.frames}
     assert all(frame == repeated[frame["position"]] for frame in watcher.frames)
-    assert (len(repeated) < len(watcher.frames)) == (step == "before-advance")
+    assert (len(repeated) < len(watcher.frames)) == (step == "before-offset-commit")
 
 
 def relay_that_dies(aws_stack, step):

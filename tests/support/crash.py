@@ -14,8 +14,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from helios.adapters.aws import ApiGatewayBroadcaster
-from helios.adapters.postgres.stream import PostgresConsumerOffset
-from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
+from helios.adapters.postgres.counts import PostgresCountWriter
+from helios.adapters.postgres.dead_letters import PostgresDeadLetterWriter
+from helios.adapters.postgres.events import PostgresEventWriter
+from helios.adapters.postgres.stream import PostgresConsumerOffset, PostgresStreamWriter
 from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.services import ingest
 
@@ -37,15 +39,15 @@ class Step(NamedTuple):
 
 
 STEPS = {
-    "before-recall": Step(RedisDedupeCache, "recall", is_after=False, is_committed=False),
-    "after-recall": Step(RedisDedupeCache, "recall", is_after=True, is_committed=False),
-    "before-insert": Step(PostgresUnitOfWork, "insert", is_after=False, is_committed=False),
-    "before-count": Step(PostgresUnitOfWork, "count", is_after=False, is_committed=False),
-    "before-bury": Step(PostgresUnitOfWork, "bury", is_after=False, is_committed=False),
-    "before-publish": Step(PostgresUnitOfWork, "publish", is_after=False, is_committed=False),
-    "before-commit": Step(PostgresUnitOfWork, "publish", is_after=True, is_committed=False),
-    "before-remember": Step(RedisDedupeCache, "remember", is_after=False, is_committed=True),
-    "after-remember": Step(RedisDedupeCache, "remember", is_after=True, is_committed=True),
+    "before-lookup": Step(RedisDedupeCache, "lookup", is_after=False, is_committed=False),
+    "after-lookup": Step(RedisDedupeCache, "lookup", is_after=True, is_committed=False),
+    "before-insert": Step(PostgresEventWriter, "insert", is_after=False, is_committed=False),
+    "before-count": Step(PostgresCountWriter, "add", is_after=False, is_committed=False),
+    "before-dead-letters": Step(PostgresDeadLetterWriter, "add", is_after=False, is_committed=False),
+    "before-publish": Step(PostgresStreamWriter, "publish", is_after=False, is_committed=False),
+    "before-commit": Step(PostgresStreamWriter, "publish", is_after=True, is_committed=False),
+    "before-cache": Step(RedisDedupeCache, "add", is_after=False, is_committed=True),
+    "after-cache": Step(RedisDedupeCache, "add", is_after=True, is_committed=True),
     "before-answer": Step(ingest, "_log", is_after=False, is_committed=True),
 }
 """Every place between two steps, in the order in which a batch passes them.
@@ -56,7 +58,7 @@ There is none within ``add``: it is one script, which Redis runs whole or not at
 
 RELAY_STEPS = {
     "before-broadcast": Step(ApiGatewayBroadcaster, "broadcast", is_after=False, is_committed=True),
-    "before-commit": Step(PostgresConsumerOffset, "commit", is_after=False, is_committed=True),
+    "before-offset-commit": Step(PostgresConsumerOffset, "commit", is_after=False, is_committed=True),
 }
 """Every place between two steps of the relay at which the frames have their positions."""
 

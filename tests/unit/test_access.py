@@ -105,7 +105,7 @@ def test_what_was_said_is_counted(client):
     shown = client.get("/metrics", headers=bearer("read")).text
 
     for result, count in [("admitted", 2), ("unknown", 1), ("missing", 1)]:
-        assert f'helios_admissions_total{{authenticator="token",result="{result}",channel="api"}} {count}.0' in shown
+        assert f'helios_admissions_total{{authenticator="token",channel="api",result="{result}"}} {count}.0' in shown
 
 
 def test_who_asks_too_often_has_to_wait():
@@ -194,7 +194,7 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         ("ring", "secret", "wrong_key"),
     ]:
         assert (
-            f'helios_admissions_total{{authenticator="{authenticator}",result="{result}",channel="{channel}"}} 1.0'
+            f'helios_admissions_total{{authenticator="{authenticator}",channel="{channel}",result="{result}"}} 1.0'
             in shown
         )
 

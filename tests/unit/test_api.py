@@ -32,7 +32,7 @@ class AwayStore(MemoryStore):
     def transaction(self):
         raise Retryable("Postgres: connection refused")
 
-    def totals(self, now, *, only_told=False):
+    def totals(self, now, *, only_numbered=False):
         raise Retryable("Postgres: connection refused")
 
     def probe(self):
@@ -292,8 +292,8 @@ def test_prometheus_sees_outcomes(client):
     client.post(AWS, content=b"{", headers=JSON)
     lines = client.get("/metrics").text.splitlines()
 
-    assert 'helios_deliveries_total{status="stored",channel="eventbridge"} 1.0' in lines
-    assert 'helios_deliveries_total{status="rejected",channel="eventbridge"} 1.0' in lines
+    assert 'helios_deliveries_total{channel="eventbridge",status="stored"} 1.0' in lines
+    assert 'helios_deliveries_total{channel="eventbridge",status="rejected"} 1.0' in lines
 
 
 def test_the_schema_names_every_shape_it_refers_to(client):

@@ -171,7 +171,7 @@ def test_what_the_guards_said_is_counted(client):
         ("", "closed", "pubsub"),
     ]:
         assert (
-            f'helios_admissions_total{{authenticator="{authenticator}",result="{result}",channel="{channel}"}} 1.0'
+            f'helios_admissions_total{{authenticator="{authenticator}",channel="{channel}",result="{result}"}} 1.0'
             in shown
         )
 

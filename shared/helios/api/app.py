@@ -18,11 +18,7 @@ from helios import bootstrap, logs
 from helios.adapters.notifiers import BackgroundNotifier
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.replay.registry import ConfiguredTargets
-from helios.api import dead_letters as replays
-from helios.api import events as queries
-from helios.api import flows, replies, status, tickets, webhooks
-from helios.api import replay as replay_jobs
-from helios.api import stream as live
+from helios.api import audit, counts, dead_letters, events, flows, replay, replies, status, stream, webhooks
 from helios.api.access import Access
 from helios.api.metrics import Metrics
 from helios.api.replies import Defects
@@ -137,27 +133,31 @@ def create_app(services: Services | None = None) -> FastAPI:
     replies.install(app)
     receiver = WebhookReceiver(authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
     webhooks.install(app, coalescer, receiver)
-    app.include_router(queries.router(services.reader), dependencies=may_read)
+    reader = services.reader
+    for readable in (
+        events.router(reader),
+        counts.router(reader),
+        dead_letters.router(reader),
+        audit.router(reader),
+        flows.router(services.flows, reader, services.outbox, services.reconciler.evaluators),
+        stream.frames_router(services.outbox),
+        status.figures_router(services, metrics),
+    ):
+        app.include_router(readable, dependencies=may_read)
     app.include_router(
-        replays.router(take_in, services.reader, access, max_body_bytes=services.settings.max_body_bytes)
+        dead_letters.replay_router(take_in, reader, access, max_body_bytes=services.settings.max_body_bytes)
     )
     app.include_router(
-        replay_jobs.router(
+        replay.router(
             Start(services.jobs, targets, begun=worker.wake),
             services.jobs,
             access,
             max_body_bytes=services.settings.max_body_bytes,
         )
     )
-    app.include_router(
-        flows.router(services.flows, services.reader, services.outbox, services.reconciler.evaluators),
-        dependencies=may_read,
-    )
-    app.include_router(live.frames_router(services.outbox), dependencies=may_read)
-    app.include_router(live.router(services.outbox, notifier, hub, access, services.settings, count=metrics.entered))
-    app.include_router(tickets.router(services.tickets, access))
+    app.include_router(stream.router(services.outbox, notifier, hub, access, services.settings, count=metrics.entered))
+    app.include_router(stream.tickets_router(services.tickets, access))
     app.include_router(status.health_router(services, loopback=authenticators.loopback))
-    app.include_router(status.figures_router(services, metrics), dependencies=may_read)
     _describe_shapes(app)
     return app
 

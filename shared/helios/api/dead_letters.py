@@ -1,35 +1,108 @@
-"""Taking dead letters in again, one by one, and who did what."""
+"""Dead letters: reading them, and replaying one of them."""
 
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from helios.api.access import Access, Caller
-from helios.api.events import After, Limit, Text
+from helios.api.parameters import After, Limit, Moment, Text
 from helios.api.receive import read_json
 from helios.api.replies import asked, documented, problem, rejection, reply
-from helios.api.shapes import Repair, Results, result_of
+from helios.api.shapes import MAX_REPLAYS, PREVIEW_BYTES, Repair, Results, dead_letter_view, result_of
 from helios.errors import Rejected
-from helios.model.audit import Action
-from helios.ports.events import EventReader
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import SourceOrUnknown
+from helios.model.paging import Page
+from helios.ports.audit import AuditReader
+from helios.ports.dead_letters import DeadLetterReader
 from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
 from helios.services.ingest import Ingest
-
-T = TypeVar("T")
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
+DeadLetterSource = Annotated[SourceOrUnknown | None, Query(description="The cloud")]
+DeadLetterStatus = Annotated[Literal["rejected", "contradictory"] | None, Query()]
+Replayed = Annotated[bool | None, Query(description="Whether a replay succeeded")]
+
 _repair = msgspec.json.Decoder(Repair)
 
 
-def router(ingest: Ingest, reader: EventReader, access: Access, *, max_body_bytes: int) -> APIRouter:
-    """The routes for whoever looks after what did not become events."""
-    routes = APIRouter(prefix="/api/v1", tags=["replays"])
-    may_replay, may_read = Depends(access.needs("replay")), Depends(access.needs("read"))
+class DeadLettersWithReplays(DeadLetterReader, AuditReader, Protocol):
+    """Reads dead letters, and what the audit log says of their replays."""
+
+
+def router(reader: DeadLettersWithReplays) -> APIRouter:
+    """The routes that read dead letters."""
+    routes = APIRouter(prefix="/api/v1", tags=["dead letters"])
+
+    @routes.get(
+        "/dead-letters",
+        responses=documented(200, "DeadLetterPage", 400, 401, 403, 422, 429, 503),
+    )
+    def dead_letters(
+        source: DeadLetterSource = None,
+        status: DeadLetterStatus = None,
+        field: Annotated[Text | None, Query(description="Exactly this field at fault")] = None,
+        reason: Annotated[Text | None, Query(description="Exactly this reason")] = None,
+        since: Annotated[Moment | None, Query(description="Received (last) at or after this")] = None,
+        until: Annotated[Moment | None, Query(description="Received (first) before this")] = None,
+        replayed: Replayed = None,
+        after: After = None,
+        limit: Limit = 50,
+    ) -> Response:
+        """List the deliveries that did not become events, each with its reason; the newest first."""
+        where = DeadLetterFilter(
+            source=source, status=status, field=field, reason=reason, since=since, until=until, replayed=replayed
+        )
+        page = reader.dead_letters(where, after=after, limit=limit)
+        return reply(
+            Page(
+                items=[dead_letter_view(kept, shown_bytes=PREVIEW_BYTES) for kept in page.items],
+                next_cursor=page.next_cursor,
+            )
+        )
+
+    @routes.get(
+        "/dead-letters/groups",
+        responses=documented(200, "DeadLetterGroups", 401, 403, 422, 429, 503),
+    )
+    def dead_letter_groups(
+        source: DeadLetterSource = None,
+        status: DeadLetterStatus = None,
+        since: Annotated[Moment | None, Query(description="Received (last) at or after this")] = None,
+        until: Annotated[Moment | None, Query(description="Received (first) before this")] = None,
+        replayed: Replayed = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """Group the dead letters by what is wrong with them, the most frequent first."""
+        where = DeadLetterFilter(source=source, status=status, since=since, until=until, replayed=replayed)
+        return reply(reader.dead_letter_groups(where, limit=limit))
+
+    @routes.get(
+        "/dead-letters/{id}",
+        responses=documented(200, "DeadLetterView", 401, 403, 404, 422, 429, 503),
+    )
+    def dead_letter(
+        id: Annotated[int, Path(ge=1, lt=2**63)],  # noqa: A002 - the field's word
+    ) -> Response:
+        """Show one dead letter, with all that was kept of its body, and its replays."""
+        found = reader.dead_letter(id)
+        if found is None:
+            return problem(404, f"No dead letter has the id {id}")
+        replays = reader.audit_log(subject=found.subject, limit=MAX_REPLAYS)
+        return reply(dead_letter_view(found, replays=replays.items))
+
+    return routes
+
+
+def replay_router(ingest: Ingest, reader: DeadLetterReader, access: Access, *, max_body_bytes: int) -> APIRouter:
+    """The route that replays a dead letter."""
+    routes = APIRouter(prefix="/api/v1", tags=["dead letters"])
+    may_replay = Depends(access.needs("replay"))
 
     @routes.post(
         "/dead-letters/{id}/replay",
@@ -69,17 +142,5 @@ def router(ingest: Ingest, reader: EventReader, access: Access, *, max_body_byte
         if outcome.status == "contradictory":
             return problem(409, f"{outcome.field} {outcome.reason}")
         return reply(result_of(outcome))
-
-    @routes.get("/audit", responses=documented(200, "AuditPage", 400, 401, 403, 422, 429, 503), dependencies=[may_read])
-    def audit(
-        action: Annotated[Action | None, Query(description="Only lines of this action")] = None,
-        subject: Annotated[
-            Text | None, Query(description="Only lines of this: `replay job 3`, `dead letter 17`")
-        ] = None,
-        after: After = None,
-        limit: Limit = 50,
-    ) -> Response:
-        """List who did what, the last first."""
-        return reply(reader.audit_log(action=action, subject=subject, after=after, limit=limit))
 
     return routes

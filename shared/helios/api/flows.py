@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
 
-from helios.api.events import After, Limit, Moment, Text
+from helios.api.parameters import After, Limit, Moment, Text
 from helios.api.replies import documented, problem, reply
 from helios.model.events import MAX_ID_CHARS
 from helios.model.flows import (
@@ -20,6 +20,7 @@ from helios.model.flows import (
     KeyedIssue,
 )
 from helios.model.paging import Page
+from helios.ports.counts import MinuteReader
 from helios.ports.events import EventReader
 from helios.ports.flows import FlowReader
 from helios.ports.stream import Outbox
@@ -34,8 +35,12 @@ LONGEST_PERIOD = timedelta(days=31)
 FlowName = Annotated[Text | None, Query(description="The flow's name", max_length=40)]
 
 
+class EventAndMinuteReader(EventReader, MinuteReader, Protocol):
+    """Reads the events of an instance, and the minutes that show which source is silent."""
+
+
 def router(
-    reader: FlowReader, events: EventReader, outbox: Outbox, evaluators: Mapping[str, FlowEvaluator]
+    reader: FlowReader, events: EventAndMinuteReader, outbox: Outbox, evaluators: Mapping[str, FlowEvaluator]
 ) -> APIRouter:
     """Pages over the stories of the flows that are declared."""
     routes = APIRouter(prefix="/api/v1/flows", tags=["flows"])

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from helios.api.access import Access, Caller
-from helios.api.events import After, Limit
+from helios.api.parameters import After, Limit
 from helios.api.receive import read_json
 from helios.api.replies import asked, documented, problem, rejection, reply
 from helios.errors import Rejected

@@ -74,7 +74,7 @@ def figures_router(services: Services, metrics: Metrics) -> APIRouter:
 
     def told() -> Totals:
         services.outbox.number()
-        return services.reader.totals(datetime.now(UTC), only_told=True)
+        return services.reader.totals(datetime.now(UTC), only_numbered=True)
 
     @routes.get("/api/v1/stats", responses=documented(200, "Stats", 401, 403, 429, 503))
     async def stats() -> Response:

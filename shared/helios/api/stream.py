@@ -7,17 +7,19 @@ from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 
-from helios.api.access import Access
+from helios.api.access import Access, Caller
 from helios.api.metrics import Door
-from helios.api.replies import documented, reply
-from helios.api.shapes import FramePage, Notified
+from helios.api.replies import documented, problem, reply
+from helios.api.shapes import FramePage, Notified, Ticket
 from helios.auth.authenticator import Refused
 from helios.auth.secret import SecretHeader
 from helios.errors import Retryable
+from helios.model.tokens import TICKET_SECONDS
+from helios.ports.access import Tickets
 from helios.ports.stream import Listener, Notifier, Outbox
 from helios.services.relay import BATCH, messages
 from helios.settings import Settings
@@ -230,3 +232,18 @@ def router(
 
 def _text(message: object) -> str:
     return msgspec.json.encode(message).decode()
+
+
+def tickets_router(tickets: Tickets | None, access: Access) -> APIRouter:
+    """The route that issues tickets: what a browser shows in place of a token, since it can send no header."""
+    routes = APIRouter(prefix="/api/v1", tags=["live"])
+
+    @routes.post("/ws/tickets", status_code=201, responses=documented(201, "Ticket", 401, 403, 429, 503))
+    async def issue(caller: Annotated[Caller, Depends(access.needs("read"))]) -> Response:
+        """Issue a ticket that opens one WebSocket, once and soon: ``?ticket=``, where a token would end up in logs."""
+        if tickets is None:
+            return problem(503, "Tickets are kept in Redis, and HELIOS_REDIS_URL is not set")
+        ticket = await run_in_threadpool(tickets.issue, caller.name)
+        return reply(Ticket(ticket=ticket, expires_in=TICKET_SECONDS), status=201)
+
+    return routes

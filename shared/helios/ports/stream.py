@@ -5,7 +5,14 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from helios.model.events import Event, Key
-from helios.model.stream import Consumer, Parked, StreamEvents, StreamFrame, StreamWindow
+from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
+
+
+class StreamWriter(Protocol):
+    """The stream, within a unit of work."""
+
+    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
+        """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
 
 
 class Notifier(Protocol):

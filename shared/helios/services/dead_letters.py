@@ -61,13 +61,13 @@ def replay_dead_letter(
 
     def mark(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
         keys = sorted({outcome.event.key for outcome in outcomes if outcome.event})
-        before = work.replayed(kept.id)
+        before = work.dead_letters.replayed(kept.id)
         if before is not None and before != keys:
             raise AlreadyReplayed(f"it has become {_listed(before)}, and would become {_listed(keys)} now")
         if before is None and {outcome.status for outcome in outcomes} <= DONE:
             new = any(outcome.status == "stored" for outcome in outcomes)
-            work.mark_replayed(kept.id, "stored" if new else "duplicate", keys, now)
-        work.audit(
+            work.dead_letters.mark_replayed(kept.id, "stored" if new else "duplicate", keys, now)
+        work.audit.add(
             AuditEntry(
                 at=now,
                 actor=actor,

@@ -73,10 +73,10 @@ def recompute(
         page = reader.events(where, after=after, limit=BATCH)
         events += len(page.items)
         with store.transaction() as work:
-            transitions, changes = anew.evaluator(page.items, work, dry_run=dry_run)
+            transitions, changes = anew.evaluate(page.items, work, dry_run=dry_run)
             if changes.flows or changes.statuses:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
-                work.publish(frame, [])
+                work.stream.publish(frame, [])
         for before, instance in transitions:
             first, _ = changed.get(instance.identity, (before.status if before else None, instance.status))
             changed[instance.identity] = (first, instance.status)
@@ -98,7 +98,7 @@ class _Anew:
         self._interest = Interest([evaluator.flow for evaluator in self._evaluators.values()])
         self._now = now
 
-    def evaluator(
+    def evaluate(
         self, events: Sequence[Event], work: UnitOfWork, *, dry_run: bool
     ) -> tuple[list[Transition], FlowChanges]:
         """Those of the events' stories that are no longer what they were; written, unless it is only a trial."""
@@ -106,11 +106,11 @@ class _Anew:
         transitions = self._differing(told, sorted(told), work)
         if dry_run or not transitions:
             return transitions, FlowChanges([], {})
-        refused = work.write_flows([after for _, after in transitions])()
+        refused = work.flows.write([after for _, after in transitions]).result()
         if stale := [after.identity for _, after in transitions if after.identity in refused]:
             # Somebody has told more of them meanwhile; now they are locked.
             again = self._differing(told, stale, work)
-            work.write_flows([after for _, after in again])
+            work.flows.write([after for _, after in again])
             transitions = [one for one in transitions if one[1].identity not in refused] + again
         return transitions, counted(transitions, differences(transitions), work)
 
@@ -125,9 +125,9 @@ class _Anew:
     def _differing(
         self, told: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], work: UnitOfWork
     ) -> list[Transition]:
-        kept = work.find_flows(keys)()
+        kept = work.flows.find(keys).result()
         items = {(item.source, item.id) for instance in kept.values() for item in instance.evidence_set.items}
-        events = work.events(sorted(items))
+        events = work.events.get(sorted(items))
         stored = self._told(list(events.values()))
         transitions: list[Transition] = []
         for key in keys:

@@ -321,7 +321,7 @@ class _Watchers:
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
         with self._store.transaction() as work:
             for shown in _framed(events):
-                work.publish(Frame(counts=[], events=shown, replay=job.id), [])
+                work.stream.publish(Frame(counts=[], events=shown, replay=job.id), [])
         try:
             self._notifier.notify()
         except Retryable as error:  # the frames are there; the next ring brings them

@@ -73,7 +73,7 @@ def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, no
             batch, changes = reconciler.expire(now, work, limit=FLOW_BATCH)
             if batch:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
-                work.publish(frame, [])
+                work.stream.publish(frame, [])
         transitions += batch
         if batch < FLOW_BATCH:
             break

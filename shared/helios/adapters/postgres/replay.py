@@ -3,24 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
+from helios.adapters.postgres.audit import ADD_AUDIT_ENTRY, audit_columns
 from helios.adapters.postgres.connection import KEEPALIVES, Pool, translated
-from helios.adapters.postgres.reader import (
-    DEAD_LETTER_COLUMNS,
-    Wanted,
-    conjunction,
-    dead_letter_conditions,
-    dead_letter_from_row,
-    events_wanted,
-)
-from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
-from helios.adapters.postgres.unit_of_work import ADD_AUDIT_ENTRY, audit_columns
+from helios.adapters.postgres.dead_letters import DEAD_LETTER_COLUMNS, dead_letter_conditions, dead_letter_from_row
+from helios.adapters.postgres.events import EVENT_COLUMNS, event_conditions, event_from_row
+from helios.adapters.postgres.parameters import to_json
+from helios.adapters.postgres.query import Conditions, Query, conjunction
 from helios.errors import Retryable
 from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
@@ -67,24 +62,24 @@ RETURNING {_COLUMNS}
 """  # noqa: S608 - the same
 
 
-class PostgresReplayJobs:
+class PostgresReplayJobs(Query):
     """Keeps ``ReplayJobs`` on a pool of connections; a turn has one of its own."""
 
     def __init__(self, pool: Pool, database_url: str) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self._database_url = database_url
 
     def matching(self, what: What, where: ReplayFilter) -> Matching:
         """What a job would send now."""
         if what == "events":
-            table, wanted = "events", events_wanted(where.events())
+            table, conditions = "events", event_conditions(where.events())
             first: LiteralString = "SELECT source || '/' || id FROM events"
             order: LiteralString = "ORDER BY received_at, source, id"
             moment: LiteralString = "received_at"
         else:
-            table, wanted = "dead_letters", dead_letter_conditions(where.dead_letters())
+            table, conditions = "dead_letters", dead_letter_conditions(where.dead_letters())
             first, order, moment = "SELECT id::text AS shown FROM dead_letters", "ORDER BY id", "first_received_at"
-        sql, values = conjunction(wanted)
+        sql, values = conjunction(conditions)
         count = f"SELECT count(*), min({moment}), max({moment}) FROM {table} {sql}"  # noqa: S608 - constants of ours
         with translated(), self._pool.connection() as connection:
             number, oldest, newest = connection.execute(count, values).fetchone() or (0, None, None)
@@ -93,7 +88,15 @@ class PostgresReplayJobs:
 
     def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
         """Keep a job, running, and its line of the audit log."""
-        given = (request.what, _json(request.filter), _json(request.target), request.per_second, actor, now, matching)
+        given = (
+            request.what,
+            to_json(request.filter),
+            to_json(request.target),
+            request.per_second,
+            actor,
+            now,
+            matching,
+        )
         with translated(), self._pool.connection() as connection:
             row = connection.execute(_ADD, given).fetchone()
             if row is None:
@@ -109,8 +112,8 @@ class PostgresReplayJobs:
 
     def page(self, *, after: str | None, limit: int) -> Page[ReplayJob]:
         """Jobs, the newest first."""
-        wanted: list[Wanted] = [("id < %s", [decode_cursor(after, int)])] if after else []
-        sql, values = conjunction(wanted)
+        conditions: list[Conditions] = [("id < %s", [decode_cursor(after, int)])] if after else []
+        sql, values = conjunction(conditions)
         rows = self._all(f"{_SELECT} {sql} ORDER BY id DESC LIMIT %s", [*values, limit + 1])
         jobs = [_job(row) for row in rows[:limit]]
         return Page(items=jobs, next_cursor=encode_cursor(jobs[-1].id) if len(rows) > limit else None)
@@ -122,19 +125,19 @@ class PostgresReplayJobs:
 
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
         """The events that follow in a job, the first received first."""
-        wanted = events_wanted(where.events())
+        conditions = event_conditions(where.events())
         if after:
-            wanted.append(("(received_at, source, id) > (%s, %s, %s)", [after.received_at, after.source, after.id]))
-        sql, values = conjunction(wanted)
+            conditions.append(("(received_at, source, id) > (%s, %s, %s)", [after.received_at, after.source, after.id]))
+        sql, values = conjunction(conditions)
         query = f"SELECT {EVENT_COLUMNS} FROM events {sql} ORDER BY received_at, source, id LIMIT %s"  # noqa: S608 - the same
         return [event_from_row(row) for row in self._all(query, [*values, limit])]
 
     def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
         """The dead letters that follow in a job, the first received first."""
-        wanted = dead_letter_conditions(where.dead_letters())
+        conditions = dead_letter_conditions(where.dead_letters())
         if after:
-            wanted.append(("id > %s", [int(after.id)]))
-        sql, values = conjunction(wanted)
+            conditions.append(("id > %s", [int(after.id)]))
+        sql, values = conjunction(conditions)
         query = f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters {sql} ORDER BY id LIMIT %s"  # noqa: S608 - the same
         return [dead_letter_from_row(row) for row in self._all(query, [*values, limit])]
 
@@ -172,10 +175,6 @@ class PostgresReplayJobs:
                 raise Retryable(f"Postgres: {error}") from error
             yield mine
 
-    def _all(self, query: LiteralString, parameters: list[Any]) -> list[TupleRow]:
-        with translated(), self._pool.connection() as connection:
-            return connection.execute(query, parameters).fetchall()
-
 
 def _job(row: TupleRow) -> ReplayJob:
     id_, what, where, target, per_second, actor, state, created, finished, matching, checkpoint, *counts, error = row
@@ -203,8 +202,4 @@ def _job(row: TupleRow) -> ReplayJob:
 
 
 def _checkpoint(checkpoint: Checkpoint | None) -> str | None:
-    return None if checkpoint is None else _json(checkpoint)
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return None if checkpoint is None else to_json(checkpoint)

@@ -9,7 +9,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from helios.adapters.postgres.connection import KEEPALIVES, Pool, translated
-from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
+from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
+from helios.adapters.postgres.parameters import keys_as_json, to_json
 from helios.errors import Retryable
 from helios.model.events import Event, Key
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
@@ -94,6 +95,33 @@ WHERE consumer = %s AND parked.source = given.source AND parked.id = given.id
 """
 
 
+APPEND_FRAME = "INSERT INTO frames (body, keys) VALUES (%s::json, %s::json)"
+
+
+# SKIP LOCKED: two sweeps at once share the work instead of waiting for each other.
+REMOVE_FRAMES = """
+DELETE FROM frames WHERE id IN (
+    SELECT id FROM frames
+    WHERE created_at < %(before)s AND (
+        created_at < %(at_last)s
+        OR NOT EXISTS (SELECT FROM consumers WHERE frames.position IS NULL OR consumers.position < frames.position)
+    )
+    ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+class PostgresStreamWriter:
+    """Implements ``StreamWriter`` on the connection of a unit of work."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
+        """Append a frame to the outbox, with the keys of all events that were stored."""
+        self._connection.execute(APPEND_FRAME, (to_json(frame), keys_as_json(keys)))
+
+
 class PostgresOutbox:
     """Keeps ``Outbox`` on a pool of connections."""
 
@@ -164,7 +192,7 @@ class PostgresConsumerOffset:
     def park(self, refused: Sequence[Parked]) -> None:
         """Keep what this consumer was refused for good, with the reason."""
         rows = [_named(one.key) | {"reason": one.reason} for one in refused]
-        self._connection.execute(PARK, (self._consumer, _json(rows)))
+        self._connection.execute(PARK, (self._consumer, to_json(rows)))
 
     def parked(self, *, after: Key | None, limit: int) -> list[Event]:
         """What is parked, by key, after this one."""
@@ -174,7 +202,7 @@ class PostgresConsumerOffset:
 
     def release(self, keys: Collection[Key]) -> None:
         """These are not parked any more."""
-        self._connection.execute(RELEASE, (_json([_named(key) for key in keys]), self._consumer))
+        self._connection.execute(RELEASE, (to_json([_named(key) for key in keys]), self._consumer))
 
 
 class PostgresNotifier:
@@ -223,10 +251,6 @@ class PostgresListener:
 
 def _named(key: Key) -> dict[str, str]:
     return {"source": key[0], "id": key[1]}
-
-
-def _json(rows: Sequence[dict[str, str]]) -> str:
-    return msgspec.json.encode(rows).decode()
 
 
 def _frame(position: int, published_at: datetime, body: str) -> StreamFrame:
