@@ -40,6 +40,14 @@ local-demo: setup ## Run all of Helios on this machine, with traffic; ends with 
 local-stop: setup ## End a demo that runs in another terminal
 	@$(PY) -m local.demo.stop
 
+.PHONY: dev
+dev: dashboard ## The same without traffic; the API and the dashboard load their code again when it is saved
+	@$(PY) -m local.demo --no-traffic --reload $(ARGS)
+
+.PHONY: psql
+psql: setup ## Open psql on the database of the demo that runs (ARGS="-c 'SELECT ...'")
+	@$(PY) -m local.demo.psql $(ARGS)
+
 .PHONY: compose-demo
 compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
 	@docker compose --env-file local/images.env --file local/compose.yaml up --build --remove-orphans
@@ -48,10 +56,25 @@ compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
 dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
 	@$(PY) -m local.demo.dashboard_build
 
+# Most tests wait for a server most of the time, so two workers share a core. A worker has servers of its own.
+WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PYTEST := $(PY) -m pytest --progress --numprocesses $(WORKERS)
+
 .PHONY: test
-test: dashboard ## Run every test; each starts the servers it needs (ARGS goes to pytest)
-	@cd dashboard && npm test --silent
-	@$(PY) -m pytest $(ARGS)
+test: dashboard ## Run each test that is not slow; each starts the servers it needs (ARGS goes to pytest)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+.PHONY: test-long
+test-long: dashboard ## Run the slow tests, and try every property with many more examples
+	@$(PYTEST) -m "slow or hypothesis" --hypothesis-profile=long $(ARGS)
+
+.PHONY: unit
+unit: setup ## Run the pure tests: no server, no npm, less than a minute
+	@$(PYTEST) --numprocesses auto -m "unit and not slow" tests/unit tests/scripts $(ARGS)
+
+.PHONY: durations
+durations: dashboard ## Measure how long each test file takes, which is how `make test` knows the time left
+	@$(PYTEST) --record-durations $(ARGS)
 
 .PHONY: lint
 lint: dashboard ## Check style, types and layers
@@ -71,7 +94,7 @@ policy: setup ## Check Terraform's code against checkov's policies
 	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
 
 .PHONY: check
-check: lint policy audit test ## All that CI runs
+check: lint policy audit test test-long ## All that CI runs
 
 .PHONY: prove
 prove: setup ## Inject anomalies into live traffic and compare what Helios reports with the truth (ARGS="--orders 200")

@@ -1,22 +1,25 @@
 """What every test may use: real servers, and the stores on top of them."""
 
+import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from tests.fakes.store import MemoryStore
+from tests.support import depth
+from tests.support.progress import Progress
+from tests.support.schedule import DURATIONS, WholeUnits, known_seconds, longest_first, unit_of
+from tests.support.tiers import MARKERS, SLOW, tier_of
 
 pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.servers"]
 
-# A busy machine is no reason to fail: time is measured by `make bench`, not here.
-settings.register_profile("helios", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("helios")
+depth.register()
 
 TABLES = (
     "events, event_counts, dead_letters, frames, consumers, parked, flow_instances, flow_counts, audit_log, tokens,"
@@ -24,11 +27,49 @@ TABLES = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--progress", action="store_true", help="say how far the tests are, and sum them up by tier")
+    parser.addoption("--record-durations", action="store_true", help=f"write what each took into {DURATIONS.name}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    controls = not hasattr(config, "workerinput")
+    if controls and (config.option.progress or config.option.record_durations) and not config.option.collectonly:
+        config.pluginmanager.register(Progress(config), "progress")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeUnits:
+    return WholeUnits(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test by its folder, unless it says itself what it starts."""
+    own = MARKERS.keys() - {SLOW}
+    if not any(item.get_closest_marker(name) for name in own):
+        item.add_marker(tier_of(item.nodeid).marker)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under pytest-xdist, begin with what takes longest; every worker must have the same order."""
+    if hasattr(config, "workerinput"):
+        place = {unit: number for number, unit in enumerate(longest_first([item.nodeid for item in items]))}
+        items.sort(key=lambda item: place[unit_of(item.nodeid)])
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a skipped check is a failed one: nobody reads a list of skips."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    progress = session.config.pluginmanager.get_plugin("progress")
+    if progress and session.config.option.record_durations:
+        seconds = known_seconds() | {unit: round(taken, 1) for unit, taken in progress.seconds_by_unit.items()}
+        DURATIONS.write_text(json.dumps(seconds, indent=0, sort_keys=True) + "\n")
 
 
 class PostgresSides(PostgresStore, PostgresReader):

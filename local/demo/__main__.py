@@ -50,6 +50,7 @@ class Options(NamedTuple):
     duration: float
     traffic: bool
     fresh: bool
+    reload: bool
 
 
 class Interrupted(BaseException):
@@ -84,7 +85,7 @@ class Demo:
         self._options = options
         self._console = console
         self._began = time.monotonic()
-        self._services = services(config, canary_seconds=_CANARY_SECONDS)
+        self._services = services(config, canary_seconds=_CANARY_SECONDS, reload=options.reload)
         self._summary = config.folder / "traffic.json"
 
     def run(self) -> int:
@@ -237,6 +238,9 @@ def _options(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--duration", type=float, default=0.0, metavar="S", help="seconds of traffic (0: until Ctrl-C)")
     parser.add_argument("--no-traffic", dest="traffic", action="store_false", help="start everything, send nothing")
     parser.add_argument("--fresh", action="store_true", help="forget the events of earlier runs")
+    parser.add_argument(
+        "--reload", action="store_true", help="load the API's and the dashboard's code again whenever it is saved"
+    )
     return Options(**vars(parser.parse_args(arguments)))
 
 

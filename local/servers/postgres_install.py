@@ -39,7 +39,7 @@ class Place(NamedTuple):
         package = _package()
         if os.geteuid() != 0:
             data.parent.mkdir(parents=True, exist_ok=True)
-            return cls(package / "pginstall/bin", data, None)
+            return cls(programs(), data, None)
         nobody = pwd.getpwnam(_UNPRIVILEGED)
         folder = _root_folder()
         return cls(
@@ -47,6 +47,11 @@ class Place(NamedTuple):
             folder / f"data-{_digest(str(data.resolve()))}",
             (nobody.pw_uid, nobody.pw_gid),
         )
+
+
+def programs() -> Path:
+    """The wheel's own programs, the clients among them; those that root runs as somebody else are a copy of them."""
+    return _package() / "pginstall/bin"
 
 
 def _package() -> Path:

@@ -16,15 +16,27 @@ class PortTaken(Exception):  # noqa: N818 - reads as the fact it is
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
+    """A port that nothing listens on now, and that the system gives to no other process for a minute."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ports that nothing listens on now."""
+    """Different ports that nothing listens on now, and that the system gives to no other process for a minute."""
     with ExitStack() as all_held:
         servers = [all_held.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in servers]
+        return [_reserve(server) for server in servers]
+
+
+def _reserve(server: socket.socket) -> int:
+    """The port of a listening socket, reserved for a server that is started on it within a minute.
+
+    A port that is closed without having been used is free at once: another process that asks for any free port may get
+    it before the server has bound it. So one connection is made and closed from the server's side, which leaves the
+    port in TIME_WAIT: the system does not choose it then, and a server with SO_REUSEADDR (all of ours) may bind it.
+    """
+    port: int = server.getsockname()[1]
+    with socket.create_connection((HOST, port)), server.accept()[0]:
+        return port
 
 
 def require_free(port: int, *, service: str, setting: str) -> None:

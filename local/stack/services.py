@@ -58,23 +58,24 @@ class Service(NamedTuple):
     data: Path | None = None
 
 
-def services(config: Config, *, canary_seconds: float = 0) -> list[Service]:
+def services(config: Config, *, canary_seconds: float = 0, reload: bool = False) -> list[Service]:
     """Every service of the demo but the traffic.
 
     Args:
         config: where they are.
         canary_seconds: time from one canary event to the next; 0: there is only the one that shows that all is ready.
+        reload: whether the API and the dashboard load their code again whenever a file of it is saved.
     """
     secret = secrets.token_urlsafe()
     return [
         *_databases(config),
         *_aws(config),
-        _api(config, secret),
+        _api(config, secret, reload=reload),
         *_gcp(config, secret),
         *_azure(config, secret),
         _canary(config, canary_seconds),
         *_kafka(config),
-        *_dashboard(config),
+        *_dashboard(config, reload=reload),
     ]
 
 
@@ -122,11 +123,13 @@ def _aws(config: Config) -> list[Service]:
     ]
 
 
-def _api(config: Config, secret: str) -> Service:
+def _api(config: Config, secret: str, *, reload: bool) -> Service:
     """Helios' API. It rings the relay function on AWS, for itself and for the other clouds' functions."""
     notifier = {"HELIOS_RELAY_QUEUE_URL": deployer.relay_queue_url(config.aws_url), "HELIOS_NOTIFY_SECRET": secret}
     address = ["--host", HOST, "--port", str(config.api_port)]
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    if reload:
+        options += ["--reload", "--reload-dir", str(REPOSITORY / "shared")]
     return _command(
         config,
         "api",
@@ -251,16 +254,20 @@ def _kafka(config: Config) -> list[Service]:
     ]
 
 
-def _dashboard(config: Config) -> list[Service]:
-    """The dashboard, watching through AWS' WebSocket."""
-    stream = ["--api-url", config.api_url, "--ws-url", deployer.websocket_url(config.aws_url)]
+def _dashboard(config: Config, *, reload: bool) -> list[Service]:
+    """The dashboard, watching through AWS' WebSocket; with ``reload`` Vite serves it from its sources."""
+    websocket_url, port = deployer.websocket_url(config.aws_url), str(config.dashboard_port)
+    built = _python("local.demo.dashboard", "--port", port, "--api-url", config.api_url, "--ws-url", websocket_url)
+    npm = ["npm", "--prefix", str(REPOSITORY / "dashboard")]
+    vite = [*npm, "run", "dev", "--", "--host", HOST, "--port", port]
     return [
         # The whole environment: npm has settings of its own there, as uv has.
         _task(config, "dashboard-build", _python("local.demo.dashboard_build"), env=os.environ),
         _command(
             config,
             "dashboard",
-            _python("local.demo.dashboard", "--port", str(config.dashboard_port), *stream),
+            vite if reload else built,
+            env={"VITE_API_URL": config.api_url, "VITE_WS_URL": websocket_url} if reload else None,
             ready=answers(f"http://{HOST}:{config.dashboard_port}/"),
             needs=("dashboard-build",),
             ports=("dashboard_port",),

@@ -10,6 +10,7 @@ start would compile every module again, which takes three times as long as to im
 """
 
 import argparse
+import fcntl
 import hashlib
 import os
 import platform
@@ -115,16 +116,18 @@ def build(name: str, *, native: bool, architecture: str = "x86_64") -> Package:
     target = (machine.folder if machine else NATIVE) / f"{name}.zip"
     stamp = target.with_suffix(".inputs")
     inputs = _digest(functions()[name], machine)
-    fresh = not target.exists() or not stamp.exists() or stamp.read_text() != inputs
-    if fresh:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            contents, archive = Path(scratch) / "contents", Path(scratch) / target.name
-            _collect(functions()[name], contents, layout_of(name), machine)
-            _zip(contents, archive, level=1 if native else 9)
-            stamp.unlink(missing_ok=True)
-            archive.replace(target)
-        stamp.write_text(inputs)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two demos, or the workers of a test run, build at the same time
+        fresh = not target.exists() or not stamp.exists() or stamp.read_text() != inputs
+        if fresh:
+            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                contents, archive = Path(scratch) / "contents", Path(scratch) / target.name
+                _collect(functions()[name], contents, layout_of(name), machine)
+                _zip(contents, archive, level=1 if native else 9)
+                stamp.unlink(missing_ok=True)
+                archive.replace(target)
+            stamp.write_text(inputs)
     with zipfile.ZipFile(target) as archive_file:
         unzipped = sum(entry.file_size for entry in archive_file.infolist())
     return Package(name, target, target.stat().st_size, unzipped, layout_of(name), fresh)

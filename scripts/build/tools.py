@@ -3,6 +3,7 @@
 ``python -m scripts.build.tools LOCK PROGRAM ARGUMENTS...`` runs one of them, and exits as it does.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -21,15 +22,27 @@ def install(lock: Path) -> Path:
     venv = ROOT / ".venv" / "tools" / lock.stem
     stamp = venv / ".lock"
     wanted = f"{sys.version}\n{lock.read_text()}"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        uv = Path(sysconfig.get_path("scripts")) / "uv"
-        python = venv / "bin/python"
-        for step in (
-            ["venv", "--clear", "--python", sys.executable, str(venv)],
-            ["pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "--requirement", str(lock)],
-        ):
-            subprocess.run([str(uv), "--quiet", *step], check=True, env=os.environ)
-        stamp.write_text(wanted)
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with venv.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # the workers of a test run may ask at the same time
+        if not stamp.exists() or stamp.read_text() != wanted:
+            uv = Path(sysconfig.get_path("scripts")) / "uv"
+            python = venv / "bin/python"
+            for step in (
+                ["venv", "--clear", "--python", sys.executable, str(venv)],
+                [
+                    "pip",
+                    "install",
+                    "--python",
+                    str(python),
+                    "--require-hashes",
+                    "--no-deps",
+                    "--requirement",
+                    str(lock),
+                ],
+            ):
+                subprocess.run([str(uv), "--quiet", *step], check=True, env=os.environ)
+            stamp.write_text(wanted)
     return venv / "bin"
 
 

@@ -28,6 +28,7 @@ from helios.services.reconciler import MAX_DEFERRAL, MIN_ROWS_TO_HALVE, Reconcil
 from helios.services.sweep import expire_flows
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON
+from tests.support.depth import examples
 from tests.support.instances import ORDER, SHIPMENT, leg, sent
 
 RECONCILER = Reconciler([ORDER, SHIPMENT])
@@ -495,7 +496,7 @@ def in_batches(
         yield row
 
 
-@settings(SAME_EVERY_TIME, max_examples=150)
+@settings(SAME_EVERY_TIME, max_examples=examples(150, long=750))
 @given(chosen=deliveries, cut_at=cuts, other_cuts=cuts, random=randoms)
 def test_no_order_of_arrival_changes_a_story(chosen, cut_at, other_cuts, random):
     """Duplicates and contradictions included, cut into any batches, with sweeps between some of them."""
@@ -507,7 +508,7 @@ def test_no_order_of_arrival_changes_a_story(chosen, cut_at, other_cuts, random)
     assert statuses(one) == statuses(other)
 
 
-@settings(SAME_EVERY_TIME, max_examples=150)
+@settings(SAME_EVERY_TIME, max_examples=examples(150, long=750))
 @given(chosen=many, cut_at=st.sets(st.integers(0, 40)), other_cuts=st.sets(st.integers(0, 40)), random=randoms)
 def test_nor_does_it_where_there_is_more_than_is_kept(chosen, cut_at, other_cuts, random):
     shuffled = random.sample(chosen, len(chosen))
@@ -527,7 +528,7 @@ def test_no_number_of_repetitions_hides_a_contradiction(store):
 prefixes = count()
 
 
-@settings(SAME_EVERY_TIME, max_examples=30)
+@settings(SAME_EVERY_TIME, max_examples=examples(30, long=150))
 @given(chosen=deliveries, cut_at=cuts, random=randoms)
 def test_nor_does_it_in_postgres(chosen, cut_at, random, postgres_store):
     """Postgres and memory tell the same stories; each example has orders of its own, in a database that fills."""

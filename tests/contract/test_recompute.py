@@ -19,6 +19,7 @@ from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
 from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
+from tests.support.depth import examples
 from tests.support.instances import ORDER, SHIPMENT, leg
 
 NOW = NOON + timedelta(hours=1)
@@ -78,7 +79,7 @@ deliveries = st.lists(
 ).map(lambda chosen: [*chosen, leg("order", "ORD-1"), leg("order", "ORD-2")])
 
 
-@settings(SAME_EVERY_TIME, max_examples=100)
+@settings(SAME_EVERY_TIME, max_examples=examples(100, long=500))
 @given(given=deliveries)
 def test_right_after_traffic_nothing_changes(given):
     store = MemoryStore()
@@ -89,7 +90,7 @@ def test_right_after_traffic_nothing_changes(given):
     assert (kept(store), sums(store)) == before
 
 
-@settings(SAME_EVERY_TIME, max_examples=200)
+@settings(SAME_EVERY_TIME, max_examples=examples(200, long=1000))
 @given(given=deliveries, rules=st.sampled_from([LENIENT, PATIENT, HASTY, TWO_LEGS, FOUR_LEGS, WITHOUT_MONEY]))
 def test_after_a_change_it_is_as_if_the_rules_had_always_been_so(given, rules):
     """Duplicates and contradictions included."""
@@ -106,7 +107,7 @@ def test_after_a_change_it_is_as_if_the_rules_had_always_been_so(given, rules):
 prefixes = count()
 
 
-@settings(SAME_EVERY_TIME, max_examples=15)
+@settings(SAME_EVERY_TIME, max_examples=examples(15, long=75))
 @given(given=deliveries, rules=st.sampled_from([LENIENT, PATIENT, TWO_LEGS]))
 def test_so_it_is_in_postgres(given, rules, postgres_store):
     prefix = f"E{next(prefixes)}-"

@@ -140,6 +140,7 @@ def test_a_page_that_was_hidden_catches_up(dashboard, stack):
     assert dashboard.page.get_by_text("of the stream missed").count() == 0
 
 
+@pytest.mark.slow  # soaks
 def test_the_totals_stay_exact_and_memory_flat_under_load(dashboard, stack):
     """The list samples, the stats do not. `make bench` does the same for longer, and counts the pictures."""
     before, heaps = stack.stats(), [dashboard.heap_megabytes()]

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+
 from local.stack.config import REPOSITORY
 
 
+@pytest.mark.slow  # one round of every fault
 def test_every_promise_is_kept_after_every_fault():
     """The suite exits with 1 if one is broken; ``test_three_clouds`` has the faults of the clouds."""
     suite = subprocess.run(

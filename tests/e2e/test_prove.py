@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
+import pytest
+
 from local.stack.config import REPOSITORY
 
 OPTIONS = ["--orders", "60", "--rate", "40", "--error-rate", "0.4", "--seed", "3", "--window", "10", "--grace", "10"]
 
 
+@pytest.mark.slow  # waits until every window has passed
 def test_every_anomaly_is_reported_and_nothing_else():
     """Through restarts of the functions, the API and Redis."""
     proof = subprocess.run(

@@ -180,6 +180,7 @@ def test_a_function_that_is_down_gets_everything_later(stack, name):
     check_counts(stack)
 
 
+@pytest.mark.slow  # SQS delivers again after a minute
 def test_lambda_workers_that_are_killed_lose_nothing(stack):
     """SQS delivers again what no worker has acknowledged, once its visibility timeout is over."""
     before = stack.stats()
@@ -217,6 +218,7 @@ def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     check_counts(stack)
 
 
+@pytest.mark.slow  # SQS delivers again after a minute
 def test_postgres_away_delays_events_and_loses_none(stack):
     """Each cloud keeps what was not acknowledged, in its own way."""
     before = stack.stats()

@@ -24,6 +24,7 @@ from local.emulators.issuer import Issuer
 from local.stack.config import CANARY_TOPIC_ARN, WEBHOOK_AUTH
 from tests.support.api import Api
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
+from tests.support.depth import examples
 from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema
 from tests.support.listener import listening
 from tests.support.records import Records
@@ -156,7 +157,7 @@ def ask(case: Case, webhook_auth: WebhookAuth, *, auth: AuthBase | None) -> Resp
 
 
 @channels.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=100)
+@settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
 def test_who_may_send_gets_an_answer_as_described(case, webhook_auth):
     answer = ask(case, webhook_auth, auth=webhook_auth.right)
 
@@ -165,7 +166,7 @@ def test_who_may_send_gets_an_answer_as_described(case, webhook_auth):
 
 @pytest.mark.parametrize("proof", [None, "wrong"])
 @channels.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=40)
+@settings(SAME_EVERY_TIME, max_examples=examples(10, long=40))
 def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, webhook_auth, proof, pool):
     answer = ask(case, webhook_auth, auth=webhook_auth.wrong if proof else None)
 
@@ -174,7 +175,7 @@ def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, webhook_auth, proo
 
 
 @for_readers.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=15)
+@settings(SAME_EVERY_TIME, max_examples=examples(5, long=15))
 def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, webhook_auth):
     answer = ask(case, webhook_auth, auth=None)
 
@@ -182,7 +183,7 @@ def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, webhook
 
 
 @for_readers.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=25)
+@settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
 def test_who_may_read_gets_an_answer_as_described(case, webhook_auth, token):
     answer = ask(case, webhook_auth, auth=Bearer(token))
 
@@ -190,14 +191,14 @@ def test_who_may_read_gets_an_answer_as_described(case, webhook_auth, token):
 
 
 @for_operators.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=25)
+@settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
 def test_who_may_read_does_not_replay(case, webhook_auth, token):
     answer = ask(case, webhook_auth, auth=Bearer(token))
 
     assert answer.status_code == 403 or answer.request.method != case.operation.method.upper()
 
 
-@settings(SAME_EVERY_TIME, max_examples=100)
+@settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
 @given(message=st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps), subject=st.text())
 def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, webhook_auth):
     signed = webhook_auth.sns.notary.sign(

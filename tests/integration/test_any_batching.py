@@ -15,6 +15,7 @@ from helios.model.events import Delivery, EventFilter, Key
 from helios.services.ingest import ingest
 from tests.fakes.store import MemoryDedupeCache, MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
+from tests.support.depth import examples
 
 SAME_EVERY_TIME = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -95,7 +96,7 @@ def facts(store) -> dict[Key, bytes]:
     return {event.key: bytes(event.data) for event in store.events(EventFilter(), after=None, limit=500).items}
 
 
-@settings(SAME_EVERY_TIME, max_examples=200)
+@settings(SAME_EVERY_TIME, max_examples=examples(200, long=1000))
 @given(sent=anything, cut_at=cuts, random=randoms)
 def test_batches_and_hints_change_nothing(sent, cut_at, random):
     store = MemoryStore()
@@ -111,7 +112,7 @@ def test_batches_and_hints_change_nothing(sent, cut_at, random):
     assert sorted(streamed) == sorted(believed)
 
 
-@settings(SAME_EVERY_TIME, max_examples=40)
+@settings(SAME_EVERY_TIME, max_examples=examples(40, long=200))
 @given(sent=anything, cut_at=cuts, random=randoms)
 def test_nor_do_they_in_postgres(sent, cut_at, random, postgres_store, records):
     """Each example has ids of its own, in a database that fills."""
@@ -127,7 +128,7 @@ def test_nor_do_they_in_postgres(sent, cut_at, random, postgres_store, records):
     records.assert_exact()
 
 
-@settings(SAME_EVERY_TIME, max_examples=100)
+@settings(SAME_EVERY_TIME, max_examples=examples(100, long=500))
 @given(sent=agreeing, cut_at=cuts, other_cuts=cuts, random=randoms)
 def test_order_changes_nothing_among_senders_that_agree(sent, cut_at, other_cuts, random):
     shuffled = random.sample(sent, len(sent))
@@ -139,7 +140,7 @@ def test_order_changes_nothing_among_senders_that_agree(sent, cut_at, other_cuts
     assert counts(one) == counts(other)
 
 
-@settings(SAME_EVERY_TIME, max_examples=100)
+@settings(SAME_EVERY_TIME, max_examples=examples(100, long=500))
 @given(sent=anything, random=randoms)
 def test_order_decides_no_more_than_whom_to_believe(sent, random):
     """Among contradictions the first wins; how many facts there are, and that each delivery is counted, stays."""

@@ -15,6 +15,7 @@ from helios.api.webhooks import EXAMPLE_CLOUDEVENT, EXAMPLE_EVENTBRIDGE, EXAMPLE
 from helios.model.tokens import Token, digest, mint
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call, post, session
 from tests.support.deliveries import eventbridge, poison
+from tests.support.depth import examples
 from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema
 
 TOKEN = mint()
@@ -31,7 +32,7 @@ def filled_api(api, pool):
 
 
 @schema.parametrize()
-@settings(SAME_EVERY_TIME, max_examples=25)
+@settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
 def test_every_answer_is_as_described(case, filled_api):
     assume(is_read(case))
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -100,7 +101,7 @@ numbers = count()
 
 
 @pytest.mark.parametrize("channel", ENVELOPES)
-@settings(SAME_EVERY_TIME, max_examples=50)
+@settings(SAME_EVERY_TIME, max_examples=examples(12, long=50))
 @given(data=st.data())
 def test_a_spoiled_field_is_no_error_of_the_server(channel, data, api):
     place = data.draw(st.sampled_from(places(ENVELOPES[channel][1])))

@@ -178,6 +178,7 @@ def test_an_interrupted_start_leaves_nothing(demo):
     assert wait_until_gone(everyone) == []
 
 
+@pytest.mark.slow  # sets AWS up twice, and waits for what is lost
 def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
     """It keeps its queues in memory, so what waits in them while no function works is lost for certain."""
     run = demo("--rate", "20", "--error-rate", "0")

@@ -21,3 +21,11 @@ def test_a_taken_port_names_the_port_the_setting_and_the_process():
 
 def test_a_free_port_is_no_problem():
     require_free(free_port(), service="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
+
+
+def test_a_chosen_port_is_reserved_and_still_open_to_the_server_it_was_chosen_for():
+    """The system gives out no port on which a plain bind fails; a server's bind has SO_REUSEADDR."""
+    port = free_port()
+    with socket.socket() as plain, pytest.raises(OSError, match="in use"):
+        plain.bind((HOST, port))
+    socket.create_server((HOST, port)).close()

@@ -21,6 +21,8 @@ from tests.support.aws_seen import seen
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow  # the AWS provider waits 25 s for each queue that it makes, and that it deletes
+
 UNCHANGED = 0
 """What ``plan -detailed-exitcode`` ends with when there is nothing to do."""
 

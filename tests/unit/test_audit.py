@@ -12,6 +12,8 @@ from scripts.build import audit
 from scripts.build.tools import ROOT, install
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.servers  # pip-audit, detect-secrets and git
+
 
 @pytest.fixture(scope="module")
 def programs():

@@ -9,6 +9,8 @@ from scripts.build import sbom
 from scripts.build.package import functions
 from scripts.build.tools import ROOT
 
+pytestmark = pytest.mark.servers  # cyclonedx-py and npm
+
 PINNED = re.compile(r"^([a-z0-9-]+(?:\[[a-z0-9,-]+\])?)==(\S+)", re.MULTILINE)
 
 

@@ -130,7 +130,8 @@ SELECT * FROM moment LEFT JOIN ({SUM_FLOWS}) AS sums ON true
 
 OLDEST_OPEN = """
 SELECT min(oldest.opened_at) FROM unnest(%s::text[]) AS given (name), LATERAL (
-    SELECT opened_at FROM flow_instances WHERE waiting AND flow = given.name AND status = 'open' ORDER BY opened_at LIMIT 1
+    SELECT opened_at FROM flow_instances
+    WHERE waiting AND flow = given.name AND status = 'open' ORDER BY opened_at LIMIT 1
 ) AS oldest
 """
 

@@ -1,0 +1,22 @@
+"""The dashboard's own unit tests, which vitest runs, as one test among the others."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from local.stack.config import REPOSITORY
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_the_dashboard_passes_its_own_tests():
+    vitest = subprocess.run(
+        ["npm", "test", "--silent"],
+        cwd=REPOSITORY / "dashboard",
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert vitest.returncode == 0, vitest.stdout[-10_000:] + vitest.stderr[-2000:]

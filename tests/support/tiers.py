@@ -1,0 +1,52 @@
+"""The tiers of the tests: which folder is of which kind, and what takes too long for ``make test``."""
+
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+
+class Tier(NamedTuple):
+    """One folder of ``tests``.
+
+    Attributes:
+        name: of the folder.
+        marker: the pytest marker of its tests, unless a test has another one of ``MARKERS``.
+    """
+
+    name: str
+    marker: str
+
+
+SLOW = "slow"
+MARKERS = {
+    "unit": "pure: starts no server and no other program",
+    "servers": "starts what Helios is made of: Postgres, Valkey, Kafka, the API, a tool",
+    "clouds": "starts emulated clouds, the whole local stack or Terraform",
+    SLOW: "repeats, waits or soaks, or needs more than half a minute: for make test-long",
+}
+
+TIERS = (
+    Tier("unit", "unit"),
+    Tier("scripts", "unit"),
+    Tier("dashboard", "servers"),
+    Tier("simulator", "servers"),
+    Tier("contract", "servers"),
+    Tier("functions", "servers"),
+    Tier("fuzz", "servers"),
+    Tier("integration", "servers"),
+    Tier("emulators", "clouds"),
+    Tier("local", "clouds"),
+    Tier("e2e", "clouds"),
+    Tier("terraform", "clouds"),
+)
+"""In the order in which the summary lists them."""
+
+_BY_NAME = {tier.name: tier for tier in TIERS}
+
+
+def tier_of(nodeid: str) -> Tier:
+    """The tier of a test.
+
+    Raises:
+        KeyError: its folder is not in ``TIERS``.
+    """
+    return _BY_NAME[PurePosixPath(nodeid.partition("::")[0]).parts[1]]
