@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3
@@ -12,9 +13,15 @@ from helios.adapters.aws import SqsNotifier
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.notifiers import BackgroundNotifier, HttpNotifier, NotifierGroup
 from helios.errors import Retryable
+from helios.model.events import EventFilter
 from helios.services.ingest import ingest
+from helios.services.recompute import recompute
+from helios.services.reconciler import Reconciler
+from helios.services.relay import relay
+from helios.services.sweep import expire_flows
 from tests.fakes.store import MemoryOutbox, MemoryStore
-from tests.support.deliveries import eventbridge
+from tests.support.deliveries import NOON, eventbridge
+from tests.support.instances import ORDER, leg
 
 
 class Silent:
@@ -162,7 +169,7 @@ def test_a_background_bell_that_nobody_hears_goes_on(caplog):
     background.stop()
 
     assert silent.tried >= 1
-    assert "not rung" in caplog.text
+    assert "notification failed" in caplog.text
 
 
 def test_a_bell_that_was_not_started_rings_at_once():
@@ -177,3 +184,44 @@ def test_a_bell_that_nobody_hears_loses_nothing():
 
     assert [outcome.status for outcome in outcomes] == ["stored"]
     assert len(MemoryOutbox(store).frames(after=0, limit=1)) == 1
+
+
+def test_a_recompute_that_is_committed_succeeds_when_its_notification_fails(caplog):
+    store, silent = MemoryStore(), Silent()
+    ingest([leg("order")], dedupe=NullDedupeCache(), store=store)
+    found = recompute(
+        EventFilter(),
+        NOON + timedelta(hours=1),
+        flow=None,
+        reader=store,
+        store=store,
+        reconciler=Reconciler([ORDER]),
+        notifier=silent,
+    )
+
+    assert (len(found.changed), silent.tried) == (1, 1)
+    assert "notification failed" in caplog.text
+
+
+def test_a_sweep_that_is_committed_succeeds_when_its_notification_fails(caplog):
+    store, silent, reconciler = MemoryStore(), Silent(), Reconciler([ORDER])
+    ingest([leg("order")], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+
+    assert expire_flows(NOON + timedelta(hours=1), store=store, reconciler=reconciler, notifier=silent) == 1
+    assert silent.tried == 1
+    assert "notification failed" in caplog.text
+
+
+def test_a_relay_that_has_sent_succeeds_when_its_notification_fails(caplog):
+    """The schedule relays the rest within a minute; an error would only hide how many frames were sent."""
+    store, silent = MemoryStore(), Silent()
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
+
+    class Audience:
+        def broadcast(self, message: bytes) -> None:
+            """Takes everything."""
+
+    sent = relay("test", outbox=MemoryOutbox(store), broadcaster=Audience(), seconds=0, notifier=silent)
+
+    assert (sent, silent.tried) == (1, 1)
+    assert "notification failed" in caplog.text

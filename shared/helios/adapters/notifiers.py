@@ -1,17 +1,15 @@
 """Bells: over HTTPS from another cloud, several at once, and one that keeps nobody waiting."""
 
 import http.client
-import logging
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
 from helios.errors import Retryable
+from helios.notify import notify_best_effort
 from helios.outbound import open_directly
 from helios.ports.stream import Notifier
-
-log = logging.getLogger("helios.notifiers")
 
 TIMEOUT_SECONDS = 2.0
 
@@ -101,14 +99,8 @@ class BackgroundNotifier:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._notified.wait()
-            self._notified.clear()  # before it rings: who asks from now on may have more to tell than this ring finds
-            self._pass_on()
+            self._notified.clear()  # before it notifies: a later request may be for newer frames
+            notify_best_effort(self._notifier)
             self._stopping.wait(PAUSE_SECONDS)
         if self._notified.is_set():  # during the last pause
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        try:
-            self._notifier.notify()
-        except Retryable as error:  # nothing is lost: the next ring or sweep brings what this one was for
-            log.warning("not rung", extra={"error": str(error)})
+            notify_best_effort(self._notifier)

@@ -9,6 +9,7 @@ from helios.errors import DEFECTS, Rejected, Retryable
 from helios.model.events import Delivery, Event, Key, Outcome, Status
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
+from helios.notify import notify_best_effort
 from helios.ports.events import DedupeCache
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
@@ -72,17 +73,9 @@ def ingest(
             if outcome.event and outcome.status in {"stored", "duplicate"} and outcome.event.key not in hinted
         }
     )
-    if notifier:
-        _notify(notifier)
+    notify_best_effort(notifier)
     _log(outcomes, started)
     return outcomes
-
-
-def _notify(notifier: Notifier) -> None:
-    try:
-        notifier.notify()
-    except Retryable as error:  # everything is stored; the next ring or sweep brings the frame
-        log.warning("not rung", extra={"error": str(error)})
 
 
 def _read(delivery: Delivery, redaction: Redaction | None) -> Reading:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from helios.model.events import Event, EventFilter, Key
 from helios.model.flows import FlowStatus
 from helios.model.stream import Frame
+from helios.notify import notify_best_effort
 from helios.ports.events import EventReader
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
@@ -83,8 +84,8 @@ def recompute(
         after = page.next_cursor
         if after is None:
             break
-    if notifier and changed and not dry_run:
-        notifier.notify()
+    if changed and not dry_run:
+        notify_best_effort(notifier)
     return Recomputed(events, changed)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from helios.errors import Retryable
 from helios.model.counts import OTHER_TYPES, Count
 from helios.model.stream import StreamFrame
+from helios.notify import notify_best_effort
 from helios.ports.stream import Broadcaster, Notifier, Outbox
 
 GATEWAY = "api-gateway"
@@ -56,8 +57,7 @@ def relay(
     while page := _page(consumer, outbox, broadcaster, deadline):
         sent += page
         if time.monotonic() >= deadline:
-            if notifier:
-                notifier.notify()
+            notify_best_effort(notifier)
             break
     return sent
 

@@ -14,6 +14,7 @@ from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
 from helios.model.replay import SENT, Checkpoint, Replayed, ReplayJob
 from helios.model.stream import EventSummary, Frame
+from helios.notify import notify_best_effort
 from helios.ports.replay import ReplayJobs, ReplayTarget, Targets
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore
@@ -322,10 +323,7 @@ class _Watchers:
         with self._store.transaction() as work:
             for shown in _framed(events):
                 work.stream.publish(Frame(counts=[], events=shown, replay=job.id), [])
-        try:
-            self._notifier.notify()
-        except Retryable as error:  # the frames are there; the next ring brings them
-            log.warning("not rung", extra={"error": str(error)})
+        notify_best_effort(self._notifier)
         yield from [SENT] * len(events)
 
     def close(self) -> None:

@@ -4,8 +4,8 @@ import logging
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from helios.errors import Retryable
 from helios.model.stream import Frame
+from helios.notify import notify_best_effort
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore
 from helios.services.reconciler import Reconciler
@@ -67,19 +67,16 @@ def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, no
     Raises:
         Retryable: the store is away; what was judged before that stays judged.
     """
-    transitions = 0
+    count = 0
     while True:
         with store.transaction() as work:
             batch, changes = reconciler.expire(now, work, limit=FLOW_BATCH)
             if batch:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
                 work.stream.publish(frame, [])
-        transitions += batch
+        count += batch
         if batch < FLOW_BATCH:
             break
-    if transitions and notifier:
-        try:
-            notifier.notify()
-        except Retryable as error:  # the frames are there; the next ring brings them
-            log.warning("not rung", extra={"error": str(error)})
-    return transitions
+    if count:
+        notify_best_effort(notifier)
+    return count
