@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from helios import bootstrap
+from helios.cli.times import FORM, moment
 from helios.errors import ConfigurationError
 from helios.model.events import EventFilter
 from helios.services.recompute import recompute
@@ -20,8 +21,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser = commands.add_parser("recompute", help=text, description=text)
     parser.add_argument("--flow", help="only of this flow")
-    parser.add_argument("--since", type=_moment, help="of events received then or later, as 2026-01-31T12:00:00Z")
-    parser.add_argument("--until", type=_moment, help="of events received before")
+    parser.add_argument("--since", type=moment, metavar="TIME", help=f"of events received then or later, {FORM}")
+    parser.add_argument("--until", type=moment, metavar="TIME", help=f"of events received before, {FORM}")
     parser.add_argument("--dry-run", action="store_true", help="only say what would change")
     parser.add_argument("--json", action="store_true", help="a JSON line for each story that changes, instead of sums")
     parser.set_defaults(run=_recompute)
@@ -55,8 +56,3 @@ def _recompute(given: argparse.Namespace) -> None:
     sums = Counter((flow, before or "none", after) for (flow, _), (before, after) in found.changed.items())
     for (flow, was, is_now), number in sorted(sums.items()):
         sys.stdout.write(f"{flow:<20} {was:>12} -> {is_now:<12} {number:>9,}\n")
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

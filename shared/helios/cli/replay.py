@@ -4,13 +4,13 @@ import argparse
 import signal
 import sys
 import time
-from datetime import UTC, datetime
 
 import msgspec
 
 from helios import bootstrap, logs
 from helios.cli.client import Client
 from helios.cli.flows import client, common_options, natural
+from helios.cli.times import FORM, moment
 from helios.errors import ConfigurationError
 from helios.model.events import SOURCES
 from helios.model.replay import Matching, ReplayFilter, ReplayJob, ReplayRequest, Target
@@ -51,8 +51,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def period_options(parser: argparse.ArgumentParser) -> None:
     """Which period: ``--since`` and ``--until``."""
-    parser.add_argument("--since", type=_moment, metavar="TIME", help="received at or after this: 2025-11-26T12:00:00Z")
-    parser.add_argument("--until", type=_moment, metavar="TIME", help="received before this; at most until now")
+    parser.add_argument("--since", type=moment, metavar="TIME", help=f"received at or after this, {FORM}")
+    parser.add_argument("--until", type=moment, metavar="TIME", help=f"received before this, at most until now, {FORM}")
 
 
 def pace_options(parser: argparse.ArgumentParser, *, per_second: int) -> None:
@@ -156,13 +156,6 @@ def _would(found: Matching) -> str:
     return (
         f"{found.matching:,} match, received {found.oldest:%Y-%m-%d %H:%M:%S} to {found.newest:%Y-%m-%d %H:%M:%S} UTC\n"
     )
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text} has no offset: write 2025-11-26T12:00:00Z")
-    return moment.astimezone(UTC)
 
 
 def _json(item: object) -> str:
