@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.cli import dead_letters, recompute, replays
+from helios.cli import dead_letters, recompute, replay
 
 COMMANDS = {
     "recompute": [],
     "replay": ["--all"],
-    "replays": ["start", "--to-watchers"],
+    "replay": ["start", "--to-watchers"],
 }
 
 
@@ -28,7 +28,7 @@ def far_from_greenwich(monkeypatch):
 def parser() -> argparse.ArgumentParser:
     commands = argparse.ArgumentParser(prog="helios")
     actions = commands.add_subparsers()
-    for module in (dead_letters, recompute, replays):
+    for module in (dead_letters, recompute, replay):
         module.register(actions)
     return commands
 
@@ -56,7 +56,7 @@ def test_what_is_no_time_is_refused_in_words(command, text, capsys):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_says_what_a_time_without_an_offset_is(command, capsys):
-    arguments = [command, *COMMANDS[command][:1], "--help"] if command == "replays" else [command, "--help"]
+    arguments = [command, *COMMANDS[command][:1], "--help"] if command == "replay" else [command, "--help"]
     with pytest.raises(SystemExit):
         parser().parse_args(arguments)
 

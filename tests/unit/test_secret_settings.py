@@ -7,6 +7,7 @@ import pytest
 from moto import mock_aws
 
 from helios import bootstrap
+from helios.__main__ import main
 from helios.errors import ConfigurationError, Retryable
 
 
@@ -63,3 +64,19 @@ def test_a_secrets_manager_that_is_away_is_worth_another_try(monkeypatch):
 
 def test_without_a_secret_nothing_is_asked_for():
     assert bootstrap.configure({"HELIOS_DATABASE_URL": "postgresql://db/helios"}).secret_id is None
+
+
+@pytest.mark.parametrize("command", ["migrate", "sink"])
+def test_a_command_takes_its_settings_from_the_secret_too(secret, command, monkeypatch, capsys):
+    """The secret holds a wrong setting, which ends the command: it was read."""
+    monkeypatch.delenv("HELIOS_DATABASE_URL", raising=False)
+    there = {
+        "HELIOS_DATABASE_URL": "postgresql://127.0.0.1:1/helios",
+        "HELIOS_KAFKA_BROKERS": "127.0.0.1:1",
+        "HELIOS_LOG_LEVEL": "loud",
+    }
+    for name, value in secret(json.dumps(there)).items():
+        monkeypatch.setenv(name, value)
+
+    assert main([command]) == 2
+    assert "HELIOS_LOG_LEVEL" in capsys.readouterr().err
