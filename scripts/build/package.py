@@ -3,7 +3,8 @@
 ``python -m scripts.build.package [--native | --architecture arm64] [NAME ...]``. Every folder below ``functions/`` that
 has a ``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and becomes
 ``build/aws-ingest.zip``. The same inputs give the same bytes, so an unchanged function is not deployed again.
-What lies where in a zip, and how large it may be, is the cloud's to say: ``scripts.build.layouts``.
+The module ``scripts.build.layouts`` says how each cloud wants its zips. A module that several functions of a cloud share,
+such as ``functions/aws/_common.py``, is in the zip of each under its path here.
 
 Where the requirements are in it, their bytecode is too: the folder a function runs from is read-only, so each cold
 start would compile every module again, which takes three times as long as to import it.
@@ -148,7 +149,7 @@ def _digest(folder: Path, machine: Target | None) -> str:
         ROOT / "README.md",
         *sorted(ROOT.glob("LICENSE*")),
     ]
-    for file in (*_files(folder), *wheel, Path(__file__), Path(layouts.__file__)):
+    for file in (*_files(folder), *_shared_by(folder), *wheel, Path(__file__), Path(layouts.__file__)):
         content = file.read_bytes()
         digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode())
         digest.update(content)
@@ -162,6 +163,13 @@ def _files(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
             yield file
+
+
+def _shared_by(folder: Path) -> list[Path]:
+    """The modules beside the function's folder that it may import, and the packages they are in."""
+    cloud = folder.parent
+    modules = sorted(cloud.glob("*.py")) if cloud != _FUNCTIONS else []
+    return [_FUNCTIONS / "__init__.py", *modules] if modules else []
 
 
 def _bytecode_for(machine: Target | None) -> bool:
@@ -185,6 +193,10 @@ def _collect(folder: Path, target: Path, layout: Layout, machine: Target | None)
             copy = target / file.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
+    for file in _shared_by(folder):
+        copy = target / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
     shutil.rmtree(packages / "bin", ignore_errors=True)  # command lines, which no function calls
     for leftover in list(target.rglob("__pycache__")):  # uv compiles as well, if its settings ask for it
         shutil.rmtree(leftover)

@@ -102,6 +102,14 @@ def test_an_unpacked_package_for_aws_needs_the_runtime_and_nothing_else(name, tm
     assert holds("import handler; assert callable(handler.handler)", LAMBDA, task, runtime)
 
 
+@pytest.mark.parametrize("name", ON_AWS)
+def test_a_package_for_aws_holds_what_its_functions_share(name, tmp_path, runtime):
+    task = unpacked(name, tmp_path / "task")
+    claim = "from functions.aws import _common; assert callable(_common.powertools_logger)"
+    assert holds(claim, LAMBDA, task, runtime)
+    assert {path.name for path in (task / "functions" / "aws").glob("*.py")} == {"__init__.py", "_common.py"}
+
+
 def test_an_unpacked_package_for_azure_needs_nothing_else(tmp_path):
     """The worker puts .python_packages on the path, and the folder of host.json before it."""
     task = unpacked("azure", tmp_path / "task")

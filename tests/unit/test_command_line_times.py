@@ -11,7 +11,7 @@ from helios.cli import dead_letters, recompute, replay
 COMMANDS = {
     "recompute": [],
     "replay": ["--all"],
-    "replay": ["start", "--to-watchers"],
+    "replays": ["start", "--to-watchers"],
 }
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_time_is_refused_in_words(command, text, capsys):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_says_what_a_time_without_an_offset_is(command, capsys):
-    arguments = [command, *COMMANDS[command][:1], "--help"] if command == "replay" else [command, "--help"]
+    arguments = [command, *COMMANDS[command][:1], "--help"] if command == "replays" else [command, "--help"]
     with pytest.raises(SystemExit):
         parser().parse_args(arguments)
 

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions.aws._common import powertools_logger
 from helios import bootstrap
 from helios.adapters.aws import BROADCAST_SECONDS, ApiGatewayBroadcaster
 from helios.adapters.redis.connections import RedisConnections
@@ -13,7 +13,7 @@ from helios.services.relay import GATEWAY, relay
 RESERVE_SECONDS: Final = BROADCAST_SECONDS + 1
 """What the last message and its note may take: Lambda ends a call that runs out of time, and with it what it noted."""
 
-logger = Logger(service="helios-relay")
+logger = powertools_logger("helios-relay")
 configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))
 services = bootstrap.build(configured)
 broadcaster = ApiGatewayBroadcaster(configured.websocket_endpoint or "", RedisConnections(configured.redis_url or ""))

@@ -1,18 +1,13 @@
 """Lambda: the sweep, on an EventBridge schedule of once a minute."""
 
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
-
+from functions.aws._common import powertools_logger
 from helios import bootstrap
 from helios.services.sweep import sweep
 
-logger = Logger(service="helios-sweep")
-logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
-copy_config_to_registered_loggers(logger, include={"helios"})
+logger = powertools_logger("helios-sweep")
 services = bootstrap.build(bootstrap.configure())
 
 
