@@ -3,8 +3,8 @@
 ``python -m scripts.build.package [--native | --architecture arm64] [NAME ...]``. Every folder below ``functions/`` that
 has a ``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and becomes
 ``build/aws-ingest.zip``. The same inputs give the same bytes, so an unchanged function is not deployed again.
-The module ``scripts.build.layouts`` says how each cloud wants its zips. A module that several functions of a cloud share,
-such as ``functions/aws/_common.py``, is in the zip of each under its path here.
+The module ``scripts.build.layouts`` says how each cloud wants its zips. A module that several functions of one cloud
+share, such as ``functions/aws/_common.py``, is in the zip of each of them, under its path here.
 
 Where the requirements are in it, their bytecode is too: the folder a function runs from is read-only, so each cold
 start would compile every module again, which takes three times as long as to import it.
