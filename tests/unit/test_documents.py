@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from local.aws import MAX_RECEIVES
+from local.aws.deployer import MAX_RECEIVES
 
 ROOT = Path(__file__).parents[2]
 

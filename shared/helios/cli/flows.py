@@ -138,7 +138,7 @@ def _tables() -> ModuleType:
     try:
         from helios.cli import tables
     except ImportError as error:
-        raise ConfigurationError("tables take pip install 'helios[console]'; --json does without") from error
+        raise ConfigurationError("tables take pip install 'helios[cli]'; --json does without") from error
     return tables
 
 
