@@ -38,7 +38,7 @@ local-demo: setup ## Run all of Helios on this machine, with traffic; ends with 
 
 .PHONY: local-stop
 local-stop: setup ## End a demo that runs in another terminal
-	@$(PY) -m local.stop
+	@$(PY) -m local.demo.stop
 
 .PHONY: dev
 dev: dashboard ## The same without traffic; the API and the dashboard load their code again when it is saved
@@ -46,7 +46,7 @@ dev: dashboard ## The same without traffic; the API and the dashboard load their
 
 .PHONY: psql
 psql: setup ## Open psql on the database of the demo that runs (ARGS="-c 'SELECT ...'")
-	@$(PY) -m local.psql $(ARGS)
+	@$(PY) -m local.demo.psql $(ARGS)
 
 .PHONY: compose-demo
 compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
@@ -54,7 +54,7 @@ compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
 
 .PHONY: dashboard
 dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
-	@$(PY) -m local.dashboard_build
+	@$(PY) -m local.demo.dashboard_build
 
 # Most tests wait for a server most of the time, so two workers share a core. A worker has servers of its own.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
@@ -95,11 +95,11 @@ lint: dashboard ## Check style, types and layers
 
 .PHONY: audit
 audit: dashboard ## Look for known vulnerabilities in what is pinned, and for secrets in what git keeps
-	@$(PY) -m scripts.audit
+	@$(PY) -m scripts.build.audit
 
 .PHONY: policy
 policy: setup ## Check Terraform's code against checkov's policies
-	@$(PY) -m scripts.tools infra/terraform/checkov.lock \
+	@$(PY) -m scripts.build.tools infra/terraform/checkov.lock \
 	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
 
 .PHONY: check
@@ -119,8 +119,8 @@ bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
 
 .PHONY: package
 package: setup ## Build every function's archive into build/, with bills of materials (CycloneDX), the dashboard's too
-	@$(PY) -m scripts.package $(ARGS)
-	@$(PY) -m scripts.sbom
+	@$(PY) -m scripts.build.package $(ARGS)
+	@$(PY) -m scripts.build.sbom
 
 .PHONY: format
 format: setup ## Put the code into its form
@@ -133,8 +133,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: lock
 lock: setup ## Resolve the lock files again after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
-	@$(COMPILE) $(ARGS) local/ministack.in --output-file local/ministack.lock
-	@$(COMPILE) $(ARGS) scripts/audit.in --output-file scripts/audit.lock
+	@$(COMPILE) $(ARGS) local/aws/ministack.in --output-file local/aws/ministack.lock
+	@$(COMPILE) $(ARGS) scripts/build/audit.in --output-file scripts/build/audit.lock
 	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
 	@$(COMPILE) $(ARGS) infra/terraform/schemas/provider.in --output-file infra/terraform/schemas/provider.lock
 	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \

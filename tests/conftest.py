@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from helios.adapters.memory import MemoryStore
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.reader import PostgresReader
-from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from tests.fakes.store import MemoryStore
 from tests.support import depth
 from tests.support.progress import Progress
 from tests.support.schedule import DURATIONS, WholeUnits, known_seconds, longest_first, unit_of
@@ -22,7 +22,8 @@ pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.servers"]
 depth.register()
 
 TABLES = (
-    "events, event_counts, dead_letters, frames, consumers, parked, flows, flow_counts, audit_log, tokens, replay_jobs"
+    "events, event_counts, dead_letters, frames, consumers, parked, flow_instances, flow_counts, audit_log, tokens,"
+    " replay_jobs"
 )
 
 

@@ -12,9 +12,9 @@ import azure.functions as func
 
 from helios import bootstrap, settings
 from helios.bootstrap import Services
-from helios.event import Delivery
-from helios.flows.coalesce import Coalescer
-from helios.flows.sweep import sweep as sweep_store
+from helios.model.events import Delivery
+from helios.services.batching import Coalescer
+from helios.services.sweep import sweep as sweep_store
 
 configured = settings.load()
 logging.getLogger("helios").setLevel(configured.log_level)
@@ -42,7 +42,7 @@ async def ingest(event: func.EventGridEvent) -> None:
     Raises:
         Retryable: nothing was stored.
     """
-    delivery = Delivery(way_in="eventgrid", body=_json(_as_sent(event)), received_at=datetime.now(UTC))
+    delivery = Delivery(channel="eventgrid", body=_json(_as_sent(event)), received_at=datetime.now(UTC))
     await coalescer().submit([delivery])
 
 
@@ -51,7 +51,7 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host pa
     """Sweep once a minute."""
     parts = services()
     await asyncio.to_thread(
-        sweep_store, datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, bell=parts.bell
+        sweep_store, datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, notifier=parts.notifier
     )
 
 

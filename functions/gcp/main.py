@@ -11,8 +11,8 @@ from flask import Request
 
 from helios import bootstrap, logs, settings
 from helios.bootstrap import Services
-from helios.event import Delivery
-from helios.flows.sweep import sweep as sweep_store
+from helios.model.events import Delivery
+from helios.services.sweep import sweep as sweep_store
 
 configured = settings.load()
 logs.configure(configured.log_level)
@@ -43,7 +43,7 @@ def ingest(event: CloudEvent) -> None:
         Retryable: nothing was stored.
     """
     delivery = Delivery(
-        way_in="pubsub",
+        channel="pubsub",
         body=msgspec.json.encode(event.data),
         headers={f"ce-{name}": event[name] for name in ATTRIBUTES if event.get(name)},
         received_at=datetime.now(UTC),
@@ -55,5 +55,5 @@ def ingest(event: CloudEvent) -> None:
 def sweep(_request: Request) -> tuple[str, int]:
     """Sweep, once a minute by Cloud Scheduler's clock; an error is answered 500, and the next minute makes it good."""
     parts = services()
-    sweep_store(datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, bell=parts.bell)
+    sweep_store(datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, notifier=parts.notifier)
     return "", 204

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from local.config import REPOSITORY
+from local.stack.config import REPOSITORY
 from scripts.bench import clouds, flows, imports, ingest, live, normalising, pixels, report, stats, webhooks
 from scripts.bench.report import Table
 from scripts.bench.servers import Servers, servers

@@ -13,16 +13,16 @@ from typing import Self
 import msgspec
 import psycopg
 
-from helios.event import Source
-from local import postgres
-from local.config import REPOSITORY, Config
-from local.parts import sdk_environment
-from local.process import scrubbed_environment
-from scripts.bench.publish import WAYS
+from helios.model.events import Source
+from local.servers import postgres
+from local.stack.config import REPOSITORY, Config
+from local.stack.process import scrubbed_environment
+from local.stack.services import sdk_environment
+from scripts.bench.publish import CHANNELS
 from scripts.bench.publishing import SETTLE_SECONDS, finish, publishing, settle, stored, wait_until_begun
 from scripts.bench.report import Cell, Table, percentile
 from scripts.bench.servers import Servers, demo
-from scripts.simulator.ledger import Summary
+from scripts.simulator.tally import Summary
 
 SHARES: Mapping[str, int] = {"EventBridge": 4, "Pub/Sub": 3, "Event Grid": 3}
 """Events a second through each: ten in all, mixed as the shop's are."""
@@ -74,7 +74,7 @@ def _to_row(config: Config, seconds: float) -> list[tuple[Cell, ...]]:
         watch.wait_for(taken)
     rows: list[tuple[Cell, ...]] = []
     for way, rate in SHARES.items():
-        _connecting, *latencies = watch.latencies(WAYS[way])
+        _connecting, *latencies = watch.latencies(CHANNELS[way])
         half, most = (percentile(latencies, percent) for percent in (50, 99))
         rows.append((way, rate, len(latencies), half, most, max(latencies)))
     return rows
@@ -98,7 +98,7 @@ def _sustained(config: Config, folder: Path, count: int) -> tuple[list[tuple[Cel
 def _simulate(config: Config, file: Path, count: int) -> Summary:
     options = ["--rate", str(BUSY_RATE), "--count", str(count), "--error-rate", "0", "--summary", str(file)]
     subprocess.run(
-        [sys.executable, "-m", "scripts.simulate_traffic", "--via", "cloud", *options],
+        [sys.executable, "-m", "scripts.simulator", "--via", "cloud", *options],
         cwd=REPOSITORY,
         env=scrubbed_environment(**sdk_environment(config)),
         stdout=subprocess.DEVNULL,

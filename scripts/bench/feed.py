@@ -14,13 +14,14 @@ from itertools import cycle, islice
 import msgspec
 from aiohttp import web
 
-from helios.api.live import GATHER_SECONDS
-from helios.event import SOURCES
-from helios.flows.relay import messages
-from helios.ledger import Count, EventSummary, FlowChange, StreamFrame
-from local.config import REPOSITORY
-from local.dashboard import create_app
-from local.ports import HOST
+from helios.api.stream import GATHER_SECONDS
+from helios.model.counts import Count
+from helios.model.events import SOURCES
+from helios.model.stream import EventSummary, FlowChange, StreamFrame
+from helios.services.relay import messages
+from local.demo.dashboard import create_app
+from local.stack.config import REPOSITORY
+from local.stack.ports import HOST
 
 TYPES = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
 HEALTH = {"database": "healthy", "redis": "healthy", "kafka": "disabled"}

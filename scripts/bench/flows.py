@@ -11,21 +11,21 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.flows import columns
-from helios.adapters.postgres.store import PostgresStore
-from helios.adapters.redis_seen import RedisSeen
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.sweep import expire_flows
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.adapters.redis.dedupe import RedisDedupeCache
+from helios.model.events import Delivery
 from helios.normalise import normalise
-from helios.reconcile import declaration
-from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import record
-from helios.reconcile.verdict import BEFORE, Judge
-from local.ports import HOST
+from helios.reconciliation import declaration
+from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
+from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.record import record
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
+from local.stack.ports import HOST
 from scripts.bench.payloads import ORDER, TIME
 from scripts.bench.report import Table, median, percentile
 from scripts.bench.servers import Servers, another_database, api
@@ -48,31 +48,31 @@ ASKED = ("/summary", "?status=mismatched&status=incomplete", "?status=open", "?k
 # Spread over a day; one in a hundred has a problem.
 FILL_COUNTS = """
 INSERT INTO flow_counts
-SELECT minute, 'order', what, value, stories, 0, 0
+SELECT minute, 'order', what, value, instances, 0, 0
 FROM generate_series(date_trunc('minute', now()) - interval '1439 minutes', now(), interval '1 minute') AS minute,
      (VALUES ('status', 'matched', 680), ('status', 'mismatched', 4), ('status', 'incomplete', 3), ('clouds', '3', 690),
              ('clouds', '2', 4), ('issue', 'missing', 3), ('issue', 'mismatch', 4), ('issue', 'late', 2),
-             ('match', '1', 400), ('match', '2.5', 280)) AS sums (what, value, stories)
+             ('match', '1', 400), ('match', '2.5', 280)) AS sums (what, value, instances)
 """
 
 FILL_SLOTS = """
 INSERT INTO flow_slots
-SELECT date_bin('10 minutes', minute, 'epoch'), flow, what, value, sum(stories), 0, 0
+SELECT date_bin('10 minutes', minute, 'epoch'), flow, what, value, sum(instances), 0, 0
 FROM flow_counts GROUP BY 1, 2, 3, 4
 """
 
 # One in a hundred has a problem. What waits began after now, or the API's own sweep would judge it meanwhile.
 FILL_FLOWS = """
-INSERT INTO flows (flow, key, status, opened_at, waiting, issues, version, story)
+INSERT INTO flow_instances (flow, key, status, opened_at, waiting, issues, version, details)
 SELECT 'order', 'ORD-' || number, status, at, status = 'open',
        CASE status WHEN 'mismatched' THEN '{mismatch}'::text[] WHEN 'incomplete' THEN '{missing}' ELSE '{}' END, 3,
-       %(story)s
+       %(details)s
 FROM (
     SELECT number, now() + (number - %(stories)s + %(waiting)s) * interval '86400 seconds' / %(stories)s AS at,
            CASE WHEN number > %(stories)s - %(waiting)s THEN 'open' WHEN number %% 200 = 0 THEN 'mismatched'
                 WHEN number %% 200 = 100 THEN 'incomplete' ELSE 'matched' END AS status
     FROM generate_series(1, %(stories)s) AS number
-) AS stories
+) AS instances
 """
 
 
@@ -85,7 +85,7 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
     """Batches of one cloud each, as functions bring them: first legs, then second, then third ones."""
     pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
     store = PostgresStore(pool)
-    seen = RedisSeen(running.redis_url, ttl_seconds=600)
+    dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600)
     times: dict[tuple[str, bool], list[float]] = {(leg, flows): [] for leg in LEGS for flows in (True, False)}
     reconcilers = {True: Reconciler(declaration.load()), False: Reconciler([])}
     try:
@@ -95,10 +95,10 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
                 for leg, source in zip(LEGS, SOURCES, strict=True):
                     given = _deliveries(leg, source, orders)
                     started = time.perf_counter()
-                    ingest(given, seen=seen, store=store, reconciler=reconciler)
+                    ingest(given, dedupe=dedupe, store=store, reconciler=reconciler)
                     times[leg, flows].append(time.perf_counter() - started)
     finally:
-        seen.close()
+        dedupe.close()
         pool.close()
     running.empty()
     rows = [_ratio(leg, times[leg, True], times[leg, False]) for leg in LEGS]
@@ -121,7 +121,7 @@ def _deliveries(type_: str, source: str, orders: Sequence[str], received_at: dat
     at = received_at or datetime.now(UTC)
     return [
         Delivery(
-            way_in="cloudevents",
+            channel="cloudevents",
             body=json.dumps(head | {"id": uuid.uuid4().hex, "data": ORDER | {"order_id": order}}).encode(),
             received_at=at,
         )
@@ -140,13 +140,13 @@ def _sweep(running: Servers, *, quick: bool) -> Table:
         for _ in range(size // BATCH):
             orders = [uuid.uuid4().hex for _ in range(BATCH)]
             overdue = _deliveries(LEGS[0], SOURCES[0], orders, received_at=now - LONG_AGO)
-            ingest(overdue, seen=NoSeen(), store=store, reconciler=reconciler)
+            ingest(overdue, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         alone = _arriving(store, reconciler, lambda batches: batches < ALONE)
         with ThreadPoolExecutor(1) as thread:
             beside = thread.submit(_arriving, store, reconciler, lambda _: not swept.is_set())
             started = time.perf_counter()
             try:
-                judged = expire_flows(now, store=store, reconciler=reconciler)
+                transitions = expire_flows(now, store=store, reconciler=reconciler)
             finally:
                 swept.set()
             seconds = time.perf_counter() - started
@@ -157,7 +157,16 @@ def _sweep(running: Servers, *, quick: bool) -> Table:
     return Table(
         title=f"Sweep of overdue stories, while batches of {ARRIVING} arrive",
         columns=("stories", "seconds", "stories/s", "ingest p99 ms alone", "p99 ms meanwhile", "batches meanwhile"),
-        rows=[(judged, seconds, judged / seconds, percentile(alone, 99), percentile(meanwhile, 99), len(meanwhile))],
+        rows=[
+            (
+                transitions,
+                seconds,
+                transitions / seconds,
+                percentile(alone, 99),
+                percentile(meanwhile, 99),
+                len(meanwhile),
+            )
+        ],
         goal="goal: 100 000 in less than 10 s, and ingest is not blocked",
     )
 
@@ -168,38 +177,38 @@ def _arriving(store: PostgresStore, reconciler: Reconciler, going_on: Callable[[
     while going_on(len(times)):
         given = _deliveries(LEGS[0], SOURCES[0], [uuid.uuid4().hex for _ in range(ARRIVING)])
         started = time.perf_counter()
-        ingest(given, seen=NoSeen(), store=store, reconciler=reconciler)
+        ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         times.append(1000 * (time.perf_counter() - started))
     return times
 
 
 def _summary(running: Servers, *, quick: bool) -> Table:
     """What the reconciliation view asks for, over a day of a million stories of which many still wait."""
-    stories = 100_000 if quick else 1_000_000
+    instances = 100_000 if quick else 1_000_000
     with another_database(running) as filled:
         with psycopg.connect(filled.database_url, autocommit=True) as connection:
             connection.execute(FILL_COUNTS)
             connection.execute(FILL_SLOTS)
-            connection.execute(FILL_FLOWS, {"stories": stories, "waiting": stories // 20, "story": _story()})
+            connection.execute(FILL_FLOWS, {"stories": instances, "waiting": instances // 20, "details": _instance()})
             connection.execute("VACUUM ANALYZE flows, flow_counts, flow_slots")
         with api(filled) as (port, _):
             times = {path: _times(port, f"/api/v1/flows{path}") for path in ASKED}
     return Table(
-        title=f"Asked of a day of {stories:,} stories, {stories // 20:,} of them open, ms an answer",
+        title=f"Asked of a day of {instances:,} stories, {instances // 20:,} of them open, ms an answer",
         columns=("what", "median", "answers"),
         rows=[(f"/api/v1/flows{path}", median(of), len(of)) for path, of in times.items()],
         goal="goal: summary below 20",
     )
 
 
-def _story() -> str:
+def _instance() -> str:
     """All evidence of an order, as a row holds it; that it is the same one's does not matter here."""
     (flow,) = flows = declaration.load()
     interest = Interest(flows)
     given = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
     clues = [clue for delivery in given for clue in interest.clues(normalise(delivery))]
-    ledger = add_up([Ledger(pieces=[clue.evidence]) for clue in clues])
-    return columns([record(Judge(flow), "ORD-1", ledger, now=BEFORE, version=3)])["story"]
+    evidence_set = add_up([EvidenceSet(items=[clue.evidence]) for clue in clues])
+    return columns([record(FlowEvaluator(flow), "ORD-1", evidence_set, now=BEFORE, version=3)])["details"]
 
 
 def _times(port: int, path: str, count: int = 50) -> list[float]:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from local.config import REPOSITORY
+from local.stack.config import REPOSITORY
 from scripts.bench.report import Table, median
 from scripts.bench.servers import Servers
-from scripts.package import NATIVE, functions
+from scripts.build.package import NATIVE, functions
 
 ENTRY = """
 import time
@@ -35,7 +35,7 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
     """Milliseconds in a fresh interpreter that sees only the function's package and what the runtime brings."""
     names = ["aws-ingest"] if quick else [name for name in functions() if name.startswith("aws-")]
     subprocess.run(
-        [sys.executable, "-m", "scripts.package", "--native", *names],
+        [sys.executable, "-m", "scripts.build.package", "--native", *names],
         cwd=REPOSITORY,
         check=True,
         capture_output=True,
@@ -88,7 +88,7 @@ def _milliseconds(folder: Path, runtime: Path, running: Servers) -> tuple[float,
         "HELIOS_DATABASE_URL": running.database_url,
         "HELIOS_REDIS_URL": running.redis_url,
         "HELIOS_WEBSOCKET_ENDPOINT": "https://example.execute-api.eu-central-1.amazonaws.com/live",
-        "HELIOS_GUARDS": "eventbridge=key",
+        "HELIOS_WEBHOOK_AUTH": "eventbridge=key",
         "HELIOS_EVENTBRIDGE_SECRET": "unused-and-long-enough",
         "AWS_DEFAULT_REGION": "eu-central-1",
     }

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 import psycopg
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
-from helios.adapters.postgres.store import INSERT_EVENTS, PostgresStore
-from helios.adapters.redis_seen import RedisSeen
-from helios.event import Delivery
-from helios.flows.ingest import ingest
+from helios.adapters.postgres.events import INSERT_EVENTS
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.adapters.redis.dedupe import RedisDedupeCache
+from helios.model.events import Delivery
 from helios.normalise import normalise
+from helios.services.ingest import ingest
 from scripts.bench.payloads import deliveries
 from scripts.bench.report import Table, median
 from scripts.bench.servers import Servers
@@ -24,16 +25,16 @@ STORM_BATCH = 500
 def measure(running: Servers, *, quick: bool) -> list[Table]:
     """Events per second of both, interleaved, at each batch size; and of a storm of duplicates."""
     pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
-    seen = RedisSeen(running.redis_url, ttl_seconds=600)
+    dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600)
     store = PostgresStore(pool)
     try:
         with psycopg.connect(running.database_url) as connection:
             connection.execute("SELECT 1")
-            paths = _Paths(seen, store, connection)
+            paths = _Paths(dedupe, store, connection)
             rows = [_row(paths, batch, quick=quick) for batch in BATCHES]
             storm = _storm(paths, quick=quick)
     finally:
-        seen.close()
+        dedupe.close()
         pool.close()
     running.empty()
     return [
@@ -55,16 +56,16 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
 class _Paths:
     """The ways to store a batch."""
 
-    def __init__(self, seen: RedisSeen, store: PostgresStore, connection: psycopg.Connection) -> None:
-        self.seen = seen
+    def __init__(self, dedupe: RedisDedupeCache, store: PostgresStore, connection: psycopg.Connection) -> None:
+        self.dedupe = dedupe
         self.store = store
         self._connection = connection
 
     def whole(self, batch: Sequence[Delivery]) -> None:
-        ingest(batch, seen=self.seen, store=self.store)
+        ingest(batch, dedupe=self.dedupe, store=self.store)
 
     def without_redis(self, batch: Sequence[Delivery]) -> None:
-        ingest(batch, seen=NoSeen(), store=self.store)
+        ingest(batch, dedupe=NullDedupeCache(), store=self.store)
 
     def bare(self, rows: str) -> None:
         self._connection.execute(INSERT_EVENTS, (rows,))

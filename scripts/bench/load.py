@@ -11,7 +11,7 @@ import time
 
 import uvloop
 
-from local.ports import HOST
+from local.stack.ports import HOST
 from scripts.bench.payloads import SHAPES
 
 PATH = "/api/v1/webhooks/aws/eventbridge"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from playwright.sync_api import Page, sync_playwright
 
-from local import chromium
+from scripts.bench import chromium
 
 PATIENCE_MS = 60_000
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from helios.event import Delivery, WayIn
+from helios.model.events import Channel, Delivery
 
 ORDER = {
     "order_id": "ORD-1764158400000-1234",
@@ -67,7 +67,7 @@ _SNS = json.dumps(
     {"Type": "Notification", "TopicArn": "arn:aws:sns:eu-central-1:123456789012:orders", "Message": _EVENTBRIDGE}
 )
 
-SHAPES: dict[str, tuple[WayIn, str]] = {
+SHAPES: dict[str, tuple[Channel, str]] = {
     "EventBridge": ("eventbridge", _EVENTBRIDGE),
     "EventBridge in SNS": ("eventbridge", _SNS),
     "Pub/Sub push": ("pubsub", _PUBSUB),
@@ -78,9 +78,9 @@ SHAPES: dict[str, tuple[WayIn, str]] = {
 
 def deliveries(count: int, shape: str = "EventBridge") -> Sequence[Delivery]:
     """So many new deliveries of a shape, received now."""
-    way_in, text = SHAPES[shape]
+    channel, text = SHAPES[shape]
     now = datetime.now(UTC)
     return [
-        Delivery(way_in=way_in, body=text.replace("ID", uuid.uuid4().hex, 1).encode(), received_at=now)
+        Delivery(channel=channel, body=text.replace("ID", uuid.uuid4().hex, 1).encode(), received_at=now)
         for _ in range(count)
     ]

@@ -4,14 +4,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local import chromium
-from local.config import REPOSITORY, Config
-from local.ports import HOST, free_ports
-from local.probes import accepts
-from local.process import scrubbed_environment
-from local.server import Command
+from local.stack.config import REPOSITORY, Config
+from local.stack.ports import HOST, free_ports
+from local.stack.probes import accepts
+from local.stack.process import scrubbed_environment
+from local.stack.server import Command
+from scripts.bench import chromium
 from scripts.bench.page import Watched, watched
-from scripts.bench.publish import WAYS
+from scripts.bench.publish import CHANNELS
 from scripts.bench.publishing import finish, publishing, settle, stored, wait_until_begun
 from scripts.bench.report import Cell, Table, median, percentile
 from scripts.bench.servers import Servers, demo
@@ -28,9 +28,9 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
     seconds, long = (3, 10) if quick else (10, 120)
     with demo(Path(running.folder) / "demo") as config, watched(config.dashboard_url) as page:
         paint = page.first_paint()
-        for way in WAYS:  # cold starts: `imports` measures those
+        for way in CHANNELS:  # cold starts: `imports` measures those
             _to_pixel(config, page, way, RATES[0], 1)
-        rows = [_to_pixel(config, page, way, rate, seconds) for way in WAYS for rate in RATES]
+        rows = [_to_pixel(config, page, way, rate, seconds) for way in CHANNELS for rate in RATES]
         busy = _busy(config, page, long)
     return [
         Table(

@@ -12,14 +12,14 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from helios.event import Source
+from helios.model.events import Source
 from scripts.simulator.answers import Publisher
 from scripts.simulator.endpoints import connect, find
 from scripts.simulator.plan import Emission
 from scripts.simulator.shop import to_json
 from scripts.simulator.webhook import Webhook
 
-WAYS: Mapping[str, Source] = {"webhook": "aws", "EventBridge": "aws", "Pub/Sub": "gcp", "Event Grid": "azure"}
+CHANNELS: Mapping[str, Source] = {"webhook": "aws", "EventBridge": "aws", "Pub/Sub": "gcp", "Event Grid": "azure"}
 """Each way in, and the cloud whose event goes there."""
 
 _TYPES: Mapping[Source, str] = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
@@ -69,7 +69,7 @@ class Schedule:
 
 
 async def _run(way: str, rate: float, seconds: float, api_url: str) -> None:
-    source = WAYS[way]
+    source = CHANNELS[way]
     publisher = Webhook(api_url) if way == "webhook" else connect(find([source], allow_mixed=False)[source])
     schedule = Schedule(publisher, source)
     await schedule.run(1, 1, name="WAKE")  # connects, and wakes what sleeps

@@ -4,11 +4,11 @@ import subprocess
 import sys
 import time
 
-from local import figures
-from local.config import REPOSITORY, Config
-from local.parts import sdk_environment
-from local.ports import HOST
-from local.process import scrubbed_environment
+from local.demo import stats
+from local.stack.config import REPOSITORY, Config
+from local.stack.ports import HOST
+from local.stack.process import scrubbed_environment
+from local.stack.services import sdk_environment
 
 SETTLE_SECONDS = 300
 
@@ -42,7 +42,7 @@ def finish(publisher: subprocess.Popen[str]) -> int:
 
 def stored(config: Config) -> int:
     """How many events Helios has."""
-    found = figures.fetch(f"{HOST}:{config.api_port}")
+    found = stats.fetch(f"{HOST}:{config.api_port}")
     if found is None:
         raise RuntimeError("the API does not answer")
     return found.total_events

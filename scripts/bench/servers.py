@@ -11,14 +11,14 @@ import msgspec
 import psycopg
 
 from helios.adapters.postgres.migrate import migrate
-from local.config import REPOSITORY, Config, free_port_fields
-from local.parts import parts
-from local.ports import HOST, free_port
-from local.postgres import Postgres
-from local.probes import answers
-from local.process import Process, scrubbed_environment
-from local.supervisor import Supervisor
-from local.valkey import Valkey
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
+from local.stack.config import REPOSITORY, Config, free_port_fields
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import Process, scrubbed_environment
+from local.stack.services import services
+from local.stack.supervisor import Supervisor
 
 TABLES = "events, event_counts, dead_letters, frames, consumers, flows, flow_counts"
 
@@ -79,7 +79,7 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
         HELIOS_DATABASE_URL=running.database_url,
         HELIOS_REDIS_URL=running.redis_url,
         HELIOS_LOG_LEVEL="WARNING",
-        HELIOS_UNGUARDED="loopback",
+        HELIOS_TRUST_LOOPBACK="loopback",
     )
     with Process(
         "api",
@@ -96,12 +96,12 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
 def demo(folder: Path) -> Iterator[Config]:
     """All of Helios as the demo runs it, on free ports, without its traffic."""
     config = msgspec.convert({"state": str(folder)} | free_port_fields(), Config)
-    every = parts(config)
+    every = services(config)
     try:
         with Supervisor(every, lambda _: None) as supervisor:
             supervisor.start()
             yield config
     finally:
-        for part in every:
-            if isinstance(part.server, Postgres):
-                part.server.discard()
+        for service in every:
+            if isinstance(service.server, Postgres):
+                service.server.discard()

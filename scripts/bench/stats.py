@@ -5,9 +5,9 @@ import time
 
 import psycopg
 
-from helios.adapters.postgres.store import PostgresTransaction
-from helios.ledger import Count
-from local.ports import HOST
+from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
+from helios.model.counts import Count
+from local.stack.ports import HOST
 from scripts.bench.report import Table, median, percentile
 from scripts.bench.servers import Servers, another_database, api
 
@@ -69,7 +69,7 @@ def _fill(running: Servers, size: int) -> None:
         counted = connection.execute(COUNT_EVENTS).fetchall()
         counts = [Count(minute=minute, source=source, type=type_, stored=n) for minute, source, type_, n in counted]
         with connection.pipeline() as pipeline, connection.transaction():
-            PostgresTransaction(connection, pipeline).count(counts)
+            PostgresUnitOfWork(connection, pipeline).counts.add(counts)
         connection.execute("VACUUM ANALYZE events, event_counts, event_totals")
 
 

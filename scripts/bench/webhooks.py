@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local.config import REPOSITORY
+from local.stack.config import REPOSITORY
 from scripts.bench.report import Table, percentile
 from scripts.bench.servers import Servers, api
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
-from local.process import PartFailed
+from local.stack.process import ServiceFailed
 from scripts.faults.run import Row, Scale, run
 from scripts.faults.scenarios import SCENARIOS, Scenario
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for row in run(plan.scenarios, Path(folder), console.print, scale=plan.scale, seed=plan.seed):
                 console.print(_line(row), markup=False)
                 rows.append(row)
-    except (HeliosError, PartFailed) as error:
+    except (HeliosError, ServiceFailed) as error:
         console.print(f"faults: {error}", markup=False, style="red")
         return 2
     console.print(_table(rows))
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for sentence in wrong:
         console.print(sentence, markup=False, style="red")
     stored, lost, doubled = (sum(getattr(row, name) for row in rows) for name in ("stored", "lost", "doubled"))
-    deliveries = sum(sum(row.ledger.values()) for row in rows)
+    deliveries = sum(sum(row.counts.values()) for row in rows)
     console.print(f"{stored} events in {deliveries} deliveries: {lost} lost, {doubled} doubled")
     return 1 if wrong else 0
 
@@ -89,8 +89,8 @@ def _table(rows: Sequence[Row]) -> Table:
             continue
         counts = (
             row.stored,
-            row.ledger.get("duplicate", 0),
-            row.ledger.get("rejected", 0),
+            row.counts.get("duplicate", 0),
+            row.counts.get("rejected", 0),
             row.refused,
             row.lost,
             row.doubled,

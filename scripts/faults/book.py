@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from threading import Lock
 
-from helios.event import Source
+from helios.model.events import Source
 
 Key = tuple[Source, str]
 

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import psycopg
 
+from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
 from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
-from helios.adapters.postgres.rows import EVENT_COLUMNS, event_from_row
-from helios.reconcile.declaration import Flow
-from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.record import moment_of
-from helios.reconcile.verdict import Judge
+from helios.reconciliation.declaration import Flow
+from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.record import moment_of
 from scripts.faults.book import Book
 from scripts.faults.orders import LEGS, Orders
 
@@ -21,7 +21,7 @@ SHOWN = 3
 
 ROWS = "SELECT source, id, type, order_id FROM events WHERE order_id LIKE %s"
 
-LEDGER = "SELECT source, type, stored, duplicate, contradictory, rejected FROM event_counts"
+COUNTS = "SELECT source, type, stored, duplicate, contradictory, rejected FROM event_counts"
 
 COUNTED_TWICE = """
 SELECT since::text, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint,
@@ -45,15 +45,15 @@ POSITIONS = """
 SELECT count(*), count(position), min(position), max(position), (SELECT position FROM stream) FROM frames
 """
 
-LETTERS = """
+DEAD_LETTERS = """
 SELECT (SELECT coalesce(sum(attempts), 0)::bigint FROM dead_letters),
        ARRAY(SELECT DISTINCT (regexp_match(encode(body, 'escape'), 'FLT-[0-9]+-POISON-[0-9]+'))[1] FROM dead_letters)
 """
 
-STORIES = f"SELECT {FLOW_COLUMNS} FROM flows WHERE key LIKE %s"  # noqa: S608 - a constant of Helios'
+INSTANCES = f"SELECT {FLOW_COLUMNS} FROM flow_instances WHERE key LIKE %s"  # noqa: S608 - a constant of Helios'
 
 
-class Ledgers(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True):
     """The ledger's sums.
 
     Attributes:
@@ -67,11 +67,11 @@ class Ledgers(msgspec.Struct, frozen=True):
     stored: Counter[str]
 
 
-def ledgers(connection: psycopg.Connection) -> Ledgers:
+def counts(connection: psycopg.Connection) -> Counts:
     """As they stand."""
-    found = Ledgers(Counter(), Counter(), Counter())
+    found = Counts(Counter(), Counter(), Counter())
     mine = {*LEGS.values(), ""}  # what could not be read has no type, and the clouds get nothing of that kind
-    for source, type_, *sums in connection.execute(LEDGER):
+    for source, type_, *sums in connection.execute(COUNTS):
         counted = Counter(dict(zip(("stored", "duplicate", "contradictory", "rejected"), sums, strict=True)))
         found.all.update(counted)
         found.stored[source] += counted["stored"]
@@ -87,7 +87,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         lost: events that were acknowledged and are not stored.
         doubled: events that are stored more than once.
         wrong: everything that does not hold, a sentence each.
-        ledgers: the sums now, from which the next phase starts.
+        counts: the sums now, from which the next phase starts.
         position: the stream's.
         rows: events stored, of all phases.
     """
@@ -95,14 +95,14 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     doubled: int
     wrong: list[str]
-    ledgers: Ledgers
+    counts: Counts
     position: int
     rows: int
 
 
-def check(connection: psycopg.Connection, sent: Orders, book: Book, before: Ledgers, flows: Sequence[Flow]) -> Checked:
+def check(connection: psycopg.Connection, sent: Orders, book: Book, before: Counts, flows: Sequence[Flow]) -> Checked:
     """Hold everything against everything, of one moment."""
-    now = ledgers(connection)
+    now = counts(connection)
     rows = connection.execute(ROWS, (f"{sent.prefix}%",)).fetchall()
     stored = {(source, id_) for source, id_, _, _ in rows}
     lost = sorted(book.acknowledged - stored)
@@ -115,12 +115,12 @@ def check(connection: psycopg.Connection, sent: Orders, book: Book, before: Ledg
     wrong += _books(connection, sent, book, before, now)
     position, outbox_wrong = _outbox(connection)
     wrong += outbox_wrong
-    wrong += _stories(connection, sent, flows)
+    wrong += _instances(connection, sent, flows)
     return Checked(
         lost=len(lost),
         doubled=doubled,
         wrong=wrong,
-        ledgers=now,
+        counts=now,
         position=position,
         rows=now.stored.total(),
     )
@@ -132,7 +132,7 @@ def _doubled(rows: Sequence[tuple[Any, ...]], book: Book) -> int:
     return max(0, legs.total() - len(legs) - book.doubled)
 
 
-def _books(connection: psycopg.Connection, sent: Orders, book: Book, before: Ledgers, now: Ledgers) -> Iterator[str]:
+def _books(connection: psycopg.Connection, sent: Orders, book: Book, before: Counts, now: Counts) -> Iterator[str]:
     """The ledger: received = stored + duplicate + contradictory + rejected, and each of them where it is kept."""
     told, taken = book.told.total(), now.webhooks.total() - before.webhooks.total()
     if not told <= taken <= told + book.unanswered:
@@ -149,7 +149,7 @@ def _books(connection: psycopg.Connection, sent: Orders, book: Book, before: Led
         yield f"there are {by_source} rows, and {dict(now.stored)} are counted"
     if connection.execute(TOTALS).fetchall() != connection.execute(MINUTES).fetchall():
         yield "the totals are not the sums of the minutes"
-    attempts, marks = connection.execute(LETTERS).fetchone() or (0, [])
+    attempts, marks = connection.execute(DEAD_LETTERS).fetchone() or (0, [])
     if attempts != now.all["rejected"] + now.all["contradictory"]:
         yield f"{now.all['rejected']} were rejected, and the dead letters have {attempts} attempts"
     if missing := sent.poison - set(marks):
@@ -170,10 +170,10 @@ def _outbox(connection: psycopg.Connection) -> tuple[int, list[str]]:
     return position, wrong
 
 
-def _stories(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flow]) -> Iterator[str]:
+def _instances(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flow]) -> Iterator[str]:
     """The verdicts: those that the sent orders must get, and those that follow from the stored events."""
     pattern = (f"{sent.prefix}%",)
-    kept = {story.key: story for story in map(flow_from_row, connection.execute(STORIES, pattern))}
+    kept = {instance.key: instance for instance in map(flow_from_row, connection.execute(INSTANCES, pattern))}
     off = [
         f"{order} is {kept[order].status if order in kept else 'unknown'} instead of {status}"
         for order, status in sent.statuses.items()
@@ -181,19 +181,19 @@ def _stories(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flow]
     ]
     if off:
         yield f"{len(off)} orders have the wrong verdict: {'; '.join(off[:SHOWN])}"
-    interest, judges = Interest(flows), {flow.name: Judge(flow) for flow in flows}
-    gathered: dict[str, list[Ledger]] = defaultdict(list)
+    interest, evaluators = Interest(flows), {flow.name: FlowEvaluator(flow) for flow in flows}
+    pending: dict[str, list[EvidenceSet]] = defaultdict(list)
     for row in connection.execute(
         f"SELECT {EVENT_COLUMNS} FROM events WHERE order_id LIKE %s",  # noqa: S608 - a constant of Helios'
         pattern,
     ):
         for clue in interest.clues(event_from_row(row)):
-            gathered[clue.key].append(Ledger(pieces=[clue.evidence]))
+            pending[clue.key].append(EvidenceSet(items=[clue.evidence]))
     differing = []
-    for key, story in kept.items():
-        judge, ledgers = judges[story.flow], gathered.get(key)
-        verdict = judge.verdict(add_up(ledgers), now=moment_of(story)) if ledgers else None
-        if verdict is None or (verdict.status, verdict.amount) != (story.status, story.amount):
+    for key, instance in kept.items():
+        evaluator, counts = evaluators[instance.flow], pending.get(key)
+        verdict = evaluator.verdict(add_up(counts), now=moment_of(instance)) if counts else None
+        if verdict is None or (verdict.status, verdict.amount) != (instance.status, instance.amount):
             differing.append(key)
-    if differing or gathered.keys() != kept.keys():
+    if differing or pending.keys() != kept.keys():
         yield f"{len(differing)} stories are not what follows from their events, such as {differing[:SHOWN]}"

@@ -13,9 +13,9 @@ from typing import Final, Protocol
 import psycopg
 import redis
 
-from helios.adapters.redis_seen import RedisSeen
+from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.errors import HeliosError
-from local import valkey
+from local.servers import valkey
 from scripts.faults.orders import Orders
 from scripts.faults.stage import HostedStage, Stage
 from scripts.faults.watch import Watch
@@ -51,7 +51,7 @@ class Nothing:
 
 
 class Down:
-    """Parts end, and are started again."""
+    """Services end, and are started again."""
 
     def __init__(self, *names: str, kill: bool) -> None:
         """``kill``: by ``kill -9`` with all their children, else by their signal, under load."""
@@ -61,13 +61,13 @@ class Down:
     def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """End them, one after the other."""
         for name in self._names:
-            part = stage.part(name)
-            part.kill() if self._kill else part.stop()
+            service = stage.service(name)
+            service.kill() if self._kill else service.stop()
 
     def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Start them, in the order in which they were ended."""
         for name in self._names:
-            stage.part(name).start()
+            stage.service(name).start()
 
 
 class Cut:
@@ -83,18 +83,18 @@ class Cut:
 
 
 class Frozen:
-    """A part hangs: SIGSTOP to it and its children."""
+    """A service hangs: SIGSTOP to it and its children."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Freeze it."""
-        stage.part(self._name).pause()
+        stage.service(self._name).pause()
 
     def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Let it go on."""
-        stage.part(self._name).resume()
+        stage.service(self._name).resume()
 
 
 class Flushed:
@@ -114,10 +114,10 @@ class StaleMarks:
 
     def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Write the marks, as the filter itself does."""
-        seen = RedisSeen(valkey.url(stage.config.valkey_port), ttl_seconds=_MARK_SECONDS)
+        dedupe = RedisDedupeCache(valkey.url(stage.config.valkey_port), ttl_seconds=_MARK_SECONDS)
         later = sent.requests[len(sent.requests) // 2 :]
-        seen.remember({key for request in later for key in request.keys if key})
-        seen.close()
+        dedupe.add({key for request in later for key in request.keys if key})
+        dedupe.close()
 
     def heal(self, stage: Stage, watch: Watch) -> None:
         """Nothing."""
@@ -218,7 +218,7 @@ class LambdaKilled:
 
 
 class SupervisorKilled:
-    """What started every part is killed, and takes them all along, Postgres and the emulators too."""
+    """What started every service is killed, and takes them all along, Postgres and the emulators too."""
 
     def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
         """Kill it."""

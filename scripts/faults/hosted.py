@@ -13,7 +13,7 @@ from scripts.faults.stage import HOSTED_CLOUDS, READY, Stage
 
 def main() -> int:
     """Run it."""
-    # Beside the line that is waited for, nobody reads what is said: each part has its log.
+    # Beside the line that is waited for, nobody reads what is said: each service has its log.
     with Stage(Path(sys.argv[1]), lambda _: None, clouds=HOSTED_CLOUDS):
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()

@@ -9,8 +9,8 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 from msgspec import Raw
 
-from helios.event import Source
-from helios.reconcile.rows import FlowStatus
+from helios.model.events import Source
+from helios.model.flows import FlowStatus
 from scripts.simulator import envelopes
 from scripts.simulator.plan import Emission
 from scripts.simulator.shop import LEGS as CLOUD_LEGS

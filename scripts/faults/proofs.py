@@ -11,17 +11,17 @@ from typing import Final, Self
 
 from standardwebhooks.webhooks import Webhook
 
-from local.config import GUARDS
-from local.issuer import Issuer
-from local.ports import HOST
+from local.emulators.issuer import Issuer
+from local.stack.config import WEBHOOK_AUTH
+from local.stack.ports import HOST
 
 Proof = Callable[[bytes], Mapping[str, str]]
 """The headers that go with a body."""
 
 GOOGLE: Final[Mapping[str, str | bool]] = {
     "iss": "https://accounts.google.com",
-    "aud": GUARDS["HELIOS_PUBSUB_AUDIENCE"],
-    "email": GUARDS["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
+    "aud": WEBHOOK_AUTH["HELIOS_PUBSUB_AUDIENCE"],
+    "email": WEBHOOK_AUTH["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
     "email_verified": True,
 }
 
@@ -30,22 +30,22 @@ class Proofs:
     """The demo's secrets, and an issuer of its own; a context manager, in which the issuer's keys can be had.
 
     Attributes:
-        ways_in: those whose guard is shown a proof.
+        channels: those whose guard is shown a proof.
     """
 
     def __init__(self, keys_port: int | None) -> None:
         """Take where the API asks for Google's keys; None: somebody else is asked there, and no token is shown."""
         self._keys_port = keys_port
         self._issuer = Issuer()
-        self._webhook = Webhook(GUARDS["HELIOS_CLOUDEVENTS_SECRET"])
+        self._webhook = Webhook(WEBHOOK_AUTH["HELIOS_CLOUDEVENTS_SECRET"])
         self._proofs: dict[str, Proof] = {
-            "eventbridge": lambda _: {"x-helios-key": GUARDS["HELIOS_EVENTBRIDGE_SECRET"]},
-            "eventgrid": lambda _: {"x-helios-key": GUARDS["HELIOS_EVENTGRID_SECRET"]},
+            "eventbridge": lambda _: {"x-helios-key": WEBHOOK_AUTH["HELIOS_EVENTBRIDGE_SECRET"]},
+            "eventgrid": lambda _: {"x-helios-key": WEBHOOK_AUTH["HELIOS_EVENTGRID_SECRET"]},
             "cloudevents": self._signed,
         }
         if keys_port:
             self._proofs["pubsub"] = lambda _: {"authorization": f"Bearer {self._issuer.token(GOOGLE)}"}
-        self.ways_in = frozenset(self._proofs)
+        self.channels = frozenset(self._proofs)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

@@ -10,12 +10,12 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from helios.errors import HeliosError
-from helios.event import SOURCES
-from helios.reconcile import declaration
-from local import figures
-from local.ports import HOST
+from helios.model.events import SOURCES
+from helios.reconciliation import declaration
+from local.demo import stats
+from local.stack.ports import HOST
 from scripts.faults.book import Book
-from scripts.faults.checks import Checked, Ledgers, check, ledgers
+from scripts.faults.checks import Checked, Counts, check, counts
 from scripts.faults.faults import Skipped
 from scripts.faults.orders import Load, Orders, orders
 from scripts.faults.scenarios import Scenario
@@ -49,7 +49,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: of the fault.
         stored: events of this phase.
-        ledger: deliveries of this phase by what became of them.
+        counts: deliveries of this phase by what became of them.
         refused: deliveries that got no answer, or were asked to come again.
         lost: acknowledged and not stored.
         doubled: stored more than once.
@@ -61,7 +61,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     stored: int = 0
-    ledger: dict[str, int] = {}
+    counts: dict[str, int] = {}
     refused: int = 0
     lost: int = 0
     doubled: int = 0
@@ -82,7 +82,7 @@ def run(scenarios: Sequence[Scenario], folder: Path, say: Say, *, scale: Scale, 
         seed: the same one sends the same.
 
     Raises:
-        PartFailed: a part of Helios did not start.
+        ServiceFailed: a service of Helios did not start.
     """
     numbers = {scenario.name: number for number, scenario in enumerate(scenarios, start=1)}
     for hosted in (False, True):
@@ -124,7 +124,7 @@ class Director:
         sent, book = self._orders(load, prefix), Book()
         began = time.monotonic()
         with self._stage.database() as connection:
-            before = ledgers(connection)
+            before = counts(connection)
         recoveries: list[float] = []
         try:
             with Sender(self._stage, sent, book, rate=load.rate) as sender:
@@ -141,13 +141,13 @@ class Director:
         return Row(
             name=scenario.name,
             stored=checked.rows - before.stored.total(),
-            ledger=dict(checked.ledgers.all - before.all),
+            counts=dict(checked.counts.all - before.all),
             refused=book.unanswered,
             lost=checked.lost,
             doubled=checked.doubled,
             recovery=max(recoveries) if scenario.measured else None,
             seconds=time.monotonic() - began,
-            wrong=[*checked.wrong, *self._seen(checked), *self._unguarded(), *_unfelt(scenario, book)],
+            wrong=[*checked.wrong, *self._seen(checked), *self._trust_loopback(), *_unfelt(scenario, book)],
         )
 
     def _suffer(self, scenario: Scenario, sent: Orders, book: Book, prefix: str) -> float:
@@ -195,14 +195,14 @@ class Director:
         if clouds:
             self._until(lambda: self._count(BEHIND) == 0)
 
-    def _check(self, sent: Orders, book: Book, before: Ledgers) -> Checked:
+    def _check(self, sent: Orders, book: Book, before: Counts) -> Checked:
         with self._stage.database() as connection:
             return check(connection, sent, book, before, self._flows)
 
     def _seen(self, checked: Checked) -> list[str]:
         """What those who ask and those who watch are told, against what is stored."""
         wrong, self._watch.wrong = self._watch.wrong, []
-        told = figures.fetch(f"{HOST}:{self._stage.config.api_port}")
+        told = stats.fetch(f"{HOST}:{self._stage.config.api_port}")
         if told is None or told.total_events != checked.rows:
             wrong.append(f"the API counts {told and told.total_events} events instead of {checked.rows}")
         # A frame of a duplicate may have come since: that nothing is left out up to there, the watcher has seen to.
@@ -213,18 +213,18 @@ class Director:
             )
         return wrong
 
-    def _unguarded(self) -> list[str]:
+    def _trust_loopback(self) -> list[str]:
         """What came past a guard without a proof, as this process of the API counts it."""
         url = f"{self._stage.api_url}/metrics"
         with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - Helios' own
             families = list(text_string_to_metric_families(answer.read().decode()))
         return [
-            f"{sample.value:g} requests came to {sample.labels['way_in']} without a proof"
+            f"{sample.value:g} requests came to {sample.labels['channel']} without a proof"
             for family in families
             for sample in family.samples
             if sample.name == "helios_admissions_total"
             and sample.labels["result"] == "loopback"
-            and sample.labels["way_in"] in self._stage.proofs.ways_in
+            and sample.labels["channel"] in self._stage.proofs.channels
         ]
 
     def _count(self, query: str, *parameters: str) -> int:

@@ -14,30 +14,31 @@ from typing import Self
 import msgspec
 import psycopg
 
-from helios.event import SOURCES, Source
-from local import aws_resources, keeper, ministack
-from local.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
-from local.parts import parts, sdk_environment
-from local.ports import PortTaken, free_port, require_free
-from local.postgres import Postgres
-from local.probes import accepts
-from local.process import PartFailed, scrubbed_environment
-from local.server import Command, Server
-from local.supervisor import Supervisor
-from local.valkey import Valkey
+from helios.model.events import SOURCES, Source
+from local.aws import ministack, resources
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
+from local.stack import reaper
+from local.stack.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
+from local.stack.ports import PortTaken, free_port, require_free
+from local.stack.probes import accepts
+from local.stack.process import ServiceFailed, scrubbed_environment
+from local.stack.server import Command, Server
+from local.stack.services import sdk_environment, services
+from local.stack.supervisor import Supervisor
 from scripts.faults.orders import FLOW, LEGS
 from scripts.faults.proofs import Proofs
 from scripts.simulator import endpoints
 from scripts.simulator.answers import Publisher
 from scripts.simulator.shop import LEGS as SHOP_LEGS
 
-PARTS_OF: Mapping[Source, Sequence[str]] = {
+SERVICES_OF: Mapping[Source, Sequence[str]] = {
     "aws": ("aws", "packages", "deployment"),
     "gcp": ("pubsub", "gcp-function", "gcp-topic"),
     "azure": ("eventgrid", "azure-function", "azure-topic"),
 }
-LEFT_OUT = ("dashboard", "dashboard-build", "kafka", "sink", "heartbeat")
-"""Nobody looks, Kafka has tests of its own, and heartbeats would be counted among what is sent."""
+LEFT_OUT = ("dashboard", "dashboard-build", "kafka", "sink", "canary")
+"""Nobody looks, Kafka has tests of its own, and canary events would be counted among what is sent."""
 
 HOSTED_CLOUDS: Sequence[Source] = ("gcp", "azure")
 """Whose emulators keep on disk what they have not delivered, and so survive their supervisor."""
@@ -116,11 +117,11 @@ class Stage:
             "postgres": self._proxy(self.config.postgres_port, to=place.database_port),
             "valkey": self._proxy(self.config.valkey_port, to=place.cache_port),
         }
-        left_out = [*LEFT_OUT, *(name for cloud in SOURCES if cloud not in clouds for name in PARTS_OF[cloud])]
-        self._parts = [
-            part._replace(server=self._stores.get(part.name, part.server))
-            for part in parts(self.config)
-            if part.name not in left_out
+        left_out = [*LEFT_OUT, *(name for cloud in SOURCES if cloud not in clouds for name in SERVICES_OF[cloud])]
+        self._services = [
+            service._replace(server=self._stores.get(service.name, service.server))
+            for service in services(self.config)
+            if service.name not in left_out
         ]
         self._stack = ExitStack()
         # Where Pub/Sub runs, it is the one whose keys the API asks for, and it signs what it pushes itself.
@@ -146,9 +147,9 @@ class Stage:
         """Helios' own API."""
         return self.config.api_url
 
-    def part(self, name: str) -> Server:
-        """A part by the name that the demo gives it."""
-        return next(part.server for part in self._parts if part.name == name)
+    def service(self, name: str) -> Server:
+        """A service by the name that the demo gives it."""
+        return next(service.server for service in self._services if service.name == name)
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection]:
@@ -165,7 +166,7 @@ class Stage:
 
     def database_pids(self) -> list[int]:
         """Every process of Postgres."""
-        return [self._database.pid, *keeper.descendants(self._database.pid)]
+        return [self._database.pid, *reaper.descendants(self._database.pid)]
 
     def hold_back(self, name: str, *, slow: bool) -> None:
         """Hold back everything that passes between Helios and this store, or no longer."""
@@ -173,12 +174,12 @@ class Stage:
 
     def lambda_workers(self) -> list[int]:
         """The processes in which the AWS emulator runs functions now."""
-        return ministack.workers(self.part("aws").pid)
+        return ministack.workers(self.service("aws").pid)
 
     def _start(self) -> None:
         for proxy in self.proxies.values():
             self._stack.enter_context(proxy)
-        self._stack.enter_context(Supervisor(self._parts, self.say)).start()
+        self._stack.enter_context(Supervisor(self._services, self.say)).start()
 
     def _proxy(self, port: int, *, to: int) -> Command:
         return Command(
@@ -198,7 +199,7 @@ class Stage:
         self.publishers = {source: endpoints.connect(one, environ=environment) for source, one in found.items()}
         if "aws" not in self.clouds:
             return
-        sqs = aws_resources.client("sqs", self.config.aws_url)
+        sqs = resources.client("sqs", self.config.aws_url)
         for queue in (QUEUE, RELAY_QUEUE):
             sqs.set_queue_attributes(
                 QueueUrl=sqs.get_queue_url(QueueName=queue)["QueueUrl"],
@@ -235,14 +236,14 @@ class HostedStage(Stage):
         """Start it on what the last one has left, and return once everything answers.
 
         Raises:
-            PartFailed: it does not.
+            ServiceFailed: it does not.
         """
         command = [sys.executable, "-m", "scripts.faults.hosted", str(self._folder)]
         self._host = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
         assert self._host.stdout  # noqa: S101 - PIPE gives one; for mypy
         with self._host.stdout as said:
             if said.readline() != READY:
-                raise PartFailed(f"the supervisor did not start: see the logs in {self.config.log('*').parent}")
+                raise ServiceFailed(f"the supervisor did not start: see the logs in {self.config.log('*').parent}")
 
     def _start(self) -> None:
         self._stack.callback(self.kill)
@@ -251,7 +252,7 @@ class HostedStage(Stage):
 
 def _is_free(port: int, *, last: bool) -> bool:
     try:
-        require_free(port, part="a new stage", setting="nothing")
+        require_free(port, service="a new stage", setting="nothing")
     except PortTaken:
         if last:
             raise

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
-from local.process import PartFailed
+from local.stack.process import ServiceFailed
 from scripts.prove.compare import Score
 from scripts.prove.run import Plan, prove
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="helios-prove-") as folder:
             comparison = prove(plan, Path(folder), console.print)
-    except (HeliosError, PartFailed) as error:
+    except (HeliosError, ServiceFailed) as error:
         console.print(f"prove: {error}", markup=False, style="red")
         return 2
     console.print(_table(comparison.scores))

@@ -8,7 +8,7 @@ from statistics import median
 
 import msgspec
 
-from helios.reconcile.rows import FlowRow, FlowStatus
+from helios.model.flows import FlowInstance, FlowStatus
 from scripts.simulator.anomalies import ANOMALIES, Anomaly, Injection
 
 STATUS_OF: Mapping[Anomaly, FlowStatus] = {
@@ -72,7 +72,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare(
     truth: Iterable[Injection],
-    flows: Sequence[FlowRow],
+    flows: Sequence[FlowInstance],
     poisoned: Iterable[str],
     *,
     orders: int,

@@ -13,15 +13,15 @@ from typing import NamedTuple, Self
 
 import msgspec
 
-from helios.console.client import Client
+from helios.cli.client import Client
 from helios.errors import HeliosError
-from helios.reconcile.rows import FlowRow, FlowSummary
-from local import aws_resources
-from local.config import INGEST_FUNCTION, REPOSITORY, Config, free_port_fields
-from local.parts import parts, sdk_environment
-from local.process import scrubbed_environment
-from local.server import Server
-from local.supervisor import Supervisor
+from helios.model.flows import FlowInstance, FlowSummary
+from local.aws import resources
+from local.stack.config import INGEST_FUNCTION, REPOSITORY, Config, free_port_fields
+from local.stack.process import scrubbed_environment
+from local.stack.server import Server
+from local.stack.services import sdk_environment, services
+from local.stack.supervisor import Supervisor
 from scripts.prove.compare import Comparison, Finding, compare
 from scripts.simulator.anomalies import ANOMALIES, Injection
 
@@ -57,7 +57,7 @@ class Unproven(HeliosError):  # noqa: N818 - reads as the fact it is
     """The run did not come to an end at which anything could be compared."""
 
 
-class _Letter(msgspec.Struct, frozen=True):
+class _DeadLetterRow(msgspec.Struct, frozen=True):
     """What of a dead letter matters here."""
 
     body: str
@@ -73,16 +73,16 @@ def prove(plan: Plan, folder: Path, say: Say) -> Comparison:
         say: told, in a line, what happens.
 
     Raises:
-        PartFailed: a part of Helios did not start.
+        ServiceFailed: a service of Helios did not start.
         Unproven: the traffic failed, or orders were still undecided long after their deadline.
     """
     flows_file = _flows_file(plan, folder / "flows.toml")
     fields = {"state": str(folder / "state"), "flows_file": str(flows_file)} | free_port_fields()
     config = msgspec.convert(fields, Config)
-    every = [part for part in parts(config) if not part.name.startswith("dashboard")]  # nobody watches
+    every = [service for service in services(config) if not service.name.startswith("dashboard")]  # nobody watches
     with Supervisor(every, say) as supervisor:
         supervisor.start()
-        servers = {part.name: part.server for part in every}
+        servers = {service.name: service.server for service in every}
         client = Client(config.api_url)
         with _Watch(client) as watch:
             before = _warm_up(plan, config, client, folder)
@@ -110,7 +110,7 @@ def _warm_up(plan: Plan, config: Config, client: Client, folder: Path) -> set[st
         _simulate(config, folder / f"warm-up-{placed}", "--orders", "1", "--error-rate", "0").wait()
         decided = partial(_all_decided, client, orders=placed)
         _until(decided, plan.window + plan.grace + SETTLE_SECONDS, "an order before the others")
-        flows = list(client.items("flows", FlowRow, limit=placed))
+        flows = list(client.items("flows", FlowInstance, limit=placed))
         if any(flow.status == "matched" for flow in flows):
             return {flow.key for flow in flows}
     raise Unproven(f"none of {WARM_UPS} orders was told of within {plan.window:g} s: raise --window on this machine")
@@ -158,7 +158,7 @@ def proves_something(truth: Sequence[Injection], restarted: int) -> None:
 
 def _simulate(config: Config, folder: Path, *options: str) -> "subprocess.Popen[bytes]":
     folder.mkdir()
-    command = [sys.executable, "-m", "scripts.simulate_traffic", "--via", "cloud"]
+    command = [sys.executable, "-m", "scripts.simulator", "--via", "cloud"]
     with (folder / "output").open("wb") as output:
         return subprocess.Popen(
             [*command, *options, "--truth", str(folder / "truth.jsonl")],
@@ -179,16 +179,16 @@ def _restart(servers: Mapping[str, Server], config: Config, say: Say) -> None:
         servers[name].stop()
         servers[name].start()
     # Lambda replaces its workers when a function's configuration changes.
-    aws_resources.client("lambda", config.aws_url).update_function_configuration(
+    resources.client("lambda", config.aws_url).update_function_configuration(
         FunctionName=INGEST_FUNCTION, Description=f"restarted at {datetime.now(UTC):%H:%M:%S.%f}"
     )
 
 
-def _settled(plan: Plan, client: Client, before: set[str]) -> list[FlowRow]:
+def _settled(plan: Plan, client: Client, before: set[str]) -> list[FlowInstance]:
     """Every order but those from before the traffic, once none is open any more."""
     decided = partial(_all_decided, client, orders=plan.orders + len(before))
     _until(decided, plan.window + plan.grace + SETTLE_SECONDS, "the last order")
-    return [flow for flow in client.items("flows", FlowRow, limit=2 * plan.orders) if flow.key not in before]
+    return [flow for flow in client.items("flows", FlowInstance, limit=2 * plan.orders) if flow.key not in before]
 
 
 def _all_decided(client: Client, *, orders: int) -> bool:
@@ -197,13 +197,15 @@ def _all_decided(client: Client, *, orders: int) -> bool:
 
 
 def _compared(
-    plan: Plan, client: Client, truth: list[Injection], flows: list[FlowRow], live: Mapping[Finding, datetime]
+    plan: Plan, client: Client, truth: list[Injection], flows: list[FlowInstance], live: Mapping[Finding, datetime]
 ) -> Comparison:
-    letters = list(client.items("dead-letters", _Letter, limit=2 * plan.orders, status="rejected"))
-    poisoned = {order: letter for letter in letters for order in _ORDER_ID.findall(letter.body)[:1]}
-    if len(poisoned) < len(letters):
+    dead_letters = list(client.items("dead-letters", _DeadLetterRow, limit=2 * plan.orders, status="rejected"))
+    poisoned = {order: dead_letter for dead_letter in dead_letters for order in _ORDER_ID.findall(dead_letter.body)[:1]}
+    if len(poisoned) < len(dead_letters):
         raise Unproven("a dead letter tells of no order")
-    seen: dict[Finding, datetime] = {(order, "poison"): letter.first_received_at for order, letter in poisoned.items()}
+    seen: dict[Finding, datetime] = {
+        (order, "poison"): dead_letter.first_received_at for order, dead_letter in poisoned.items()
+    }
     return compare(truth, flows, poisoned, orders=plan.orders, reported_at={**live, **seen})
 
 

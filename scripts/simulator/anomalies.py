@@ -6,7 +6,7 @@ from typing import Literal, Self, get_args
 
 import msgspec
 
-from helios.event import Source
+from helios.model.events import Source
 
 Anomaly = Literal["missing", "late", "duplicate", "contradictory", "mismatch", "poison"]
 ANOMALIES: tuple[Anomaly, ...] = get_args(Anomaly)

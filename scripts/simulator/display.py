@@ -9,10 +9,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from helios.event import Source
+from helios.model.events import Source
 
 from .lanes import Lane
-from .ledger import Summary
+from .tally import Summary
 
 LIVE_EVERY_S: Final = 0.5
 PLAIN_EVERY_S: Final = 5.0

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from helios.errors import Misconfigured
-from helios.event import Source
+from helios.errors import ConfigurationError
+from helios.model.events import Source
 
 from .answers import Publisher
 
@@ -49,13 +49,13 @@ def find(
     """The endpoint of each of these clouds.
 
     Raises:
-        Misconfigured: a variable is missing or wrong, or some endpoints are emulators and others are not.
+        ConfigurationError: a variable is missing or wrong, or some endpoints are emulators and others are not.
     """
     finders = {"aws": _aws, "gcp": _gcp, "azure": _azure}
     found: dict[Source, Endpoint] = {source: finders[source](environ) for source in sources}
     if len({endpoint.emulated for endpoint in found.values()}) > 1 and not allow_mixed:
         listed = "; ".join(str(endpoint) for endpoint in found.values())
-        raise Misconfigured(
+        raise ConfigurationError(
             f"some endpoints are emulators and some are real clouds ({listed}): set the missing variable, "
             "leave a cloud out with --source, or say --allow-mixed if you mean it"
         )
@@ -66,7 +66,7 @@ def connect(endpoint: Endpoint, *, environ: Mapping[str, str] = os.environ) -> P
     """A publisher for the endpoint; only now is that cloud's SDK imported.
 
     Raises:
-        Misconfigured: the SDK finds no credentials.
+        ConfigurationError: the SDK finds no credentials.
     """
     match endpoint.source:
         case "aws":
@@ -108,7 +108,7 @@ def _configured_aws(environ: Mapping[str, str]) -> str:
     try:
         client = boto3.Session().client("events", region_name=_region(environ) or DEFAULT_REGION)
     except (BotoCoreError, ValueError) as error:
-        raise Misconfigured(f"AWS: {error}") from error
+        raise ConfigurationError(f"AWS: {error}") from error
     address: str = client.meta.endpoint_url
     client.close()
     return address
@@ -122,7 +122,7 @@ def _region(environ: Mapping[str, str]) -> str | None:
     try:
         profiled: str | None = boto3.Session().region_name
     except BotoCoreError as error:
-        raise Misconfigured(f"AWS: {error}") from error
+        raise ConfigurationError(f"AWS: {error}") from error
     return next((environ[variable] for variable in _REGIONS if environ.get(variable)), profiled)
 
 
@@ -155,8 +155,8 @@ def _required(source: Source, variable: str, environ: Mapping[str, str]) -> str:
     return value
 
 
-def _unset(source: Source, variable: str, value: str) -> Misconfigured:
-    return Misconfigured(
+def _unset(source: Source, variable: str, value: str) -> ConfigurationError:
+    return ConfigurationError(
         f"{variable} is not set: write {value}, or leave {source} out by naming the others with --source"
     )
 
@@ -164,7 +164,7 @@ def _unset(source: Source, variable: str, value: str) -> Misconfigured:
 def _host(url: str, variable: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Misconfigured(f"{variable}: {_shown(url)!r} is not an http:// or https:// URL")
+        raise ConfigurationError(f"{variable}: {_shown(url)!r} is not an http:// or https:// URL")
     return parts.hostname
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from helios.event import Source
+from helios.model.events import Source
 
 from .plan import Emission
 from .poisons import ENVELOPE_POISONS

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 
 from .answers import Answer, may_have_been_taken, may_pass, try_again
 from .envelopes import EVENT_SOURCE
@@ -40,11 +40,11 @@ class EventBridge:
         """Build a publisher for the bus at this endpoint.
 
         Raises:
-            Misconfigured: boto3 finds no credentials.
+            ConfigurationError: boto3 finds no credentials.
         """
         session = boto3.Session(region_name=region)
         if session.get_credentials() is None:
-            raise Misconfigured(
+            raise ConfigurationError(
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set (any value will do for the emulator)"
             )
         self._bus = bus

@@ -18,7 +18,7 @@ from azure.core.exceptions import (
 from azure.eventgrid import EventGridPublisherClient
 from azure.identity import DefaultAzureCredential
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 
 from .answers import Answer, may_have_been_taken, may_pass, try_again
 from .envelopes import timestamp
@@ -45,7 +45,7 @@ class EventGrid:
             key: the topic's access key; without one, whoever is signed in publishes.
 
         Raises:
-            Misconfigured: there is no key, and nobody is signed in.
+            ConfigurationError: there is no key, and nobody is signed in.
         """
         self._client = EventGridPublisherClient(url, AzureKeyCredential(key) if key else _signed_in())
         self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="eventgrid")
@@ -84,7 +84,7 @@ def _signed_in() -> TokenCredential:
         credential.get_token(_SCOPE)
     except ClientAuthenticationError as error:
         credential.close()
-        raise Misconfigured(
+        raise ConfigurationError(
             "azure: no credentials: run `az login` as somebody who may publish (EventGrid Data Sender), or set "
             f"HELIOS_AZURE_EVENTGRID_KEY to the topic's access key ({error.message.splitlines()[0]})"
         ) from error

@@ -6,8 +6,8 @@ import time
 from typing import Final
 
 from .answers import Answer, Publisher
-from .ledger import Ledger
 from .plan import Emission
+from .tally import Tally
 
 QUEUE_LIMIT: Final = 10_000
 """How many events may wait while a cloud is down, before the whole run waits."""
@@ -19,17 +19,17 @@ LONGEST_WAIT_S: Final = 5.0
 class Lane:
     """The way to one cloud."""
 
-    def __init__(self, publisher: Publisher, ledger: Ledger, *, began: float, patience: float) -> None:
+    def __init__(self, publisher: Publisher, tally: Tally, *, began: float, patience: float) -> None:
         """Build a lane.
 
         Args:
             publisher: sends the events.
-            ledger: is told what came of them.
+            tally: is told what came of them.
             began: the ``time.monotonic()`` at which the run began.
             patience: for how long after it was due an event is sent again before it counts as failed, in seconds.
         """
         self._publisher = publisher
-        self._ledger = ledger
+        self._tally = tally
         self._began = began
         self._patience = patience
         self._deadline = float("inf")
@@ -71,7 +71,7 @@ class Lane:
     async def _send(self, batch: list[Emission]) -> None:
         """Send until each event has its final answer."""
         for emission in batch:
-            self._ledger.sent[emission.source] += 1
+            self._tally.sent[emission.source] += 1
         give_up_at = self._began + batch[0].due + self._patience
         wait = FIRST_WAIT_S
         while True:
@@ -91,9 +91,9 @@ class Lane:
         for emission, answer in zip(batch, answers, strict=True):
             self.outage = answer.reason if answer.again else ""
             if answer.again and not give_up:
-                self._ledger.send_again(emission, answer)
+                self._tally.send_again(emission, answer)
                 again.append(emission)
             else:
-                self._ledger.settle(emission, answer, latency=time.monotonic() - self._began - emission.due)
+                self._tally.settle(emission, answer, latency=time.monotonic() - self._began - emission.due)
                 self._queue.task_done()
         return again

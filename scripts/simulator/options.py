@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from helios.event import SOURCES, Source
+from helios.model.events import SOURCES, Source
 
 from .poisons import Via
 
@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="simulate_traffic",
+        prog="scripts.simulator",
         description="Send the events of a shop whose orders cross three clouds: 40 % AWS, 30 % GCP, 30 % Azure.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

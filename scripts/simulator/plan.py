@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from helios.event import SOURCES, Source
+from helios.model.events import SOURCES, Source
 
 from .anomalies import ANOMALIES, Anomaly, Injection
 from .poisons import PAYLOAD_POISONS, POISONS, Via

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from helios.event import Source
+from helios.model.events import Source
 
 Via = Literal["webhook", "cloud"]
 """How events leave: posted to Helios' own webhooks, or published through the clouds' SDKs."""

@@ -9,7 +9,7 @@ from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 
 from .answers import Answer, try_again
 from .envelopes import cloudevent_attributes
@@ -42,7 +42,7 @@ class PubSub:
         """Build a publisher for a topic, as ``projects/PROJECT/topics/TOPIC``.
 
         Raises:
-            Misconfigured: the library finds no credentials.
+            ConfigurationError: the library finds no credentials.
         """
         try:
             self._client = pubsub_v1.PublisherClient(
@@ -52,7 +52,7 @@ class PubSub:
                 )
             )
         except GoogleAuthError as error:
-            raise Misconfigured(f"GOOGLE_APPLICATION_CREDENTIALS: {error}") from error
+            raise ConfigurationError(f"GOOGLE_APPLICATION_CREDENTIALS: {error}") from error
         self._topic = topic
 
     async def publish(self, emissions: Sequence[Emission]) -> list[Answer]:

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from helios.event import Source
+from helios.model.events import Source
 
 from . import endpoints
 from .anomalies import Truth
 from .answers import Publisher
 from .display import Display
 from .lanes import Lane
-from .ledger import Ledger, Summary
 from .options import Options
 from .plan import Planner
 from .schedule import Schedule
+from .tally import Summary, Tally
 from .webhook import Webhook
 
 SHORTEST_SLEEP_S: Final = 0.002
@@ -41,21 +41,21 @@ async def run(options: Options, display: Display) -> Summary:
     at once.
 
     Raises:
-        Misconfigured: an option or a variable is missing or wrong; nothing was sent.
+        ConfigurationError: an option or a variable is missing or wrong; nothing was sent.
     """
     with Truth(options.truth) as truth:
-        ledger = Ledger(truth, judged=options.via == "webhook")
+        tally = Tally(truth, judged=options.via == "webhook")
         publishers = _publishers(options, display)
         planner, schedule = _schedule(options, truth)
         began = time.monotonic()
         lanes = {
-            source: Lane(publisher, ledger, began=began, patience=options.patience)
+            source: Lane(publisher, tally, began=began, patience=options.patience)
             for source, publisher in publishers.items()
         }
 
         def summary() -> Summary:
             seconds = time.monotonic() - began
-            return ledger.summary(seconds=seconds, rate_asked=options.rate, orders=planner.orders)
+            return tally.summary(seconds=seconds, rate_asked=options.rate, orders=planner.orders)
 
         def stop() -> None:
             schedule.stop()

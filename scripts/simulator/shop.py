@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from helios.event import Source
+from helios.model.events import Source
 
 CUSTOMERS = tuple(f"CUST-{number:04}" for number in range(1, 101))
 CURRENCIES = ("USD", "EUR", "GBP")

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
-from helios.errors import Misconfigured
-from helios.event import SOURCES, Source
+from helios.errors import ConfigurationError
+from helios.model.events import SOURCES, Source
 
 from .answers import Answer, Outcome, may_have_been_taken, may_pass, try_again
 from .envelopes import PATHS, body
@@ -127,11 +127,11 @@ class Webhook:
         """Build a publisher for the API at this base URL.
 
         Raises:
-            Misconfigured: it is not an http:// or https:// URL.
+            ConfigurationError: it is not an http:// or https:// URL.
         """
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise Misconfigured(f"--url {url}: write an http:// or https:// URL, such as http://localhost:8001")
+            raise ConfigurationError(f"--url {url}: write an http:// or https:// URL, such as http://localhost:8001")
         self._host = parts.hostname
         self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)

@@ -11,11 +11,11 @@ from contextlib import suppress
 
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
-from helios.console import commands as console
-from helios.console import dead_letters, recompute, replays, tokens
+from helios.cli import dead_letters, recompute, tokens
+from helios.cli import flows as console
+from helios.cli import replay as replays
 from helios.errors import HeliosError
-from helios.flows.sink import KAFKA, follow, send_parked
-from helios.settings import load
+from helios.services.sink import KAFKA, follow, send_parked
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,12 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _migrate(_: argparse.Namespace) -> None:
-    applied = migrate(load().database_url)
+    applied = migrate(bootstrap.configure().database_url)
     sys.stdout.write(f"applied: {', '.join(applied) or 'nothing, the database is up to date'}\n")
 
 
 def _sink(given: argparse.Namespace) -> None:
-    settings = load(require=["kafka_brokers"])
+    settings = bootstrap.configure(require=["kafka_brokers"])
     logs.configure(settings.log_level)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,36 +8,30 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from helios import settings as environment
-from helios.adapters.bells import Bells, HttpBell
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.notifiers import HttpNotifier, NotifierGroup
 from helios.adapters.postgres.connection import Pool, open_pool
-from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
-from helios.adapters.postgres.replays import PostgresReplayJobs
-from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.stream import PostgresListener, PostgresNotifier, PostgresOutbox
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.adapters.targets import ConfiguredTargets
-from helios.errors import Misconfigured
-from helios.event import Delivery, Outcome
-from helios.flows.ingest import Beside, ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.replay_worker import ReplayWorker
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.adapters.replay.registry import ConfiguredTargets
+from helios.errors import ConfigurationError
+from helios.model.events import Delivery, Outcome
 from helios.normalise.redact import Redaction
-from helios.ports import (
-    Bell,
-    EventReader,
-    EventSink,
-    EventStore,
-    FlowReader,
-    Listener,
-    Outbox,
-    ReplayJobs,
-    Seen,
-    Tickets,
-    Tokens,
-)
-from helios.reconcile import declaration
-from helios.reconcile.declaration import Flow
+from helios.ports.access import Tickets, Tokens
+from helios.ports.events import DedupeCache
+from helios.ports.flows import FlowReader
+from helios.ports.reader import Reader
+from helios.ports.replay import ReplayJobs
+from helios.ports.stream import EventSink, Listener, Notifier, Outbox
+from helios.ports.unit_of_work import EventStore
+from helios.reconciliation import declaration
+from helios.reconciliation.declaration import Flow
+from helios.services.ingest import AlsoWrite, ingest
+from helios.services.reconciler import Reconciler
+from helios.services.replay import ReplayWorker
 from helios.settings import Settings
 
 log = logging.getLogger("helios.bootstrap")
@@ -58,10 +52,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     store: EventStore
-    reader: EventReader
-    seen: Seen
+    reader: Reader
+    dedupe: DedupeCache
     outbox: Outbox
-    bell: Bell
+    notifier: Notifier
     listener: Listener
     reconciler: Reconciler
     flows: FlowReader
@@ -72,21 +66,21 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     sink: EventSink | None = None
     pool: Pool | None = None
 
-    def ingest(self, deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]:
+    def ingest(self, deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]:
         """``flows.ingest`` with these parts."""
         return ingest(
             deliveries,
-            seen=self.seen,
+            dedupe=self.dedupe,
             store=self.store,
             reconciler=self.reconciler,
             redaction=self.redaction,
-            bell=self.bell,
-            beside=beside,
+            notifier=self.notifier,
+            also_write=also_write,
         )
 
     def close(self) -> None:
         """Let go of every connection."""
-        self.seen.close()
+        self.dedupe.close()
         if self.sink:
             self.sink.close()
         if self.pool:
@@ -101,7 +95,7 @@ def configure(environ: Mapping[str, str] = os.environ, *, require: Sequence[str]
         require: the optional settings that this process can't do without.
 
     Raises:
-        Misconfigured: a variable is missing or of the wrong form, or the secret holds no settings.
+        ConfigurationError: a variable is missing or of the wrong form, or the secret holds no settings.
         Retryable: the secret can't be read now.
     """
     if secret := environ.get(environment.variable("secret_id")):
@@ -116,8 +110,8 @@ def build(settings: Settings) -> Services:
     """Everything, connected lazily: a database that is down does not stop a process from starting.
 
     Raises:
-        Misconfigured: the file that declares the flows is wrong, a setting of Kafka's, or a field that a flow reads is
-            to be redacted.
+        ConfigurationError: the file that declares the flows is wrong, or a Kafka setting, or a field that a flow reads
+            would be redacted.
     """
     log.info("starting", extra=settings.shown())
     pool = open_pool(
@@ -131,9 +125,9 @@ def build(settings: Settings) -> Services:
         settings=settings,
         store=PostgresStore(pool),
         reader=reader,
-        seen=_seen(settings),
+        dedupe=_dedupe(settings),
         outbox=PostgresOutbox(pool),
-        bell=_bell(settings, pool),
+        notifier=_notifier(settings, pool),
         listener=PostgresListener(settings.database_url),
         reconciler=Reconciler(declared),
         redaction=_redaction(settings, declared),
@@ -161,23 +155,25 @@ def replay_worker(services: Services) -> ReplayWorker:
     """What works on replay jobs in a process that does nothing else.
 
     Raises:
-        Misconfigured: a setting of the places that events may be sent to is wrong.
+        ConfigurationError: a setting of the places that events may be sent to is wrong.
     """
     targets = ConfiguredTargets(services.settings)
-    return ReplayWorker(services.jobs, targets, store=services.store, ingest=services.ingest, bell=services.bell)
+    return ReplayWorker(
+        services.jobs, targets, store=services.store, ingest=services.ingest, notifier=services.notifier
+    )
 
 
-def _bell(settings: Settings, pool: Pool) -> Bell:
+def _notifier(settings: Settings, pool: Pool) -> Notifier:
     """NOTIFY for the processes of this database, and whatever else has to be woken."""
-    bells: list[Bell] = [PostgresBell(pool)]
+    notifiers: list[Notifier] = [PostgresNotifier(pool)]
     if settings.relay_queue_url:
         # Late: boto3 is AWS' own runtime's, and no other cloud's.
-        from helios.adapters.aws import SqsBell
+        from helios.adapters.aws import SqsNotifier
 
-        bells.append(SqsBell(settings.relay_queue_url))
-    if settings.ring_url:
-        bells.append(HttpBell(settings.ring_url, settings.ring_secret or ""))
-    return Bells(bells)
+        notifiers.append(SqsNotifier(settings.relay_queue_url))
+    if settings.notify_url:
+        notifiers.append(HttpNotifier(settings.notify_url, settings.notify_secret or ""))
+    return NotifierGroup(notifiers)
 
 
 def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None:
@@ -186,24 +182,26 @@ def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None
         read = {flow.key, *(path for leg in flow.leg for path in flow.fields(leg.name))}
         for path in paths:
             if any(path == one or one.startswith(f"{path}.") for one in read):
-                raise Misconfigured(f"HELIOS_REDACT: {path} is read by the flow {flow.name!r}, which could not judge")
+                raise ConfigurationError(
+                    f"HELIOS_REDACT: {path} is read by the flow {flow.name!r}, which could not judge"
+                )
     return Redaction(paths) if paths else None
 
 
-def _seen(settings: Settings) -> Seen:
+def _dedupe(settings: Settings) -> DedupeCache:
     if not settings.redis_url:
-        return NoSeen()
+        return NullDedupeCache()
     # Late: importing the Redis client costs a cold start more than any other part.
-    from helios.adapters.redis_seen import RedisSeen
+    from helios.adapters.redis.dedupe import RedisDedupeCache
 
-    return RedisSeen(settings.redis_url, ttl_seconds=settings.seen_ttl_seconds)
+    return RedisDedupeCache(settings.redis_url, ttl_seconds=settings.dedupe_ttl_seconds)
 
 
 def _tickets(settings: Settings) -> Tickets | None:
     if not settings.redis_url:
         return None
     # Late, as above.
-    from helios.adapters.redis_tickets import RedisTickets
+    from helios.adapters.redis.tickets import RedisTickets
 
     return RedisTickets(settings.redis_url)
 
@@ -215,7 +213,7 @@ def _sink(settings: Settings) -> EventSink | None:
     try:
         from helios.adapters.kafka import KafkaSink
     except ImportError as error:
-        raise Misconfigured("HELIOS_KAFKA_BROKERS is set, which takes pip install 'helios[kafka]'") from error
+        raise ConfigurationError("HELIOS_KAFKA_BROKERS is set, which takes pip install 'helios[kafka]'") from error
 
     return KafkaSink(
         settings.kafka_brokers,

@@ -37,7 +37,7 @@ class Retryable(HeliosError):  # noqa: N818 - reads as the promise it is
     """The world is at fault: nothing was acknowledged, and the sender must deliver again."""
 
 
-class PutOff(Retryable):
+class TargetUnavailable(Retryable):
     """Whoever was to get something can't take it now; nothing of ours is wrong."""
 
     def __init__(self, message: str, *, after_seconds: float | None = None) -> None:
@@ -46,5 +46,5 @@ class PutOff(Retryable):
         self.after_seconds = after_seconds
 
 
-class Misconfigured(HeliosError):  # noqa: N818 - the same family
+class ConfigurationError(HeliosError):
     """A setting is missing or wrong; the message names the variable and what to write."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 
 PREFIX = "HELIOS_"
 
@@ -33,10 +33,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     websocket_endpoint: Annotated[
         str | None, Meta(description="API Gateway's management endpoint, https://..., for the relay function.")
     ] = None
-    ring_url: Annotated[
-        str | None, Meta(description="Where a function outside of AWS rings: https://.../api/v1/relay/ring.")
+    notify_url: Annotated[
+        str | None, Meta(description="Where a function outside of AWS rings: https://.../api/v1/relay/notify.")
     ] = None
-    ring_secret: Annotated[
+    notify_secret: Annotated[
         Secret | None,
         Meta(
             description="What ringing takes, on both sides, 16 characters or more; two, to replace one, of which a "
@@ -59,9 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_config: Annotated[
         str | None, Meta(description="File of more librdkafka properties, name=value a line (TLS, SASL). Empty: none.")
     ] = None
-    seen_ttl_seconds: Annotated[int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)] = (
-        86_400
-    )
+    dedupe_ttl_seconds: Annotated[
+        int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)
+    ] = 86_400
     database_connections: Annotated[
         int, Meta(description="Most Postgres connections this process opens.", ge=1, le=100)
     ] = 4
@@ -71,17 +71,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[
         int, Meta(description="Largest webhook body accepted, in bytes; a larger one is answered 413.", ge=1024)
     ] = 1_048_576
-    guards: Annotated[
+    webhook_auth: Annotated[
         str | None,
         Meta(
             description="Which guard stands at which way in of the API: eventbridge=key,sns pubsub=oidc "
             "eventgrid=secret,entra cloudevents=hmac. One that is not named is closed; closed: all. The API needs it."
         ),
     ] = None
-    unguarded: Annotated[
-        Literal["loopback"] | None,
-        Meta(description="loopback: what this machine sends to itself needs no proof. Refused in a cloud."),
-    ] = None
+    trust_loopback: Annotated[
+        bool, Meta(description="true: requests from this machine itself need no credentials. Refused in a cloud.")
+    ] = False
     eventbridge_secret: Annotated[
         Secret | None,
         Meta(
@@ -198,14 +197,14 @@ def load(environ: Mapping[str, str] = os.environ, *, require: Sequence[str] = ()
         require: the optional settings that this process can't do without.
 
     Raises:
-        Misconfigured: a variable is missing, unknown or of the wrong form; the message names it.
+        ConfigurationError: a variable is missing, unknown or of the wrong form; the message names it.
     """
     known = {variable(field): field for field in Settings.__struct_fields__}
     given = {known[name]: value for name, value in environ.items() if name in known and value}
     if missing := [field for field in ("database_url", *require) if field not in given]:
-        raise Misconfigured(f"{variable(missing[0])} is not set; .env.example says what belongs into it")
+        raise ConfigurationError(f"{variable(missing[0])} is not set; .env.example says what belongs into it")
     try:
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$.")
-        raise Misconfigured(f"{variable(path.rstrip('`'))}: {reason}") from error
+        raise ConfigurationError(f"{variable(path.rstrip('`'))}: {reason}") from error

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hmac
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 
 PREFIX = "whsec_"
 MIN_KEY_BYTES, MAX_KEY_BYTES = 24, 64
@@ -17,14 +17,14 @@ def key_of(secret: str, *, variable: str) -> bytes:
     """The key in a secret.
 
     Raises:
-        Misconfigured: it is of another form, or too short; the message names the variable.
+        ConfigurationError: it is of another form, or too short; the message names the variable.
     """
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:
         key = b""
     if not (secret.startswith(PREFIX) and MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES):
-        raise Misconfigured(f"{variable}: write {PREFIX} and {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes in base64")
+        raise ConfigurationError(f"{variable}: write {PREFIX} and {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes in base64")
     return key
 
 

@@ -5,26 +5,26 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helios.adapters.memory import NoSeen
-from helios.adapters.postgres.outbox import PostgresOutbox
-from helios.event import WayIn
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.model.events import Channel
 from helios.normalise import split
-from helios.reconcile import declaration
+from helios.reconciliation import declaration
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
 from scripts.faults.book import Book
-from scripts.faults.checks import Ledgers, check
+from scripts.faults.checks import Counts, check
 from scripts.faults.orders import BATCH_PATH, Load, orders
 from scripts.faults.stage import Place
 from scripts.simulator.envelopes import PATHS
 
-WAYS_IN: dict[str, WayIn] = {
+CHANNELS: dict[str, Channel] = {
     BATCH_PATH: "cloudevents",
     PATHS["aws"]: "eventbridge",
     PATHS["gcp"]: "pubsub",
     PATHS["azure"]: "eventgrid",
 }
-NOTHING = Ledgers(Counter(), Counter(), Counter())
+NOTHING = Counts(Counter(), Counter(), Counter())
 LOAD = Load(events=90, again=0.2, poison=0.1, flawed=0.4)
 
 
@@ -34,8 +34,8 @@ def played(postgres_store, pool, tmp_path):
     flows = declaration.load(Place.of(tmp_path).config.flows_file)
     sent, book = orders(LOAD, prefix="FLT-01-", seed=1, clouds=()), Book()
     for request in sent.requests:
-        deliveries = split(WAYS_IN[request.path], request.body, request.headers, datetime.now(UTC))
-        outcomes = ingest(deliveries, seen=NoSeen(), store=postgres_store, reconciler=Reconciler(flows))
+        deliveries = split(CHANNELS[request.path], request.body, request.headers, datetime.now(UTC))
+        outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=postgres_store, reconciler=Reconciler(flows))
         book.answer(request.keys, [outcome.status for outcome in outcomes])
     PostgresOutbox(pool).number()
 
@@ -50,8 +50,8 @@ def test_a_sound_database_is_found_sound(played):
     found = played()
 
     assert (found.wrong, found.lost, found.doubled) == ([], 0, 0)
-    assert found.rows == found.ledgers.stored.total() > 60
-    assert found.ledgers.webhooks["rejected"] >= 9
+    assert found.rows == found.counts.stored.total() > 60
+    assert found.counts.webhooks["rejected"] >= 9
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,16 @@ def test_a_sound_database_is_found_sound(played):
         ("UPDATE frames SET position = NULL WHERE position = 2", "frames,"),
         ("DELETE FROM frames WHERE position = 2", "frames,"),
         ("UPDATE frames SET keys = '[]' WHERE position = 1", "and the stream tells of"),
-        ("UPDATE flows SET status = 'incomplete' WHERE status = 'matched'", "orders have the wrong verdict"),
+        ("UPDATE flow_instances SET status = 'incomplete' WHERE status = 'matched'", "orders have the wrong verdict"),
         (
-            "UPDATE flows SET story = jsonb_set(story::jsonb, '{0}', '1') WHERE key = (SELECT min(key) FROM flows)",
+            """UPDATE flow_instances SET details = jsonb_set(details::jsonb, '{0}', '1')
+            WHERE key = (SELECT min(key) FROM flow_instances)""",
             "what follows from their events",
         ),
-        ("DELETE FROM flows WHERE key = (SELECT min(key) FROM flows)", "what follows from their events"),
+        (
+            "DELETE FROM flow_instances WHERE key = (SELECT min(key) FROM flow_instances)",
+            "what follows from their events",
+        ),
     ],
 )
 def test_what_does_not_hold_is_named(harm, sentence, played, pool):

@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
-from helios.adapters.postgres.outbox import PostgresOutbox
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import EXCUSED_AT_MOST, WORTH_TWO_STATEMENTS, Reconciler
-from helios.flows.silence import silent
-from helios.flows.sweep import expire_flows
-from helios.queries import FlowFilter
-from helios.reconcile.record import told
-from helios.reconcile.rows import FlowRow
-from helios.reconcile.summary import at_risk
-from helios.reconcile.timeline import timeline
-from helios.reconcile.verdict import Judge
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.model.flows import FlowFilter, FlowInstance
+from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.record import told
+from helios.reconciliation.silence import silent
+from helios.reconciliation.summary import at_risk
+from helios.reconciliation.timeline import timeline
+from helios.services.ingest import ingest
+from helios.services.reconciler import MAX_DEFERRAL, MIN_ROWS_TO_HALVE, Reconciler
+from helios.services.sweep import expire_flows
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON
 from tests.support.depth import examples
-from tests.support.stories import ORDER, SHIPMENT, leg, sent
+from tests.support.instances import ORDER, SHIPMENT, leg, sent
 
 RECONCILER = Reconciler([ORDER, SHIPMENT])
 OVERDUE = NOON + timedelta(minutes=5)
@@ -45,27 +45,27 @@ def store(request: pytest.FixtureRequest):
 
 
 def take_in(store, *deliveries):
-    return ingest(deliveries, seen=NoSeen(), store=store, reconciler=RECONCILER)
+    return ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=RECONCILER)
 
 
-def story(store, key: str = "ORD-1", flow=ORDER) -> FlowRow:
-    return told(Judge(flow), store.flow((flow.name, key)))
+def instance(store, key: str = "ORD-1", flow=ORDER) -> FlowInstance:
+    return told(FlowEvaluator(flow), store.flow((flow.name, key)))
 
 
-def kinds(row: FlowRow) -> list[str]:
+def kinds(row: FlowInstance) -> list[str]:
     return [issue.kind for issue in row.issues]
 
 
 def verdicts(store, key: str = "ORD-1") -> list[tuple[int | None, str | None, float]]:
     """Each by its number, its words and its second."""
-    steps = timeline(Judge(ORDER), store.flow(("order", key)))
+    steps = timeline(FlowEvaluator(ORDER), store.flow(("order", key)))
     return [(step.version, step.status, (step.at - NOON).total_seconds()) for step in steps if step.what == "verdict"]
 
 
 def statuses(store) -> dict[str, int]:
     """The sums, which must say what the rows say."""
     counts = store.flow_counts(None, since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
-    return {one.value: one.stories for one in counts if one.what == "status" and one.stories}
+    return {one.value: one.instances for one in counts if one.what == "status" and one.instances}
 
 
 def risks(store) -> list[tuple[str | None, Decimal]]:
@@ -76,9 +76,9 @@ def risks(store) -> list[tuple[str | None, Decimal]]:
 
 def test_three_legs_that_agree_match(store):
     take_in(store, leg("order"))
-    assert story(store).status == "open"
+    assert instance(store).status == "open"
     take_in(store, leg("payment", after=1), leg("inventory", after=2.5))
-    row = story(store)
+    row = instance(store)
 
     assert (row.status, row.issues, row.amount) == ("matched", [], Decimal("10.00"))
     assert row.time_to_match_seconds == 2.5
@@ -95,8 +95,8 @@ def test_an_amount_that_is_spelled_otherwise_agrees_and_one_that_differs_does_no
     take_in(store, leg("order", amount=Decimal("10.0")), leg("payment", amount=10), leg("inventory"))
     take_in(store, leg("order", "ORD-2"), leg("payment", "ORD-2", amount=Decimal("10.02")), leg("inventory", "ORD-2"))
 
-    assert story(store).status == "matched"
-    row = story(store, "ORD-2")
+    assert instance(store).status == "matched"
+    row = instance(store, "ORD-2")
     assert (row.status, kinds(row)) == ("mismatched", ["mismatch"])
     assert row.issues[0].values == {"order": "10", "payment": "10.02"}
     assert row.issues[0].detail == "amount: AWS ordered 10, GCP charged 10.02"
@@ -107,7 +107,7 @@ def test_a_leg_that_never_comes_is_missing_after_the_deadline_and_not_before(sto
 
     assert expire_flows(NOON + timedelta(seconds=89), store=store, reconciler=RECONCILER) == 0
     assert expire_flows(OVERDUE, store=store, reconciler=RECONCILER) == 1
-    row = story(store)
+    row = instance(store)
     assert (row.status, kinds(row), row.settled_at) == ("incomplete", ["missing"], NOON + timedelta(seconds=90))
     assert row.issues[0].detail == "inventory: InventoryReserved from Azure never came"
     assert expire_flows(OVERDUE, store=store, reconciler=RECONCILER) == 0
@@ -118,7 +118,7 @@ def test_late_evidence_reopens_the_verdict(store):
     take_in(store, leg("order"), leg("payment"))
     expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
     take_in(store, leg("inventory", after=400))
-    row = story(store)
+    row = instance(store)
 
     assert (row.status, kinds(row)) == ("matched_late", ["late"])
     assert statuses(store) == {"matched_late": 1}
@@ -136,7 +136,7 @@ def test_a_story_that_waits_is_judged_by_the_rules_in_force(store, window, due):
         return expire_flows(NOON + timedelta(seconds=seconds), store=store, reconciler=changed)
 
     assert (judged_at(due - 1), judged_at(due)) == (0, 1)
-    row = told(changed.judges["order"], store.flow(("order", "ORD-1")))
+    row = told(changed.evaluators["order"], store.flow(("order", "ORD-1")))
     assert (row.status, row.settled_at, row.legs[2].state) == ("incomplete", NOON + timedelta(seconds=due), "missing")
 
 
@@ -151,7 +151,7 @@ def test_a_verdict_is_told_anew_only_where_it_is_another(store):
 def test_a_leg_told_twice_is_a_duplicate_whether_it_has_the_same_id_or_not(store):
     take_in(store, leg("order"), leg("order"), leg("payment"), leg("inventory"))
     take_in(store, leg("payment", id_="2"))
-    row = story(store)
+    row = instance(store)
 
     assert (row.status, kinds(row)) == ("matched", ["duplicate", "duplicate"])
     assert [one.deliveries for one in row.legs] == [2, 2, 1]
@@ -161,7 +161,7 @@ def test_a_leg_told_twice_is_a_duplicate_whether_it_has_the_same_id_or_not(store
 def test_a_leg_that_contradicts_itself_is_told_with_both_words(store, id_):
     take_in(store, leg("order"), leg("payment"), leg("inventory"))
     take_in(store, leg("payment", id_=id_, customer_id="CUST-2", after=1))
-    row = story(store)
+    row = instance(store)
 
     assert (row.status, kinds(row)) == ("matched", ["contradictory"])
     assert (row.issues[0].field, row.issues[0].values) == ("customer_id", {"1": "CUST-1", "2": "CUST-2"})
@@ -171,7 +171,7 @@ def test_a_contradiction_in_what_a_rule_compares_is_a_mismatch(store):
     take_in(store, leg("order"), leg("payment"), leg("inventory"))
     take_in(store, leg("inventory", quantity=1, after=1))
 
-    assert (story(store).status, kinds(story(store))) == ("mismatched", ["mismatch", "contradictory"])
+    assert (instance(store).status, kinds(instance(store))) == ("mismatched", ["mismatch", "contradictory"])
 
 
 def test_nothing_is_special_about_orders(store):
@@ -179,7 +179,7 @@ def test_nothing_is_special_about_orders(store):
     parcel = {"parcel": {"number": 7, "grams": 500}}
     take_in(store, sent("eventgrid", "ParcelHandedOver", parcel, id_="1", received_at=NOON))
     take_in(store, sent("eventbridge", "ParcelScanned", parcel, id_="2", received_at=NOON + timedelta(seconds=11)))
-    row = story(store, "7", SHIPMENT)
+    row = instance(store, "7", SHIPMENT)
 
     assert (row.status, kinds(row)) == ("matched_late", ["late"])
     assert [(one.name, one.source, one.state) for one in row.legs] == [
@@ -191,7 +191,7 @@ def test_nothing_is_special_about_orders(store):
     heavy = {"parcel": {"number": 8, "grams": 500}}
     take_in(store, sent("eventgrid", "ParcelHandedOver", heavy, id_="3", received_at=NOON))
     take_in(store, sent("pubsub", "ParcelScanned", light, id_="4", received_at=NOON))
-    assert story(store, "8", SHIPMENT).status == "mismatched"
+    assert instance(store, "8", SHIPMENT).status == "mismatched"
 
 
 def test_frames_tell_of_every_change(store):
@@ -225,7 +225,7 @@ def test_the_sums_of_a_position_are_those_that_its_frames_tell(store):
     def check(flow: str | None) -> None:
         sums = store.flow_sums(flow, **period)
         assert sums.counts == store.flow_counts(flow, **period)
-        counted = Counter({one.value: one.stories for one in sums.counts if one.what == "status"})
+        counted = Counter({one.value: one.instances for one in sums.counts if one.what == "status"})
         counted.subtract(sums.untold)
         told: Counter[str] = Counter()
         for frame in outbox.frames(after=0, limit=sums.position):
@@ -280,7 +280,7 @@ def test_amounts_at_risk_follow_the_verdict(store):
 
     take_in(store, leg("payment", "ORD-2", after=400), leg("inventory", "ORD-2", after=400))
     assert risks(store) == [("EUR", Decimal("10.00")), ("USD", Decimal(7)), (None, Decimal("10.00"))]
-    assert [story(store, key).currency for key in ("ORD-2", "ORD-3", "ORD-4")] == ["EUR", None, "USD"]
+    assert [instance(store, key).currency for key in ("ORD-2", "ORD-3", "ORD-4")] == ["EUR", None, "USD"]
 
 
 def shop(store, begin: int, end: int, *, clouds: tuple[str, ...] = ("order", "payment", "inventory")) -> None:
@@ -304,8 +304,8 @@ def test_what_a_silent_cloud_does_not_tell_is_not_missing(store):
 
     assert silent(store.minutes(NOON), NOON + timedelta(seconds=390)) == ["azure"]
     assert statuses(store) == {"matched": 60, "open": 60, "incomplete": 1}
-    assert [(one.state, one.source) for one in story(store, "ORD-300").legs][2] == ("pending", "azure")
-    assert {one.name: one.state for one in story(store, "ORD-NO-PAYMENT").legs}["payment"] == "missing"
+    assert [(one.state, one.source) for one in instance(store, "ORD-300").legs][2] == ("pending", "azure")
+    assert {one.name: one.state for one in instance(store, "ORD-NO-PAYMENT").legs}["payment"] == "missing"
 
     late = [leg("inventory", f"ORD-{at}", after=610) for at in range(300, 600, 10)]
     take_in(store, *late)
@@ -316,22 +316,22 @@ def test_what_a_silent_cloud_does_not_tell_is_not_missing(store):
     shop(store, 660, 780)
     sweeping(store, 670, 790)
     assert statuses(store) == {"matched": 98, "matched_late": 28, "incomplete": 31}
-    assert story(store, "ORD-305").issues[0].detail == "inventory: InventoryReserved from Azure never came"
+    assert instance(store, "ORD-305").issues[0].detail == "inventory: InventoryReserved from Azure never came"
 
 
 def test_a_silence_that_never_ends_is_judged_in_the_end(store):
     shop(store, 0, 300)
     shop(store, 300, 4000, clouds=("order", "payment"))
     sweeping(store, 390, 400)
-    assert story(store, "ORD-300").status == "open"
-    last = NOON + timedelta(seconds=390) + EXCUSED_AT_MOST
-    assert story(store, "ORD-300").deadline == last
+    assert instance(store, "ORD-300").status == "open"
+    last = NOON + timedelta(seconds=390) + MAX_DEFERRAL
+    assert instance(store, "ORD-300").deadline == last
 
     expire_flows(last - timedelta(seconds=1), store=store, reconciler=RECONCILER)
-    assert story(store, "ORD-300").status == "open"
+    assert instance(store, "ORD-300").status == "open"
     expire_flows(last, store=store, reconciler=RECONCILER)
-    assert (story(store, "ORD-300").status, story(store, "ORD-300").settled_at) == ("incomplete", last)
-    assert story(store, "ORD-305").status == "open"
+    assert (instance(store, "ORD-300").status, instance(store, "ORD-300").settled_at) == ("incomplete", last)
+    assert instance(store, "ORD-305").status == "open"
 
 
 def test_no_cloud_is_silent_because_the_shop_has_closed(store):
@@ -347,7 +347,7 @@ def test_what_is_too_long_for_a_currency_is_none(store):
     (outcome,) = take_in(store, leg("order", currency="x" * 10_000))
     expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
 
-    assert (outcome.status, story(store).currency) == ("stored", None)
+    assert (outcome.status, instance(store).currency) == ("stored", None)
     assert risks(store) == [(None, Decimal("10.00"))]
 
 
@@ -356,9 +356,9 @@ def test_any_text_may_be_a_key_or_a_field(store):
     take_in(store, leg("order", key, note=key), leg("order"))
     take_in(store, leg("payment", key, note=key), leg("inventory", key, after=1))
 
-    assert story(store, key).status == "matched"
-    assert [one.fields.get("note") for one in story(store, key).legs] == [key, key, None]
-    assert (story(store).status, statuses(store)) == ("open", {"matched": 1, "open": 1})
+    assert instance(store, key).status == "matched"
+    assert [one.fields.get("note") for one in instance(store, key).legs] == [key, key, None]
+    assert (instance(store).status, statuses(store)) == ("open", {"matched": 1, "open": 1})
 
 
 @pytest.mark.parametrize("first", [0, 3])
@@ -377,9 +377,9 @@ def test_sums_are_exact_wherever_a_period_begins_and_ends(store, first, last, mi
     found: Counter[datetime] = Counter()
     for one in counts:
         if one.what == "status":
-            found[one.minute] += one.stories
+            found[one.minute] += one.instances
     assert found == expected
-    assert {one.value: one.stories for one in counts if one.what == "match"} == {"0.1": 1}
+    assert {one.value: one.instances for one in counts if one.what == "match"} == {"0.1": 1}
 
 
 def test_a_field_that_a_rule_reads_is_kept_whole_wherever_it_stands(store):
@@ -397,8 +397,8 @@ def test_a_field_that_a_rule_reads_is_kept_whole_wherever_it_stands(store):
 
     take_in(store, told("order", f"{long}A"), told("payment", f"{long}B"))
 
-    assert kinds(story(store)) == ["mismatch"]
-    assert story(store).issues[0].values == {"order": f"{long}A", "payment": f"{long}B"}
+    assert kinds(instance(store)) == ["mismatch"]
+    assert instance(store).issues[0].values == {"order": f"{long}A", "payment": f"{long}B"}
 
 
 ABSURD = {
@@ -438,8 +438,8 @@ def test_an_absurd_amount_is_compared_as_text_and_adds_to_no_sum(store):
     take_in(store, *(leg(name, "ORD-2", amount=Raw(b"1e100000")) for name in ("order", "inventory")))
     take_in(store, leg("payment", "ORD-2", amount=5))
 
-    assert (story(store).status, story(store).amount) == ("matched", None)
-    assert (story(store, "ORD-2").status, story(store, "ORD-2").amount) == ("mismatched", Decimal(5))
+    assert (instance(store).status, instance(store).amount) == ("matched", None)
+    assert (instance(store, "ORD-2").status, instance(store, "ORD-2").amount) == ("mismatched", Decimal(5))
 
 
 def test_content_that_can_t_be_taken_apart_is_compared_as_it_is_spelled(store):
@@ -476,7 +476,9 @@ cuts = st.sets(st.integers(0, 8))
 randoms = st.randoms(use_true_random=False)
 
 
-def in_batches(store, chosen, cut_at, prefix: str = "", *, swept: frozenset[int] = frozenset()) -> Iterator[FlowRow]:
+def in_batches(
+    store, chosen, cut_at, prefix: str = "", *, swept: frozenset[int] = frozenset()
+) -> Iterator[FlowInstance]:
     """Take everything in, wait for every deadline, and tell of every story; the prefix keeps examples apart.
 
     After some batches a sweep finds that every deadline has passed.
@@ -488,8 +490,8 @@ def in_batches(store, chosen, cut_at, prefix: str = "", *, swept: frozenset[int]
             expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     for kept in store.flows(FlowFilter(key=prefix or None), after=None, limit=500).items:
-        row = told(Judge(ORDER), kept)
-        *_, last = [step.status for step in timeline(Judge(ORDER), kept) if step.what == "verdict"]
+        row = told(FlowEvaluator(ORDER), kept)
+        *_, last = [step.status for step in timeline(FlowEvaluator(ORDER), kept) if step.what == "verdict"]
         assert last == row.status
         yield row
 
@@ -517,7 +519,7 @@ def test_nor_does_it_where_there_is_more_than_is_kept(chosen, cut_at, other_cuts
 def test_no_number_of_repetitions_hides_a_contradiction(store):
     take_in(store, *(leg("payment", id_=str(number), after=number) for number in range(20)))
     take_in(store, leg("payment", id_="other", customer_id="CUST-2", after=25))
-    row = story(store)
+    row = instance(store)
 
     assert kinds(row) == ["duplicate", "contradictory"]
     assert (row.issues[1].field, row.legs[1].deliveries) == ("customer_id", 21)
@@ -550,13 +552,13 @@ def test_every_permutation_of_three_legs_gives_the_same_row(memory_store):
         store = MemoryStore()
         for one in order:
             take_in(store, one)
-        rows.append(story(store))
+        rows.append(instance(store))
 
     assert rows == rows[:1] * 6
     assert (rows[0].status, kinds(rows[0])) == ("mismatched", ["mismatch", "late"])
 
 
-@pytest.mark.parametrize("size", [20, WORTH_TWO_STATEMENTS])
+@pytest.mark.parametrize("size", [20, MIN_ROWS_TO_HALVE])
 def test_four_writers_of_the_same_stories_neither_deadlock_nor_lose(postgres_store, size):
     """Each writes all legs of the same orders, in batches that overlap, in an order of its own."""
     orders = [f"ORD-{number}" for number in range(3 * size)]
@@ -571,7 +573,7 @@ def test_four_writers_of_the_same_stories_neither_deadlock_nor_lose(postgres_sto
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(write, range(4)))
 
-    rows = [story(postgres_store, key) for key in orders]
+    rows = [instance(postgres_store, key) for key in orders]
     assert {row.status for row in rows} == {"matched"}
     assert {one.deliveries for row in rows for one in row.legs} == {4}
     assert statuses(postgres_store) == {"matched": len(orders)}
@@ -582,8 +584,8 @@ def test_only_the_stories_that_are_asked_for_are_found(store):
     take_in(store, leg("order", "7"), leg("order", "8"))
     take_in(store, sent("eventgrid", "ParcelHandedOver", {"parcel": {"number": 7}}, id_="1", received_at=NOON))
 
-    with store.transaction() as transaction:
-        found = transaction.find_flows([("order", "8"), ("shipment", "7"), ("shipment", "9")])()
+    with store.transaction() as work:
+        found = work.flows.find([("order", "8"), ("shipment", "7"), ("shipment", "9")]).result()
 
     assert found.keys() == {("order", "8"), ("shipment", "7")}
     assert {key: one.identity for key, one in found.items()} == {key: key for key in found}
@@ -596,21 +598,21 @@ def test_what_another_writer_tells_while_a_batch_is_judged_is_not_lost(postgres_
     class Overtaken:
         @contextmanager
         def transaction(self):
-            with postgres_store.transaction() as transaction:
-                insert = transaction.insert
+            with postgres_store.transaction() as work:
+                insert = work.events.insert
 
                 def overtaken(events):
                     if events:  # the last part of them: by now both have been looked for
                         take_in(postgres_store, leg("payment", after=1), leg("payment", "ORD-2", after=1))
                     return insert(events)
 
-                transaction.insert = overtaken
-                yield transaction
+                work.events.insert = overtaken
+                yield work
 
     take_in(Overtaken(), leg("inventory", after=2), leg("inventory", "ORD-2", after=2), leg("order", "ORD-3"))
 
-    assert (story(postgres_store).status, story(postgres_store).time_to_match_seconds) == ("matched", 2.0)
-    assert [one.state for one in story(postgres_store, "ORD-2").legs] == ["pending", "present", "present"]
+    assert (instance(postgres_store).status, instance(postgres_store).time_to_match_seconds) == ("matched", 2.0)
+    assert [one.state for one in instance(postgres_store, "ORD-2").legs] == ["pending", "present", "present"]
     assert statuses(postgres_store) == {"matched": 1, "open": 2}
 
 
@@ -632,7 +634,7 @@ def test_sweeps_beside_ingest_neither_deadlock_nor_lose(postgres_store):
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda job: job[0](job[1]), [(write, 0), (sweep, 0), (write, 1), (sweep, 1)]))
 
-    rows = [story(postgres_store, key) for key in orders]
+    rows = [instance(postgres_store, key) for key in orders]
     assert {row.status for row in rows} == {"matched_late"}
     assert {row.legs[2].deliveries for row in rows} == {2}
     assert statuses(postgres_store) == {"matched_late": 120}
@@ -641,9 +643,9 @@ def test_sweeps_beside_ingest_neither_deadlock_nor_lose(postgres_store):
 def test_two_sweeps_at_once_judge_each_story_once(postgres_store):
     take_in(postgres_store, *(leg("order", f"ORD-{number}") for number in range(300)))
     with ThreadPoolExecutor(2) as threads:
-        judged = list(
+        transitions = list(
             threads.map(lambda _: expire_flows(OVERDUE, store=postgres_store, reconciler=RECONCILER), range(2))
         )
 
-    assert sum(judged) == 300
+    assert sum(transitions) == 300
     assert statuses(postgres_store) == {"incomplete": 300}

@@ -10,7 +10,7 @@ import pytest
 from helios.adapters import aws
 from helios.adapters.aws import GONE, RESTING, SENT, ApiGatewayBroadcaster
 from helios.errors import Retryable
-from local.ports import HOST
+from local.stack.ports import HOST
 
 REFUSALS = {
     403: "ForbiddenException",

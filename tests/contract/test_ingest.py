@@ -10,29 +10,29 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemorySeen, MemoryStore, MemoryTransaction, NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.errors import Rejected, Retryable
-from helios.event import Delivery, Fault
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
+from helios.model.events import Delivery, EventFilter, Fault
 from helios.normalise import normalise
-from helios.queries import DeadLetterFilter, EventFilter
-from helios.reconcile.evidence import Interest
+from helios.reconciliation.evidence import Interest
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from tests.fakes.store import MemoryDeadLetterWriter, MemoryDedupeCache, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
-from tests.support.stories import ORDER
+from tests.support.instances import ORDER
 
 
-def take_in(store, *deliveries, seen=None):
-    return [outcome.status for outcome in ingest(deliveries, seen=seen or NoSeen(), store=store)]
+def take_in(store, *deliveries, dedupe=None):
+    return [outcome.status for outcome in ingest(deliveries, dedupe=dedupe or NullDedupeCache(), store=store)]
 
 
 def ids(store):
     return {event.key for event in store.events(EventFilter(), after=None, limit=500).items}
 
 
-def letters(store):
-    return [kept.letter for kept in store.dead_letters(DeadLetterFilter(), after=None, limit=500).items]
+def dead_letters(store):
+    return [kept.dead_letter for kept in store.dead_letters(DeadLetterFilter(), after=None, limit=500).items]
 
 
 def test_a_new_event_is_stored(store):
@@ -42,7 +42,7 @@ def test_a_new_event_is_stored(store):
 
 def test_the_stored_event_is_the_normalised_one(store):
     """Every attribute survives the store."""
-    outcome = ingest([eventbridge("1")], seen=NoSeen(), store=store)[0]
+    outcome = ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)[0]
 
     assert store.event(("aws", "1")) == outcome.event
 
@@ -58,8 +58,8 @@ def test_a_second_delivery_is_a_duplicate(store):
 def test_an_event_whose_digest_was_made_otherwise_is_compared_by_its_content(store, second, outcome):
     """As after an update of Helios that changes how digests are made."""
     event = normalise(eventbridge("1", detail={"amount": 10.0}))
-    with store.transaction() as transaction:
-        assert transaction.insert([replace(event, digest="0123456789abcdef")])() == {event.key}
+    with store.transaction() as work:
+        assert work.events.insert([replace(event, digest="0123456789abcdef")]).result() == {event.key}
 
     assert take_in(store, eventbridge("1", detail=second)) == [outcome]
 
@@ -84,7 +84,7 @@ def test_other_content_under_one_id_is_contradictory_and_kept(store):
     second = eventbridge("1", detail={"amount": 12.0})
 
     assert take_in(store, second) == ["contradictory"]
-    assert [(letter.status, letter.field, letter.body) for letter in letters(store)] == [
+    assert [(dead_letter.status, dead_letter.field, dead_letter.body) for dead_letter in dead_letters(store)] == [
         ("contradictory", "data.amount", second.body)
     ]
 
@@ -105,14 +105,16 @@ def test_a_contradiction_inside_a_batch_is_seen(store):
 def test_the_same_content_spelt_otherwise_is_a_duplicate(store, first, second):
     def spelt(detail: str) -> Delivery:
         body = json.dumps(json.loads(eventbridge("1").body) | {"detail": "HERE"}).replace('"HERE"', detail)
-        return Delivery(way_in="eventbridge", body=body.encode(), received_at=NOON)
+        return Delivery(channel="eventbridge", body=body.encode(), received_at=NOON)
 
     assert take_in(store, spelt(first), spelt(second)) == ["stored", "duplicate"]
 
 
 def test_a_bad_event_does_not_hold_up_its_batch(store):
     assert take_in(store, eventbridge("1"), poison(), eventbridge("2")) == ["stored", "rejected", "stored"]
-    assert [(letter.status, letter.field, letter.source) for letter in letters(store)] == [("rejected", "body", "aws")]
+    assert [(dead_letter.status, dead_letter.field, dead_letter.source) for dead_letter in dead_letters(store)] == [
+        ("rejected", "body", "aws")
+    ]
 
 
 def test_a_batch_of_nothing_but_poison_is_acknowledged(store):
@@ -123,51 +125,53 @@ def test_a_poison_that_comes_again_stays_one_letter(store):
     take_in(store, poison(), poison())
     take_in(store, poison())
 
-    assert [letter.attempts for letter in letters(store)] == [3]
+    assert [dead_letter.attempts for dead_letter in dead_letters(store)] == [3]
 
 
 def test_what_the_edge_could_not_take_is_kept_with_its_fault(store):
     fault = Fault(reason="is larger than 10 bytes", field="body", status=413)
-    take_in(store, Delivery(way_in="pubsub", body=b"x" * 10, received_at=NOON, fault=fault))
+    take_in(store, Delivery(channel="pubsub", body=b"x" * 10, received_at=NOON, fault=fault))
 
-    assert [(letter.reason, letter.source) for letter in letters(store)] == [("is larger than 10 bytes", "gcp")]
+    assert [(dead_letter.reason, dead_letter.source) for dead_letter in dead_letters(store)] == [
+        ("is larger than 10 bytes", "gcp")
+    ]
 
 
 def test_a_dead_letter_is_cut_off_at_its_limit(store):
     take_in(store, poison(b"{" * (MAX_DEAD_LETTER_BYTES + 1)))
 
-    assert [len(letter.body) for letter in letters(store)] == [MAX_DEAD_LETTER_BYTES]
+    assert [len(dead_letter.body) for dead_letter in dead_letters(store)] == [MAX_DEAD_LETTER_BYTES]
 
 
 def test_a_dead_letter_keeps_any_bytes(store):
     anything = bytes(range(256))
     take_in(store, poison(anything))
 
-    assert [letter.body for letter in letters(store)] == [anything]
+    assert [dead_letter.body for dead_letter in dead_letters(store)] == [anything]
 
 
 def test_a_mark_without_a_row_does_not_swallow_the_event(store):
     """After a restore of the database, Redis remembers what Postgres has lost."""
-    seen = MemorySeen()
-    seen.remember({("aws", "1")})
+    dedupe = MemoryDedupeCache()
+    dedupe.add({("aws", "1")})
 
-    assert take_in(store, eventbridge("1"), eventbridge("1"), seen=seen) == ["stored", "duplicate"]
+    assert take_in(store, eventbridge("1"), eventbridge("1"), dedupe=dedupe) == ["stored", "duplicate"]
 
 
 def test_a_marked_contradiction_is_still_seen(store):
     """Redis alone would take it for a duplicate."""
-    seen = MemorySeen()
-    take_in(store, eventbridge("1"), seen=seen)
+    dedupe = MemoryDedupeCache()
+    take_in(store, eventbridge("1"), dedupe=dedupe)
 
-    assert take_in(store, eventbridge("1", type_="OrderCancelled"), seen=seen) == ["contradictory"]
+    assert take_in(store, eventbridge("1", type_="OrderCancelled"), dedupe=dedupe) == ["contradictory"]
 
 
 def test_stored_and_duplicate_events_are_remembered_and_no_others(store):
-    seen = MemorySeen()
+    dedupe = MemoryDedupeCache()
     take_in(store, eventbridge("1"))
-    take_in(store, eventbridge("1"), eventbridge("2"), eventbridge("2", type_="Other"), poison(), seen=seen)
+    take_in(store, eventbridge("1"), eventbridge("2"), eventbridge("2", type_="Other"), poison(), dedupe=dedupe)
 
-    assert seen.keys == {("aws", "1"), ("aws", "2")}
+    assert dedupe.keys == {("aws", "1"), ("aws", "2")}
 
 
 def test_the_ledger_conserves_every_delivery(store):
@@ -289,7 +293,7 @@ def test_the_ledger_can_be_read_by_minute(store):
     assert sum(count.rejected for count in store.minutes(NOON)) == 1
 
 
-@pytest.mark.parametrize("step", ["helios.flows.ingest.normalise", "helios.reconcile.evidence.Interest.clues"])
+@pytest.mark.parametrize("step", ["helios.services.ingest.normalise", "helios.reconciliation.evidence.Interest.clues"])
 def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logged(store, monkeypatch, caplog, step):
     """Whatever the defect: its batch must not come back for as long as it is there."""
     real = resolve_name(step)
@@ -302,10 +306,10 @@ def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logg
     monkeypatch.setattr(step, fails_on_one)
     defective = eventbridge("3", type_="Defective")
     batch = [eventbridge("1"), eventbridge("2"), defective, eventgrid("4")]
-    outcomes = ingest(batch, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    outcomes = ingest(batch, dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
 
     assert [outcome.status for outcome in outcomes] == ["stored", "stored", "rejected", "stored"]
-    assert [(letter.body, "ZeroDivisionError" in letter.reason) for letter in letters(store)] == [
+    assert [(dead_letter.body, "ZeroDivisionError" in dead_letter.reason) for dead_letter in dead_letters(store)] == [
         (defective.body, True)
     ]
     (stack,) = [record.exc_info for record in caplog.records if record.exc_info]
@@ -321,18 +325,20 @@ def test_what_the_machine_does_is_no_event_s_fault(store, monkeypatch, fault):
 
     monkeypatch.setattr(Interest, "clues", clues)
     with pytest.raises(fault):
-        ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+        ingest(
+            [eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER])
+        )
 
-    assert (ids(store), letters(store)) == (set(), [])
+    assert (ids(store), dead_letters(store)) == (set(), [])
 
 
 def test_what_can_not_even_be_buried_is_sent_again(monkeypatch):
     """And nobody is told that its delivery is at fault: a cloud would forget it."""
 
-    def bury(*_: object) -> None:
+    def add_dead_letters(*_: object) -> None:
         raise Rejected("can't be stored", field="body")
 
-    monkeypatch.setattr(MemoryTransaction, "bury", bury)
+    monkeypatch.setattr(MemoryDeadLetterWriter, "add", add_dead_letters)
     store = MemoryStore()
     with pytest.raises(Retryable, match="can't be stored"):
         take_in(store, eventbridge("1"), poison(), eventbridge("2"))

@@ -10,25 +10,24 @@ import psycopg
 import pytest
 
 from helios import __main__ as command_line
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres import migrate as migrations
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.flows import OVERDUE_FLOWS, WRITE_FLOWS, columns
 from helios.adapters.postgres.migrate import migrate
-from helios.adapters.postgres.outbox import PostgresOutbox
 from helios.adapters.postgres.reader import PostgresReader
-from helios.adapters.postgres.store import PostgresStore
-from helios.errors import Misconfigured, Rejected, Retryable
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import WORTH_TWO_STATEMENTS, Reconciler
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.errors import ConfigurationError, Rejected, Retryable
+from helios.model.flows import FlowFilter, FlowStatus
 from helios.normalise import normalise
-from helios.queries import FlowFilter
-from helios.reconcile.evidence import Interest, Ledger
-from helios.reconcile.record import record
-from helios.reconcile.rows import FlowStatus
-from helios.reconcile.verdict import BEFORE, Judge
+from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
+from helios.reconciliation.evidence import EvidenceSet, Interest
+from helios.reconciliation.record import record
+from helios.services.ingest import ingest
+from helios.services.reconciler import MIN_ROWS_TO_HALVE, Reconciler
 from tests.support.deliveries import NOON, eventbridge, poison
-from tests.support.stories import ORDER, leg
+from tests.support.instances import ORDER, leg
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def test_a_migration_that_was_changed_later_is_refused(empty_database, monkeypat
     changed = [(name, sql + "-- changed") for name, sql in migrations.migrations()]
     monkeypatch.setattr(migrations, "migrations", lambda: changed)
 
-    with pytest.raises(Misconfigured, match="was changed after it was applied"):
+    with pytest.raises(ConfigurationError, match="was changed after it was applied"):
         migrate(empty_database)
 
 
@@ -60,7 +59,7 @@ def test_a_database_that_is_newer_than_the_code_is_refused(empty_database, monke
     migrate(empty_database)
     monkeypatch.setattr(migrations, "migrations", list)
 
-    with pytest.raises(Misconfigured, match=r"0001_events\.sql"):
+    with pytest.raises(ConfigurationError, match=r"0001_events\.sql"):
         migrate(empty_database)
 
 
@@ -112,7 +111,7 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     order, payment = leg("order"), leg("payment", after=1)
     first = normalise(order)
     (clue,) = Interest([ORDER]).clues(first)
-    piece = {
+    item = {
         "leg": "order",
         "source": "aws",
         "id": first.id,
@@ -122,14 +121,14 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
         "fields": {"amount": "10", "currency": "EUR", "note": 'a "b"\\ ü\n'},
         "deliveries": 2,
     }
-    ledger = {"pieces": [piece], "others": {"order": 3}}
+    evidence_set = {"pieces": [item], "others": {"order": 3}}
     with psycopg.connect(empty_database) as connection:
         connection.execute(
             "INSERT INTO flows VALUES ('order', 'ORD-1', 'open', 10, %(opened)s, %(opened)s + interval '90 seconds',"
             " NULL, %(opened)s, NULL, true, 1, '{duplicate}', %(ledger)s)",
             {
                 "opened": NOON - timedelta(seconds=1),
-                "ledger": msgspec.json.encode(ledger).decode(),
+                "ledger": msgspec.json.encode(evidence_set).decode(),
             },
         )
         connection.execute(
@@ -141,17 +140,17 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     assert migrate(empty_database) == [name for name, _ in every if name >= "0008"]
     with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
         reader = PostgresReader(pool)
-        ingest([order, payment], seen=NoSeen(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
+        ingest([order, payment], dedupe=NullDedupeCache(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
         kept = reader.flow(("order", "ORD-1"))
         counts = reader.flow_counts(
             None, since=NOON - timedelta(minutes=12), until=NOON + timedelta(minutes=14), bucket=timedelta(hours=1)
         )
 
     assert kept is not None
-    assert [(one.leg, one.deliveries) for one in kept.ledger.pieces] == [("order", 3), ("payment", 1)]
-    assert kept.ledger.pieces[0].fields == piece["fields"]
-    assert (kept.ledger.others, kept.issues) == ({"order": 3}, ["duplicate"])
-    assert sum(one.stories for one in counts if one.what == "status") == 26
+    assert [(one.leg, one.deliveries) for one in kept.evidence_set.items] == [("order", 3), ("payment", 1)]
+    assert kept.evidence_set.items[0].fields == item["fields"]
+    assert (kept.evidence_set.overflow, kept.issues) == ({"order": 3}, ["duplicate"])
+    assert sum(one.instances for one in counts if one.what == "status") == 26
     assert sum(one.amount for one in counts) == Decimal("65.0")
 
 
@@ -173,17 +172,21 @@ def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
     with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
         kept = PostgresReader(pool).flow(("order", "ORD-1"))
         with pool.connection() as connection:
-            excused = connection.execute("SELECT excused_until FROM flows").fetchall()
+            excused = connection.execute("SELECT deferred_until FROM flow_instances").fetchall()
 
     assert excused == [(NOON + timedelta(hours=1),)]
     assert kept is not None
     assert (kept.status, kept.amount, kept.currency, kept.clouds) == ("open", Decimal("12.50"), "EUR", 2)
-    assert (kept.issues, kept.version, kept.ledger.excused_until) == (["duplicate"], 3, NOON + timedelta(hours=1))
+    assert (kept.issues, kept.version, kept.evidence_set.deferred_until) == (
+        ["duplicate"],
+        3,
+        NOON + timedelta(hours=1),
+    )
 
 
 # Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
 FILL = """
-INSERT INTO flows (flow, key, status, opened_at, excused_until, waiting, issues, version, story)
+INSERT INTO flow_instances (flow, key, status, opened_at, deferred_until, waiting, issues, version, details)
 SELECT 'order', 'ORD-' || number, status, at, at, status = 'open',
        CASE status WHEN 'matched' THEN '{}' WHEN 'open' THEN '{}' ELSE ARRAY['missing'] END, 1,
        '[null,null,null,3,[[],{},null]]'
@@ -192,7 +195,7 @@ FROM (
            CASE WHEN number <= 60000 THEN 'matched' WHEN number <= 60100 THEN 'incomplete'
                 WHEN number <= 60200 THEN 'matched_late' ELSE 'open' END AS status
     FROM generate_series(1, 60300) AS number
-) AS stories
+) AS instances
 """
 LOOKED_AT_MOST = 1000
 MOST_STATEMENTS = 15
@@ -228,7 +231,7 @@ def explaining(pool) -> Explaining:
     """A reader of sixty thousand stories."""
     with pool.connection() as connection:
         connection.execute(FILL)
-        connection.execute("ANALYZE flows")
+        connection.execute("ANALYZE flow_instances")
     return Explaining(pool)
 
 
@@ -263,7 +266,7 @@ def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
     assert explaining.read_whole == []
 
     now = datetime.now(UTC)
-    due = {"flow": ["order"], "opened_by": [now], "excused_by": [now - timedelta(days=9)], "limit": 500}
+    due = {"flow": ["order"], "opened_by": [now], "deferred_by": [now - timedelta(days=9)], "limit": 500}
     assert explaining._all(OVERDUE_FLOWS, due) == []
     assert explaining.looked_at[1] <= LOOKED_AT_MOST
     assert explaining.read_whole == []
@@ -272,7 +275,10 @@ def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
 def test_stories_are_locked_in_the_order_in_which_they_are_given(pool):
     """Nothing between the parameters and the table changes it, or writers of the same stories would deadlock."""
     (clue,) = Interest([ORDER]).clues(normalise(leg("order")))
-    kept = [record(Judge(ORDER), f"ORD-{n}", Ledger(pieces=[clue.evidence]), now=BEFORE, version=1) for n in range(500)]
+    kept = [
+        record(FlowEvaluator(ORDER), f"ORD-{n}", EvidenceSet(items=[clue.evidence]), now=BEFORE, version=1)
+        for n in range(500)
+    ]
     with pool.connection() as connection:
         ((plans,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {WRITE_FLOWS}", columns(kept)).fetchall()
     plan = plans[0]["Plan"]
@@ -295,14 +301,16 @@ def test_a_batch_takes_as_many_statements_however_large_it_is(pool, monkeypatch,
 
     store, reconciler = PostgresStore(pool), Reconciler([ORDER])
     taken = []
-    for prefix, size in (("FEW", 2), ("MANY", WORTH_TWO_STATEMENTS), ("MORE", 3 * WORTH_TWO_STATEMENTS)):
+    for prefix, size in (("FEW", 2), ("MANY", MIN_ROWS_TO_HALVE), ("MORE", 3 * MIN_ROWS_TO_HALVE)):
         if known:
-            ingest(batch(prefix, size, "order", "payment"), seen=NoSeen(), store=store, reconciler=reconciler)
+            ingest(
+                batch(prefix, size, "order", "payment"), dedupe=NullDedupeCache(), store=store, reconciler=reconciler
+            )
         executed.clear()
         with monkeypatch.context() as patched:
             patched.setattr(psycopg.Connection, "execute", noting)
             given = batch(prefix, size, "payment", "inventory")
-            ingest(given, seen=NoSeen(), store=store, reconciler=reconciler)
+            ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         taken.append(len(executed))
 
     few, many, more = taken
@@ -314,13 +322,13 @@ def test_the_totals_of_a_position_leave_out_what_no_numbered_frame_tells(pool):
     reader, outbox = PostgresReader(pool), PostgresOutbox(pool)
 
     def told() -> tuple[int, int, int]:
-        totals = reader.totals(NOON, only_told=True)
+        totals = reader.totals(NOON, only_numbered=True)
         return (totals.position, totals.stored, totals.duplicate)
 
-    ingest([eventbridge("1"), eventbridge("1")], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge("1"), eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     outbox.number()
     assert told() == (1, 1, 1)
-    ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     assert told() == (1, 1, 1)
     assert reader.totals(NOON).stored == 2
     outbox.number()
@@ -333,7 +341,7 @@ def test_the_sums_of_a_position_name_what_no_numbered_frame_tells(pool):
 
     def take_in(*names: str) -> None:
         legs = [leg(name) for name in names]
-        ingest(legs, seen=NoSeen(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
+        ingest(legs, dedupe=NullDedupeCache(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
 
     def untold() -> tuple[int, dict[FlowStatus, int]]:
         sums = reader.flow_sums(None, since=NOON - day, until=NOON + day, bucket=2 * day)
@@ -352,7 +360,7 @@ def test_the_sums_of_a_position_name_what_no_numbered_frame_tells(pool):
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])
 def test_an_emptied_ledger_has_empty_totals(pool, tables):
-    ingest([eventbridge("1")], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     with pool.connection() as connection:
         connection.execute(f"TRUNCATE {tables}")
 
@@ -361,16 +369,16 @@ def test_an_emptied_ledger_has_empty_totals(pool, tables):
 
 def test_a_database_that_is_away_is_retryable_and_comes_back(postgres_server, pool):
     store, reader = PostgresStore(pool), PostgresReader(pool)
-    ingest([eventbridge("1")], seen=NoSeen(), store=store)
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
     postgres_server.stop()
     try:
         with pytest.raises(Retryable):
-            ingest([eventbridge("2")], seen=NoSeen(), store=store)
+            ingest([eventbridge("2")], dedupe=NullDedupeCache(), store=store)
         with pytest.raises(Retryable):
             reader.probe()
     finally:
         postgres_server.start()
-    outcomes = ingest([eventbridge("1"), eventbridge("2")], seen=NoSeen(), store=store)
+    outcomes = ingest([eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=store)
 
     assert [outcome.status for outcome in outcomes] == ["duplicate", "stored"]
 
@@ -395,7 +403,7 @@ def test_no_connection_left_is_retryable(database_url, pool):
             psycopg.conninfo.make_conninfo(database_url, user="crowded"), connections=1, timeout_seconds=1
         )
         with pytest.raises(Retryable):
-            ingest([eventbridge("1")], seen=NoSeen(), store=PostgresStore(crowded))
+            ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(crowded))
         crowded.close()
         connection.execute("DROP OWNED BY crowded")
         connection.execute("DROP ROLE crowded")
@@ -407,7 +415,7 @@ def test_a_value_that_postgres_refuses_is_buried_alone(database_url, pool):
         connection.execute("ALTER TABLE events ADD CONSTRAINT picky CHECK (id <> '3')")
     try:
         outcomes = ingest(
-            [eventbridge(str(number)) for number in range(1, 6)], seen=NoSeen(), store=PostgresStore(pool)
+            [eventbridge(str(number)) for number in range(1, 6)], dedupe=NullDedupeCache(), store=PostgresStore(pool)
         )
     finally:
         with pool.connection() as connection:
@@ -423,7 +431,7 @@ def test_a_slow_statement_is_retryable(database_url):
     with psycopg.connect(database_url) as blocker:
         blocker.execute("LOCK TABLE events")
         with pytest.raises(Retryable, match="timeout"):
-            ingest([eventbridge("slow")], seen=NoSeen(), store=PostgresStore(impatient))
+            ingest([eventbridge("slow")], dedupe=NullDedupeCache(), store=PostgresStore(impatient))
     impatient.close()
 
 

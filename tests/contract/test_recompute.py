@@ -9,17 +9,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from helios.adapters.memory import MemoryStore, NoSeen
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.flows.recompute import recompute
-from helios.flows.reconcile import Reconciler
-from helios.flows.sweep import expire_flows
-from helios.queries import EventFilter, FlowFilter
-from helios.reconcile.declaration import Flow, Leg, Rule
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.model.events import Delivery, EventFilter
+from helios.model.flows import FlowFilter
+from helios.reconciliation.declaration import Flow, Leg, Rule
+from helios.services.ingest import ingest
+from helios.services.recompute import recompute
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
 from tests.support.depth import examples
-from tests.support.stories import ORDER, SHIPMENT, leg
+from tests.support.instances import ORDER, SHIPMENT, leg
 
 NOW = NOON + timedelta(hours=1)
 ALL = timedelta(days=365)
@@ -37,7 +38,7 @@ WITHOUT_MONEY = replace(ORDER, amount=(), currency=())
 def take_in(store, *deliveries: Delivery, flows: Sequence[Flow] = (ORDER,)) -> None:
     reconciler = Reconciler(flows)
     for number in range(0, len(deliveries), 3):
-        ingest(deliveries[number : number + 3], seen=NoSeen(), store=store, reconciler=reconciler)
+        ingest(deliveries[number : number + 3], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     expire_flows(NOW, store=store, reconciler=reconciler)
 
 
@@ -58,7 +59,9 @@ def kept(store, prefix: str = ""):
 
 def sums(store):
     counts = store.flow_counts(None, since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
-    return {(one.flow, one.what, one.value): (one.stories, one.amount) for one in counts if one.stories or one.amount}
+    return {
+        (one.flow, one.what, one.value): (one.instances, one.amount) for one in counts if one.instances or one.amount
+    }
 
 
 deliveries = st.lists(
@@ -170,9 +173,9 @@ def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):
     def write(name: str) -> None:
         for start in range(0, 60, 10):
             batch = [leg(name, key) for key in orders[start : start + 10]]
-            ingest(batch, seen=NoSeen(), store=postgres_store, reconciler=Reconciler([ORDER]))
+            ingest(batch, dedupe=NullDedupeCache(), store=postgres_store, reconciler=Reconciler([ORDER]))
 
-    def judge(_: int) -> None:
+    def evaluator(_: int) -> None:
         for rules in (LENIENT, ORDER, LENIENT, ORDER):
             recompute(
                 EventFilter(),
@@ -185,10 +188,12 @@ def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):
 
     with ThreadPoolExecutor(4) as threads:
         list(
-            threads.map(lambda job: job[0](job[1]), [(judge, 0), (write, "payment"), (write, "inventory"), (judge, 1)])
+            threads.map(
+                lambda job: job[0](job[1]), [(evaluator, 0), (write, "payment"), (write, "inventory"), (evaluator, 1)]
+            )
         )
 
     anew(postgres_store, ORDER)
     assert {row.status for row in kept(postgres_store)} == {"mismatched"}
-    assert {one.deliveries for row in kept(postgres_store) for one in row.ledger.pieces} == {1}
+    assert {one.deliveries for row in kept(postgres_store) for one in row.evidence_set.items} == {1}
     assert sums(postgres_store)["order", "status", "mismatched"][0] == 60

@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
-from helios.adapters.postgres.outbox import PostgresBell, PostgresListener, PostgresOutbox
+from helios.adapters.postgres.stream import PostgresListener, PostgresNotifier, PostgresOutbox
 from helios.errors import Retryable
-from helios.flows import relay as relaying
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.relay import MAX_MESSAGE_BYTES, messages, relay
-from helios.flows.sweep import FRAMES_KEPT, FRAMES_KEPT_AT_LAST, sweep
-from helios.ledger import MAX_FRAME_EVENTS
+from helios.model.stream import MAX_FRAME_EVENTS
+from helios.services import relay as relaying
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.relay import MAX_MESSAGE_BYTES, messages, relay
+from helios.services.sweep import FRAMES_KEPT, FRAMES_KEPT_AT_LAST, sweep
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
 
 
@@ -48,7 +49,7 @@ def outbox(store, request):
 
 
 def take_in(store, *names, **how):
-    ingest([eventbridge(name, **how) for name in names], seen=NoSeen(), store=store)
+    ingest([eventbridge(name, **how) for name in names], dedupe=NullDedupeCache(), store=store)
 
 
 def test_every_batch_is_one_frame_in_its_place(store, outbox):
@@ -167,20 +168,20 @@ def test_what_was_sent_before_a_failure_is_not_sent_again(store, outbox):
 
 def test_a_relay_whose_time_is_over_rings_for_the_rest(store, outbox):
     """It sends one message at least, so that a backlog shrinks with each ring."""
-    rung = threading.Event()
+    notified = threading.Event()
 
-    class Bell:
-        def ring(self) -> None:
-            rung.set()
+    class Notifier:
+        def notify(self) -> None:
+            notified.set()
 
     take_in_large(store, 3)
     audience = Audience()
 
-    assert relay("test", outbox=outbox, broadcaster=audience, seconds=0, bell=Bell()) == 1
-    assert rung.is_set()
-    rung.clear()
-    assert relay("test", outbox=outbox, broadcaster=audience, seconds=60, bell=Bell()) == 2
-    assert (audience.positions, rung.is_set()) == ([1, 2, 3], False)
+    assert relay("test", outbox=outbox, broadcaster=audience, seconds=0, notifier=Notifier()) == 1
+    assert notified.is_set()
+    notified.clear()
+    assert relay("test", outbox=outbox, broadcaster=audience, seconds=60, notifier=Notifier()) == 2
+    assert (audience.positions, notified.is_set()) == ([1, 2, 3], False)
 
 
 def test_messages_stay_below_the_gateways_frame_size(store, outbox):
@@ -309,7 +310,7 @@ def test_the_bell_wakes_who_listens(database_url, pool):
     """And a bell that rang before anybody listened is not needed: the first wait returns at once."""
     listener = PostgresListener(database_url)
     listener.wait(60)
-    PostgresBell(pool).ring()
+    PostgresNotifier(pool).notify()
     started = datetime.now(UTC)
     listener.wait(60)
     listener.close()

@@ -7,22 +7,23 @@ from hashlib import sha256
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryTransaction, NoSeen
-from helios.adapters.postgres.store import PostgresTransaction
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.audit import PostgresAuditWriter
+from helios.adapters.postgres.events import PostgresEventWriter
 from helios.errors import Rejected, Retryable
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.flows.replay import AlreadyReplayed, replay_dead_letter
-from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
+from helios.model.events import Delivery
 from helios.normalise import NORMALISERS
-from helios.queries import DeadLetterFilter
+from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
+from helios.services.ingest import ingest
+from tests.fakes.store import MemoryAuditWriter, MemoryEventWriter
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)
 
 
-def buried(store, delivery):
-    ingest([delivery], seen=NoSeen(), store=store)
+def stored_dead_letters(store, delivery):
+    ingest([delivery], dedupe=NullDedupeCache(), store=store)
     return store.dead_letters(DeadLetterFilter(), after=None, limit=1).items[0]
 
 
@@ -32,23 +33,23 @@ def replay(store, kept, fixed=None):
 
 
 def replays(store, kept, fixed=None):
-    take_in = partial(ingest, seen=NoSeen(), store=store)
-    return replay_dead_letter(kept, fixed, ingest=take_in, who="ann", now=LATER)
+    take_in = partial(ingest, dedupe=NullDedupeCache(), store=store)
+    return replay_dead_letter(kept, fixed, ingest=take_in, actor="ann", now=LATER)
 
 
 def test_a_repaired_letter_becomes_its_event_and_is_marked(store):
-    kept = buried(store, poison())
+    kept = stored_dead_letters(store, poison())
 
     assert replay(store, kept, eventbridge("1").body).status == "stored"
 
     marked = store.dead_letter(kept.id)
     assert (marked.replayed_as, marked.replayed_at) == ("stored", LATER)
-    assert marked.letter.body == b"{"
+    assert marked.dead_letter.body == b"{"
     assert store.event(("aws", "1")).received_at == LATER
 
 
 def test_replaying_twice_stores_once_and_keeps_the_first_mark(store):
-    kept = buried(store, poison())
+    kept = stored_dead_letters(store, poison())
     replay(store, kept, eventbridge("1").body)
 
     assert replay(store, kept, eventbridge("1").body).status == "duplicate"
@@ -57,8 +58,8 @@ def test_replaying_twice_stores_once_and_keeps_the_first_mark(store):
 
 def test_a_letter_left_unmarked_by_a_crash_is_marked_by_the_next_replay(store):
     """The event is stored, and the process dies before the letter is marked."""
-    kept = buried(store, poison())
-    ingest([eventbridge("1")], seen=NoSeen(), store=store)
+    kept = stored_dead_letters(store, poison())
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
 
     replay(store, kept, eventbridge("1").body)
 
@@ -66,7 +67,7 @@ def test_a_letter_left_unmarked_by_a_crash_is_marked_by_the_next_replay(store):
 
 
 def test_what_still_cannot_be_read_changes_nothing(store):
-    kept = buried(store, poison())
+    kept = stored_dead_letters(store, poison())
     before = store.totals(LATER)
 
     with pytest.raises(Rejected):
@@ -78,7 +79,7 @@ def test_what_still_cannot_be_read_changes_nothing(store):
 
 
 def test_a_letter_that_was_cut_needs_its_whole_body(store):
-    kept = buried(store, poison(b"{" + b" " * MAX_DEAD_LETTER_BYTES))
+    kept = stored_dead_letters(store, poison(b"{" + b" " * MAX_DEAD_LETTER_BYTES))
 
     with pytest.raises(Rejected, match="was cut"):
         replay(store, kept)
@@ -87,15 +88,15 @@ def test_a_letter_that_was_cut_needs_its_whole_body(store):
 
 
 def test_a_repair_that_contradicts_is_not_believed(store):
-    ingest([eventbridge("1")], seen=NoSeen(), store=store)
-    kept = buried(store, poison())
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
+    kept = stored_dead_letters(store, poison())
 
     assert replay(store, kept, eventbridge("1", detail={"amount": 99}).body).status == "contradictory"
     assert store.dead_letter(kept.id).replayed_at is None
 
 
 def test_each_replay_is_in_the_audit_log_the_last_first(store):
-    kept = buried(store, poison())
+    kept = stored_dead_letters(store, poison())
     replay(store, kept, eventbridge("1").body)
     replay(store, kept, eventbridge("1").body)
 
@@ -105,10 +106,10 @@ def test_each_replay_is_in_the_audit_log_the_last_first(store):
     body = f"with another body, SHA-256 {sha256(eventbridge('1').body).hexdigest()}"
     assert msgspec.structs.asdict(page.items[0]) == {
         "at": LATER,
-        "who": "ann",
+        "actor": "ann",
         "action": "dead_letter_replayed",
         "subject": f"dead letter {kept.id}",
-        "detail": f"fingerprint {kept.letter.fingerprint}, {body}: duplicate aws/1",
+        "detail": f"fingerprint {kept.dead_letter.fingerprint}, {body}: duplicate aws/1",
     }
     assert [line.detail.rpartition(": ")[2] for line in rest.items] == ["stored aws/1"]
     assert rest.next_cursor is None
@@ -117,7 +118,7 @@ def test_each_replay_is_in_the_audit_log_the_last_first(store):
 
 
 def test_a_letter_that_became_an_event_becomes_no_other(store):
-    kept = buried(store, poison())
+    kept = stored_dead_letters(store, poison())
     replay(store, kept, eventbridge("1").body)
 
     with pytest.raises(AlreadyReplayed, match="it has become aws/1, and would become aws/2 now"):
@@ -130,13 +131,13 @@ def test_a_letter_that_became_an_event_becomes_no_other(store):
 
 def test_what_can_not_be_audited_is_not_stored(store, monkeypatch):
     """Event, mark and line are one transaction: a crash between them leaves none of the three."""
-    kept = buried(store, poison())
+    kept = stored_dead_letters(store, poison())
 
     def crash(*_):
         raise Retryable("the process dies here")
 
-    monkeypatch.setattr(MemoryTransaction, "audit", crash)
-    monkeypatch.setattr(PostgresTransaction, "audit", crash)
+    monkeypatch.setattr(MemoryAuditWriter, "add", crash)
+    monkeypatch.setattr(PostgresAuditWriter, "add", crash)
     with pytest.raises(Retryable):
         replay(store, kept, eventbridge("1").body)
 
@@ -146,7 +147,7 @@ def test_what_can_not_be_audited_is_not_stored(store, monkeypatch):
 
 def test_a_repaired_array_is_taken_in_element_by_element(store):
     """A broken array is one letter."""
-    kept = buried(store, Delivery(way_in="eventgrid", body=b"[{", received_at=NOON))
+    kept = stored_dead_letters(store, Delivery(channel="eventgrid", body=b"[{", received_at=NOON))
     array = b"[" + eventgrid("1").body + b"," + eventgrid("2").body + b"]"
 
     with pytest.raises(Rejected) as refused:
@@ -161,28 +162,28 @@ def test_a_repaired_array_is_taken_in_element_by_element(store):
 
 @pytest.mark.parametrize("place", ["normalise", "insert"])
 def test_a_letter_on_which_helios_fails_is_refused_and_stays(store, monkeypatch, place):
-    kept = buried(store, poison())
+    kept = stored_dead_letters(store, poison())
 
     def fail(*_):
         raise TypeError("a defect")
 
     if place == "normalise":
         monkeypatch.setitem(NORMALISERS, "eventbridge", fail)
-    monkeypatch.setattr(MemoryTransaction, "insert", fail)
-    monkeypatch.setattr(PostgresTransaction, "insert", fail)
-    with pytest.raises(Rejected, match=r"Helios fails on it \(TypeError\)"):
+    monkeypatch.setattr(MemoryEventWriter, "insert", fail)
+    monkeypatch.setattr(PostgresEventWriter, "insert", fail)
+    with pytest.raises(Rejected, match=r"Internal error \(TypeError\)"):
         replay(store, kept, eventbridge("1").body)
     assert store.dead_letter(kept.id) == kept
 
 
 def test_what_can_not_be_stored_is_refused_whole(store, monkeypatch):
-    kept = buried(store, poison())
+    kept = stored_dead_letters(store, poison())
 
     def refuse(*_):
         raise Rejected("can't be stored: out of range", field="body")
 
-    monkeypatch.setattr(MemoryTransaction, "insert", refuse)
-    monkeypatch.setattr(PostgresTransaction, "insert", refuse)
+    monkeypatch.setattr(MemoryEventWriter, "insert", refuse)
+    monkeypatch.setattr(PostgresEventWriter, "insert", refuse)
     with pytest.raises(Rejected, match="out of range"):
         replay(store, kept, eventbridge("1").body)
     assert store.dead_letter(kept.id) == kept

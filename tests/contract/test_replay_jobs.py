@@ -6,17 +6,18 @@ from functools import partial
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryOutbox, NoSeen
-from helios.adapters.memory_replays import MemoryReplayJobs
-from helios.adapters.postgres.outbox import PostgresBell, PostgresOutbox
-from helios.adapters.postgres.replays import PostgresReplayJobs
-from helios.errors import PutOff, Rejected
-from helios.flows import replay_worker
-from helios.flows.ingest import ingest
-from helios.flows.jobs import Start
-from helios.flows.replay_worker import ReplayWorker
-from helios.jobs import SENT, Checkpoint, Replayed, ReplayFilter, ReplayRequest, Target
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.stream import PostgresNotifier, PostgresOutbox
+from helios.errors import Rejected, TargetUnavailable
+from helios.model.replay import SENT, Checkpoint, Replayed, ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
+from helios.services import replay as replay_worker
+from helios.services.ingest import ingest
+from helios.services.replay import ReplayWorker
+from helios.services.replay_jobs import Start
+from tests.fakes.replay import MemoryReplayJobs
+from tests.fakes.store import MemoryOutbox
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)
@@ -28,7 +29,7 @@ class Recorder:
 
     Attributes:
         sent: the ids that have arrived, with the job that marked them.
-        away: how many calls it still answers with PutOff, after it took one event.
+        away: how many calls it still answers with TargetUnavailable, after it took one event.
         refused: ids that it will not take.
     """
 
@@ -56,7 +57,7 @@ class Recorder:
             yield SENT
             if self.away:
                 self.away -= 1
-                raise PutOff("it is away", after_seconds=0.01)
+                raise TargetUnavailable("it is away", after_seconds=0.01)
 
     def close(self):
         self.closed += 1
@@ -78,9 +79,11 @@ def outbox(store, request):
 
 
 @pytest.fixture
-def bell(store, request):
+def notifier(store, request):
     return (
-        MemoryOutbox(store) if "memory" in request.node.callspec.id else PostgresBell(request.getfixturevalue("pool"))
+        MemoryOutbox(store)
+        if "memory" in request.node.callspec.id
+        else PostgresNotifier(request.getfixturevalue("pool"))
     )
 
 
@@ -93,12 +96,12 @@ def target(monkeypatch):
 
 @pytest.fixture
 def take_in(store):
-    return partial(ingest, seen=NoSeen(), store=store)
+    return partial(ingest, dedupe=NullDedupeCache(), store=store)
 
 
 @pytest.fixture
-def worker(jobs, store, target, take_in, bell):
-    return ReplayWorker(jobs, target, store=store, ingest=take_in, bell=bell)
+def worker(jobs, store, target, take_in, notifier):
+    return ReplayWorker(jobs, target, store=store, ingest=take_in, notifier=notifier)
 
 
 @pytest.fixture
@@ -107,7 +110,7 @@ def start(jobs, target):
 
     def begin(*, what="events", to=WEBHOOK, per_second=10_000, **where):
         request = ReplayRequest(what=what, target=to, filter=ReplayFilter(**where), per_second=per_second)
-        return Start(jobs, target)(request, who="ann", now=LATER)
+        return Start(jobs, target)(request, actor="ann", now=LATER)
 
     return begin
 
@@ -181,7 +184,7 @@ def test_a_target_that_stays_away_fails_the_job_and_the_next_one_goes_on(
     jobs, worker, target, start, seven, monkeypatch
 ):
     def away(_job, _events):
-        raise PutOff("nobody is there")
+        raise TargetUnavailable("nobody is there")
         yield
 
     job, after = start(), start(to=Target(kind="relay"))
@@ -229,7 +232,7 @@ def test_a_defect_fails_its_job_and_the_next_one_goes_on(jobs, worker, target, s
     assert jobs.get(after.id).state == "done"
 
 
-def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, take_in, bell, start, seven):
+def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, take_in, notifier, start, seven):
     waiting = [True] * 5
     seen: list[int] = []
 
@@ -238,7 +241,7 @@ def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, t
         return waiting.pop() if waiting else False
 
     start()
-    ReplayWorker(jobs, target, store=store, ingest=take_in, bell=bell, is_busy=is_busy).run()
+    ReplayWorker(jobs, target, store=store, ingest=take_in, notifier=notifier, is_busy=is_busy).run()
 
     assert seen[:6] == [0] * 6
     assert _ids(target) == seven
@@ -246,13 +249,13 @@ def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, t
 
 def test_a_job_that_is_cancelled_ends_with_its_batch(jobs, worker, target, start, seven):
     job = start()
-    target.before_each = lambda: jobs.end(job.id, "cancelled", who="kim", now=LATER)
+    target.before_each = lambda: jobs.end(job.id, "cancelled", actor="kim", now=LATER)
 
     worker.run()
 
     assert _ids(target) == seven[: Recorder.batch]
     assert jobs.get(job.id).state == "cancelled"
-    assert jobs.end(job.id, "cancelled", who="kim", now=LATER) is None
+    assert jobs.end(job.id, "cancelled", actor="kim", now=LATER) is None
     assert target.closed > 1
 
 
@@ -319,7 +322,7 @@ def test_dead_letters_that_can_be_read_now_become_events(store, take_in, jobs, w
     assert would.matching == 2
     assert (jobs.get(job.id).sent, store.totals(LATER).stored) == (2, 2)
     lines = store.audit_log(action="dead_letter_replayed", limit=10).items
-    assert {line.who for line in lines} == {"ann"}
+    assert {line.actor for line in lines} == {"ann"}
     assert all(line.detail.endswith(f"(replay job {job.id})") for line in lines)
     assert jobs.matching("dead_letters", ReplayFilter()).matching == 0
 
@@ -330,10 +333,10 @@ def _refusing(_delivery):
 
 def test_whoever_begins_cancels_and_ends_a_job_is_in_the_audit_log(store, jobs, worker, start, seven):
     first, second = start(), start()
-    jobs.end(second.id, "cancelled", who="kim", now=LATER)
+    jobs.end(second.id, "cancelled", actor="kim", now=LATER)
     worker.run()
 
-    lines = [(line.who, line.action, line.subject) for line in store.audit_log(limit=10).items]
+    lines = [(line.actor, line.action, line.subject) for line in store.audit_log(limit=10).items]
     assert lines == [
         ("helios", "replay_finished", f"replay job {first.id}"),
         ("kim", "replay_cancelled", f"replay job {second.id}"),
@@ -370,7 +373,7 @@ def test_jobs_are_listed_the_newest_first(jobs, start):
 )
 def test_a_job_whose_parts_do_not_fit_is_refused(jobs, target, asked, field, store):
     with pytest.raises(Rejected) as refused:
-        Start(jobs, target)(ReplayRequest(**asked), who="ann", now=LATER)
+        Start(jobs, target)(ReplayRequest(**asked), actor="ann", now=LATER)
 
     assert refused.value.field == field
     assert store.audit_log(limit=1).items == []

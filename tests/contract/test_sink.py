@@ -9,14 +9,15 @@ from confluent_kafka import KafkaError
 from msgspec import Raw, structs
 
 from helios.adapters.kafka import MAX_TOPIC_CHARS, KafkaSink, headers_of, key_of, topic_of
-from helios.adapters.memory import MemoryOutbox, MemorySink, MemoryStore, NoSeen
-from helios.adapters.postgres.outbox import PostgresOutbox
-from helios.errors import Misconfigured, Retryable
-from helios.event import Event
-from helios.flows import sink as sinking
-from helios.flows.ingest import ingest
-from helios.flows.sink import BATCH, send_parked, sink
-from helios.ledger import Parked
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.errors import ConfigurationError, Retryable
+from helios.model.events import Event
+from helios.model.stream import Parked
+from helios.services import sink as sinking
+from helios.services.ingest import ingest
+from helios.services.sink import BATCH, send_parked, sink
+from tests.fakes.store import MemoryOutbox, MemorySink, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 
 topics = (f"test-{number}" for number in count())
@@ -56,7 +57,7 @@ def outbox(store, request):
 
 
 def take_in(store, *deliveries) -> None:
-    ingest(deliveries, seen=NoSeen(), store=store)
+    ingest(deliveries, dedupe=NullDedupeCache(), store=store)
 
 
 def test_events_arrive_in_the_order_given(recorded):
@@ -224,8 +225,8 @@ def test_parking_is_undone_with_the_place_it_belongs_to(store, outbox):
     """A sink that dies sends again, and finds nothing parked twice."""
 
     def die() -> None:
-        with outbox.cursor("kafka") as cursor:
-            cursor.park([Parked(key=("aws", "1"), reason="no")])
+        with outbox.offset("kafka") as offset:
+            offset.park([Parked(key=("aws", "1"), reason="no")])
             raise Retryable("it dies here")
 
     with pytest.raises(Retryable):
@@ -272,7 +273,7 @@ def test_an_event_of_no_order_has_a_key_of_its_own():
     ],
 )
 def test_what_is_wrong_with_a_setting_is_named(given, message):
-    with pytest.raises(Misconfigured, match=message):
+    with pytest.raises(ConfigurationError, match=message):
         KafkaSink("127.0.0.1:9", **({"topic": "t", "timeout_seconds": 1} | given))
 
 
@@ -283,6 +284,6 @@ def test_a_file_adds_properties_and_a_wrong_line_is_not_shown(tmp_path, kafka):
     sink_with_file.probe()
     sink_with_file.close()
     file.write_text("sasl.password hush\n")
-    with pytest.raises(Misconfigured, match="not name=value") as error:
+    with pytest.raises(ConfigurationError, match="not name=value") as error:
         KafkaSink(kafka.brokers, topic="t", timeout_seconds=1, config_file=str(file))
     assert "hush" not in str(error.value)

@@ -6,15 +6,15 @@ import msgspec
 import pytest
 import redis
 
-from helios.adapters import rate_limit
-from helios.adapters.memory_tokens import MemoryTickets, MemoryTokens
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.adapters.rate_limit import SlidingMinute
-from helios.adapters.redis_tickets import RedisTickets
+from helios.adapters.redis import rate_limit
+from helios.adapters.redis.rate_limit import SlidingMinute
+from helios.adapters.redis.tickets import RedisTickets
 from helios.errors import Retryable
-from helios.tokens import TICKET_SECONDS, Token, digest, mint, opens
-from local.ports import HOST, free_port
+from helios.model.tokens import TICKET_SECONDS, Token, digest, mint, opens
+from local.stack.ports import HOST, free_port
+from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from tests.support.deliveries import NOON
 
 READER = Token(name="grafana", scopes=("read",), created_at=NOON)
@@ -78,16 +78,16 @@ def test_a_revoked_token_is_known_and_opens_nothing(tokens):
 
 
 def test_who_makes_and_revokes_a_token_is_in_the_audit_log(tokens, request):
-    tokens.add("digest", OPERATOR, who="ann")
-    tokens.add("another", OPERATOR, who="ann")  # its name is taken
-    tokens.revoke("kim", NOON, who="bob")
-    tokens.revoke("kim", NOON, who="bob")
+    tokens.add("digest", OPERATOR, actor="ann")
+    tokens.add("another", OPERATOR, actor="ann")  # its name is taken
+    tokens.revoke("kim", NOON, actor="bob")
+    tokens.revoke("kim", NOON, actor="bob")
 
     if isinstance(tokens, MemoryTokens):
-        lines = tokens.audited[::-1]
+        lines = tokens.audit_entries[::-1]
     else:
         lines = PostgresReader(request.getfixturevalue("pool")).audit_log(limit=10).items
-    assert [(line.who, line.action, line.subject) for line in lines] == [
+    assert [(line.actor, line.action, line.subject) for line in lines] == [
         ("bob", "token_revoked", "token kim"),
         ("ann", "token_created", "token kim"),
     ]

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from local.config import REPOSITORY
+from local.stack.config import REPOSITORY
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")

@@ -12,14 +12,15 @@ import msgspec
 import psycopg
 import pytest
 
-from local import figures, postgres
-from local.config import REPOSITORY, Config, free_port_fields
-from local.figures import Figures
-from local.parts import parts, sdk_environment
-from local.ports import HOST
-from local.process import scrubbed_environment
-from local.server import Server
-from local.supervisor import Supervisor
+from local.demo import stats
+from local.demo.stats import Stats
+from local.servers import postgres
+from local.stack.config import REPOSITORY, Config, free_port_fields
+from local.stack.ports import HOST
+from local.stack.process import scrubbed_environment
+from local.stack.server import Server
+from local.stack.services import sdk_environment, services
+from local.stack.supervisor import Supervisor
 from tests.support.waiting import eventually
 
 
@@ -37,7 +38,7 @@ class Traffic:
 
 
 class Stack:
-    """The running parts."""
+    """The running services."""
 
     def __init__(self, config: Config, folder: Path, running: dict[str, Server]) -> None:
         self.config = config
@@ -45,7 +46,7 @@ class Stack:
         self._running = running
         self._runs = 0
 
-    def part(self, name: str) -> Server:
+    def service(self, name: str) -> Server:
         return self._running[name]
 
     def simulate(self, *options: str) -> "Simulation":
@@ -55,8 +56,8 @@ class Stack:
         folder.mkdir()
         return Simulation(folder, self.config, options)
 
-    def figures(self) -> Figures:
-        found = figures.fetch(f"{HOST}:{self.config.api_port}")
+    def stats(self) -> Stats:
+        found = stats.fetch(f"{HOST}:{self.config.api_port}")
         assert found
         return found
 
@@ -71,13 +72,13 @@ class Stack:
         with psycopg.connect(postgres.url(self.config.postgres_port)) as connection:
             return connection.execute(query.encode()).fetchall()
 
-    def wait_until_taken(self, before: Figures, count: int) -> None:
+    def wait_until_taken(self, before: Stats, count: int) -> None:
         """Return once Helios accounts for so many deliveries more than before."""
-        eventually(lambda: self.figures().taken - before.taken >= count, seconds=90)
+        eventually(lambda: self.stats().taken - before.taken >= count, seconds=90)
 
-    def wait_until_stored(self, before: Figures, count: int) -> None:
+    def wait_until_stored(self, before: Stats, count: int) -> None:
         """Return once so many more events are stored; those that came twice don't count."""
-        eventually(lambda: self.figures().total_events - before.total_events >= count, seconds=90)
+        eventually(lambda: self.stats().total_events - before.total_events >= count, seconds=90)
 
 
 class Simulation:
@@ -88,7 +89,7 @@ class Simulation:
         files = ["--summary", str(folder / "summary.json"), "--truth", str(folder / "truth.jsonl")]
         with (folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "scripts.simulate_traffic", "--via", "cloud", "--seed", "7", *options, *files],
+                [sys.executable, "-m", "scripts.simulator", "--via", "cloud", "--seed", "7", *options, *files],
                 cwd=REPOSITORY,
                 env=scrubbed_environment(**sdk_environment(config)),
                 stdout=output,
@@ -112,11 +113,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything, ready."""
     folder = tmp_path_factory.mktemp("stack")
     config = msgspec.convert({"state": str(folder / "state")} | free_port_fields(), Config)
-    every = parts(config)
+    every = services(config)
     said: list[str] = []
     with Supervisor(every, said.append) as supervisor:
         supervisor.start()
-        yield Stack(config, folder, {part.name: part.server for part in every})
-    for part in every:
-        if isinstance(part.server, postgres.Postgres):
-            part.server.discard()
+        yield Stack(config, folder, {service.name: service.server for service in every})
+    for service in every:
+        if isinstance(service.server, postgres.Postgres):
+            service.server.discard()

@@ -11,13 +11,15 @@ import boto3
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from helios.adapters.redis_connections import RedisConnections
-from local import aws, chromium, postgres, valkey
-from local.config import AWS_REGION
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import scrubbed_environment
-from local.server import Command
+from helios.adapters.redis.connections import RedisConnections
+from local.aws import deployer
+from local.servers import postgres, valkey
+from local.stack.config import AWS_REGION
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import scrubbed_environment
+from local.stack.server import Command
+from scripts.bench import chromium
 from tests.support.api import ROOT, Api
 from tests.support.browser import PATIENCE_MS, PUBSUB, Dashboard, opened, payment, post_events
 from tests.support.client import EVENTBRIDGE, call
@@ -56,15 +58,15 @@ def dashboard(browser, stack, request) -> Iterator[Dashboard]:
 
 
 def test_events_of_three_clouds_appear_and_the_totals_are_those_of_the_api(dashboard, stack):
-    before = stack.figures()
+    before = stack.stats()
     stack.simulate("--rate", "20", "--count", "60", "--error-rate", "0").finish()
     stack.wait_until_stored(before, 60)
-    dashboard.wait_for_total(stack.figures().total_events)
+    dashboard.wait_for_total(stack.stats().total_events)
 
     for source in SOURCES:
         expect(dashboard.page.locator(f"[data-row^='{source}/']").first).to_be_visible(timeout=PATIENCE_MS)
         card = dashboard.page.get_by_role("article", name=source, exact=False)
-        shown = f"{stack.figures().events_by_source[source]:,}"
+        shown = f"{stack.stats().events_by_source[source]:,}"
         expect(card.get_by_text(shown, exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
 
@@ -112,7 +114,7 @@ def test_a_row_opens_the_event_as_it_was_sent(dashboard, stack):
 def test_a_connection_that_api_gateway_closes_is_made_again(dashboard, stack):
     """As every two hours: nothing is missed meanwhile, and nothing is shown twice."""
     dashboard.wait_for_rows(post_events(stack.config.api_url))
-    endpoint = aws.websocket_url(stack.config.aws_url).replace("ws", "http", 1)
+    endpoint = deployer.websocket_url(stack.config.aws_url).replace("ws", "http", 1)
     connections = RedisConnections(valkey.url(stack.config.valkey_port)).all()
     anybody = {"region_name": AWS_REGION, "aws_access_key_id": "test", "aws_secret_access_key": "test"}
     gateway = boto3.client("apigatewaymanagementapi", endpoint_url=endpoint, **anybody)
@@ -134,24 +136,24 @@ def test_a_page_that_was_hidden_catches_up(dashboard, stack):
     fresh = post_events(stack.config.api_url, PAGE_OF_FRAMES + 30)
     browser_page.send("Page.setWebLifecycleState", {"state": "active"})
     dashboard.wait_for_rows(fresh[-30:])
-    dashboard.wait_for_total(stack.figures().total_events)
+    dashboard.wait_for_total(stack.stats().total_events)
 
     assert dashboard.page.get_by_text("of the stream missed").count() == 0
 
 
 @pytest.mark.slow  # soaks
 def test_the_totals_stay_exact_and_memory_flat_under_load(dashboard, stack):
-    """The list samples, the figures do not. `make bench` does the same for longer, and counts the pictures."""
-    before, heaps = stack.figures(), [dashboard.heap_megabytes()]
+    """The list samples, the stats do not. `make bench` does the same for longer, and counts the pictures."""
+    before, heaps = stack.stats(), [dashboard.heap_megabytes()]
     for count in (3000, 6000):
         simulation = stack.simulate("--rate", "300", "--count", "3000", "--error-rate", "0")
         while simulation.running:
             # All that was stored when we asked comes, and nothing that was not when we ask again.
-            shown = dashboard.wait_for_at_least(stack.figures().total_events)
-            assert shown <= stack.figures().total_events
+            shown = dashboard.wait_for_at_least(stack.stats().total_events)
+            assert shown <= stack.stats().total_events
         simulation.finish()
         stack.wait_until_stored(before, count)
-        dashboard.wait_for_total(stack.figures().total_events)
+        dashboard.wait_for_total(stack.stats().total_events)
         heaps.append(dashboard.heap_megabytes())
 
     assert heaps[1] - heaps[0] < HEAP_GROWTH_MB
@@ -239,7 +241,7 @@ def test_stored_events_are_replayed_to_who_watches_and_counted_once(dashboard, s
     order = f"ORD-{key.partition('/')[2]}"
     dashboard.page.goto(f"{stack.config.dashboard_url}/?last=1h&q={order}")
     dashboard.wait_for_rows([key])
-    total = stack.figures().total_events
+    total = stack.stats().total_events
     dashboard.page.get_by_role("button", name="Replay these").click()
     dialog = dashboard.page.get_by_role("dialog", name="Replay events")
     dialog.get_by_role("button", name="Replay 1", exact=True).click()
@@ -248,7 +250,7 @@ def test_stored_events_are_replayed_to_who_watches_and_counted_once(dashboard, s
 
     dashboard.page.get_by_role("button", name="Live", exact=True).click()
     expect(dashboard.page.locator(f"[data-row^='{key} replay']")).to_be_visible(timeout=PATIENCE_MS)
-    assert stack.figures().total_events == total
+    assert stack.stats().total_events == total
 
 
 @pytest.fixture
@@ -265,7 +267,7 @@ def self_hosted(stack, tmp_path) -> Iterator[tuple[Api, str]]:
     )
     served = Command(
         "dashboard",
-        [sys.executable, "-m", "local.dashboard", "--port", str(port), "--api-url", api.url],
+        [sys.executable, "-m", "local.demo.dashboard", "--port", str(port), "--api-url", api.url],
         env=scrubbed_environment(),
         ready=answers(f"http://{HOST}:{port}/"),
         log=tmp_path / "dashboard.log",
@@ -287,7 +289,7 @@ def test_a_restart_of_the_api_leaves_no_gap_and_no_repeats(browser, self_hosted,
         dashboard.wait_until_live()
         known += post_events(stack.config.api_url, 5)
         dashboard.wait_for_rows(known)
-        dashboard.wait_for_total(stack.figures().total_events)
+        dashboard.wait_for_total(stack.stats().total_events)
 
         keys = dashboard.rows()
         assert [key for key in reversed(keys) if key in known] == known

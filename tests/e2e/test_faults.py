@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from local.config import REPOSITORY
+from local.stack.config import REPOSITORY
 
 
 @pytest.mark.slow  # one round of every fault

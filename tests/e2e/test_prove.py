@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from local.config import REPOSITORY
+from local.stack.config import REPOSITORY
 
 OPTIONS = ["--orders", "60", "--rate", "40", "--error-rate", "0.4", "--seed", "3", "--window", "10", "--grace", "10"]
 

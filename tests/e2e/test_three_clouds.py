@@ -16,31 +16,31 @@ import pytest
 from confluent_kafka import Consumer
 from standardwebhooks.webhooks import Webhook
 
-from local import ministack
-from local.config import REPLAY_SECRET, REPOSITORY
-from local.parts import sdk_environment
-from local.process import scrubbed_environment
+from local.aws import ministack
+from local.stack.config import REPLAY_SECRET, REPOSITORY
+from local.stack.process import scrubbed_environment
+from local.stack.services import sdk_environment
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
 
 SOURCES = ("aws", "gcp", "azure")
 
-LEDGER = "SELECT source, sum(stored) FROM event_counts GROUP BY 1"
+COUNTS = "SELECT source, sum(stored) FROM event_counts GROUP BY 1"
 STORED = "SELECT source, count(*), count(DISTINCT id) FROM events GROUP BY 1"
 
 
-def check_ledger(stack) -> None:
+def check_counts(stack) -> None:
     """The ledger says of each cloud what its rows say."""
-    ledger = {source: int(stored) for source, stored in stack.rows(LEDGER)}
+    counts = {source: int(stored) for source, stored in stack.rows(COUNTS)}
     rows = stack.rows(STORED)
 
-    assert {source: count for source, count, _ in rows} == {name: n for name, n in ledger.items() if n}
+    assert {source: count for source, count, _ in rows} == {name: n for name, n in counts.items() if n}
     assert all(count == distinct for _, count, distinct in rows)
 
 
 def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
     """At 200 events a second. A bus gives what it takes twice two ids, so each order's legs are counted, too."""
-    before, began = stack.figures(), datetime.now(UTC)
+    before, began = stack.stats(), datetime.now(UTC)
     traffic = stack.simulate("--rate", "200", "--count", "2000", "--error-rate", "0").finish()
     stack.wait_until_stored(before, 2000)
     accepted = {source: traffic.summary["sources"][source]["accepted"] for source in SOURCES}
@@ -51,11 +51,11 @@ def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
     assert sum(accepted.values()) == 2000
     shares = {source: count / 20 for source, count in accepted.items()}
     assert shares == pytest.approx({"aws": 40, "gcp": 30, "azure": 30}, abs=2)
-    check_ledger(stack)
+    check_counts(stack)
 
 
 def test_an_order_is_seen_on_every_cloud(stack):
-    before = stack.figures()
+    before = stack.stats()
     traffic = stack.simulate("--rate", "50", "--orders", "5", "--jitter", "0.1", "--error-rate", "0").finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
     newest = stack.get("/api/v1/events?limit=100")["items"]
@@ -69,7 +69,7 @@ def test_an_order_is_seen_on_every_cloud(stack):
 
 def test_a_smoke_test_publishes_one_order_and_sees_it_arrive(stack):
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.smoke", stack.config.api_url],
+        [sys.executable, "-m", "scripts.deploy.smoke", stack.config.api_url],
         cwd=REPOSITORY,
         env=scrubbed_environment(**sdk_environment(stack.config)),
         check=False,
@@ -99,7 +99,7 @@ def replayed(stack, *where) -> dict[str, Any]:
 
 def placed(stack) -> str:
     """An order of which every cloud has told."""
-    before = stack.figures()
+    before = stack.stats()
     traffic = stack.simulate("--rate", "50", "--orders", "1", "--error-rate", "0").finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
     order: str = stack.get("/api/v1/events?type=OrderPlaced&limit=1")["items"][0]["order_id"]
@@ -107,22 +107,22 @@ def placed(stack) -> str:
 
 
 def verdict(stack, order: str) -> tuple[Any, Any]:
-    (story,) = stack.get(f"/api/v1/flows?key={order}")["items"]
-    return story["status"], story["issues"]
+    (instance,) = stack.get(f"/api/v1/flows?key={order}")["items"]
+    return instance["status"], instance["issues"]
 
 
 def test_an_order_goes_back_to_its_clouds_and_comes_as_what_it_was(stack):
     """Through each cloud's own topic and function once more; nothing is stored twice, or held against the order."""
     order = placed(stack)
-    was, before = verdict(stack, order), stack.figures()
+    was, before = verdict(stack, order), stack.stats()
 
     jobs = [replayed(stack, "--to-cloud", source, "--order", order) for source in SOURCES]
 
     assert [(job["state"], job["failed"]) for job in jobs] == [("done", 0)] * 3
     sent = sum(job["sent"] for job in jobs)
     assert sent == len(stack.get(f"/api/v1/events?order_id={order}")["items"]) >= 3
-    eventually(lambda: stack.figures().duplicates - before.duplicates == sent, seconds=60)
-    assert stack.figures().total_events == before.total_events
+    eventually(lambda: stack.stats().duplicates - before.duplicates == sent, seconds=60)
+    assert stack.stats().total_events == before.total_events
     assert verdict(stack, order) == was
 
 
@@ -138,11 +138,11 @@ def test_an_order_goes_to_a_webhook_on_this_machine_signed(stack):
 
 def test_what_is_wrong_is_told_from_what_is_right(stack):
     """Duplicates, contradictions and poison, as many as were injected; nothing else suffers from them."""
-    before = stack.figures()
+    before = stack.stats()
     options = ("--rate", "100", "--orders", "150", "--error-rate", "0.4", "--lateness", "2", "--jitter", "0.2")
     traffic = stack.simulate(*options).finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
-    after = stack.figures()
+    after = stack.stats()
     # EventBridge gives each event an id of its own, so what is published twice there is two events.
     repeats = Counter(one["anomaly"] for one in traffic.truth if one["source"] != "aws")
     poison = sum(one["anomaly"] == "poison" for one in traffic.truth)
@@ -151,44 +151,44 @@ def test_what_is_wrong_is_told_from_what_is_right(stack):
     assert after.contradictory - before.contradictory == repeats["contradictory"]
     assert after.rejected - before.rejected == poison > 0
     assert after.taken - before.taken == traffic.summary["total"]["accepted"]
-    check_ledger(stack)
+    check_counts(stack)
 
 
 def test_a_poison_message_is_one_dead_letter_with_its_reason(stack):
     """It is acknowledged: no cloud sends it for ever, and what follows is not held up."""
-    letters = stack.get("/api/v1/dead-letters?status=rejected&limit=500")["items"]
+    dead_letters = stack.get("/api/v1/dead-letters?status=rejected&limit=500")["items"]
 
-    assert {letter["source"] for letter in letters} <= set(SOURCES)
-    assert all(letter["reason"] and letter["field"] for letter in letters)
-    assert {letter["attempts"] for letter in letters} == {1}
+    assert {dead_letter["source"] for dead_letter in dead_letters} <= set(SOURCES)
+    assert all(dead_letter["reason"] and dead_letter["field"] for dead_letter in dead_letters)
+    assert {dead_letter["attempts"] for dead_letter in dead_letters} == {1}
 
 
 @pytest.mark.parametrize("name", ["gcp-function", "azure-function"])
 def test_a_function_that_is_down_gets_everything_later(stack, name):
     """The cloud keeps what it could not deliver, and delivers it once the function is back."""
-    before = stack.figures()
+    before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.figures().taken > before.taken)
-    stack.part(name).kill()
-    eventually(lambda: stack.figures().taken - before.taken > 100)
-    stack.part(name).start()
+    eventually(lambda: stack.stats().taken > before.taken)
+    stack.service(name).kill()
+    eventually(lambda: stack.stats().taken - before.taken > 100)
+    stack.service(name).start()
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
 
     assert traffic.summary["total"]["accepted"] == 300
-    assert stack.figures().total_events - before.total_events == 300
-    check_ledger(stack)
+    assert stack.stats().total_events - before.total_events == 300
+    check_counts(stack)
 
 
 @pytest.mark.slow  # SQS delivers again after a minute
 def test_lambda_workers_that_are_killed_lose_nothing(stack):
     """SQS delivers again what no worker has acknowledged, once its visibility timeout is over."""
-    before = stack.figures()
+    before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     killed = set()
     for share in (1, 2, 3):
-        eventually(lambda: stack.figures().taken - before.taken > 50 * share)  # noqa: B023 - called at once
-        for pid in ministack.workers(stack.part("aws").pid):
+        eventually(lambda: stack.stats().taken - before.taken > 50 * share)  # noqa: B023 - called at once
+        for pid in ministack.workers(stack.service("aws").pid):
             killed.add(pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -197,44 +197,44 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
 
     assert len(killed) >= 3, "nothing ran that could be killed"
     assert traffic.summary["total"]["accepted"] == 300
-    assert stack.figures().total_events - before.total_events == 300
-    check_ledger(stack)
+    assert stack.stats().total_events - before.total_events == 300
+    check_counts(stack)
 
 
 @pytest.mark.parametrize("name", ["pubsub", "eventgrid"])
 def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     """The simulator reconnects, and what had been acknowledged to it is delivered by the next process."""
-    before = stack.figures()
+    before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.figures().taken > before.taken)
-    stack.part(name).kill()
-    stack.part(name).start()
+    eventually(lambda: stack.stats().taken > before.taken)
+    stack.service(name).kill()
+    stack.service(name).start()
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
 
     assert traffic.summary["total"]["accepted"] == 300
     # A cloud may deliver an event twice when its answer was lost: that is a duplicate, never a second row.
-    assert stack.figures().total_events - before.total_events == 300
-    check_ledger(stack)
+    assert stack.stats().total_events - before.total_events == 300
+    check_counts(stack)
 
 
 @pytest.mark.slow  # SQS delivers again after a minute
 def test_postgres_away_delays_events_and_loses_none(stack):
     """Each cloud keeps what was not acknowledged, in its own way."""
-    before = stack.figures()
+    before = stack.stats()
     simulation = stack.simulate("--rate", "40", "--count", "200", "--error-rate", "0")
-    eventually(lambda: stack.figures().taken > before.taken)
-    stack.part("postgres").stop()
-    stack.part("postgres").start()
+    eventually(lambda: stack.stats().taken > before.taken)
+    stack.service("postgres").stop()
+    stack.service("postgres").start()
     simulation.finish()
     stack.wait_until_stored(before, 200)
 
-    assert stack.figures().total_events - before.total_events == 200
-    check_ledger(stack)
+    assert stack.stats().total_events - before.total_events == 200
+    check_counts(stack)
 
 
 def test_every_stored_event_is_passed_on_to_kafka(stack):
-    before = stack.figures()
+    before = stack.stats()
     stack.simulate("--rate", "50", "--count", "60", "--error-rate", "0").finish()
     stack.wait_until_stored(before, 60)
     stored = {tuple(row) for row in stack.rows("SELECT source, id FROM events")}
@@ -260,4 +260,4 @@ def test_every_stored_event_is_passed_on_to_kafka(stack):
     finally:
         consumer.close()
     assert passed_on == stored
-    assert stack.figures().health["kafka"] == "healthy"
+    assert stack.stats().health["kafka"] == "healthy"

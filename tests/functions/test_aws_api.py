@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.tokens import Token, digest, mint
+from helios.model.tokens import Token, digest, mint
 from tests.support.deliveries import NOON, eventbridge
 
 
@@ -39,7 +39,7 @@ KEY = {"x-helios-key": "the-secret-of-the-api-destination"}
 @pytest.fixture
 def api(load_handler, monkeypatch) -> Iterator[Any]:
     """The function after a cold start, on an event loop that ends with the test: Mangum never closes its own."""
-    monkeypatch.setenv("HELIOS_GUARDS", "eventbridge=key")
+    monkeypatch.setenv("HELIOS_WEBHOOK_AUTH", "eventbridge=key")
     monkeypatch.setenv("HELIOS_EVENTBRIDGE_SECRET", KEY["x-helios-key"])
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -2,18 +2,18 @@
 
 import pytest
 
-from helios.adapters import webhook
-from helios.adapters.memory import NoSeen
-from helios.adapters.postgres.outbox import PostgresOutbox
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.reader import PostgresReader
-from helios.adapters.postgres.replays import PostgresReplayJobs
-from helios.adapters.postgres.store import PostgresStore
+from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.adapters.replay import webhook
 from helios.errors import Rejected, Retryable
-from helios.flows import replay_worker
-from helios.flows.ingest import ingest
-from helios.jobs import ReplayFilter, ReplayRequest, Target
+from helios.model.events import EventFilter
+from helios.model.replay import ReplayFilter, ReplayRequest, Target
 from helios.normalise import NORMALISERS
-from helios.queries import EventFilter
+from helios.services import replay as replay_worker
+from helios.services.ingest import ingest
 from tests.support.aws_lambda import Context
 from tests.support.deliveries import NOON, eventbridge
 
@@ -42,7 +42,7 @@ def start(jobs):
         request = ReplayRequest(
             what=what, target=to, filter=ReplayFilter(until=NOON.replace(year=2030)), per_second=per_second
         )
-        return jobs.add(request, who="ann", matching=len(IDS), now=NOON)
+        return jobs.add(request, actor="ann", matching=len(IDS), now=NOON)
 
     return begin
 
@@ -50,7 +50,7 @@ def start(jobs):
 @pytest.fixture
 def stored(pool):
     """Events that were stored before."""
-    ingest([eventbridge(id_) for id_ in IDS], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
 
 
 def shown(pool, job):
@@ -68,13 +68,13 @@ def test_the_jobs_that_run_are_done_within_one_call(replays, pool, jobs, start, 
     """Stored events to those who watch, and dead letters that Helios can read by now."""
     with monkeypatch.context() as older:
         older.setitem(NORMALISERS, "eventbridge", refusing)
-        ingest([eventbridge("late")], seen=NoSeen(), store=PostgresStore(pool))
-    ingest([eventbridge(id_) for id_ in IDS], seen=NoSeen(), store=PostgresStore(pool))
-    watched, letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
+        ingest([eventbridge("late")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    watched, dead_letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
 
     assert replays.handler({}, Context(MOST_SECONDS)) == {"had_its_turn": True}
 
-    assert [(jobs.get(job.id).state, jobs.get(job.id).sent) for job in (watched, letters)] == [
+    assert [(jobs.get(job.id).state, jobs.get(job.id).sent) for job in (watched, dead_letters)] == [
         ("done", 12),
         ("done", 1),
     ]
@@ -100,7 +100,7 @@ def test_a_job_that_takes_longer_than_a_call_goes_on_with_the_next_one(replays, 
 
 def test_a_call_is_long_enough_to_give_up_on_a_target_that_is_away(replays):
     """The next one counts anew, so a job would stand before all others for ever."""
-    away = replay_worker.MOST_PUT_OFF * (replay_worker.LONGEST_PAUSE_SECONDS + webhook.SECONDS)
+    away = replay_worker.MAX_UNAVAILABLE * (replay_worker.LONGEST_PAUSE_SECONDS + webhook.SECONDS)
     assert away < MOST_SECONDS - replays.RESERVE_SECONDS
 
 

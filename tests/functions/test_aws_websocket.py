@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from helios.adapters.redis_tickets import RedisTickets
+from helios.adapters.redis.tickets import RedisTickets
 from tests.support.aws_lambda import Context
 
 DASHBOARD = "https://helios.example"

@@ -11,10 +11,12 @@ from urllib.parse import urlencode
 import pytest
 
 from helios.adapters.postgres.reader import PostgresReader
-from helios.queries import DeadLetterFilter, EventFilter
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import Process, scrubbed_environment
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import EventFilter
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import Process, scrubbed_environment
+from tests.support import envelopes
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +31,7 @@ def host(database_url, valkey_server, server_folder) -> Iterator[int]:
     helios = {"HELIOS_DATABASE_URL": database_url, "HELIOS_REDIS_URL": valkey_server.url}
     with Process(
         "azure-function",
-        [sys.executable, "-m", "local.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
+        [sys.executable, "-m", "local.emulators.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
         log=server_folder / "azure-function.log",
         env=scrubbed_environment(**helios, **KEYS),
         cwd=ROOT,
@@ -52,27 +54,13 @@ def deliver(port: int, *events: dict) -> int:
 
 def reserved(id_: str, **data: object) -> dict:
     """An event in Event Grid's schema."""
-    return {
-        "id": id_,
-        "topic": "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/stock",
-        "subject": f"orders/ORD-{id_}",
-        "eventType": "InventoryReserved",
-        "eventTime": "2025-11-26T12:00:02.1234567Z",
-        "data": {"order_id": f"ORD-{id_}", "quantity": 2} | data,
-        "dataVersion": "1.0",
-        "metadataVersion": "1",
-    }
+    payload = {"order_id": f"ORD-{id_}", "quantity": 2} | data
+    return envelopes.eventgrid_event(id_, eventTime="2025-11-26T12:00:02.1234567Z", data=payload)
 
 
 def cloud_event(id_: str) -> dict:
-    return {
-        "specversion": "1.0",
-        "id": id_,
-        "source": "/subscriptions/s",
-        "type": "InventoryReserved",
-        "time": "2025-11-26T12:00:02Z",
-        "data": {"order_id": f"ORD-{id_}"},
-    }
+    attributes = {"source": "/subscriptions/s", "type": "InventoryReserved", "time": "2025-11-26T12:00:02Z"}
+    return envelopes.cloudevent(id_, data={"order_id": f"ORD-{id_}"}, **attributes)
 
 
 def test_an_array_is_stored_as_one_batch(host, pool):
@@ -100,9 +88,9 @@ def test_both_schemas_become_events(host, pool):
 )
 def test_poison_is_kept_and_acknowledged(host, pool, note):
     assert deliver(host, reserved("1", note=note), reserved("2")) == 202
-    letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
+    dead_letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
 
-    assert [(kept.letter.source, kept.letter.field) for kept in letters] == [("azure", "body")]
+    assert [(kept.dead_letter.source, kept.dead_letter.field) for kept in dead_letters] == [("azure", "body")]
     assert PostgresReader(pool).event(("azure", "2")) is not None
 
 
@@ -155,7 +143,7 @@ def test_functions_are_listed_while_the_key_vault_can_not_be_read(server_folder)
     unread = {f"HELIOS_{name}_URL": "@Microsoft.KeyVault(SecretUri=https://none)" for name in ("DATABASE", "REDIS")}
     with Process(
         "azure-function-without-secrets",
-        [sys.executable, "-m", "local.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
+        [sys.executable, "-m", "local.emulators.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
         log=server_folder / "azure-function-without-secrets.log",
         env=scrubbed_environment(**unread, **KEYS),
         cwd=ROOT,

@@ -1,6 +1,5 @@
 """The Cloud Function, served by Google's functions-framework and given what Eventarc gives it."""
 
-import base64
 import json
 from pathlib import Path
 
@@ -8,17 +7,17 @@ import functions_framework
 import pytest
 
 from helios.adapters.postgres.reader import PostgresReader
-from helios.queries import DeadLetterFilter, EventFilter
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import EventFilter
+from tests.support import envelopes
 
 MAIN = Path(__file__).parents[2] / "functions" / "gcp" / "main.py"
 
-HEADERS = {
-    "content-type": "application/json",
-    "ce-specversion": "1.0",
-    "ce-type": "google.cloud.pubsub.topic.v1.messagePublished",
-    "ce-source": "//pubsub.googleapis.com/projects/shop/topics/payments",
-    "ce-time": "2025-11-26T12:00:01.123Z",
-}
+HEADERS = envelopes.cloudevent_headers(
+    type="google.cloud.pubsub.topic.v1.messagePublished",
+    source="//pubsub.googleapis.com/projects/shop/topics/payments",
+    time="2025-11-26T12:00:01.123Z",
+)
 
 
 @pytest.fixture
@@ -32,15 +31,9 @@ def function(pool, database_url, valkey_server, monkeypatch):
 
 def message(data: bytes, message_id: str) -> dict:
     """What Eventarc posts; functions-framework's own conversion drops subscription and deliveryAttempt."""
-    return {
-        "message": {
-            "data": base64.b64encode(data).decode(),
-            "messageId": message_id,
-            "publishTime": "2025-11-26T12:00:01.123Z",
-            "attributes": {"ce-type": "PaymentProcessed", "ce-id": f"payment-{message_id}"},
-        },
-        "subscription": "projects/shop/subscriptions/helios",
-    }
+    attributes = {"ce-type": "PaymentProcessed", "ce-id": f"payment-{message_id}"}
+    published = {"publishTime": "2025-11-26T12:00:01.123Z", "attributes": attributes}
+    return envelopes.pubsub_push(envelopes.pubsub_message(message_id, data, **published))
 
 
 def deliver(function, data: bytes, message_id: str = "1") -> int:
@@ -65,8 +58,8 @@ def test_a_message_delivered_again_is_acknowledged_and_stored_once(function, poo
 def test_poison_is_kept_and_acknowledged(function, pool):
     """A 4xx would make Pub/Sub send it for ever."""
     assert deliver(function, b"{") == 200
-    letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
-    assert [(kept.letter.field, kept.letter.source) for kept in letters] == [("message.data", "gcp")]
+    dead_letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
+    assert [(kept.dead_letter.field, kept.dead_letter.source) for kept in dead_letters] == [("message.data", "gcp")]
 
 
 def test_without_a_database_the_message_is_not_acknowledged(function, pool, postgres_server):

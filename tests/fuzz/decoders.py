@@ -12,16 +12,16 @@ from msgspec.structs import replace
 
 with atheris.instrument_imports(include=["helios"]):
     from helios.errors import Rejected
-    from helios.event import Event
+    from helios.model.events import Event
     from helios.normalise import NORMALISERS, normalise, split
-    from helios.reconcile.declaration import load
-    from helios.reconcile.evidence import Interest, Ledger, add_up
-    from helios.reconcile.verdict import Judge
+    from helios.reconciliation.declaration import load
+    from helios.reconciliation.evaluate import FlowEvaluator
+    from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 
-WAYS_IN = sorted(NORMALISERS)
+CHANNELS = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)
 (ORDER,) = load()
-INTEREST, JUDGE = Interest([ORDER]), Judge(ORDER)
+INTEREST, EVALUATOR = Interest([ORDER]), FlowEvaluator(ORDER)
 HEADERS = {
     "content-type": "application/json",
     "ce-specversion": "1.0",
@@ -34,8 +34,8 @@ HEADERS = {
 def decode(data: bytes) -> None:
     """Take in one delivery, with CloudEvents' headers if its first byte is odd."""
     choice, body = (data[0], data[1:]) if data else (0, b"")
-    way_in = WAYS_IN[choice // 2 % len(WAYS_IN)]
-    for delivery in split(way_in, body, HEADERS if choice % 2 else {}, RECEIVED_AT):
+    channel = CHANNELS[choice // 2 % len(CHANNELS)]
+    for delivery in split(channel, body, HEADERS if choice % 2 else {}, RECEIVED_AT):
         try:
             event = normalise(delivery)
         except Rejected as fault:
@@ -44,16 +44,18 @@ def decode(data: bytes) -> None:
         else:
             if not isinstance(event, Event):
                 raise TypeError(f"{event!r} is no event")
-            judge(event)
+            evaluator(event)
 
 
-def judge(event: Event) -> None:
+def evaluator(event: Event) -> None:
     """Let it tell every leg of an order, first as it is and then, against that, with each field cut by a character."""
     clues = [clue for leg in ORDER.leg for clue in INTEREST.clues(replace(event, type=leg.type, source=leg.source))]
     for clue in clues:
         cut = {name: text[:-1] for name, text in clue.evidence.fields.items()}
-        others = [replace(clue.evidence, leg=leg.name, fields=cut, content="cut") for leg in ORDER.leg]
-        JUDGE.row(clue.key, add_up([Ledger(pieces=[clue.evidence]), Ledger(pieces=others)]), now=RECEIVED_AT)
+        overflow = [replace(clue.evidence, leg=leg.name, fields=cut, content="cut") for leg in ORDER.leg]
+        EVALUATOR.row(
+            clue.key, add_up([EvidenceSet(items=[clue.evidence]), EvidenceSet(items=overflow)]), now=RECEIVED_AT
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from helios.normalise import NORMALISERS
 
-WAYS_IN = sorted(NORMALISERS)
+CHANNELS = sorted(NORMALISERS)
 RUNS = 200_000
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 ABSURD = [b"1e2000000", b"1e9999999999999999999", b"1e-9999999999999999999", b"1" * 3000]
@@ -23,11 +23,11 @@ def corpus(tmp_path):
         order = (PAYLOADS / "eventbridge" / "order_placed.in.json").read_bytes()
         absurd = re.sub(rb'("amount": ?)[0-9.]+', rb"\g<1>" + amount, order)
         assert absurd != order
-        (tmp_path / f"absurd-{number}").write_bytes(bytes([2 * WAYS_IN.index("eventbridge")]) + absurd)
-    for number, way_in in enumerate(WAYS_IN):
-        for file in (PAYLOADS / way_in).glob("*.in.json"):
+        (tmp_path / f"absurd-{number}").write_bytes(bytes([2 * CHANNELS.index("eventbridge")]) + absurd)
+    for number, channel in enumerate(CHANNELS):
+        for file in (PAYLOADS / channel).glob("*.in.json"):
             for odd in (0, 1):
-                (tmp_path / f"{way_in}-{file.stem}-{odd}").write_bytes(bytes([2 * number + odd]) + file.read_bytes())
+                (tmp_path / f"{channel}-{file.stem}-{odd}").write_bytes(bytes([2 * number + odd]) + file.read_bytes())
     return tmp_path
 
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore, NoSeen
-from helios.event import Delivery, Key
-from helios.flows.ingest import ingest
-from helios.queries import DeadLetterFilter, EventFilter
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import Delivery, EventFilter, Key
+from helios.services.ingest import ingest
+from tests.fakes.store import MemoryDedupeCache, MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 from tests.support.depth import examples
 
@@ -39,14 +40,14 @@ class Sent(NamedTuple):
         return poison(b"{" * (1 + self.content))
 
 
-class WilfulSeen(MemorySeen):
+class WilfulDedupeCache(MemoryDedupeCache):
     """Recalls what it likes: too little after a restart of Redis, too much after a restore of the database."""
 
     def __init__(self, random: Random) -> None:
         super().__init__()
         self._random = random
 
-    def recall(self, keys):
+    def lookup(self, keys):
         return {key for key in sorted(keys) if self._random.random() < 0.5}
 
 
@@ -74,18 +75,18 @@ def one_by_one(sent: Sequence[Sent]) -> tuple[list[str], dict[Key, Sent]]:
     return statuses, believed
 
 
-def in_batches(sent: Sequence[Sent], cut_at: set[int], *, seen, store) -> list[str]:
+def in_batches(sent: Sequence[Sent], cut_at: set[int], *, dedupe, store) -> list[str]:
     """Take everything in, and return what became of each delivery."""
     edges = sorted({0, len(sent), *(cut for cut in cut_at if cut < len(sent))})
     batches = [sent[start:end] for start, end in pairwise(edges)]
     return [
         outcome.status
         for batch in batches
-        for outcome in ingest([one.delivery() for one in batch], seen=seen, store=store)
+        for outcome in ingest([one.delivery() for one in batch], dedupe=dedupe, store=store)
     ]
 
 
-def ledger(store) -> Counter[str]:
+def counts(store) -> Counter[str]:
     totals = store.totals(NOON)
     return Counter({name: getattr(totals, name) for name in ("stored", "duplicate", "contradictory", "rejected")})
 
@@ -101,12 +102,12 @@ def test_batches_and_hints_change_nothing(sent, cut_at, random):
     store = MemoryStore()
     statuses, believed = one_by_one(sent)
 
-    assert in_batches(sent, cut_at, seen=WilfulSeen(random), store=store) == statuses
+    assert in_batches(sent, cut_at, dedupe=WilfulDedupeCache(random), store=store) == statuses
     assert facts(store) == {key: b'{"content": %d}' % one.content for key, one in believed.items()}
-    assert ledger(store) == Counter(statuses)
+    assert counts(store) == Counter(statuses)
     for status in ("rejected", "contradictory"):
         kept = store.dead_letters(DeadLetterFilter(status=status), after=None, limit=500).items
-        assert sum(dead.letter.attempts for dead in kept) == statuses.count(status)
+        assert sum(dead.dead_letter.attempts for dead in kept) == statuses.count(status)
     streamed = [event.key for batch in MemoryOutbox(store).events(after=0, limit=500) for event in batch.events]
     assert sorted(streamed) == sorted(believed)
 
@@ -118,12 +119,12 @@ def test_nor_do_they_in_postgres(sent, cut_at, random, postgres_store, records):
     prefix = next(prefixes)
     sent = [one._replace(id=f"{prefix}-{one.id}") for one in sent]
     statuses, believed = one_by_one(sent)
-    before = ledger(postgres_store)
+    before = counts(postgres_store)
 
-    assert in_batches(sent, cut_at, seen=WilfulSeen(random), store=postgres_store) == statuses
+    assert in_batches(sent, cut_at, dedupe=WilfulDedupeCache(random), store=postgres_store) == statuses
     for key, one in believed.items():
         assert bytes(postgres_store.event(key).data) == b'{"content": %d}' % one.content
-    assert ledger(postgres_store) == before + Counter(statuses)
+    assert counts(postgres_store) == before + Counter(statuses)
     records.assert_exact()
 
 
@@ -132,11 +133,11 @@ def test_nor_do_they_in_postgres(sent, cut_at, random, postgres_store, records):
 def test_order_changes_nothing_among_senders_that_agree(sent, cut_at, other_cuts, random):
     shuffled = random.sample(sent, len(sent))
     one, other = MemoryStore(), MemoryStore()
-    in_batches(sent, cut_at, seen=NoSeen(), store=one)
-    in_batches(shuffled, other_cuts, seen=NoSeen(), store=other)
+    in_batches(sent, cut_at, dedupe=NullDedupeCache(), store=one)
+    in_batches(shuffled, other_cuts, dedupe=NullDedupeCache(), store=other)
 
     assert facts(one) == facts(other)
-    assert ledger(one) == ledger(other)
+    assert counts(one) == counts(other)
 
 
 @settings(SAME_EVERY_TIME, max_examples=examples(100, long=500))
@@ -145,11 +146,11 @@ def test_order_decides_no_more_than_whom_to_believe(sent, random):
     """Among contradictions the first wins; how many facts there are, and that each delivery is counted, stays."""
     shuffled = random.sample(sent, len(sent))
     one, other = MemoryStore(), MemoryStore()
-    in_batches(sent, set(), seen=NoSeen(), store=one)
-    in_batches(shuffled, set(), seen=NoSeen(), store=other)
+    in_batches(sent, set(), dedupe=NullDedupeCache(), store=one)
+    in_batches(shuffled, set(), dedupe=NullDedupeCache(), store=other)
 
     assert facts(one).keys() == facts(other).keys()
     for store in (one, other):
-        assert ledger(store).total() == len(sent)
-    assert ledger(one)["stored"] == ledger(other)["stored"]
-    assert ledger(one)["rejected"] == ledger(other)["rejected"]
+        assert counts(store).total() == len(sent)
+    assert counts(one)["stored"] == counts(other)["stored"]
+    assert counts(one)["rejected"] == counts(other)["rejected"]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.process import scrubbed_environment
+from local.stack.process import scrubbed_environment
 from tests.support.api import Api
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call, post, session
 from tests.support.deliveries import eventbridge, eventgrid

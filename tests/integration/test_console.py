@@ -9,15 +9,15 @@ from functools import partial
 
 import pytest
 
-from helios.adapters.memory import NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from local.process import scrubbed_environment
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, JSON, call
 from tests.support.deliveries import NOON, eventbridge
+from tests.support.instances import ORDER, leg
 from tests.support.receiver import receiving
-from tests.support.stories import ORDER, leg
 from tests.support.waiting import eventually
 
 PAYMENT = "/api/v1/webhooks/cloudevents"
@@ -65,7 +65,7 @@ def test_json_lines_are_for_programs(helios, disagreement):
 def test_other_rules_are_tried_on_what_is_stored(helios, records, api, tmp_path):
     since_noon = (datetime.now(UTC) - NOON).total_seconds()
     for told in (leg("order", after=since_noon), leg("payment", amount=7, after=since_noon)):
-        path = EVENTBRIDGE if told.way_in == "eventbridge" else PAYMENT
+        path = EVENTBRIDGE if told.channel == "eventbridge" else PAYMENT
         assert call(api.url, path, told.body, headers={**JSON, **told.headers}).status == 202
     rules = (ROOT / "shared" / "helios" / "flows.toml").read_text()
     file = tmp_path / "flows.toml"
@@ -162,7 +162,7 @@ def tokens(operate):
 def test_changed_rules_are_applied_to_what_is_stored(operate, postgres_store, tmp_path):
     reconciler = Reconciler([ORDER])
     for given in (leg("order"), leg("payment", amount=7), leg("inventory")):
-        ingest([given], seen=NoSeen(), store=postgres_store, reconciler=reconciler)
+        ingest([given], dedupe=NullDedupeCache(), store=postgres_store, reconciler=reconciler)
     rules = (ROOT / "shared" / "helios" / "flows.toml").read_text()
     file = tmp_path / "flows.toml"
     file.write_text(rules.replace('within = "0.01"', 'within = "5"'))
@@ -256,7 +256,7 @@ def test_a_repaired_letter_is_taken_in_and_not_again(api, helios, records, tmp_p
     [
         ([], "replay takes the ids of dead letters"),
         (["1", "--all"], "not both"),
-        (["--since", "2025-11-26T12:00:00"], "has no offset"),
+        (["--since", "noon"], "'noon' is not a time"),
         (["--all", "--body", "x"], "give one id"),
         (["1", "--body", "nowhere"], "--body nowhere"),
     ],

@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from helios.flows.relay import MAX_MESSAGE_BYTES
-from local.ports import HOST, free_port
+from helios.services.relay import MAX_MESSAGE_BYTES
+from local.stack.ports import HOST, free_port
 from tests.support.api import Api
 from tests.support.client import EVENTGRID, call, post, session
 from tests.support.deliveries import eventgrid

@@ -26,7 +26,7 @@ def assert_exact(load, records):
     """
     assert sorted(load.acknowledged) == records.ids("aws")
     records.assert_exact()
-    kept = records.ledger()
+    kept = records.counts()
     unanswered = len(load.refused) + load.broken
     assert kept["stored"] == len(load.acknowledged)
     assert load.told.total() <= kept.total() <= load.told.total() + unanswered

@@ -1,6 +1,5 @@
 """Stored events back to a cloud's topic, through the vendor's library, and from there into Helios again."""
 
-import base64
 import json
 
 import boto3
@@ -8,16 +7,18 @@ import pytest
 from google.cloud import pubsub_v1
 from moto import mock_aws
 
-from helios.adapters.memory import MemoryStore, NoSeen
-from helios.adapters.targets import ConfiguredTargets
-from helios.errors import PutOff
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.jobs import SENT, ReplayFilter, ReplayJob, Target
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.replay.registry import ConfiguredTargets
+from helios.errors import TargetUnavailable
+from helios.model.events import Delivery
+from helios.model.replay import SENT, ReplayFilter, ReplayJob, Target
+from helios.services.ingest import ingest
 from helios.settings import Settings
 from tests.emulators.eventgrid.emulated import KEY, Emulated
 from tests.emulators.eventgrid.receiver import Receiver as GridReceiver
 from tests.emulators.pubsub.emulators import Helios
+from tests.fakes.store import MemoryStore
+from tests.support import envelopes
 from tests.support.deliveries import NOON, eventbridge, eventgrid
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
@@ -33,7 +34,7 @@ def job_of(cloud) -> ReplayJob:
         filter=ReplayFilter(source=cloud),
         target=Target(kind="cloud", cloud=cloud),
         per_second=1000,
-        who="ann",
+        actor="ann",
         state="running",
         created_at=NOON,
         matching=COUNT,
@@ -48,7 +49,7 @@ def opened(cloud, topic, **settings):
 def stored(deliveries):
     """A store that has them, and its events."""
     store = MemoryStore()
-    outcomes = ingest(deliveries, seen=NoSeen(), store=store)
+    outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=store)
     assert [one.status for one in outcomes] == ["stored"] * COUNT
     return store, [one.event for one in outcomes if one.event]
 
@@ -61,23 +62,19 @@ def sent(target, cloud, events):
     return results
 
 
-def assert_all_come_back(store, way_in, bodies):
+def assert_all_come_back(store, channel, bodies):
     """Each as a duplicate of the event that it was."""
-    deliveries = [Delivery(way_in=way_in, body=body, received_at=NOON) for body in bodies]
-    outcomes = ingest(deliveries, seen=NoSeen(), store=store)
+    deliveries = [Delivery(channel=channel, body=body, received_at=NOON) for body in bodies]
+    outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=store)
     assert {(one.status, one.reason) for one in outcomes} == {("duplicate", None)}
     assert {one.event.id for one in outcomes if one.event} == {str(number) for number in range(COUNT)}
 
 
 def pubsub(number: int) -> Delivery:
-    message = {
-        "data": base64.b64encode(b'{"order_id": "ORD-1", "amount": 10.00}').decode(),
-        "attributes": {"ce-type": "PaymentProcessed", "ce-subject": "zażółć"},
-        "messageId": str(number),
-        "publishTime": "2025-11-26T12:00:00.123456Z",
-    }
-    body = json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
-    return Delivery(way_in="pubsub", body=body, received_at=NOON)
+    attributes = {"ce-type": "PaymentProcessed", "ce-subject": "zażółć"}
+    message = envelopes.pubsub_message(str(number), attributes=attributes)
+    body = json.dumps(envelopes.pubsub_push(message)).encode()
+    return Delivery(channel="pubsub", body=body, received_at=NOON)
 
 
 def test_pubsub(tmp_path, monkeypatch):
@@ -101,7 +98,7 @@ def test_pubsub(tmp_path, monkeypatch):
         assert (missing[0].state, "gcp/0: Pub/Sub: 404" in missing[0].reason) == ("failed", True)
     finally:
         emulator.close()
-    with pytest.raises(PutOff, match="Pub/Sub"):
+    with pytest.raises(TargetUnavailable, match="Pub/Sub"):
         sent(opened("gcp", topic), "gcp", events[:1])
 
 
@@ -126,7 +123,7 @@ def test_event_grid(tmp_path):
         assert (refused.state, "azure/0: Event Grid answers 401" in refused.reason) == ("failed", True)
     finally:
         grid.process.stop()
-    with pytest.raises(PutOff, match="Event Grid"):
+    with pytest.raises(TargetUnavailable, match="Event Grid"):
         sent(opened("azure", grid.endpoint(topic), **settings), "azure", events[:1])
 
 
@@ -148,5 +145,5 @@ def test_eventbridge(monkeypatch):
             bodies += [message["Body"].encode() for message in found]
         assert_all_come_back(store, "eventbridge", bodies)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(PutOff, match="EventBridge"):
+    with pytest.raises(TargetUnavailable, match="EventBridge"):
         sent(opened("aws", "shop"), "aws", events[:1])

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from helios.adapters.memory import NoSeen
-from helios.adapters.postgres.replays import PostgresReplayJobs
-from helios.adapters.postgres.store import PostgresStore
-from helios.flows.ingest import ingest
-from helios.jobs import Checkpoint, ReplayFilter, ReplayJob, ReplayRequest, Target
-from local.process import scrubbed_environment
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.model.replay import Checkpoint, ReplayFilter, ReplayJob, ReplayRequest, Target
+from helios.services.ingest import ingest
+from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.deliveries import NOON, eventbridge
 from tests.support.receiver import Receiver, receiving
@@ -32,7 +32,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def jobs(pool, database_url) -> PostgresReplayJobs:
-    ingest([eventbridge(id_) for id_ in IDS], seen=NoSeen(), store=PostgresStore(pool))
+    ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     return PostgresReplayJobs(pool, database_url)
 
 
@@ -44,7 +44,7 @@ def job(jobs, receiver) -> ReplayJob:
         filter=ReplayFilter(until=NOON.replace(year=2030)),
         per_second=40,
     )
-    return jobs.add(request, who="ann", matching=COUNT, now=NOON)
+    return jobs.add(request, actor="ann", matching=COUNT, now=NOON)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def worker(database_url):
     command = [sys.executable, "-m", "helios", "replays", "run"]
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=database_url,
-        HELIOS_UNGUARDED="loopback",
+        HELIOS_TRUST_LOOPBACK="loopback",
         HELIOS_REPLAY_HOSTS="127.0.0.1",
         HELIOS_REPLAY_SECRET=SECRET,
     )

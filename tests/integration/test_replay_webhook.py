@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import Webhook
 
-from helios.adapters import webhook
-from helios.adapters.targets import ConfiguredTargets
-from helios.adapters.webhook import WebhookTarget, forbidden, hosts_of
-from helios.errors import Misconfigured, PutOff, Rejected
-from helios.jobs import SENT, ReplayFilter, ReplayJob, Target
+from helios.adapters.replay import webhook
+from helios.adapters.replay.registry import ConfiguredTargets
+from helios.adapters.replay.webhook import WebhookTarget, forbidden, hosts_of
+from helios.errors import ConfigurationError, Rejected, TargetUnavailable
+from helios.model.replay import SENT, ReplayFilter, ReplayJob, Target
 from helios.normalise import normalise
 from helios.settings import Settings
 from helios.standard_webhooks import key_of
@@ -48,7 +48,7 @@ def job(receiver) -> ReplayJob:
         filter=ReplayFilter(),
         target=Target(kind="webhook", url=receiver.url),
         per_second=1,
-        who="ann",
+        actor="ann",
         state="running",
         created_at=NOON,
         matching=3,
@@ -124,16 +124,16 @@ def test_one_that_can_not_take_it_now_is_asked_again_when_it_says(receiver, targ
     sending = target.send(job, EVENTS)
 
     assert next(sending) == SENT
-    with pytest.raises(PutOff) as put_off:
+    with pytest.raises(TargetUnavailable) as unavailable:
         next(sending)
-    assert put_off.value.after_seconds == after
+    assert unavailable.value.after_seconds == after
 
 
 def test_an_answer_that_trickles_or_never_ends_is_cut_off(receiver, target, job, monkeypatch):
     monkeypatch.setattr(webhook, "SECONDS", 0.3)
     receiver.stalls = True
 
-    with pytest.raises(PutOff, match="does not answer"):
+    with pytest.raises(TargetUnavailable, match="does not answer"):
         list(target.send(job, EVENTS))
     assert len(receiver.got) == 1
 
@@ -182,7 +182,7 @@ def test_over_tls_the_certificate_must_be_of_the_name(receiver, job, tmp_path, m
     if taken:
         assert list(target.send(job, EVENTS)) == [SENT] * 3
         return
-    with pytest.raises(PutOff, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(TargetUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         list(target.send(job, EVENTS))
     assert receiver.got == []
 
@@ -192,7 +192,7 @@ def test_nobody_there_is_put_off(job):
         port = taken.getsockname()[1]
     target = WebhookTarget(f"http://127.0.0.1:{port}/", hosts=HERE, keys=KEYS, loopback=True)
 
-    with pytest.raises(PutOff, match="does not answer"):
+    with pytest.raises(TargetUnavailable, match="does not answer"):
         list(target.send(job, EVENTS))
 
 
@@ -294,7 +294,7 @@ def test_what_is_allowed_is_opened():
     ],
 )
 def test_a_setting_of_another_form_is_named(settings, said):
-    with pytest.raises(Misconfigured, match=said):
+    with pytest.raises(ConfigurationError, match=said):
         targets(**settings)
 
 
@@ -302,6 +302,6 @@ def test_a_cloud_without_a_topic_or_its_library_is_refused_by_name(monkeypatch):
     with pytest.raises(Rejected, match="HELIOS_REPLAY_TOPICS names none"):
         targets().open(Target(kind="cloud", cloud="aws"))
 
-    monkeypatch.setitem(sys.modules, "helios.adapters.gcp", None)
+    monkeypatch.setitem(sys.modules, "helios.adapters.replay.pubsub", None)
     with pytest.raises(Rejected, match="gcp takes google-cloud-pubsub, which this process does not have"):
         targets(replay_topics="gcp=projects/p/topics/t").open(Target(kind="cloud", cloud="gcp"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.api.webhooks import EXAMPLE_CLOUDEVENT, EXAMPLE_EVENTBRIDGE, EXAMPLE_EVENTGRID, EXAMPLE_PUBSUB
-from helios.tokens import Token, digest, mint
+from helios.model.tokens import Token, digest, mint
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call, post, session
 from tests.support.deliveries import eventbridge, poison
 from tests.support.depth import examples
@@ -83,9 +83,9 @@ def spoiled(value, path, text: str) -> str:
     return "{" + ",".join(fields) + "}"
 
 
-def request(way_in: str, number: int, place, text: str) -> tuple[str, bytes]:
+def request(channel: str, number: int, place, text: str) -> tuple[str, bytes]:
     """The path and body of an event of its own, with this text at that place."""
-    path, envelope, id_ = ENVELOPES[way_in]
+    path, envelope, id_ = ENVELOPES[channel]
     fresh = json.loads(json.dumps(envelope).replace(id_, f"spoiled-{number}"))
     return path, spoiled(fresh, place, text).encode()
 
@@ -100,24 +100,24 @@ def assert_taken_or_refused(answer, case) -> None:
 numbers = count()
 
 
-@pytest.mark.parametrize("way_in", ENVELOPES)
+@pytest.mark.parametrize("channel", ENVELOPES)
 @settings(SAME_EVERY_TIME, max_examples=examples(12, long=50))
 @given(data=st.data())
-def test_a_spoiled_field_is_no_error_of_the_server(way_in, data, api):
-    place = data.draw(st.sampled_from(places(ENVELOPES[way_in][1])))
+def test_a_spoiled_field_is_no_error_of_the_server(channel, data, api):
+    place = data.draw(st.sampled_from(places(ENVELOPES[channel][1])))
     text = data.draw(values)
 
-    assert_taken_or_refused(call(api.url, *request(way_in, next(numbers), place, text)), (place, text))
+    assert_taken_or_refused(call(api.url, *request(channel, next(numbers), place, text)), (place, text))
 
 
-@pytest.mark.parametrize("way_in", ENVELOPES)
-def test_an_awkward_value_is_no_error_of_the_server_anywhere(way_in, api, records):
+@pytest.mark.parametrize("channel", ENVELOPES)
+def test_an_awkward_value_is_no_error_of_the_server_anywhere(channel, api, records):
     """Many at once: what can't be stored is found among what can."""
-    cases = list(product(places(ENVELOPES[way_in][1]), AWKWARD))
+    cases = list(product(places(ENVELOPES[channel][1]), AWKWARD))
 
     async def send():
         async with session(api.url, clients=8) as opened:
-            requests = [request(way_in, number, *case) for number, case in enumerate(cases)]
+            requests = [request(channel, number, *case) for number, case in enumerate(cases)]
             return await asyncio.gather(*(post(opened, *one) for one in requests))
 
     for case, answer in zip(cases, asyncio.run(send()), strict=True):

@@ -8,11 +8,11 @@ from collections import Counter
 
 import pytest
 
-from helios.adapters.postgres.outbox import PostgresOutbox
-from helios.flows.sink import KAFKA
-from helios.ledger import Parked
-from local.probes import follows
-from local.process import scrubbed_environment
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.model.stream import Parked
+from helios.services.sink import KAFKA
+from local.stack.probes import follows
+from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, call
 from tests.support.deliveries import eventbridge
@@ -23,8 +23,8 @@ END_SECONDS = 20
 # Its place in the stream moves when the block around the cursor is left: it dies just before.
 KILLED_BEFORE_ITS_NOTE = """
 import os, signal, sys
-from helios.adapters.postgres.outbox import PostgresCursor
-PostgresCursor.advance = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from helios.adapters.postgres.stream import PostgresConsumerOffset
+PostgresConsumerOffset.advance = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from helios.__main__ import main
 sys.exit(main(["sink"]))
 """
@@ -65,8 +65,8 @@ def test_killed_before_its_note_it_sends_again_and_then_goes_on(api, sink, kafka
     outbox = PostgresOutbox(pool)
 
     def done() -> bool:
-        with outbox.cursor("kafka") as cursor:
-            return cursor.position == 6
+        with outbox.offset("kafka") as offset:
+            return offset.position == 6
 
     eventually(done)
     sent = Counter(message.headers["ce_id"] for message in kafka.messages(topic, 11))
@@ -86,8 +86,8 @@ def test_a_sink_with_nothing_to_do_shows_that_it_lives(sink, database_url, pool)
 def test_what_was_refused_is_sent_again_when_it_is_told_to(api, sink, kafka, topic, pool, records):
     assert call(api.url, EVENTBRIDGE, eventbridge("refused").body).status == 202
     outbox = PostgresOutbox(pool)
-    with outbox.cursor(KAFKA) as cursor:
-        cursor.park([Parked(key=("aws", "refused"), reason=f"topic {topic}: unknown")])
+    with outbox.offset(KAFKA) as offset:
+        offset.park([Parked(key=("aws", "refused"), reason=f"topic {topic}: unknown")])
 
     assert sink("-m", "helios", "sink", "--parked").wait(END_SECONDS) == 0
     assert [one.parked for one in outbox.consumers()] == [0]

@@ -8,9 +8,9 @@ import urllib.request
 import psycopg
 import pytest
 
-from local import aws, aws_resources
-from local.config import BUS, DEAD_LETTER_QUEUE, INGEST_FUNCTION, QUEUE, SCHEDULE
-from scripts.package import NATIVE
+from local.aws import deployer, resources
+from local.stack.config import BUS, DEAD_LETTER_QUEUE, INGEST_FUNCTION, QUEUE, SCHEDULE
+from scripts.build.package import NATIVE
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def client(aws_stack):
     """Gives boto3 clients, and closes them."""
     with contextlib.ExitStack() as stack:
         endpoint = aws_stack.deployed.endpoint
-        yield lambda service: stack.enter_context(contextlib.closing(aws_resources.client(service, endpoint)))
+        yield lambda service: stack.enter_context(contextlib.closing(resources.client(service, endpoint)))
 
 
 def put(client, *details):
@@ -61,7 +61,7 @@ def test_the_api_answers_behind_the_http_api(aws_stack):
         assert json.load(answer) == {"status": "healthy"}
 
 
-def resources(client):
+def deployed_resources(client):
     """How many there are of what a deployment creates, a number per kind."""
     functions, gateway, events = client("lambda"), client("apigatewayv2"), client("events")
     apis = gateway.get_apis()["Items"]
@@ -77,10 +77,17 @@ def resources(client):
 
 
 def test_deploying_again_leaves_one_of_each(aws_stack, client):
-    packages = {row.package: NATIVE / f"{row.package}.zip" for row in aws.FUNCTIONS}
-    again = aws.deploy(aws_stack.deployed.endpoint, packages, aws_stack.environment, visibility_seconds=2)
+    packages = {row.package: NATIVE / f"{row.package}.zip" for row in deployer.FUNCTIONS}
+    again = deployer.deploy(aws_stack.deployed.endpoint, packages, aws_stack.environment, visibility_seconds=2)
     assert again == aws_stack.deployed
-    assert resources(client) == {"functions": 5, "mappings": 2, "apis": 2, "routes": 4, "targets": 3, "queues": 3}
+    assert deployed_resources(client) == {
+        "functions": 5,
+        "mappings": 2,
+        "apis": 2,
+        "routes": 4,
+        "targets": 3,
+        "queues": 3,
+    }
     ids = put(client, {"order_id": "ORD-AGAIN", "amount": 1})
     assert wait_until_stored(aws_stack, ids) == ids
 
@@ -88,13 +95,13 @@ def test_deploying_again_leaves_one_of_each(aws_stack, client):
 def test_what_is_known_before_the_deployment_is_true_after_it(aws_stack):
     """The demo's API is told where to ring before there is a queue."""
     endpoint = aws_stack.deployed.endpoint
-    assert aws_stack.deployed.relay_queue_url == aws.relay_queue_url(endpoint)
+    assert aws_stack.deployed.relay_queue_url == deployer.relay_queue_url(endpoint)
 
 
 def test_the_queue_does_not_give_up_while_a_database_is_mended(aws_stack, client):
     attributes = client("sqs").get_queue_attributes(QueueUrl=aws_stack.deployed.queue_url, AttributeNames=["All"])
     redrive = json.loads(attributes["Attributes"]["RedrivePolicy"])
-    assert int(redrive["maxReceiveCount"]) * aws.VISIBILITY_SECONDS == 12 * 3600
+    assert int(redrive["maxReceiveCount"]) * deployer.VISIBILITY_SECONDS == 12 * 3600
     assert redrive["deadLetterTargetArn"].endswith(f":{DEAD_LETTER_QUEUE}")
     policy = json.loads(attributes["Attributes"]["Policy"])
     assert policy["Statement"][0]["Principal"] == {"Service": "events.amazonaws.com"}
@@ -104,4 +111,4 @@ def test_the_mapping_lets_the_function_hand_back_a_part_of_a_batch(client):
     mappings = client("lambda").list_event_source_mappings(FunctionName=INGEST_FUNCTION)
     (mapping,) = mappings["EventSourceMappings"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["BatchSize"] == aws.BATCH_SIZE
+    assert mapping["BatchSize"] == deployer.BATCH_SIZE

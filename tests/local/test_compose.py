@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from local import aws, config
-from local.azure_host.client import event_grid_url
-from local.config import REPOSITORY
-from local.eventgrid.client import topic_url
+from local.aws import deployer
+from local.emulators.azure_host.client import event_grid_url
+from local.emulators.eventgrid.client import topic_url
+from local.stack import config
+from local.stack.config import REPOSITORY
 
 COMPOSE = ["-f", "local/compose.yaml"]
 IMAGES = ["--env-file", "local/images.env"]
@@ -100,8 +101,8 @@ def test_names_and_keys_are_those_of_the_demo(services):
     hosted = services["azure-function"]["environment"]
     assert {name: hosted[name] for name in config.AZURE_HOST_KEYS} == config.AZURE_HOST_KEYS
     dashboard = services["dashboard"]["command"]
-    assert dashboard[dashboard.index("--ws-url") + 1] == aws.websocket_url("http://localhost:4566")
-    assert services["api"]["environment"]["HELIOS_RELAY_QUEUE_URL"] == aws.relay_queue_url("http://aws:4566")
+    assert dashboard[dashboard.index("--ws-url") + 1] == deployer.websocket_url("http://localhost:4566")
+    assert services["api"]["environment"]["HELIOS_RELAY_QUEUE_URL"] == deployer.relay_queue_url("http://aws:4566")
     traffic = services["traffic"]["environment"]
     assert traffic["HELIOS_AZURE_EVENTGRID_ENDPOINT"] == topic_url("http://eventgrid:8087", config.AZURE_TOPIC)
     assert traffic["GOOGLE_CLOUD_PROJECT"] == config.GCP_PROJECT

@@ -2,8 +2,8 @@
 
 import pytest
 
-from helios.errors import Misconfigured
-from local import config
+from helios.errors import ConfigurationError
+from local.stack import config
 
 
 def test_a_port_and_the_state_folder_can_be_moved(tmp_path):
@@ -21,5 +21,5 @@ def test_a_port_and_the_state_folder_can_be_moved(tmp_path):
     ],
 )
 def test_a_wrong_setting_is_named(environ, message):
-    with pytest.raises(Misconfigured, match=message):
+    with pytest.raises(ConfigurationError, match=message):
         config.load(environ)

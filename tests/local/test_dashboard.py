@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
-from local.config import REPOSITORY
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import scrubbed_environment
-from local.server import Command
+from local.stack.config import REPOSITORY
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import scrubbed_environment
+from local.stack.server import Command
 
 API = "http://127.0.0.1:8001"
 STREAM = "ws://127.0.0.1:4566/_aws/execute-api/4e110506/live"
@@ -57,7 +57,7 @@ def served(tmp_path_factory) -> Iterator[Served]:
     addresses = ["--port", str(port), "--dist", str(folder / "dist"), "--api-url", API, "--ws-url", STREAM]
     server = Command(
         "dashboard",
-        [sys.executable, "-m", "local.dashboard", *addresses],
+        [sys.executable, "-m", "local.demo.dashboard", *addresses],
         env=scrubbed_environment(),
         ready=answers(f"http://{HOST}:{port}/"),
         log=folder / "dashboard.log",
@@ -131,7 +131,7 @@ def test_an_answer_that_nothing_has_changed_has_no_body(served):
 
 def test_without_a_build_it_says_how_to_make_one(tmp_path):
     ended = subprocess.run(
-        [sys.executable, "-m", "local.dashboard", "--dist", str(tmp_path)],
+        [sys.executable, "-m", "local.demo.dashboard", "--dist", str(tmp_path)],
         cwd=REPOSITORY,
         env=scrubbed_environment(),
         capture_output=True,

@@ -6,10 +6,10 @@ import psycopg
 import pytest
 import redis
 
-from local.ports import free_port
-from local.postgres import Postgres
-from local.process import PartFailed
-from local.valkey import Valkey
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
+from local.stack.ports import free_port
+from local.stack.process import ServiceFailed
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_lock_of_a_killed_server_whose_number_is_someone_else_s_is_no_obstacle
 
 def test_a_second_server_on_the_same_data_is_refused(postgres, tmp_path):
     second = Postgres(postgres._data, free_port(), log=tmp_path / "log")
-    with pytest.raises(PartFailed, match=rf"already runs on .* \(process {postgres.pid}\)"):
+    with pytest.raises(ServiceFailed, match=rf"already runs on .* \(process {postgres.pid}\)"):
         second.start()
 
 

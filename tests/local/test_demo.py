@@ -13,9 +13,11 @@ import urllib.request
 import pytest
 from websockets.sync.client import connect
 
-from local import config, figures, keeper, ministack
-from local.ports import HOST
-from local.postgres import Postgres
+from local.aws import ministack
+from local.demo import stats
+from local.servers.postgres import Postgres
+from local.stack import config, reaper
+from local.stack.ports import HOST
 from tests.local.living import wait_until_gone
 from tests.support.waiting import eventually
 
@@ -50,10 +52,10 @@ class RunningDemo:
             time.sleep(0.05)
         return said
 
-    def wait_for_figures(self, condition, seconds=60):
-        """The API's figures, once this holds for them."""
+    def wait_for_stats(self, condition, seconds=60):
+        """The API's stats, once this holds for them."""
         deadline = time.monotonic() + seconds
-        while not ((now := figures.fetch(f"{HOST}:{self.config.api_port}")) and condition(now)):
+        while not ((now := stats.fetch(f"{HOST}:{self.config.api_port}")) and condition(now)):
             assert time.monotonic() < deadline, now
             time.sleep(0.05)
         return now
@@ -62,13 +64,13 @@ class RunningDemo:
         """Its exit status and all it said."""
         return self.process.wait(seconds), self.output.read_text()
 
-    def part(self, name):
-        """The process id of a part, by a word of its command line."""
-        return next(pid for pid, words in self.commands().items() if name in words and "keeper.py" not in words)
+    def service(self, name):
+        """The process id of a service, by a word of its command line."""
+        return next(pid for pid, words in self.commands().items() if name in words and "reaper.py" not in words)
 
     def commands(self):
         """The command line of every process of the demo by its id."""
-        pids = ",".join(map(str, keeper.descendants(self.process.pid)))
+        pids = ",".join(map(str, reaper.descendants(self.process.pid)))
         listing = subprocess.run(
             ["ps", "-ww", "-o", "pid=,args=", "-p", pids], capture_output=True, check=True, text=True
         )
@@ -87,7 +89,7 @@ def demo(tmp_path):
 
     yield start
     for one in demos:
-        everyone = keeper.descendants(one.process.pid)
+        everyone = reaper.descendants(one.process.pid)
         one.process.kill()
         one.process.wait()
         assert wait_until_gone(everyone) == []
@@ -96,7 +98,7 @@ def demo(tmp_path):
 
 
 def summary_of(said):
-    """The figures of the demo's last words."""
+    """The stats of the demo's last words."""
     rows = re.findall(r"^ +([\d,]+)  ([a-z ]+)$", said, re.MULTILINE)
     return {name: int(count.replace(",", "")) for count, name in rows}
 
@@ -132,36 +134,36 @@ def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
     run = demo("--no-traffic")
     said = run.wait_for("Helios runs")
     assert f"dashboard   {run.config.dashboard_url}" in said
-    os.kill(run.part("uvicorn"), signal.SIGKILL)
+    os.kill(run.service("uvicorn"), signal.SIGKILL)
     run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
-    run.wait_for_figures(lambda _: True)
-    everyone = keeper.descendants(run.process.pid)
-    stop = [sys.executable, "-m", "local.stop"]
+    run.wait_for_stats(lambda _: True)
+    everyone = reaper.descendants(run.process.pid)
+    stop = [sys.executable, "-m", "local.demo.stop"]
     stopped = subprocess.run(stop, cwd=config.REPOSITORY, env=run.environ, check=True, capture_output=True, text=True)
     assert stopped.stdout == "the demo has ended\n"
     assert run.wait()[0] == 0
     assert wait_until_gone(everyone) == []
 
 
-PARTS = (
-    *("postgres", "valkey-server", "uvicorn", "local.dashboard", "simulate_traffic"),
+SERVICES = (
+    *("postgres", "valkey-server", "uvicorn", "local.demo.dashboard", "scripts.simulator"),
     *("-m ministack", "_worker.py"),  # AWS, and a function on it
-    *("local.pubsub", "local.cloud_run"),
-    *("local.eventgrid", "local.azure_host", "local.heartbeat"),
+    *("local.emulators.pubsub", "local.emulators.cloud_run"),
+    *("local.emulators.eventgrid", "local.emulators.azure_host", "local.canary"),
 )
 """A word of the command line of each."""
 
-HEARTBEATS = 2
+CANARY_EVENTS = 2
 """Events of each cloud that are stored before the traffic begins."""
 
 
 def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
     run.wait_for("first event stored")
-    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > HEARTBEATS)
+    run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
     everyone = run.commands()
-    for part in PARTS:
-        assert any(part in words for words in everyone.values()), part
+    for service in SERVICES:
+        assert any(service in words for words in everyone.values()), service
     run.process.kill()
     run.process.wait()
     assert wait_until_gone(everyone) == []
@@ -170,7 +172,7 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
 def test_an_interrupted_start_leaves_nothing(demo):
     run = demo("--no-traffic")
     run.wait_for("valkey       ready")
-    everyone = keeper.descendants(run.process.pid)
+    everyone = reaper.descendants(run.process.pid)
     run.process.send_signal(signal.SIGINT)
     status, said = run.wait(60)
     assert status == 0, said
@@ -182,18 +184,18 @@ def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
     """It keeps its queues in memory, so what waits in them while no function works is lost for certain."""
     run = demo("--rate", "20", "--error-rate", "0")
     run.wait_for("first event stored")
-    run.wait_for_figures(lambda figures: min(figures.events_by_source.values()) > HEARTBEATS)
-    aws = run.part("-m ministack")
+    run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
+    aws = run.service("-m ministack")
     for worker in ministack.workers(aws):
         os.kill(worker, signal.SIGSTOP)
-    waiting = run.wait_for_figures(lambda _: True).events_by_source
-    run.wait_for_figures(lambda figures: figures.events_by_source["gcp"] > waiting["gcp"] + 20)
+    waiting = run.wait_for_stats(lambda _: True).events_by_source
+    run.wait_for_stats(lambda stats: stats.events_by_source["gcp"] > waiting["gcp"] + 20)
     os.kill(aws, signal.SIGKILL)
-    said = run.wait_for("heartbeat set up again", seconds=120)
+    said = run.wait_for("canary set up again", seconds=120)
     assert "aws ended by SIGKILL; starting it again." in said
     assert "aws begins empty: the events that it had taken and not delivered are lost" in said
-    back = run.wait_for_figures(lambda _: True).events_by_source
-    run.wait_for_figures(lambda figures: figures.events_by_source["aws"] > back["aws"] + HEARTBEATS + 10)
+    back = run.wait_for_stats(lambda _: True).events_by_source
+    run.wait_for_stats(lambda stats: stats.events_by_source["aws"] > back["aws"] + CANARY_EVENTS + 10)
     run.process.send_signal(signal.SIGINT)
     status, said = run.wait()
 
@@ -204,10 +206,10 @@ def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
     assert counts["sent"] <= counts["stored"] + counts["duplicate"] + counts["rejected"] + counts["lost"]
 
 
-def test_a_part_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summary(demo):
+def test_a_service_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summary(demo):
     run = demo("--rate", "20")
     run.wait_for("first event stored")
-    os.kill(run.part("local.kafka"), signal.SIGKILL)
+    os.kill(run.service("local.servers.kafka"), signal.SIGKILL)
     status, said = run.wait()
     assert status == 1
     assert "kafka ended by SIGKILL, and what it held is gone with it." in said

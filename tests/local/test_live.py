@@ -13,11 +13,12 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from helios.adapters.redis_connections import KEY
-from helios.adapters.redis_tickets import RedisTickets
-from local import aws_resources
-from local.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
-from local.process import scrubbed_environment
+from helios.adapters.redis.connections import KEY
+from helios.adapters.redis.tickets import RedisTickets
+from local.aws import resources
+from local.stack.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
+from local.stack.process import scrubbed_environment
+from tests.support import envelopes
 from tests.support.api import ROOT
 from tests.support.crash import RELAY_STEPS
 from tests.support.waiting import eventually
@@ -89,14 +90,14 @@ def connections(aws_stack):
 @pytest.fixture
 def functions(aws_stack):
     """Lambda."""
-    with contextlib.closing(aws_resources.client("lambda", aws_stack.deployed.endpoint)) as client:
+    with contextlib.closing(resources.client("lambda", aws_stack.deployed.endpoint)) as client:
         yield client
 
 
 @pytest.fixture
 def put(aws_stack):
     """Puts events on the bus, at most ten at a time, and tells their ids."""
-    with contextlib.closing(aws_resources.client("events", aws_stack.deployed.endpoint)) as client:
+    with contextlib.closing(resources.client("events", aws_stack.deployed.endpoint)) as client:
 
         def put_events(*order_ids):
             entries = [
@@ -186,18 +187,9 @@ def test_a_ping_is_answered_with_the_position_of_the_latest_frame(watch, put):
 
 def test_a_duplicate_is_counted_for_who_watches(aws_stack, watch):
     """Sent as SQS would: EventBridge gives each event an id of its own."""
-    event = {
-        "version": "0",
-        "id": "live-duplicate",
-        "detail-type": "OrderPlaced",
-        "source": "shop",
-        "account": "000000000000",
-        "time": "2025-11-26T12:00:00Z",
-        "region": "us-east-1",
-        "detail": {"order_id": "ORD-TWICE"},
-    }
+    event = envelopes.eventbridge_event("live-duplicate", detail={"order_id": "ORD-TWICE"})
     watcher = watch()
-    with contextlib.closing(aws_resources.client("sqs", aws_stack.deployed.endpoint)) as sqs:
+    with contextlib.closing(resources.client("sqs", aws_stack.deployed.endpoint)) as sqs:
         for _ in range(2):
             sqs.send_message(QueueUrl=aws_stack.deployed.queue_url, MessageBody=json.dumps(event))
     frames = watcher.wait_for(lambda frames: count(frames, "duplicate"))
@@ -271,12 +263,12 @@ def test_a_relay_that_is_killed_has_its_frames_sent_again_in_their_places(step, 
     assert {one for one in watcher.positions if one <= last} == set(range(before + 1, last + 1))
     repeated = {frame["position"]: frame for frame in watcher.frames}
     assert all(frame == repeated[frame["position"]] for frame in watcher.frames)
-    assert (len(repeated) < len(watcher.frames)) == (step == "before-advance")
+    assert (len(repeated) < len(watcher.frames)) == (step == "before-offset-commit")
 
 
 def relay_that_dies(aws_stack, step):
     """The relay function in a process of its own, which kills itself there; its exit status."""
-    variables = aws_resources.sdk_environment(aws_stack.deployed.endpoint) | aws_stack.environment
+    variables = resources.sdk_environment(aws_stack.deployed.endpoint) | aws_stack.environment
     endpoint = aws_stack.deployed.websocket_url.replace("ws", "http", 1)
     finished = subprocess.run(
         [sys.executable, "-m", "tests.support.crash", step, "-m", "tests.support.aws_lambda", RELAY_HANDLER],

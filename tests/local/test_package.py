@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from scripts import package
-from scripts.layouts import LAYOUTS, layout_of
+from scripts.build import package
+from scripts.build.layouts import LAYOUTS, layout_of
 
 SDKS = {"boto3", "botocore", "google", "azure"}
 OWN = {"azure": "azure/functions"}
@@ -67,11 +67,11 @@ LAMBDA = STORES | {
     "AWS_DEFAULT_REGION": "us-east-1",
     "HELIOS_RELAY_QUEUE_URL": "http://127.0.0.1:1/000000000000/helios-relay",
     "HELIOS_WEBSOCKET_ENDPOINT": "http://127.0.0.1:1/live",
-    "HELIOS_GUARDS": "closed",
+    "HELIOS_WEBHOOK_AUTH": "closed",
 }
 ELSEWHERE = STORES | {
-    "HELIOS_RING_URL": "http://127.0.0.1:1/api/v1/relay/ring",
-    "HELIOS_RING_SECRET": "shown-to-whoever-rings",
+    "HELIOS_NOTIFY_URL": "http://127.0.0.1:1/api/v1/relay/notify",
+    "HELIOS_NOTIFY_SECRET": "shown-to-whoever-rings",
 }
 
 
@@ -100,6 +100,14 @@ def holds(claim, environment, *paths):
 def test_an_unpacked_package_for_aws_needs_the_runtime_and_nothing_else(name, tmp_path, runtime):
     task = unpacked(name, tmp_path / "task")
     assert holds("import handler; assert callable(handler.handler)", LAMBDA, task, runtime)
+
+
+@pytest.mark.parametrize("name", ON_AWS)
+def test_a_package_for_aws_holds_what_its_functions_share(name, tmp_path, runtime):
+    task = unpacked(name, tmp_path / "task")
+    claim = "from functions.aws import _common; assert callable(_common.powertools_logger)"
+    assert holds(claim, LAMBDA, task, runtime)
+    assert {path.name for path in (task / "functions" / "aws").glob("*.py")} == {"__init__.py", "_common.py"}
 
 
 def test_an_unpacked_package_for_azure_needs_nothing_else(tmp_path):

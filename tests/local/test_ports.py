@@ -5,14 +5,14 @@ import socket
 
 import pytest
 
-from local.ports import HOST, PortTaken, free_port, require_free
+from local.stack.ports import HOST, PortTaken, free_port, require_free
 
 
 def test_a_taken_port_names_the_port_the_setting_and_the_process():
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(PortTaken) as taken:
-            require_free(port, part="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
+            require_free(port, service="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
     message = str(taken.value)
     assert message.startswith(f"port {port}, which postgres needs, is not free: ")
     assert f"(process {os.getpid()}) holds it" in message
@@ -20,7 +20,7 @@ def test_a_taken_port_names_the_port_the_setting_and_the_process():
 
 
 def test_a_free_port_is_no_problem():
-    require_free(free_port(), part="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
+    require_free(free_port(), service="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
 
 
 def test_a_chosen_port_is_reserved_and_still_open_to_the_server_it_was_chosen_for():

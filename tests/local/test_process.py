@@ -1,4 +1,4 @@
-"""A part starts, is awaited, is stopped, and never outlives its supervisor."""
+"""A service starts, is awaited, is stopped, and never outlives its supervisor."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from local import keeper
-from local.config import REPOSITORY
-from local.process import PartFailed, Process, scrubbed_environment
+from local.stack import reaper
+from local.stack.config import REPOSITORY
+from local.stack.process import Process, ServiceFailed, scrubbed_environment
 from tests.local.living import is_alive, wait_until_gone
 
-# A part whose child leaves its session and ignores SIGTERM: the hardest to find and to end.
+# A service whose child leaves its session and ignores SIGTERM: the hardest to find and to end.
 STUBBORN = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -28,7 +28,7 @@ time.sleep(600)
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from local.process import Process
+from local.stack.process import Process
 process = Process("stubborn", [sys.executable, "-c", Path(sys.argv[1]).read_text()], log=Path(sys.argv[2]))
 process.wait_ready(lambda: Path(sys.argv[2]).read_text().count("\\n") == 2, seconds=20)
 print("ready", flush=True)
@@ -38,7 +38,7 @@ time.sleep(600)
 
 @pytest.fixture
 def orphans(tmp_path):
-    """A supervisor (its process) with a stubborn part: (supervisor, the pids of the part and its grandchild)."""
+    """A supervisor (its process) with a stubborn service: (supervisor, the pids of the service and its grandchild)."""
     script, log = tmp_path / "stubborn.py", tmp_path / "stubborn.log"
     script.write_text(STUBBORN)
     command = [sys.executable, "-c", SUPERVISOR, str(script), str(log)]
@@ -51,28 +51,28 @@ def orphans(tmp_path):
             yield supervisor, pids
         finally:
             supervisor.kill()
-            for pid in filter(is_alive, pids):  # a grandchild whose keeper was killed has no one else
+            for pid in filter(is_alive, pids):  # a grandchild whose reaper was killed has no one else
                 os.kill(pid, signal.SIGKILL)
 
 
 def test_killing_the_supervisor_leaves_no_orphan(orphans):
     supervisor, pids = orphans
-    everyone = {*pids, *keeper.descendants(supervisor.pid)}
+    everyone = {*pids, *reaper.descendants(supervisor.pid)}
     assert len(pids) == 2
     supervisor.kill()
     assert wait_until_gone(everyone) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
-def test_killing_the_keeper_ends_the_part(orphans):
-    supervisor, (part, _) = orphans
-    for pid in keeper.descendants(supervisor.pid):
-        if "keeper.py" in Path(f"/proc/{pid}/cmdline").read_text():
+def test_killing_the_reaper_ends_the_service(orphans):
+    supervisor, (service, _) = orphans
+    for pid in reaper.descendants(supervisor.pid):
+        if "reaper.py" in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGKILL)
-    assert wait_until_gone([part]) == []
+    assert wait_until_gone([service]) == []
 
 
-def test_a_part_that_ignores_its_signal_is_killed_with_its_children(tmp_path):
+def test_a_service_that_ignores_its_signal_is_killed_with_its_children(tmp_path):
     process = Process("stubborn", [sys.executable, "-c", STUBBORN], log=tmp_path / "log")
     process.wait_ready(lambda: (tmp_path / "log").read_text().count("\n") == 2, seconds=20)
     pids = [int(line) for line in (tmp_path / "log").read_text().split()]
@@ -81,7 +81,7 @@ def test_a_part_that_ignores_its_signal_is_killed_with_its_children(tmp_path):
     assert process.ending() == "by SIGKILL"
 
 
-def test_a_part_that_obeys_is_not_killed(tmp_path):
+def test_a_service_that_obeys_is_not_killed(tmp_path):
     process = Process("sleep", ["sleep", "600"], log=tmp_path / "log")
     process.stop()
     assert process.ending() == "by SIGTERM"
@@ -91,25 +91,25 @@ def test_an_early_end_is_told_with_the_last_lines_of_this_run(tmp_path):
     log = tmp_path / "log"
     log.write_text("of an earlier run\n")
     process = Process("short", ["sh", "-c", "echo the reason; exit 3"], log=log)
-    with pytest.raises(PartFailed) as failed:
+    with pytest.raises(ServiceFailed) as failed:
         process.wait_ready(lambda: False, seconds=20)
     assert str(failed.value) == f"short ended with exit code 3 before it was ready.\nThe end of {log}:\n  | the reason"
 
 
-def test_a_part_that_never_becomes_ready_is_ended(tmp_path):
+def test_a_service_that_never_becomes_ready_is_ended(tmp_path):
     process = Process("mute", ["sleep", "600"], log=tmp_path / "log")
-    with pytest.raises(PartFailed, match=r"mute was not ready within 0.2 s"):
+    with pytest.raises(ServiceFailed, match=r"mute was not ready within 0.2 s"):
         process.wait_ready(lambda: False, seconds=0.2)
     assert not process.running
 
 
 def test_a_program_that_does_not_exist_is_named(tmp_path):
     process = Process("nothing", ["/nonexistent/program"], log=tmp_path / "log")
-    with pytest.raises(PartFailed, match=r"/nonexistent/program: .*No such file"):
+    with pytest.raises(ServiceFailed, match=r"/nonexistent/program: .*No such file"):
         process.wait_ready(lambda: False, seconds=20)
 
 
-def test_a_part_sees_nothing_of_the_shell_it_was_started_from(tmp_path, monkeypatch):
+def test_a_service_sees_nothing_of_the_shell_it_was_started_from(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "production")
     process = Process("env", ["env"], log=tmp_path / "log", env=scrubbed_environment(HELIOS_LOG_LEVEL="DEBUG"))
     process.finish(seconds=20)

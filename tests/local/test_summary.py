@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.summary import Account, Sent, TrafficSummary, lost, since, tell
+from local.demo.summary import Account, Sent, TrafficSummary, lost, since, tell
 
 
 def traffic(**accepted: int) -> TrafficSummary:

@@ -10,10 +10,19 @@ from fnmatch import fnmatch
 import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
-from helios.tokens import digest
-from scripts import bootstrap_aws, bootstrap_azure, clouds, dashboard_upload, deploy, destroy, steps, terraform, written
-from scripts.clouds import CLOUDS
-from scripts.steps import Asked, Step, StepFailed
+from helios.model.tokens import digest
+from scripts.deploy import (
+    bootstrap_aws,
+    bootstrap_azure,
+    clouds,
+    dashboard_upload,
+    deploy,
+    destroy,
+    terraform,
+    tfvars,
+)
+from scripts.deploy.clouds import CLOUDS
+from scripts.deploy.plan import EXIT_NOT_READY, Asked, Step, StepFailed, run
 
 BOOTSTRAPS = {
     "bootstrap_aws": ("--region", "us-east-1", "--bucket", "helios-state"),
@@ -29,8 +38,9 @@ DATABASE_URL = "postgresql://helios:pw@db.example.org/helios?sslmode=require"  #
 
 def ran(script, *arguments, path=""):
     """A script on a machine on which nobody has signed in anywhere, and with only these programs."""
+    module = "scripts.deploy" if script == "deploy" else f"scripts.deploy.{script}"
     return subprocess.run(
-        [sys.executable, "-m", f"scripts.{script}", *arguments],
+        [sys.executable, "-m", module, *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -74,7 +84,7 @@ def test_aws_alone_needs_no_other_state():
 
 def test_without_a_client_it_refuses_before_aurora_could():
     done = ran("deploy", "--yes")
-    assert done.returncode == steps.EXIT_NOT_READY
+    assert done.returncode == EXIT_NOT_READY
     assert "deploy: Aurora answers to nobody here: say --client me=YOUR.IP.AD.DRESS/32" in done.stderr
     assert "[1/" not in done.stdout
 
@@ -87,7 +97,7 @@ def test_who_lets_somebody_else_migrate_needs_no_client():
 
 def test_a_client_is_let_in_by_aws_or_not_at_all():
     done = ran("deploy", "--cloud", "gcp", "--client", "me=203.0.113.1/32")
-    assert done.returncode == steps.EXIT_NOT_READY
+    assert done.returncode == EXIT_NOT_READY
     assert "--client changes what AWS lets in: deploy it too" in done.stderr
 
 
@@ -100,11 +110,13 @@ def test_a_removal_goes_the_other_way_round():
 @pytest.mark.parametrize("script", ["deploy", "destroy"])
 def test_what_is_missing_is_named_with_its_remedy_and_nothing_is_begun(script):
     done = ran(script, "--yes")
-    assert done.returncode == steps.EXIT_NOT_READY
+    assert done.returncode == EXIT_NOT_READY
     assert "aws: the command line `aws` is not installed" in done.stderr
     assert "gcp: GOOGLE_CLOUD_PROJECT is not set: write the project's id; `gcloud projects list`" in done.stderr
     assert "azure: ARM_SUBSCRIPTION_ID is not set: write the subscription's id; `az account list" in done.stderr
-    assert "infra/terraform/aws/backend.hcl is missing: `python -m scripts.bootstrap_aws` writes it" in done.stderr
+    assert (
+        "infra/terraform/aws/backend.hcl is missing: `python -m scripts.deploy.bootstrap_aws` writes it" in done.stderr
+    )
     assert "[1/" not in done.stdout
 
 
@@ -114,7 +126,7 @@ def test_who_is_not_signed_in_is_told_the_variable_and_the_command(tmp_path):
     tool.write_text("#!/bin/sh\necho 'Unable to locate credentials' >&2\nexit 253\n")
     tool.chmod(0o755)
     done = ran("bootstrap_aws", *BOOTSTRAPS["bootstrap_aws"], "--yes", path=f"{tmp_path}:/usr/bin:/bin")
-    assert done.returncode == steps.EXIT_NOT_READY
+    assert done.returncode == EXIT_NOT_READY
     assert "aws: no credentials (Unable to locate credentials): set AWS_PROFILE, or AWS_ACCESS_KEY_ID" in done.stderr
     assert "`aws sso login` or `aws configure`" in done.stderr
 
@@ -133,7 +145,7 @@ def test_a_bootstrap_asks_the_command_line_that_it_uses_for_a_token(tmp_path, sc
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\necho "token expired" >&2\nexit 1\n')
     program.chmod(0o755)
     done = ran(script, *BOOTSTRAPS[script], "--yes", path=f"{tmp_path}:/usr/bin:/bin")
-    assert done.returncode == steps.EXIT_NOT_READY
+    assert done.returncode == EXIT_NOT_READY
     assert (tmp_path / "asked").read_text() == f"{asked}\n"
 
 
@@ -178,10 +190,10 @@ def test_who_was_made_is_asked_for_when_the_id_is_needed(tmp_path, monkeypatch):
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n[ "$1 $2" != "identity show" ] || echo {id_}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(written, "ROOT", tmp_path)
+    monkeypatch.setattr(tfvars, "ROOT", tmp_path)
     monkeypatch.setattr(clouds, "TERRAFORM", tmp_path)
     (tmp_path / "azure").mkdir()
-    steps.run(bootstrap_azure.steps(subscription="s", location="westeurope", account="a", suffix="abc", principal="p"))
+    run(bootstrap_azure.steps(subscription="s", location="westeurope", account="a", suffix="abc", principal="p"))
     given = re.findall(
         r"^role assignment create --assignee-object-id (\S+) .* --role (.*) --output",
         (tmp_path / "said").read_text(),
@@ -197,7 +209,7 @@ def test_who_was_made_is_asked_for_when_the_id_is_needed(tmp_path, monkeypatch):
 
 def test_a_question_without_an_answer_ends_the_plan():
     with pytest.raises(StepFailed, match="false has no answer"):
-        steps.run([Step("needs it", ("echo", Asked("", ("false",))))])
+        run([Step("needs it", ("echo", Asked("", ("false",))))])
 
 
 @pytest.mark.parametrize("range_", ["me", "me=198.51.100.7/33", "me=everyone"])
@@ -216,18 +228,18 @@ def test_what_was_done_before_is_left_out_and_a_failure_ends_the_plan(capfd):
         Step("never begun", lambda: marks.append("no")),
     ]
     with pytest.raises(StepFailed, match="step 3, fails: false ended with 1"):
-        steps.run(plan)
+        run(plan)
     assert marks == ["yes"]
     assert "has been done before" in capfd.readouterr().out
 
 
 def test_nobody_is_asked_where_nobody_is():
     plan = "carry_out([Step('x', ('false',))], missing=(), dry_run=False, yes=False, program='p')"
-    code = f"from scripts.steps import Step, carry_out; exit({plan})"
+    code = f"from scripts.deploy.plan import Step, carry_out; exit({plan})"
     done = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
     )
-    assert done.returncode == steps.EXIT_NOT_READY
+    assert done.returncode == EXIT_NOT_READY
     assert "--yes agrees beforehand" in done.stderr
     assert "[1/1]" not in done.stdout
 
@@ -238,7 +250,7 @@ variable "database_clients" {
   default = {}
 }
 output "api_url" { value = "https://api.example.org" }
-output "ring_secret" {
+output "notify_secret" {
   value     = "s3cret"
   sensitive = true
 }
@@ -281,7 +293,7 @@ def of_roots(*, clients, names=tuple(CLOUDS)):
 def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(roots):
     """Applied in the plan's own order by a real Terraform; secrets go by the environment."""
     plan = of_roots(clients={"me": "203.0.113.1/32"})
-    steps.run(plan)
+    run(plan)
     assert terraform.outputs(CLOUDS["aws"])["database_clients"] == {
         "me": "203.0.113.1/32",
         "gcp": "198.51.100.7/32",
@@ -290,15 +302,15 @@ def test_what_aws_tells_reaches_the_other_roots_and_their_addresses_reach_aws(ro
     passed = next(step for step in plan if step.title == "gcp: apply").environment()
     assert passed == {
         "TF_VAR_database_url": DATABASE_URL,
-        "TF_VAR_ring_url": "https://api.example.org/api/v1/relay/ring",
-        "TF_VAR_ring_secret": "s3cret",
+        "TF_VAR_notify_url": "https://api.example.org/api/v1/relay/notify",
+        "TF_VAR_notify_secret": "s3cret",
     }
     assert not any("s3cret" in str(step.command) for step in plan)
 
 
 def test_who_may_connect_may_do_so_until_somebody_says_no(roots):
-    steps.run(of_roots(clients={"me": "203.0.113.1/32", "you": "203.0.113.2/32"}))
-    steps.run(of_roots(clients={"you": None}, names=["aws"]))
+    run(of_roots(clients={"me": "203.0.113.1/32", "you": "203.0.113.2/32"}))
+    run(of_roots(clients={"you": None}, names=["aws"]))
     assert terraform.outputs(CLOUDS["aws"])["database_clients"] == {
         "me": "203.0.113.1/32",
         "gcp": "198.51.100.7/32",
@@ -308,7 +320,7 @@ def test_who_may_connect_may_do_so_until_somebody_says_no(roots):
 
 
 def test_the_functions_of_other_clouds_are_nobody_who_could_migrate(roots):
-    steps.run(of_roots(clients={}))
+    run(of_roots(clients={}))
     assert deploy.unreachable({})
     assert deploy.unreachable({"me": None})
     assert deploy.unreachable({"me": "203.0.113.1/32"}) == []
@@ -336,7 +348,7 @@ def test_packages_are_built_for_the_processor_that_aws_is_told(roots):
     ("file", "text", "name"),
     [
         ("aws/terraform.tfvars", "database_clients = {}\n", "database_clients"),
-        ("gcp/mine.auto.tfvars", 'ring_url = "https://api.example.org"\n', "ring_url"),
+        ("gcp/mine.auto.tfvars", 'notify_url = "https://api.example.org"\n', "notify_url"),
         ("azure/terraform.tfvars.json", '{"database_url": "postgresql://"}\n', "database_url"),
     ],
 )
@@ -350,22 +362,22 @@ def test_a_file_that_would_win_over_what_is_passed_on_is_named(roots, file, text
 
 def test_nothing_is_removed_while_one_cloud_is_protected(roots, monkeypatch):
     monkeypatch.setenv("TF_VAR_deletion_protection", "false")
-    steps.run(of_roots(clients={}))
+    run(of_roots(clients={}))
     monkeypatch.delenv("TF_VAR_deletion_protection")
-    steps.run(of_roots(clients={}, names=["gcp"]))
+    run(of_roots(clients={}, names=["gcp"]))
     removal = destroy.steps(list(CLOUDS.values()), yes=True)
     with pytest.raises(StepFailed, match="nothing was removed: deletion_protection is on in gcp: write"):
-        steps.run(removal)
+        run(removal)
     assert all(terraform.outputs(cloud) for cloud in CLOUDS.values())
 
     monkeypatch.setenv("TF_VAR_deletion_protection", "false")
-    steps.run(of_roots(clients={}, names=["gcp"]))
-    steps.run(removal)
+    run(of_roots(clients={}, names=["gcp"]))
+    run(removal)
     assert not any(terraform.outputs(cloud) for cloud in CLOUDS.values())
 
 
 def test_a_root_that_was_never_applied_has_told_nothing(roots):
-    steps.run([terraform.init(CLOUDS["aws"])])
+    run([terraform.init(CLOUDS["aws"])])
     assert terraform.outputs(CLOUDS["aws"]) == {}
     with pytest.raises(StepFailed, match="has no output api_url: apply it first"):
         terraform.told(CLOUDS["aws"], "api_url")
@@ -379,13 +391,13 @@ def test_the_dashboard_is_told_where_the_api_is():
 
 
 def test_settings_that_somebody_changed_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(written, "ROOT", tmp_path)
+    monkeypatch.setattr(tfvars, "ROOT", tmp_path)
     file = tmp_path / "terraform.tfvars"
-    step = written.written(file, {"region": "eu-central-1"})
-    steps.run([step])
+    step = tfvars.write_once(file, {"region": "eu-central-1"})
+    run([step])
     assert file.read_text() == 'region = "eu-central-1"\n'
     file.write_text("mine")
-    steps.run([step])
+    run([step])
     assert file.read_text() == "mine"
 
 
@@ -408,4 +420,4 @@ def test_the_smoke_test_reads_with_a_token_that_soon_expires(monkeypatch, pool, 
 def test_smoke_says_that_nothing_answers():
     done = ran("smoke", "http://127.0.0.1:9")
     assert done.returncode == 1
-    assert "smoke: http://127.0.0.1:9/api/v1/health: " in done.stderr
+    assert "smoke: http://127.0.0.1:9 does not answer: " in done.stderr

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from helios.adapters.memory import MemoryStore
 from helios.api import create_app
-from helios.event import Event
-from helios.queries import DeadLetterFilter, EventFilter, KeptDeadLetter
+from helios.model.dead_letters import DeadLetterFilter, StoredDeadLetter
+from helios.model.events import Event, EventFilter
+from tests.fakes.store import MemoryStore
 from tests.support.services import in_memory
 
 
@@ -48,7 +48,7 @@ class Helios:
     def events(self) -> list[Event]:
         return self.store.events(EventFilter(), after=None, limit=1_000_000).items
 
-    def dead_letters(self) -> list[KeptDeadLetter]:
+    def dead_letters(self) -> list[StoredDeadLetter]:
         return self.store.dead_letters(DeadLetterFilter(), after=None, limit=1_000_000).items
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:

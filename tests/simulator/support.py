@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime
 
-from helios.event import SOURCES
+from helios.model.events import SOURCES
 from scripts.simulator.anomalies import Injection
 from scripts.simulator.plan import Emission, Planner
 from scripts.simulator.schedule import Schedule

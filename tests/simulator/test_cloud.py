@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from local.ports import free_port
-from scripts.simulate_traffic import EXIT_OK, EXIT_USAGE, EXIT_WRONG, main
+from local.stack.ports import free_port
+from scripts.simulator.__main__ import EXIT_OK, EXIT_USAGE, EXIT_WRONG, main
 from scripts.simulator.answers import Answer, Publisher
 from scripts.simulator.eventbridge import MOST_ENTRIES, EventBridge
 from scripts.simulator.eventgrid import EventGrid

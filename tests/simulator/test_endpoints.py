@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from helios.errors import Misconfigured
-from helios.event import SOURCES
+from helios.errors import ConfigurationError
+from helios.model.events import SOURCES
 from scripts.simulator.endpoints import connect, find
 
 AWS_LOCAL = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
@@ -66,7 +66,7 @@ def test_the_names_have_defaults_and_variables():
     ],
 )
 def test_what_is_missing_or_wrong_is_named(source, environ, variable):
-    with pytest.raises(Misconfigured, match=variable):
+    with pytest.raises(ConfigurationError, match=variable):
         find((source,), allow_mixed=False, environ=environ)
 
 
@@ -107,7 +107,7 @@ def test_without_a_key_whoever_is_signed_in_publishes(az):
 
 def test_without_a_key_and_signed_out_it_is_said_what_helps(az):
     az("Please run 'az login' to setup account.", code=1)
-    with pytest.raises(Misconfigured, match=r"run `az login` .* or set HELIOS_AZURE_EVENTGRID_KEY"):
+    with pytest.raises(ConfigurationError, match=r"run `az login` .* or set HELIOS_AZURE_EVENTGRID_KEY"):
         azure_without_a_key()
 
 
@@ -117,7 +117,7 @@ def test_without_a_key_and_signed_out_it_is_said_what_helps(az):
 )
 def test_a_mix_of_emulators_and_real_clouds_is_refused(environ):
     """A forgotten variable must not send a test's events to a real cloud, nor real ones nowhere."""
-    with pytest.raises(Misconfigured, match="--allow-mixed") as refused:
+    with pytest.raises(ConfigurationError, match="--allow-mixed") as refused:
         find(SOURCES, allow_mixed=False, environ=environ)
 
     assert "very-secret" not in str(refused.value)
@@ -133,7 +133,7 @@ def test_an_endpoint_that_only_a_profile_names_is_found(profile):
     (endpoint,) = find(("aws",), allow_mixed=False, environ={"AWS_REGION": "eu-central-1"}).values()
 
     assert (endpoint.address, endpoint.emulated) == ("http://127.0.0.1:4566", True)
-    with pytest.raises(Misconfigured, match="--allow-mixed"):
+    with pytest.raises(ConfigurationError, match="--allow-mixed"):
         find(SOURCES, allow_mixed=False, environ=AWS_REAL | GCP_REAL | AZURE_REAL)
 
 
@@ -146,7 +146,7 @@ def test_a_region_that_only_a_profile_names_is_found(profile):
 
 def test_a_profile_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "shop")
-    with pytest.raises(Misconfigured, match="shop"):
+    with pytest.raises(ConfigurationError, match="shop"):
         find(("aws",), allow_mixed=False, environ={})
 
 
@@ -168,7 +168,7 @@ def test_what_is_secret_in_an_address_is_not_shown(source, environ):
 
 
 def test_what_is_secret_in_a_wrong_address_is_not_shown():
-    with pytest.raises(Misconfigured, match=r"127\.0\.0\.1") as refused:
+    with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1") as refused:
         find(("aws",), allow_mixed=False, environ={"AWS_ENDPOINT_URL": f"me:{SECRET}@127.0.0.1:4566?token={SECRET}"})
 
     assert SECRET not in str(refused.value)

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from helios.errors import Rejected
-from helios.event import SOURCES, Delivery, Source, WayIn
+from helios.model.events import SOURCES, Channel, Delivery, Source
 from helios.normalise import normalise
 from scripts.simulator import envelopes
 from scripts.simulator.plan import Emission
 from scripts.simulator.poisons import ENVELOPE_POISONS, PAYLOAD_POISONS, POISONS
 from tests.simulator.support import START, drain, schedule
 
-WAYS_IN: dict[Source, WayIn] = {"aws": "eventbridge", "gcp": "pubsub", "azure": "eventgrid"}
+CHANNELS: dict[Source, Channel] = {"aws": "eventbridge", "gcp": "pubsub", "azure": "eventgrid"}
 
 
 def deliver(emission: Emission) -> Delivery:
@@ -21,7 +21,7 @@ def deliver(emission: Emission) -> Delivery:
     body = envelopes.body(emission)
     if emission.source == "azure" and body.startswith(b"[") and body.endswith(b"]"):
         body = body[1:-1]
-    return Delivery(way_in=WAYS_IN[emission.source], body=body, received_at=datetime.now(UTC))
+    return Delivery(channel=CHANNELS[emission.source], body=body, received_at=datetime.now(UTC))
 
 
 def an_order(**planned) -> dict[str, Emission]:

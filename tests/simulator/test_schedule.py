@@ -6,7 +6,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from helios.event import SOURCES
+from helios.model.events import SOURCES
 from scripts.simulator.anomalies import ANOMALIES, Injection
 from tests.simulator.support import START, drain, schedule
 

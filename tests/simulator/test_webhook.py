@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from helios.event import SOURCES
-from local.ports import free_port
-from scripts.simulate_traffic import EXIT_OK, EXIT_USAGE, EXIT_WRONG, main
+from helios.model.events import SOURCES
+from local.stack.ports import free_port
+from scripts.simulator.__main__ import EXIT_OK, EXIT_USAGE, EXIT_WRONG, main
 from scripts.simulator.run import SAME_SIGNAL_S
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,12 +58,12 @@ def test_the_truth_is_what_helios_saw(helios, files, summary, truth):
     status = simulate(helios.url, "--rate", "300", "--count", "900", "--error-rate", "0.5", *files)
     lines = truth()
     told = Counter(line["anomaly"] for line in lines)
-    letters = Counter(kept.letter.status for kept in helios.dead_letters())
+    dead_letters = Counter(kept.dead_letter.status for kept in helios.dead_letters())
     legs = {(event.order_id, event.type): event for event in helios.events()}
 
     assert status == EXIT_OK
     assert {kind: count for kind, count in summary()["anomalies"].items() if count} == told
-    assert (letters["rejected"], letters["contradictory"]) == (told["poison"], told["contradictory"])
+    assert (dead_letters["rejected"], dead_letters["contradictory"]) == (told["poison"], told["contradictory"])
     assert sum(count.duplicate for count in helios.store.counts) == told["duplicate"]
     for line in lines:
         event = legs.get((line["order_id"], line["type"]))
@@ -197,7 +197,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", [["-m", "scripts.simulate_traffic"], ["scripts/simulate_traffic.py"]])
+@pytest.mark.parametrize("command", [["-m", "scripts.simulator"], ["scripts/simulator/__main__.py"]])
 def test_a_signal_ends_an_endless_run_in_good_order(helios, files, summary, truth, number, command):
     """What has begun is finished, late legs become missing, and the summary is shown."""
     with endless(helios, command, files) as process:
@@ -219,7 +219,7 @@ def test_a_signal_ends_an_endless_run_in_good_order(helios, files, summary, trut
 def test_a_later_signal_ends_the_run_at_once(helios, files, summary):
     """Also in an outage; and what has no answer is told."""
     helios.refuse(10**9)
-    with endless(helios, ["-m", "scripts.simulate_traffic"], files) as process:
+    with endless(helios, ["-m", "scripts.simulator"], files) as process:
         wait_until(lambda: helios.refusals < 10**9 - 50)
         process.send_signal(signal.SIGINT)
         time.sleep(SAME_SIGNAL_S + 0.2)  # the time that has to pass is what is tested
@@ -232,7 +232,7 @@ def test_a_later_signal_ends_the_run_at_once(helios, files, summary):
 
 def test_webhooks_need_no_sdk_of_any_cloud():
     """They take long to import, and need not even be installed."""
-    code = "import sys, scripts.simulate_traffic; print(*sys.modules)"
+    code = "import sys, scripts.simulator; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=True, text=True)
 
     assert not {"boto3", "google.cloud.pubsub_v1", "azure.eventgrid"} & set(done.stdout.split())

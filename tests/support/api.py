@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import scrubbed_environment
-from local.server import Command
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import scrubbed_environment
+from local.stack.server import Command
 
 ROOT = Path(__file__).parents[2]
 """The repository, where child processes find ``tests`` and ``functions``."""
 
 
-UNGUARDED: Mapping[str, str] = MappingProxyType({"HELIOS_UNGUARDED": "loopback"})
+TRUST_LOOPBACK: Mapping[str, str] = MappingProxyType({"HELIOS_TRUST_LOOPBACK": "true"})
 
 
 class Api(Command):
@@ -32,7 +32,7 @@ class Api(Command):
         log: Path,
         crash_at: str | None = None,
         dashboard_origin: str = "",
-        guards: Mapping[str, str] = UNGUARDED,
+        webhook_auth: Mapping[str, str] = TRUST_LOOPBACK,
     ) -> None:
         """Describe it; nothing is started yet.
 
@@ -42,7 +42,7 @@ class Api(Command):
             log: its log file.
             crash_at: a step of ``tests.support.crash`` at which it kills itself.
             dashboard_origin: the dashboard that may call it; by default the one of the settings.
-            guards: the settings that say who may send; by default this machine, without a proof.
+            webhook_auth: the settings that say who may send; by default this machine, without a proof.
         """
         port = free_port()
         self.url = f"http://{HOST}:{port}"
@@ -57,7 +57,7 @@ class Api(Command):
                 HELIOS_REDIS_URL=redis_url,
                 HELIOS_DASHBOARD_ORIGIN=dashboard_origin,
                 HELIOS_RATE_PER_MINUTE="1000000",
-                **guards,
+                **webhook_auth,
             ),
             ready=answers(f"{self.url}/api/v1/health"),
             log=log,

@@ -4,9 +4,9 @@ import contextlib
 import json
 from typing import Any
 
-from local import aws_resources
-from local.aws_resources import Clients
-from local.config import BUS, QUEUE, SCHEDULE
+from local.aws import resources
+from local.aws.resources import Clients
+from local.stack.config import BUS, QUEUE, SCHEDULE
 
 _FUNCTION = ("FunctionName", "Runtime", "Handler", "Timeout", "MemorySize")
 _MAPPING = ("BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes", "ScalingConfig")
@@ -40,7 +40,7 @@ def seen(endpoint: str, *, addresses: dict[str, str]) -> dict[str, Any]:
 
 def _secret(endpoint: str, id_: str) -> dict[str, str]:
     """The variables that a secret holds."""
-    with contextlib.closing(aws_resources.client("secretsmanager", endpoint)) as client:
+    with contextlib.closing(resources.client("secretsmanager", endpoint)) as client:
         variables: dict[str, str] = json.loads(client.get_secret_value(SecretId=id_)["SecretString"])
         return variables
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from local.config import REPOSITORY
+from local.stack.config import REPOSITORY
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
 from tests.support.deliveries import eventbridge, eventgrid
 

@@ -14,10 +14,12 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from helios.adapters.aws import ApiGatewayBroadcaster
-from helios.adapters.postgres.outbox import PostgresCursor
-from helios.adapters.postgres.store import PostgresTransaction
-from helios.adapters.redis_seen import RedisSeen
-from helios.flows import ingest
+from helios.adapters.postgres.counts import PostgresCountWriter
+from helios.adapters.postgres.dead_letters import PostgresDeadLetterWriter
+from helios.adapters.postgres.events import PostgresEventWriter
+from helios.adapters.postgres.stream import PostgresConsumerOffset, PostgresStreamWriter
+from helios.adapters.redis.dedupe import RedisDedupeCache
+from helios.services import ingest
 
 
 class Step(NamedTuple):
@@ -37,26 +39,26 @@ class Step(NamedTuple):
 
 
 STEPS = {
-    "before-recall": Step(RedisSeen, "recall", is_after=False, is_committed=False),
-    "after-recall": Step(RedisSeen, "recall", is_after=True, is_committed=False),
-    "before-insert": Step(PostgresTransaction, "insert", is_after=False, is_committed=False),
-    "before-count": Step(PostgresTransaction, "count", is_after=False, is_committed=False),
-    "before-bury": Step(PostgresTransaction, "bury", is_after=False, is_committed=False),
-    "before-publish": Step(PostgresTransaction, "publish", is_after=False, is_committed=False),
-    "before-commit": Step(PostgresTransaction, "publish", is_after=True, is_committed=False),
-    "before-remember": Step(RedisSeen, "remember", is_after=False, is_committed=True),
-    "after-remember": Step(RedisSeen, "remember", is_after=True, is_committed=True),
+    "before-lookup": Step(RedisDedupeCache, "lookup", is_after=False, is_committed=False),
+    "after-lookup": Step(RedisDedupeCache, "lookup", is_after=True, is_committed=False),
+    "before-insert": Step(PostgresEventWriter, "insert", is_after=False, is_committed=False),
+    "before-count": Step(PostgresCountWriter, "add", is_after=False, is_committed=False),
+    "before-dead-letters": Step(PostgresDeadLetterWriter, "add", is_after=False, is_committed=False),
+    "before-publish": Step(PostgresStreamWriter, "publish", is_after=False, is_committed=False),
+    "before-commit": Step(PostgresStreamWriter, "publish", is_after=True, is_committed=False),
+    "before-cache": Step(RedisDedupeCache, "add", is_after=False, is_committed=True),
+    "after-cache": Step(RedisDedupeCache, "add", is_after=True, is_committed=True),
     "before-answer": Step(ingest, "_log", is_after=False, is_committed=True),
 }
 """Every place between two steps, in the order in which a batch passes them.
 
-There is none within ``remember``: it is one script, which Redis runs whole or not at all.
+There is none within ``add``: it is one script, which Redis runs whole or not at all.
 """
 
 
 RELAY_STEPS = {
     "before-broadcast": Step(ApiGatewayBroadcaster, "broadcast", is_after=False, is_committed=True),
-    "before-advance": Step(PostgresCursor, "advance", is_after=False, is_committed=True),
+    "before-offset-commit": Step(PostgresConsumerOffset, "commit", is_after=False, is_committed=True),
 }
 """Every place between two steps of the relay at which the frames have their positions."""
 

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from scripts.openapi import document
+from scripts.build.openapi import document
 
 CHECKS = [
     not_a_server_error,

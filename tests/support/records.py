@@ -35,7 +35,7 @@ class Records:
         """The ids of one source, sorted."""
         return [id_ for of, id_ in self.keys() if of == source]
 
-    def ledger(self) -> Counter[str]:
+    def counts(self) -> Counter[str]:
         """How many deliveries there were by what became of them."""
         ((stored, duplicate, contradictory, rejected),) = self._rows(f"SELECT {SUMS} FROM event_counts")
         sums = {"stored": stored, "duplicate": duplicate, "contradictory": contradictory, "rejected": rejected}

@@ -4,30 +4,30 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.testclient import TestClient
 
-from helios.adapters.memory import MemoryOutbox, MemorySeen, MemoryStore
-from helios.adapters.memory_replays import MemoryReplayJobs
-from helios.adapters.memory_tokens import MemoryTickets, MemoryTokens
 from helios.api import create_app
 from helios.bootstrap import Services
-from helios.flows.reconcile import Reconciler
-from helios.reconcile import declaration
+from helios.model.tokens import PREFIX, SCOPES, Token, digest
+from helios.reconciliation import declaration
+from helios.services.reconciler import Reconciler
 from helios.settings import Settings
-from helios.tokens import PREFIX, SCOPES, Token, digest
+from tests.fakes.replay import MemoryReplayJobs
+from tests.fakes.store import MemoryDedupeCache, MemoryOutbox, MemoryStore
+from tests.fakes.tokens import MemoryTickets, MemoryTokens
 
-UNGUARDED = Settings(database_url="postgresql://nowhere", unguarded="loopback")
+TRUST_LOOPBACK = Settings(database_url="postgresql://nowhere", trust_loopback=True)
 """What this machine sends to itself needs no proof."""
 
 
-def in_memory(store: MemoryStore, settings: Settings = UNGUARDED) -> Services:
+def in_memory(store: MemoryStore, settings: Settings = TRUST_LOOPBACK) -> Services:
     """Services on this store, with a token of each scope; see ``bearer``."""
     outbox = MemoryOutbox(store)
     return Services(
         settings=settings,
         store=store,
         reader=store,
-        seen=MemorySeen(),
+        dedupe=MemoryDedupeCache(),
         outbox=outbox,
-        bell=outbox,
+        notifier=outbox,
         listener=outbox,
         reconciler=Reconciler(declaration.load()),
         flows=store,

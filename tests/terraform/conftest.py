@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from helios.adapters.postgres.migrate import migrate
-from local import aws, aws_resources
-from local.config import AWS_REGION
-from local.ministack import Ministack
-from local.ports import free_port
-from scripts import package
-from scripts.clouds import CLOUDS
+from local.aws import deployer, resources
+from local.aws.ministack import Ministack
+from local.stack.config import AWS_REGION
+from local.stack.ports import free_port
+from scripts.build import package
+from scripts.deploy.clouds import CLOUDS
 from tests.support import terraform
 
 STATE_BUCKET = "helios-state"
@@ -64,7 +64,7 @@ def applied(
     package.build_all(CLOUDS["aws"].packages, native=True)
     scratch = tmp_path_factory.mktemp("applied")
     with Ministack(scratch, free_port(), log=scratch / "aws.log") as server:
-        with contextlib.closing(aws_resources.client("s3", server.url)) as s3:
+        with contextlib.closing(resources.client("s3", server.url)) as s3:
             s3.create_bucket(Bucket=STATE_BUCKET)
         variables = {
             "region": AWS_REGION,
@@ -74,13 +74,11 @@ def applied(
             "database_url": database_url,
             "redis_url": valkey_server.url,
             "visibility_seconds": str(VISIBILITY_SECONDS),
-            "ingest_concurrency": str(aws.MAX_CONCURRENCY),
+            "ingest_concurrency": str(deployer.MAX_CONCURRENCY),
             "replay_to_bus": "true",
         }
         environment = {f"TF_VAR_{name}": value for name, value in variables.items()}
-        root = terraform.Root(
-            "aws", scratch / "code", environment=environment | aws_resources.sdk_environment(server.url)
-        )
+        root = terraform.Root("aws", scratch / "code", environment=environment | resources.sdk_environment(server.url))
         root.must("init", *_backend(server.url))
         root.must("apply", "-auto-approve")
         yield Applied(root, root.outputs(), server.url, database_url)

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from helios.adapters.memory import NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
-from helios.adapters.postgres.replays import PostgresReplayJobs
-from helios.adapters.postgres.store import PostgresStore
-from helios.flows.ingest import ingest
-from helios.jobs import ReplayFilter, ReplayRequest, Target
-from local import aws_resources
-from local.config import GUARDS
+from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.model.replay import ReplayFilter, ReplayRequest, Target
+from helios.services.ingest import ingest
+from local.aws import resources
+from local.stack.config import WEBHOOK_AUTH
 from tests.support.aws_seen import seen
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow  # the AWS provider waits 25 s for each queue that
 UNCHANGED = 0
 """What ``plan -detailed-exitcode`` ends with when there is nothing to do."""
 
-SET_BY_EACH = {"HELIOS_RING_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *GUARDS}
+SET_BY_EACH = {"HELIOS_NOTIFY_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *WEBHOOK_AUTH}
 """The demo sets these itself, in what it hands to the deployer: it has guards of its own, and replays from its API."""
 
 REPLAYS = "helios-replays"
@@ -73,7 +73,7 @@ def test_the_api_answers_where_the_output_says(applied):
 
 
 def test_an_order_on_terraform_s_bus_is_stored(applied):
-    with contextlib.closing(aws_resources.client("events", applied.endpoint)) as events:
+    with contextlib.closing(resources.client("events", applied.endpoint)) as events:
         order = json.dumps({"order_id": "ORD-TERRAFORM", "amount": 12.5})
         entry = {"EventBusName": applied.outputs["bus"], "Source": "shop", "DetailType": "OrderPlaced", "Detail": order}
         reply = events.put_events(Entries=[entry])
@@ -96,12 +96,12 @@ def wait_for_order(database_url, id_, seconds=60):
 def test_a_replay_job_is_worked_on_by_terraform_s_function(applied):
     """Its events go back to the bus, from which they come as duplicates of themselves."""
     with contextlib.closing(open_pool(applied.database_url, connections=1, timeout_seconds=10)) as pool:
-        ingest([eventbridge("again", type_="OrderAgain")], seen=NoSeen(), store=PostgresStore(pool))
+        ingest([eventbridge("again", type_="OrderAgain")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
         jobs = PostgresReplayJobs(pool, applied.database_url)
         chosen = ReplayFilter(source="aws", type="OrderAgain", until=datetime.now(UTC))
         request = ReplayRequest(what="events", target=Target(kind="cloud", cloud="aws"), filter=chosen, per_second=10)
-        job = jobs.add(request, who="ann", matching=1, now=datetime.now(UTC))
-        with contextlib.closing(aws_resources.client("lambda", applied.endpoint)) as functions:
+        job = jobs.add(request, actor="ann", matching=1, now=datetime.now(UTC))
+        with contextlib.closing(resources.client("lambda", applied.endpoint)) as functions:
             assert "FunctionError" not in functions.invoke(FunctionName=REPLAYS)
         eventually(lambda: stands(jobs, job)[0] != "running", seconds=60)  # the schedule may have been there first
 
@@ -127,7 +127,7 @@ def test_the_replays_function_has_the_most_time_that_there_is_once_a_minute(appl
 def test_destroying_leaves_nothing(applied):
     """The last one here: nothing is left for another."""
     applied.root.must("destroy", "-auto-approve")
-    with aws_resources.Clients(applied.endpoint) as clients:
+    with resources.Clients(applied.endpoint) as clients:
         left = {
             "functions": clients.functions.list_functions()["Functions"],
             "apis": clients.gateway.get_apis()["Items"],

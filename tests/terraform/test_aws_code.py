@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from local.dashboard import _policy
+from local.demo.dashboard import _policy
 from tests.support import terraform
 
 ROOTS = [terraform.SOURCES / "aws"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from scripts.terraform_schema import serve
+from scripts.build.terraform_schema import serve
 
 TERRAFORM = Path(__file__).parents[2] / "infra/terraform"
 CLOUDS = ["gcp", "azure"]

@@ -12,18 +12,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from helios.adapters.memory import MemoryStore
 from helios.api import access
 from helios.errors import Retryable
+from helios.model.tokens import PREFIX
 from helios.settings import Settings
-from helios.tokens import PREFIX
-from scripts.openapi import document
+from scripts.build.openapi import document
+from tests.fakes.store import MemoryStore
 from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory
 
-CLOSED = Settings(database_url="postgresql://nowhere", guards="closed")
+CLOSED = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
 SPARING = msgspec.structs.replace(CLOSED, rate_per_minute=3)
-RING = "r" * 32
+NOTIFY = "r" * 32
 STATS = "/api/v1/stats"
 TICKETS = "/api/v1/ws/tickets"
 WATCH = "ws://api.example/api/v1/ws/events"
@@ -105,11 +105,11 @@ def test_what_was_said_is_counted(client):
     shown = client.get("/metrics", headers=bearer("read")).text
 
     for result, count in [("admitted", 2), ("unknown", 1), ("missing", 1)]:
-        assert f'helios_admissions_total{{guard="token",result="{result}",way_in="api"}} {count}.0' in shown
+        assert f'helios_admissions_total{{authenticator="token",channel="api",result="{result}"}} {count}.0' in shown
 
 
 def test_who_asks_too_often_has_to_wait():
-    settings = Settings(database_url="postgresql://nowhere", guards="closed", rate_per_minute=3)
+    settings = Settings(database_url="postgresql://nowhere", webhook_auth="closed", rate_per_minute=3)
     with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
         assert [client.get(STATS, headers=bearer("read")).status_code for _ in range(4)] == [200, 200, 200, 429]
         answer = client.get(STATS, headers=bearer("read"))
@@ -165,7 +165,7 @@ def test_an_address_may_be_wrong_so_often_with_tickets(monkeypatch):
 
 
 def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
-    services = in_memory(MemoryStore(), msgspec.structs.replace(CLOSED, ring_secret=RING))
+    services = in_memory(MemoryStore(), msgspec.structs.replace(CLOSED, notify_secret=NOTIFY))
     with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
         ticket = client.post(TICKETS, headers=bearer("read")).json()["ticket"]
         with client.websocket_connect(f"{WATCH}?ticket={ticket}"):
@@ -173,8 +173,8 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         for refused, headers in [(WATCH, {}), (f"{WATCH}?ticket=x", {}), (WATCH, {"origin": "https://evil.example"})]:
             with pytest.raises(WebSocketDisconnect), client.websocket_connect(refused, headers=headers):
                 pass
-        for secret in (RING, "wrong"):
-            client.post("/api/v1/relay/ring", headers={"authorization": f"Bearer {secret}"})
+        for secret in (NOTIFY, "wrong"):
+            client.post("/api/v1/relay/notify", headers={"authorization": f"Bearer {secret}"})
         monkeypatch.setattr(services.tickets, "redeem", unknowable)
         monkeypatch.setattr(services.tokens, "use", unknowable)
         with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect(f"{WATCH}?ticket=x"):
@@ -183,7 +183,7 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         shown = client.get("/metrics", headers=bearer("read")).text
 
     assert (denied.value.status_code, denied.value.headers["retry-after"]) == (503, "5")
-    for way_in, guard, result in [
+    for channel, authenticator, result in [
         ("api", "ticket", "admitted"),
         ("api", "ticket", "missing"),
         ("api", "ticket", "unknown"),
@@ -193,7 +193,10 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         ("ring", "secret", "admitted"),
         ("ring", "secret", "wrong_key"),
     ]:
-        assert f'helios_admissions_total{{guard="{guard}",result="{result}",way_in="{way_in}"}} 1.0' in shown
+        assert (
+            f'helios_admissions_total{{authenticator="{authenticator}",channel="{channel}",result="{result}"}} 1.0'
+            in shown
+        )
 
 
 def unknowable(*_: object) -> None:
@@ -237,7 +240,7 @@ def provider(**changed: object) -> Iterator[tuple[Settings, dict]]:
     with listening(200, {}, json.dumps({"keys": [found]}).encode()) as keys_url:
         settings = Settings(
             database_url="postgresql://nowhere",
-            guards="closed",
+            webhook_auth="closed",
             oidc_issuer="https://idp.example",
             oidc_audience="helios",
             oidc_keys_url=keys_url,

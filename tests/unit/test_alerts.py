@@ -9,13 +9,14 @@ import msgspec
 import pytest
 import yaml
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.relay import relay
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.relay import relay
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON
-from tests.support.services import UNGUARDED, client_of, in_memory
-from tests.support.stories import ORDER, leg
+from tests.support.instances import ORDER, leg
+from tests.support.services import TRUST_LOOPBACK, client_of, in_memory
 
 RULES = Path(__file__).parents[2] / "local/prometheus/alerts.yml"
 EXPRESSIONS = {
@@ -38,7 +39,7 @@ def metrics() -> str:
     ago = (datetime.now(UTC) - NOON).total_seconds() - 60
     legs = [leg(name, after=ago + delay) for delay, name in enumerate(("order", "payment", "inventory"))]
     broken = [leg("order", "ORD-2", after=ago), leg("payment", "ORD-2", amount=1, after=ago)]
-    ingest([*legs, *broken], seen=NoSeen(), store=store, reconciler=reconciler)
+    ingest([*legs, *broken], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
     with client_of(in_memory(store)) as client:
         return client.get("/metrics").text
@@ -57,8 +58,8 @@ def test_who_follows_the_stream_is_served_with_what_waits_for_it():
     """Kafka's sink is expected where brokers are set, though it may never have run; a relay that fails is behind."""
     store = MemoryStore()
     relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
-    ingest([leg("order")], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
-    settings = msgspec.structs.replace(UNGUARDED, kafka_brokers="127.0.0.1:9")
+    ingest([leg("order")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
+    settings = msgspec.structs.replace(TRUST_LOOPBACK, kafka_brokers="127.0.0.1:9")
     with client_of(in_memory(store, settings)) as client:
         served = client.get("/metrics").text
 
@@ -88,7 +89,7 @@ def test_how_things_are_going_is_told_of_the_last_minutes_only():
     ago = (datetime.now(UTC) - NOON).total_seconds()
     broken = [leg("order", after=ago - 3600), leg("payment", amount=1, after=ago - 3600)]
     right = [leg(name, "ORD-2", after=ago - 60) for name in ("order", "payment", "inventory")]
-    ingest([*broken, *right], seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    ingest([*broken, *right], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
     with client_of(in_memory(store)) as client:
         served = client.get("/metrics").text
 
@@ -109,7 +110,7 @@ def test_a_silent_cloud_is_served_by_its_name():
         for minute in range(minutes)
         for number in range(10)
     ]
-    ingest(legs, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    ingest(legs, dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
     with client_of(in_memory(store)) as client:
         served = client.get("/metrics").text
         assert client.get("/api/v1/flows/summary").json()["silent"] == ["azure"]

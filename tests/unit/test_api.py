@@ -1,6 +1,5 @@
 """What the API answers, request by request, over the store in memory."""
 
-import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,10 +9,11 @@ from fastapi import APIRouter, Depends, Request
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from helios.adapters.memory import MemoryStore
 from helios.api.webhooks import served
 from helios.errors import Retryable
 from helios.settings import Settings
+from tests.fakes.store import MemoryStore
+from tests.support import envelopes
 from tests.support.deliveries import eventbridge, eventgrid
 from tests.support.services import client_of, in_memory
 
@@ -32,7 +32,7 @@ class AwayStore(MemoryStore):
     def transaction(self):
         raise Retryable("Postgres: connection refused")
 
-    def totals(self, now, *, only_told=False):
+    def totals(self, now, *, only_numbered=False):
         raise Retryable("Postgres: connection refused")
 
     def probe(self):
@@ -40,7 +40,7 @@ class AwayStore(MemoryStore):
 
 
 def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClient:
-    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT, unguarded="loopback")
+    settings = settings or Settings(database_url="postgresql://nowhere", max_body_bytes=LIMIT, trust_loopback=True)
     return client_of(in_memory(store, settings))
 
 
@@ -57,11 +57,10 @@ def away() -> Iterator[TestClient]:
 
 
 def push(data: bytes = b'{"order_id":"ORD-1"}', **message) -> dict:
-    given = {"messageId": "1", "publishTime": "2025-11-26T12:00:00Z", "data": base64.b64encode(data).decode()}
-    return {"message": given | message, "subscription": "projects/shop/subscriptions/helios"}
+    return envelopes.pubsub_push(envelopes.pubsub_message(data=data, **message))
 
 
-CLOUDEVENT = {"specversion": "1.0", "id": "1", "type": "T", "source": "arn:aws:s3:::bucket", "data": {}}
+CLOUDEVENT = envelopes.cloudevent()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,9 @@ def test_bad_input_is_a_problem_that_names_the_field_and_is_kept(client, url, co
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
     kept = client.get("/api/v1/dead-letters").json()["items"]
-    assert [(letter["field"], letter["reason"]) for letter in kept] == [(field, answer.json()["errors"][0]["reason"])]
+    assert [(dead_letter["field"], dead_letter["reason"]) for dead_letter in kept] == [
+        (field, answer.json()["errors"][0]["reason"])
+    ]
 
 
 def test_a_dead_letter_can_be_read_whole(client):
@@ -290,8 +291,8 @@ def test_prometheus_sees_outcomes(client):
     client.post(AWS, content=b"{", headers=JSON)
     lines = client.get("/metrics").text.splitlines()
 
-    assert 'helios_deliveries_total{status="stored",way_in="eventbridge"} 1.0' in lines
-    assert 'helios_deliveries_total{status="rejected",way_in="eventbridge"} 1.0' in lines
+    assert 'helios_deliveries_total{channel="eventbridge",status="stored"} 1.0' in lines
+    assert 'helios_deliveries_total{channel="eventbridge",status="rejected"} 1.0' in lines
 
 
 def test_the_schema_names_every_shape_it_refers_to(client):
@@ -307,10 +308,10 @@ def test_the_schema_names_every_shape_it_refers_to(client):
 def test_ringing_takes_the_secret_or_the_one_before_while_it_is_replaced():
     """Anybody may know the URL."""
     store = MemoryStore()
-    settings = Settings(database_url="postgresql://nowhere", ring_secret="new old", unguarded="loopback")
+    settings = Settings(database_url="postgresql://nowhere", notify_secret="new old", trust_loopback=True)
     with client_on(store, settings) as client:
         statuses = [
-            client.post("/api/v1/relay/ring", headers=headers).status_code
+            client.post("/api/v1/relay/notify", headers=headers).status_code
             for headers in (
                 {},
                 *({"authorization": f"Bearer {secret}"} for secret in ("wrong", "new old", "new", "old")),
@@ -321,7 +322,7 @@ def test_ringing_takes_the_secret_or_the_one_before_while_it_is_replaced():
 
 
 def test_without_a_secret_nobody_may_ring(client):
-    assert client.post("/api/v1/relay/ring", headers={"authorization": "Bearer "}).status_code == 401
+    assert client.post("/api/v1/relay/notify", headers={"authorization": "Bearer "}).status_code == 401
 
 
 def test_frames_tell_what_happened_since_a_position(client):

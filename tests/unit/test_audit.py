@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts import audit
-from scripts.tools import ROOT, install
+from scripts.build import audit
+from scripts.build.tools import ROOT, install
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.servers  # pip-audit, detect-secrets and git
@@ -82,8 +82,8 @@ def test_everything_that_is_pinned_is_asked_about():
     assert functions
     assert set(audit.locks()) == {
         "requirements.lock",
-        "scripts/audit.lock",
-        "local/ministack.lock",
+        "scripts/build/audit.lock",
+        "local/aws/ministack.lock",
         "infra/terraform/checkov.lock",
         "infra/terraform/schemas/provider.lock",
         *(f"{function}/requirements.txt" for function in functions),

@@ -4,8 +4,8 @@ import threading
 
 import msgspec
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore
 from helios.api import app
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import client_of, in_memory
 
@@ -58,7 +58,7 @@ def test_the_live_stream_goes_on_after_a_frame_that_could_not_be_read(caplog):
     store = MemoryStore()
     outbox = DefectiveOutbox(store)
     services = in_memory(store)
-    services = msgspec.structs.replace(services, outbox=outbox, bell=outbox, listener=outbox)
+    services = msgspec.structs.replace(services, outbox=outbox, notifier=outbox, listener=outbox)
     with client_of(services) as client, client.websocket_connect("ws://127.0.0.1/api/v1/ws/events") as socket:
         assert socket.receive_json()["type"] == "hello"
         content = eventbridge("1").body

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from helios.errors import Retryable
-from helios.event import Delivery, Outcome
-from helios.flows.coalesce import MAX_BATCH, MAX_BATCH_BYTES, MAX_WAITING_BYTES, Coalescer
+from helios.model.events import Delivery, Outcome
+from helios.services.batching import MAX_BATCH, MAX_BATCH_BYTES, MAX_WAITING_BYTES, Coalescer
 from tests.support.deliveries import eventbridge, poison
 
 

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-from helios.adapters.memory import MemoryStore, NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from tests.fakes.store import MemoryStore
+from tests.support.instances import ORDER, leg
 from tests.support.services import client_of, in_memory
-from tests.support.stories import ORDER, leg
 
 ISSUES = Path(__file__).parents[2] / "dashboard/tests/support/issues.json"
 
@@ -16,7 +17,7 @@ def test_the_issues_in_the_dashboard_s_fixtures_are_what_the_api_says():
     store = MemoryStore()
     azure = leg("inventory", quantity=2)
     given = [leg("order", quantity=3), leg("payment"), azure, azure]
-    ingest(given, seen=NoSeen(), store=store, reconciler=Reconciler([ORDER]))
+    ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
     with client_of(in_memory(store)) as client:
         told = client.get("/api/v1/flows/order/ORD-1").json()["issues"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from helios.errors import Misconfigured
-from helios.reconcile.declaration import load
+from helios.errors import ConfigurationError
+from helios.reconciliation.declaration import load
 
 FLOW = """
 [[flow]]
@@ -76,12 +76,12 @@ def test_no_flow_at_all_is_allowed(read):
 )
 def test_what_is_wrong_is_told_with_its_line(read, old, new, line, message):
     assert old in FLOW
-    with pytest.raises(Misconfigured) as error:
+    with pytest.raises(ConfigurationError) as error:
         read(FLOW.replace(old, new, 1))
     assert message in str(error.value)
     assert f"line {line}" in str(error.value)
 
 
 def test_a_file_that_is_not_there_is_named():
-    with pytest.raises(Misconfigured, match=r"HELIOS_FLOWS_FILE: /nowhere/flows\.toml: No such file"):
+    with pytest.raises(ConfigurationError, match=r"HELIOS_FLOWS_FILE: /nowhere/flows\.toml: No such file"):
         load("/nowhere/flows.toml")

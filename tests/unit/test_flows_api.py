@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryOutbox, MemoryStore, NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.sweep import expire_flows
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
+from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON
+from tests.support.instances import ORDER, leg
 from tests.support.services import client_of, in_memory
-from tests.support.stories import ORDER, leg
 
 RECONCILER = Reconciler([ORDER])
 A_WEEK = timedelta(days=7)
@@ -24,7 +25,7 @@ def store() -> MemoryStore:
     now = (datetime.now(UTC) - NOON).total_seconds()
 
     def take_in(*deliveries) -> None:
-        ingest(deliveries, seen=NoSeen(), store=store, reconciler=RECONCILER)
+        ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=RECONCILER)
 
     take_in(leg("order", after=now - 300), leg("payment", after=now - 299), leg("inventory", after=now - 298))
     take_in(leg("order", "ORD-2", after=now - 200), leg("payment", "ORD-2", amount=7, after=now - 200))
@@ -58,18 +59,18 @@ def test_stories_are_listed_newest_first_and_by_verdict(get):
 
 
 def test_one_story_is_told_with_its_events_and_its_timeline(get):
-    status, story = get("/order/ORD-2")
+    status, instance = get("/order/ORD-2")
 
-    assert (status, story["status"], story["amount"]) == (200, "mismatched", "10")
-    assert [event["type"] for event in story["events"]] == ["OrderPlaced", "PaymentProcessed", "InventoryReserved"]
-    assert [(step["what"], step["status"]) for step in story["timeline"]] == [
+    assert (status, instance["status"], instance["amount"]) == (200, "mismatched", "10")
+    assert [event["type"] for event in instance["events"]] == ["OrderPlaced", "PaymentProcessed", "InventoryReserved"]
+    assert [(step["what"], step["status"]) for step in instance["timeline"]] == [
         ("opened", None),
         ("leg", None),
         ("leg", None),
         ("verdict", "mismatched"),
         ("leg", None),
     ]
-    assert story["issues"][0]["detail"] == "amount: AWS ordered 10, GCP charged 7"
+    assert instance["issues"][0]["detail"] == "amount: AWS ordered 10, GCP charged 7"
     assert [(step["what"], step["version"]) for step in get("/order/ORD-3")[1]["timeline"]] == [
         ("opened", None),
         ("leg", None),

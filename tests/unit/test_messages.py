@@ -9,9 +9,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as some
 
-from helios.event import MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TEXT_CHARS
-from helios.flows.relay import MAX_MESSAGE_BYTES, messages
-from helios.ledger import MAX_FRAME_EVENTS, OTHER_TYPES, Count, EventSummary, FlowChange, StreamFrame
+from helios.model.counts import OTHER_TYPES, Count
+from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TEXT_CHARS
+from helios.model.stream import MAX_FRAME_EVENTS, EventSummary, FlowChange, StreamFrame
+from helios.services.relay import MAX_MESSAGE_BYTES, messages
 
 NOON = datetime(2025, 11, 26, 12, tzinfo=UTC)
 OUTCOMES = ("stored", "duplicate", "contradictory", "rejected")

@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.errors import Rejected
-from helios.event import Delivery, Event, WayIn
+from helios.model.events import Channel, Delivery, Event
 from helios.normalise import normalise, split
 from helios.normalise.eventgrid import validation_code
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 RECEIVED_AT = datetime(2025, 11, 26, 12, 0, 5, tzinfo=UTC)
 
-WAYS_IN: tuple[WayIn, ...] = get_args(WayIn)
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 
-def delivery(body: bytes, way_in: WayIn = "eventbridge", headers: dict[str, str] | None = None) -> Delivery:
-    return Delivery(way_in=way_in, body=body, headers=headers or {}, received_at=RECEIVED_AT)
+def delivery(body: bytes, channel: Channel = "eventbridge", headers: dict[str, str] | None = None) -> Delivery:
+    return Delivery(channel=channel, body=body, headers=headers or {}, received_at=RECEIVED_AT)
 
 
 def pairs(expected: str) -> list[Any]:
@@ -34,9 +34,9 @@ def pairs(expected: str) -> list[Any]:
 
 def read(stem: Path) -> Delivery:
     headers = stem.with_suffix(".headers.json")
-    way_in = msgspec.convert(stem.parent.name, WayIn)
+    channel = msgspec.convert(stem.parent.name, Channel)
     given_headers = json.loads(headers.read_text()) if headers.exists() else {}
-    return delivery(stem.with_suffix(".in.json").read_bytes(), way_in, given_headers)
+    return delivery(stem.with_suffix(".in.json").read_bytes(), channel, given_headers)
 
 
 @pytest.mark.parametrize("stem", pairs("event"))
@@ -66,11 +66,11 @@ def test_every_payload_has_its_expectation():
     assert inputs - expectations == set()
 
 
-@pytest.mark.parametrize("way_in", WAYS_IN)
+@pytest.mark.parametrize("channel", CHANNELS)
 @given(body=st.binary(max_size=200))
-def test_no_bytes_make_it_raise_anything_but_rejected(way_in, body):
+def test_no_bytes_make_it_raise_anything_but_rejected(channel, body):
     """Whatever arrives becomes events or reasons."""
-    for part in split(way_in, body, {}, RECEIVED_AT):
+    for part in split(channel, body, {}, RECEIVED_AT):
         try:
             assert isinstance(normalise(part), Event)
         except Rejected as fault:
@@ -79,17 +79,17 @@ def test_no_bytes_make_it_raise_anything_but_rejected(way_in, body):
 
 
 @pytest.mark.parametrize(
-    ("way_in", "body"),
+    ("channel", "body"),
     [
         ("eventbridge", b'{"Type": "Notification", "TopicArn": "\xff", "MessageId": "1", "Message": "{}"}'),
         ("eventgrid", b'[{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent\xff"}]'),
     ],
 )
-def test_text_that_is_not_utf_8_is_rejected(way_in, body):
+def test_text_that_is_not_utf_8_is_rejected(channel, body):
     """Also by the looks that are taken at a body before it is read as an event."""
     assert validation_code({}, body) is None
     with pytest.raises(Rejected) as fault:
-        normalise(delivery(body, way_in))
+        normalise(delivery(body, channel))
     assert "UTF-8" in fault.value.reason
 
 
@@ -110,12 +110,12 @@ envelopes = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("way_in", WAYS_IN)
+@pytest.mark.parametrize("channel", CHANNELS)
 @given(envelope=envelopes)
-def test_no_json_makes_it_raise_anything_but_rejected(way_in, envelope):
+def test_no_json_makes_it_raise_anything_but_rejected(channel, envelope):
     """The same, for bodies that look more like the real thing."""
     try:
-        assert isinstance(normalise(delivery(json.dumps(envelope).encode(), way_in)), Event)
+        assert isinstance(normalise(delivery(json.dumps(envelope).encode(), channel)), Event)
     except Rejected as fault:
         assert fault.field
 
@@ -148,7 +148,7 @@ def test_an_array_that_cannot_be_split_is_one_delivery(body):
 def test_equal_content_has_an_equal_digest():
     """The digest does not depend on when Helios received the event."""
     body = b'{"id":"1","detail-type":"T","source":"s","time":"2025-11-26T12:00:00Z","detail":{"a":1}}'
-    later = Delivery(way_in="eventbridge", body=body, received_at=RECEIVED_AT.replace(year=2026))
+    later = Delivery(channel="eventbridge", body=body, received_at=RECEIVED_AT.replace(year=2026))
 
     assert normalise(delivery(body)).digest == normalise(later).digest
 

@@ -2,11 +2,11 @@
 
 import re
 
-from scripts.openapi import FILE, document
+from scripts.build.openapi import FILE, document
 
 
 def test_the_committed_document_is_what_the_api_serves():
-    """If this fails: `python -m scripts.openapi`, then `npm run types` in dashboard/."""
+    """If this fails: `python -m scripts.build.openapi`, then `npm run types` in dashboard/."""
     assert document() == FILE.read_text(encoding="utf-8")
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from helios.adapters.bells import HttpBell
-from helios.console.client import Client, Unanswered
+from helios.adapters.notifiers import HttpNotifier
+from helios.cli.client import Client, Unanswered
 from helios.errors import Retryable
 from tests.support.listener import listening, serving
 
@@ -20,12 +20,12 @@ def change(url: str) -> None:
     Client(url, token="helios_secret").post("dead-letters/1/replay", {}, dict)
 
 
-def ring(url: str) -> None:
-    HttpBell(url, "the-ring-secret new").ring()
+def notify(url: str) -> None:
+    HttpNotifier(url, "the-ring-secret new").notify()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("asks", [ask, change, ring])
+@pytest.mark.parametrize("asks", [ask, change, notify])
 def test_a_redirect_is_not_followed(asks: Callable[[str], Any], status: int):
     asked: list[str | None] = []
 
@@ -50,6 +50,6 @@ def test_a_redirect_is_not_followed(asks: Callable[[str], Any], status: int):
 
 def test_of_two_ring_secrets_the_first_is_shown():
     """While one is being replaced."""
-    bell = HttpBell("http://127.0.0.1:1/", "new old")
+    notifier = HttpNotifier("http://127.0.0.1:1/", "new old")
 
-    assert bell._request.get_header("Authorization") == "Bearer new"
+    assert notifier._request.get_header("Authorization") == "Bearer new"

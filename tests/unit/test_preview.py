@@ -6,17 +6,19 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helios.adapters.memory import MemoryStore, NoSeen
-from helios.flows.ingest import ingest
-from helios.flows.preview import patience, preview
-from helios.flows.reconcile import Reconciler
-from helios.flows.sweep import expire_flows
-from helios.queries import EventFilter, FlowFilter
-from helios.reconcile.declaration import Rule
-from helios.reconcile.record import told
-from helios.reconcile.verdict import Judge
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.model.events import EventFilter
+from helios.model.flows import FlowFilter
+from helios.reconciliation.declaration import Rule
+from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.preview import patience, preview
+from helios.reconciliation.record import told
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
-from tests.support.stories import ORDER, SHIPMENT, leg
+from tests.support.instances import ORDER, SHIPMENT, leg
 
 NOW = NOON + timedelta(minutes=10)
 SINCE = NOON - timedelta(minutes=10)
@@ -40,14 +42,14 @@ def recorded(*deliveries) -> MemoryStore:
     store = MemoryStore()
     reconciler = Reconciler([ORDER])
     for delivery in deliveries:
-        ingest([delivery], seen=NoSeen(), store=store, reconciler=reconciler)
+        ingest([delivery], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     expire_flows(NOW, store=store, reconciler=reconciler)
     return store
 
 
 def tried(flows, store, *, since=SINCE):
     events = store.events(EventFilter(), after=None, limit=500).items
-    rows = [told(Judge(ORDER), row) for row in store.flows(FlowFilter(), after=None, limit=500).items]
+    rows = [told(FlowEvaluator(ORDER), row) for row in store.flows(FlowFilter(), after=None, limit=500).items]
     return preview(flows, events, rows, since=since, now=NOW)
 
 
@@ -59,7 +61,7 @@ def test_the_same_rules_say_of_the_events_what_is_recorded(deliveries):
     assert found.differences == []
     assert found.recorded == found.previewed
     told_of = {key for key in ORDERS for delivery in deliveries if key.encode() in delivery.body}
-    assert found.stories + found.contradictory == len(told_of)
+    assert found.instances + found.contradictory == len(told_of)
 
 
 def test_another_rule_shows_which_stories_it_would_change_and_why():
@@ -71,7 +73,7 @@ def test_another_rule_shows_which_stories_it_would_change_and_why():
     found = tried([lenient], store)
 
     assert [(one.key, one.recorded, one.previewed) for one in found.differences] == [("ORD-1", "mismatched", "matched")]
-    assert (found.stories, found.recorded["mismatched"], found.previewed["mismatched"]) == (2, 2, 1)
+    assert (found.instances, found.recorded["mismatched"], found.previewed["mismatched"]) == (2, 2, 1)
 
 
 def test_a_stricter_rule_says_what_would_be_wrong():
@@ -92,17 +94,17 @@ def test_a_new_flow_s_stories_are_none_yet():
     assert [tuple(one) for one in tried([renamed], store).differences] == [
         ("purchase", "ORD-1", "none", "matched", []),
     ]
-    assert tried([SHIPMENT], store).stories == 0
+    assert tried([SHIPMENT], store).instances == 0
 
 
 def test_a_story_that_began_before_the_period_is_not_judged_by_half_its_legs():
     store = recorded(leg("order"), leg("payment", after=20), leg("inventory", after=21))
 
-    assert tried([ORDER], store, since=NOON + timedelta(seconds=10)).stories == 0
+    assert tried([ORDER], store, since=NOON + timedelta(seconds=10)).instances == 0
     assert patience([ORDER, SHIPMENT]) == timedelta(seconds=90)
 
 
 def test_a_story_that_is_told_more_of_meanwhile_is_left_out():
     store = recorded(leg("order"), leg("payment", after=1200))
 
-    assert tried([ORDER], store).stories == 0
+    assert tried([ORDER], store).instances == 0

@@ -5,20 +5,20 @@ from datetime import datetime, timedelta
 import pytest
 
 from helios.normalise import normalise
-from helios.reconcile.evidence import Interest, Ledger, add_up
-from helios.reconcile.verdict import Judge
+from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
 from scripts.prove.compare import Finding, compare
 from scripts.prove.run import RESTARTS, Unproven, proves_something
 from scripts.simulator.anomalies import ANOMALIES, Injection
 from tests.support.deliveries import NOON
-from tests.support.stories import ORDER, leg
+from tests.support.instances import ORDER, leg
 
 LONG_AFTER = NOON + timedelta(hours=1)
 
 
 def row(key: str, *deliveries):
     clues = [clue for one in deliveries for clue in Interest([ORDER]).clues(normalise(one))]
-    return Judge(ORDER).row(key, add_up([Ledger(pieces=[clue.evidence]) for clue in clues]), now=LONG_AFTER)
+    return FlowEvaluator(ORDER).row(key, add_up([EvidenceSet(items=[clue.evidence]) for clue in clues]), now=LONG_AFTER)
 
 
 GOOD = row("ORD-1", leg("order"), leg("payment"), leg("inventory"))

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios import bootstrap
-from helios.adapters.memory import MemoryStore, NoSeen
-from helios.errors import Misconfigured
-from helios.event import Delivery, Fault
-from helios.flows.ingest import ingest
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.errors import ConfigurationError
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import Delivery, EventFilter, Fault
 from helios.normalise import normalise
 from helios.normalise.redact import Redaction
-from helios.queries import DeadLetterFilter, EventFilter
+from helios.services.ingest import ingest
 from helios.settings import Settings
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
 
 SECRET = "4111-1111"
@@ -33,8 +34,8 @@ BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-type": "T", "ce-source": "a
 GRID = '{"id": "1", "eventType": "T", "subject": "s", "topic": "t", "eventTime": "2025-11-26T12:00:00Z", "data": %s}'
 
 
-def delivery(way_in, body: str, headers=None) -> Delivery:
-    return Delivery(way_in=way_in, body=body.encode(), headers=headers or {}, received_at=NOON)
+def delivery(channel, body: str, headers=None) -> Delivery:
+    return Delivery(channel=channel, body=body.encode(), headers=headers or {}, received_at=NOON)
 
 
 WRAPPED = [
@@ -90,12 +91,12 @@ def test_a_contradiction_and_a_poison_keep_none_of_them_either():
     other = EVENTBRIDGE.replace("10.00", "11")
     poison = EVENTBRIDGE.replace('"id": "1", ', "")
     for body in (EVENTBRIDGE, other, poison):
-        ingest([delivery("eventbridge", body)], seen=NoSeen(), store=store, redaction=REDACTION)
+        ingest([delivery("eventbridge", body)], dedupe=NullDedupeCache(), store=store, redaction=REDACTION)
 
     (event,) = store.events(EventFilter(), after=None, limit=9).items
-    letters = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    assert {kept.letter.status for kept in letters} == {"contradictory", "rejected"}
-    assert not [kept for kept in letters if SECRET.encode() in kept.letter.body]
+    dead_letters = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    assert {kept.dead_letter.status for kept in dead_letters} == {"contradictory", "rejected"}
+    assert not [kept for kept in dead_letters if SECRET.encode() in kept.dead_letter.body]
     assert SECRET.encode() not in bytes(event.data)
 
 
@@ -120,11 +121,11 @@ UNREADABLE = [
 @pytest.mark.parametrize("given", UNREADABLE)
 def test_of_what_can_not_be_read_only_size_digest_and_reason_are_kept(given):
     store = MemoryStore()
-    (outcome,) = ingest([given], seen=NoSeen(), store=store, redaction=REDACTION)
+    (outcome,) = ingest([given], dedupe=NullDedupeCache(), store=store, redaction=REDACTION)
 
     (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    text = kept.letter.body.decode()
-    assert (outcome.status, kept.letter.reason) == ("rejected", outcome.reason)
+    text = kept.dead_letter.body.decode()
+    assert (outcome.status, kept.dead_letter.reason) == ("rejected", outcome.reason)
     assert f"{len(given.body)} bytes, SHA-256 {hashlib.sha256(given.body).hexdigest()}" in text
     assert SECRET not in text
     assert BASE64 not in text
@@ -132,10 +133,10 @@ def test_of_what_can_not_be_read_only_size_digest_and_reason_are_kept(given):
 
 def test_without_a_field_to_redact_what_can_not_be_read_is_kept_as_it_came():
     store = MemoryStore()
-    ingest([UNREADABLE[0]], seen=NoSeen(), store=store)
+    ingest([UNREADABLE[0]], dedupe=NullDedupeCache(), store=store)
 
     (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    assert kept.letter.body == UNREADABLE[0].body
+    assert kept.dead_letter.body == UNREADABLE[0].body
 
 
 @pytest.mark.parametrize("named", ["mail", "card.number"])
@@ -150,19 +151,19 @@ def test_an_attribute_of_pubsub_is_a_field_too(named, data):
 
 
 @pytest.mark.parametrize("body", ["", "{", "[1", '"text"', "null", '{"detail": 3}', '{"message": {"data": "%%%"}}'])
-@pytest.mark.parametrize("way_in", ["eventbridge", "eventgrid", "pubsub", "cloudevents"])
-def test_what_holds_no_such_field_stays_byte_for_byte(way_in, body):
-    assert REDACTION(delivery(way_in, body)).body == body.encode()
+@pytest.mark.parametrize("channel", ["eventbridge", "eventgrid", "pubsub", "cloudevents"])
+def test_what_holds_no_such_field_stays_byte_for_byte(channel, body):
+    assert REDACTION(delivery(channel, body)).body == body.encode()
 
 
 @given(st.binary(max_size=100))
 def test_no_bytes_make_it_raise(body):
-    for way_in in ("eventbridge", "eventgrid", "pubsub", "cloudevents"):
+    for channel in ("eventbridge", "eventgrid", "pubsub", "cloudevents"):
         for change in (Redaction(["a", "a.b"]), Redaction(["a", "a.b"]).kept):
-            change(Delivery(way_in=way_in, body=body, headers={}, received_at=NOON))
+            change(Delivery(channel=channel, body=body, headers={}, received_at=NOON))
 
 
 @pytest.mark.parametrize("path", ["order_id", "amount", "quantity"])
 def test_a_field_that_a_flow_reads_can_not_be_redacted(path):
-    with pytest.raises(Misconfigured, match=f"HELIOS_REDACT: {path} is read by the flow 'order'"):
+    with pytest.raises(ConfigurationError, match=f"HELIOS_REDACT: {path} is read by the flow 'order'"):
         bootstrap.build(Settings(database_url="postgresql://nowhere", redact=f"card.number {path}"))

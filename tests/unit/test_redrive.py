@@ -4,7 +4,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from scripts import redrive
+from scripts.deploy import redrive
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from helios.adapters.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import bearer
 from tests.unit.test_api import AWS, JSON, LIMIT, client_on
@@ -27,9 +27,9 @@ def test_a_repaired_letter_is_stored_marked_and_audited(client):
     assert client.post(REPLAY, json={"body": GOOD}).json()["status"] == "duplicate"
     assert client.get("/api/v1/dead-letters/1").json()["replayed_as"] == "stored"
     assert client.post(REPLAY, headers=bearer("replay")).status_code == 422
-    assert [line["who"] for line in client.get("/api/v1/audit").json()["items"]] == ["local", "local"]
+    assert [line["actor"] for line in client.get("/api/v1/audit").json()["items"]] == ["local", "local"]
     client.post(REPLAY, json={"body": GOOD}, headers=bearer("replay"))
-    assert client.get("/api/v1/audit", params={"limit": 1}).json()["items"][0]["who"] == "token:replay"
+    assert client.get("/api/v1/audit", params={"limit": 1}).json()["items"][0]["actor"] == "token:replay"
     shown = client.get("/api/v1/dead-letters/1").json()
     assert (shown["replayed_keys"], len(shown["replays"])) == (["aws/1"], 3)
     other = client.post(REPLAY, json={"body": eventbridge("2").body.decode()})

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from helios.adapters.memory import MemoryStore
 from helios.settings import Settings
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import bearer, client_of, in_memory
 from tests.support.waiting import eventually
 from tests.unit.test_api import AWS, JSON, LIMIT, client_on
 
 JOBS = "/api/v1/replays"
-LETTERS = "/api/v1/dead-letters"
+DEAD_LETTERS = "/api/v1/dead-letters"
 TO_WATCHERS = {"what": "events", "target": {"kind": "relay"}}
 
 
@@ -38,7 +38,7 @@ def test_a_dry_run_tells_what_would_be_sent_and_keeps_nothing(client):
 
 def test_a_job_is_made_worked_through_and_shown(client):
     made = client.post(JOBS, json=TO_WATCHERS | {"filter": {"source": "aws"}}, headers=bearer("replay"))
-    assert (made.status_code, made.json()["state"], made.json()["who"]) == (201, "running", "token:replay")
+    assert (made.status_code, made.json()["state"], made.json()["actor"]) == (201, "running", "token:replay")
     one = f"{JOBS}/{made.json()['id']}"
 
     eventually(lambda: client.get(one).json()["state"] == "done")
@@ -90,29 +90,29 @@ def test_a_request_that_is_too_large_is_said_so(client):
 
 def test_dead_letters_are_filtered_and_grouped(client):
     def ids(**asked):
-        return [letter["id"] for letter in client.get(LETTERS, params=asked).json()["items"]]
+        return [dead_letter["id"] for dead_letter in client.get(DEAD_LETTERS, params=asked).json()["items"]]
 
     assert ids(field="id", reason="is missing") == [2, 1]
     assert ids(field="body") == [3]
     assert ids(replayed="true") == ids(status="contradictory") == ids(source="gcp") == []
     assert ids(since="2025-01-01T00:00:00Z") == [3, 2, 1]
     assert ids(until="2025-01-01T00:00:00Z") == []
-    page = client.get(LETTERS, params={"field": "id", "limit": 1}).json()
+    page = client.get(DEAD_LETTERS, params={"field": "id", "limit": 1}).json()
     assert ids(field="id", limit=1, after=page["next_cursor"]) == [1]
 
-    groups = client.get(f"{LETTERS}/groups").json()
+    groups = client.get(f"{DEAD_LETTERS}/groups").json()
     assert [(one["source"], one["field"], one["count"], one["example_id"]) for one in groups] == [
         ("aws", "id", 2, 2),
         ("aws", "body", 1, 3),
     ]
-    client.post(f"{LETTERS}/3/replay", json={"body": eventbridge("9").body.decode()})
-    assert [one["count"] for one in client.get(f"{LETTERS}/groups", params={"replayed": "false"}).json()] == [2]
+    client.post(f"{DEAD_LETTERS}/3/replay", json={"body": eventbridge("9").body.decode()})
+    assert [one["count"] for one in client.get(f"{DEAD_LETTERS}/groups", params={"replayed": "false"}).json()] == [2]
     assert ids(replayed="true") == [3]
 
 
 @pytest.mark.parametrize("path", [JOBS, f"{JOBS}/1/cancel"])
 def test_who_may_only_read_replays_nothing(path):
-    settings = Settings(database_url="postgresql://nowhere", guards="closed")
+    settings = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
     with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as far:
         assert far.post(path, json=TO_WATCHERS, headers=bearer("read")).status_code == 403
         assert far.post(path, json=TO_WATCHERS).status_code == 401

@@ -1,22 +1,23 @@
 """What Helios sends once more and hears again: the same event, whatever a cloud makes of it on the way."""
 
-import base64
 import json
 from datetime import timedelta
 
 import pytest
 
-from helios.adapters.azure import _as_sent
 from helios.adapters.cloudevents import replayed_attributes
-from helios.adapters.eventbridge import EventBridgeTarget
-from helios.adapters.memory import MemoryStore, NoSeen
-from helios.event import Delivery
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.jobs import ReplayFilter, ReplayJob, Target
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.replay.eventbridge import EventBridgeTarget
+from helios.adapters.replay.eventgrid import _as_sent
+from helios.model.events import Delivery
+from helios.model.replay import ReplayFilter, ReplayJob, Target
 from helios.normalise import normalise
-from helios.normalise.replays import RESOURCE, is_replay
-from helios.reconcile import declaration
+from helios.normalise.replay_marks import RESOURCE, is_replay
+from helios.reconciliation import declaration
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from tests.fakes.store import MemoryStore
+from tests.support import envelopes
 from tests.support.deliveries import NOON, eventbridge, eventgrid
 
 LATER = NOON + timedelta(hours=1)
@@ -27,7 +28,7 @@ JOB = ReplayJob(
     filter=ReplayFilter(),
     target=Target(kind="relay"),
     per_second=1,
-    who="ann",
+    actor="ann",
     state="running",
     created_at=LATER,
     matching=1,
@@ -35,27 +36,21 @@ JOB = ReplayJob(
 
 
 def pubsub(id_="1"):
-    message = {
-        "data": base64.b64encode(b'{"order_id": "ORD-1", "amount": 10.00}').decode(),
-        "attributes": {"ce-type": "PaymentProcessed"},
-        "messageId": id_,
-        "publishTime": "2025-11-26T12:00:00.123456Z",
-    }
-    body = json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
-    return Delivery(way_in="pubsub", body=body, received_at=NOON)
+    message = envelopes.pubsub_message(id_, attributes={"ce-type": "PaymentProcessed"})
+    body = json.dumps(envelopes.pubsub_push(message)).encode()
+    return Delivery(channel="pubsub", body=body, received_at=NOON)
 
 
 def cloudevent(cloud, *, told=True):
-    event = {
-        "specversion": "1.0",
-        "id": "1",
-        "source": "shop orders/€",
-        "cloud": cloud,
-        "type": TYPES[cloud],
-        "subject": "orders/1",
-        "data": {"order_id": "ORD-1", "amount": 10.0},
-    } | ({"time": "2025-11-26T12:00:00.5Z"} if told else {})
-    return Delivery(way_in="cloudevents", body=json.dumps(event).encode(), received_at=NOON)
+    event = envelopes.cloudevent(
+        source="shop orders/€",
+        cloud=cloud,
+        type=TYPES[cloud],
+        subject="orders/1",
+        data={"order_id": "ORD-1", "amount": 10.0},
+        **({"time": "2025-11-26T12:00:00.5Z"} if told else {}),
+    )
+    return Delivery(channel="cloudevents", body=json.dumps(event).encode(), received_at=NOON)
 
 
 def on_eventbridge(event):
@@ -63,38 +58,33 @@ def on_eventbridge(event):
     target = EventBridgeTarget.__new__(EventBridgeTarget)
     target._bus = "shop"
     entry = target._entry(JOB, event)
-    body = {
-        "version": "0",
-        "id": "of-the-bus",
-        "detail-type": entry["DetailType"],
-        "source": entry["Source"],
-        "account": "1",
-        "region": "eu-central-1",
-        "time": entry["Time"].strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "resources": entry["Resources"],
-        "detail": json.loads(entry["Detail"]),
-    }
-    return Delivery(way_in="eventbridge", body=json.dumps(body).encode(), received_at=LATER)
+    body = envelopes.eventbridge_event(
+        "of-the-bus",
+        detail_type=entry["DetailType"],
+        source=entry["Source"],
+        time=entry["Time"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+        resources=entry["Resources"],
+        detail=json.loads(entry["Detail"]),
+    )
+    return Delivery(channel="eventbridge", body=json.dumps(body).encode(), received_at=LATER)
 
 
 def in_sns(event):
     message = on_eventbridge(event).body.decode()
     notification = {"Type": "Notification", "TopicArn": "arn:aws:sns:x:1:t", "Message": message}
-    return Delivery(way_in="eventbridge", body=json.dumps(notification).encode(), received_at=LATER)
+    return Delivery(channel="eventbridge", body=json.dumps(notification).encode(), received_at=LATER)
 
 
 def _message(event):
-    return {
-        "data": base64.b64encode(bytes(event.data)).decode(),
-        "attributes": {f"ce-{name}": value for name, value in replayed_attributes(event, JOB.id).items()},
-        "messageId": "of-the-topic",
-        "publishTime": "2025-11-26T13:00:00Z",
-    }
+    attributes = {f"ce-{name}": value for name, value in replayed_attributes(event, JOB.id).items()}
+    return envelopes.pubsub_message(
+        "of-the-topic", bytes(event.data), attributes=attributes, publishTime="2025-11-26T13:00:00Z"
+    )
 
 
 def pushed(event):
-    body = json.dumps({"message": _message(event), "subscription": "projects/p/subscriptions/s"}).encode()
-    return Delivery(way_in="pubsub", body=body, received_at=LATER)
+    body = json.dumps(envelopes.pubsub_push(_message(event))).encode()
+    return Delivery(channel="pubsub", body=body, received_at=LATER)
 
 
 def pushed_unwrapped(event):
@@ -104,7 +94,7 @@ def pushed_unwrapped(event):
         "x-goog-pubsub-publish-time": message["publishTime"],
         **message["attributes"],
     }
-    return Delivery(way_in="pubsub", body=bytes(event.data), headers=headers, received_at=LATER)
+    return Delivery(channel="pubsub", body=bytes(event.data), headers=headers, received_at=LATER)
 
 
 def in_cloudevent(event):
@@ -115,22 +105,22 @@ def in_cloudevent(event):
         "type": "google.cloud.pubsub.topic.v1.messagePublished",
         "data": {"message": _message(event)},
     }
-    return Delivery(way_in="pubsub", body=json.dumps(body).encode(), received_at=LATER)
+    return Delivery(channel="pubsub", body=json.dumps(body).encode(), received_at=LATER)
 
 
 def on_event_grid(event):
     body = json.dumps(_as_sent(event, JOB.id) | {"topic": "/subscriptions/s"}).encode()
-    return Delivery(way_in="eventgrid", body=body, received_at=LATER)
+    return Delivery(channel="eventgrid", body=body, received_at=LATER)
 
 
 def structured(event):
     body = json.dumps(replayed_attributes(event, JOB.id) | {"data": json.loads(bytes(event.data))}).encode()
-    return Delivery(way_in="cloudevents", body=body, received_at=LATER)
+    return Delivery(channel="cloudevents", body=body, received_at=LATER)
 
 
 def binary(event):
     headers = {f"ce-{name}": value for name, value in replayed_attributes(event, JOB.id).items()}
-    return Delivery(way_in="cloudevents", body=bytes(event.data), headers=headers, received_at=LATER)
+    return Delivery(channel="cloudevents", body=bytes(event.data), headers=headers, received_at=LATER)
 
 
 ROUND_TRIPS = [
@@ -154,15 +144,15 @@ ROUND_TRIPS = [
 @pytest.mark.parametrize(("delivered", "back"), ROUND_TRIPS)
 def test_what_comes_back_is_a_duplicate_and_changes_no_verdict(delivered, back):
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
-    (first,) = ingest([delivered], seen=NoSeen(), store=store, reconciler=reconciler)
-    story = store.flow(("order", "ORD-1"))
+    (first,) = ingest([delivered], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+    instance = store.flow(("order", "ORD-1"))
 
-    (again,) = ingest([back(first.event)], seen=NoSeen(), store=store, reconciler=reconciler)
+    (again,) = ingest([back(first.event)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
     assert (again.status, again.event and again.event.key) == ("duplicate", first.event and first.event.key)
     assert store.totals(LATER).duplicate == 1
-    assert story is not None
-    assert store.flow(("order", "ORD-1")) == story
+    assert instance is not None
+    assert store.flow(("order", "ORD-1")) == instance
 
 
 @pytest.mark.parametrize(("delivered", "back"), ROUND_TRIPS)
@@ -170,7 +160,7 @@ def test_an_event_that_another_helios_has_sent_is_a_new_one_with_its_own_id(deli
     event = normalise(delivered)
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
 
-    (taken,) = ingest([back(event)], seen=NoSeen(), store=store, reconciler=reconciler)
+    (taken,) = ingest([back(event)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
     assert (taken.status, taken.event and taken.event.key) == ("stored", event.key)
     assert store.flow(("order", "ORD-1")) is not None
@@ -178,41 +168,43 @@ def test_an_event_that_another_helios_has_sent_is_a_new_one_with_its_own_id(deli
 
 def test_a_mark_does_not_hide_other_content():
     store = MemoryStore()
-    (first,) = ingest([eventbridge()], seen=NoSeen(), store=store)
+    (first,) = ingest([eventbridge()], dedupe=NullDedupeCache(), store=store)
     forged = json.loads(on_eventbridge(first.event).body)
     forged["detail"]["amount"] = 99
 
     body = json.dumps(forged).encode()
-    (outcome,) = ingest([Delivery(way_in="eventbridge", body=body, received_at=LATER)], seen=NoSeen(), store=store)
+    (outcome,) = ingest(
+        [Delivery(channel="eventbridge", body=body, received_at=LATER)], dedupe=NullDedupeCache(), store=store
+    )
 
     assert (outcome.status, store.totals(LATER).contradictory) == ("contradictory", 1)
 
 
 def test_a_real_duplicate_beside_a_replay_still_tells_of_its_story():
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
-    (first,) = ingest([eventbridge()], seen=NoSeen(), store=store, reconciler=reconciler)
+    (first,) = ingest([eventbridge()], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
-    ingest([on_eventbridge(first.event), eventbridge()], seen=NoSeen(), store=store, reconciler=reconciler)
+    ingest([on_eventbridge(first.event), eventbridge()], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
-    story = store.flow(("order", "ORD-1"))
-    assert story is not None
-    assert "duplicate" in story.issues
+    instance = store.flow(("order", "ORD-1"))
+    assert instance is not None
+    assert "duplicate" in instance.issues
 
 
 def test_a_mark_that_can_not_be_read_is_a_dead_letter():
     event = json.loads(eventbridge().body) | {"resources": [RESOURCE + "{"]}
-    delivery = Delivery(way_in="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
+    delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
-    (outcome,) = ingest([delivery], seen=NoSeen(), store=MemoryStore())
+    (outcome,) = ingest([delivery], dedupe=NullDedupeCache(), store=MemoryStore())
 
     assert (outcome.status, outcome.field) == ("rejected", "resources")
 
 
 def test_an_event_that_only_speaks_of_replays_is_taken_as_it_is():
     event = json.loads(eventbridge(detail={"heliosreplay": "7"}).body) | {"resources": [1]}
-    delivery = Delivery(way_in="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
+    delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
-    (outcome,) = ingest([delivery], seen=NoSeen(), store=MemoryStore())
+    (outcome,) = ingest([delivery], dedupe=NullDedupeCache(), store=MemoryStore())
 
     assert outcome.status == "stored"
 
@@ -222,4 +214,4 @@ DEEP = '{"data": ' * 5000 + '"heliosreplay"' + "}" * 5000
 
 @pytest.mark.parametrize("text", ['{"heliosreplay"', DEEP, '"heliosreplay"', '{"resources": ["heliosreplay"]}'])
 def test_a_body_that_only_speaks_of_replays_is_none(text):
-    assert not is_replay(Delivery(way_in="cloudevents", body=text.encode(), received_at=NOON))
+    assert not is_replay(Delivery(channel="cloudevents", body=text.encode(), received_at=NOON))

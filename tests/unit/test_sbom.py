@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from scripts import sbom
-from scripts.package import functions
-from scripts.tools import ROOT
+from scripts.build import sbom
+from scripts.build.package import functions
+from scripts.build.tools import ROOT
 
 pytestmark = pytest.mark.servers  # cyclonedx-py and npm
 

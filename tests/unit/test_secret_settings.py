@@ -7,7 +7,8 @@ import pytest
 from moto import mock_aws
 
 from helios import bootstrap
-from helios.errors import Misconfigured, Retryable
+from helios.__main__ import main
+from helios.errors import ConfigurationError, Retryable
 
 
 @pytest.fixture
@@ -28,9 +29,9 @@ def secret(monkeypatch):
 
 
 def test_a_secret_adds_to_the_environment(secret):
-    environ = secret(json.dumps({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_RING_SECRET": "s" * 32}))
-    read = bootstrap.configure(environ | {"HELIOS_LOG_LEVEL": "DEBUG"}, require=("ring_secret",))
-    assert (read.database_url, read.ring_secret, read.log_level) == ("postgresql://db/helios", "s" * 32, "DEBUG")
+    environ = secret(json.dumps({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_NOTIFY_SECRET": "s" * 32}))
+    read = bootstrap.configure(environ | {"HELIOS_LOG_LEVEL": "DEBUG"}, require=("notify_secret",))
+    assert (read.database_url, read.notify_secret, read.log_level) == ("postgresql://db/helios", "s" * 32, "DEBUG")
 
 
 def test_what_stands_in_the_environment_wins(secret):
@@ -41,14 +42,14 @@ def test_what_stands_in_the_environment_wins(secret):
 
 @pytest.mark.parametrize("text", ["hunter2", '["hunter2"]', '{"a": 1, "b": "hunter2"}'])
 def test_a_secret_of_another_form_is_named_and_not_shown(secret, text):
-    with pytest.raises(Misconfigured, match="HELIOS_SECRET_ID") as caught:
+    with pytest.raises(ConfigurationError, match="HELIOS_SECRET_ID") as caught:
         bootstrap.configure(secret(text))
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("secret")
 def test_a_secret_that_is_not_there_is_a_wrong_setting():
-    with pytest.raises(Misconfigured, match="HELIOS_SECRET_ID"):
+    with pytest.raises(ConfigurationError, match="HELIOS_SECRET_ID"):
         bootstrap.configure({"HELIOS_SECRET_ID": "no-such-secret"})
 
 
@@ -63,3 +64,19 @@ def test_a_secrets_manager_that_is_away_is_worth_another_try(monkeypatch):
 
 def test_without_a_secret_nothing_is_asked_for():
     assert bootstrap.configure({"HELIOS_DATABASE_URL": "postgresql://db/helios"}).secret_id is None
+
+
+@pytest.mark.parametrize("command", ["migrate", "sink"])
+def test_a_command_takes_its_settings_from_the_secret_too(secret, command, monkeypatch, capsys):
+    """The secret holds a wrong setting, which ends the command: it was read."""
+    monkeypatch.delenv("HELIOS_DATABASE_URL", raising=False)
+    there = {
+        "HELIOS_DATABASE_URL": "postgresql://127.0.0.1:1/helios",
+        "HELIOS_KAFKA_BROKERS": "127.0.0.1:1",
+        "HELIOS_LOG_LEVEL": "loud",
+    }
+    for name, value in secret(json.dumps(there)).items():
+        monkeypatch.setenv(name, value)
+
+    assert main([command]) == 2
+    assert "HELIOS_LOG_LEVEL" in capsys.readouterr().err

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from helios.errors import Misconfigured
+from helios.errors import ConfigurationError
 from helios.settings import Settings, load, masked, variable
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
 def test_a_setting_is_read_from_its_variable():
-    read = load({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_SEEN_TTL_SECONDS": "60", "HOME": "/"})
+    read = load({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_DEDUPE_TTL_SECONDS": "60", "HOME": "/"})
 
-    assert (read.database_url, read.seen_ttl_seconds, read.redis_url) == ("postgresql://db/helios", 60, None)
+    assert (read.database_url, read.dedupe_ttl_seconds, read.redis_url) == ("postgresql://db/helios", 60, None)
 
 
 @pytest.mark.parametrize(
@@ -21,23 +21,23 @@ def test_a_setting_is_read_from_its_variable():
     [
         ({}, "HELIOS_DATABASE_URL is not set"),
         ({"HELIOS_DATABASE_URL": ""}, "HELIOS_DATABASE_URL is not set"),
-        ({"HELIOS_DATABASE_URL": "x", "HELIOS_SEEN_TTL_SECONDS": "soon"}, "HELIOS_SEEN_TTL_SECONDS: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_DEDUPE_TTL_SECONDS": "soon"}, "HELIOS_DEDUPE_TTL_SECONDS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DATABASE_CONNECTIONS": "0"}, "HELIOS_DATABASE_CONNECTIONS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_LOG_LEVEL": "LOUD"}, "HELIOS_LOG_LEVEL: "),
-        ({"HELIOS_DATABASE_URL": "x", "HELIOS_RING_SECRET": "fifteen letters"}, "HELIOS_RING_SECRET: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": "fifteen letters"}, "HELIOS_NOTIFY_SECRET: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTBRIDGE_SECRET": "s" * 15}, "HELIOS_EVENTBRIDGE_SECRET: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTGRID_SECRET": "s" * 16 + " short"}, "HELIOS_EVENTGRID_SECRET: "),
     ],
 )
 def test_a_wrong_setting_is_named(environ, message):
-    with pytest.raises(Misconfigured, match=message) as raised:
+    with pytest.raises(ConfigurationError, match=message) as raised:
         load(environ)
     assert "sss" not in str(raised.value)
 
 
 @pytest.mark.parametrize("secret", ["s" * 16, f"{'n' * 32} {'o' * 32}"])
 def test_a_secret_is_long_and_may_be_two(secret):
-    assert load({"HELIOS_DATABASE_URL": "x", "HELIOS_RING_SECRET": secret}).ring_secret == secret
+    assert load({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": secret}).notify_secret == secret
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from helios.flows.silence import LISTENED, excused, silent
-from helios.queries import MinuteCount
+from helios.model.counts import MinuteCount
+from helios.reconciliation.silence import LISTENED, excused, silent
 from tests.support.deliveries import NOON
 
 

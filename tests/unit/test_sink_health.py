@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from helios.adapters.memory import MemoryOutbox, MemorySink, MemoryStore, NoSeen
+from helios.adapters.no_dedupe import NullDedupeCache
 from helios.api import status
-from helios.flows.ingest import ingest
-from helios.flows.reconcile import Reconciler
-from helios.flows.sink import sink
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.sink import sink
+from tests.fakes.store import MemoryOutbox, MemorySink, MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import client_of, in_memory
 
@@ -55,7 +56,7 @@ def test_a_sink_that_has_ended_or_fails_each_time_is_missed(store, kafka, health
 
 def test_a_sink_that_does_not_keep_up_is_told_by_how_much(store, kafka, health, monkeypatch):
     sink("kafka", outbox=MemoryOutbox(store), target=kafka)
-    ingest([eventbridge("1")], seen=NoSeen(), store=store, reconciler=Reconciler([]))
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([]))
     store.seen_at["kafka"] = datetime.now(UTC) + timedelta(hours=1)
     monkeypatch.setattr(status, "SINK_SECONDS", 0.0)
 

@@ -9,8 +9,8 @@ import textwrap
 import pytest
 from _pytest.mark.expression import Expression
 
-from local.config import REPOSITORY
-from local.process import scrubbed_environment
+from local.stack.config import REPOSITORY
+from local.stack.process import scrubbed_environment
 from tests.local.living import wait_until_gone
 from tests.support.schedule import APART, BY_PARAMETER, TOGETHER
 from tests.support.tiers import MARKERS, SLOW, TIERS
@@ -118,7 +118,7 @@ def test_what_a_killed_worker_has_started_ends_with_it(run_tests, tmp_path):
     text = f"""
         import os, signal
         from pathlib import Path
-        from local.process import Process
+        from local.stack.process import Process
 
         def test_killed():
             process = Process("sleep", ["sleep", "600"], log=Path({str(tmp_path)!r}) / "log")

@@ -104,26 +104,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/counts": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Counts
-         * @description Count what arrived, by minute and cloud; minutes without anything are left out.
-         */
-        get: operations["counts_api_v1_counts_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/events/{source}/{id}": {
         parameters: {
             query?: never;
@@ -136,6 +116,26 @@ export interface paths {
          * @description Show one event, its payload as it was sent.
          */
         get: operations["event_api_v1_events__source___id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Counts
+         * @description Count what arrived, by minute and cloud; minutes without anything are left out.
+         */
+        get: operations["counts_api_v1_counts_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -204,29 +204,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/dead-letters/{id}/replay": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Replay
-         * @description Take a rejected delivery in again, as it was or with a repaired body; twice is as good as once.
-         *
-         *     A body that is an array has a result an element; it is taken in whole or not at all. A letter that has become
-         *     an event becomes no other one: 409.
-         */
-        post: operations["replay_api_v1_dead_letters__id__replay_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -241,72 +218,6 @@ export interface paths {
         get: operations["audit_api_v1_audit_get"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/replays": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Listed
-         * @description List the jobs, the newest first.
-         */
-        get: operations["listed_api_v1_replays_get"];
-        put?: never;
-        /**
-         * Create
-         * @description Begin to send stored events or dead letters once more; with ``dry_run`` only say what that would be.
-         *
-         *     What arrives after the job was made is no part of it.
-         */
-        post: operations["create_api_v1_replays_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/replays/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * One
-         * @description Show how far a job has come.
-         */
-        get: operations["one_api_v1_replays__id__get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/replays/{id}/cancel": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Cancel
-         * @description End a job that runs; the batch that is under way is the last one.
-         */
-        post: operations["cancel_api_v1_replays__id__cancel_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -401,10 +312,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Story
+         * Instance
          * @description Show one story: what each cloud told, and what follows from it.
          */
-        get: operations["story_api_v1_flows__flow___key__get"];
+        get: operations["instance_api_v1_flows__flow___key__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -433,7 +344,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/relay/ring": {
+    "/api/v1/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stats
+         * @description Show the totals, as the live stream tells them.
+         */
+        get: operations["stats_api_v1_stats_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/{id}/replay": {
         parameters: {
             query?: never;
             header?: never;
@@ -443,10 +374,99 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ring
+         * Replay
+         * @description Take a rejected delivery in again, as it was or with a repaired body; twice is as good as once.
+         *
+         *     A body that is an array has a result an element; it is taken in whole or not at all. A letter that has become
+         *     an event becomes no other one: 409.
+         */
+        post: operations["replay_api_v1_dead_letters__id__replay_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replays": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Listed
+         * @description List the jobs, the newest first.
+         */
+        get: operations["listed_api_v1_replays_get"];
+        put?: never;
+        /**
+         * Create
+         * @description Begin to send stored events or dead letters once more; with ``dry_run`` only say what that would be.
+         *
+         *     What arrives after the job was made is no part of it.
+         */
+        post: operations["create_api_v1_replays_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replays/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One
+         * @description Show how far a job has come.
+         */
+        get: operations["one_api_v1_replays__id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replays/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel
+         * @description End a job that runs; the batch that is under way is the last one.
+         */
+        post: operations["cancel_api_v1_replays__id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/relay/notify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Notify
          * @description Wake the relay from another cloud: what a function there has stored is shown now, not within a minute.
          */
-        post: operations["ring_api_v1_relay_ring_post"];
+        post: operations["notify_api_v1_relay_notify_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -505,26 +525,6 @@ export interface paths {
          * @description Probe every part now; 503 when events can't be stored.
          */
         get: operations["detailed_health_api_v1_health_detailed_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/stats": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Stats
-         * @description Show the totals, as the live stream tells them.
-         */
-        get: operations["stats_api_v1_stats_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -637,14 +637,7 @@ export interface components {
             position: number;
             oldest: number | null;
         };
-        /**
-         * Rung
-         * @description The relay has been woken.
-         */
-        Rung: {
-            /** @enum {unknown} */
-            status: "rung";
-        };
+        Rung: components["schemas"]["Notified"];
         /**
          * Ticket
          * @description What opens one WebSocket, once.
@@ -753,7 +746,7 @@ export interface components {
         DeadLetterView: {
             id: number;
             source: string;
-            way_in: string;
+            channel: string;
             /** @enum {unknown} */
             status: "contradictory" | "rejected";
             field: string;
@@ -773,7 +766,7 @@ export interface components {
             /** @default [] */
             replayed_keys: string[];
             /** @default [] */
-            replays: components["schemas"]["Audited"][];
+            replays: components["schemas"]["AuditEntry"][];
         };
         DeadLetterPage: components["schemas"]["Page_DeadLetterView_"];
         /**
@@ -822,7 +815,7 @@ export interface components {
          *     Attributes:
          *         id: what marks all that it sends.
          *         filter: its ``until`` is never later than ``created_at``: what arrives meanwhile is no part of it.
-         *         who: asked for it.
+         *         actor: asked for it.
          *         matching: how many there were when it began.
          *         checkpoint: where it stands; None: at the beginning.
          *         sent: that reached the target.
@@ -837,7 +830,7 @@ export interface components {
             filter: components["schemas"]["ReplayFilter"];
             target: components["schemas"]["Target"];
             per_second: number;
-            who: string;
+            actor: string;
             /** @enum {unknown} */
             state: "cancelled" | "done" | "failed" | "running";
             created_at: string;
@@ -872,17 +865,17 @@ export interface components {
             newest: string | null;
             examples: string[];
         };
-        AuditPage: components["schemas"]["Page_Audited_"];
-        FlowPage: components["schemas"]["Page_FlowRow_"];
+        AuditPage: components["schemas"]["Page_AuditEntry_"];
+        FlowPage: components["schemas"]["Page_FlowInstance_"];
         /**
-         * FlowStory
+         * FlowInstanceDetails
          * @description One story with everything it was made from.
          *
          *     Attributes:
          *         events: the stored events, first received first.
          *         timeline: what happened when.
          */
-        FlowStory: {
+        FlowInstanceDetails: {
             flow: string;
             key: string;
             /** @enum {unknown} */
@@ -1034,6 +1027,14 @@ export interface components {
             opened_at: string;
         };
         /**
+         * Notified
+         * @description The relay has been woken.
+         */
+        Notified: {
+            /** @enum {unknown} */
+            status: "rung";
+        };
+        /**
          * FieldError
          * @description One thing that is wrong with a request, and where.
          */
@@ -1066,12 +1067,12 @@ export interface components {
             rejected: number;
         };
         /**
-         * Audited
+         * AuditEntry
          * @description A line of the audit log: who did what to what.
          */
-        Audited: {
+        AuditEntry: {
             at: string;
-            who: string;
+            actor: string;
             /** @enum {unknown} */
             action: "dead_letter_replayed" | "replay_cancelled" | "replay_finished" | "replay_started" | "token_created" | "token_revoked";
             subject: string;
@@ -1165,23 +1166,23 @@ export interface components {
             next_cursor: string | null;
         };
         /**
-         * Page[Audited]
+         * Page[AuditEntry]
          * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
          */
-        Page_Audited_: {
-            items: components["schemas"]["Audited"][];
+        Page_AuditEntry_: {
+            items: components["schemas"]["AuditEntry"][];
             next_cursor: string | null;
         };
         /**
-         * Page[FlowRow]
+         * Page[FlowInstance]
          * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
          */
-        Page_FlowRow_: {
-            items: components["schemas"]["FlowRow"][];
+        Page_FlowInstance_: {
+            items: components["schemas"]["FlowInstance"][];
             next_cursor: string | null;
         };
         /**
-         * FlowRow
+         * FlowInstance
          * @description One story and its verdict.
          *
          *     Attributes:
@@ -1198,7 +1199,7 @@ export interface components {
          *         legs: in the order in which they are declared.
          *         issues: what is wrong, if anything.
          */
-        FlowRow: {
+        FlowInstance: {
             flow: string;
             key: string;
             /** @enum {unknown} */
@@ -1877,74 +1878,6 @@ export interface operations {
             };
         };
     };
-    counts_api_v1_counts_get: {
-        parameters: {
-            query?: {
-                /** @description From the minute of this on, a day ago at most; without it, for an hour */
-                since?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Counts"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     event_api_v1_events__source___id__get: {
         parameters: {
             query?: never;
@@ -2022,6 +1955,74 @@ export interface operations {
             };
         };
     };
+    counts_api_v1_counts_get: {
+        parameters: {
+            query?: {
+                /** @description From the minute of this on, a day ago at most; without it, for an hour */
+                since?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Counts"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     dead_letters_api_v1_dead_letters_get: {
         parameters: {
             query?: {
@@ -2036,7 +2037,7 @@ export interface operations {
                 since?: string | null;
                 /** @description Received (first) before this */
                 until?: string | null;
-                /** @description Whether it was taken in again with success */
+                /** @description Whether a replay succeeded */
                 replayed?: boolean | null;
                 /** @description next_cursor of the page before */
                 after?: string | null;
@@ -2124,7 +2125,7 @@ export interface operations {
                 since?: string | null;
                 /** @description Received (first) before this */
                 until?: string | null;
-                /** @description Whether it was taken in again with success */
+                /** @description Whether a replay succeeded */
                 replayed?: boolean | null;
                 /** @description Most items on this page */
                 limit?: number;
@@ -2267,6 +2268,596 @@ export interface operations {
             };
         };
     };
+    audit_api_v1_audit_get: {
+        parameters: {
+            query?: {
+                /** @description Only lines of this action */
+                action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked") | null;
+                /** @description Only lines of this: `replay job 3`, `dead letter 17` */
+                subject?: string | null;
+                /** @description next_cursor of the page before */
+                after?: string | null;
+                /** @description Most items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_api_v1_flows_get: {
+        parameters: {
+            query?: {
+                /** @description The flow's name */
+                flow?: string | null;
+                /** @description Any of these verdicts */
+                status?: ("open" | "matched" | "matched_late" | "mismatched" | "incomplete")[] | null;
+                /** @description With any of these issues */
+                issue?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
+                /** @description The beginning of the key */
+                key?: string | null;
+                /** @description opened_at at or after this */
+                since?: string | null;
+                /** @description opened_at before this */
+                until?: string | null;
+                /** @description next_cursor of the page before */
+                after?: string | null;
+                /** @description Most items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    declarations_api_v1_flows_declarations_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Declarations"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    summary_api_v1_flows_summary_get: {
+        parameters: {
+            query?: {
+                /** @description The flow's name */
+                flow?: string | null;
+                /** @description Stories that began then or later; a day ago */
+                since?: string | null;
+                /** @description Stories that began before; now */
+                until?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowSummary"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    issues_api_v1_flows_issues_get: {
+        parameters: {
+            query?: {
+                /** @description Of any of these kinds */
+                kind?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
+                /** @description The flow's name */
+                flow?: string | null;
+                /** @description Of stories that began then or later */
+                since?: string | null;
+                /** @description next_cursor of the page before */
+                after?: string | null;
+                /** @description Most stories on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowIssuePage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    instance_api_v1_flows__flow___key__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                flow: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowInstanceDetails"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    frames_api_v1_frames_get: {
+        parameters: {
+            query?: {
+                /** @description The last position that was seen */
+                after?: number;
+                /** @description Most frames on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FramePage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stats_api_v1_stats_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stats"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     replay_api_v1_dead_letters__id__replay_post: {
         parameters: {
             query?: never;
@@ -2329,89 +2920,6 @@ export interface operations {
             };
             /** @description Request Entity Too Large */
             413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    audit_api_v1_audit_get: {
-        parameters: {
-            query?: {
-                /** @description Only lines of this action */
-                action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked") | null;
-                /** @description Only lines of this: `replay job 3`, `dead letter 17` */
-                subject?: string | null;
-                /** @description next_cursor of the page before */
-                after?: string | null;
-                /** @description Most items on this page */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AuditPage"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2775,458 +3283,7 @@ export interface operations {
             };
         };
     };
-    flows_api_v1_flows_get: {
-        parameters: {
-            query?: {
-                /** @description The flow's name */
-                flow?: string | null;
-                /** @description Any of these verdicts */
-                status?: ("open" | "matched" | "matched_late" | "mismatched" | "incomplete")[] | null;
-                /** @description With any of these issues */
-                issue?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
-                /** @description The beginning of the key */
-                key?: string | null;
-                /** @description opened_at at or after this */
-                since?: string | null;
-                /** @description opened_at before this */
-                until?: string | null;
-                /** @description next_cursor of the page before */
-                after?: string | null;
-                /** @description Most items on this page */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["FlowPage"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    declarations_api_v1_flows_declarations_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Declarations"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    summary_api_v1_flows_summary_get: {
-        parameters: {
-            query?: {
-                /** @description The flow's name */
-                flow?: string | null;
-                /** @description Stories that began then or later; a day ago */
-                since?: string | null;
-                /** @description Stories that began before; now */
-                until?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["FlowSummary"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    issues_api_v1_flows_issues_get: {
-        parameters: {
-            query?: {
-                /** @description Of any of these kinds */
-                kind?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
-                /** @description The flow's name */
-                flow?: string | null;
-                /** @description Of stories that began then or later */
-                since?: string | null;
-                /** @description next_cursor of the page before */
-                after?: string | null;
-                /** @description Most stories on this page */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["FlowIssuePage"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    story_api_v1_flows__flow___key__get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                flow: string;
-                key: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["FlowStory"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    frames_api_v1_frames_get: {
-        parameters: {
-            query?: {
-                /** @description The last position that was seen */
-                after?: number;
-                /** @description Most frames on this page */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["FramePage"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    ring_api_v1_relay_ring_post: {
+    notify_api_v1_relay_notify_post: {
         parameters: {
             query?: never;
             header?: {
@@ -3376,62 +3433,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DetailedHealth"];
-                };
-            };
-        };
-    };
-    stats_api_v1_stats_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Stats"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -1,21 +1,18 @@
 """Lambda: batches of EventBridge events from SQS, each batch one ``ingest``."""
 
-import logging
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from functions.aws._common import powertools_logger
 from helios import bootstrap
 from helios.errors import Retryable
-from helios.event import Delivery
+from helios.model.events import Delivery
 
-logger = Logger(service="helios-ingest")
-logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
-copy_config_to_registered_loggers(logger, include={"helios"})
+logger = powertools_logger("helios-ingest")
 metrics = Metrics(namespace="Helios", service="ingest")
 services = bootstrap.build_to_stay(bootstrap.configure())
 
@@ -33,7 +30,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str,
     received_at = datetime.now(UTC)
     records = event["Records"]
     deliveries = [
-        Delivery(way_in="eventbridge", body=record["body"].encode(), received_at=received_at) for record in records
+        Delivery(channel="eventbridge", body=record["body"].encode(), received_at=received_at) for record in records
     ]
     try:
         outcomes = services.ingest(deliveries)

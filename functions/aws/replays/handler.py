@@ -1,22 +1,18 @@
 """Lambda: works on replay jobs, on an EventBridge schedule of once a minute, for as long as there is time."""
 
-import logging
 import threading
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions.aws._common import powertools_logger
 from helios import bootstrap
-from helios.adapters.webhook import SECONDS, WebhookTarget
+from helios.adapters.replay.webhook import SECONDS, WebhookTarget
 
 RESERVE_SECONDS: Final = WebhookTarget.batch * SECONDS + 20
 """What the slowest batch may take: a call that runs out of time is ended within it, and it would be sent again."""
 
-logger = Logger(service="helios-replays")
-logging.getLogger("helios")  # registered, so that the core's lines take Powertools' form
-copy_config_to_registered_loggers(logger, include={"helios"})
+logger = powertools_logger("helios-replays")
 services = bootstrap.build(bootstrap.configure())
 
 

@@ -3,14 +3,14 @@
 from typing import Any
 
 import msgspec
-from aws_lambda_powertools import Logger
 
+from functions.aws._common import powertools_logger
 from helios import bootstrap
 from helios.adapters.aws import ApiGatewayBroadcaster
-from helios.adapters.redis_connections import RedisConnections
-from helios.adapters.redis_tickets import RedisTickets
+from helios.adapters.redis.connections import RedisConnections
+from helios.adapters.redis.tickets import RedisTickets
 
-logger = Logger(service="helios-websocket")
+logger = powertools_logger("helios-websocket")
 configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))
 services = bootstrap.build(configured)
 connections = RedisConnections(configured.redis_url or "")

@@ -7,7 +7,7 @@ locals {
   # The values may hold passwords; that they are given at all is no secret.
   makes_database    = nonsensitive(var.database_url == null)
   makes_cache       = nonsensitive(var.redis_url == null)
-  makes_ring_secret = nonsensitive(var.ring_secret == null)
+  makes_notify_secret = nonsensitive(var.notify_secret == null)
 
   # Those for arm64 lie in a folder of their own, so that the wrong ones can't be taken.
   packages = var.architecture == "arm64" ? "${var.packages}/arm64" : var.packages
@@ -63,15 +63,15 @@ module "cache" {
 # Secrets: one, of which each variable is a setting of Helios. A function reads it when it starts.
 
 data "aws_secretsmanager_random_password" "ring" {
-  count = local.makes_ring_secret ? 1 : 0
+  count = local.makes_notify_secret ? 1 : 0
 
   password_length     = 48
   exclude_punctuation = true
 }
 
 # The data source makes another one with every plan; the first is kept.
-resource "terraform_data" "ring_secret" {
-  count = local.makes_ring_secret ? 1 : 0
+resource "terraform_data" "notify_secret" {
+  count = local.makes_notify_secret ? 1 : 0
 
   input = data.aws_secretsmanager_random_password.ring[0].random_password
 
@@ -83,12 +83,12 @@ resource "terraform_data" "ring_secret" {
 locals {
   database_url = local.makes_database ? module.database[0].url : var.database_url
   redis_url    = local.makes_cache ? module.cache[0].url : var.redis_url
-  ring_secret  = local.makes_ring_secret ? terraform_data.ring_secret[0].output : var.ring_secret
+  notify_secret  = local.makes_notify_secret ? terraform_data.notify_secret[0].output : var.notify_secret
 
   secret_settings = jsonencode(merge(var.secret_settings, {
     HELIOS_DATABASE_URL = local.database_url
     HELIOS_REDIS_URL    = local.redis_url
-    HELIOS_RING_SECRET  = local.ring_secret
+    HELIOS_NOTIFY_SECRET  = local.notify_secret
   }))
 }
 
@@ -160,7 +160,7 @@ locals {
       environment = merge(local.replay_targets, {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
-        HELIOS_GUARDS           = var.guards
+        HELIOS_WEBHOOK_AUTH           = var.guards
       })
       permissions = { Ring = local.ring }
     }

@@ -1,7 +1,7 @@
 # For people and scripts.
 
 output "api_url" {
-  description = "Helios' API, without a trailing slash. The other roots ring at its /api/v1/relay/ring."
+  description = "Helios' API, without a trailing slash. The other roots ring at its /api/v1/relay/notify."
   value       = local.http_url
 }
 
@@ -36,7 +36,7 @@ output "queue_url" {
 }
 
 output "dead_letter_queue_url" {
-  description = "What SQS gave up on; `python -m scripts.redrive` hands it back."
+  description = "What SQS gave up on; `python -m scripts.deploy.redrive` hands it back."
   value       = module.events.dead_letter_queue.url
 }
 
@@ -83,8 +83,8 @@ output "database_url" {
   sensitive   = true
 }
 
-output "ring_secret" {
+output "notify_secret" {
   description = "What the functions of the other clouds show when they ring."
-  value       = local.ring_secret
+  value       = local.notify_secret
   sensitive   = true
 }

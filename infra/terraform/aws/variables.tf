@@ -175,15 +175,15 @@ variable "secret_settings" {
   }
 }
 
-variable "ring_secret" {
+variable "notify_secret" {
   description = "What the functions of the other clouds show when they ring the relay. Null: one is made."
   type        = string
   default     = null
   sensitive   = true
 
   validation {
-    condition     = var.ring_secret == null || try(length(var.ring_secret) >= 32, false)
-    error_message = "ring_secret must have 32 characters or more; leave it out and one is made."
+    condition     = var.notify_secret == null || try(length(var.notify_secret) >= 32, false)
+    error_message = "notify_secret must have 32 characters or more; leave it out and one is made."
   }
 }
 
@@ -436,7 +436,7 @@ variable "monthly_budget" {
 }
 
 variable "guards" {
-  description = "Which guard stands at which way in of the API (HELIOS_GUARDS), such as \"pubsub=oidc cloudevents=hmac\"; what a guard checks with goes into settings and secret_settings. Nobody is let in by default: closed opens no way in, and the functions take in every event without one; what opens any has to be written here."
+  description = "Which guard stands at which way in of the API (HELIOS_WEBHOOK_AUTH), such as \"pubsub=oidc cloudevents=hmac\"; what a guard checks with goes into settings and secret_settings. Nobody is let in by default: closed opens no way in, and the functions take in every event without one; what opens any has to be written here."
   type        = string
   default     = "closed"
 

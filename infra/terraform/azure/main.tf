@@ -20,11 +20,11 @@ locals {
   redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
   # The names only: what is behind them is secret, so it can't decide how many resources there are.
-  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.ring_secret == null ? [] : ["RING_SECRET"])))
+  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["RING_SECRET"])))
   secrets = {
     DATABASE_URL = var.database_url
     REDIS_URL    = local.redis_url
-    RING_SECRET  = var.ring_secret
+    RING_SECRET  = var.notify_secret
   }
 }
 
@@ -79,7 +79,7 @@ module "function_app" {
 
   settings = merge(
     { for name in local.secret_names : "HELIOS_${name}" => "@Microsoft.KeyVault(SecretUri=${module.vault.secret_uris[lower(replace(name, "_", "-"))]})" },
-    var.ring_url == null ? {} : { HELIOS_RING_URL = var.ring_url },
+    var.notify_url == null ? {} : { HELIOS_NOTIFY_URL = var.notify_url },
     var.settings,
   )
 }

@@ -122,31 +122,31 @@ variable "database_url" {
   }
 }
 
-variable "ring_url" {
-  description = "Where to ring the relay: the AWS root's output api_url, and /api/v1/relay/ring. Null: events become visible with the relay's schedule, within a minute."
+variable "notify_url" {
+  description = "Where to ring the relay: the AWS root's output api_url, and /api/v1/relay/notify. Null: events become visible with the relay's schedule, within a minute."
   type        = string
   default     = null
 
   validation {
-    condition     = var.ring_url == null || can(regex("^https://.+/api/v1/relay/ring$", var.ring_url))
-    error_message = "ring_url must be https:// and end with /api/v1/relay/ring."
+    condition     = var.notify_url == null || can(regex("^https://.+/api/v1/relay/notify$", var.notify_url))
+    error_message = "notify_url must be https:// and end with /api/v1/relay/notify."
   }
 }
 
-variable "ring_secret" {
-  description = "What ringing takes: the AWS root's output of that name. Needed with ring_url."
+variable "notify_secret" {
+  description = "What ringing takes: the AWS root's output of that name. Needed with notify_url."
   type        = string
   default     = null
   sensitive   = true
 
   validation {
-    condition     = (var.ring_secret == null) == (var.ring_url == null)
-    error_message = "Set ring_url and ring_secret both, or neither."
+    condition     = (var.notify_secret == null) == (var.notify_url == null)
+    error_message = "Set notify_url and notify_secret both, or neither."
   }
 
   validation {
-    condition     = var.ring_secret == null || try(length(var.ring_secret) >= 32, false)
-    error_message = "ring_secret must have 32 characters or more, as the AWS root makes it."
+    condition     = var.notify_secret == null || try(length(var.notify_secret) >= 32, false)
+    error_message = "notify_secret must have 32 characters or more, as the AWS root makes it."
   }
 }
 

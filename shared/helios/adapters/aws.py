@@ -16,8 +16,8 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
-from helios.errors import Misconfigured, Retryable
-from helios.ports import Connections
+from helios.errors import ConfigurationError, Retryable
+from helios.ports.stream import Connections
 
 log = logging.getLogger("helios.aws")
 
@@ -53,7 +53,7 @@ def secret_variables(secret_id: str) -> dict[str, str]:
         secret_id: its name or ARN.
 
     Raises:
-        Misconfigured: there is no such secret, this role may not read it, or it is no JSON object of strings.
+        ConfigurationError: there is no such secret, this role may not read it, or it is no JSON object of strings.
         Retryable: Secrets Manager does not answer.
     """
     client: Any = boto3.client("secretsmanager", config=_CONFIG)
@@ -61,7 +61,7 @@ def secret_variables(secret_id: str) -> dict[str, str]:
         text = client.get_secret_value(SecretId=secret_id)["SecretString"]
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] < HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise Misconfigured(f"HELIOS_SECRET_ID: {error}") from error
+            raise ConfigurationError(f"HELIOS_SECRET_ID: {error}") from error
         raise Retryable(f"Secrets Manager: {error}") from error
     except BotoCoreError as error:
         raise Retryable(f"Secrets Manager: {error}") from error
@@ -70,17 +70,17 @@ def secret_variables(secret_id: str) -> dict[str, str]:
     try:
         return msgspec.json.decode(text, type=dict[str, str])
     except msgspec.DecodeError as error:  # without its text: that is the secret
-        raise Misconfigured("HELIOS_SECRET_ID: the secret is no JSON object of strings") from error
+        raise ConfigurationError("HELIOS_SECRET_ID: the secret is no JSON object of strings") from error
 
 
-class SqsBell:
-    """Keeps ``Bell`` with a message to the queue that starts the relay function."""
+class SqsNotifier:
+    """Keeps ``Notifier`` with a message to the queue that starts the relay function."""
 
     def __init__(self, queue_url: str) -> None:
         self._queue_url = queue_url
         self._sqs: Any = boto3.client("sqs", config=_CONFIG)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Start the relay function; what the message says doesn't matter."""
         try:
             self._sqs.send_message(QueueUrl=self._queue_url, MessageBody="ring")

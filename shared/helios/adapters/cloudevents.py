@@ -3,8 +3,8 @@
 from typing import Final
 from urllib.parse import quote
 
-from helios.event import Event
-from helios.normalise.replays import EXTENSION
+from helios.model.events import Event
+from helios.normalise.replay_marks import EXTENSION
 
 _URI_CHARACTERS: Final = "/:?#[]@!$&'()*+,;=%-._~"
 """RFC 3986, "Characters": what a URI-reference may hold besides letters and digits."""

@@ -11,9 +11,9 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from helios.adapters.cloudevents import attributes
-from helios.errors import Misconfigured, Retryable
-from helios.event import Event
-from helios.ledger import Parked
+from helios.errors import ConfigurationError, Retryable
+from helios.model.events import Event
+from helios.model.stream import Parked
 
 PROBE_SECONDS: Final = 2.0
 
@@ -67,10 +67,12 @@ class KafkaSink:
             config_file: more properties of librdkafka, ``name=value`` a line.
 
         Raises:
-            Misconfigured: the topic has another placeholder, or the file or a property in it is wrong.
+            ConfigurationError: the topic has another placeholder, or the file or a property in it is wrong.
         """
         if "{" in topic.replace("{source}", "").replace("{type}", ""):
-            raise Misconfigured(f"HELIOS_KAFKA_TOPIC: {topic!r} has a placeholder other than {{source}} and {{type}}")
+            raise ConfigurationError(
+                f"HELIOS_KAFKA_TOPIC: {topic!r} has a placeholder other than {{source}} and {{type}}"
+            )
         self._topic = topic
         self._timeout_seconds = timeout_seconds
         self._properties: dict[str, str | int | bool] = {
@@ -218,19 +220,21 @@ def _read_properties(file: Path) -> dict[str, str]:
     """The properties in a file, as librdkafka's and Kafka's own tools read them; ``#`` begins a comment.
 
     Raises:
-        Misconfigured: there is no such file, or a line of it has no ``=``.
+        ConfigurationError: there is no such file, or a line of it has no ``=``.
     """
     try:
         lines = [line.strip() for line in file.read_text().splitlines()]
     except OSError as error:
-        raise Misconfigured(f"HELIOS_KAFKA_CONFIG: {file}: {error.strerror}") from error
+        raise ConfigurationError(f"HELIOS_KAFKA_CONFIG: {file}: {error.strerror}") from error
     properties = {}
     for line in lines:
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
         if not equals:
-            raise Misconfigured(f"HELIOS_KAFKA_CONFIG: {file}: a line is not name=value (its content is not shown)")
+            raise ConfigurationError(
+                f"HELIOS_KAFKA_CONFIG: {file}: a line is not name=value (its content is not shown)"
+            )
         properties[name.strip()] = value.strip()
     return properties
 

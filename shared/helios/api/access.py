@@ -12,12 +12,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from helios.api.entrance import is_local
+from helios.api.webhook_receiver import is_local
+from helios.auth.authenticator import Refused
+from helios.auth.oidc import BearerToken
 from helios.errors import Retryable
-from helios.guards.base import Refused
-from helios.guards.oidc import BearerToken
-from helios.ports import RateLimit, Tickets, Tokens
-from helios.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
+from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
+from helios.ports.access import RateLimit, Tickets, Tokens
 
 CACHE_SECONDS = 10.0
 """How long a token may go on opening after it was revoked, so that not each question costs one to the database."""
@@ -129,15 +129,15 @@ class Access:
             admit("admitted")
 
     @contextmanager
-    def _counting(self, guard: str) -> Iterator[Callable[[str], None]]:
+    def _counting(self, authenticator: str) -> Iterator[Callable[[str], None]]:
         """Count what becomes of one who asks; the block is given what says under which word they were let in."""
         try:
-            yield partial(self._count, guard)
+            yield partial(self._count, authenticator)
         except Refused as error:
-            self._count(guard, error.code)
+            self._count(authenticator, error.code)
             raise
         except Retryable:
-            self._count(guard, "undecided")
+            self._count(authenticator, "undecided")
             raise
 
     async def _caller(self, request: Request, proof: str | None, scope: Scope) -> Caller:

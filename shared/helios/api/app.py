@@ -15,25 +15,25 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from helios import bootstrap, logs
-from helios.adapters.bells import BackgroundBell
-from helios.adapters.rate_limit import SlidingMinute
-from helios.adapters.targets import ConfiguredTargets
-from helios.api import flows, live, queries, replay_jobs, replays, replies, status, tickets, webhooks
+from helios.adapters.notifiers import BackgroundNotifier
+from helios.adapters.redis.rate_limit import SlidingMinute
+from helios.adapters.replay.registry import ConfiguredTargets
+from helios.api import audit, counts, dead_letters, events, flows, replay, replies, status, stream, webhooks
 from helios.api.access import Access
-from helios.api.entrance import Entrance
-from helios.api.live import Follower, Hub
 from helios.api.metrics import Metrics
 from helios.api.replies import Defects
 from helios.api.security_headers import SecurityHeaders
 from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
+from helios.api.stream import Follower, Hub
+from helios.api.webhook_receiver import WebhookReceiver
+from helios.auth import webhook_auth
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.flows.coalesce import Coalescer
-from helios.flows.jobs import Start
-from helios.flows.replay_worker import ReplayWorker
-from helios.flows.sweep import expire_flows, sweep
-from helios.guards import gate
+from helios.services.batching import Coalescer
+from helios.services.replay import ReplayWorker
+from helios.services.replay_jobs import Start
+from helios.services.sweep import expire_flows, sweep
 
 log = logging.getLogger("helios.api")
 
@@ -57,28 +57,28 @@ def create_app(services: Services | None = None) -> FastAPI:
         services: what it works with; by default built from the environment, with JSON logs on standard error.
 
     Raises:
-        Misconfigured: a setting is missing or wrong.
+        ConfigurationError: a setting is missing or wrong.
     """
     if services is None:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build_to_stay(configured)
-    guarded = gate.build(services.settings)
+    authenticators = webhook_auth.build(services.settings)
     hub = Hub()
-    metrics = Metrics(seen=services.seen, watchers=lambda: hub.clients)
+    metrics = Metrics(dedupe=services.dedupe, watchers=lambda: hub.clients)
     metrics.registry.register(StoreCollector(services))
     access = Access(
         services.tokens,
         services.tickets,
-        people=gate.people(services.settings),
-        loopback=guarded.loopback,
+        people=webhook_auth.people(services.settings),
+        loopback=authenticators.loopback,
         origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
         count=partial(metrics.entered, "api"),
     )
     may_read = [Depends(access.needs("read"))]
-    bell = BackgroundBell(services.bell)
-    take_in = metrics.observing(msgspec.structs.replace(services, bell=bell).ingest)
+    notifier = BackgroundNotifier(services.notifier)
+    take_in = metrics.observing(msgspec.structs.replace(services, notifier=notifier).ingest)
     coalescer = Coalescer(
         take_in,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
@@ -90,21 +90,24 @@ def create_app(services: Services | None = None) -> FastAPI:
         targets,
         store=services.store,
         ingest=take_in,
-        bell=bell,
+        notifier=notifier,
         is_busy=lambda: coalescer.is_busy,
     )
     replaying = threading.Thread(target=worker.run_for_ever, name="replays", daemon=True)
 
     chores: list[tuple[float, Chore]] = [
-        (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, bell=bell)),
-        (EXPIRE_SECONDS, partial(expire_flows, store=services.store, reconciler=services.reconciler, bell=bell)),
+        (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, notifier=notifier)),
+        (
+            EXPIRE_SECONDS,
+            partial(expire_flows, store=services.store, reconciler=services.reconciler, notifier=notifier),
+        ),
         (SWEEP_SECONDS, lambda _: services.outbox.number()),  # also when nobody watches
     ]
     follower = Follower(services.outbox, services.listener, hub)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        bell.start()
+        notifier.start()
         follower.start()
         replaying.start()
         tasks = [asyncio.create_task(_for_ever(seconds, chore)) for seconds, chore in chores]
@@ -115,7 +118,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         worker.stop()
         await run_in_threadpool(replaying.join, STOP_SECONDS)
         coalescer.close()
-        bell.stop()
+        notifier.stop()
         services.close()
 
     app = FastAPI(title="Helios", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
@@ -128,29 +131,33 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     app.add_middleware(SecurityHeaders)
     replies.install(app)
-    entrance = Entrance(guarded, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
-    webhooks.install(app, coalescer, entrance)
-    app.include_router(queries.router(services.reader), dependencies=may_read)
+    receiver = WebhookReceiver(authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
+    webhooks.install(app, coalescer, receiver)
+    reader = services.reader
+    for readable in (
+        events.router(reader),
+        counts.router(reader),
+        dead_letters.router(reader),
+        audit.router(reader),
+        flows.router(services.flows, reader, services.outbox, services.reconciler.evaluators),
+        stream.frames_router(services.outbox),
+        status.figures_router(services, metrics),
+    ):
+        app.include_router(readable, dependencies=may_read)
     app.include_router(
-        replays.router(take_in, services.reader, access, max_body_bytes=services.settings.max_body_bytes)
+        dead_letters.replay_router(take_in, reader, access, max_body_bytes=services.settings.max_body_bytes)
     )
     app.include_router(
-        replay_jobs.router(
+        replay.router(
             Start(services.jobs, targets, begun=worker.wake),
             services.jobs,
             access,
             max_body_bytes=services.settings.max_body_bytes,
         )
     )
-    app.include_router(
-        flows.router(services.flows, services.reader, services.outbox, services.reconciler.judges),
-        dependencies=may_read,
-    )
-    app.include_router(live.frames_router(services.outbox), dependencies=may_read)
-    app.include_router(live.router(services.outbox, bell, hub, access, services.settings, count=metrics.entered))
-    app.include_router(tickets.router(services.tickets, access))
-    app.include_router(status.health_router(services, loopback=guarded.loopback))
-    app.include_router(status.figures_router(services, metrics), dependencies=may_read)
+    app.include_router(stream.router(services.outbox, notifier, hub, access, services.settings, count=metrics.entered))
+    app.include_router(stream.tickets_router(services.tickets, access))
+    app.include_router(status.health_router(services, loopback=authenticators.loopback))
     _describe_shapes(app)
     return app
 

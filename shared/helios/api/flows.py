@@ -2,37 +2,54 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
 
-from helios.api.queries import After, Limit, Moment, Text
+from helios.api.parameters import After, Limit, Moment, Text
 from helios.api.replies import documented, problem, reply
-from helios.event import MAX_ID_CHARS
-from helios.flows.silence import LISTENED, silent
-from helios.ports import EventReader, FlowReader, Outbox
-from helios.queries import FlowFilter, Page
-from helios.reconcile.record import FlowRecord, told
-from helios.reconcile.rows import ISSUE_KINDS, FlowRow, FlowStatus, FlowStory, IssueKind, KeyedIssue
-from helios.reconcile.summary import summed, trend_bucket
-from helios.reconcile.timeline import timeline
-from helios.reconcile.verdict import Judge
+from helios.model.events import MAX_ID_CHARS
+from helios.model.flows import (
+    ISSUE_KINDS,
+    FlowFilter,
+    FlowInstance,
+    FlowInstanceDetails,
+    FlowStatus,
+    IssueKind,
+    KeyedIssue,
+)
+from helios.model.paging import Page
+from helios.ports.counts import MinuteReader
+from helios.ports.events import EventReader
+from helios.ports.flows import FlowReader
+from helios.ports.stream import Outbox
+from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.record import FlowRecord, told
+from helios.reconciliation.silence import LISTENED, silent
+from helios.reconciliation.summary import summed, trend_bucket
+from helios.reconciliation.timeline import timeline
 
 LONGEST_PERIOD = timedelta(days=31)
 
 FlowName = Annotated[Text | None, Query(description="The flow's name", max_length=40)]
 
 
-def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapping[str, Judge]) -> APIRouter:
+class EventAndMinuteReader(EventReader, MinuteReader, Protocol):
+    """Reads the events of an instance, and the minutes that show which source is silent."""
+
+
+def router(
+    reader: FlowReader, events: EventAndMinuteReader, outbox: Outbox, evaluators: Mapping[str, FlowEvaluator]
+) -> APIRouter:
     """Pages over the stories of the flows that are declared."""
     routes = APIRouter(prefix="/api/v1/flows", tags=["flows"])
 
     def named(flow: str | None) -> tuple[str, ...]:
-        return (flow,) if flow is not None else tuple(judges)
+        return (flow,) if flow is not None else tuple(evaluators)
 
-    def rows(kept: list[FlowRecord]) -> list[FlowRow]:
-        return [told(judges[one.flow], one) for one in kept if one.flow in judges]
+    def rows(kept: list[FlowRecord]) -> list[FlowInstance]:
+        return [told(evaluators[one.flow], one) for one in kept if one.flow in evaluators]
 
     @routes.get("", responses=documented(200, "FlowPage", 400, 401, 403, 422, 429, 503))
     def flows(
@@ -55,7 +72,7 @@ def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapp
     @routes.get("/declarations", responses=documented(200, "Declarations", 401, 403, 429, 503))
     def declarations() -> Response:
         """List the flows that are declared."""
-        return reply([judge.flow for judge in judges.values()])
+        return reply([evaluator.flow for evaluator in evaluators.values()])
 
     @routes.get("/summary", responses=documented(200, "FlowSummary", 401, 403, 422, 429, 503))
     def summary(
@@ -102,23 +119,23 @@ def router(reader: FlowReader, events: EventReader, outbox: Outbox, judges: Mapp
         ]
         return reply(Page(items=found, next_cursor=page.next_cursor))
 
-    @routes.get("/{flow}/{key:path}", responses=documented(200, "FlowStory", 401, 403, 404, 422, 429, 503))
-    def story(
+    @routes.get("/{flow}/{key:path}", responses=documented(200, "FlowInstanceDetails", 401, 403, 404, 422, 429, 503))
+    def instance(
         flow: Annotated[Text, Path(max_length=40)],
         key: Annotated[Text, Path(max_length=MAX_ID_CHARS)],
     ) -> Response:
         """Show one story: what each cloud told, and what follows from it."""
-        kept = reader.flow((flow, key)) if flow in judges else None
+        kept = reader.flow((flow, key)) if flow in evaluators else None
         if kept is None:
             return problem(404, f"No story of the flow {flow!r} has the key {key!r}")
-        row = told(judges[flow], kept)
-        keys = dict.fromkeys((piece.source, piece.id) for piece in kept.ledger.pieces)
+        row = told(evaluators[flow], kept)
+        keys = dict.fromkeys((item.source, item.id) for item in kept.evidence_set.items)
         stored = [event for identity in keys if (event := events.event(identity))]
         return reply(
-            FlowStory(
+            FlowInstanceDetails(
                 **msgspec.structs.asdict(row),
                 events=sorted(stored, key=lambda event: event.received_at),
-                timeline=timeline(judges[flow], kept),
+                timeline=timeline(evaluators[flow], kept),
             )
         )
 

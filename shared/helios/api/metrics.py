@@ -10,21 +10,21 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
-from helios.event import Delivery, Outcome, WayIn
-from helios.flows.ingest import Beside, Ingest
-from helios.ports import Seen
+from helios.model.events import Channel, Delivery, Outcome
+from helios.ports.events import DedupeCache
+from helios.services.ingest import AlsoWrite, Ingest
 
-Door = WayIn | Literal["api", "ring"]
+Door = Channel | Literal["api", "ring"]
 """Where somebody is let in: to send, to ask, or to wake the relay."""
 
 
 class Metrics:
     """This process' counters; the ledger's totals, which survive it, are at /api/v1/stats."""
 
-    def __init__(self, *, seen: Seen, watchers: Callable[[], int]) -> None:
+    def __init__(self, *, dedupe: DedupeCache, watchers: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._deliveries = Counter(
-            "helios_deliveries", "Deliveries by way in and outcome", ["way_in", "status"], registry=self.registry
+            "helios_deliveries", "Deliveries by way in and outcome", ["channel", "status"], registry=self.registry
         )
         self._batch_size = Histogram(
             "helios_batch_deliveries",
@@ -45,35 +45,35 @@ class Metrics:
             "helios_admissions",
             "Requests by way in (api: who asks, ring: who wakes the relay), guard, and what it said: admitted, "
             "loopback, undecided, or why not",
-            ["way_in", "guard", "result"],
+            ["channel", "authenticator", "result"],
             registry=self.registry,
         )
-        Gauge("helios_seen_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
-            lambda: seen.failures
+        Gauge("helios_dedupe_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
+            lambda: dedupe.failures
         )
         Gauge("helios_watchers", "Clients of this process' live stream", registry=self.registry).set_function(watchers)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, way_in: Door, guard: str, result: str) -> None:
+    def entered(self, channel: Door, authenticator: str, result: str) -> None:
         """Count a request that came to a guard."""
-        self._entered.labels(way_in, guard, result).inc()
+        self._entered.labels(channel, authenticator, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, watched."""
 
-        def observed(deliveries: Sequence[Delivery], *, beside: Beside | None = None) -> list[Outcome]:
+        def observed(deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]:
             started = time.perf_counter()
             try:
-                outcomes = ingest(deliveries, beside=beside)
+                outcomes = ingest(deliveries, also_write=also_write)
             except Retryable:
                 self._retryable.inc()
                 raise
             self._batch_seconds.observe(time.perf_counter() - started)
             self._batch_size.observe(len(deliveries))
-            pairs = ((one.way_in, outcome.status) for one, outcome in zip(deliveries, outcomes, strict=True))
-            for (way_in, status), number in Tally(pairs).items():
-                self._deliveries.labels(way_in, status).inc(number)
+            pairs = ((one.channel, outcome.status) for one, outcome in zip(deliveries, outcomes, strict=True))
+            for (channel, status), number in Tally(pairs).items():
+                self._deliveries.labels(channel, status).inc(number)
             return outcomes
 
         return observed

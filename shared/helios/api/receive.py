@@ -8,8 +8,8 @@ import msgspec
 from fastapi import Request
 
 from helios.errors import UNREADABLE, Rejected
-from helios.event import Delivery, Fault, WayIn
-from helios.ledger import MAX_DEAD_LETTER_BYTES
+from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
+from helios.model.events import Channel, Delivery, Fault
 from helios.normalise import split
 
 T = TypeVar("T")
@@ -46,13 +46,13 @@ class Content(NamedTuple):
     too_large: bool
     fault: Fault | None
 
-    def deliveries(self, way_in: WayIn) -> Sequence[Delivery]:
+    def deliveries(self, channel: Channel) -> Sequence[Delivery]:
         """One for each event; one that is too large or of another type carries its fault."""
         if self.fault is None:
-            return split(way_in, self.body, self.headers, self.received_at)
+            return split(channel, self.body, self.headers, self.received_at)
         return [
             Delivery(
-                way_in=way_in, body=self.body, headers=self.headers, received_at=self.received_at, fault=self.fault
+                channel=channel, body=self.body, headers=self.headers, received_at=self.received_at, fault=self.fault
             )
         ]
 

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from helios.api.shapes import FieldError, Problem
+from helios.auth.authenticator import Refused
 from helios.errors import Rejected, Retryable
-from helios.guards.base import Refused
 
 log = logging.getLogger("helios.api")
 

@@ -6,12 +6,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from helios.event import Event, Outcome, Source, Status
-from helios.jobs import Matching, ReplayJob, ReplayRequest
-from helios.ledger import StreamFrame
-from helios.queries import Audited, DeadLetterGroup, KeptDeadLetter, MinuteCount, Page, ReplayedAs
-from helios.reconcile.declaration import Flow
-from helios.reconcile.rows import FlowRow, FlowStory, FlowSummary, KeyedIssue
+from helios.model.audit import AuditEntry
+from helios.model.counts import MinuteCount
+from helios.model.dead_letters import DeadLetterGroup, ReplayedAs, StoredDeadLetter
+from helios.model.events import Event, Outcome, Source, Status
+from helios.model.flows import FlowInstance, FlowInstanceDetails, FlowSummary, KeyedIssue
+from helios.model.paging import Page
+from helios.model.replay import Matching, ReplayJob, ReplayRequest
+from helios.model.stream import StreamFrame
+from helios.reconciliation.declaration import Flow
 
 Component = Literal["healthy", "unhealthy", "disabled"]
 EventPage = Page[Event]
@@ -53,7 +56,7 @@ class FramePage(msgspec.Struct, frozen=True, kw_only=True):
     oldest: int | None
 
 
-class Rung(msgspec.Struct, frozen=True, kw_only=True):
+class Notified(msgspec.Struct, frozen=True, kw_only=True):
     """The relay has been woken."""
 
     status: Literal["rung"]
@@ -169,7 +172,7 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     source: str
-    way_in: str
+    channel: str
     status: Literal["rejected", "contradictory"]
     field: str
     reason: str
@@ -182,7 +185,7 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     replayed_as: ReplayedAs | None = None
     replayed_at: datetime | None = None
     replayed_keys: list[str] = []
-    replays: list[Audited] = []
+    replays: list[AuditEntry] = []
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,12 +201,12 @@ PREVIEW_BYTES = 1_000
 """How much of a dead letter's body a list shows."""
 
 DeadLetterPage = Page[DeadLetterView]
-FlowPage = Page[FlowRow]
+FlowPage = Page[FlowInstance]
 FlowIssuePage = Page[KeyedIssue]
 Declarations = list[Flow]
 DeadLetterGroups = list[DeadLetterGroup]
 ReplayPage = Page[ReplayJob]
-AuditPage = Page[Audited]
+AuditPage = Page[AuditEntry]
 
 
 def result_of(outcome: Outcome) -> Result:
@@ -218,23 +221,23 @@ def result_of(outcome: Outcome) -> Result:
 
 
 def dead_letter_view(
-    kept: KeptDeadLetter, *, shown_bytes: int | None = None, replays: Sequence[Audited] = ()
+    kept: StoredDeadLetter, *, shown_bytes: int | None = None, replays: Sequence[AuditEntry] = ()
 ) -> DeadLetterView:
     """The dead letter as the API shows it, with the first ``shown_bytes`` of its body, or all of it."""
-    letter = kept.letter
+    dead_letter = kept.dead_letter
     return DeadLetterView(
         id=kept.id,
-        source=letter.source,
-        way_in=letter.way_in,
-        status=letter.status,
-        field=letter.field,
-        reason=letter.reason,
-        attempts=letter.attempts,
+        source=dead_letter.source,
+        channel=dead_letter.channel,
+        status=dead_letter.status,
+        field=dead_letter.field,
+        reason=dead_letter.reason,
+        attempts=dead_letter.attempts,
         first_received_at=kept.first_received_at,
-        last_received_at=letter.received_at,
-        headers=dict(letter.headers),
-        body=letter.body[:shown_bytes].decode(errors="replace"),
-        body_bytes=len(letter.body),
+        last_received_at=dead_letter.received_at,
+        headers=dict(dead_letter.headers),
+        body=dead_letter.body[:shown_bytes].decode(errors="replace"),
+        body_bytes=len(dead_letter.body),
         replayed_as=kept.replayed_as,
         replayed_at=kept.replayed_at,
         replayed_keys=["/".join(key) for key in kept.replayed_keys],
@@ -249,7 +252,7 @@ SCHEMAS: dict[str, Any] = {
     "Results": Results,
     "ValidationResponse": ValidationResponse,
     "FramePage": FramePage,
-    "Rung": Rung,
+    "Rung": Notified,
     "Ticket": Ticket,
     "Problem": Problem,
     "Stats": Stats,
@@ -266,7 +269,7 @@ SCHEMAS: dict[str, Any] = {
     "Matching": Matching,
     "AuditPage": AuditPage,
     "FlowPage": FlowPage,
-    "FlowStory": FlowStory,
+    "FlowInstanceDetails": FlowInstanceDetails,
     "FlowSummary": FlowSummary,
     "FlowIssuePage": FlowIssuePage,
     "Declarations": Declarations,

@@ -11,15 +11,15 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
-from helios.api.entrance import is_local
 from helios.api.metrics import Metrics
 from helios.api.replies import documented, reply
 from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
+from helios.api.webhook_receiver import is_local
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.flows.sink import KAFKA
-from helios.ports import EventSink, Outbox
-from helios.queries import Totals
+from helios.model.counts import Totals
+from helios.ports.stream import EventSink, Outbox
+from helios.services.sink import KAFKA
 
 log = logging.getLogger("helios.api")
 
@@ -74,7 +74,7 @@ def figures_router(services: Services, metrics: Metrics) -> APIRouter:
 
     def told() -> Totals:
         services.outbox.number()
-        return services.reader.totals(datetime.now(UTC), only_told=True)
+        return services.reader.totals(datetime.now(UTC), only_numbered=True)
 
     @routes.get("/api/v1/stats", responses=documented(200, "Stats", 401, 403, 429, 503))
     async def stats() -> Response:
@@ -105,7 +105,7 @@ async def _probe_all(services: Services) -> tuple[ComponentHealth, dict[str, str
     sink = services.sink
     database, redis, kafka = await asyncio.gather(
         _probe(services.reader.probe),
-        _probe(services.seen.probe),
+        _probe(services.dedupe.probe),
         _probe(partial(_probe_sink, sink, services.outbox) if sink else _nothing),
     )
     found = {"database": database, "redis": redis, "kafka": kafka}

@@ -9,14 +9,14 @@ from prometheus_client.registry import Collector
 
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.event import SOURCES
-from helios.flows.relay import GATEWAY
-from helios.flows.silence import LISTENED, silent
-from helios.flows.sink import KAFKA
-from helios.ledger import Consumer
-from helios.reconcile.record import MATCH_BOUNDS, FlowCount
-from helios.reconcile.rows import SETTLED
-from helios.reconcile.summary import at_risk
+from helios.model.events import SOURCES
+from helios.model.flows import SETTLED
+from helios.model.stream import Consumer
+from helios.reconciliation.record import MATCH_BOUNDS, FlowCount
+from helios.reconciliation.silence import LISTENED, silent
+from helios.reconciliation.summary import at_risk
+from helios.services.relay import GATEWAY
+from helios.services.sink import KAFKA
 from helios.settings import Settings
 
 log = logging.getLogger("helios.metrics")
@@ -58,10 +58,12 @@ class StoreCollector(Collector):
         yield from _time_to_match(recent)
         yield _silent(silent(self._services.reader.minutes(now - LISTENED), now))
         totals = self._services.reader.totals(now)
-        letters = GaugeMetricFamily("helios_dead_letters", "Deliveries that did not become events", labels=["status"])
-        letters.add_metric(["rejected"], totals.rejected)
-        letters.add_metric(["contradictory"], totals.contradictory)
-        yield letters
+        dead_letters = GaugeMetricFamily(
+            "helios_dead_letters", "Deliveries that did not become events", labels=["status"]
+        )
+        dead_letters.add_metric(["rejected"], totals.rejected)
+        dead_letters.add_metric(["contradictory"], totals.contradictory)
+        yield dead_letters
         yield from _consumers(self._services.outbox.consumers(*expected(self._services.settings)), now)
 
 
@@ -88,14 +90,14 @@ def _gauge(name: str, text: str, counts: Sequence[FlowCount], what: str, label: 
     family = GaugeMetricFamily(name, text, labels=["flow", label or what])
     for count in counts:
         if count.what == what:
-            family.add_metric([count.flow, count.value], count.stories)
+            family.add_metric([count.flow, count.value], count.instances)
     return family
 
 
 def _match_rate(counts: Sequence[FlowCount]) -> Metric:
     family = GaugeMetricFamily("helios_flow_match_rate", "Matched stories among those with a verdict", labels=["flow"])
     for flow in sorted({count.flow for count in counts}):
-        by_status = {one.value: one.stories for one in counts if one.flow == flow and one.what == "status"}
+        by_status = {one.value: one.instances for one in counts if one.flow == flow and one.what == "status"}
         if settled := sum(by_status.get(status, 0) for status in SETTLED):
             matched = by_status.get("matched", 0) + by_status.get("matched_late", 0)
             family.add_metric([flow], matched / settled)
@@ -131,7 +133,7 @@ def _time_to_match(counts: Sequence[FlowCount]) -> Iterator[Metric]:
         of = {count.value: count for count in counts if count.flow == flow and count.what == "match"}
         total = 0
         for bound in MATCH_BOUNDS:
-            total += of[bound].stories if bound in of else 0
+            total += of[bound].instances if bound in of else 0
             within.add_metric([flow, "+Inf" if bound == "inf" else bound], total)
         number.add_metric([flow], total)
         together.add_metric([flow], sum(count.seconds for count in of.values()))

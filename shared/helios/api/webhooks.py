@@ -8,12 +8,12 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from helios.api.entrance import Entrance
 from helios.api.replies import documented, rejection, reply
 from helios.api.shapes import Results, ValidationResponse, result_of
-from helios.event import Delivery, Outcome, WayIn
-from helios.flows.coalesce import Coalescer
+from helios.api.webhook_receiver import WebhookReceiver
+from helios.model.events import Channel, Delivery, Outcome
 from helios.normalise.eventgrid import validation_code
+from helios.services.batching import Coalescer
 
 ORIGIN = "webhook-request-origin"
 """Who asks whether it may send (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection")."""
@@ -66,18 +66,18 @@ def _body(example: object, media_type: str = "application/json") -> dict[str, An
     return {"requestBody": {"required": True, "content": {media_type: {"schema": {}, "example": example}}}}
 
 
-def install(app: FastAPI, coalescer: Coalescer, entrance: Entrance) -> None:
+def install(app: FastAPI, coalescer: Coalescer, receiver: WebhookReceiver) -> None:
     """Serve the four ways in, all through one entrance into one coalescer, and let OpenAPI describe them."""
-    described = _router(coalescer, entrance)
+    described = _router(coalescer, receiver)
     app.router.routes += served(described)
     app.include_router(described)  # after these, so that it serves nothing
 
 
-def _router(coalescer: Coalescer, entrance: Entrance) -> APIRouter:
+def _router(coalescer: Coalescer, receiver: WebhookReceiver) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 
-    async def take_in(request: Request, way_in: WayIn, status: int) -> Response:
-        deliveries = await entrance.deliveries(request, way_in)
+    async def take_in(request: Request, channel: Channel, status: int) -> Response:
+        deliveries = await receiver.deliveries(request, channel)
         return _answer(deliveries, await coalescer.submit(deliveries), status)
 
     @routes.post(
@@ -102,7 +102,7 @@ def _router(coalescer: Coalescer, entrance: Entrance) -> APIRouter:
     )
     async def eventgrid(request: Request) -> Response:
         """Take in Event Grid events of either schema, and answer its validation handshake."""
-        deliveries = await entrance.deliveries(request, "eventgrid")
+        deliveries = await receiver.deliveries(request, "eventgrid")
         if len(deliveries) == 1 and (code := validation_code(request.headers, deliveries[0].body)):
             return reply(ValidationResponse(validation_response=code))
         return _answer(deliveries, await coalescer.submit(deliveries), 200)
@@ -122,7 +122,7 @@ def _router(coalescer: Coalescer, entrance: Entrance) -> APIRouter:
     async def handshake(request: Request) -> Response:
         """Allow the sender that asks, with the proof that its deliveries will carry."""
         if ORIGIN in request.headers:
-            await entrance.admit(request, "eventgrid" if request.url.path.endswith("eventgrid") else "cloudevents")
+            await receiver.admit(request, "eventgrid" if request.url.path.endswith("eventgrid") else "cloudevents")
         return _allowed(request.headers)
 
     return routes
@@ -139,14 +139,14 @@ def _allowed(headers: Mapping[str, str]) -> Response:
     return Response(status_code=200, headers=consent)
 
 
-def served(ways_in: APIRouter) -> list[Route]:
+def served(channels: APIRouter) -> list[Route]:
     """The same routes without what FastAPI does for each request, which is a third of its CPU, and of no use to them.
 
     Raises:
         TypeError: a route of them asks FastAPI for something, a dependency or a parameter, which would be ignored.
     """
     routes = []
-    for route in ways_in.routes:
+    for route in channels.routes:
         if not isinstance(route, APIRoute) or route.dependant.dependencies or get_flat_params(route.dependant):
             raise TypeError(f"{route} asks FastAPI for something that it would be served without")
         routes.append(Route(route.path, route.endpoint, methods=route.methods))

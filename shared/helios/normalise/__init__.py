@@ -10,10 +10,10 @@ from datetime import datetime
 import msgspec
 
 from helios.errors import UNREADABLE, Rejected
-from helios.event import Delivery, Event, WayIn
+from helios.model.events import Channel, Delivery, Event
 from helios.normalise import cloudevents, eventbridge, eventgrid, pubsub
 
-NORMALISERS: dict[WayIn, Callable[[Delivery], Event]] = {
+NORMALISERS: dict[Channel, Callable[[Delivery], Event]] = {
     "eventbridge": eventbridge.normalise,
     "pubsub": pubsub.normalise,
     "eventgrid": eventgrid.normalise,
@@ -31,16 +31,16 @@ def normalise(delivery: Delivery) -> Event:
     """
     if fault := delivery.fault:
         raise Rejected(fault.reason, field=fault.field, status=fault.status)
-    return NORMALISERS[delivery.way_in](delivery)
+    return NORMALISERS[delivery.channel](delivery)
 
 
-def split(way_in: WayIn, body: bytes, headers: Mapping[str, str], received_at: datetime) -> list[Delivery]:
+def split(channel: Channel, body: bytes, headers: Mapping[str, str], received_at: datetime) -> list[Delivery]:
     """One delivery for each event in a request: Event Grid and CloudEvents batches are JSON arrays.
 
     A body that can't be split is one delivery, so that normalising it says what is wrong.
     """
     bodies = [body]
-    if way_in in {"eventgrid", "cloudevents"} and body.lstrip()[:1] == b"[":
+    if channel in {"eventgrid", "cloudevents"} and body.lstrip()[:1] == b"[":
         with suppress(*UNREADABLE):  # then normalising the whole names the fault
             bodies = [bytes(element) for element in _elements.decode(body)] or bodies
-    return [Delivery(way_in=way_in, body=part, headers=headers, received_at=received_at) for part in bodies]
+    return [Delivery(channel=channel, body=part, headers=headers, received_at=received_at) for part in bodies]

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from helios.errors import Rejected
-from helios.event import SOURCES, Delivery, Event, Source
+from helios.model.events import SOURCES, Delivery, Event, Source
 from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode, explain
 
 STRUCTURED = "application/cloudevents+json"

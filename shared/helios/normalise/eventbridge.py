@@ -4,9 +4,9 @@ import msgspec
 from msgspec import Raw
 
 from helios.errors import UNREADABLE, Rejected
-from helios.event import Delivery, Event
+from helios.model.events import Delivery, Event
 from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
-from helios.normalise.replays import original
+from helios.normalise.replay_marks import original
 
 
 class _EventBridgeEvent(msgspec.Struct):

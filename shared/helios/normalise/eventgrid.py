@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Raw
 
 from helios.errors import UNREADABLE
-from helios.event import Delivery, Event
+from helios.model.events import Delivery, Event
 from helios.normalise import cloudevents
 from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode
-from helios.normalise.replays import had_no_time
+from helios.normalise.replay_marks import had_no_time
 
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from helios.errors import Rejected
-from helios.event import Delivery, Event
+from helios.model.events import Delivery, Event
 from helios.normalise import cloudevents
 from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode, explain
 

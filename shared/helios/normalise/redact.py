@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from helios.errors import UNREADABLE
-from helios.event import Delivery
+from helios.model.events import Delivery
 from helios.normalise.cloudevents import is_binary
 from helios.normalise.pubsub import is_unwrapped
 
@@ -58,7 +58,7 @@ class Redaction:
 
     def _walk(self, delivery: Delivery, change: Change) -> bytes:
         """The body, with the change made to its payload."""
-        match delivery.way_in:
+        match delivery.channel:
             case "eventbridge":
                 return self._eventbridge(delivery.body, change)
             case "pubsub" if is_unwrapped(delivery):

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from local.azure_host.client import event_grid_url
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import Process, scrubbed_environment
+from local.emulators.azure_host.client import event_grid_url
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import Process, scrubbed_environment
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 APP = Path(__file__).parent / "app"
@@ -45,7 +45,7 @@ class Hosted:
         """Start the process, ready or not."""
         self.process = Process(
             "azure-host",
-            [sys.executable, "-m", "local.azure_host", self._app, "--port", str(self.port)],
+            [sys.executable, "-m", "local.emulators.azure_host", self._app, "--port", str(self.port)],
             log=self.log,
             env=scrubbed_environment(PYTHONDONTWRITEBYTECODE="1", **self._env),
             cwd=REPOSITORY,

@@ -8,7 +8,7 @@ import pytest
 from azure.core.credentials import AzureKeyCredential
 from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 
-from local.eventgrid import client
+from local.emulators.eventgrid import client
 from tests.emulators.azure_host.hosted import EVENT_GRID, MASTER, Hosted, grid_event
 from tests.emulators.eventgrid.emulated import KEY, Emulated
 

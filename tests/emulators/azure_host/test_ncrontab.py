@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.azure_host import ncrontab
+from local.emulators.azure_host import ncrontab
 
 
 def at(text: str) -> datetime:

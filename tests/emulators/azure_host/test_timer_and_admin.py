@@ -57,7 +57,7 @@ def test_who_may_do_what(host: Hosted, method: str, path: str, key: str, status:
 
 def test_the_status_says_what_this_is(host: Hosted):
     status = json.loads(host.call("GET", "/admin/host/status", x_functions_key=MASTER).body)
-    assert (status["state"], status["version"]) == ("Running", "local.azure_host, not the Azure runtime")
+    assert (status["state"], status["version"]) == ("Running", "local.emulators.azure_host, not the Azure runtime")
 
 
 def test_the_functions_are_listed(host: Hosted):

@@ -11,10 +11,10 @@ from typing import Any
 from azure.core.credentials import AzureKeyCredential
 from azure.eventgrid import EventGridPublisherClient
 
-from local.eventgrid import client
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import Process
+from local.emulators.eventgrid import client
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import Process
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 KEY = "aGVsaW9zLXRlc3Qta2V5LTE="
@@ -38,7 +38,15 @@ class Emulated:
         self.process = Process(
             "eventgrid",
             [
-                *(sys.executable, "-m", "local.eventgrid", "--port", str(self.port), "--data", self.folder / "data"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "local.emulators.eventgrid",
+                    "--port",
+                    str(self.port),
+                    "--data",
+                    self.folder / "data",
+                ),
                 *("--time-scale", str(self._scale), *self._options),
             ],
             log=self.log,

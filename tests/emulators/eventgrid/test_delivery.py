@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from local.eventgrid import client
-from local.eventgrid.client import SetupFailed
+from local.emulators.eventgrid import client
+from local.emulators.eventgrid.client import SetupFailed
 from tests.emulators.eventgrid.emulated import BLOB, Emulated
 from tests.emulators.eventgrid.events import cloud_event, grid_event
 from tests.emulators.eventgrid.receiver import Answer, Receiver, in_turn

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 
-from local.eventgrid import client
-from local.eventgrid.client import SetupFailed
+from local.emulators.eventgrid import client
+from local.emulators.eventgrid.client import SetupFailed
 from tests.emulators.eventgrid.emulated import Emulated
 from tests.emulators.eventgrid.events import grid_event
 from tests.emulators.eventgrid.receiver import Answer, Received, Receiver

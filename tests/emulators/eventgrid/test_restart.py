@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from azure.core.exceptions import AzureError
 
-from local.eventgrid import client
+from local.emulators.eventgrid import client
 from tests.emulators.eventgrid.emulated import KEY, Emulated
 from tests.emulators.eventgrid.events import grid_event
 from tests.emulators.eventgrid.receiver import Answer, Receiver

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from local.eventgrid import filters, retry
-from local.eventgrid.journal import Debts
-from local.eventgrid.retry import Again, GiveUp
-from local.eventgrid.subscription import Filter, RetryPolicy
+from local.emulators.eventgrid import filters, retry
+from local.emulators.eventgrid.journal import Debts
+from local.emulators.eventgrid.retry import Again, GiveUp
+from local.emulators.eventgrid.subscription import Filter, RetryPolicy
 
 EVENT = {
     "id": "1",

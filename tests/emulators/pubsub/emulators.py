@@ -14,9 +14,9 @@ from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from local.ports import HOST, free_port
-from local.probes import answers
-from local.process import Process, scrubbed_environment
+from local.stack.ports import HOST, free_port
+from local.stack.probes import answers
+from local.stack.process import Process, scrubbed_environment
 
 ROOT = Path(__file__).parents[3]
 
@@ -60,7 +60,7 @@ class Helios(Emulator):
         self.process = Process(
             "pubsub",
             [
-                *(sys.executable, "-m", "local.pubsub", "--port", str(self.port)),
+                *(sys.executable, "-m", "local.emulators.pubsub", "--port", str(self.port)),
                 *("--http-port", str(self.http_port), "--data", self.folder),
             ],
             log=self.folder / "pubsub.log",

@@ -4,7 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple, Self
 
-from local.ports import HOST
+from local.stack.ports import HOST
 
 
 class Received(NamedTuple):

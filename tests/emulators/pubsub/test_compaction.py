@@ -3,8 +3,8 @@
 import pytest
 from google.pubsub_v1 import types
 
-from local import journal
-from local.pubsub.broker import Broker
+from local.emulators import journal
+from local.emulators.pubsub.broker import Broker
 
 TOPIC, DEAD = "projects/shop/topics/orders", "projects/shop/topics/dead"
 ORDERS, LETTERS = "projects/shop/subscriptions/orders", "projects/shop/subscriptions/letters"

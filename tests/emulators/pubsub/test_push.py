@@ -16,13 +16,13 @@ from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 from google.pubsub_v1 import types
 
-from helios.event import Delivery
+from helios.model.events import Delivery
 from helios.normalise import normalise
-from local.pubsub import push
-from local.pubsub.broker import Broker
-from local.pubsub.client import EVENTARC_MODE, ensure
-from local.pubsub.push import MESSAGE_PUBLISHED
-from local.pubsub.tokens import Signer
+from local.emulators.pubsub import push
+from local.emulators.pubsub.broker import Broker
+from local.emulators.pubsub.client import EVENTARC_MODE, ensure
+from local.emulators.pubsub.push import MESSAGE_PUBLISHED
+from local.emulators.pubsub.tokens import Signer
 from tests.emulators.pubsub.test_conformance import Queue
 from tests.support.deliveries import NOON
 from tests.support.waiting import eventually
@@ -42,7 +42,7 @@ def pushed(emulator, project, receiver, **wanted):
 
 
 def is_the_payment(received):
-    event = normalise(Delivery(way_in="pubsub", body=received.body, headers=received.headers, received_at=NOON))
+    event = normalise(Delivery(channel="pubsub", body=received.body, headers=received.headers, received_at=NOON))
     return (event.source, event.type, bytes(event.data)) == ("gcp", "PaymentProcessed", PAYMENT)
 
 

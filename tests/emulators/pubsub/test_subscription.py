@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from local.pubsub.filters import BadFilter, parse
-from local.pubsub.subscription import Message, Policy, Subscription
+from local.emulators.pubsub.filters import BadFilter, parse
+from local.emulators.pubsub.subscription import Message, Policy, Subscription
 
 
 def message(number: int, key: str = "") -> Message:

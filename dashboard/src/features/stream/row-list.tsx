@@ -89,7 +89,7 @@ function NoRows({ history }: { history: History }): ReactNode {
   if (isFiltering(filter)) return <NoMatch />;
   return (
     <Notice title="No events yet">
-      {phase === "live" && "Helios listens. "}Send some: <Code>python -m scripts.simulate_traffic</Code>
+      {phase === "live" && "Helios listens. "}Send some: <Code>python -m scripts.simulator</Code>
     </Notice>
   );
 }

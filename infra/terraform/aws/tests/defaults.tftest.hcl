@@ -20,7 +20,7 @@ run "applies_with_nothing_but_a_region" {
   }
 
   assert {
-    condition     = length(jsondecode(local.secret_settings).HELIOS_RING_SECRET) >= 32
+    condition     = length(jsondecode(local.secret_settings).HELIOS_NOTIFY_SECRET) >= 32
     error_message = "A secret for ringing must be made."
   }
 
@@ -49,7 +49,7 @@ run "no_secret_is_a_variable_of_a_function" {
     condition = alltrue([
       for function in local.functions : length(setintersection(
         keys(merge(local.runtime_environment, function.environment)),
-        ["HELIOS_DATABASE_URL", "HELIOS_REDIS_URL", "HELIOS_RING_SECRET"],
+        ["HELIOS_DATABASE_URL", "HELIOS_REDIS_URL", "HELIOS_NOTIFY_SECRET"],
       )) == 0
     ])
     error_message = "Passwords belong into the secret: whoever may look at a function sees its variables."

@@ -143,14 +143,14 @@ run "a_setting_of_something_else" {
   expect_failures = [var.settings]
 }
 
-run "a_short_ring_secret" {
+run "a_short_notify_secret" {
   command = plan
 
   variables {
-    ring_secret = "short" # pragma: allowlist secret
+    notify_secret = "short" # pragma: allowlist secret
   }
 
-  expect_failures = [var.ring_secret]
+  expect_failures = [var.notify_secret]
 }
 
 run "a_zone_too_few" {

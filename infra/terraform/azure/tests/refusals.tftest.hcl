@@ -134,32 +134,32 @@ run "a_ring_elsewhere" {
   command = plan
 
   variables {
-    ring_url    = "https://api.example.org/ring"
-    ring_secret = "0123456789abcdef0123456789abcdef"
+    notify_url    = "https://api.example.org/ring"
+    notify_secret = "0123456789abcdef0123456789abcdef"
   }
 
-  expect_failures = [var.ring_url]
+  expect_failures = [var.notify_url]
 }
 
 run "a_ring_without_its_secret" {
   command = plan
 
   variables {
-    ring_url = "https://api.example.org/api/v1/relay/ring"
+    notify_url = "https://api.example.org/api/v1/relay/notify"
   }
 
-  expect_failures = [var.ring_secret]
+  expect_failures = [var.notify_secret]
 }
 
-run "a_short_ring_secret" {
+run "a_short_notify_secret" {
   command = plan
 
   variables {
-    ring_secret = "short"
-    ring_url    = "https://api.example.org/api/v1/relay/ring"
+    notify_secret = "short"
+    notify_url    = "https://api.example.org/api/v1/relay/notify"
   }
 
-  expect_failures = [var.ring_secret]
+  expect_failures = [var.notify_secret]
 }
 
 run "a_setting_of_another" {

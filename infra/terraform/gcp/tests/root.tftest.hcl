@@ -77,8 +77,8 @@ run "alone" {
 run "beside_aws" {
   variables {
     redis_url   = "rediss://:secret@cache.example.org:6379/0"
-    ring_url    = "https://api.example.org/api/v1/relay/ring"
-    ring_secret = "0123456789abcdef0123456789abcdef"
+    notify_url    = "https://api.example.org/api/v1/relay/notify"
+    notify_secret = "0123456789abcdef0123456789abcdef"
     publishers  = ["serviceAccount:shop@shop-1234.iam.gserviceaccount.com"]
   }
 

@@ -5,7 +5,7 @@ from importlib import resources
 
 import psycopg
 
-from helios.errors import Misconfigured, Retryable
+from helios.errors import ConfigurationError, Retryable
 
 LOCK = 4_869_532_071
 """Advisory lock: two deployments that migrate at once take turns."""
@@ -13,7 +13,7 @@ LOCK = 4_869_532_071
 CONNECT_SECONDS = 15
 """How long to try to reach it: a firewall that lets nobody in says nothing, for minutes."""
 
-CREATE_LEDGER = """
+CREATE_HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     name text PRIMARY KEY,
     checksum text NOT NULL,
@@ -33,7 +33,7 @@ def migrate(database_url: str) -> list[str]:
     """Apply what is missing, all or nothing, and return the names applied.
 
     Raises:
-        Misconfigured: an applied migration's file has changed since, or the database is newer than this code.
+        ConfigurationError: an applied migration's file has changed since, or the database is newer than this code.
         Retryable: the database can't be reached, or a statement failed; nothing was applied.
     """
     try:
@@ -47,12 +47,12 @@ def migrate(database_url: str) -> list[str]:
 
 def _apply(connection: psycopg.Connection) -> list[str]:
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-    connection.execute(CREATE_LEDGER)
+    connection.execute(CREATE_HISTORY)
     rows = connection.execute("SELECT name, checksum FROM schema_migrations").fetchall()
     applied: dict[str, str] = dict(rows)
     known = migrations()
     if unknown := sorted(applied.keys() - {name for name, _ in known}):
-        raise Misconfigured(f"the database has migrations that this version doesn't know: {', '.join(unknown)}")
+        raise ConfigurationError(f"the database has migrations that this version doesn't know: {', '.join(unknown)}")
     missing = [(name, sql) for name, sql in known if not _is_applied(name, sql, applied)]
     for name, sql in missing:
         connection.execute(sql.encode())
@@ -64,7 +64,7 @@ def _is_applied(name: str, sql: str, applied: dict[str, str]) -> bool:
     if name not in applied:
         return False
     if applied[name] != _checksum(sql):
-        raise Misconfigured(f"{name} was changed after it was applied: undo that, and write a new migration")
+        raise ConfigurationError(f"{name} was changed after it was applied: undo that, and write a new migration")
     return True
 
 

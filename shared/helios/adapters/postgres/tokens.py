@@ -6,8 +6,8 @@ import msgspec
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.connection import Pool, translated
-from helios.queries import token_created, token_revoked
-from helios.tokens import COMMAND_LINE, Token
+from helios.model.audit import token_created, token_revoked
+from helios.model.tokens import COMMAND_LINE, Token
 
 _COLUMNS = "name, scopes, created_at, expires_at, revoked_at, last_used_at"
 
@@ -18,8 +18,8 @@ WITH made AS (
     VALUES (%(digest)s, %(name)s, %(scopes)s, %(created_at)s, %(expires_at)s)
     ON CONFLICT (name) DO NOTHING RETURNING name
 )
-INSERT INTO audit_log (at, who, action, subject, detail)
-SELECT %(at)s, %(who)s, %(action)s, %(subject)s, %(detail)s FROM made
+INSERT INTO audit_log (at, actor, action, subject, detail)
+SELECT %(at)s, %(actor)s, %(action)s, %(subject)s, %(detail)s FROM made
 """
 
 # Written once a minute at most: who asks often costs no write each time.
@@ -37,8 +37,8 @@ _REVOKE = """
 WITH revoked AS (
     UPDATE tokens SET revoked_at = %(now)s WHERE name = %(name)s AND revoked_at IS NULL RETURNING name
 )
-INSERT INTO audit_log (at, who, action, subject, detail)
-SELECT %(at)s, %(who)s, %(action)s, %(subject)s, %(detail)s FROM revoked
+INSERT INTO audit_log (at, actor, action, subject, detail)
+SELECT %(at)s, %(actor)s, %(action)s, %(subject)s, %(detail)s FROM revoked
 """
 
 
@@ -48,7 +48,7 @@ class PostgresTokens:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def add(self, digest: str, token: Token, *, who: str = COMMAND_LINE) -> bool:
+    def add(self, digest: str, token: Token, *, actor: str = COMMAND_LINE) -> bool:
         """Keep a new token; False if its name is taken, though by one that was revoked."""
         given = {
             "digest": digest,
@@ -56,7 +56,7 @@ class PostgresTokens:
             "scopes": list(token.scopes),
             "created_at": token.created_at,
             "expires_at": token.expires_at,
-        } | msgspec.structs.asdict(token_created(token, who))
+        } | msgspec.structs.asdict(token_created(token, actor))
         with translated(), self._pool.connection() as connection:
             return connection.execute(_ADD, given).rowcount == 1
 
@@ -72,9 +72,9 @@ class PostgresTokens:
         with translated(), self._pool.connection() as connection:
             return [_token(row) for row in connection.execute(_LIST).fetchall()]
 
-    def revoke(self, name: str, now: datetime, *, who: str = COMMAND_LINE) -> bool:
+    def revoke(self, name: str, now: datetime, *, actor: str = COMMAND_LINE) -> bool:
         """Take a token back; False if there is none of this name that still opens anything."""
-        given = {"name": name, "now": now} | msgspec.structs.asdict(token_revoked(name, who, now))
+        given = {"name": name, "now": now} | msgspec.structs.asdict(token_revoked(name, actor, now))
         with translated(), self._pool.connection() as connection:
             return connection.execute(_REVOKE, given).rowcount == 1
 

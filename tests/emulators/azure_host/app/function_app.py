@@ -57,7 +57,7 @@ def files(req: func.HttpRequest) -> str:
 
 
 @app.route(auth_level=func.AuthLevel.ADMIN)
-def guarded(req: func.HttpRequest) -> func.HttpResponse:
+def webhook_auth(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(status_code=204)
 
 

@@ -17,7 +17,7 @@ locals {
   # Each fires when the metric has been above the threshold for so many minutes in a row.
   queues = {
     "dead-letters" = {
-      description = "SQS gave up on events: they wait in the dead-letter queue for scripts/redrive.py."
+      description = "SQS gave up on events: they wait in the dead-letter queue for scripts/deploy/redrive.py."
       queue       = var.queues.dead_letters
       metric      = "ApproximateNumberOfMessagesVisible"
       threshold   = 0

@@ -1,0 +1,212 @@
+"""Puts Helios onto an emulated AWS, as infra/terraform/aws does on the real one; what is there is brought up to date.
+
+All but the function that works on replay jobs: the demo's API does that itself, and can do more.
+
+    bus -> rule -> queue -> ingest function --ring--> queue -> relay function -> WebSocket API -> whoever watches
+                            HTTP API -> api function --ring--^       ^-- schedule --> sweep function
+
+What is new is one more row of ``FUNCTIONS``, or one more resource in ``deploy``.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from helios import settings
+from local.aws import resources
+from local.aws.resources import Clients, Queue
+from local.stack.config import (
+    API_FUNCTION,
+    AWS_ACCOUNT,
+    BUS,
+    DEAD_LETTER_QUEUE,
+    HTTP_API,
+    INGEST_FUNCTION,
+    QUEUE,
+    RELAY_FUNCTION,
+    RELAY_QUEUE,
+    SCHEDULE,
+    SWEEP_FUNCTION,
+    WEBSOCKET_API,
+    WEBSOCKET_FUNCTION,
+    WEBSOCKET_STAGE,
+)
+from scripts.build.package import NATIVE
+
+FUNCTION_TIMEOUT_SECONDS: Final = 10
+VISIBILITY_SECONDS: Final = 6 * FUNCTION_TIMEOUT_SECONDS
+"""AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": at least six times the function's timeout."""
+MAX_RECEIVES: Final = 720
+"""Twelve hours, at VISIBILITY_SECONDS each: the database may be away for as long."""
+BATCH_SIZE: Final = 500
+BATCH_WINDOW_SECONDS: Final = 1
+"""The same guide: batches of more than 10 need a window."""
+MAX_CONCURRENCY: Final = 2
+"""The least that SQS mappings allow; more wait for the cores of one machine: five cold starts at once took 7 s."""
+NOTIFY_BATCH_SIZE: Final = 10
+"""Rings that wait are answered together: all of them ask for the same."""
+NOTIFY_RETENTION_SECONDS: Final = 5 * 60
+"""An old ring is of no use: the schedule has relayed since."""
+MOST_RETENTION_SECONDS: Final = 14 * 24 * 60 * 60
+"""Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
+
+# ministack takes an API's id from a tag, 8 hex digits, so that the URL is the same after every start.
+_HTTP_API_ID: Final = "4e110505"
+_WEBSOCKET_API_ID: Final = "4e110506"
+
+
+class Function(NamedTuple):
+    """One Lambda function.
+
+    Attributes:
+        name: on AWS.
+        package: as ``scripts.build.package`` calls it.
+        memory: in MB.
+        settings: those of Helios' settings that it needs and others don't, of ``addresses()``.
+    """
+
+    name: str
+    package: str
+    memory: int
+    settings: tuple[str, ...] = ()
+
+
+FUNCTIONS: Final = (
+    Function(INGEST_FUNCTION, "aws-ingest", 512, ("relay_queue_url",)),
+    Function(API_FUNCTION, "aws-api", 512, ("relay_queue_url",)),
+    Function(WEBSOCKET_FUNCTION, "aws-websocket", 256, ("websocket_endpoint",)),
+    Function(RELAY_FUNCTION, "aws-relay", 512, ("websocket_endpoint", "relay_queue_url")),
+    Function(SWEEP_FUNCTION, "aws-sweep", 256, ("relay_queue_url",)),
+)
+
+
+class Deployed(NamedTuple):
+    """Where things are after a deployment.
+
+    Attributes:
+        endpoint: of every AWS service.
+        bus: the name of the event bus.
+        queue_url: the queue between the bus and the ingest function.
+        dead_letter_queue_url: where SQS puts what was received MAX_RECEIVES times.
+        relay_queue_url: as ``relay_queue_url()`` tells it.
+        api_url: as ``api_url()`` tells it.
+        websocket_url: as ``websocket_url()`` tells it.
+    """
+
+    endpoint: str
+    bus: str
+    queue_url: str
+    dead_letter_queue_url: str
+    relay_queue_url: str
+    api_url: str
+    websocket_url: str
+
+
+def api_url(endpoint: str) -> str:
+    """Helios' API behind the HTTP API, without a trailing slash."""
+    return f"{endpoint}/_aws/execute-api/{_HTTP_API_ID}/$default"
+
+
+def websocket_url(endpoint: str) -> str:
+    """The live stream behind the WebSocket API, for clients."""
+    return f"{_websocket_endpoint(endpoint)}".replace("http", "ws", 1)
+
+
+def relay_queue_url(endpoint: str) -> str:
+    """The queue to ring at; known before it is made."""
+    return f"{endpoint}/{AWS_ACCOUNT}/{RELAY_QUEUE}"
+
+
+def _websocket_endpoint(endpoint: str) -> str:
+    """The same stage, for those who post to connections."""
+    return f"{endpoint}/_aws/execute-api/{_WEBSOCKET_API_ID}/{WEBSOCKET_STAGE}"
+
+
+def deploy(
+    endpoint: str,
+    packages: Mapping[str, Path],
+    environment: Mapping[str, str],
+    *,
+    visibility_seconds: int = VISIBILITY_SECONDS,
+) -> Deployed:
+    """Create or update everything.
+
+    Args:
+        endpoint: the emulator, ``http://127.0.0.1:4566``.
+        packages: the zip of each package that ``FUNCTIONS`` names.
+        environment: the variables that all functions get.
+        visibility_seconds: how long SQS waits before it delivers again what a function did not acknowledge.
+    """
+    with Clients(endpoint) as clients:
+        queue, dead_letter_queue, relay_queue = _queues(clients, visibility_seconds)
+        resources.route_bus(clients, BUS, queue, rule=QUEUE, dead_letters=dead_letter_queue)
+        for function in FUNCTIONS:
+            resources.function(
+                clients,
+                function.name,
+                packages[function.package],
+                {**environment, **_own_environment(function, endpoint)},
+                memory=function.memory,
+                timeout=FUNCTION_TIMEOUT_SECONDS,
+            )
+        _map_queues(clients, queue, relay_queue)
+        resources.schedule(clients, SCHEDULE, "rate(1 minute)", (RELAY_FUNCTION, SWEEP_FUNCTION))
+        resources.http_api(clients, HTTP_API, _HTTP_API_ID, API_FUNCTION)
+        resources.websocket_api(clients, WEBSOCKET_API, _WEBSOCKET_API_ID, WEBSOCKET_FUNCTION, stage=WEBSOCKET_STAGE)
+    return Deployed(
+        endpoint=endpoint,
+        bus=BUS,
+        queue_url=queue.url,
+        dead_letter_queue_url=dead_letter_queue.url,
+        relay_queue_url=relay_queue.url,
+        api_url=api_url(endpoint),
+        websocket_url=websocket_url(endpoint),
+    )
+
+
+def _own_environment(function: Function, endpoint: str) -> dict[str, str]:
+    """The variables that this function gets and others don't."""
+    addresses = {"relay_queue_url": relay_queue_url(endpoint), "websocket_endpoint": _websocket_endpoint(endpoint)}
+    return {settings.variable(field): addresses[field] for field in function.settings}
+
+
+def _queues(clients: Clients, visibility_seconds: int) -> tuple[Queue, Queue, Queue]:
+    """The queue of events, where it puts what can't be handled, and the queue to ring at."""
+    dead_letters = resources.queue(clients, DEAD_LETTER_QUEUE, {"MessageRetentionPeriod": str(MOST_RETENTION_SECONDS)})
+    redrive = {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVES}
+    visibility = {"VisibilityTimeout": str(visibility_seconds)}
+    events = resources.queue(clients, QUEUE, visibility | {"RedrivePolicy": json.dumps(redrive)})
+    retention = {"MessageRetentionPeriod": str(NOTIFY_RETENTION_SECONDS)}
+    return events, dead_letters, resources.queue(clients, RELAY_QUEUE, visibility | retention)
+
+
+def _map_queues(clients: Clients, queue: Queue, relay_queue: Queue) -> None:
+    """Events in batches of which the function may refuse a part, and rings, a few at once."""
+    few = {"ScalingConfig": {"MaximumConcurrency": MAX_CONCURRENCY}, "Enabled": True}
+    events = {
+        "BatchSize": BATCH_SIZE,
+        "MaximumBatchingWindowInSeconds": BATCH_WINDOW_SECONDS,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    }
+    resources.mapping(clients, queue, INGEST_FUNCTION, few | events)
+    resources.mapping(clients, relay_queue, RELAY_FUNCTION, few | {"BatchSize": NOTIFY_BATCH_SIZE})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m local.aws.deployer ENDPOINT``: deploy the built packages with this process' HELIOS_ variables."""
+    parser = argparse.ArgumentParser(prog="local.aws.deployer", description=__doc__)
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="http://127.0.0.1:4566")
+    endpoint = parser.parse_args(arguments).endpoint
+    packages = {function.package: NATIVE / f"{function.package}.zip" for function in FUNCTIONS}
+    environment = {name: value for name, value in os.environ.items() if name.startswith(settings.PREFIX)}
+    for name, value in deploy(endpoint, packages, environment)._asdict().items():
+        sys.stdout.write(f"{name}: {value}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

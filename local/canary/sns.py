@@ -1,0 +1,127 @@
+"""Stands between the AWS emulator's SNS, which signs nothing, and an endpoint: it signs, as Amazon does, and passes on.
+
+Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages". The certificate's URL is on Amazon's own
+host, as guards ask for no other; here it is had from this server, which Helios is told to be a mirror of that host.
+"""
+
+import base64
+import http.client
+import json
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from local.emulators.certificate import self_signed
+from local.stack.config import AWS_REGION
+from local.stack.ports import HOST
+
+log = logging.getLogger("helios.local.canary")
+
+Confirm = Callable[[str, str], None]
+"""Confirms a subscription, by the topic's ARN and the token that SNS sent to the endpoint."""
+
+TYPE_HEADER = "x-amz-sns-message-type"
+SIGNED = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
+"""The fields of a notification that its signature covers, in this order."""
+
+_ANSWER_SECONDS = 20
+
+
+class Notary:
+    """Signs notifications, version 2, with a key of its own.
+
+    Attributes:
+        certificate: of that key, PEM.
+        path: where Amazon would have it.
+    """
+
+    def __init__(self) -> None:
+        """Make the key."""
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.certificate = self_signed(self._key, "helios local SNS").encode()
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(self.certificate)
+        self.path = f"/SimpleNotificationService-{digest.finalize().hex()[:32]}.pem"
+
+    def sign(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The same notification, signed."""
+        text = "".join(f"{name}\n{message[name]}\n" for name in SIGNED if message.get(name))
+        signature = self._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return message | {
+            "SignatureVersion": "2",
+            "Signature": base64.b64encode(signature).decode(),
+            "SigningCertURL": f"https://sns.{AWS_REGION}.amazonaws.com{self.path}",
+        }
+
+
+class Server(ThreadingHTTPServer):
+    """The HTTP side: ``/sns`` for the emulator, the certificate for Helios, ``/healthz`` for who started it.
+
+    Attributes:
+        ready: what ``/healthz`` says.
+        notary: signs what is passed on.
+    """
+
+    daemon_threads = True
+    ready = False
+
+    def __init__(self, port: int, *, endpoint_url: str, confirm: Confirm) -> None:
+        """Listen on this machine.
+
+        Args:
+            port: where; 0 takes any.
+            endpoint_url: where notifications are passed on to.
+            confirm: consents to what the endpoint is subscribed to.
+        """
+        super().__init__((HOST, port), _Handler)
+        self.notary = Notary()
+        self.endpoint_url = endpoint_url
+        self.confirm = confirm
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        if self.path == "/healthz":
+            self._answer(HTTPStatus.OK if self.server.ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        elif self.path == self.server.notary.path:
+            self._answer(HTTPStatus.OK, self.server.notary.certificate)
+        else:
+            self._answer(HTTPStatus.NOT_FOUND)
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
+        if message["Type"] == "SubscriptionConfirmation":
+            self._answer(HTTPStatus.OK)
+            self.server.confirm(message["TopicArn"], message["Token"])
+        else:
+            self._answer(self._pass_on(json.dumps(self.server.notary.sign(message)).encode()))
+
+    def _pass_on(self, body: bytes) -> int:
+        parts = urlsplit(self.server.endpoint_url)
+        headers = {TYPE_HEADER: "Notification", "content-type": "text/plain; charset=UTF-8"}
+        connection = http.client.HTTPConnection(parts.netloc, timeout=_ANSWER_SECONDS)
+        try:
+            connection.request("POST", parts.path, body, headers)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            log.warning("the endpoint can't be reached", extra={"error": str(error)})
+            return HTTPStatus.BAD_GATEWAY
+        finally:
+            connection.close()
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing of each request: what becomes of a canary event is logged once."""

@@ -1,0 +1,82 @@
+"""``python -m local.demo.dashboard_build``: builds the dashboard with npm; does nothing when it is up to date."""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from local.demo.dashboard import DIST
+
+_FOLDER = DIST.parent
+_MODULES = _FOLDER / "node_modules"
+_INSTALLED = _MODULES / ".installed"
+_BUILT = _MODULES / ".built"
+"""What was installed and built from what; in a folder that ``npm ci`` empties, so that both are then done again."""
+
+_OUTPUTS = {"dist", "node_modules", "tests", "playwright-report", "test-results"}
+
+
+def build() -> bool:
+    """Build it if need be; whether there was need.
+
+    Raises:
+        FileNotFoundError: there is no npm; the message says what to install.
+        subprocess.CalledProcessError: npm failed, and has said why.
+    """
+    lock = _FOLDER / "package-lock.json"
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # two demos may start at once
+        sources = _digest(_sources())
+        if _BUILT.exists() and _BUILT.read_text() == sources and (DIST / "index.html").exists():
+            return False
+        npm = shutil.which("npm")
+        if npm is None:
+            raise FileNotFoundError("npm is missing: the dashboard is built with Node.js 20.19 or newer, nodejs.org")
+        dependencies = _digest([lock])
+        if not _INSTALLED.exists() or _INSTALLED.read_text() != dependencies:
+            _run([npm, "ci", "--no-audit", "--no-fund"])
+            _INSTALLED.write_text(dependencies)
+        _run([npm, "run", "build"])
+        _BUILT.write_text(sources)
+        return True
+
+
+def _sources() -> Iterator[Path]:
+    """Every file that the built ones depend on, in a fixed order."""
+    for path in sorted(_FOLDER.iterdir()):
+        if path.name not in _OUTPUTS:
+            yield from [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _digest(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        content = file.read_bytes()
+        digest.update(f"{file} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run(command, cwd=_FOLDER, check=True)
+
+
+def main() -> int:
+    """Build it, and return 1 if that failed."""
+    try:
+        fresh = build()
+    except FileNotFoundError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(f"{' '.join(error.cmd)} failed, see above\n")
+        return 1
+    sys.stdout.write(f"{DIST}: {'built' if fresh else 'up to date'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""``python -m local.emulators.azure_host functions/azure --port 7071``: host a folder's FunctionApp."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from helios import logs
+from local.emulators.azure_host import function_app, host_json
+from local.emulators.azure_host.errors import NotHostable
+from local.emulators.azure_host.keys import Keys
+from local.emulators.azure_host.server import application
+from local.stack.ports import HOST
+
+log = logging.getLogger("helios.local.azure_host")
+
+
+def main() -> int:
+    """Read the command line and serve; 1 when the app can't be hosted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local.emulators.azure_host", description="Host Azure Functions locally."
+    )
+    parser.add_argument("folder", type=Path, help="where function_app.py and host.json lie")
+    parser.add_argument("--port", type=int, required=True, help="where to listen")
+    parser.add_argument("--host", default=HOST, help="the address to listen on (default %(default)s: nobody else)")
+    given = parser.parse_args()
+    logs.configure("INFO")
+    folder = given.folder.absolute()
+    try:
+        access = Keys.load()
+        host, without_effect = host_json.load(folder)
+        app = application(function_app.load(folder), host, access)
+    except (NotHostable, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if without_effect:
+        log.info("settings of host.json that have no effect here", extra={"settings": without_effect})
+    web.run_app(app, host=given.host, port=given.port, print=None, access_log=None, shutdown_timeout=5)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The host's own API below ``/admin``, for whoever has the master key."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from azure.functions.meta import Datum
+
+from local.emulators.azure_host import keys
+from local.emulators.azure_host.function_app import EVENT_GRID, HTTP, Function
+from local.emulators.azure_host.invocation import Invoker
+from local.emulators.azure_host.keys import Keys
+from local.emulators.azure_host.timer_trigger import Timer
+
+log = logging.getLogger("helios.local.azure_host")
+
+
+class Admin:
+    """Answers of the admin API."""
+
+    def __init__(
+        self, functions: Mapping[str, Function], timers: Mapping[str, Timer], access: Keys, invoker: Invoker
+    ) -> None:
+        """Build it from the app's functions and timers, by name."""
+        self._functions = functions
+        self._timers = timers
+        self._access = access
+        self._invoker = invoker
+        self._started = time.monotonic()
+        self._runs: set[asyncio.Task[Any]] = set()
+
+    async def ping(self, _request: web.Request) -> web.Response:
+        """200 once functions are hosted; no key needed."""
+        return web.Response()
+
+    async def status(self, request: web.Request) -> web.Response:
+        """How the host is."""
+        if not self._allowed(request):
+            return web.Response(status=HTTPStatus.UNAUTHORIZED)
+        status = {
+            "id": "helios-local",
+            "state": "Running",
+            "version": "local.emulators.azure_host, not the Azure runtime",
+            "processUptime": round((time.monotonic() - self._started) * 1000),
+        }
+        return _json(status)
+
+    async def list_functions(self, request: web.Request) -> web.Response:
+        """Which functions there are, and their triggers."""
+        if not self._allowed(request):
+            return web.Response(status=HTTPStatus.UNAUTHORIZED)
+        return _json([{"name": one.name, "config": {"bindings": [one.settings]}} for one in self._functions.values()])
+
+    async def run(self, request: web.Request) -> web.Response:
+        """Run a function on demand: 202 at once, whatever becomes of it.
+
+        Microsoft's "Manually run a non HTTP-triggered function": the body is ``{"input": ...}``.
+        """
+        if not self._allowed(request):
+            return web.Response(status=HTTPStatus.UNAUTHORIZED)
+        function = self._functions.get(request.match_info["name"])
+        if function is None:
+            return web.Response(status=HTTPStatus.NOT_FOUND)
+        if function.trigger == HTTP:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"{function.name} is run by calling its own URL")
+        try:
+            given = msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any]).get("input")
+        except msgspec.DecodeError:
+            return web.Response(status=HTTPStatus.BAD_REQUEST)
+        run = asyncio.create_task(self._run(function, given))
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+        return web.Response(status=HTTPStatus.ACCEPTED)
+
+    async def _run(self, function: Function, given: Any) -> None:
+        if function.trigger == EVENT_GRID:
+            text = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+            await self._invoker.invoke(function, Datum(text, "json"))
+        else:
+            await self._timers[function.name].invoke(due=datetime.now(UTC))
+
+    def _allowed(self, request: web.Request) -> bool:
+        return keys.shows(request, self._access.master)
+
+
+def _json(content: Any) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content, enc_hook=str), content_type="application/json")

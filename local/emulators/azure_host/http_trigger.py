@@ -1,0 +1,96 @@
+"""HTTP triggers: ``/api/<route>``."""
+
+from http import HTTPStatus
+from typing import Any
+
+import azure.functions as func
+from aiohttp import web
+from azure.functions.meta import Datum
+from multidict import CIMultiDict
+
+from local.emulators.azure_host import keys, routes
+from local.emulators.azure_host.converters import converter
+from local.emulators.azure_host.errors import NotHostable
+from local.emulators.azure_host.function_app import Function
+from local.emulators.azure_host.invocation import Invoker
+from local.emulators.azure_host.keys import Keys
+
+_EVERY_METHOD = ("GET", "POST", "DELETE", "HEAD", "PATCH", "PUT", "OPTIONS")
+
+
+class HttpFunction:
+    """A function behind its route.
+
+    Attributes:
+        function: the function.
+        route: where it is found.
+        methods: which HTTP methods it takes.
+    """
+
+    def __init__(self, function: Function, prefix: str, access: Keys, invoker: Invoker) -> None:
+        """Read the trigger's settings.
+
+        Raises:
+            NotHostable: the route has something that is not imitated.
+        """
+        self.function = function
+        try:
+            self.route = routes.compiled(prefix, function.settings.get("route") or function.name)
+        except ValueError as error:
+            raise NotHostable(f"function {function.name}: {error}") from error
+        methods = function.settings.get("methods") or _EVERY_METHOD
+        self.methods = frozenset(str(getattr(method, "value", method)).upper() for method in methods)
+        self._accepted = _accepted_keys(function, access)
+        self._invoker = invoker
+
+    async def answer(self, request: web.Request, parameters: dict[str, str]) -> web.Response:
+        """Run the function for one request: its response, 401 without the key, 500 when it raises."""
+        if self._accepted is not None and not keys.shows(request, *self._accepted):
+            return web.Response(status=HTTPStatus.UNAUTHORIZED)
+        result = await self._invoker.invoke(self.function, await _request_datum(request, parameters))
+        if result.error is not None:
+            return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        try:
+            return _response(converter("http").encode(result.value, expected_type=None))
+        except NotImplementedError:  # as the worker: what is neither a response nor a string can't be sent
+            return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _accepted_keys(function: Function, access: Keys) -> tuple[str, ...] | None:
+    """The keys that open the function; None when it is open to anyone."""
+    level = function.settings.get("authLevel") or func.AuthLevel.FUNCTION
+    match str(getattr(level, "value", level)).lower():
+        case "anonymous":
+            return None
+        case "admin":
+            return (access.master,)
+        case _:
+            return (access.default, access.master)
+
+
+async def _request_datum(request: web.Request, parameters: dict[str, str]) -> Datum:
+    def joined(many: Any) -> dict[str, Datum]:
+        """Repeated names become one, as the real host hands them to its worker."""
+        return {name: Datum(",".join(many.getall(name)), "string") for name in dict.fromkeys(many)}
+
+    return Datum(
+        {
+            "method": Datum(request.method, "string"),
+            "url": Datum(str(request.url), "string"),
+            "headers": joined(request.headers),
+            "query": joined(request.query),
+            "params": {name: Datum(value, "string") for name, value in parameters.items()},
+            "body": Datum(await request.read(), "bytes"),
+        },
+        "http",
+    )
+
+
+def _response(datum: Datum) -> web.Response:
+    if datum.type != "http":
+        return web.Response(text=datum.value)
+    value = datum.value
+    # aiohttp measures the body itself.
+    headers = [(name, told.value) for name, told in value["headers"].items() if name.lower() != "content-length"]
+    headers += [("Set-Cookie", one.OutputString()) for cookie in value["cookies"] or () for one in cookie.values()]
+    return web.Response(status=int(value["status_code"].value), body=value["body"].value, headers=CIMultiDict(headers))

@@ -1,0 +1,75 @@
+"""When to deliver again and when to give up: Microsoft's "Event Grid message delivery and retry"."""
+
+import random
+from typing import NamedTuple
+
+from local.emulators.eventgrid.subscription import RetryPolicy
+
+SCHEDULE_SECONDS = (10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200)
+"""The wait before each further attempt; the last one repeats."""
+RESPONSE_SECONDS = 30
+"""How long an endpoint has to answer."""
+DELIVERED = frozenset({200, 201, 202, 203, 204})
+"""The only status codes that count as success."""
+NOT_RETRIED = frozenset({400, 401, 403, 413})
+"""The row "Webhook" of the page's table."""
+
+_AT_LEAST_SECONDS = {408: 120, 503: 30}
+"""Status codes after which Event Grid waits longer ("Failure codes")."""
+_JITTER = 0.1
+"""The page promises "a small randomization" and no figure."""
+
+_OUTCOMES = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    408: "TimedOut",
+    413: "PayloadTooLarge",
+    429: "Busy",
+    503: "Busy",
+}
+TIMED_OUT, NOT_CONNECTED, OTHER = "TimedOut", "SocketError", "GenericError"
+
+
+class Again(NamedTuple):
+    """Deliver again after so many seconds."""
+
+    seconds: float
+
+
+class GiveUp(NamedTuple):
+    """Deliver no more, for this reason; Azure's ``deadLetterReason``."""
+
+    reason: str
+
+
+def outcome(status: int) -> str:
+    """Azure's ``lastDeliveryOutcome`` for a status code."""
+    return _OUTCOMES.get(status, OTHER)
+
+
+def after_failure(status: int | None, attempts: int, policy: RetryPolicy) -> Again | GiveUp:
+    """What follows a failed attempt.
+
+    The time to live is not looked at here: Event Grid checks it only when the next attempt is due.
+
+    Args:
+        status: the endpoint's answer, or None when there was none.
+        attempts: how many there have been, this one included.
+        policy: the subscription's.
+    """
+    if status in NOT_RETRIED:
+        return GiveUp(f"UndeliverableDueToHttp{outcome(status)}")
+    if attempts >= policy.max_delivery_attempts:
+        return GiveUp("MaxDeliveryAttemptsExceeded")
+    step = SCHEDULE_SECONDS[min(attempts, len(SCHEDULE_SECONDS)) - 1]
+    wait = max(step, _AT_LEAST_SECONDS.get(status, 0)) if status else step
+    return Again(wait * (1 + random.uniform(0, _JITTER)))  # noqa: S311 - jitter is no secret
+
+
+def expired(published: float, now: float, policy: RetryPolicy, scale: float) -> GiveUp | None:
+    """Whether an event that is due is too old to be delivered; times in seconds since the epoch."""
+    if now - published > policy.event_time_to_live_in_minutes * 60 * scale:
+        return GiveUp("TimeToLiveExceeded")
+    return None

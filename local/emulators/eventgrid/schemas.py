@@ -1,0 +1,165 @@
+"""Published bodies: read, checked against the topic's schema, and converted for a subscription that wants the other.
+
+An event is kept as a table from each of its fields to that field's JSON text, so that what the publisher wrote is
+delivered byte for byte: no number is rounded, no key reordered.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from local.emulators.eventgrid.errors import Refused
+from local.emulators.eventgrid.topic import Schema, Topic
+
+Event = dict[str, Raw]
+"""Field name to JSON text."""
+
+MAX_REQUEST_BYTES = 1_048_576
+"""Microsoft's "Azure Event Grid quotas and limits" for custom topics."""
+MAX_EVENT_BYTES = 1_048_576
+"""The same page."""
+
+_REQUIRED = {
+    "EventGridSchema": ("id", "subject", "eventType", "eventTime"),
+    "CloudEventSchemaV1_0": ("id", "source", "specversion", "type"),
+}
+_OPTIONAL_TEXT = {
+    "EventGridSchema": ("topic", "dataVersion", "metadataVersion"),
+    "CloudEventSchemaV1_0": ("subject", "time", "datacontenttype", "dataschema", "data_base64"),
+}
+_TIME = {"EventGridSchema": "eventTime", "CloudEventSchemaV1_0": "time"}
+_TYPE = {"EventGridSchema": "eventType", "CloudEventSchemaV1_0": "type"}
+_MESSAGE_NAME = {"EventGridSchema": "EventGridEvent", "CloudEventSchemaV1_0": "CloudEventV10"}
+"""What Event Grid's own messages call its schemas."""
+_EVENT_GRID_FIELDS = {*_REQUIRED["EventGridSchema"], *_OPTIONAL_TEXT["EventGridSchema"], "data"}
+_CLOUD_EVENTS_NAME = re.compile(r"[a-z0-9]+|data_base64")
+
+_Parsed = TypeVar("_Parsed")
+
+_decode_array = msgspec.json.Decoder(list[Raw]).decode
+_decode_event = msgspec.json.Decoder(Event).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read(body: bytes, content_type: str, topic: Topic) -> list[Event]:
+    """The events of one publish, complete as a subscriber in the topic's schema receives them.
+
+    Raises:
+        Refused: 400, the body does not fit the schema; 413, it or one event is too large. Nothing is published.
+    """
+    if len(body) > MAX_REQUEST_BYTES:
+        raise too_large("array", MAX_REQUEST_BYTES)
+    schema = topic.input_schema
+    try:
+        body.decode()  # fields are kept as bytes: nothing later would see that they are no text
+    except UnicodeDecodeError as error:
+        raise _unfit(schema, "The JSON received is not UTF-8.") from error
+    # A CloudEvents topic takes one event, or an array if the content type says so; the other always an array.
+    batch = schema == "EventGridSchema" or "cloudevents-batch+json" in content_type.lower()
+    texts: list[Raw] = _parsed(_decode_array, body, schema) if batch else [Raw(body)]
+    if any(len(memoryview(text)) > MAX_EVENT_BYTES for text in texts):
+        raise too_large("event", MAX_EVENT_BYTES)
+    return [_checked(_parsed(_decode_event, text, schema), topic) for text in texts]
+
+
+def too_large(what: str, limit: int) -> Refused:
+    """The answer to an array, or to an event in it, that is over the limit."""
+    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The {what} exceeds the maximum size ({limit} bytes).")
+
+
+def text(event: Event, name: str) -> str | None:
+    """A field that is a string; None if it is missing or no string."""
+    raw = event.get(name)
+    if raw is None:
+        return None
+    try:
+        return _decode_text(raw)
+    except msgspec.ValidationError:
+        return None
+
+
+def event_type(event: Event) -> str:
+    """The type, in either schema."""
+    name = _TYPE["CloudEventSchemaV1_0" if "specversion" in event else "EventGridSchema"]
+    return text(event, name) or ""
+
+
+def as_cloud_event(event: Event) -> Event:
+    """The same event in the CloudEvents 1.0 schema; one that is in it already comes back as it is."""
+    if "specversion" in event:
+        return event
+    names = {"id": "id", "topic": "source", "eventType": "type", "subject": "subject", "eventTime": "time"}
+    converted = {"specversion": Raw(b'"1.0"')} | {new: event[old] for old, new in names.items() if old in event}
+    return converted | ({"data": event["data"]} if "data" in event else {})
+
+
+def _parsed(decode: Callable[[bytes | Raw], _Parsed], body: bytes | Raw, schema: Schema) -> _Parsed:
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        raise _unfit(schema, f"The JSON received does not conform to the expected schema: {error}.") from error
+    except msgspec.DecodeError as error:
+        raise _unfit(schema, f"The JSON received can't be read: {error}.") from error
+
+
+def _checked(event: Event, topic: Topic) -> Event:
+    schema = topic.input_schema
+    for name in _REQUIRED[schema]:
+        if not text(event, name):
+            raise _unfit(schema, f"The property '{name}' must be a string that is not empty.")
+    for name in _OPTIONAL_TEXT[schema]:
+        if name in event and text(event, name) is None:
+            raise _unfit(schema, f"The property '{name}' must be a string.")
+    _check_time(event, schema)
+    return _checked_event_grid(event, topic) if schema == "EventGridSchema" else _checked_cloud_event(event)
+
+
+def _check_time(event: Event, schema: Schema) -> None:
+    name = _TIME[schema]
+    if name in event:
+        try:
+            msgspec.json.decode(event[name], type=datetime)
+        except msgspec.ValidationError as error:
+            raise _unfit(schema, f"The property '{name}' must be an ISO 8601 date and time.") from error
+
+
+def _checked_event_grid(event: Event, topic: Topic) -> Event:
+    """Stamp what Event Grid stamps ("Azure Event Grid event schema": topic, dataVersion, metadataVersion)."""
+    schema: Schema = "EventGridSchema"
+    if unexpected := sorted(event.keys() - _EVENT_GRID_FIELDS):
+        raise _unfit(
+            schema,
+            f"Received unexpected property '{unexpected[0]}' in JSON which does not conform to the expected schema.",
+        )
+    if text(event, "topic") not in (None, "", topic.id):
+        raise _unfit(schema, f"The property 'topic' must be left out, or be {topic.id}.")
+    if text(event, "metadataVersion") not in (None, "1"):
+        raise _unfit(schema, "The property 'metadataVersion' must be left out, or be 1.")
+    stamps = {"topic": Raw(_encode(topic.id)), "metadataVersion": Raw(b'"1"')}
+    return {"dataVersion": Raw(b'""')} | event | stamps
+
+
+def _checked_cloud_event(event: Event) -> Event:
+    schema: Schema = "CloudEventSchemaV1_0"
+    if text(event, "specversion") != "1.0":
+        raise _unfit(schema, "The property 'specversion' must be 1.0.")
+    for name in event:
+        if not _CLOUD_EVENTS_NAME.fullmatch(name):
+            raise _unfit(schema, f"'{name}' is not a CloudEvents attribute name: lower-case letters and digits.")
+    if "data" in event and "data_base64" in event:
+        raise _unfit(schema, "An event has 'data' or 'data_base64', not both.")
+    return event
+
+
+def _unfit(schema: Schema, problem: str) -> Refused:
+    return Refused(
+        HTTPStatus.BAD_REQUEST,
+        f"This resource is configured for '{_MESSAGE_NAME[schema]}' schema. {problem}",
+        detail="InputJsonInvalid",
+    )

@@ -1,0 +1,78 @@
+"""Both faces of the emulator: gRPC for the client libraries, HTTP for certificates, health and figures."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import grpc
+from aiohttp import web
+
+from local.emulators.pubsub.broker import Broker
+from local.emulators.pubsub.push import Pushers
+from local.emulators.pubsub.services import handlers
+from local.emulators.pubsub.tokens import Signer
+from local.stack.ports import HOST
+
+_MAX_REQUEST_BYTES = 20 * 1_048_576
+"""More than a publish request may have, so that it is the emulator that refuses it, and says why."""
+
+_GRACE_SECONDS = 0.5
+
+
+async def serve(*, port: int, http_port: int, data: Path, host: str = HOST) -> None:
+    """Serve until cancelled.
+
+    Args:
+        port: gRPC.
+        http_port: ``/healthz``, ``/status``, ``/oauth2/v1/certs`` and ``/oauth2/v3/certs``.
+        data: folder of its journal.
+        host: the address to listen on; by default nobody else reaches it.
+    """
+    broker = Broker(data)
+    signer = Signer()
+    server = grpc.aio.server(
+        options=[("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)]
+    )
+    server.add_generic_rpc_handlers(handlers(broker))
+    server.add_insecure_port(f"{host}:{port}")
+    await server.start()
+    pushing = asyncio.create_task(Pushers(broker, signer).run())
+    runner = web.AppRunner(_application(broker, signer), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, http_port).start()
+    try:
+        await pushing
+    finally:
+        pushing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await pushing
+        await runner.cleanup()
+        await server.stop(_GRACE_SECONDS)
+        broker.close()
+
+
+def _application(broker: Broker, signer: Signer) -> web.Application:
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"status": "healthy"})
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(
+            {"subscriptions": broker.status(), "recovered": broker.recovered, "unreadable": broker.unreadable}
+        )
+
+    async def certificates(_: web.Request) -> web.Response:
+        return web.json_response(signer.certificates)
+
+    async def keys(_: web.Request) -> web.Response:
+        return web.json_response(signer.keys)
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/healthz", health),
+            web.get("/status", status),
+            web.get("/oauth2/v1/certs", certificates),
+            web.get("/oauth2/v3/certs", keys),
+        ]
+    )
+    return app

@@ -1,0 +1,1 @@
+"""The real servers that the local stack runs: Postgres, Valkey, and librdkafka's Kafka."""

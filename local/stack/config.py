@@ -1,0 +1,195 @@
+"""Every fact of the local stack in one place: ports, folders, names; each setting is ``HELIOS_LOCAL_<FIELD>``."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from helios.errors import ConfigurationError
+from local.stack.ports import HOST, free_ports
+
+PREFIX = "HELIOS_LOCAL_"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+AWS_REGION = "us-east-1"
+AWS_ACCOUNT = "000000000000"
+"""The account an emulator gives to whoever asks."""
+BUS = "helios"
+QUEUE = "helios-events"
+DEAD_LETTER_QUEUE = "helios-events-dlq"
+INGEST_FUNCTION = "helios-ingest"
+API_FUNCTION = "helios-api"
+WEBSOCKET_FUNCTION = "helios-websocket"
+RELAY_FUNCTION = "helios-relay"
+SWEEP_FUNCTION = "helios-sweep"
+HTTP_API = "helios-api"
+WEBSOCKET_API = "helios-live"
+WEBSOCKET_STAGE = "live"
+RELAY_QUEUE = "helios-relay"
+SCHEDULE = "helios-every-minute"
+
+GCP_PROJECT = "helios-local"
+GCP_TOPIC = "helios-events"
+GCP_INVOKER = f"helios@{GCP_PROJECT}.iam.gserviceaccount.com"
+"""The service account in whose name Pub/Sub invokes the Cloud Function."""
+AZURE_TOPIC = "helios-events"
+AZURE_TOPIC_KEY = "aGVsaW9zLWxvY2FsLXRvcGljLWtleQ=="
+AZURE_HOST_KEYS = {
+    "AZURE_HOST_MASTER_KEY": "helios-local-master",
+    "AZURE_HOST_DEFAULT_KEY": "helios-local-default",
+    "AZURE_HOST_EVENT_GRID_KEY": "helios-local-event-grid",
+}
+"""No secrets: they open emulators that listen on this machine only, and show that keys are asked for."""
+
+CANARY = "helios-canary"
+"""The bus and the topics that lead past the guards of the API's webhooks."""
+CANARY_TYPE = "Canary"
+CANARY_TOPIC_ARN = f"arn:aws:sns:{AWS_REGION}:{AWS_ACCOUNT}:{CANARY}"
+
+WEBHOOK_AUTH = {
+    "HELIOS_WEBHOOK_AUTH": "eventbridge=key,sns pubsub=oidc eventgrid=secret,entra cloudevents=hmac",
+    "HELIOS_EVENTBRIDGE_SECRET": "helios-local-eventbridge",
+    "HELIOS_SNS_TOPICS": CANARY_TOPIC_ARN,
+    "HELIOS_PUBSUB_AUDIENCE": "helios-local",
+    "HELIOS_PUBSUB_SERVICE_ACCOUNT": "helios-push@helios-local.iam.gserviceaccount.com",
+    "HELIOS_EVENTGRID_SECRET": "helios-local-event-grid",
+    "HELIOS_ENTRA_TENANT": "4e110505-0000-4000-8000-000000000000",
+    "HELIOS_ENTRA_AUDIENCE": "api://helios-local",
+    "HELIOS_CLOUDEVENTS_SECRET": "whsec_aGVsaW9zLWxvY2FsLWNsb3VkZXZlbnRzLXNlY3JldA==",  # pragma: allowlist secret
+}
+"""No secrets either, for the same reason; the API of the demo checks what presents one."""
+
+REPLAY_SECRET = "whsec_aGVsaW9zLWxvY2FsLXJlcGxheXMtc2VjcmV0LWtleQ=="  # noqa: S105  # pragma: allowlist secret
+"""None either: it signs what replay jobs send to webhooks on this machine."""
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the local stack listens and where it keeps its things.
+
+    Attributes:
+        postgres_port: Postgres.
+        valkey_port: Valkey.
+        aws_port: every AWS service.
+        api_port: Helios' own API.
+        dashboard_port: the dashboard.
+        pubsub_port: Pub/Sub, gRPC.
+        pubsub_admin_port: the Pub/Sub emulator's own HTTP: its certificates and its state.
+        eventgrid_port: Event Grid.
+        gcp_function_port: the Cloud Function.
+        azure_function_port: the Azure Function.
+        kafka_port: Kafka, where clients ask for its brokers.
+        canary_port: the certificate that signs the canary events of SNS.
+        flows_file: what declares the flows; empty: the order flow that ships with Helios.
+        state: data, logs and what else outlives a run; nothing in it is worth keeping.
+    """
+
+    postgres_port: Port = 55432
+    valkey_port: Port = 56379
+    aws_port: Port = 4566
+    api_port: Port = 8001
+    dashboard_port: Port = 5173
+    pubsub_port: Port = 8085
+    pubsub_admin_port: Port = 8086
+    eventgrid_port: Port = 8087
+    gcp_function_port: Port = 8088
+    azure_function_port: Port = 7071
+    kafka_port: Port = 19092
+    canary_port: Port = 8089
+    flows_file: str = ""
+    state: str = str(REPOSITORY / ".helios")
+
+    @property
+    def folder(self) -> Path:
+        """The state folder, absolute."""
+        return Path(self.state).absolute()
+
+    def log(self, name: str) -> Path:
+        """The log file of a service."""
+        return self.folder / "logs" / f"{name}.log"
+
+    @property
+    def aws_url(self) -> str:
+        """The endpoint of every AWS service."""
+        return f"http://{HOST}:{self.aws_port}"
+
+    @property
+    def pubsub_url(self) -> str:
+        """The Pub/Sub emulator's own HTTP."""
+        return f"http://{HOST}:{self.pubsub_admin_port}"
+
+    @property
+    def eventgrid_url(self) -> str:
+        """The Event Grid emulator."""
+        return f"http://{HOST}:{self.eventgrid_port}"
+
+    @property
+    def gcp_function_url(self) -> str:
+        """The Cloud Function."""
+        return f"http://{HOST}:{self.gcp_function_port}"
+
+    @property
+    def azure_function_url(self) -> str:
+        """The host of the Azure Function."""
+        return f"http://{HOST}:{self.azure_function_port}"
+
+    @property
+    def kafka_brokers(self) -> str:
+        """Where clients of Kafka begin."""
+        return f"{HOST}:{self.kafka_port}"
+
+    @property
+    def canary_url(self) -> str:
+        """The sender of canary events."""
+        return f"http://{HOST}:{self.canary_port}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """The dashboard, as a browser must spell it: the API answers to this origin only."""
+        return f"http://localhost:{self.dashboard_port}"
+
+    @property
+    def api_url(self) -> str:
+        """Helios' own API."""
+        return f"http://{HOST}:{self.api_port}"
+
+
+_PORT_FIELDS = [field for field in Config.__struct_fields__ if field.endswith("_port")]
+
+
+def variable(field: str) -> str:
+    """The environment variable that sets this field."""
+    return PREFIX + field.upper()
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the settings; a variable that is empty counts as not set.
+
+    Raises:
+        ConfigurationError: a variable is unknown or of the wrong form, or two services share a port.
+    """
+    known = {variable(field): field for field in Config.__struct_fields__}
+    given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise ConfigurationError(f"{unknown[0]} is no setting; the settings are {', '.join(known)}")
+    try:
+        config = msgspec.convert({known[name]: value for name, value in given.items()}, Config, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        raise ConfigurationError(f"{variable(path.rstrip('`'))}: {reason}") from error
+    owners: dict[int, str] = {}
+    for field in _PORT_FIELDS:
+        port = getattr(config, field)
+        if port in owners:
+            raise ConfigurationError(f"{variable(owners[port])} and {variable(field)} are both {port}")
+        owners[port] = field
+    return config
+
+
+def free_port_fields() -> dict[str, int]:
+    """Every port's field with a port that is free now: for a second set of services beside a running demo."""
+    return dict(zip(_PORT_FIELDS, free_ports(len(_PORT_FIELDS)), strict=True))

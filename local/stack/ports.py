@@ -1,0 +1,104 @@
+"""Loopback ports: which are free, and who holds one that is not."""
+
+import re
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+HOST = "127.0.0.1"
+"""Every service listens here and nowhere else: the local ways in are unguarded."""
+
+
+class PortTaken(Exception):  # noqa: N818 - reads as the fact it is
+    """Another process listens where a service wants to; the message names the port, the setting and the process."""
+
+
+def free_port() -> int:
+    """A port that nothing listens on now, and that the system gives to no other process for a minute."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports that nothing listens on now, and that the system gives to no other process for a minute."""
+    with ExitStack() as all_held:
+        servers = [all_held.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        return [_reserve(server) for server in servers]
+
+
+def _reserve(server: socket.socket) -> int:
+    """The port of a listening socket, reserved for a server that is started on it within a minute.
+
+    A port that is closed without having been used is free at once: another process that asks for any free port may get
+    it before the server has bound it. So one connection is made and closed from the server's side, which leaves the
+    port in TIME_WAIT: the system does not choose it then, and a server with SO_REUSEADDR (all of ours) may bind it.
+    """
+    port: int = server.getsockname()[1]
+    with socket.create_connection((HOST, port)), server.accept()[0]:
+        return port
+
+
+def require_free(port: int, *, service: str, setting: str) -> None:
+    """Return if a service may listen on this port.
+
+    Raises:
+        PortTaken: it may not.
+    """
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        holder = _holder(port)
+        who = f"{holder} holds it" if holder else f"the system says: {error.strerror}"
+        raise PortTaken(
+            f"port {port}, which {service} needs, is not free: {who}. "
+            f"End that process, or set {setting} to another port."
+        ) from error
+
+
+def _holder(port: int) -> str | None:
+    """The process that listens on the port, as ``name (process 123)``; None when that can't be told."""
+    pid = _holder_by_proc(port) if sys.platform == "linux" else _holder_by_lsof(port)
+    if pid is None:
+        return None
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        name = "a process"
+    return f"{name} (process {pid})"
+
+
+def _holder_by_proc(port: int) -> int | None:
+    """Linux: find the listening socket's inode, then the process that has it open."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            local, _remote, state, *rest = row.split()[1:]
+            if state == "0A" and int(local.rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{rest[5]}]")
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(link.readlink()) in inodes for link in (process / "fd").iterdir()):
+                return int(process.name)
+        except OSError:
+            continue  # another user's process, or one that just ended
+    return None
+
+
+def _holder_by_lsof(port: int) -> int | None:
+    try:
+        listing = subprocess.run(
+            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fp"],  # noqa: S607 - where it lies differs
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"^p(\d+)", listing.stdout)
+    return int(found[1]) if found else None

@@ -1,0 +1,182 @@
+"""One child process: started under a reaper, awaited until it is ready, stopped for certain."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from local.stack import reaper
+
+Probe = Callable[[], bool]
+"""Asks a service whether it is ready. False or an OSError mean: not yet."""
+
+_PROBE_PAUSE_SECONDS = 0.02
+_TAIL_LINES = 15
+_HOST_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class ServiceFailed(Exception):  # noqa: N818 - reads as the fact it is
+    """A service did not start, or did not become ready; the message ends with the last lines of its log."""
+
+
+def scrubbed_environment(**more: str) -> dict[str, str]:
+    """The few variables any program needs, and these: nothing of the developer's shell leaks into a service."""
+    return {name: os.environ[name] for name in _HOST_VARIABLES if name in os.environ} | more
+
+
+class Process:
+    """A running service. Its standard output and error go to its log file; it never outlives this process.
+
+    Attributes:
+        name: what logs and messages call it.
+        pid: the service's own process id (its reaper's is another).
+        log: the file its output is appended to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: tuple[int, int] | None = None,
+    ) -> None:
+        """Start it.
+
+        Args:
+            name: what to call it.
+            command: the program and its arguments.
+            log: appended to; its folder is made.
+            env: the whole environment of the service; by default ``scrubbed_environment()``.
+            cwd: its working folder; by default ``/``, so that it holds none of the user's folders.
+            user: user and group id to run as; only root may ask.
+        """
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._log_start = output.tell()
+            self._reaper = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", reaper.__file__),
+                    f"{user[0]}:{user[1]}" if user else "",
+                    *map(str, command),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                env=dict(scrubbed_environment() if env is None else env),
+                cwd=cwd or "/",
+                start_new_session=True,  # a Ctrl-C at the terminal is for the supervisor alone
+            )
+        assert self._reaper.stdin  # noqa: S101 - PIPE gives one; for mypy
+        assert self._reaper.stdout  # noqa: S101 - as above
+        self._lifeline = self._reaper.stdin
+        with self._reaper.stdout as told:
+            answer = told.readline()
+        if not answer:
+            self.kill()
+            raise ServiceFailed(f"{name} was not started.\n{self.tail()}")
+        self.pid = int(answer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs, then its exit code; 128 + N if signal N ended it."""
+        code = self._reaper.poll()
+        if code is not None:
+            self._lifeline.close()
+        return code
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.returncode is None
+
+    def wait_ready(self, probe: Probe, *, seconds: float) -> None:
+        """Return once the probe says True.
+
+        Raises:
+            ServiceFailed: the service ended first, or the time is over; in both cases nothing of it is left.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            if not self.running:
+                raise ServiceFailed(f"{self.name} ended {self.ending()} before it was ready.\n{self.tail()}")
+            try:
+                if probe():
+                    return
+            except OSError:
+                pass  # refused, reset or timed out: not ready yet
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServiceFailed(f"{self.name} was not ready within {seconds:g} s.\n{self.tail()}")
+            time.sleep(_PROBE_PAUSE_SECONDS)
+
+    def ending(self) -> str:
+        """How it ended, in words: ``with exit code 1``, ``by SIGKILL``."""
+        code = self.returncode
+        if code is None or code <= reaper.SIGNALLED:
+            return f"with exit code {code}"
+        return f"by {signal.Signals(code - reaper.SIGNALLED).name}"
+
+    def tail(self, lines: int = _TAIL_LINES) -> str:
+        """Where the log is, and the last lines of it that this run wrote."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            text = log.read().decode(errors="replace")
+        last = "\n".join(f"  | {line}" for line in text.splitlines()[-lines:])
+        return f"The end of {self.log}:\n{last or '  (it wrote nothing)'}"
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code once it has ended, or None if it still runs after so many seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._reaper.wait(seconds)
+        return self.returncode
+
+    def finish(self, *, seconds: float) -> None:
+        """Return once it has ended with exit code 0.
+
+        Raises:
+            ServiceFailed: it ended otherwise, or the time is over; in both cases nothing of it is left.
+        """
+        if self.wait(seconds) is None:
+            self.kill()
+            raise ServiceFailed(f"{self.name} did not end within {seconds:g} s.\n{self.tail()}")
+        if self.returncode != 0:
+            raise ServiceFailed(f"{self.name} ended {self.ending()}.\n{self.tail()}")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 10) -> None:
+        """Ask it to end by this signal, and kill it and all its children after so many seconds; twice does nothing."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
+                os.kill(self.pid, number)
+            self.wait(seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once with all its children, as ``kill -9`` does."""
+        self._lifeline.close()
+        self._reaper.wait()
+
+    def pause(self) -> None:
+        """Freeze it and its children (SIGSTOP): a service that hangs, for fault tests."""
+        for pid in (self.pid, *reaper.descendants(self.pid)):
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo ``pause``."""
+        for pid in (*reaper.descendants(self.pid), self.pid):
+            os.kill(pid, signal.SIGCONT)

@@ -1,0 +1,374 @@
+"""What the demo is made of, a row per service: what runs, what it needs first, which ports it takes."""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from helios.services.sink import KAFKA
+from local.aws import deployer, resources
+from local.aws.ministack import Ministack
+from local.emulators.azure_host.client import event_grid_url
+from local.emulators.eventgrid.client import topic_url
+from local.servers import postgres, valkey
+from local.servers.postgres import Postgres
+from local.servers.valkey import Valkey
+from local.stack.config import (
+    AZURE_HOST_KEYS,
+    AZURE_TOPIC,
+    AZURE_TOPIC_KEY,
+    BUS,
+    GCP_INVOKER,
+    GCP_PROJECT,
+    GCP_TOPIC,
+    REPLAY_SECRET,
+    REPOSITORY,
+    WEBHOOK_AUTH,
+    Config,
+)
+from local.stack.ports import HOST
+from local.stack.probes import accepts, answers, follows
+from local.stack.process import Probe, scrubbed_environment
+from local.stack.server import Command, Server, Task
+
+
+class Service(NamedTuple):
+    """One row.
+
+    Attributes:
+        name: what the demo calls it; its log is ``.helios/logs/<name>.log``.
+        server: what runs.
+        needs: the services that must be ready before it is started; the others start at the same time.
+        ports: the settings of ``config.Config`` that name the ports it listens on.
+        restarts: whether it is started again when it ends by itself. The end of one that is not is the end of the demo.
+        forgets: what is gone then, in words, of a service that comes back empty; those that need it are started again.
+        remedy: what to try when it does not start.
+        data: the folder in which an emulator keeps what it has not delivered yet.
+    """
+
+    name: str
+    server: Server
+    needs: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    restarts: bool = False
+    forgets: str = ""
+    remedy: str = ""
+    data: Path | None = None
+
+
+def services(config: Config, *, canary_seconds: float = 0, reload: bool = False) -> list[Service]:
+    """Every service of the demo but the traffic.
+
+    Args:
+        config: where they are.
+        canary_seconds: time from one canary event to the next; 0: there is only the one that shows that all is ready.
+        reload: whether the API and the dashboard load their code again whenever a file of it is saved.
+    """
+    secret = secrets.token_urlsafe()
+    return [
+        *_databases(config),
+        *_aws(config),
+        _api(config, secret, reload=reload),
+        *_gcp(config, secret),
+        *_azure(config, secret),
+        _canary(config, canary_seconds),
+        *_kafka(config),
+        *_dashboard(config, reload=reload),
+    ]
+
+
+def _databases(config: Config) -> list[Service]:
+    """Postgres with its tables, and Valkey."""
+    data, log = config.folder, config.log
+    return [
+        Service(
+            "postgres",
+            Postgres(data / "postgres", config.postgres_port, log=log("postgres")),
+            ports=("postgres_port",),
+        ),
+        Service("valkey", Valkey(data / "valkey", config.valkey_port, log=log("valkey")), ports=("valkey_port",)),
+        _task(
+            config,
+            "migrations",
+            _python("helios", "migrate"),
+            env=helios_environment(config),
+            needs=("postgres",),
+            remedy="If the events of earlier runs are of no use, start without them: make local-demo ARGS=--fresh",
+        ),
+    ]
+
+
+def _aws(config: Config) -> list[Service]:
+    """Every AWS service, and Helios on it."""
+    packages = sorted({function.package for function in deployer.FUNCTIONS})
+    return [
+        Service(
+            "aws",
+            Ministack(config.folder, config.aws_port, log=config.log("aws")),
+            ports=("aws_port",),
+            restarts=True,
+            forgets="the events that it had taken and not delivered are lost",
+        ),
+        # The whole environment: uv has settings of its own there (a proxy, an index, a cache).
+        _task(config, "packages", _python("scripts.build.package", "--native", *packages), env=os.environ),
+        _task(
+            config,
+            "deployment",
+            _python("local.aws.deployer", config.aws_url),
+            env=resources.sdk_environment(config.aws_url) | helios_environment(config),
+            needs=("aws", "packages", "migrations", "valkey"),
+        ),
+    ]
+
+
+def _api(config: Config, secret: str, *, reload: bool) -> Service:
+    """Helios' API. It rings the relay function on AWS, for itself and for the other clouds' functions."""
+    notifier = {"HELIOS_RELAY_QUEUE_URL": deployer.relay_queue_url(config.aws_url), "HELIOS_NOTIFY_SECRET": secret}
+    address = ["--host", HOST, "--port", str(config.api_port)]
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    if reload:
+        options += ["--reload", "--reload-dir", str(REPOSITORY / "shared")]
+    return _command(
+        config,
+        "api",
+        _python("uvicorn", "--factory", "helios.api:create_app", *address, *options),
+        env=helios_environment(config)
+        | sdk_environment(config)
+        | notifier
+        | _replay_targets(config)
+        | {"HELIOS_TRUST_LOOPBACK": "true", "HELIOS_KAFKA_BROKERS": config.kafka_brokers},
+        ready=answers(f"{config.api_url}/api/v1/health"),
+        needs=("migrations", "valkey"),
+        ports=("api_port",),
+    )
+
+
+def _gcp(config: Config, secret: str) -> list[Service]:
+    """Pub/Sub, the Cloud Function under Google's own framework and behind a door, and the subscription for it."""
+    data = config.folder / "pubsub"
+    emulator = ["--port", str(config.pubsub_port), "--http-port", str(config.pubsub_admin_port)]
+    function = ["--target", "ingest", "--source", str(REPOSITORY / "functions/gcp/main.py")]
+    door = ["--keys-url", _google_keys_url(config), "--audience", config.gcp_function_url, "--invoker", GCP_INVOKER]
+    topic = ["--project", GCP_PROJECT, "--topic", GCP_TOPIC, "--function-url", config.gcp_function_url]
+    return [
+        _command(
+            config,
+            "pubsub",
+            _python("local.emulators.pubsub", *emulator, "--data", str(data)),
+            ready=answers(f"{config.pubsub_url}/healthz"),
+            data=data,
+            ports=("pubsub_port", "pubsub_admin_port"),
+        ),
+        _command(
+            config,
+            "gcp-function",
+            _python("local.emulators.cloud_run", *function, "--port", str(config.gcp_function_port), *door),
+            env=_ringing_environment(config, secret),
+            ready=accepts(config.gcp_function_port),
+            needs=("migrations", "valkey"),
+            ports=("gcp_function_port",),
+        ),
+        _task(
+            config,
+            "gcp-topic",
+            _python("local.emulators.pubsub.client", *topic, "--service-account", GCP_INVOKER),
+            env={"PUBSUB_EMULATOR_HOST": f"{HOST}:{config.pubsub_port}"},
+            needs=("pubsub", "gcp-function"),
+        ),
+    ]
+
+
+def _azure(config: Config, secret: str) -> list[Service]:
+    """Event Grid, the function app under our host, and the subscription that posts to it."""
+    data = config.folder / "eventgrid"
+    emulator = ["--port", str(config.eventgrid_port), "--data", str(data)]
+    # A tenth of Event Grid's waits: the first retry after an outage comes after one second, not ten.
+    scale = ["--time-scale", "0.1"]
+    host = [str(REPOSITORY / "functions/azure"), "--port", str(config.azure_function_port)]
+    endpoint = event_grid_url(config.azure_function_url, "ingest", AZURE_HOST_KEYS["AZURE_HOST_EVENT_GRID_KEY"])
+    topic = ["--url", config.eventgrid_url, "--topic", AZURE_TOPIC, "--key", AZURE_TOPIC_KEY]
+    return [
+        _command(
+            config,
+            "eventgrid",
+            _python("local.emulators.eventgrid", *emulator, *scale),
+            ready=answers(f"{config.eventgrid_url}/health"),
+            data=data,
+            ports=("eventgrid_port",),
+        ),
+        _command(
+            config,
+            "azure-function",
+            _python("local.emulators.azure_host", *host),
+            env=_ringing_environment(config, secret) | AZURE_HOST_KEYS,
+            ready=answers(f"{config.azure_function_url}/admin/host/ping"),
+            needs=("migrations", "valkey"),
+            ports=("azure_function_port",),
+        ),
+        _task(
+            config,
+            "azure-topic",
+            _python("local.emulators.eventgrid.client", *topic, "--endpoint-url", endpoint),
+            needs=("eventgrid", "azure-function"),
+        ),
+    ]
+
+
+def _canary(config: Config, seconds: float) -> Service:
+    """What shows that each guard of the API lets in whom it should; ready once all of them have."""
+    where = ["--api-url", config.api_url, "--aws-url", config.aws_url, "--eventgrid-url", config.eventgrid_url]
+    return _command(
+        config,
+        "canary",
+        _python("local.canary", "--port", str(config.canary_port), "--every", str(seconds), *where),
+        env=sdk_environment(config),
+        ready=answers(f"{config.canary_url}/healthz"),
+        needs=("aws", "api", "pubsub", "eventgrid"),
+        ports=("canary_port",),
+    )
+
+
+def _kafka(config: Config) -> list[Service]:
+    """Kafka, and what passes every stored event on to it."""
+    cluster = Command(
+        "kafka",
+        _python("local.servers.kafka", "--port", str(config.kafka_port)),
+        env=scrubbed_environment(),
+        ready=accepts(config.kafka_port),
+        log=config.log("kafka"),
+        cwd=REPOSITORY,
+    )
+    return [
+        Service("kafka", cluster, ports=("kafka_port",)),
+        _command(
+            config,
+            "sink",
+            _python("helios", "sink"),
+            env=helios_environment(config) | {"HELIOS_KAFKA_BROKERS": config.kafka_brokers},
+            ready=follows(postgres.url(config.postgres_port), KAFKA),
+            needs=("migrations", "kafka"),
+            ports=(),
+        ),
+    ]
+
+
+def _dashboard(config: Config, *, reload: bool) -> list[Service]:
+    """The dashboard, watching through AWS' WebSocket; with ``reload`` Vite serves it from its sources."""
+    websocket_url, port = deployer.websocket_url(config.aws_url), str(config.dashboard_port)
+    built = _python("local.demo.dashboard", "--port", port, "--api-url", config.api_url, "--ws-url", websocket_url)
+    npm = ["npm", "--prefix", str(REPOSITORY / "dashboard")]
+    vite = [*npm, "run", "dev", "--", "--host", HOST, "--port", port]
+    return [
+        # The whole environment: npm has settings of its own there, as uv has.
+        _task(config, "dashboard-build", _python("local.demo.dashboard_build"), env=os.environ),
+        _command(
+            config,
+            "dashboard",
+            vite if reload else built,
+            env={"VITE_API_URL": config.api_url, "VITE_WS_URL": websocket_url} if reload else None,
+            ready=answers(f"http://{HOST}:{config.dashboard_port}/"),
+            needs=("dashboard-build",),
+            ports=("dashboard_port",),
+        ),
+    ]
+
+
+def traffic(config: Config, *, rate: float, error_rate: float, duration: float, summary: Path) -> Command:
+    """The simulator: it publishes through the clouds' own SDKs, and writes its summary into a file when it ends."""
+    options = ["--via", "cloud", "--rate", rate, "--error-rate", error_rate, "--duration", duration]
+    return Command(
+        "traffic",
+        _python("scripts.simulator", *map(str, options), "--summary", str(summary)),
+        env=scrubbed_environment(**sdk_environment(config)),
+        ready=lambda: True,  # its first event is awaited instead
+        log=config.log("traffic"),
+        cwd=REPOSITORY,
+        stop_seconds=30,  # it waits for the answers to what it has sent
+    )
+
+
+def sdk_environment(config: Config) -> dict[str, str]:
+    """The variables that lead the vendors' SDKs, and the simulator, to the emulators."""
+    return resources.sdk_environment(config.aws_url) | {
+        "PUBSUB_EMULATOR_HOST": f"{HOST}:{config.pubsub_port}",
+        "GOOGLE_CLOUD_PROJECT": GCP_PROJECT,
+        "HELIOS_GCP_TOPIC": GCP_TOPIC,
+        "HELIOS_AZURE_EVENTGRID_ENDPOINT": topic_url(config.eventgrid_url, AZURE_TOPIC),
+        "HELIOS_AZURE_EVENTGRID_KEY": AZURE_TOPIC_KEY,
+    }
+
+
+def helios_environment(config: Config) -> dict[str, str]:
+    """The settings of every process of Helios."""
+    return {
+        "HELIOS_DATABASE_URL": postgres.url(config.postgres_port),
+        "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
+        "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
+        "HELIOS_FLOWS_FILE": config.flows_file,
+        "HELIOS_PUBSUB_KEYS_URL": _google_keys_url(config),
+        "HELIOS_ENTRA_KEYS_URL": f"{config.eventgrid_url}/{{tenant}}/discovery/v2.0/keys",
+        "HELIOS_SNS_CERTIFICATES_URL": config.canary_url,
+    } | WEBHOOK_AUTH
+
+
+def _replay_targets(config: Config) -> dict[str, str]:
+    """Where replay jobs may send stored events: back to the emulators, and to webhooks on this machine."""
+    topics = {
+        "aws": BUS,
+        "gcp": f"projects/{GCP_PROJECT}/topics/{GCP_TOPIC}",
+        "azure": topic_url(config.eventgrid_url, AZURE_TOPIC),
+    }
+    return {
+        "HELIOS_REPLAY_HOSTS": f"{HOST} localhost",
+        "HELIOS_REPLAY_SECRET": REPLAY_SECRET,
+        "HELIOS_REPLAY_TOPICS": " ".join(f"{cloud}={topic}" for cloud, topic in topics.items()),
+        "HELIOS_REPLAY_EVENTGRID_SECRET": AZURE_TOPIC_KEY,
+    }
+
+
+def _google_keys_url(config: Config) -> str:
+    return f"{config.pubsub_url}/oauth2/v3/certs"
+
+
+def _ringing_environment(config: Config, secret: str) -> dict[str, str]:
+    """Those, for a function outside of AWS: it rings at the API."""
+    notify = {"HELIOS_NOTIFY_URL": f"{config.api_url}/api/v1/relay/notify", "HELIOS_NOTIFY_SECRET": secret}
+    return helios_environment(config) | notify
+
+
+def _command(
+    config: Config,
+    name: str,
+    command: Sequence[str],
+    *,
+    ready: Probe,
+    env: Mapping[str, str] | None = None,
+    needs: tuple[str, ...] = (),
+    ports: tuple[str, ...],
+    data: Path | None = None,
+) -> Service:
+    """A row for a server that is a command, and that holds nothing which a new start would lack."""
+    environment = scrubbed_environment(**env or {})
+    server = Command(name, command, env=environment, ready=ready, log=config.log(name), cwd=REPOSITORY)
+    return Service(name, server, needs=needs, ports=ports, restarts=True, data=data)
+
+
+def _task(
+    config: Config,
+    name: str,
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    needs: tuple[str, ...] = (),
+    remedy: str = "",
+) -> Service:
+    """A row for a command that is to run to its end."""
+    environment = scrubbed_environment(**env or {})
+    server = Task(name, command, env=environment, log=config.log(name), cwd=REPOSITORY)
+    return Service(name, server, needs=needs, remedy=remedy)
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]

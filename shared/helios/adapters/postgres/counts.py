@@ -1,0 +1,128 @@
+"""Counts of deliveries, and their sums: the SQL, and a row as counts."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from helios.adapters.postgres.parameters import to_json
+from helios.adapters.postgres.query import Query
+from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
+from helios.model.events import SOURCES
+
+ADD_COUNTS = """
+INSERT INTO event_counts AS known (minute, source, type, stored, duplicate, contradictory, rejected)
+SELECT minute, source, type, stored, duplicate, contradictory, rejected
+FROM json_to_recordset(%s::json) AS given (
+    minute timestamptz, source text, type text,
+    stored bigint, duplicate bigint, contradictory bigint, rejected bigint
+)
+ON CONFLICT (minute, source, type) DO UPDATE SET
+    stored = known.stored + excluded.stored,
+    duplicate = known.duplicate + excluded.duplicate,
+    contradictory = known.contradictory + excluded.contradictory,
+    rejected = known.rejected + excluded.rejected
+"""
+
+
+# Ordered, as the counts are: concurrent writers of the same rows in different order deadlock.
+ADD_TOTALS = """
+INSERT INTO event_totals AS total (since, source, stored, duplicate, contradictory, rejected)
+SELECT bucket.since, source, sum(stored), sum(duplicate), sum(contradictory), sum(rejected)
+FROM json_to_recordset(%s::json) AS given (
+    minute timestamptz, source text, stored bigint, duplicate bigint, contradictory bigint, rejected bigint
+), LATERAL (VALUES ('-infinity'::timestamptz), (date_trunc('hour', minute, 'UTC'))) AS bucket (since)
+GROUP BY bucket.since, source
+ORDER BY bucket.since, source
+ON CONFLICT (since, source) DO UPDATE SET
+    stored = total.stored + excluded.stored,
+    duplicate = total.duplicate + excluded.duplicate,
+    contradictory = total.contradictory + excluded.contradictory,
+    rejected = total.rejected + excluded.rejected
+"""
+
+
+SELECT_MINUTES = """
+SELECT minute, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint
+FROM event_counts WHERE minute >= %s
+GROUP BY minute, source ORDER BY minute, source
+"""
+
+
+# The last day is its full hours, and the minutes before the first of these. What only frames without a position tell is
+# left out of what is told.
+SELECT_TOTALS = """
+WITH untold AS (
+    SELECT count.source, sum(count.stored)::bigint AS stored, sum(count.duplicate)::bigint AS duplicate,
+           sum(count.contradictory)::bigint AS contradictory, sum(count.rejected)::bigint AS rejected
+    FROM frames, json_to_recordset(body -> 'counts') AS count (
+        source text, stored bigint, duplicate bigint, contradictory bigint, rejected bigint
+    )
+    WHERE position IS NULL AND %(only_numbered)s GROUP BY count.source
+)
+SELECT source, total.stored - coalesce(untold.stored, 0), total.duplicate - coalesce(untold.duplicate, 0),
+       total.contradictory - coalesce(untold.contradictory, 0), total.rejected - coalesce(untold.rejected, 0), (
+    SELECT coalesce(sum(hour.stored), 0) FROM event_totals AS hour
+    WHERE hour.source = total.source AND hour.since >= %(first_hour)s
+)::bigint + (
+    SELECT coalesce(sum(known.stored), 0) FROM event_counts AS known
+    WHERE known.source = total.source AND known.minute >= %(since)s AND known.minute < %(first_hour)s
+)::bigint - coalesce(untold.stored, 0), (SELECT position FROM stream)
+FROM event_totals AS total LEFT JOIN untold USING (source) WHERE since = '-infinity'
+"""
+
+
+class PostgresCountWriter:
+    """Implements ``CountWriter`` on the connection of a unit of work."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def add(self, counts: Sequence[Count]) -> None:
+        """Add to the ledger and to its sums."""
+        parameters = (to_json(counts),)
+        self._connection.execute(ADD_COUNTS, parameters)
+        self._connection.execute(ADD_TOTALS, parameters)
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return [minute_from_row(row) for row in self._connection.execute(SELECT_MINUTES, [since]).fetchall()]
+
+
+class PostgresCountReader(Query):
+    """Implements ``CountReader`` on a pool of connections."""
+
+    def totals(self, now: datetime, *, only_numbered: bool = False) -> Totals:
+        """The ledger summed up; reads the sums of a day's hours, and the counts of at most one hour."""
+        since = now - LAST_DAY
+        hour = since.replace(minute=0, second=0, microsecond=0)
+        first_hour = hour if hour == since else hour + timedelta(hours=1)
+        rows = self._all(SELECT_TOTALS, {"since": since, "first_hour": first_hour, "only_numbered": only_numbered})
+        stored = {source: count for source, count, *_ in rows}
+        return Totals(
+            events_by_source={source: stored.get(source, 0) for source in SOURCES},
+            stored=sum(row[1] for row in rows),
+            duplicate=sum(row[2] for row in rows),
+            contradictory=sum(row[3] for row in rows),
+            rejected=sum(row[4] for row in rows),
+            last_24h=sum(row[5] for row in rows),
+            position=rows[0][6] if rows else 0,
+        )
+
+    def minutes(self, since: datetime) -> list[MinuteCount]:
+        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        return [minute_from_row(row) for row in self._all(SELECT_MINUTES, [since])]
+
+
+def minute_from_row(row: Sequence[Any]) -> MinuteCount:
+    """The counts in a row of SELECT_MINUTES."""
+    minute, source, stored, duplicate, contradictory, rejected = row
+    return MinuteCount(
+        minute=minute,
+        source=source,
+        stored=stored,
+        duplicate=duplicate,
+        contradictory=contradictory,
+        rejected=rejected,
+    )

@@ -1,0 +1,28 @@
+"""Python values as parameters of statements.
+
+A single JSON parameter read by ``json_to_recordset`` moves a batch about three times as fast as psycopg's adaptation of
+twelve lists, and as fast as COPY into a temporary table, without one.
+"""
+
+from collections.abc import Collection
+
+import msgspec
+
+from helios.model.events import Key
+
+
+class _Key(msgspec.Struct, gc=False):
+    """Not a dict: hundreds of dicts at once start the garbage collector."""
+
+    source: str
+    id: str
+
+
+def to_json(value: object) -> str:
+    """JSON text. msgspec writes bytes as base64, which ADD_DEAD_LETTERS decodes."""
+    return msgspec.json.encode(value).decode()
+
+
+def keys_as_json(keys: Collection[Key]) -> str:
+    """Identities of events, as a JSON array of objects."""
+    return to_json([_Key(*key) for key in keys])

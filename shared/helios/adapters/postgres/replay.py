@@ -1,0 +1,205 @@
+"""Replay jobs in Postgres, and what they send."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import LiteralString
+
+import msgspec
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
+
+from helios.adapters.postgres.audit import ADD_AUDIT_ENTRY, audit_columns
+from helios.adapters.postgres.connection import KEEPALIVES, Pool, translated
+from helios.adapters.postgres.dead_letters import DEAD_LETTER_COLUMNS, dead_letter_conditions, dead_letter_from_row
+from helios.adapters.postgres.events import EVENT_COLUMNS, event_conditions, event_from_row
+from helios.adapters.postgres.parameters import to_json
+from helios.adapters.postgres.query import Conditions, Query, conjunction
+from helios.errors import Retryable
+from helios.model.dead_letters import StoredDeadLetter
+from helios.model.events import Event
+from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.model.replay import (
+    MAX_EXAMPLES,
+    Checkpoint,
+    Matching,
+    ReplayFilter,
+    ReplayJob,
+    ReplayRequest,
+    State,
+    What,
+    ended,
+    started,
+)
+
+LOCK = 4_869_532_072
+"""Advisory lock: whoever holds it works on the jobs."""
+
+_COLUMNS = """
+id, what, filter::text, target::text, per_second, actor, state, created_at, finished_at, matching, checkpoint::text,
+sent, failed, skipped, last_error
+"""
+
+_ADD = f"""
+INSERT INTO replay_jobs (what, filter, target, per_second, actor, state, created_at, matching)
+VALUES (%s, %s::json, %s::json, %s, %s, 'running', %s, %s)
+RETURNING {_COLUMNS}
+"""  # noqa: S608 - only a constant of ours is filled in
+
+_SELECT: LiteralString = f"SELECT {_COLUMNS} FROM replay_jobs"  # noqa: S608 - the same
+
+# It moves from where it was known to stand, so that a worker that lost its turn unawares can't move it back.
+_ADVANCE = """
+UPDATE replay_jobs SET checkpoint = %s::jsonb, sent = %s, failed = %s, skipped = %s, last_error = %s
+WHERE id = %s AND state = 'running' AND checkpoint IS NOT DISTINCT FROM %s::jsonb
+"""
+
+_END = f"""
+UPDATE replay_jobs SET state = %s, finished_at = %s, last_error = coalesce(%s, last_error)
+WHERE id = %s AND state = 'running'
+RETURNING {_COLUMNS}
+"""  # noqa: S608 - the same
+
+
+class PostgresReplayJobs(Query):
+    """Keeps ``ReplayJobs`` on a pool of connections; a turn has one of its own."""
+
+    def __init__(self, pool: Pool, database_url: str) -> None:
+        super().__init__(pool)
+        self._database_url = database_url
+
+    def matching(self, what: What, where: ReplayFilter) -> Matching:
+        """What a job would send now."""
+        if what == "events":
+            table, conditions = "events", event_conditions(where.events())
+            first: LiteralString = "SELECT source || '/' || id FROM events"
+            order: LiteralString = "ORDER BY received_at, source, id"
+            moment: LiteralString = "received_at"
+        else:
+            table, conditions = "dead_letters", dead_letter_conditions(where.dead_letters())
+            first, order, moment = "SELECT id::text AS shown FROM dead_letters", "ORDER BY id", "first_received_at"
+        sql, values = conjunction(conditions)
+        count = f"SELECT count(*), min({moment}), max({moment}) FROM {table} {sql}"  # noqa: S608 - constants of ours
+        with translated(), self._pool.connection() as connection:
+            number, oldest, newest = connection.execute(count, values).fetchone() or (0, None, None)
+            rows = connection.execute(f"{first} {sql} {order} LIMIT %s", [*values, MAX_EXAMPLES]).fetchall()
+        return Matching(matching=number, oldest=oldest, newest=newest, examples=[shown for (shown,) in rows])
+
+    def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
+        """Keep a job, running, and its line of the audit log."""
+        given = (
+            request.what,
+            to_json(request.filter),
+            to_json(request.target),
+            request.per_second,
+            actor,
+            now,
+            matching,
+        )
+        with translated(), self._pool.connection() as connection:
+            row = connection.execute(_ADD, given).fetchone()
+            if row is None:
+                raise AssertionError("INSERT ... RETURNING gives a row")
+            job = _job(row)
+            connection.execute(ADD_AUDIT_ENTRY, audit_columns(started(job)))
+        return job
+
+    def get(self, number: int) -> ReplayJob | None:
+        """One job, or None."""
+        rows = self._all(f"{_SELECT} WHERE id = %s", [number])
+        return _job(rows[0]) if rows else None
+
+    def page(self, *, after: str | None, limit: int) -> Page[ReplayJob]:
+        """Jobs, the newest first."""
+        conditions: list[Conditions] = [("id < %s", [decode_cursor(after, int)])] if after else []
+        sql, values = conjunction(conditions)
+        rows = self._all(f"{_SELECT} {sql} ORDER BY id DESC LIMIT %s", [*values, limit + 1])
+        jobs = [_job(row) for row in rows[:limit]]
+        return Page(items=jobs, next_cursor=encode_cursor(jobs[-1].id) if len(rows) > limit else None)
+
+    def first_running(self) -> ReplayJob | None:
+        """The oldest job that has not ended."""
+        rows = self._all(f"{_SELECT} WHERE state = 'running' ORDER BY id LIMIT 1", [])
+        return _job(rows[0]) if rows else None
+
+    def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
+        """The events that follow in a job, the first received first."""
+        conditions = event_conditions(where.events())
+        if after:
+            conditions.append(("(received_at, source, id) > (%s, %s, %s)", [after.received_at, after.source, after.id]))
+        sql, values = conjunction(conditions)
+        query = f"SELECT {EVENT_COLUMNS} FROM events {sql} ORDER BY received_at, source, id LIMIT %s"  # noqa: S608 - the same
+        return [event_from_row(row) for row in self._all(query, [*values, limit])]
+
+    def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
+        """The dead letters that follow in a job, the first received first."""
+        conditions = dead_letter_conditions(where.dead_letters())
+        if after:
+            conditions.append(("id > %s", [int(after.id)]))
+        sql, values = conjunction(conditions)
+        query = f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters {sql} ORDER BY id LIMIT %s"  # noqa: S608 - the same
+        return [dead_letter_from_row(row) for row in self._all(query, [*values, limit])]
+
+    def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
+        """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""
+        counts = (moved.sent, moved.failed, moved.skipped, moved.last_error)
+        given = (_checkpoint(moved.checkpoint), *counts, moved.id, _checkpoint(was))
+        with translated(), self._pool.connection() as connection:
+            return connection.execute(_ADVANCE, given).rowcount == 1
+
+    def end(
+        self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
+    ) -> ReplayJob | None:
+        """End a job that runs, with its line of the audit log; None if it does not run."""
+        with translated(), self._pool.connection() as connection:
+            row = connection.execute(_END, (state, now, error, number)).fetchone()
+            if row is None:
+                return None
+            job = _job(row)
+            connection.execute(ADD_AUDIT_ENTRY, audit_columns(ended(job, actor=actor, at=now)))
+        return job
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Whether it is this process' turn; Postgres gives it to another when the connection is gone."""
+        try:
+            database = make_conninfo(self._database_url, **KEEPALIVES)
+            connection = psycopg.connect(database, autocommit=True, application_name="helios-replays")
+        except psycopg.Error as error:
+            raise Retryable(f"Postgres: {error}") from error
+        with connection:
+            try:
+                (mine,) = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() or (False,)
+            except psycopg.Error as error:
+                raise Retryable(f"Postgres: {error}") from error
+            yield mine
+
+
+def _job(row: TupleRow) -> ReplayJob:
+    id_, what, where, target, per_second, actor, state, created, finished, matching, checkpoint, *counts, error = row
+    sent, failed, skipped = counts
+    return msgspec.convert(
+        {
+            "id": id_,
+            "what": what,
+            "filter": msgspec.json.decode(where),
+            "target": msgspec.json.decode(target),
+            "per_second": per_second,
+            "actor": actor,
+            "state": state,
+            "created_at": created,
+            "finished_at": finished,
+            "matching": matching,
+            "checkpoint": msgspec.json.decode(checkpoint) if checkpoint else None,
+            "sent": sent,
+            "failed": failed,
+            "skipped": skipped,
+            "last_error": error,
+        },
+        ReplayJob,
+    )
+
+
+def _checkpoint(checkpoint: Checkpoint | None) -> str | None:
+    return None if checkpoint is None else to_json(checkpoint)

@@ -1,0 +1,78 @@
+"""Stored events back to an EventBridge bus."""
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import boto3
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from helios.errors import Rejected, TargetUnavailable
+from helios.model.events import Event
+from helios.model.replay import SENT, Replayed, ReplayJob
+from helios.normalise.replay_marks import RESOURCE, Original
+
+_PASSING: Final = {"InternalException", "InternalFailure", "ServiceUnavailable", "Throttling", "ThrottlingException"}
+"""EventBridge's error codes that may pass; the others say that the entry or the credentials are wrong."""
+
+_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+
+
+class EventBridgeTarget:
+    """Keeps ``ReplayTarget`` with PutEvents; a bus gives each event a new id, so the old one stands in a resource."""
+
+    batch = 10
+    """Amazon EventBridge API Reference, "PutEvents": the most entries of one call."""
+
+    def __init__(self, bus: str) -> None:
+        """Build a client for a bus, by name or ARN.
+
+        Raises:
+            Rejected: boto3 finds no region to call.
+        """
+        self._bus = bus
+        try:
+            self._client: Any = boto3.client("events", config=_CONFIG)
+        except BotoCoreError as error:
+            raise Rejected(f"aws: {error}", field="target.cloud") from error
+
+    def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
+        """Put the events in one call, and report each up to the first that has to be put again."""
+        try:
+            answers = self._client.put_events(Entries=[self._entry(job, event) for event in events])["Entries"]
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise TargetUnavailable(f"EventBridge: {error}") from error
+            if error.response["Error"]["Code"] in _PASSING:
+                raise TargetUnavailable(f"EventBridge: {error}") from error
+            if len(events) > 1:  # one that is too large spoils them all
+                for event in events:
+                    yield from self.send(job, [event])
+                return
+            answers = [{"ErrorCode": "Refused", "ErrorMessage": str(error)}]
+        except BotoCoreError as error:
+            raise TargetUnavailable(f"EventBridge: {error}") from error
+        for event, answer in zip(events, answers, strict=True):
+            code = answer.get("ErrorCode")
+            if code in _PASSING:
+                raise TargetUnavailable(f"EventBridge: {code}: {answer.get('ErrorMessage')}")
+            reason = f"{event.source}/{event.id}: EventBridge: {code}: {answer.get('ErrorMessage')}"
+            yield Replayed("failed", reason) if code else SENT
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _entry(self, job: ReplayJob, event: Event) -> dict[str, Any]:
+        told = None if event.time == event.received_at else event.time
+        original = Original(job=job.id, id=event.id, time=told, subject=event.subject)
+        return {
+            "EventBusName": self._bus,
+            "Source": event.origin.rsplit("/", 2)[0] or "helios",
+            "DetailType": event.type,
+            "Detail": bytes(event.data).decode(),
+            "Time": event.time,
+            "Resources": [RESOURCE + msgspec.json.encode(original).decode()],
+        }

@@ -1,0 +1,40 @@
+"""The audit log: what a person did to what."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from helios.model.tokens import Token
+
+Action = Literal[
+    "dead_letter_replayed",
+    "replay_started",
+    "replay_cancelled",
+    "replay_finished",
+    "token_created",
+    "token_revoked",
+]
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the audit log: who did what to what."""
+
+    at: datetime
+    actor: str
+    action: Action
+    subject: str
+    detail: str
+
+
+def token_created(token: Token, actor: str) -> AuditEntry:
+    """The line for a token that was made."""
+    detail = f"{', '.join(token.scopes)}, until {token.expires_at or 'it is revoked'}"
+    return AuditEntry(
+        at=token.created_at, actor=actor, action="token_created", subject=f"token {token.name}", detail=detail
+    )
+
+
+def token_revoked(name: str, actor: str, at: datetime) -> AuditEntry:
+    """The line for a token that was taken back."""
+    return AuditEntry(at=at, actor=actor, action="token_revoked", subject=f"token {name}", detail="")

@@ -1,0 +1,80 @@
+"""Deliveries counted by minute, source, type and outcome."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from helios.model.events import Source, SourceOrUnknown
+
+OTHER_TYPES = "*"
+"""The type of a count that stands for several."""
+
+
+class Count(msgspec.Struct, kw_only=True):
+    """Deliveries of one type in one minute by what became of them; ``received`` is their sum.
+
+    Attributes:
+        minute: of ``received_at``, UTC.
+        source: the cloud.
+        type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
+        stored: new events.
+        duplicate: deliveries of events already stored.
+        contradictory: deliveries that gave a stored event other content.
+        rejected: deliveries that could not be read.
+    """
+
+    minute: datetime
+    source: SourceOrUnknown
+    type: str
+    stored: int = 0
+    duplicate: int = 0
+    contradictory: int = 0
+    rejected: int = 0
+
+    @property
+    def received(self) -> int:
+        """How many deliveries there were."""
+        return self.stored + self.duplicate + self.contradictory + self.rejected
+
+    def add(self, other: "Count") -> None:
+        """Count those of the other as well."""
+        self.stored += other.stored
+        self.duplicate += other.duplicate
+        self.contradictory += other.contradictory
+        self.rejected += other.rejected
+
+
+LAST_DAY = timedelta(hours=24)
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger summed up.
+
+    Attributes:
+        events_by_source: stored events of each cloud, every cloud named.
+        stored: all stored events.
+        duplicate: deliveries of events already stored.
+        contradictory: deliveries that gave a stored event other content.
+        rejected: deliveries that could not be read.
+        last_24h: events stored in the last 24 hours.
+        position: of the stream at that moment.
+    """
+
+    events_by_source: dict[Source, int]
+    stored: int
+    duplicate: int
+    contradictory: int
+    rejected: int
+    last_24h: int
+    position: int
+
+
+class MinuteCount(msgspec.Struct, frozen=True, kw_only=True):
+    """One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC."""
+
+    minute: datetime
+    source: SourceOrUnknown
+    stored: int
+    duplicate: int
+    contradictory: int
+    rejected: int

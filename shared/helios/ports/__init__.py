@@ -1,0 +1,1 @@
+"""What the core asks of the world, as small promises, a file per topic; adapters keep them."""

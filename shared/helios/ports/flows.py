@@ -1,0 +1,63 @@
+"""Flow instances: writing them, and reading them."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from helios.model.flows import Due, FlowFilter
+from helios.model.paging import Page
+from helios.ports.pending import Pending
+from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSums
+
+
+class FlowWriter(Protocol):
+    """The flow instances, within a unit of work."""
+
+    def find(self, keys: Collection[FlowKey]) -> Pending[dict[FlowKey, FlowRecord]]:
+        """Begin to read instances, without a lock; the result has those that are stored."""
+
+    def overdue(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
+        """Lock and return instances that still wait although they are due, the first opened first.
+
+        An instance that another unit of work has locked is left to that one.
+        """
+
+    def write(self, records: Sequence[FlowRecord]) -> Pending[set[FlowKey]]:
+        """Begin to write instances, each only if the stored version is the one before; the result is those refused.
+
+        Every instance is locked from then on, so that one that another writer has changed meanwhile can be read again
+        and then written for certain. Call it in the order of the keys and before any other lock on instances: then
+        writers wait in line, and never for each other.
+        """
+
+    def count(self, counts: Sequence[FlowCount]) -> None:
+        """Add to the sums of instances."""
+
+
+class FlowReader(Protocol):
+    """Reads flow instances. Every method raises Retryable when the store can't be reached."""
+
+    def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
+        """A page of instances, the newest ``opened_at`` first.
+
+        Raises:
+            Rejected: ``after`` is not a cursor of an earlier page.
+        """
+
+    def flow(self, key: FlowKey) -> FlowRecord | None:
+        """The instance with this flow and key, or None."""
+
+    def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
+        """The sums of instances that opened from ``since`` to before ``until``, by buckets of minutes.
+
+        The first bucket begins with the slot of ``since``; buckets of whole slots are read from few rows.
+        """
+
+    def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
+        """The same sums, with the position of the stream and what only the frames without a position add.
+
+        A reader can subtract the latter, and then add the frames after the position exactly once.
+        """
+
+    def oldest_open(self, flows: Collection[str]) -> datetime | None:
+        """When the oldest open instance of these flows was opened; None when none is open."""

@@ -1,0 +1,19 @@
+"""Reading every topic through one object."""
+
+from typing import Protocol
+
+from helios.ports.audit import AuditReader
+from helios.ports.counts import CountReader
+from helios.ports.dead_letters import DeadLetterReader
+from helios.ports.events import EventReader
+
+
+class Reader(EventReader, CountReader, DeadLetterReader, AuditReader, Protocol):
+    """Reads the store. A caller asks for the part that it needs."""
+
+    def probe(self) -> None:
+        """Return if the store answers now.
+
+        Raises:
+            Retryable: the store does not answer.
+        """

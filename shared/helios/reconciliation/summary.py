@@ -1,0 +1,97 @@
+"""Many stories summed up, from sums that are kept; nobody counts stories."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from helios.model.events import SOURCES, Source
+from helios.model.flows import (
+    ISSUE_KINDS,
+    MAX_TREND_POINTS,
+    SETTLED,
+    STATUSES,
+    FlowStatus,
+    FlowSummary,
+    IssueKind,
+    Money,
+    TrendPoint,
+)
+from helios.reconciliation.record import SLOT, FlowCount, FlowSums, slot_of
+
+_AGREED: tuple[FlowStatus, ...] = ("matched", "matched_late")
+
+
+def trend_bucket(since: datetime, until: datetime) -> timedelta:
+    """Whole minutes, or whole slots of a long period, as few as give at most MAX_TREND_POINTS stretches."""
+    minutes = -(-(until - slot_of(since)) // timedelta(minutes=1))
+    bucket = timedelta(minutes=-(-minutes // MAX_TREND_POINTS))
+    return bucket if bucket < SLOT else -(-bucket // SLOT) * SLOT
+
+
+def summed(
+    sums: FlowSums,
+    *,
+    since: datetime,
+    until: datetime,
+    oldest_open: datetime | None,
+    silent: list[Source],
+    now: datetime,
+) -> FlowSummary:
+    """The summary of a period.
+
+    Args:
+        sums: those of the period.
+        since: its beginning.
+        until: its end.
+        oldest_open: when the story that has been open longest began.
+        silent: the clouds that have fallen silent.
+        now: decides the age of what is open, and whether the period is over.
+    """
+    counts = sums.counts
+    # What the stream will tell has changed now, and so nothing of a period that is over.
+    untold = sums.untold if until >= now else {}
+    by_status = {status: max(0, _instances(counts, "status", status) - untold.get(status, 0)) for status in STATUSES}
+    settled = sum(by_status[status] for status in SETTLED)
+    return FlowSummary(
+        position=sums.position,
+        since=since,
+        until=until,
+        total=sum(by_status.values()),
+        by_status=by_status,
+        match_rate=sum(by_status[status] for status in _AGREED) / settled if settled else None,
+        oldest_open_seconds=(now - oldest_open).total_seconds() if oldest_open else None,
+        amount_at_risk=at_risk(counts),
+        seen_on={str(clouds): _instances(counts, "clouds", str(clouds)) for clouds in range(1, len(SOURCES) + 1)},
+        issues={kind: _instances(counts, "issue", kind) for kind in ISSUE_KINDS},
+        silent=silent,
+        trend=_trend(counts),
+    )
+
+
+def at_risk(counts: Iterable[FlowCount]) -> list[Money]:
+    """The amounts of problems by currency, those without one last."""
+    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for count in counts:
+        if count.what in {"risk", "status"}:
+            sums[count.value if count.what == "risk" else ""] += count.amount
+    known = sorted(sums.items(), key=lambda item: (not item[0], item[0]))
+    return [Money(currency=currency or None, amount=amount) for currency, amount in known if amount]
+
+
+def _instances(counts: Iterable[FlowCount], what: str, value: FlowStatus | IssueKind | str) -> int:
+    return sum(count.instances for count in counts if count.what == what and count.value == value)
+
+
+def _trend(counts: Sequence[FlowCount]) -> list[TrendPoint]:
+    by_minute: dict[datetime, list[FlowCount]] = {}
+    for count in counts:
+        by_minute.setdefault(count.minute, []).append(count)
+    return [
+        TrendPoint(
+            minute=minute,
+            settled=sum(_instances(of, "status", status) for status in SETTLED),
+            matched=sum(_instances(of, "status", status) for status in _AGREED),
+        )
+        for minute, of in sorted(by_minute.items())
+    ]

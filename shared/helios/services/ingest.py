@@ -1,0 +1,152 @@
+"""Deliveries in; each event stored exactly once, and everything else stored with its reason."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from helios.errors import DEFECTS, Rejected, Retryable
+from helios.model.events import Delivery, Event, Key, Outcome, Status
+from helios.normalise import normalise
+from helios.normalise.redact import Redaction
+from helios.notify import notify_best_effort
+from helios.ports.events import DedupeCache
+from helios.ports.stream import Notifier
+from helios.ports.unit_of_work import EventStore, UnitOfWork
+from helios.services.batch_write import BatchWrite, Reading
+from helios.services.outcomes import fingerprint_of
+from helios.services.reconciler import Reconciler
+
+log = logging.getLogger("helios.ingest")
+
+_NO_FLOWS = Reconciler([])
+
+AlsoWrite = Callable[[UnitOfWork, Sequence[Outcome]], None]
+"""Writes more in the transaction that stores a batch, and can refuse the batch by raising."""
+
+
+class Ingest(Protocol):
+    """``ingest`` with its ports filled in."""
+
+    def __call__(self, deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]: ...  # noqa: D102 - above
+
+
+def ingest(
+    deliveries: Sequence[Delivery],
+    *,
+    dedupe: DedupeCache,
+    store: EventStore,
+    reconciler: Reconciler | None = None,
+    redaction: Redaction | None = None,
+    notifier: Notifier | None = None,
+    also_write: AlsoWrite | None = None,
+) -> list[Outcome]:
+    """Turn any number of deliveries of one event into one stored event.
+
+    Returning means that the cloud may forget the deliveries: each is stored, as an event or as a dead letter.
+
+    Args:
+        deliveries: a batch, in order of arrival. Of two that contradict each other the first is believed.
+        dedupe: asked before the store, and updated after the commit: it holds only keys of durable events.
+        store: decides which events are new.
+        reconciler: keeps the flow instances that the events belong to; None: no flow is declared.
+        redaction: replaces the fields that must not be stored; None: no field is named.
+        notifier: notified of the new frame; None: the relay finds the frame at its next turn.
+        also_write: writes more in the same transaction. With it a batch is stored whole or not at all.
+
+    Returns:
+        What became of each delivery, in the same order.
+
+    Raises:
+        Retryable: the outcome is unknown. The cloud must deliver all of them again, which is safe.
+        Rejected: only with ``also_write``: one delivery can't be stored, so none was.
+    """
+    started = time.perf_counter()
+    readings = [_read(delivery, redaction) for delivery in deliveries]
+    keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
+    hinted = dedupe.lookup(keys) if keys else set()
+    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, also_write)
+    dedupe.add(
+        {
+            outcome.event.key
+            for outcome in outcomes
+            if outcome.event and outcome.status in {"stored", "duplicate"} and outcome.event.key not in hinted
+        }
+    )
+    notify_best_effort(notifier)
+    _log(outcomes, started)
+    return outcomes
+
+
+def _read(delivery: Delivery, redaction: Redaction | None) -> Reading:
+    redacted = redaction(delivery) if redaction else delivery
+    try:
+        return Reading(redacted, normalise(redacted))
+    except Rejected as fault:
+        return Reading(redaction.kept(delivery) if redaction else delivery, fault)
+    except DEFECTS as defect:
+        kept = redaction.kept(delivery) if redaction else delivery
+        return Reading(kept, internal_error_rejection(kept, defect))
+
+
+def _store(
+    readings: Sequence[Reading],
+    hinted_keys: set[Key],
+    store: EventStore,
+    reconciler: Reconciler,
+    also_write: AlsoWrite | None,
+) -> list[Outcome]:
+    """Store a batch. Where a delivery can't be stored, halve the batch until it is alone, and make it a dead letter.
+
+    A delivery that triggers a bug in Helios is treated the same way. Raising would make the cloud redeliver the whole
+    batch until the bug is fixed, and block the other events in it.
+    """
+    try:
+        with store.transaction() as work:
+            outcomes = BatchWrite(readings, hinted_keys, work, reconciler).run()
+            if also_write:
+                also_write(work, outcomes)
+            return outcomes
+    except (Rejected, *DEFECTS) as error:
+        rejection = error if isinstance(error, Rejected) else None
+        if also_write:
+            raise (rejection or internal_error_rejection(readings[0].delivery, error)) from error
+        if len(readings) > 1:
+            half = len(readings) // 2
+            return [
+                outcome
+                for part in (readings[:half], readings[half:])
+                for outcome in _store(part, hinted_keys, store, reconciler, None)
+            ]
+        (reading,) = readings
+        rejection = rejection or internal_error_rejection(reading.delivery, error)
+        if isinstance(reading.content, Rejected):
+            # A second delivery is better than a lost one. No sender in the batch is told that its event is at fault.
+            raise Retryable(f"the dead letter can't be stored: {rejection.reason}") from error
+        return _store([Reading(reading.delivery, rejection)], hinted_keys, store, reconciler, None)
+
+
+def internal_error_rejection(delivery: Delivery, defect: Exception) -> Rejected:
+    """A bug in Helios, as the reason of a dead letter. The log gets its stack."""
+    log.error(
+        "internal error",
+        exc_info=defect,
+        extra={"channel": delivery.channel, "fingerprint": fingerprint_of(delivery)},
+    )
+    return Rejected(f"Internal error ({type(defect).__name__}). Replay this event after the fix.", field="body")
+
+
+def _log(outcomes: Sequence[Outcome], started: float) -> None:
+    """The one wide line of a batch."""
+    statuses: list[Status] = [outcome.status for outcome in outcomes]
+    lags = [(outcome.event.received_at - outcome.event.time).total_seconds() for outcome in outcomes if outcome.event]
+    log.info(
+        "ingested",
+        extra={
+            "events": len(outcomes),
+            **{status: statuses.count(status) for status in sorted(set(statuses))},
+            "sources": sorted({outcome.event.source for outcome in outcomes if outcome.event}),
+            "oldest_lag_s": round(max(lags), 3) if lags else None,
+            "duration_ms": round((time.perf_counter() - started) * 1000, 2),
+        },
+    )

@@ -1,0 +1,91 @@
+"""What the seen-filter promises, and that it never raises, whatever Redis does."""
+
+import logging
+
+import pytest
+import redis
+
+from helios.adapters.redis import dedupe as redis_dedupe
+from helios.adapters.redis.dedupe import RedisDedupeCache
+from helios.errors import Retryable
+from helios.model.events import Key
+from tests.fakes.store import MemoryDedupeCache
+
+A: Key = ("aws", "1")
+B: Key = ("aws", "2")
+SAME_ID_ELSEWHERE: Key = ("gcp", "1")
+
+
+@pytest.fixture
+def redis_url(valkey_server) -> str:
+    """An empty Redis."""
+    with redis.Redis.from_url(valkey_server.url) as connection:
+        connection.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture(params=["memory", "redis"])
+def dedupe(request, monkeypatch):
+    """Every memory that Helios ships."""
+    if request.param == "memory":
+        yield MemoryDedupeCache()
+        return
+    monkeypatch.setattr(redis_dedupe, "PAUSE_SECONDS", 0.0)
+    kept = RedisDedupeCache(request.getfixturevalue("redis_url"), ttl_seconds=60)
+    yield kept
+    kept.close()
+
+
+def test_what_was_remembered_is_recalled(dedupe):
+    dedupe.add({A})
+
+    assert dedupe.lookup([A, B, SAME_ID_ELSEWHERE]) == {A}
+
+
+def test_nothing_is_recalled_of_nothing(dedupe):
+    dedupe.add(set())
+
+    assert dedupe.lookup([]) == set()
+
+
+def test_a_key_is_forgotten_after_its_time(redis_url):
+    dedupe = RedisDedupeCache(redis_url, ttl_seconds=60)
+    dedupe.add({A})
+    with redis.Redis.from_url(redis_url) as connection:
+        (name,) = connection.keys()
+        assert 0 < connection.ttl(name) <= 60
+    dedupe.close()
+
+
+def test_an_outage_is_survived_said_once_and_counted(valkey_server, redis_url, caplog):
+    """While Redis is away nothing is recalled; afterwards everything works again."""
+    dedupe = RedisDedupeCache(redis_url, ttl_seconds=60)
+    dedupe.add({A})
+    valkey_server.stop()
+    with caplog.at_level(logging.WARNING, "helios.dedupe"):
+        assert dedupe.lookup([A]) == set()
+        dedupe.add({B})
+        assert dedupe.lookup([B]) == set()
+    assert (len(caplog.records), dedupe.failures) == (1, 1)
+    with pytest.raises(Retryable):
+        dedupe.probe()
+
+    valkey_server.start()
+    dedupe.probe()
+    dedupe.add({B})
+    assert dedupe.lookup([A, B]) == {B}
+    dedupe.close()
+
+
+def test_a_frozen_redis_costs_one_timeout(valkey_server, redis_url):
+    """A server that accepts and never answers is as bad as none, and no worse."""
+    dedupe = RedisDedupeCache(redis_url, ttl_seconds=60)
+    dedupe.add({A})
+    valkey_server.pause()
+    try:
+        assert dedupe.lookup([A]) == set()
+        assert dedupe.lookup([A]) == set()
+        assert dedupe.failures == 1
+    finally:
+        valkey_server.resume()
+    dedupe.close()

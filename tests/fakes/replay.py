@@ -1,0 +1,133 @@
+"""Replay jobs in a dictionary, beside the rest of a Helios in one process."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import msgspec
+
+from helios.model.dead_letters import StoredDeadLetter
+from helios.model.events import Event
+from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.model.replay import (
+    MAX_EXAMPLES,
+    Checkpoint,
+    Matching,
+    ReplayFilter,
+    ReplayJob,
+    ReplayRequest,
+    State,
+    What,
+    ended,
+    started,
+)
+from tests.fakes.store import MemoryStore
+
+
+class MemoryReplayJobs:
+    """Keeps ``ReplayJobs`` over a ``MemoryStore``."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._lock = threading.RLock()
+        self._turn = threading.Lock()
+        self._jobs: dict[int, ReplayJob] = {}
+
+    def matching(self, what: What, where: ReplayFilter) -> Matching:
+        """What a job would send now."""
+        if what == "events":
+            found = self._store.events_in_order(where.events())
+            moments, names = [one.received_at for one in found], [f"{one.source}/{one.id}" for one in found]
+        else:
+            dead_letters = self._store.dead_letters_in_order(where.dead_letters())
+            moments, names = [one.first_received_at for one in dead_letters], [str(one.id) for one in dead_letters]
+        return Matching(
+            matching=len(names),
+            oldest=min(moments, default=None),
+            newest=max(moments, default=None),
+            examples=names[:MAX_EXAMPLES],
+        )
+
+    def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
+        """Keep a job, running, and its line of the audit log."""
+        with self._lock, self._store.transaction() as work:
+            job = ReplayJob(
+                id=len(self._jobs) + 1,
+                what=request.what,
+                filter=request.filter,
+                target=request.target,
+                per_second=request.per_second,
+                actor=actor,
+                state="running",
+                created_at=now,
+                matching=matching,
+            )
+            work.audit.add(started(job))
+            self._jobs[job.id] = job
+        return job
+
+    def get(self, number: int) -> ReplayJob | None:
+        """One job, or None."""
+        return self._jobs.get(number)
+
+    def page(self, *, after: str | None, limit: int) -> Page[ReplayJob]:
+        """Jobs, the newest first."""
+        before = decode_cursor(after, int) if after else None
+        following = [job for number, job in reversed(self._jobs.items()) if before is None or number < before]
+        more = len(following) > limit
+        return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
+
+    def first_running(self) -> ReplayJob | None:
+        """The oldest job that has not ended."""
+        return next((job for job in self._jobs.values() if job.state == "running"), None)
+
+    def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
+        """The events that follow in a job, the first received first."""
+        place = (after.received_at, after.source, after.id) if after else None
+        found = self._store.events_in_order(where.events())
+        return [one for one in found if place is None or (one.received_at, *one.key) > place][:limit]
+
+    def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
+        """The dead letters that follow in a job, the first received first."""
+        found = self._store.dead_letters_in_order(where.dead_letters())
+        return [one for one in found if after is None or one.id > int(after.id)][:limit]
+
+    def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
+        """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""
+        with self._lock:
+            job = self._jobs[moved.id]
+            if job.state != "running" or job.checkpoint != was:
+                return False
+            self._jobs[job.id] = msgspec.structs.replace(
+                job,
+                checkpoint=moved.checkpoint,
+                sent=moved.sent,
+                failed=moved.failed,
+                skipped=moved.skipped,
+                last_error=moved.last_error,
+            )
+            return True
+
+    def end(
+        self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
+    ) -> ReplayJob | None:
+        """End a job that runs, with its line of the audit log; None if it does not run."""
+        with self._lock, self._store.transaction() as work:
+            job = self._jobs.get(number)
+            if job is None or job.state != "running":
+                return None
+            job = msgspec.structs.replace(job, state=state, finished_at=now, last_error=error or job.last_error)
+            work.audit.add(ended(job, actor=actor, at=now))
+            self._jobs[number] = job
+            return job
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Whether it is this thread's turn."""
+        mine = self._turn.acquire(blocking=False)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._turn.release()

@@ -1,0 +1,48 @@
+"""Every Lambda with Powertools writes the core's log lines as JSON."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.api import ROOT
+
+LAMBDAS = {
+    "ingest": "helios-ingest",
+    "relay": "helios-relay",
+    "replays": "helios-replays",
+    "sweep": "helios-sweep",
+    "websocket": "helios-websocket",
+}
+WARN = """
+import logging
+import functions.aws.{name}.handler
+logging.getLogger("helios.notify").warning("failed", extra={{"error": "away"}})
+"""
+
+
+@pytest.mark.parametrize("name", LAMBDAS)
+def test_a_warning_of_the_core_is_json_with_the_service(name):
+    """In a process of its own, as on Lambda; nothing is connected when a handler is imported."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "HELIOS_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0",
+        "HELIOS_WEBSOCKET_ENDPOINT": "https://live.example/live",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", WARN.format(name=name)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lines = [json.loads(line) for line in (ran.stdout + ran.stderr).splitlines()]
+    (line,) = [line for line in lines if line["message"] == "failed"]
+
+    assert (line["level"], line["service"], line["error"]) == ("WARNING", LAMBDAS[name], "away")

@@ -1,0 +1,218 @@
+"""Generated requests to the API as it stands in a cloud, on real servers: with the proofs it asks for, and without."""
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import pytest
+import requests
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from requests.auth import AuthBase
+from schemathesis import Case, Response
+from standardwebhooks.webhooks import Webhook
+
+from helios.adapters.postgres.tokens import PostgresTokens
+from helios.model.tokens import Token, digest, mint
+from local.canary.sns import TYPE_HEADER, Server
+from local.emulators.eventgrid.entra import EVENT_GRID
+from local.emulators.issuer import Issuer
+from local.stack.config import CANARY_TOPIC_ARN, WEBHOOK_AUTH
+from tests.support.api import Api
+from tests.support.client import EVENTBRIDGE, EVENTGRID, call
+from tests.support.depth import examples
+from tests.support.described import CHECKS, SAME_EVERY_TIME, is_read, schema
+from tests.support.listener import listening
+from tests.support.records import Records
+
+CLOUDEVENTS = "/api/v1/webhooks/cloudevents"
+PUBSUB = "/api/v1/webhooks/gcp/pubsub"
+NOTIFY = "/api/v1/relay/notify"
+NOTIFY_SECRET = "only-for-this-test"
+
+channels = schema.include(path_regex="/webhooks/|/relay/notify")
+for_readers = schema.exclude(path_regex="/webhooks/|/relay/notify|/health")
+for_operators = schema.include(method="POST", path_regex="/replay$|/replays$|/cancel$")
+
+
+class Proofs(AuthBase):
+    """Adds to a request, once its body is known, what its way in asks for."""
+
+    def __init__(self, issuer: Issuer, *, key: str, grid: str, webhook: str, notify: str) -> None:
+        self._proofs: dict[str, Callable[[bytes], dict[str, str]]] = {
+            EVENTBRIDGE: lambda _: {"x-helios-key": key},
+            PUBSUB: lambda _: _bearer(issuer, GOOGLE),
+            EVENTGRID: lambda body: {"x-helios-key": grid} if len(body) % 2 else _bearer(issuer, ENTRA),
+            CLOUDEVENTS: lambda body: _signed(webhook, body),
+            NOTIFY: lambda _: {"authorization": f"Bearer {notify}"},
+        }
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        path = request.path_url.partition("?")[0]
+        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        if path in self._proofs:
+            assert isinstance(body, bytes)
+            request.headers.update(self._proofs[path](body))
+        return request
+
+
+GOOGLE: Mapping[str, str | bool] = {
+    "iss": "https://accounts.google.com",
+    "aud": WEBHOOK_AUTH["HELIOS_PUBSUB_AUDIENCE"],
+    "email": WEBHOOK_AUTH["HELIOS_PUBSUB_SERVICE_ACCOUNT"],
+    "email_verified": True,
+}
+ENTRA: Mapping[str, str | bool] = {
+    "iss": f"https://sts.windows.net/{WEBHOOK_AUTH['HELIOS_ENTRA_TENANT']}/",
+    "aud": WEBHOOK_AUTH["HELIOS_ENTRA_AUDIENCE"],
+    "appid": EVENT_GRID,
+}
+
+
+def _bearer(issuer: Issuer, claims: Mapping[str, str | bool]) -> dict[str, str]:
+    return {"authorization": f"Bearer {issuer.token(claims)}"}
+
+
+def _signed(secret: str, body: bytes) -> dict[str, str]:
+    now = datetime.now(UTC)
+    return {
+        "webhook-id": "m",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("m", now, body.decode()),
+    }
+
+
+class WebhookAuth(NamedTuple):
+    """A guarded API, what it asks for, and what it must not take for that."""
+
+    api: Api
+    right: Proofs
+    wrong: Proofs
+    sns: Server
+
+
+@pytest.fixture(scope="module")
+def guarded_process(database_url, valkey_server, server_folder) -> Iterator[WebhookAuth]:
+    issuer = Issuer()
+    with ExitStack() as stack:
+        keys_url = stack.enter_context(listening(200, {}, json.dumps(issuer.keys).encode()))
+        sns = stack.enter_context(Server(0, endpoint_url=keys_url, confirm=lambda _topic, _token: None))
+        threading.Thread(target=sns.serve_forever, daemon=True).start()
+        stack.callback(sns.shutdown)
+        webhook_auth = WEBHOOK_AUTH | {
+            "HELIOS_PUBSUB_KEYS_URL": keys_url,
+            "HELIOS_ENTRA_KEYS_URL": keys_url,
+            "HELIOS_SNS_CERTIFICATES_URL": f"http://127.0.0.1:{sns.server_port}",
+            "HELIOS_NOTIFY_SECRET": NOTIFY_SECRET,
+        }
+        log = server_folder / "guarded-api.log"
+        api = stack.enter_context(
+            Api(database_url=database_url, redis_url=valkey_server.url, log=log, webhook_auth=webhook_auth)
+        )
+        right = Proofs(
+            issuer,
+            key=webhook_auth["HELIOS_EVENTBRIDGE_SECRET"],
+            grid=webhook_auth["HELIOS_EVENTGRID_SECRET"],
+            webhook=webhook_auth["HELIOS_CLOUDEVENTS_SECRET"],
+            notify=NOTIFY_SECRET,
+        )
+        other = "whsec_" + base64.b64encode(b"another secret, as long").decode()
+        wrong = Proofs(Issuer(), key="wrong", grid="wrong", webhook=other, notify="wrong")
+        yield WebhookAuth(api, right, wrong, sns)
+
+
+@pytest.fixture
+def webhook_auth(guarded_process, pool) -> WebhookAuth:
+    """With an empty database."""
+    return guarded_process
+
+
+@pytest.fixture
+def token(pool) -> str:
+    """One that may read."""
+    minted = mint()
+    assert PostgresTokens(pool).add(digest(minted), Token(name="fuzz", scopes=("read",), created_at=datetime.now(UTC)))
+    return minted
+
+
+class Bearer(AuthBase):
+    """Adds this token to a request."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def ask(case: Case, webhook_auth: WebhookAuth, *, auth: AuthBase | None) -> Response:
+    """The answer, which is as described."""
+    assume(is_read(case))
+    return case.call_and_validate(base_url=webhook_auth.api.url, checks=CHECKS, timeout=20, auth=auth)
+
+
+@channels.parametrize()
+@settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
+def test_who_may_send_gets_an_answer_as_described(case, webhook_auth):
+    answer = ask(case, webhook_auth, auth=webhook_auth.right)
+
+    assert answer.status_code not in {401, 403}
+
+
+@pytest.mark.parametrize("proof", [None, "wrong"])
+@channels.parametrize()
+@settings(SAME_EVERY_TIME, max_examples=examples(10, long=40))
+def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, webhook_auth, proof, pool):
+    answer = ask(case, webhook_auth, auth=webhook_auth.wrong if proof else None)
+
+    assert answer.status_code == 401 or answer.request.method != case.operation.method.upper()
+    assert not Records(pool).counts()
+
+
+@for_readers.parametrize()
+@settings(SAME_EVERY_TIME, max_examples=examples(5, long=15))
+def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, webhook_auth):
+    answer = ask(case, webhook_auth, auth=None)
+
+    assert answer.status_code == 401 or answer.request.method != case.operation.method.upper()
+
+
+@for_readers.parametrize()
+@settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
+def test_who_may_read_gets_an_answer_as_described(case, webhook_auth, token):
+    answer = ask(case, webhook_auth, auth=Bearer(token))
+
+    assert answer.status_code != 401
+
+
+@for_operators.parametrize()
+@settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
+def test_who_may_read_does_not_replay(case, webhook_auth, token):
+    answer = ask(case, webhook_auth, auth=Bearer(token))
+
+    assert answer.status_code == 403 or answer.request.method != case.operation.method.upper()
+
+
+@settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
+@given(message=st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps), subject=st.text())
+def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, webhook_auth):
+    signed = webhook_auth.sns.notary.sign(
+        {
+            "Type": "Notification",
+            "MessageId": "m",
+            "TopicArn": CANARY_TOPIC_ARN,
+            "Subject": subject,
+            "Message": message,
+            "Timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+    )
+    headers = {TYPE_HEADER: "Notification", "content-type": "text/plain"}
+    answer = call(webhook_auth.api.url, EVENTBRIDGE, json.dumps(signed).encode(), headers)
+
+    assert answer.status == 400
+    assert all(error["field"] and error["reason"] for error in answer.body["errors"])

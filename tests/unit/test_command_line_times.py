@@ -1,0 +1,63 @@
+"""Every command reads a time in the same way."""
+
+import argparse
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from helios.cli import dead_letters, recompute, replay
+
+COMMANDS = {
+    "recompute": [],
+    "replay": ["--all"],
+    "replays": ["start", "--to-watchers"],
+}
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch):
+    """A machine whose own time is not UTC."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def parser() -> argparse.ArgumentParser:
+    commands = argparse.ArgumentParser(prog="helios")
+    actions = commands.add_subparsers()
+    for module in (dead_letters, recompute, replay):
+        module.register(actions)
+    return commands
+
+
+@pytest.mark.usefixtures("far_from_greenwich")
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["since", "until"])
+@pytest.mark.parametrize(
+    "text", ["2026-01-31T12:00:00", "2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "2026-01-31 12:00"]
+)
+def test_a_time_without_an_offset_is_utc(command, option, text):
+    read = getattr(parser().parse_args([command, *COMMANDS[command], f"--{option}", text]), option)
+
+    assert (read, read.tzinfo) == (datetime(2026, 1, 31, 12, tzinfo=UTC), UTC)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("text", ["noon", "", "2026-02-30", "0001-01-01T00:00:00+01:00"])
+def test_what_is_no_time_is_refused_in_words(command, text, capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args([command, *COMMANDS[command], "--since", text])
+
+    assert f"{text!r} is not a time such as 2026-01-31T12:00:00Z" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_says_what_a_time_without_an_offset_is(command, capsys):
+    arguments = [command, *COMMANDS[command][:1], "--help"] if command == "replays" else [command, "--help"]
+    with pytest.raises(SystemExit):
+        parser().parse_args(arguments)
+
+    assert " ".join(capsys.readouterr().out.split()).count("UTC unless it has another offset") == 2
