@@ -1,18 +1,17 @@
 import type { ReactNode } from "react";
 
 import { ApiError } from "@/api/http";
-import { go, toEvent, toLetter, useAddress } from "@/state/address";
-import { isSource } from "@/lib/clouds";
+import { go, toLetter, useAddress } from "@/state/address";
 import { count } from "@/lib/format";
 import { Drawer } from "@/ui/drawer";
 import { Fact, FactList } from "@/ui/fact";
-import { Link } from "@/ui/link";
 import { Moment } from "@/ui/moment";
 import { Notice, Skeleton } from "@/ui/notice";
 import { SourceBadge } from "@/ui/source-badge";
 
 import { useLetter, type DeadLetter } from "./api";
 import { Body } from "./body";
+import { Events } from "./events";
 import { Repair } from "./repair";
 import { Trail } from "./trail";
 
@@ -91,22 +90,4 @@ function Facts({ letter }: { letter: DeadLetter }): ReactNode {
       </Fact>
     </FactList>
   );
-}
-
-/** The events that it became. */
-export function Events({ keys }: { keys: readonly string[] }): ReactNode {
-  return keys.map((key) => {
-    const at = key.indexOf("/");
-    const [source, id] = [key.slice(0, at), key.slice(at + 1)];
-    if (!isSource(source)) return null;
-    return (
-      <Link
-        key={key}
-        to={{ ...toEvent({ source, id }), ...toLetter(null) }}
-        className="block font-mono text-xs break-all text-accent underline underline-offset-2"
-      >
-        {key}
-      </Link>
-    );
-  });
 }
