@@ -4,7 +4,7 @@ import tseslint from "typescript-eslint";
 
 /** Who may import what: each folder of src/ knows only those before it. A feature knows no other feature. */
 const LAYERS = ["lib", "api", "live", "state", "ui", "features", "app"];
-const FEATURES = ["charts", "connection", "dead-letters", "event-details", "health", "reconciliation", "replays", "stats", "story", "stream"];
+const FEATURES = ["charts", "connection", "dead-letters", "event-details", "flow-instance", "health", "reconciliation", "replay", "stats", "stream"];
 
 const forbid = (files, patterns) => ({
   files,

@@ -8,8 +8,8 @@ const VIEWS = {
   events: ["index.html", "src/features/charts/throughput-chart.tsx"],
   "an event's drawer": ["index.html", "src/features/charts/throughput-chart.tsx", "src/features/event-details/event-drawer.tsx"],
   reconciliation: ["index.html", "src/features/reconciliation/overview.tsx"],
-  "an order": ["index.html", "src/features/story/story-page.tsx"],
-  "dead letters": ["index.html", "src/app/letters-view.tsx", "src/features/replays/replay-dialog.tsx"],
+  "an order": ["index.html", "src/features/flow-instance/flow-instance-page.tsx"],
+  "dead letters": ["index.html", "src/app/dead-letters-view.tsx", "src/features/replay/replay-dialog.tsx"],
 };
 const dist = new URL("../dist/", import.meta.url);
 

@@ -4,7 +4,7 @@ import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { event, frame } from "./support/frames";
-import { letter } from "./support/replays";
+import { letter } from "./support/replay";
 import { TestServer } from "./support/server";
 
 vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing

@@ -12,8 +12,8 @@ import { Overlays } from "./overlays";
 import { useShortcuts } from "./shortcuts";
 
 const Overview = lazy(() => import("@/features/reconciliation/overview"));
-const LettersView = lazy(() => import("./letters-view"));
-const StoryPage = lazy(() => import("@/features/story/story-page"));
+const LettersView = lazy(() => import("./dead-letters-view"));
+const StoryPage = lazy(() => import("@/features/flow-instance/flow-instance-page"));
 
 const SKIP_TO: Record<View, string> = {
   events: "To the live events",

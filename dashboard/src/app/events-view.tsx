@@ -1,9 +1,9 @@
 import type { ReactNode } from "react";
 
-import { DeadLetters } from "@/features/dead-letters/dead-letters";
+import { DeadLetters } from "@/features/dead-letters/latest-dead-letters";
 import { SystemHealth } from "@/features/health/system-health";
 import { Distribution } from "@/features/stats/distribution";
-import { LedgerLine } from "@/features/stats/ledger-line";
+import { LedgerLine } from "@/features/stats/counts-line";
 import { StatsCards } from "@/features/stats/stats-cards";
 import { EventStream } from "@/features/stream/event-stream";
 

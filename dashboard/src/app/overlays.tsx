@@ -6,7 +6,7 @@ import { useView } from "@/state/view";
 
 const AccessDialog = lazy(() => import("./access-dialog"));
 const EventDrawer = lazy(() => import("@/features/event-details/event-drawer"));
-const ReplayDialog = lazy(() => import("@/features/replays/replay-dialog"));
+const ReplayDialog = lazy(() => import("@/features/replay/replay-dialog"));
 const ShortcutsDialog = lazy(() => import("./shortcuts-dialog"));
 
 /** All that opens over the page, each loaded when it first does. */

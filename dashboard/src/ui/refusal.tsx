@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 
 import { useAccess } from "@/api/access";
-import { isForbidden } from "@/api/replays";
+import { isForbidden } from "@/api/replay";
 
 import { Button } from "./button";
 import { Code } from "./code";

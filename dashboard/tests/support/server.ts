@@ -8,7 +8,7 @@ import type { FlowDeclaration, FlowRow } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 
 import { story, summary } from "./flows";
-import { Replays } from "./replays";
+import { Replays } from "./replay";
 import { Outbox } from "./frames";
 import type { Frame } from "@/live/protocol";
 

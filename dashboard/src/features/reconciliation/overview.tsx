@@ -9,7 +9,7 @@ import { useSummary } from "./api";
 import { Cards } from "./cards";
 import { Funnel } from "./funnel";
 import { Silence } from "./silence";
-import { StoryTable } from "./story-table";
+import { StoryTable } from "./flow-instance-table";
 import { Trend } from "./trend";
 
 /** Whether the clouds tell the same story, and of which orders they do not. */

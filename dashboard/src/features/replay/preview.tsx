@@ -1,13 +1,13 @@
 import { useEffect, type ReactNode } from "react";
 
-import type { ReplayRequest } from "@/api/replays";
+import type { ReplayRequest } from "@/api/replay";
 import { span } from "@/lib/format";
 import { Moment } from "@/ui/moment";
 import { Skeleton } from "@/ui/notice";
 import { Refusal } from "@/ui/refusal";
 
 import { usePreview } from "./api";
-import { counted } from "./words";
+import { counted } from "./wording";
 
 interface PreviewProps {
   request: ReplayRequest;

@@ -2,9 +2,9 @@ import type { ReactNode } from "react";
 
 import { Filters } from "@/features/dead-letters/filters";
 import { Groups } from "@/features/dead-letters/groups";
-import { LetterDrawer } from "@/features/dead-letters/letter-drawer";
-import { LetterList } from "@/features/dead-letters/letter-list";
-import { Jobs } from "@/features/replays/jobs";
+import { LetterDrawer } from "@/features/dead-letters/dead-letter-drawer";
+import { LetterList } from "@/features/dead-letters/dead-letter-list";
+import { Jobs } from "@/features/replay/jobs";
 import { boundsOf } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
 import { setLetterFilter, useAddress } from "@/state/address";

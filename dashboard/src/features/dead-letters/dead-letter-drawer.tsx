@@ -11,9 +11,9 @@ import { SourceBadge } from "@/ui/source-badge";
 
 import { useLetter, type DeadLetter } from "./api";
 import { Body } from "./body";
-import { Events } from "./events";
-import { Repair } from "./repair";
-import { Trail } from "./trail";
+import { Events } from "./event-links";
+import { Repair } from "./replay-form";
+import { Trail } from "./audit-trail";
 
 const close = (): void => {
   go(toLetter(null));

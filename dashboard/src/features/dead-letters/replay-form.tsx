@@ -4,7 +4,7 @@ import { Button } from "@/ui/button";
 import { Refusal } from "@/ui/refusal";
 
 import { useReplayLetter, type DeadLetter, type Result } from "./api";
-import { Events } from "./events";
+import { Events } from "./event-links";
 
 /** Takes the letter in again, as it was or put right. */
 export function Repair({ letter: { id, body, replayed_as } }: { letter: DeadLetter }): ReactNode {

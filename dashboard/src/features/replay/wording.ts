@@ -1,5 +1,5 @@
 /** Jobs in words. */
-import type { ReplayJob, ReplayTarget } from "@/api/replays";
+import type { ReplayJob, ReplayTarget } from "@/api/replay";
 import { sourceName } from "@/lib/flows";
 import { plural } from "@/lib/format";
 import type { ReplayDraft } from "@/state/view";

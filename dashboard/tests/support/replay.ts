@@ -1,6 +1,6 @@
 /** Dead letters and replay jobs as the API keeps them. */
 import type { Schemas } from "@/api/http";
-import type { ReplayJob, ReplayRequest } from "@/api/replays";
+import type { ReplayJob, ReplayRequest } from "@/api/replay";
 
 type Letter = Schemas["DeadLetterView"];
 type Answer = [status: number, body: unknown];

@@ -7,7 +7,7 @@ import { cx } from "@/ui/class-names";
 import { Notice, Skeleton } from "@/ui/notice";
 
 import { useLetters } from "./api";
-import { COLUMNS, LetterRow } from "./letter-row";
+import { COLUMNS, LetterRow } from "./dead-letter-row";
 
 /** The letters that a filter finds, the last received on top. */
 export function LetterList(): ReactNode {

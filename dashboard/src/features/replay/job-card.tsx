@@ -1,13 +1,13 @@
 import type { ReactNode } from "react";
 
-import type { ReplayJob } from "@/api/replays";
+import type { ReplayJob } from "@/api/replay";
 import { Age } from "@/ui/age";
 import { Button } from "@/ui/button";
 import { cx } from "@/ui/class-names";
 import { Refusal } from "@/ui/refusal";
 
 import { useCancel } from "./api";
-import { counted, dealtWith, scopeOf, standing, targetName } from "./words";
+import { counted, dealtWith, scopeOf, standing, targetName } from "./wording";
 
 const STATES: Record<ReplayJob["state"], string> = {
   running: "bg-raised text-soft",

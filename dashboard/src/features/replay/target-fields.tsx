@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 
-import type { ReplayTarget } from "@/api/replays";
+import type { ReplayTarget } from "@/api/replay";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
 import type { LetterSource } from "@/state/address";

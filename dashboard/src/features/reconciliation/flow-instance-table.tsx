@@ -12,8 +12,8 @@ import { Panel } from "@/ui/panel";
 
 import type { Summary } from "./api";
 import { Filters } from "./filters";
-import { useStories } from "./stories";
-import { COLUMNS, StoryRow } from "./story-row";
+import { useStories } from "./flow-instances";
+import { COLUMNS, StoryRow } from "./flow-instance-row";
 
 /** The orders that a filter finds, the newest on top; held while the viewer is busy with them. */
 export function StoryTable({ summary }: { summary: Summary | null }): ReactNode {

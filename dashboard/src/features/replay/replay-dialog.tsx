@@ -1,6 +1,6 @@
 import { useState, type ReactNode } from "react";
 
-import type { ReplayRequest } from "@/api/replays";
+import type { ReplayRequest } from "@/api/replay";
 import { count } from "@/lib/format";
 import { useView, type ReplayDraft } from "@/state/view";
 import { Button } from "@/ui/button";
@@ -13,7 +13,7 @@ import { useJob, useStart } from "./api";
 import { JobCard } from "./job-card";
 import { Preview } from "./preview";
 import { TargetFields, type Aim } from "./target-fields";
-import { NAMES, scopeOf } from "./words";
+import { NAMES, scopeOf } from "./wording";
 
 const RATES = { least: 1, first: 100, most: 10_000 };
 

@@ -2,7 +2,7 @@
 import { useMutation, useQuery, useQueryClient, type UseMutationResult, type UseQueryResult } from "@tanstack/react-query";
 
 import { apiUrl, get, type Schemas } from "@/api/http";
-import { cancel, preview, REPLAYS, start, type Matching, type ReplayJob, type ReplayRequest } from "@/api/replays";
+import { cancel, preview, REPLAYS, start, type Matching, type ReplayJob, type ReplayRequest } from "@/api/replay";
 
 const SHOWN = 20;
 const RUNNING_MS = 1000;
