@@ -21,7 +21,7 @@ const LONG = { width: 360, height: 2000 };
 const PLACES = {
   events: { view: "", opened: "dialog pre", row: 2 },
   orders: { view: "?view=reconciliation&show=all", opened: "[aria-label='The legs side by side']", row: 0 },
-  letters: { view: "?view=dead-letters", opened: "dialog pre", row: 0 },
+  "dead-letters": { view: "?view=dead-letters", opened: "dialog pre", row: 0 },
 };
 
 const VIEWS = [
@@ -32,7 +32,7 @@ const VIEWS = [
   { name: "narrow-dark", viewport: NARROW, colorScheme: "dark" },
   { name: "drawer", viewport: WIDE, colorScheme: "light", open: true },
   { name: "drawer-dark", viewport: NARROW, colorScheme: "dark", open: true },
-  ...["orders", "letters"].flatMap((place) => [
+  ...["orders", "dead-letters"].flatMap((place) => [
     { name: place, place, viewport: WIDE, colorScheme: "light" },
     { name: `${place}-dark`, place, viewport: WIDE, colorScheme: "dark" },
     { name: `${place}-middle`, place, viewport: MIDDLE, colorScheme: "dark" },

@@ -4,7 +4,7 @@ import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { event, frame } from "./support/frames";
-import { letter } from "./support/replay";
+import { deadLetter } from "./support/replay";
 import { TestServer } from "./support/server";
 
 vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing
@@ -40,7 +40,7 @@ const rows = (): string[] =>
   [...document.querySelectorAll("[data-row]")].map((one) => one.getAttribute("data-row") ?? "");
 
 test("letters are grouped by what is wrong, and a group narrows the list", async () => {
-  server.replays.letters = [letter(3), letter(2, { source: "aws", field: "time", reason: "is no time" }), letter(1)];
+  server.replays.deadLetters = [deadLetter(3), deadLetter(2, { source: "aws", field: "time", reason: "is no time" }), deadLetter(1)];
   await visit();
   const group = within(await screen.findByRole("region", { name: "By reason" }));
   await group.findByText("2", { exact: false, selector: "strong" });
@@ -61,7 +61,7 @@ test("letters are grouped by what is wrong, and a group narrows the list", async
 });
 
 test("more letters than a page holds come page by page", async () => {
-  server.replays.letters = Array.from({ length: 60 }, (_, index) => letter(60 - index));
+  server.replays.deadLetters = Array.from({ length: 60 }, (_, index) => deadLetter(60 - index));
   await visit();
   await row(60);
   expect(rows()).toHaveLength(50);
@@ -71,13 +71,13 @@ test("more letters than a page holds come page by page", async () => {
 });
 
 test("a letter shows what came, with the field at fault, and who tried it again", async () => {
-  const line = { at: "2026-01-02T04:00:00Z", who: "ops", action: "dead_letter_replayed" as const, subject: "dead letter 1", detail: "rejected again" };
+  const line = { at: "2026-01-02T04:00:00Z", actor: "ops", action: "dead_letter_replayed" as const, subject: "dead letter 1", detail: "rejected again" };
   const body = '{"detail":{"time":"x"},"time":"never"}';
-  server.replays.letters = [letter(1, { source: "aws", field: "detail.time", body, replays: [line] })];
+  server.replays.deadLetters = [deadLetter(1, { source: "aws", field: "detail.time", body, replays: [line] })];
   await visit();
   await user.click(await row(1));
   const drawer = within(await screen.findByRole("dialog", { name: "Dead letter" }));
-  expect(location.search).toBe("?view=dead-letters&letter=1");
+  expect(location.search).toBe("?view=dead-letters&dead-letter=1");
   expect(await drawer.findByText('"time": "x"')).toHaveClass("text-bad");
   expect(drawer.getByText('"time": "never"')).not.toHaveClass("text-bad");
   expect(drawer.getByText("content-type: application/json")).toBeVisible();
@@ -87,9 +87,9 @@ test("a letter shows what came, with the field at fault, and who tried it again"
 });
 
 test("a letter is put right and taken in again, and one is told what became of it", async () => {
-  server.replays.letters = [letter(1, { body: "{" })];
+  server.replays.deadLetters = [deadLetter(1, { body: "{" })];
   server.replays.outcome = [422, { detail: "message.messageId: is missing" }];
-  await visit("?view=dead-letters&letter=1");
+  await visit("?view=dead-letters&dead-letter=1");
   await user.click(await screen.findByRole("button", { name: "Replay as it is" }));
   expect(await screen.findByText("message.messageId: is missing")).toBeVisible();
 
@@ -102,9 +102,9 @@ test("a letter is put right and taken in again, and one is told what became of i
 });
 
 test("who may not replay is told which token may", async () => {
-  server.replays.letters = [letter(1)];
+  server.replays.deadLetters = [deadLetter(1)];
   server.replays.mayReplay = false;
-  await visit("?view=dead-letters&letter=1");
+  await visit("?view=dead-letters&dead-letter=1");
   await user.click(await screen.findByRole("button", { name: "Replay as it is" }));
   expect(await screen.findByText(/tokens create --name me --scope replay/)).toBeVisible();
   await user.click(screen.getByRole("button", { name: "Use another token" }));
@@ -112,7 +112,7 @@ test("who may not replay is told which token may", async () => {
 });
 
 test("all that a filter finds is replayed after a look at how many, and can be cancelled", async () => {
-  server.replays.letters = [letter(1)];
+  server.replays.deadLetters = [deadLetter(1)];
   await visit("?view=dead-letters&field=message.messageId&from=2026-01-02T00:00:00Z");
   await user.click(await screen.findByRole("button", { name: "Replay these" }));
   const dialog = within(await screen.findByRole("dialog", { name: "Replay dead letters" }));

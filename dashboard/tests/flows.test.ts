@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { storiesOf } from "@/api/flows";
+import { flowInstancesOf } from "@/api/flows";
 import { addUp } from "@/features/reconciliation/api";
 import { stepsOf } from "@/features/reconciliation/funnel";
 import { summary as line } from "@/features/reconciliation/flow-instance-row";
@@ -105,16 +105,16 @@ test("an event is part of the flows that have a leg for it", () => {
   const other = declaration("shipment", { ...leg, type: "Shipped" });
   const anyCloud = declaration("audit", { ...leg, source: null });
   const payload = '{"order_id": "ORD-x"}';
-  expect(storiesOf(event("x"), payload, [flow, other])).toEqual([{ flow: "order", key: "ORD-x" }]);
-  expect(storiesOf(event("x"), payload, [anyCloud])).toEqual([{ flow: "audit", key: "ORD-x" }]);
-  expect(storiesOf(event("x"), "{}", [flow])).toEqual([]);
+  expect(flowInstancesOf(event("x"), payload, [flow, other])).toEqual([{ flow: "order", key: "ORD-x" }]);
+  expect(flowInstancesOf(event("x"), payload, [anyCloud])).toEqual([{ flow: "audit", key: "ORD-x" }]);
+  expect(flowInstancesOf(event("x"), "{}", [flow])).toEqual([]);
 });
 
 test("a story's key is what the flow says it is, as it was sent", () => {
   const leg = { name: "shipped", source: "aws" as const, type: "OrderPlaced", optional: false };
   const flow = { ...declaration("shipment", leg), key: "parcel.number" };
   const keyOf = (number: string): string | undefined =>
-    storiesOf(event("x"), `{"order_id": "ORD-x", "parcel": {"number": ${number}}}`, [flow])[0]?.key;
+    flowInstancesOf(event("x"), `{"order_id": "ORD-x", "parcel": {"number": ${number}}}`, [flow])[0]?.key;
   expect(keyOf('"P-\\u0031"')).toBe("P-1");
   expect(keyOf("12345678901234567890")).toBe("12345678901234567890");
   expect(keyOf("7.0")).toBe("7");

@@ -7,7 +7,7 @@ import { cloudLines, partLines, streamLine } from "@/features/health/wording";
 import { age, amount, duration, percent, span } from "@/lib/format";
 import { indent, member } from "@/lib/json-text";
 import { perSource } from "@/lib/clouds";
-import { KEPT_SECONDS, Throughput } from "@/live/throughput";
+import { WINDOW_SECONDS, Throughput } from "@/live/throughput";
 
 test("an amount keeps all its digits", () => {
   expect(["0.10", "1234567.80", "-1000", "123456789012345678901234.5678", "1E+3"].map(amount)).toEqual([
@@ -62,30 +62,30 @@ test("a curl command survives quotes in an id", () => {
 const NONE = { duplicate: 0, contradictory: 0, rejected: 0 };
 
 test("the ring forgets what is older than a quarter of an hour", () => {
-  const ring = new Throughput();
-  ring.add(1000, "aws", 3);
-  ring.add(1000 + KEPT_SECONDS, "gcp", 5);
-  ring.add(1000, "aws", 9); // too late
-  const series = ring.series(1000 + KEPT_SECONDS, 0);
+  const throughput = new Throughput();
+  throughput.add(1000, "aws", 3);
+  throughput.add(1000 + WINDOW_SECONDS, "gcp", 5);
+  throughput.add(1000, "aws", 9); // too late
+  const series = throughput.series(1000 + WINDOW_SECONDS, 0);
   expect(series.aws.reduce((sum, value) => sum + value)).toBe(0);
   expect(series.gcp.at(-1)).toBe(5);
-  expect(series.gcp).toHaveLength(KEPT_SECONDS);
+  expect(series.gcp).toHaveLength(WINDOW_SECONDS);
 });
 
 test("what nobody watched is its minute's mean, and every minute adds up to what the ledger says", () => {
-  const ring = new Throughput();
+  const throughput = new Throughput();
   const watched = 6030; // half a minute into its minute
   const at = (second: number): string => new Date(second * 1000).toISOString();
   const minute = (start: number, stored: number) => ({ minute: at(start), source: "aws" as const, stored, ...NONE });
-  ring.add(watched, "aws", 4);
-  ring.add(watched + 29, "aws", 6);
-  ring.add(watched + 35, "aws", 5); // after the ledger was read, in the next minute
-  expect(ring.knownSince(watched)).toBe(watched);
-  ring.remember({ since: at(5100), until: at(watched + 33), minutes: [minute(5940, 120), minute(6000, 100)] });
+  throughput.add(watched, "aws", 4);
+  throughput.add(watched + 29, "aws", 6);
+  throughput.add(watched + 35, "aws", 5); // after the ledger was read, in the next minute
+  expect(throughput.knownSince(watched)).toBe(watched);
+  throughput.setMinutes({ since: at(5100), until: at(watched + 33), minutes: [minute(5940, 120), minute(6000, 100)] });
 
-  const { aws } = ring.series(watched + 40, watched);
+  const { aws } = throughput.series(watched + 40, watched);
   const from = (second: number, seconds: number): number[] => aws.slice(-41).slice(second).slice(0, seconds);
-  expect(ring.knownSince(watched)).toBe(5100);
+  expect(throughput.knownSince(watched)).toBe(5100);
   expect(from(0, 1)).toEqual([4]);
   expect(from(35, 1)).toEqual([5]);
   const before = aws.slice(0, -41);
@@ -95,23 +95,23 @@ test("what nobody watched is its minute's mean, and every minute adds up to what
 });
 
 test("a ledger that was read before the watching began says nothing of the time between", () => {
-  const ring = new Throughput();
+  const throughput = new Throughput();
   const at = (second: number): string => new Date(second * 1000).toISOString();
-  ring.remember({ since: at(5100), until: at(6000), minutes: [] });
-  expect(ring.knownSince(6001)).toBe(6001);
+  throughput.setMinutes({ since: at(5100), until: at(6000), minutes: [] });
+  expect(throughput.knownSince(6001)).toBe(6001);
 });
 
 test("the chart shows rates for whole steps, and nothing for what nobody watched", () => {
   const second = 90_000 * STEP_SECONDS - 1;
   const pulse = {
     second,
-    series: perSource(() => Array.from({ length: KEPT_SECONDS }, () => 2)),
+    series: perSource(() => Array.from({ length: WINDOW_SECONDS }, () => 2)),
     since: second + 1 - 3 * STEP_SECONDS,
     clouds: perSource(() => ({ lastReceivedAt: null, lag: null, watermark: null, coarse: false })),
     types: [],
   };
   const data = points(pulse);
-  expect(data).toHaveLength(KEPT_SECONDS / STEP_SECONDS);
+  expect(data).toHaveLength(WINDOW_SECONDS / STEP_SECONDS);
   expect(data.at(-1)).toEqual({ at: (second + 1) * 1000, aws: 2, gcp: 2, azure: 2 });
   expect(data.filter(({ aws }) => aws !== null)).toHaveLength(3);
 });

@@ -129,19 +129,19 @@ test("a few slow events move the tail of a lag, not its middle, and an old one n
 test("of a text, only what a frame shows is counted, and that there may be more is told", () => {
   model.setFilter({ ...NO_FILTER, source: "aws", text: "ORD-e1" });
   model.fold([frame(1)], true);
-  expect(model.feed()).toMatchObject({ arrived: 1, untold: 0 });
+  expect(model.feed()).toMatchObject({ arrived: 1, undecided: 0 });
   model.fold([{ ...frame(10), counts: [count("aws", "OrderPlaced", 5), count("gcp", "A", 90)] }], true);
-  expect(model.feed()).toMatchObject({ arrived: 2, untold: 4 });
+  expect(model.feed()).toMatchObject({ arrived: 2, undecided: 4 });
 });
 
 test("types that are counted as one are no choice, and of a chosen one only what a frame shows is counted", () => {
   const many: Frame = { ...frame(1), counts: [count("aws", "*", 30), count("gcp", "*", 5), count("aws", "Named", 2)] };
   model.fold([many], true);
-  expect(model.feed()).toMatchObject({ arrived: 37, untold: 0 });
+  expect(model.feed()).toMatchObject({ arrived: 37, undecided: 0 });
   expect(model.pulse(START + 2000).types).toEqual(["Named"]);
   expect(model.counts().stored).toEqual({ aws: 32, gcp: 5, azure: 0 });
 
   model.setFilter({ ...NO_FILTER, source: "aws", type: "OrderPlaced" });
   model.fold([{ ...many, position: 2, events: [event("a"), event("b", { type: "Rare" })] }], true);
-  expect(model.feed()).toMatchObject({ arrived: 38, untold: 28 });
+  expect(model.feed()).toMatchObject({ arrived: 38, undecided: 28 });
 });

@@ -3,7 +3,7 @@ import { fireEvent, render, screen, waitFor, within } from "@testing-library/rea
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
-import type { FlowRow } from "@/api/flows";
+import type { FlowInstance } from "@/api/flows";
 import type { Frame } from "@/live/protocol";
 
 import { change, declaration, gone, leg, mismatched, open, row, summary } from "./support/flows";
@@ -40,7 +40,7 @@ const orders = (): string[] =>
   [...document.querySelectorAll("[data-row]")].map((one) => one.getAttribute("data-row") ?? "");
 
 /** A frame that tells of one order's change. */
-function changed(position: number, of: FlowRow, previous: FlowRow["status"] | null): Frame {
+function changed(position: number, of: FlowInstance, previous: FlowInstance["status"] | null): Frame {
   const deltas = { [of.status]: 1, ...(previous && { [previous]: -1 }) };
   return { ...frame(position, []), flows: [change(of, previous)], flow_statuses: { order: deltas } };
 }
@@ -227,7 +227,7 @@ test("an order's page tells what differs, and leads to the events and back", asy
 
 test("an order's page follows its order", async () => {
   server.flows = [open("ORD-1")];
-  await visit("?view=reconciliation&story=order/ORD-1");
+  await visit("?view=reconciliation&instance=order/ORD-1");
   expect(await screen.findByText("It waits for inventory (Azure).")).toBeVisible();
 
   server.flows = [row("ORD-1")];
@@ -272,6 +272,6 @@ test("nothing to show is told apart from no problems", async () => {
 });
 
 test("an order that is not there says so", async () => {
-  await visit("?view=reconciliation&story=order/none");
+  await visit("?view=reconciliation&instance=order/none");
   expect(await screen.findByText("There is no such order")).toBeVisible();
 });

@@ -7,7 +7,7 @@ import { eventually } from "./support/eventually";
 import { frames } from "./support/frames";
 import { TestServer } from "./support/server";
 
-const QUICK = { pingMs: 60, patienceMs: 600, firstDelayMs: 20, longestDelayMs: 80 };
+const QUICK = { pingMs: 60, timeoutMs: 600, minDelayMs: 20, maxDelayMs: 80 };
 
 let server: TestServer;
 let socket: LiveSocket;
@@ -136,7 +136,7 @@ test("a closed socket stays closed", async () => {
   });
   socket.close();
   server.kick();
-  await new Promise((resolve) => setTimeout(resolve, 3 * QUICK.longestDelayMs));
+  await new Promise((resolve) => setTimeout(resolve, 3 * QUICK.maxDelayMs));
   expect(phases()).toEqual(["connecting", "open"]);
 });
 

@@ -7,17 +7,17 @@ interface AccessState {
   token: string | null;
   /** Why the API wants another one; null while it does not. */
   refusal: string | null;
-  refuse: (reason: string) => void;
-  use: (token: string) => void;
+  requestToken: (reason: string) => void;
+  setToken: (token: string) => void;
 }
 
 export const useAccess = create<AccessState>((set) => ({
   token: sessionStorage.getItem(KEY),
   refusal: null,
-  refuse: (refusal) => {
+  requestToken: (refusal) => {
     set({ refusal });
   },
-  use: (token) => {
+  setToken: (token) => {
     sessionStorage.setItem(KEY, token);
     set({ token, refusal: null });
   },

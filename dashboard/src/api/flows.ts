@@ -7,9 +7,9 @@ import { apiUrl, get, type Schemas } from "./http";
 
 export type FlowIssue = Schemas["FlowIssue"];
 export type FlowLeg = Schemas["FlowLeg"];
-export type FlowRow = Schemas["FlowRow"];
+export type FlowInstance = Schemas["FlowInstance"];
 export type Moment = Schemas["Step"];
-export type FlowStory = Schemas["FlowStory"];
+export type FlowInstanceDetails = Schemas["FlowInstanceDetails"];
 export type FlowPage = Schemas["FlowPage"];
 export type FlowSummary = Schemas["FlowSummary"];
 export type FlowDeclaration = Schemas["Flow"];
@@ -26,14 +26,14 @@ export function useDeclarations(): UseQueryResult<FlowDeclaration[]> {
 
 /** One story; whoever asks for it shares the answer. */
 // eslint-disable-next-line @typescript-eslint/explicit-module-boundary-types -- the library's own type, too long to read
-export const storyQuery = (flow: string, key: string) =>
+export const flowInstanceQuery = (flow: string, key: string) =>
   queryOptions({
-    queryKey: ["story", flow, key],
+    queryKey: ["flow-instance", flow, key],
     queryFn: ({ signal }) =>
-      get<FlowStory>(apiUrl(`/api/v1/flows/${encodeURIComponent(flow)}/${encodeURIComponent(key)}`), signal),
+      get<FlowInstanceDetails>(apiUrl(`/api/v1/flows/${encodeURIComponent(flow)}/${encodeURIComponent(key)}`), signal),
   });
 
-interface Told {
+interface EventKind {
   source: string;
   type: string;
 }
@@ -43,12 +43,12 @@ interface Told {
  *
  * @param payload as it was sent.
  */
-export function storiesOf(
-  event: Told,
+export function flowInstancesOf(
+  event: EventKind,
   payload: string,
-  declared: readonly FlowDeclaration[],
+  declarations: readonly FlowDeclaration[],
 ): { flow: string; key: string }[] {
-  return declared
+  return declarations
     .filter(({ leg }) => leg.some(({ source, type }) => type === event.type && (source ?? event.source) === event.source))
     .flatMap(({ name, key: path }) => {
       const key = scalar(path.split(".").reduce<string | null>((json, step) => json && member(json, step), payload));

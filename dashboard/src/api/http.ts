@@ -26,10 +26,10 @@ export type Query = Record<string, Value | readonly Value[]>;
 
 /** The address of a path of the API; parameters that are empty are left out, and a list repeats its parameter. */
 export function apiUrl(path: string, query: Query = {}): string {
-  const given = Object.entries(query)
+  const parameters = Object.entries(query)
     .flatMap(([name, values]) => [values].flat().map((value) => [name, value] as const))
     .filter(([, value]) => value !== null && value !== undefined && value !== "");
-  const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  const search = new URLSearchParams(parameters.map(([name, value]) => [name, String(value)])).toString();
   return `${API_URL}${path}${search && `?${search}`}`;
 }
 
@@ -56,7 +56,7 @@ async function send(
   body?: unknown,
 ): Promise<string> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
-  const { token, refuse } = useAccess.getState();
+  const { token, requestToken } = useAccess.getState();
   const init: RequestInit = {
     method,
     headers: {
@@ -71,15 +71,15 @@ async function send(
     response = await fetch(url, init);
   } catch (error) {
     if (signal?.aborted) throw error;
-    const why = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "can't be reached";
-    throw new ApiError(`The API at ${API_URL} ${why}.`, null);
+    const reason = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "can't be reached";
+    throw new ApiError(`The API at ${API_URL} ${reason}.`, null);
   }
   const text = await response.text();
   if (!response.ok && !accept.includes(response.status)) {
-    const said = detail(text) ?? `The API answered ${response.status}.`;
+    const message = detail(text) ?? `The API answered ${response.status}.`;
     // A token that was replaced while this was under way is no reason to ask for another one.
-    if (response.status === 401 && token === useAccess.getState().token) refuse(said);
-    throw new ApiError(said, response.status);
+    if (response.status === 401 && token === useAccess.getState().token) requestToken(message);
+    throw new ApiError(message, response.status);
   }
   return text;
 }

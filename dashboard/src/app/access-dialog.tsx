@@ -8,7 +8,7 @@ import { Dialog } from "@/ui/dialog";
 
 /** Asks for a token when the API wants one; without it there is nothing to show, so it can't be put off. */
 export default function AccessDialog({ refusal }: { refusal: string }): ReactNode {
-  const { use } = useAccess();
+  const { setToken } = useAccess();
   const [typed, setTyped] = useState("");
   const queries = useQueryClient();
   const live = useLiveClient();
@@ -18,7 +18,7 @@ export default function AccessDialog({ refusal }: { refusal: string }): ReactNod
         className="flex flex-col gap-3 p-5 text-[13px]"
         onSubmit={(event) => {
           event.preventDefault();
-          use(typed.trim());
+          setToken(typed.trim());
           setTyped("");
           void queries.invalidateQueries();
           live.retryNow();

@@ -2,12 +2,12 @@ import type { ReactNode } from "react";
 
 import { Filters } from "@/features/dead-letters/filters";
 import { Groups } from "@/features/dead-letters/groups";
-import { LetterDrawer } from "@/features/dead-letters/dead-letter-drawer";
-import { LetterList } from "@/features/dead-letters/dead-letter-list";
+import { DeadLetterDrawer } from "@/features/dead-letters/dead-letter-drawer";
+import { DeadLetterList } from "@/features/dead-letters/dead-letter-list";
 import { Jobs } from "@/features/replay/jobs";
 import { boundsOf } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
-import { setLetterFilter, useAddress } from "@/state/address";
+import { setDeadLetterFilter, useAddress } from "@/state/address";
 import { useView } from "@/state/view";
 import { Button } from "@/ui/button";
 import { Icon } from "@/ui/icons";
@@ -15,14 +15,14 @@ import { Panel } from "@/ui/panel";
 import { PeriodPicker } from "@/ui/period-picker";
 
 /** What did not become events, why, and the way to take it in again. */
-export default function LettersView(): ReactNode {
-  const { letters } = useAddress();
+export default function DeadLettersView(): ReactNode {
+  const { deadLetters } = useAddress();
   return (
     <>
       <div className="flex flex-wrap items-center justify-between gap-x-4 gap-y-2 px-1">
         <h2 className="text-base font-semibold tracking-tight">What did not become events</h2>
         <div className="flex flex-wrap gap-2">
-          <PeriodPicker label="Period" chosen={letters} onChange={setLetterFilter} />
+          <PeriodPicker label="Period" chosen={deadLetters} onChange={setDeadLetterFilter} />
         </div>
       </div>
       <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
@@ -36,24 +36,24 @@ export default function LettersView(): ReactNode {
         <div className="min-w-0 xl:col-span-2">
           <Panel title="Dead letters" aside={<ReplayThese />}>
             <Filters />
-            <LetterList />
+            <DeadLetterList />
           </Panel>
         </div>
       </div>
-      <LetterDrawer />
+      <DeadLetterDrawer />
     </>
   );
 }
 
 /** What contradicts a stored event would again; all else that the filter finds can be taken in. */
 function ReplayThese(): ReactNode {
-  const { cloud, field, reason, status, replayed, ...time } = useAddress().letters;
-  const { askReplay } = useView();
+  const { cloud, field, reason, status, replayed, ...time } = useAddress().deadLetters;
+  const { openReplay } = useView();
   if (status === "contradictory" || replayed === "yes") return null;
   return (
     <Button
       onClick={() => {
-        askReplay({ what: "dead_letters", filter: { source: cloud, field, reason, ...boundsOf(time, serverNow()) } });
+        openReplay({ what: "dead_letters", filter: { source: cloud, field, reason, ...boundsOf(time, serverNow()) } });
       }}
     >
       <Icon name="replay" className="size-3.5" />

@@ -1,9 +1,9 @@
 import type { ReactNode } from "react";
 
-import { DeadLetters } from "@/features/dead-letters/latest-dead-letters";
+import { LatestDeadLetters } from "@/features/dead-letters/latest-dead-letters";
 import { SystemHealth } from "@/features/health/system-health";
 import { Distribution } from "@/features/stats/distribution";
-import { LedgerLine } from "@/features/stats/counts-line";
+import { CountsLine } from "@/features/stats/counts-line";
 import { StatsCards } from "@/features/stats/stats-cards";
 import { EventStream } from "@/features/stream/event-stream";
 
@@ -14,7 +14,7 @@ export function EventsView(): ReactNode {
   return (
     <>
       <StatsCards />
-      <LedgerLine />
+      <CountsLine />
       <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
         <ThroughputPanel />
         <Distribution />
@@ -24,7 +24,7 @@ export function EventsView(): ReactNode {
         </div>
         <div className="flex min-w-0 flex-col gap-3 sm:gap-4">
           <SystemHealth />
-          <DeadLetters />
+          <LatestDeadLetters />
         </div>
       </div>
     </>

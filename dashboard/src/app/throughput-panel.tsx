@@ -2,7 +2,7 @@ import { lazy, Suspense, type ReactNode } from "react";
 
 import { timeOfDay } from "@/lib/format";
 import { usePulse } from "@/live/keys";
-import { KEPT_SECONDS } from "@/live/throughput";
+import { WINDOW_SECONDS } from "@/live/throughput";
 import { Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 
@@ -13,7 +13,7 @@ const PLACE = <Skeleton className="mx-5 mb-5 h-52" />;
 
 export function ThroughputPanel(): ReactNode {
   const pulse = usePulse();
-  const partly = pulse && pulse.since > pulse.second - KEPT_SECONDS;
+  const partly = pulse && pulse.since > pulse.second - WINDOW_SECONDS;
   return (
     <Panel
       title="Throughput"

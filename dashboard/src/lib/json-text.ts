@@ -30,19 +30,19 @@ export function indent(json: string): string {
  * @param path names from the outermost object on, joined by dots; a name may have dots of its own.
  */
 export function lineOf(indented: string, path: string): number {
-  const within: { depth: number; name: string }[] = [];
+  const parents: { depth: number; name: string }[] = [];
   return indented.split("\n").findIndex((line) => {
     const [, spaces = "", name] = /^( *)"((?:[^"\\]|\\.)*)": /.exec(line) ?? [];
     if (name === undefined) return false;
-    while ((within.at(-1)?.depth ?? -1) >= spaces.length) within.pop();
-    within.push({ depth: spaces.length, name });
-    return within.map((each) => each.name).join(".") === path;
+    while ((parents.at(-1)?.depth ?? -1) >= spaces.length) parents.pop();
+    parents.push({ depth: spaces.length, name });
+    return parents.map((each) => each.name).join(".") === path;
   });
 }
 
 /** The members of an object, each with its text, in their order; none when it is no object. */
 export function entries(json: string): [name: string, text: string][] {
-  const found: [string, string][] = [];
+  const members: [string, string][] = [];
   let depth = 0;
   let key = "";
   let start = -1;
@@ -50,14 +50,14 @@ export function entries(json: string): [name: string, text: string][] {
     const [token] = match;
     if (depth === 0 && token !== "{") return [];
     if (depth === 1 && (token === "," || token === "}")) {
-      if (start >= 0) found.push([JSON.parse(key) as string, json.slice(start, match.index).trim()]);
+      if (start >= 0) members.push([JSON.parse(key) as string, json.slice(start, match.index).trim()]);
       start = -1;
     } else if (depth === 1 && token === ":" && start < 0) start = match.index + 1;
     else if (depth === 1 && start < 0) key = token;
     if (token === "{" || token === "[") depth++;
     else if (token === "}" || token === "]") depth--;
   }
-  return found;
+  return members;
 }
 
 /** The text of one member of an object, or null when it has no such member. */

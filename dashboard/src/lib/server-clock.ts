@@ -3,9 +3,9 @@
 let offsetMs = 0;
 
 /** Learn from an answer that tells the server's time; half of the journey is taken off. */
-export function observeServerTime(iso: string, askedAt: number, answeredAt: number): void {
-  const told = Date.parse(iso);
-  if (Number.isFinite(told)) offsetMs = told - (askedAt + answeredAt) / 2;
+export function observeServerTime(iso: string, requestedAt: number, respondedAt: number): void {
+  const serverTime = Date.parse(iso);
+  if (Number.isFinite(serverTime)) offsetMs = serverTime - (requestedAt + respondedAt) / 2;
 }
 
 export function serverNow(): number {

@@ -16,19 +16,19 @@ const PAGE = 500;
 /** How far back a page that was just opened looks, so that its charts don't begin empty. */
 const LOOK_BACK = PAGE;
 /** Most frames that wait for a hole before them; those beyond are fetched again. */
-const MOST_WAITING = 2000;
+const MAX_WAITING = 2000;
 const RETRY_MS = 1000;
-const LONGEST_RETRY_MS = 15_000;
+const MAX_RETRY_MS = 15_000;
 /** After so many answers that don't lead on, the stream is another than the one we knew. */
-const MOST_STALLS = 3;
+const MAX_STALLS = 3;
 
 export class Follower {
   /** The last position that was handed on; null: none yet. */
-  private last: number | null = null;
+  private lastPosition: number | null = null;
   /** The latest position that anybody spoke of. */
   private target = 0;
   private readonly waiting = new Map<number, Frame>();
-  private doubtful = false;
+  private suspectsReset = false;
   /** The run that catches up, to be ended by this. */
   private running: AbortController | null = null;
 
@@ -38,21 +38,21 @@ export class Follower {
   ) {}
 
   /** The server told its latest position. */
-  hear(position: number): void {
-    if (this.last !== null && position < this.last) this.doubtful = true;
+  receivePosition(position: number): void {
+    if (this.lastPosition !== null && position < this.lastPosition) this.suspectsReset = true;
     this.target = Math.max(this.target, position);
-    this.proceed();
+    this.advance();
   }
 
   /** Frames came, whichever. */
-  receive(frames: readonly Frame[]): void {
+  receiveFrames(frames: readonly Frame[]): void {
     for (const frame of frames) {
       this.target = Math.max(this.target, frame.position);
-      if (frame.position > (this.last ?? -1) && this.waiting.size < MOST_WAITING) {
+      if (frame.position > (this.lastPosition ?? -1) && this.waiting.size < MAX_WAITING) {
         this.waiting.set(frame.position, frame);
       }
     }
-    this.proceed();
+    this.advance();
   }
 
   /** Ask for nothing more; what is told later begins anew from where we are. */
@@ -61,9 +61,9 @@ export class Follower {
     this.running = null;
   }
 
-  private proceed(): void {
+  private advance(): void {
     if (this.running) return;
-    this.drain();
+    this.emitReady();
     if (!this.isBehind()) return;
     const run = (this.running = new AbortController());
     this.handlers.onCatchingUp(true);
@@ -72,22 +72,22 @@ export class Follower {
       this.running = null;
       this.handlers.onCatchingUp(false);
       // What came in the meantime was left to the run that has just ended.
-      this.proceed();
+      this.advance();
     });
   }
 
   private isBehind(): boolean {
-    return this.doubtful || this.last === null || this.last < this.target;
+    return this.suspectsReset || this.lastPosition === null || this.lastPosition < this.target;
   }
 
   /** Hand on what is next in line. */
-  private drain(): void {
-    if (this.last === null) return;
+  private emitReady(): void {
+    if (this.lastPosition === null) return;
     const ready: Frame[] = [];
     let next: Frame | undefined;
-    while ((next = this.waiting.get(this.last + 1))) {
+    while ((next = this.waiting.get(this.lastPosition + 1))) {
       ready.push(next);
-      this.waiting.delete(++this.last);
+      this.waiting.delete(++this.lastPosition);
     }
     if (ready.length > 0) this.handlers.onFrames(ready, true);
   }
@@ -96,21 +96,21 @@ export class Follower {
     let failures = 0;
     let stalls = 0;
     while (!signal.aborted && this.isBehind()) {
-      const before = this.last;
+      const before = this.lastPosition;
       try {
         const page = await this.fetchFrames(before ?? 0, before === null ? 1 : PAGE, signal);
         signal.throwIfAborted();
         failures = 0;
         if (before === null || page.position < before) this.begin(page);
         else this.follow(page, before);
-        this.drain();
+        this.emitReady();
       } catch {
-        await pause(Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** failures++), signal);
+        await pause(Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** failures++), signal);
         continue;
       }
-      if (this.last !== before) stalls = 0;
+      if (this.lastPosition !== before) stalls = 0;
       else if (this.isBehind()) {
-        if (++stalls >= MOST_STALLS) this.forget();
+        if (++stalls >= MAX_STALLS) this.reset();
         await pause(RETRY_MS, signal);
       }
     }
@@ -118,33 +118,33 @@ export class Follower {
 
   /** Find our place in a stream that we did not follow until now. */
   private begin(page: FramePage): void {
-    if (this.last !== null) this.forget();
+    if (this.lastPosition !== null) this.reset();
     this.target = Math.max(this.target, page.position);
-    this.last = Math.max(firstKept(page) - 1, page.position - LOOK_BACK);
-    this.handlers.onBegin(this.last === firstKept(page) - 1);
-    for (const position of this.waiting.keys()) if (position <= this.last) this.waiting.delete(position);
+    this.lastPosition = Math.max(firstAvailable(page) - 1, page.position - LOOK_BACK);
+    this.handlers.onBegin(this.lastPosition === firstAvailable(page) - 1);
+    for (const position of this.waiting.keys()) if (position <= this.lastPosition) this.waiting.delete(position);
   }
 
   /** The stream is not the one that we knew. */
-  private forget(): void {
-    this.last = null;
+  private reset(): void {
+    this.lastPosition = null;
     this.target = 0;
-    this.doubtful = false;
+    this.suspectsReset = false;
     this.waiting.clear();
     this.handlers.onGap(null);
   }
 
   private follow(page: FramePage, last: number): void {
-    this.doubtful = false;
-    const start = Math.max(firstKept(page) - 1, last);
+    this.suspectsReset = false;
+    const start = Math.max(firstAvailable(page) - 1, last);
     if (start > last) {
       this.handlers.onGap(start - last);
-      this.last = start;
+      this.lastPosition = start;
     }
     const next = page.frames.filter((frame) => frame.position > start);
     if (next[0]?.position !== start + 1) return;
     this.handlers.onFrames(next, false);
-    this.last = start + next.length;
+    this.lastPosition = start + next.length;
     for (const frame of next) this.waiting.delete(frame.position);
   }
 }
@@ -162,6 +162,6 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /** The first position that can still be had; when there is none, the one that comes next. */
-function firstKept(page: FramePage): number {
+function firstAvailable(page: FramePage): number {
   return page.oldest ?? page.position + 1;
 }

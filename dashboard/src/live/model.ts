@@ -23,13 +23,13 @@ export interface Feed {
   /** How many events that match came since the page was opened; only differences mean anything. */
   arrived: number;
   /** How many came beyond that of which only the number is known, so that they may match the text or not. */
-  untold: number;
+  undecided: number;
   /** Some events were left out of the rows, because nobody could read them at that speed. */
   sampled: boolean;
 }
 
 /** What frames added since the page was opened, exactly. */
-export interface Counted extends Positioned {
+export interface StreamCounts extends Positioned {
   stored: Readonly<Record<Source, number>>;
   duplicate: number;
   contradictory: number;
@@ -65,7 +65,7 @@ export interface CloudPulse {
 
 export const MAX_ROWS = 100;
 /** Rows kept so that a filter finds something at once. */
-const KEPT_ROWS = 2000;
+const BUFFERED_ROWS = 2000;
 /** More new rows than these in a second are not legible; the counts stay exact. */
 const ROWS_PER_SECOND = 40;
 const LAG_SAMPLE = 200;
@@ -73,7 +73,7 @@ const MAX_TYPES = 200;
 /** Stands for several, in a frame that has too many. */
 const OTHER_TYPES = "*";
 
-export const NOTHING_COUNTED: Counted = {
+export const NO_COUNTS: StreamCounts = {
   position: null,
   stored: perSource(() => 0),
   duplicate: 0,
@@ -85,14 +85,14 @@ export class LiveModel {
   private recent: Row[] = [];
   private shown: Row[] = [];
   /** The rows as they were last given away; null when they have changed. The same array tells that nothing moved. */
-  private picture: readonly Row[] | null = null;
+  private visibleRows: readonly Row[] | null = null;
   private filter = NO_FILTER;
   private arrived = 0;
-  private untold = 0;
-  private room = ROWS_PER_SECOND;
+  private undecided = 0;
+  private rowsLeft = ROWS_PER_SECOND;
   private sampled = false;
-  private gaps = 0;
-  private readonly counted = new Sums(NOTHING_COUNTED);
+  private gapCount = 0;
+  private readonly sums = new Sums(NO_COUNTS);
   private readonly throughput = new Throughput();
   private readonly lags = perSource((): number[] => []);
   private readonly coarse = perSource(() => false);
@@ -120,22 +120,22 @@ export class LiveModel {
       const named = new Set(frame.counts.map(({ source, type }) => `${source}/${type}`));
       for (const event of frame.events) {
         this.addEvent(event, live);
-        if (!this.isUntold(event.source, named.has(`${event.source}/${event.type}`) ? event.type : OTHER_TYPES)) continue;
-        this.untold--;
+        if (!this.isUndecided(event.source, named.has(`${event.source}/${event.type}`) ? event.type : OTHER_TYPES)) continue;
+        this.undecided--;
         if (matches(this.filter, event)) this.arrived++;
       }
     }
-    if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
+    if (this.recent.length > 2 * BUFFERED_ROWS) this.recent = this.recent.slice(-BUFFERED_ROWS);
     if (!live) this.refill();
   }
 
   /** @param now by the server's clock, in ms. */
   gap(missing: number | null, now: number): void {
-    const row: Row = { kind: "gap", key: `gap ${++this.gaps}`, missing, receivedAt: now };
+    const row: Row = { kind: "gap", key: `gap ${++this.gapCount}`, missing, receivedAt: now };
     // A stream that began anew repeats its events.
     if (missing === null) {
       this.recent = [];
-      this.counted.restart();
+      this.sums.restart();
     }
     this.since = Infinity;
     this.recent.push(row);
@@ -143,8 +143,8 @@ export class LiveModel {
   }
 
   /** What was stored while nobody watched. */
-  remember(counts: Counts): void {
-    this.throughput.remember(counts);
+  setMinutes(counts: Counts): void {
+    this.throughput.setMinutes(counts);
   }
 
   setFilter(filter: Filter): void {
@@ -158,34 +158,34 @@ export class LiveModel {
    * @returns whether the rows have changed by that.
    */
   tick(): boolean {
-    const calm = this.sampled && this.room === ROWS_PER_SECOND;
+    const calm = this.sampled && this.rowsLeft === ROWS_PER_SECOND;
     if (calm) this.refill();
-    this.room = ROWS_PER_SECOND;
+    this.rowsLeft = ROWS_PER_SECOND;
     return calm;
   }
 
   /** More rows came this second than are shown one by one. */
   get crowded(): boolean {
-    return this.room <= 0;
+    return this.rowsLeft <= 0;
   }
 
   feed(): Feed {
     return {
-      rows: (this.picture ??= this.shown.slice(-MAX_ROWS).reverse()),
+      rows: (this.visibleRows ??= this.shown.slice(-MAX_ROWS).reverse()),
       filter: this.filter,
       arrived: this.arrived,
-      untold: this.untold,
+      undecided: this.undecided,
       sampled: this.sampled,
     };
   }
 
-  counts(): Counted {
-    return this.counted.latest;
+  counts(): StreamCounts {
+    return this.sums.latest;
   }
 
   /** What was counted when the stream was at a position; `now` if it has not come that far. */
-  countsAt(position: number, now: Counted): Counted {
-    return this.counted.at(position, now);
+  countsAt(position: number, now: StreamCounts): StreamCounts {
+    return this.sums.at(position, now);
   }
 
   /** @param now by the server's clock, in ms. */
@@ -207,21 +207,21 @@ export class LiveModel {
   }
 
   private addUp({ position, counts }: Frame): void {
-    const stored = { ...this.counted.latest.stored };
-    let { duplicate, contradictory, rejected } = this.counted.latest;
+    const stored = { ...this.sums.latest.stored };
+    let { duplicate, contradictory, rejected } = this.sums.latest;
     for (const count of counts) {
       if (isSource(count.source)) stored[count.source] += count.stored;
       duplicate += count.duplicate;
       contradictory += count.contradictory;
       rejected += count.rejected;
     }
-    this.counted.add({ position, stored, duplicate, contradictory, rejected });
+    this.sums.add({ position, stored, duplicate, contradictory, rejected });
   }
 
   private addCount(count: Schemas["Count"], second: number): void {
     if (count.type && count.type !== OTHER_TYPES && this.types.size < MAX_TYPES) this.types.add(count.type);
     if (isSource(count.source)) this.throughput.add(second, count.source, count.stored);
-    if (this.isUntold(count.source, count.type)) this.untold += count.stored;
+    if (this.isUndecided(count.source, count.type)) this.undecided += count.stored;
     else if (matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;
   }
 
@@ -229,7 +229,7 @@ export class LiveModel {
    * A count says nothing of texts, nor one of several types which they are: what it counts is told by its event alone,
    * if that is among a frame's sample.
    */
-  private isUntold(source: string, type: string): boolean {
+  private isUndecided(source: string, type: string): boolean {
     const { text, type: wanted } = this.filter;
     if (type !== OTHER_TYPES) return text !== "" && matchesKind(this.filter, source, type);
     return (text !== "" || wanted !== null) && matchesKind({ ...this.filter, type: null }, source, type);
@@ -262,9 +262,9 @@ export class LiveModel {
     this.recent.push(row);
     if (!matches(this.filter, row.event)) return;
     if (!live) return; // shown all at once when the last of them is here
-    if (this.room > 0) {
-      this.room--;
-      this.picture = null;
+    if (this.rowsLeft > 0) {
+      this.rowsLeft--;
+      this.visibleRows = null;
       if (this.shown.push(row) > 2 * MAX_ROWS) this.shown = this.shown.slice(-MAX_ROWS);
     } else this.sampled = true;
   }
@@ -273,7 +273,7 @@ export class LiveModel {
   private refill(): void {
     const matching = this.recent.filter((row) => row.kind === "gap" || matches(this.filter, row.event));
     this.shown = matching.slice(-MAX_ROWS);
-    this.picture = null;
+    this.visibleRows = null;
     this.sampled = false;
   }
 }

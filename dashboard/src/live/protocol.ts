@@ -8,9 +8,9 @@ export type FramePage = Schemas["FramePage"];
  * `hello` comes from the API's own socket only; API Gateway sends nothing until it is asked. `position` stands for a
  * frame that is too large for a message.
  */
-export type Message = { type: Speaking; position: number } | { type: "frames"; frames: Frame[] };
-type Speaking = (typeof SPEAKING)[number];
-const SPEAKING = ["hello", "pong", "position"] as const;
+export type Message = { type: PositionType; position: number } | { type: "frames"; frames: Frame[] };
+type PositionType = (typeof POSITION_TYPES)[number];
+const POSITION_TYPES = ["hello", "pong", "position"] as const;
 
 export const PING = JSON.stringify({ type: "ping" });
 
@@ -19,7 +19,7 @@ export function parseMessage(text: string): Message | null {
   try {
     const message = JSON.parse(text) as Message | null;
     if (message?.type === "frames") return Array.isArray(message.frames) ? message : null;
-    if (message && SPEAKING.includes(message.type) && Number.isInteger(message.position)) return message;
+    if (message && POSITION_TYPES.includes(message.type) && Number.isInteger(message.position)) return message;
   } catch {
     // not JSON
   }
@@ -41,7 +41,7 @@ export const fetchFrames: FetchFrames = (after, limit, signal) =>
  * The stream's address with a ticket for one connection. An API without Redis has no tickets (503), and none is needed
  * where it asks nobody who they are; elsewhere the connection is refused, and tried again.
  */
-export async function ticketed(url: string, signal: AbortSignal): Promise<string> {
+export async function withTicket(url: string, signal: AbortSignal): Promise<string> {
   try {
     const { ticket } = await post<Schemas["Ticket"]>(apiUrl("/api/v1/ws/tickets"), signal);
     return `${url}?ticket=${ticket}`;

@@ -6,32 +6,32 @@ export interface Positioned {
 }
 
 /** Sums that are kept: far more frames than come between two questions. */
-const KEPT = 20_000;
+const MAX_SUMS = 20_000;
 
 export class Sums<T extends Positioned> {
-  private kept: T[];
+  private history: T[];
 
   /** @param latest what there is before the first frame. */
   constructor(public latest: T) {
-    this.kept = [latest];
+    this.history = [latest];
   }
 
   /** A frame came; its sum follows in the order of positions. */
   add(sum: T): void {
     this.latest = sum;
-    this.kept.push(sum);
-    if (this.kept.length > 2 * KEPT) this.kept = this.kept.slice(-KEPT);
+    this.history.push(sum);
+    if (this.history.length > 2 * MAX_SUMS) this.history = this.history.slice(-MAX_SUMS);
   }
 
   /** The stream began anew: what was summed up stays, and the positions are others. */
   restart(): void {
     this.latest = { ...this.latest, position: null };
-    this.kept = [this.latest];
+    this.history = [this.latest];
   }
 
   /** What it was when the stream was at a position; `now` if that has not come so far. */
   at(position: number, now: T): T {
     if (now.position === null || now.position <= position) return now;
-    return this.kept.findLast((sum) => (sum.position ?? 0) <= position) ?? this.kept[0] ?? now;
+    return this.history.findLast((sum) => (sum.position ?? 0) <= position) ?? this.history[0] ?? now;
   }
 }

@@ -14,7 +14,7 @@ export interface EventKey {
 }
 
 /** One order, in the flow that ships. */
-export interface FlowKey {
+export interface FlowInstanceKey {
   flow: string;
   key: string;
 }
@@ -32,15 +32,15 @@ export interface FlowFilter {
   key: string;
 }
 
-export const LETTER_SOURCES = [...SOURCES, "unknown"] as const;
-export type LetterSource = (typeof LETTER_SOURCES)[number];
-export const LETTER_STATUSES = ["rejected", "contradictory"] as const;
-export type LetterStatus = (typeof LETTER_STATUSES)[number];
+export const DEAD_LETTER_SOURCES = [...SOURCES, "unknown"] as const;
+export type DeadLetterSource = (typeof DEAD_LETTER_SOURCES)[number];
+export const DEAD_LETTER_STATUSES = ["rejected", "contradictory"] as const;
+export type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 
 /** Which dead letters; null: any. The stretch of time is the one that reconciliation has. */
-export interface LetterFilter {
-  cloud: LetterSource | null;
-  status: LetterStatus | null;
+export interface DeadLetterFilter {
+  cloud: DeadLetterSource | null;
+  status: DeadLetterStatus | null;
   field: string | null;
   reason: string | null;
   replayed: "yes" | "no" | null;
@@ -62,24 +62,24 @@ interface Address {
   time: EventTime;
   event: EventKey | null;
   flows: FlowFilter;
-  story: FlowKey | null;
-  letters: LetterFilter;
+  instance: FlowInstanceKey | null;
+  deadLetters: DeadLetterFilter;
   /** The dead letter that is looked at. */
-  letter: number | null;
+  deadLetter: number | null;
 }
 
-type Parameter = "view" | "source" | "type" | "q" | "last" | "since" | "until" | "event" | "story" | "letter" | keyof FlowFilter | keyof LetterFilter;
+type Parameter = "view" | "source" | "type" | "q" | "last" | "since" | "until" | "event" | "instance" | "dead-letter" | keyof FlowFilter | keyof DeadLetterFilter;
 /** What an address says anew; what it does not name stays. */
 export type Change = Partial<Record<Parameter, string | null>>;
 
 const listeners = new Set<() => void>();
-let known = { search: "", address: parse("") };
+let cache = { search: "", address: parse("") };
 
 function parse(search: string): Address {
   const query = new URLSearchParams(search);
   const source = query.get("source");
-  const [cloud, id] = atSlash(query.get("event"));
-  const [flow, key] = atSlash(query.get("story"));
+  const [cloud, id] = splitAtSlash(query.get("event"));
+  const [flow, key] = splitAtSlash(query.get("instance"));
   const time = {
     period: periodOf(query.get("period")) ?? ("24h" as const),
     from: instant(query.get("from")),
@@ -97,16 +97,16 @@ function parse(search: string): Address {
       issue: ISSUE_KINDS.find((kind) => kind === query.get("issue")) ?? null,
       key: query.get("key") ?? "",
     },
-    story: flow && key ? { flow, key } : null,
-    letters: {
+    instance: flow && key ? { flow, key } : null,
+    deadLetters: {
       ...time,
-      cloud: LETTER_SOURCES.find((each) => each === query.get("cloud")) ?? null,
-      status: LETTER_STATUSES.find((each) => each === query.get("status")) ?? null,
+      cloud: DEAD_LETTER_SOURCES.find((each) => each === query.get("cloud")) ?? null,
+      status: DEAD_LETTER_STATUSES.find((each) => each === query.get("status")) ?? null,
       field: query.get("field"),
       reason: query.get("reason"),
       replayed: (["yes", "no"] as const).find((each) => each === query.get("replayed")) ?? null,
     },
-    letter: Number(query.get("letter")) || null,
+    deadLetter: Number(query.get("dead-letter")) || null,
   };
 }
 
@@ -120,14 +120,14 @@ function instant(text: string | null): string | null {
 }
 
 /** Ids may have slashes of their own. */
-function atSlash(text: string | null): [string, string] | [] {
+function splitAtSlash(text: string | null): [string, string] | [] {
   const at = text?.indexOf("/") ?? -1;
   return text && at > 0 ? [text.slice(0, at), text.slice(at + 1)] : [];
 }
 
 function read(): Address {
-  if (known.search !== location.search) known = { search: location.search, address: parse(location.search) };
-  return known.address;
+  if (cache.search !== location.search) cache = { search: location.search, address: parse(location.search) };
+  return cache.address;
 }
 
 function subscribe(listener: () => void): () => void {
@@ -160,7 +160,7 @@ export function setFlowFilter(change: Partial<FlowFilter>): void {
   write(change, "replaceState");
 }
 
-export function setLetterFilter(change: Partial<LetterFilter>): void {
+export function setDeadLetterFilter(change: Partial<DeadLetterFilter>): void {
   write(change, "replaceState");
 }
 
@@ -171,18 +171,18 @@ export function openEvent(key: EventKey | null): void {
 
 export const toView = (view: View): Change => ({
   view: view === "events" ? null : view,
-  story: null,
+  instance: null,
   event: null,
-  letter: null,
+  "dead-letter": null,
 });
 
-export const toStory = ({ flow, key }: FlowKey): Change => ({
+export const toFlowInstance = ({ flow, key }: FlowInstanceKey): Change => ({
   view: "reconciliation",
-  story: `${flow}/${key}`,
+  instance: `${flow}/${key}`,
   event: null,
 });
 
-export const toLetter = (id: number | null): Change => ({ letter: id === null ? null : String(id) });
+export const toDeadLetter = (id: number | null): Change => ({ "dead-letter": id === null ? null : String(id) });
 
 export const toEvent = (key: EventKey | null): Change => ({ event: key && `${key.source}/${key.id}` });
 

@@ -8,7 +8,7 @@ import { Code } from "./code";
 
 /** Why something could not be done, and where another token would do, which one. */
 export function Refusal({ error }: { error: Error }): ReactNode {
-  const { refuse } = useAccess();
+  const { requestToken } = useAccess();
   return (
     <div role="alert" className="rounded-lg bg-bad-soft px-3 py-2.5 text-[13px] text-ink">
       <p className="break-words">
@@ -23,7 +23,7 @@ export function Refusal({ error }: { error: Error }): ReactNode {
           <Button
             className="mt-2"
             onClick={() => {
-              refuse("Give one with the scope replay.");
+              requestToken("Give one with the scope replay.");
             }}
           >
             Use another token

@@ -2,16 +2,16 @@
 import type { Schemas } from "@/api/http";
 import type { ReplayJob, ReplayRequest } from "@/api/replay";
 
-type Letter = Schemas["DeadLetterView"];
+type DeadLetter = Schemas["DeadLetterView"];
 type Answer = [status: number, body: unknown];
 
 const AT = "2026-01-02T03:04:00Z";
 
-export function letter(id: number, change: Partial<Letter> = {}): Letter {
+export function deadLetter(id: number, change: Partial<DeadLetter> = {}): DeadLetter {
   return {
     id,
     source: "gcp",
-    way_in: "pubsub",
+    channel: "pubsub",
     status: "rejected",
     field: "message.messageId",
     reason: "is missing",
@@ -30,7 +30,7 @@ export function letter(id: number, change: Partial<Letter> = {}): Letter {
 }
 
 export class Replays {
-  letters: Letter[] = [];
+  deadLetters: DeadLetter[] = [];
   jobs: ReplayJob[] = [];
   /** What the replay of a letter answers. */
   outcome: Answer = [200, { status: "stored", source: "gcp", id: "m-1" }];
@@ -44,13 +44,13 @@ export class Replays {
   answer(method: string, { pathname, searchParams }: URL, given: string): Answer | null {
     const [, what, id, action] = /^\/api\/v1\/(dead-letters|replays)(?:\/(\w+))?(?:\/(\w+))?$/.exec(pathname) ?? [];
     if (method === "POST" && what && !this.mayReplay) return [403, { detail: "Not let in: this takes a token with the scope replay" }];
-    if (what === "dead-letters") return this.ofLetters(method, id, searchParams, given);
+    if (what === "dead-letters") return this.ofDeadLetters(method, id, searchParams, given);
     if (what === "replays") return this.ofJobs(method, id, action, given);
     return null;
   }
 
-  private ofLetters(method: string, id: string | undefined, query: URLSearchParams, given: string): Answer {
-    const found = this.letters.filter((one) =>
+  private ofDeadLetters(method: string, id: string | undefined, query: URLSearchParams, given: string): Answer {
+    const found = this.deadLetters.filter((one) =>
       (["source", "status", "field", "reason"] as const).every((name) => (query.get(name) ?? one[name]) === one[name]),
     );
     if (id === "groups") return [200, groups(found)];
@@ -59,7 +59,7 @@ export class Replays {
       const end = start + Number(query.get("limit"));
       return [200, { items: found.slice(start, end), next_cursor: end < found.length ? String(end) : null }];
     }
-    const one = this.letters.find((each) => each.id === Number(id));
+    const one = this.deadLetters.find((each) => each.id === Number(id));
     if (!one) return [404, { detail: "No dead letter has this id" }];
     if (method === "GET") return [200, one];
     this.repairs.push((JSON.parse(given) as Schemas["Repair"]).body);
@@ -80,7 +80,7 @@ export class Replays {
     if (wanted.dry_run) return [200, { matching: this.matching, oldest: AT, newest: AT, examples: ["7"] }];
     const { what, filter, target, per_second } = wanted;
     const job: ReplayJob = {
-      id: this.jobs.length + 1, what, filter, target, per_second, who: "me", state: "running", created_at: AT,
+      id: this.jobs.length + 1, what, filter, target, per_second, actor: "me", state: "running", created_at: AT,
       finished_at: null, matching: this.matching, checkpoint: null, sent: 300, failed: 0, skipped: 0, last_error: null,
     };
     this.jobs.unshift(job);
@@ -88,11 +88,11 @@ export class Replays {
   }
 }
 
-function groups(letters: Letter[]): Schemas["DeadLetterGroup"][] {
-  const reasons = [...new Set(letters.map(({ reason }) => reason))];
+function groups(deadLetters: DeadLetter[]): Schemas["DeadLetterGroup"][] {
+  const reasons = [...new Set(deadLetters.map(({ reason }) => reason))];
   return reasons.map((reason) => {
-    const all = letters.filter((one) => one.reason === reason);
-    const { source, status, field, id } = all[0] ?? letter(0);
+    const all = deadLetters.filter((one) => one.reason === reason);
+    const { source, status, field, id } = all[0] ?? deadLetter(0);
     return { source, status, field, reason, count: all.length, first: AT, last: AT, example_id: id } as Schemas["DeadLetterGroup"];
   });
 }

@@ -4,10 +4,10 @@ import type { AddressInfo } from "node:net";
 
 import { WebSocketServer, type WebSocket } from "ws";
 
-import type { FlowDeclaration, FlowRow } from "@/api/flows";
+import type { FlowDeclaration, FlowInstance } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 
-import { story, summary } from "./flows";
+import { details, summary } from "./flows";
 import { Replays } from "./replay";
 import { Outbox } from "./frames";
 import type { Frame } from "@/live/protocol";
@@ -29,7 +29,7 @@ export class TestServer {
     rejected: 0,
     health: { database: "healthy", redis: "healthy", kafka: "disabled" },
   };
-  flows: FlowRow[] = [];
+  flows: FlowInstance[] = [];
   /** The most rows of flows that an answer holds. */
   page = 50;
   flowSummary = summary();
@@ -151,14 +151,14 @@ export class TestServer {
         return [200, this.declarations];
       default: {
         const flow = this.flows.find((one) => pathname === `/api/v1/flows/${one.flow}/${one.key}`);
-        if (flow) return [200, story(flow)];
+        if (flow) return [200, details(flow)];
         const found = this.events.find((one) => pathname === `/api/v1/events/${one.source}/${one.id}`);
         return found ? [200, found] : [404, { detail: `No event has this id` }];
       }
     }
   }
 
-  private findFlows(query: URLSearchParams): { items: FlowRow[]; next_cursor: string | null } {
+  private findFlows(query: URLSearchParams): { items: FlowInstance[]; next_cursor: string | null } {
     const statuses = query.getAll("status");
     this.flowBounds = [query.get("since"), query.get("until")];
     const [issue, key] = [query.get("issue"), query.get("key")];

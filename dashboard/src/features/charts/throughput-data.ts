@@ -1,7 +1,7 @@
 /** From seconds to the points of a chart. */
 import { SOURCES, type Source } from "@/lib/clouds";
 import type { Pulse } from "@/live/model";
-import { KEPT_SECONDS } from "@/live/throughput";
+import { WINDOW_SECONDS } from "@/live/throughput";
 
 export const STEP_SECONDS = 10;
 
@@ -10,7 +10,7 @@ export type Point = { at: number } & Record<Source, number | null>;
 
 /** Points on round times, so that a step keeps its value while the window moves on; an unfinished one is left out. */
 export function points({ second, series, since }: Pulse): Point[] {
-  const first = second - KEPT_SECONDS + 1;
+  const first = second - WINDOW_SECONDS + 1;
   const result: Point[] = [];
   for (let start = roundUp(first); start + STEP_SECONDS - 1 <= second; start += STEP_SECONDS) {
     const mean = (source: Source): number | null =>

@@ -26,7 +26,7 @@ export function Announcer(): ReactNode {
     let told = latest.current;
     const timer = setInterval(() => {
       const more = latest.current.arrived - told.arrived;
-      const atLeast = latest.current.untold > told.untold ? "At least " : "";
+      const atLeast = latest.current.undecided > told.undecided ? "At least " : "";
       told = latest.current;
       if (more > 0) setNews(`${atLeast}${plural(more, "new event")} in the last ${EVERY_MS / 1000} seconds.`);
     }, EVERY_MS);

@@ -15,7 +15,7 @@ const FORMS = [
 ] as const;
 
 /** What was received; indented, the field at fault stands out. */
-export function Body({ letter: { body, body_bytes, field } }: { letter: DeadLetter }): ReactNode {
+export function Body({ deadLetter: { body, body_bytes, field } }: { deadLetter: DeadLetter }): ReactNode {
   const readable = isJson(body);
   const [form, setForm] = useState<Form>(readable ? "indented" : "received");
   const text = form === "indented" ? indent(body) : body;

@@ -1,18 +1,18 @@
 import type { KeyboardEvent, ReactNode } from "react";
 
 import { moveFocus, ROWS_ID } from "@/lib/row-focus";
-import { setLetterFilter, useAddress } from "@/state/address";
+import { setDeadLetterFilter, useAddress } from "@/state/address";
 import { Button } from "@/ui/button";
 import { cx } from "@/ui/class-names";
 import { Notice, Skeleton } from "@/ui/notice";
 
-import { useLetters } from "./api";
-import { COLUMNS, LetterRow } from "./dead-letter-row";
+import { useDeadLetters } from "./api";
+import { COLUMNS, DeadLetterRow } from "./dead-letter-row";
 
 /** The letters that a filter finds, the last received on top. */
-export function LetterList(): ReactNode {
-  const { letters: filter, letter } = useAddress();
-  const query = useLetters(filter);
+export function DeadLetterList(): ReactNode {
+  const { deadLetters: filter, deadLetter } = useAddress();
+  const query = useDeadLetters(filter);
   const { data, error, hasNextPage, isFetchingNextPage, isPlaceholderData } = query;
   const onKeyDown = (event: KeyboardEvent): void => {
     if (moveFocus(event.key)) event.preventDefault();
@@ -26,7 +26,7 @@ export function LetterList(): ReactNode {
         {data && data.length > 0 ? (
           <ol className={cx(isPlaceholderData && "opacity-60")}>
             {data.map((each) => (
-              <LetterRow key={each.id} letter={each} selected={each.id === letter} />
+              <DeadLetterRow key={each.id} deadLetter={each} selected={each.id === deadLetter} />
             ))}
           </ol>
         ) : (
@@ -67,7 +67,7 @@ interface NoRowsProps {
 }
 
 function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
-  const { cloud, status, field, reason, replayed } = useAddress().letters;
+  const { cloud, status, field, reason, replayed } = useAddress().deadLetters;
   if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
@@ -86,7 +86,7 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
       <Button
         className="mt-1"
         onClick={() => {
-          setLetterFilter({ cloud: null, status: null, field: null, reason: null, replayed: null });
+          setDeadLetterFilter({ cloud: null, status: null, field: null, reason: null, replayed: null });
         }}
       >
         Clear the filter

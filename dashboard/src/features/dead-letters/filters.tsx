@@ -1,13 +1,13 @@
 import type { ReactNode } from "react";
 
 import { sourceName } from "@/lib/flows";
-import { LETTER_SOURCES, LETTER_STATUSES, setLetterFilter, useAddress } from "@/state/address";
+import { DEAD_LETTER_SOURCES, DEAD_LETTER_STATUSES, setDeadLetterFilter, useAddress } from "@/state/address";
 import { Icon } from "@/ui/icons";
 import { SearchField } from "@/ui/search-field";
 import { Select } from "@/ui/select";
 
-const SOURCES = LETTER_SOURCES.map((source) => [source, source === "unknown" ? "Unknown" : sourceName(source)] as const);
-const STATUSES = LETTER_STATUSES.map((status) => [status, status] as const);
+const SOURCES = DEAD_LETTER_SOURCES.map((source) => [source, source === "unknown" ? "Unknown" : sourceName(source)] as const);
+const STATUSES = DEAD_LETTER_STATUSES.map((status) => [status, status] as const);
 const REPLAYED = [
   ["no", "Not taken in again"],
   ["yes", "Taken in again"],
@@ -15,7 +15,7 @@ const REPLAYED = [
 
 /** What narrows the letters: the cloud, the status, the field at fault, and whether they were taken in again. */
 export function Filters(): ReactNode {
-  const { cloud, status, field, reason, replayed } = useAddress().letters;
+  const { cloud, status, field, reason, replayed } = useAddress().deadLetters;
   return (
     <div role="search" aria-label="Filter the dead letters" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
       <SearchField
@@ -23,17 +23,17 @@ export function Filters(): ReactNode {
         placeholder="Field, as it is spelt"
         value={field ?? ""}
         onChange={(value) => {
-          setLetterFilter({ field: value || null });
+          setDeadLetterFilter({ field: value || null });
         }}
       />
-      <Select label="Cloud" any="Every cloud" value={cloud} choices={SOURCES} onChange={(value) => { setLetterFilter({ cloud: value }); }} />
-      <Select label="Status" any="Every status" value={status} choices={STATUSES} onChange={(value) => { setLetterFilter({ status: value }); }} />
-      <Select label="Taken in again?" any="Taken in again or not" value={replayed} choices={REPLAYED} onChange={(value) => { setLetterFilter({ replayed: value }); }} />
+      <Select label="Cloud" any="Every cloud" value={cloud} choices={SOURCES} onChange={(value) => { setDeadLetterFilter({ cloud: value }); }} />
+      <Select label="Status" any="Every status" value={status} choices={STATUSES} onChange={(value) => { setDeadLetterFilter({ status: value }); }} />
+      <Select label="Taken in again?" any="Taken in again or not" value={replayed} choices={REPLAYED} onChange={(value) => { setDeadLetterFilter({ replayed: value }); }} />
       {reason !== null && (
         <button
           type="button"
           onClick={() => {
-            setLetterFilter({ reason: null });
+            setDeadLetterFilter({ reason: null });
           }}
           className="inline-flex min-h-8 max-w-full items-center gap-1.5 rounded-lg bg-raised px-2.5 text-left text-[13px] hover:text-soft"
         >

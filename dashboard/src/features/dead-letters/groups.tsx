@@ -1,19 +1,19 @@
 import type { ReactNode } from "react";
 
 import { count, plural } from "@/lib/format";
-import { setLetterFilter, toLetter, useAddress } from "@/state/address";
+import { setDeadLetterFilter, toDeadLetter, useAddress } from "@/state/address";
 import { Age } from "@/ui/age";
 import { Link } from "@/ui/link";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 import { SourceBadge } from "@/ui/source-badge";
 
-import { useGroups, type LetterGroup } from "./api";
+import { useDeadLetterGroups, type DeadLetterGroup } from "./api";
 
 /** Dead letters by what is wrong with them, the most frequent first: each group is one thing to put right. */
 export function Groups(): ReactNode {
-  const { letters: filter } = useAddress();
-  const { data, error, refetch } = useGroups(filter);
+  const { deadLetters: filter } = useAddress();
+  const { data, error, refetch } = useDeadLetterGroups(filter);
   return (
     <Panel
       title="By reason"
@@ -36,22 +36,22 @@ export function Groups(): ReactNode {
   );
 }
 
-function Group({ group }: { group: LetterGroup }): ReactNode {
-  const { source, status, field, reason, count: letters, first, last, example_id } = group;
+function Group({ group }: { group: DeadLetterGroup }): ReactNode {
+  const { source, status, field, reason, count: total, first, last, example_id } = group;
   return (
     <li className="border-t border-line px-4 py-2.5 text-[13px] first:border-t-0 sm:px-5">
       <div className="flex items-center gap-2">
         <SourceBadge source={source} />
         <span className="text-soft">{status}</span>
         <strong className="ml-auto text-base leading-6 font-semibold tabular-nums">
-          {count(letters)}
+          {count(total)}
           <span className="sr-only"> letters</span>
         </strong>
       </div>
       <button
         type="button"
         onClick={() => {
-          setLetterFilter({ cloud: source, status, field, reason });
+          setDeadLetterFilter({ cloud: source, status, field, reason });
         }}
         className="mt-0.5 block min-h-6 w-full rounded text-left leading-5 break-words hover:underline"
       >
@@ -61,7 +61,7 @@ function Group({ group }: { group: LetterGroup }): ReactNode {
         <span>
           last <Age at={Date.parse(last)} /> ago, first <Age at={Date.parse(first)} /> ago
         </span>
-        <Link to={toLetter(example_id)} className="ml-auto py-1 text-accent underline underline-offset-2">
+        <Link to={toDeadLetter(example_id)} className="ml-auto py-1 text-accent underline underline-offset-2">
           Example
         </Link>
       </p>

@@ -3,13 +3,13 @@ import { useState, type ReactNode } from "react";
 import { Button } from "@/ui/button";
 import { Refusal } from "@/ui/refusal";
 
-import { useReplayLetter, type DeadLetter, type Result } from "./api";
-import { Events } from "./event-links";
+import { useReplayDeadLetter, type DeadLetter, type Result } from "./api";
+import { EventLinks } from "./event-links";
 
 /** Takes the letter in again, as it was or put right. */
-export function Repair({ letter: { id, body, replayed_as } }: { letter: DeadLetter }): ReactNode {
+export function ReplayForm({ deadLetter: { id, body, replayed_as } }: { deadLetter: DeadLetter }): ReactNode {
   const [text, setText] = useState(body);
-  const { mutate, isPending, error, data } = useReplayLetter(id);
+  const { mutate, isPending, error, data } = useReplayDeadLetter(id);
   if (replayed_as && !data) return null;
   return (
     <form
@@ -48,12 +48,12 @@ export function Repair({ letter: { id, body, replayed_as } }: { letter: DeadLett
         )}
       </div>
       {error && <Refusal error={error} />}
-      {data?.map((result, index) => <Became key={index} result={result} />)}
+      {data?.map((result, index) => <Outcome key={index} result={result} />)}
     </form>
   );
 }
 
-function Became({ result: { status, source, id, field, reason } }: { result: Result }): ReactNode {
+function Outcome({ result: { status, source, id, field, reason } }: { result: Result }): ReactNode {
   const good = status === "stored" || status === "duplicate";
   return (
     <div role="status" className={good ? "rounded-lg bg-good-soft px-3 py-2.5" : "rounded-lg bg-bad-soft px-3 py-2.5"}>
@@ -61,7 +61,7 @@ function Became({ result: { status, source, id, field, reason } }: { result: Res
         {good ? `It is ${status === "stored" ? "stored" : "stored already"}.` : `Still ${status}.`}
       </strong>{" "}
       {field && <code className="font-mono text-xs">{field}</code>} {reason}
-      {source && id && <Events keys={[`${source}/${id}`]} />}
+      {source && id && <EventLinks keys={[`${source}/${id}`]} />}
     </div>
   );
 }

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 
-import { storiesOf, useDeclarations } from "@/api/flows";
+import { flowInstancesOf, useDeclarations } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 import { amount, duration } from "@/lib/format";
 import { toView } from "@/state/address";
@@ -12,15 +12,15 @@ import { Verdict } from "./verdict";
 
 /** What one wants to know first; what the event does not say is left out. */
 export function Facts({ event, payload }: { event: Schemas["Event"]; payload: string }): ReactNode {
-  const stories = storiesOf(event, payload, useDeclarations().data ?? []);
+  const instances = flowInstancesOf(event, payload, useDeclarations().data ?? []);
   const lag = Date.parse(event.received_at) - Date.parse(event.time);
   return (
     <FactList>
       <Fact name="Order">{event.order_id && <OrderLink id={event.order_id} />}</Fact>
       <Fact name="Clouds agree?">
-        {stories.length > 0 &&
-          stories.map((story) => (
-            <Verdict key={story.flow} event={event} story={story} named={stories.length > 1} />
+        {instances.length > 0 &&
+          instances.map((instance) => (
+            <Verdict key={instance.flow} event={event} instance={instance} named={instances.length > 1} />
           ))}
       </Fact>
       <Fact name="Customer">{event.customer_id}</Fact>

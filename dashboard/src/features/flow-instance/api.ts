@@ -2,23 +2,23 @@
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { useEffect } from "react";
 
-import { storyQuery, type FlowStory } from "@/api/flows";
-import { storyId } from "@/live/flows";
+import { flowInstanceQuery, type FlowInstanceDetails } from "@/api/flows";
+import { flowInstanceId } from "@/live/flows";
 import { useFlows } from "@/live/keys";
-import type { FlowKey } from "@/state/address";
+import type { FlowInstanceKey } from "@/state/address";
 
 /** Of many changes at once a frame names only some, so an order that may still change is looked after as well. */
 const REFRESH_MS = 5000;
 
-export function useStory(flowKey: FlowKey): UseQueryResult<FlowStory> {
-  const { flow, key } = flowKey;
+export function useFlowInstance(instanceKey: FlowInstanceKey): UseQueryResult<FlowInstanceDetails> {
+  const { flow, key } = instanceKey;
   const query = useQuery({
-    ...storyQuery(flow, key),
+    ...flowInstanceQuery(flow, key),
     refetchInterval: ({ state }) => (state.data && isFinal(state.data) ? false : REFRESH_MS),
   });
 
   const { refetch } = query;
-  const change = useFlows().changes.get(storyId(flowKey));
+  const change = useFlows().changes.get(flowInstanceId(instanceKey));
   useEffect(() => {
     if (change) void refetch();
   }, [change, refetch]);
@@ -27,4 +27,4 @@ export function useStory(flowKey: FlowKey): UseQueryResult<FlowStory> {
 }
 
 /** What matched may still get a duplicate, which the stream tells; what lacks a leg may still get that. */
-const isFinal = ({ status }: FlowStory): boolean => status === "matched" || status === "matched_late";
+const isFinal = ({ status }: FlowInstanceDetails): boolean => status === "matched" || status === "matched_late";

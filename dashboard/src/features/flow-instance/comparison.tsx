@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 
-import type { FlowIssue, FlowLeg, FlowStory } from "@/api/flows";
+import type { FlowIssue, FlowLeg, FlowInstanceDetails } from "@/api/flows";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
 import { span, timeOfDay } from "@/lib/format";
@@ -10,7 +10,7 @@ import { CloudBadge } from "@/ui/cloud-mark";
 import { Link } from "@/ui/link";
 
 /** The legs side by side; what differs stands out. */
-export function Comparison({ story: { legs, issues } }: { story: FlowStory }): ReactNode {
+export function Comparison({ instance: { legs, issues } }: { instance: FlowInstanceDetails }): ReactNode {
   const fields = [...new Set(legs.flatMap((leg) => Object.keys(leg.fields)))].sort();
   return (
     <div

@@ -1,30 +1,30 @@
 import { useEffect, useRef, type ReactNode } from "react";
 
-import type { FlowStory } from "@/api/flows";
+import type { FlowInstanceDetails } from "@/api/flows";
 import { ApiError } from "@/api/http";
 import { amount, secondsUntil, span, timeOfDay } from "@/lib/format";
 import { useNow } from "@/lib/use-now";
-import { toView, type FlowKey } from "@/state/address";
+import { toView, type FlowInstanceKey } from "@/state/address";
 import { Icon } from "@/ui/icons";
 import { Link } from "@/ui/link";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 import { StatusBadge } from "@/ui/status-badge";
 
-import { useStory } from "./api";
+import { useFlowInstance } from "./api";
 import { Comparison } from "./comparison";
 import { Issues } from "./issues";
 import { LegTrack } from "./leg-track";
 import { Timeline } from "./timeline";
 
 /** What each cloud said about one order, and when. */
-export default function StoryPage({ flowKey }: { flowKey: FlowKey }): ReactNode {
-  const { data: story, error, refetch } = useStory(flowKey);
+export default function FlowInstancePage({ instanceKey }: { instanceKey: FlowInstanceKey }): ReactNode {
+  const { data: instance, error, refetch } = useFlowInstance(instanceKey);
   return (
     <>
-      <Title flowKey={flowKey} story={story} />
-      {story ? (
-        <Story story={story} />
+      <Title instanceKey={instanceKey} instance={instance} />
+      {instance ? (
+        <Instance instance={instance} />
       ) : error instanceof ApiError && error.status === 404 ? (
         <Notice title="There is no such order">No cloud has spoken of it, or the address is not quite right.</Notice>
       ) : error ? (
@@ -38,7 +38,7 @@ export default function StoryPage({ flowKey }: { flowKey: FlowKey }): ReactNode 
   );
 }
 
-function Title({ flowKey, story }: { flowKey: FlowKey; story: FlowStory | undefined }): ReactNode {
+function Title({ instanceKey, instance }: { instanceKey: FlowInstanceKey; instance: FlowInstanceDetails | undefined }): ReactNode {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     // Another page to the eye must be one to the keyboard and the screen reader.
@@ -60,47 +60,47 @@ function Title({ flowKey, story }: { flowKey: FlowKey; story: FlowStory | undefi
           tabIndex={-1}
           className="text-xl font-semibold tracking-tight break-all focus-visible:outline-none"
         >
-          <span className="sr-only">{flowKey.flow} </span>
-          {flowKey.key}
+          <span className="sr-only">{instanceKey.flow} </span>
+          {instanceKey.key}
         </h2>
-        {story && <StatusBadge status={story.status} />}
-        {story?.amount && <span className="text-[15px] font-medium tabular-nums">{amount(story.amount)}</span>}
+        {instance && <StatusBadge status={instance.status} />}
+        {instance?.amount && <span className="text-[15px] font-medium tabular-nums">{amount(instance.amount)}</span>}
       </div>
       <p className="mt-1 min-h-5 text-[13px] text-soft tabular-nums">
-        {story && <Standing story={story} />}
+        {instance && <Standing instance={instance} />}
       </p>
     </div>
   );
 }
 
 /** How long it took, or may still take. */
-function Standing({ story }: { story: FlowStory }): ReactNode {
+function Standing({ instance }: { instance: FlowInstanceDetails }): ReactNode {
   const now = useNow();
-  const opened = Date.parse(story.opened_at);
+  const opened = Date.parse(instance.opened_at);
   const began = `First heard of at ${timeOfDay(opened)}`;
-  if (story.time_to_match_seconds !== null) {
-    return `${began}; complete ${span(story.time_to_match_seconds * 1000)} later.`;
+  if (instance.time_to_match_seconds !== null) {
+    return `${began}; complete ${span(instance.time_to_match_seconds * 1000)} later.`;
   }
-  if (story.settled_at !== null) return `${began}; settled ${span(Date.parse(story.settled_at) - opened)} later.`;
-  const deadline = Date.parse(story.deadline);
+  if (instance.settled_at !== null) return `${began}; settled ${span(Date.parse(instance.settled_at) - opened)} later.`;
+  const deadline = Date.parse(instance.deadline);
   if (now < deadline) return `${began}; incomplete unless all is there in ${secondsUntil(deadline, now)} s.`;
   return `${began}; the deadline has passed, and the next sweep settles it.`;
 }
 
-function Story({ story }: { story: FlowStory }): ReactNode {
+function Instance({ instance }: { instance: FlowInstanceDetails }): ReactNode {
   return (
     <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
       <div className="flex min-w-0 flex-col gap-3 sm:gap-4 xl:col-span-2">
-        <Issues story={story} />
+        <Issues instance={instance} />
         <Panel title="When each cloud spoke">
-          <LegTrack story={story} />
+          <LegTrack instance={instance} />
         </Panel>
         <Panel title="What each cloud said">
-          <Comparison story={story} />
+          <Comparison instance={instance} />
         </Panel>
       </div>
       <Panel title="Step by step" className="self-start">
-        <Timeline moments={story.timeline} />
+        <Timeline moments={instance.timeline} />
       </Panel>
     </div>
   );

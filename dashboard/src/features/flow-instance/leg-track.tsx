@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 
-import { useDeclarations, type FlowLeg, type FlowStory } from "@/api/flows";
+import { useDeclarations, type FlowLeg, type FlowInstanceDetails } from "@/api/flows";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
 import { span, timeOfDay } from "@/lib/format";
@@ -8,10 +8,10 @@ import { CloudMark } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
 
 /** One lane a leg, on one scale from the first word to the last, or to the deadline of what has not come. */
-export function LegTrack({ story }: { story: FlowStory }): ReactNode {
-  const opened = Date.parse(story.opened_at);
-  const end = lastMoment(story, opened);
-  const window = useDeclarations().data?.find(({ name }) => name === story.flow)?.window_seconds;
+export function LegTrack({ instance }: { instance: FlowInstanceDetails }): ReactNode {
+  const opened = Date.parse(instance.opened_at);
+  const end = lastMoment(instance, opened);
+  const window = useDeclarations().data?.find(({ name }) => name === instance.flow)?.window_seconds;
   const late = window === undefined ? end : opened + window * 1000;
   const place = (at: number): number => Math.max(0, (100 * (at - opened)) / (end - opened));
   return (
@@ -25,7 +25,7 @@ export function LegTrack({ story }: { story: FlowStory }): ReactNode {
             />
           </li>
         )}
-        {story.legs.map((leg) => (
+        {instance.legs.map((leg) => (
           <Lane key={leg.name} leg={leg} opened={opened} place={place} />
         ))}
       </ul>
@@ -39,7 +39,7 @@ export function LegTrack({ story }: { story: FlowStory }): ReactNode {
 }
 
 /** The scale ends with what has come, so that quick orders are not all squeezed to the left. */
-function lastMoment({ legs, status, deadline }: FlowStory, opened: number): number {
+function lastMoment({ legs, status, deadline }: FlowInstanceDetails, opened: number): number {
   const received = legs.flatMap((leg) => (leg.received_at === null ? [] : [Date.parse(leg.received_at)]));
   const lacks = status === "incomplete" || status === "open";
   return Math.max(opened + 1, ...received, lacks ? Date.parse(deadline) : 0);

@@ -12,9 +12,9 @@ export function useHealth(): UseQueryResult<Schemas["DetailedHealth"]> {
   return useQuery({
     queryKey: ["health"],
     queryFn: async ({ signal }) => {
-      const askedAt = Date.now();
+      const requestedAt = Date.now();
       const health = await get<Schemas["DetailedHealth"]>(apiUrl("/api/v1/health/detailed"), signal, ACCEPT);
-      observeServerTime(health.timestamp, askedAt, Date.now());
+      observeServerTime(health.timestamp, requestedAt, Date.now());
       return health;
     },
     refetchInterval: REFRESH_MS,

@@ -6,7 +6,7 @@ import { apiUrl, get } from "@/api/http";
 import { boundsOf, STATUSES } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
 import { AGGREGATES } from "@/live/client";
-import { noStatuses, type CountedFlows, type StatusCounts } from "@/live/flows";
+import { noStatuses, type FlowStatusCounts, type StatusCounts } from "@/live/flows";
 import { useFlows } from "@/live/keys";
 import { useLiveClient } from "@/live/provider";
 import type { FlowFilter } from "@/state/address";
@@ -42,7 +42,7 @@ export function useSummary({ flow, period, from, to }: Scope): { summary: Summar
  * The summary with the statuses that frames after its position tell; `before` says what those up to it had added. A
  * story that began before the period and changed just now is counted too, until the next answer puts it right.
  */
-export function addUp(summary: FlowSummary, before: CountedFlows, now: CountedFlows, flow: string | null): Summary {
+export function addUp(summary: FlowSummary, before: FlowStatusCounts, now: FlowStatusCounts, flow: string | null): Summary {
   const statuses = { ...noStatuses(), ...summary.by_status };
   for (const name of flow === null ? Object.keys(now.statuses) : [flow]) {
     for (const status of STATUSES) {

@@ -12,14 +12,14 @@ import { Panel } from "@/ui/panel";
 
 import type { Summary } from "./api";
 import { Filters } from "./filters";
-import { useStories } from "./flow-instances";
-import { COLUMNS, StoryRow } from "./flow-instance-row";
+import { useFlowInstances } from "./flow-instances";
+import { COLUMNS, FlowInstanceRow } from "./flow-instance-row";
 
 /** The orders that a filter finds, the newest on top; held while the viewer is busy with them. */
-export function StoryTable({ summary }: { summary: Summary | null }): ReactNode {
+export function FlowInstanceTable({ summary }: { summary: Summary | null }): ReactNode {
   const { flows: filter } = useAddress();
   const { browsing, stop, handlers } = useBrowsing();
-  const { query, changed } = useStories(filter, browsing);
+  const { query, changed } = useFlowInstances(filter, browsing);
   const several = (useDeclarations().data?.length ?? 1) > 1;
   const { data, hasNextPage, isFetchingNextPage } = query;
 
@@ -51,7 +51,7 @@ export function StoryTable({ summary }: { summary: Summary | null }): ReactNode 
         {data && data.rows.length > 0 ? (
           <ol className={cx(query.isPlaceholderData && "opacity-60")}>
             {data.rows.map((row) => (
-              <StoryRow key={`${row.flow}/${row.key}`} row={row} named={several && filter.flow === null} />
+              <FlowInstanceRow key={`${row.flow}/${row.key}`} row={row} named={several && filter.flow === null} />
             ))}
           </ol>
         ) : (

@@ -1,8 +1,8 @@
-/** The stories behind the sums, page by page, asked again when the stream tells of changes among them. */
+/** The instances behind the sums, page by page, asked again when the stream tells of changes among them. */
 import { keepPreviousData, useInfiniteQuery, type UseInfiniteQueryResult } from "@tanstack/react-query";
 import { useEffect } from "react";
 
-import type { FlowPage, FlowRow } from "@/api/flows";
+import type { FlowPage, FlowInstance } from "@/api/flows";
 import { apiUrl, get } from "@/api/http";
 import { boundsOf, STATUSES, statusesOf } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
@@ -16,22 +16,22 @@ const PAGE = 50;
 const PAUSE_MS = 2000;
 
 interface Found {
-  rows: FlowRow[];
+  rows: FlowInstance[];
   pages: number;
   /** What the stream had counted when the first page came. */
   counted: LiveFlows | undefined;
 }
 
-interface Stories {
+interface FlowInstanceList {
   query: UseInfiniteQueryResult<Found>;
   /** Orders of these statuses have changed since, and are not shown because the rows are held. */
   changed: boolean;
 }
 
 /** @param held the rows stay as they are until they are asked for; so they do once there is more than one page. */
-export function useStories(filter: FlowFilter, held: boolean): Stories {
+export function useFlowInstances(filter: FlowFilter, held: boolean): FlowInstanceList {
   const live = useFlows();
-  const query = useStoryPages(filter);
+  const query = useFlowInstancePages(filter);
   const { data, isFetching, refetch, dataUpdatedAt, errorUpdatedAt } = query;
   const stale = data?.counted !== undefined && differs(live, data.counted, filter);
   const follows = !held && data?.pages === 1;
@@ -48,7 +48,7 @@ export function useStories(filter: FlowFilter, held: boolean): Stories {
   return { query, changed: stale && !follows };
 }
 
-function useStoryPages({ flow, period, from, to, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Found> {
+function useFlowInstancePages({ flow, period, from, to, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Found> {
   const client = useLiveClient();
   return useInfiniteQuery({
     queryKey: ["flows", flow, period, from, to, show, issue, key],

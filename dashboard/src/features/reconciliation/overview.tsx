@@ -9,7 +9,7 @@ import { useSummary } from "./api";
 import { Cards } from "./cards";
 import { Funnel } from "./funnel";
 import { Silence } from "./silence";
-import { StoryTable } from "./flow-instance-table";
+import { FlowInstanceTable } from "./flow-instance-table";
 import { Trend } from "./trend";
 
 /** Whether the clouds tell the same story, and of which orders they do not. */
@@ -39,7 +39,7 @@ export default function Overview(): ReactNode {
           </div>
         </>
       )}
-      <StoryTable summary={summary} />
+      <FlowInstanceTable summary={summary} />
     </>
   );
 }

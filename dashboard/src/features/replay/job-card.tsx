@@ -7,7 +7,7 @@ import { cx } from "@/ui/class-names";
 import { Refusal } from "@/ui/refusal";
 
 import { useCancel } from "./api";
-import { counted, dealtWith, scopeOf, standing, targetName } from "./wording";
+import { counted, processed, scopeOf, standing, targetName } from "./wording";
 
 const STATES: Record<ReplayJob["state"], string> = {
   running: "bg-raised text-soft",
@@ -27,7 +27,7 @@ export function JobCard({ job }: { job: ReplayJob }): ReactNode {
           {counted(job.what, job.matching)} to {targetName(job.target)}
         </span>
         <span className="ml-auto text-xs text-faint">
-          job {job.id} by {job.who}, <Age at={Date.parse(job.created_at)} /> ago
+          job {job.id} by {job.actor}, <Age at={Date.parse(job.created_at)} /> ago
         </span>
       </p>
       <Bar job={job} />
@@ -53,7 +53,7 @@ export function JobCard({ job }: { job: ReplayJob }): ReactNode {
 }
 
 function Bar({ job }: { job: ReplayJob }): ReactNode {
-  const done = dealtWith(job);
+  const done = processed(job);
   return (
     <div
       role="progressbar"

@@ -12,17 +12,17 @@ import { Refusal } from "@/ui/refusal";
 import { useJob, useStart } from "./api";
 import { JobCard } from "./job-card";
 import { Preview } from "./preview";
-import { TargetFields, type Aim } from "./target-fields";
+import { TargetFields, type TargetDraft } from "./target-fields";
 import { NAMES, scopeOf } from "./wording";
 
 const RATES = { least: 1, first: 100, most: 10_000 };
 
 /** What is about to be sent once more: how many, where to and how fast; then how far that is. */
 export default function ReplayDialog({ draft }: { draft: ReplayDraft }): ReactNode {
-  const { askReplay } = useView();
+  const { openReplay } = useView();
   const starting = useStart();
   const close = (): void => {
-    askReplay(null);
+    openReplay(null);
   };
   const [, many] = NAMES[draft.what];
   return (
@@ -61,7 +61,7 @@ interface FormProps {
 
 function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
   const [rate, setRate] = useState(RATES.first);
-  const [aim, setAim] = useState<Aim>({ kind: draft.what === "events" ? "relay" : "ingest", url: "" });
+  const [aim, setAim] = useState<TargetDraft>({ kind: draft.what === "events" ? "relay" : "ingest", url: "" });
   const [matching, setMatching] = useState<number | null>(null);
   return (
     <form
@@ -96,7 +96,7 @@ function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
   );
 }
 
-function requestOf({ what, filter }: ReplayDraft, { kind, url }: Aim, rate: number): ReplayRequest {
+function requestOf({ what, filter }: ReplayDraft, { kind, url }: TargetDraft, rate: number): ReplayRequest {
   const cloud = kind === "cloud" && filter.source !== "unknown" ? filter.source : null;
   return {
     what,

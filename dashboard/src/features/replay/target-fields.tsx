@@ -3,25 +3,25 @@ import type { ReactNode } from "react";
 import type { ReplayTarget } from "@/api/replay";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
-import type { LetterSource } from "@/state/address";
+import type { DeadLetterSource } from "@/state/address";
 
 /** Where to. */
-export interface Aim {
+export interface TargetDraft {
   kind: ReplayTarget["kind"];
   url: string;
 }
 
 interface TargetFieldsProps {
-  aim: Aim;
+  aim: TargetDraft;
   /** Whose events they are; null: of several clouds. */
-  source: LetterSource | null;
-  onChange: (aim: Aim) => void;
+  source: DeadLetterSource | null;
+  onChange: (aim: TargetDraft) => void;
 }
 
 /** Stored events can be sent to whoever watches, to a webhook, or back to the cloud that they came from. */
 export function TargetFields({ aim, source, onChange }: TargetFieldsProps): ReactNode {
   const cloud = isSource(source) ? sourceName(source) : "The cloud they came from: choose one first";
-  const kinds: [Aim["kind"], string][] = [
+  const kinds: [TargetDraft["kind"], string][] = [
     ["relay", "Whoever watches the stream"],
     ["webhook", "A webhook"],
     ["cloud", cloud],

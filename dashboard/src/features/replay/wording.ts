@@ -42,7 +42,7 @@ export function targetName({ kind, url, cloud }: ReplayTarget): string {
   }
 }
 
-export const dealtWith = ({ sent, failed, skipped }: ReplayJob): number => sent + failed + skipped;
+export const processed = ({ sent, failed, skipped }: ReplayJob): number => sent + failed + skipped;
 
 /** How it went so far. */
 export function standing({ matching, sent, failed, skipped }: ReplayJob): string {

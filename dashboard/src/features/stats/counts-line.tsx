@@ -5,7 +5,7 @@ import { count } from "@/lib/format";
 import { useTotals } from "./api";
 
 /** Nothing gets lost between receiving and storing: the sum that shows it. */
-export function LedgerLine(): ReactNode {
+export function CountsLine(): ReactNode {
   const { totals } = useTotals();
   // Its place is kept, so that what is below does not jump.
   if (!totals) return <p className="min-h-10 sm:min-h-5" />;

@@ -56,11 +56,11 @@ export function Stored(): ReactNode {
 export function ReplayThese(): ReactNode {
   const { filter, time } = useAddress();
   const { source, type, text } = filter;
-  const { askReplay } = useView();
+  const { openReplay } = useView();
   return (
     <Button
       onClick={() => {
-        askReplay({ what: "events", filter: { source, type, order_id: text || null, ...boundsOf(time, serverNow()) } });
+        openReplay({ what: "events", filter: { source, type, order_id: text || null, ...boundsOf(time, serverNow()) } });
       }}
     >
       <Icon name="replay" className="size-3.5" />

@@ -30,7 +30,7 @@ export function useRows(held: boolean): Rows {
   return {
     rows,
     waiting: feed.arrived - shown.arrived,
-    atLeast: feed.untold > shown.untold,
+    atLeast: feed.undecided > shown.undecided,
     sampled: feed.sampled,
     history,
   };
