@@ -20,7 +20,7 @@ const LONG = { width: 360, height: 2000 };
 /** What is opened: the view's name in the address, and what shows that the opened row is there. */
 const PLACES = {
   events: { view: "", opened: "dialog pre", row: 2 },
-  orders: { view: "?view=reconciliation&show=all", opened: "[aria-label='The legs side by side']", row: 0 },
+  orders: { view: "?view=reconciliation&show=all", opened: "[aria-label='Leg comparison']", row: 0 },
   "dead-letters": { view: "?view=dead-letters", opened: "dialog pre", row: 0 },
 };
 

@@ -125,7 +125,7 @@ test("a server that restarts is found again, and nothing is missed or shown twic
 
   server.outbox.publish(...frames(4, 9));
   await server.start();
-  await user.click(screen.getByRole("button", { name: "Try now" }));
+  await user.click(screen.getByRole("button", { name: "Retry now" }));
   await row("ORD-e9");
   server.send({ type: "frames", frames: frames(2, 9) }); // a relay that was killed sends again
   server.publish(frame(10));
@@ -170,7 +170,7 @@ test("a row opens the event, normalised and raw, with what one copies", async ()
 test("an event that is not there says so", async () => {
   history.replaceState(null, "", "/?event=gcp/none");
   await openLive();
-  expect(await screen.findByText("There is no such event")).toBeVisible();
+  expect(await screen.findByText("Event not found")).toBeVisible();
 });
 
 test("the keys work, but not while one writes", async () => {
@@ -201,15 +201,15 @@ test("the keys work, but not while one writes", async () => {
 test("a page without its API says what is wrong, and recovers by itself", async () => {
   await server.stop();
   await open();
-  expect(await screen.findByText(`The API at ${server.url} can't be reached.`, { selector: "strong" })).toBeVisible();
-  expect(screen.getByText("Earlier events can't be shown")).toBeVisible();
+  expect(await screen.findByText(`The API at ${server.url} is not reachable.`, { selector: "strong" })).toBeVisible();
+  expect(screen.getByText("Could not load earlier events")).toBeVisible();
 
   await server.start();
   server.publish(frame(1, [event("x")], START));
   await screen.findByText("Live");
   await row("ORD-x");
   await waitFor(() => {
-    expect(screen.queryByText(`The API at ${server.url} can't be reached.`)).toBeNull();
+    expect(screen.queryByText(`The API at ${server.url} is not reachable.`)).toBeNull();
   });
 });
 
@@ -269,7 +269,7 @@ test("the charts know a quarter of an hour that nobody watched", async () => {
   const more = Array.from({ length: 600 }, (_, index) => frame(index + 1, undefined, Date.now()));
   server.outbox.publish(...more); // more than the page looks back to
   await openLive();
-  expect(await screen.findByText("events per second, 15 minutes")).toBeVisible();
+  expect(await screen.findByText("events per second, last 15 minutes")).toBeVisible();
 });
 
 test("the theme goes round and is remembered", async () => {
@@ -297,10 +297,10 @@ test("events of a chosen time stand still, are in the URL, and are replayed from
   await user.click(screen.getByRole("button", { name: "AWS" }));
   await row("ORD-old");
   expect(rows()).toEqual(["ORD-old"]);
-  await user.click(screen.getByRole("button", { name: "Replay these" }));
+  await user.click(screen.getByRole("button", { name: "Replay these events" }));
   const dialog = within(await screen.findByRole("dialog", { name: "Replay events" }));
-  await user.click(await dialog.findByRole("radio", { name: "A webhook" }));
-  await user.type(dialog.getByRole("textbox", { name: "Address of the webhook" }), "https://shop.example/hook");
+  await user.click(await dialog.findByRole("radio", { name: "Webhook" }));
+  await user.type(dialog.getByRole("textbox", { name: "Webhook URL" }), "https://shop.example/hook");
   await user.click(await dialog.findByRole("button", { name: "Replay 1,200" }));
   await dialog.findByRole("progressbar");
   expect(server.replays.asked.at(-1)).toMatchObject({
@@ -325,8 +325,8 @@ test("an event is compared with its payload, and tells what the clouds say of it
   expect(await screen.findByText("Mismatched")).toBeVisible();
   expect(screen.getByText("Quantity: AWS ordered 3, Azure reserved 2")).toBeVisible();
   await user.click(screen.getByRole("button", { name: "Difference" }));
-  const table = within(screen.getByRole("table", { name: "What Helios reads in the payload" }));
+  const table = within(screen.getByRole("table", { name: "Fields that Helios reads from the payload" }));
   expect(table.getByRole("row", { name: "order_id ORD-x data.order_id" })).toBeVisible();
-  expect(table.getByRole("row", { name: "origin shop the envelope" })).toBeVisible();
+  expect(table.getByRole("row", { name: "origin shop envelope" })).toBeVisible();
   expect(screen.getByText("amount, items")).toBeVisible();
 });

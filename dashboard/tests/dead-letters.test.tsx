@@ -52,9 +52,9 @@ test("letters are grouped by what is wrong, and a group narrows the list", async
     expect(rows()).toEqual(["2"]);
   });
   expect(location.search).toBe("?view=dead-letters&cloud=aws&status=rejected&field=time&reason=is+no+time");
-  await user.click(screen.getByRole("button", { name: "Any reason, not only: is no time" }));
+  await user.click(screen.getByRole("button", { name: "Remove the reason filter: is no time" }));
   await user.selectOptions(screen.getByRole("combobox", { name: "Cloud" }), "GCP");
-  await user.clear(screen.getByRole("searchbox", { name: "Field at fault" }));
+  await user.clear(screen.getByRole("searchbox", { name: "Field" }));
   await waitFor(() => {
     expect(rows()).toEqual(["3", "1"]);
   });
@@ -83,20 +83,20 @@ test("a letter shows what came, with the field at fault, and who tried it again"
   expect(drawer.getByText("content-type: application/json")).toBeVisible();
   expect(drawer.getByText("rejected again")).toBeVisible();
   await user.click(drawer.getByRole("button", { name: "As received" }));
-  expect(drawer.getByRole("region", { name: "What was received" })).toHaveTextContent(body);
+  expect(drawer.getByRole("region", { name: "Received body" })).toHaveTextContent(body);
 });
 
 test("a letter is put right and taken in again, and one is told what became of it", async () => {
   server.replays.deadLetters = [deadLetter(1, { body: "{" })];
   server.replays.outcome = [422, { detail: "message.messageId: is missing" }];
   await visit("?view=dead-letters&dead-letter=1");
-  await user.click(await screen.findByRole("button", { name: "Replay as it is" }));
+  await user.click(await screen.findByRole("button", { name: "Replay unchanged" }));
   expect(await screen.findByText("message.messageId: is missing")).toBeVisible();
 
   server.replays.outcome = [200, { status: "stored", source: "gcp", id: "m-1" }];
-  await user.type(screen.getByRole("textbox", { name: /Put it right/ }), "}");
-  await user.click(screen.getByRole("button", { name: "Replay as edited" }));
-  expect(await screen.findByText("It is stored.")).toBeVisible();
+  await user.type(screen.getByRole("textbox", { name: /Fix and replay/ }), "}");
+  await user.click(screen.getByRole("button", { name: "Replay edited body" }));
+  expect(await screen.findByText("The event is stored.")).toBeVisible();
   expect(server.replays.repairs).toEqual([null, "{}"]);
   expect(screen.getByRole("link", { name: "gcp/m-1" })).toHaveAttribute("href", "/?view=dead-letters&event=gcp%2Fm-1");
 });
@@ -105,7 +105,7 @@ test("who may not replay is told which token may", async () => {
   server.replays.deadLetters = [deadLetter(1)];
   server.replays.mayReplay = false;
   await visit("?view=dead-letters&dead-letter=1");
-  await user.click(await screen.findByRole("button", { name: "Replay as it is" }));
+  await user.click(await screen.findByRole("button", { name: "Replay unchanged" }));
   expect(await screen.findByText(/tokens create --name me --scope replay/)).toBeVisible();
   await user.click(screen.getByRole("button", { name: "Use another token" }));
   expect(await screen.findByLabelText("Token")).toBeInTheDocument();
@@ -114,9 +114,9 @@ test("who may not replay is told which token may", async () => {
 test("all that a filter finds is replayed after a look at how many, and can be cancelled", async () => {
   server.replays.deadLetters = [deadLetter(1)];
   await visit("?view=dead-letters&field=message.messageId&from=2026-01-02T00:00:00Z");
-  await user.click(await screen.findByRole("button", { name: "Replay these" }));
+  await user.click(await screen.findByRole("button", { name: "Replay these dead letters" }));
   const dialog = within(await screen.findByRole("dialog", { name: "Replay dead letters" }));
-  expect(await dialog.findByText(/1,200 dead letters/)).toHaveTextContent("1,200 dead letters, in 12.0 s or more");
+  expect(await dialog.findByText(/1,200 dead letters/)).toHaveTextContent("1,200 dead letters, takes at least 12.0 s");
   await user.clear(dialog.getByRole("spinbutton"));
   await user.type(dialog.getByRole("spinbutton"), "50");
   await user.click(dialog.getByRole("button", { name: "Replay 1,200" }));
@@ -133,7 +133,7 @@ test("all that a filter finds is replayed after a look at how many, and can be c
   await user.click(dialog.getByRole("button", { name: "Cancel" }));
   expect(await dialog.findByText("cancelled")).toBeVisible();
   await user.click(dialog.getByRole("button", { name: "Close" }));
-  const jobs = within(screen.getByRole("region", { name: "Replays" }));
+  const jobs = within(screen.getByRole("region", { name: "Replay jobs" }));
   expect(await jobs.findByText("1,200 dead letters to Helios")).toBeVisible();
 });
 

@@ -76,7 +76,7 @@ test("an order that came to three clouds has passed one and two", () => {
 test("a row says what matters most in a line", () => {
   expect(line(mismatched("A"))).toBe("Quantity: AWS ordered 3, Azure reserved 2, and 1 more");
   expect(line(open("A"))).toBe("Pending (Azure)");
-  expect(line(row("A"))).toBe("All agree");
+  expect(line(row("A"))).toBe("All clouds agree");
   expect(sentence("laws of gcp")).toBe("Laws of GCP");
 });
 

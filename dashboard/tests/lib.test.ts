@@ -151,14 +151,14 @@ test("health says what is wrong and what that means", () => {
   } as const;
   const [database, redis, kafka] = partLines(health, null);
   expect(database).toMatchObject({ tone: "good", state: "Healthy" });
-  expect(redis).toMatchObject({ tone: "warn", state: "Away" });
-  expect(redis?.detail).toContain("slower, as exact. It said: Connection refused");
+  expect(redis).toMatchObject({ tone: "warn", state: "Unavailable" });
+  expect(redis?.detail).toContain("slower, but as exact. Error: Connection refused");
   expect(kafka).toMatchObject({ tone: "off", state: "Not in use" });
   expect(partLines(undefined, new Error("nobody there"))).toMatchObject([{ name: "API", detail: "nobody there" }]);
 });
 
 test("a stream that is down tells when it tries again", () => {
-  expect(streamLine({ phase: "waiting", retryAt: 12_300 }, 10_000).detail).toContain("Next try in 3 s");
+  expect(streamLine({ phase: "waiting", retryAt: 12_300 }, 10_000).detail).toContain("Next attempt in 3 s");
 });
 
 test("a cloud that goes quiet is told of after a minute", () => {
@@ -175,9 +175,9 @@ test("a cloud that goes quiet is told of after a minute", () => {
     "Silent for 3 min",
   ]);
   expect(cloudLines(pulse, 1_001_000).map(({ detail }) => detail)).toEqual([
-    expect.stringMatching(/^p95 less than 1 s, p99 1\.3 s; told up to \d\d:16:39$/),
-    expect.stringMatching(/^p95 640 ms, p99 1\.3 s; told up to \d\d:16:39$/),
-    expect.stringMatching(/^Its last events came 20 ms behind; p95 40 ms, p99 80 ms; told up to \d\d:13:19\.$/),
+    expect.stringMatching(/^p95 less than 1 s, p99 1\.3 s; events up to \d\d:16:39$/),
+    expect.stringMatching(/^p95 640 ms, p99 1\.3 s; events up to \d\d:16:39$/),
+    expect.stringMatching(/^Its last events were 20 ms behind; p95 40 ms, p99 80 ms; events up to \d\d:13:19\.$/),
   ]);
-  expect(cloudLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("Nothing yet"));
+  expect(cloudLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("No events"));
 });

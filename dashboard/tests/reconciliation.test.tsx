@@ -48,11 +48,11 @@ function changed(position: number, of: FlowInstance, previous: FlowInstance["sta
 test("the header leads there and back", async () => {
   await visit("");
   await user.click(screen.getByRole("link", { name: "Reconciliation" }));
-  expect(await screen.findByRole("heading", { name: "Do the three clouds agree?" })).toBeVisible();
+  expect(await screen.findByRole("heading", { name: "Reconciliation" })).toBeVisible();
   expect(location.search).toBe("?view=reconciliation");
   expect(screen.getByRole("link", { name: "Reconciliation" })).toHaveAttribute("aria-current", "page");
 
-  await user.click(screen.getByRole("heading", { name: "Do the three clouds agree?" }));
+  await user.click(screen.getByRole("heading", { name: "Reconciliation" }));
   await user.keyboard(" "); // scrolls: what is not shown is not paused
   await user.click(screen.getByRole("link", { name: "Events" }));
   expect(await screen.findByText("Live events")).toBeVisible();
@@ -65,15 +65,15 @@ test("the sums are those of the API", async () => {
   expect(await within(await card("Match rate")).findByText("75.0%")).toBeVisible();
   expect(await card("Match rate")).toHaveTextContent("6 of 8 settled");
   expect(await card("Amount at risk")).toHaveTextContent("1,234.50");
-  expect(await card("Open")).toHaveTextContent("the oldest for 42 s");
+  expect(await card("Open")).toHaveTextContent("oldest open for 42 s");
 
-  const funnel = screen.getByRole("region", { name: "How far orders come" });
+  const funnel = screen.getByRole("region", { name: "Orders by number of clouds" });
   expect(within(funnel).getAllByRole("listitem").map(({ textContent }) => textContent)).toEqual([
-    "Seen on one cloud10 100.0%1 no further so far",
-    "on two9 90.0%2 no further so far",
-    "on three7 70.0%",
+    "At least one cloud10 100.0%1 with no further cloud",
+    "At least two clouds9 90.0%2 with no further cloud",
+    "Three clouds7 70.0%",
   ]);
-  expect(screen.getByRole("img", { name: /match rate lowest 50\.0%/ })).toBeInTheDocument();
+  expect(screen.getByRole("img", { name: /lowest match rate 50\.0%/ })).toBeInTheDocument();
 });
 
 test("a change of an order changes the sums and the rows", async () => {
@@ -114,7 +114,7 @@ test("an issue that comes without another status is shown", async () => {
   const told = row("ORD-1");
   server.flows = [told];
   await visit("?view=reconciliation&show=all&issue=duplicate");
-  await screen.findByText("Nothing matches");
+  await screen.findByText("No matches");
 
   told.issues = [{ kind: "duplicate", legs: ["order"], field: null, values: {}, detail: "order came 2 times" }];
   server.publish({ ...frame(1, []), flows: [change(told, "matched")] });
@@ -184,7 +184,7 @@ test("a kind of issue is looked for in every status", async () => {
   await visit();
   await order("ORD-1");
   const duplicate = await screen.findByRole("option", { name: "Duplicate (3)" });
-  await user.selectOptions(screen.getByRole("combobox", { name: "Kind of issue" }), duplicate);
+  await user.selectOptions(screen.getByRole("combobox", { name: "Issue type" }), duplicate);
   await order("ORD-2");
   expect(orders()).toEqual(["order/ORD-1", "order/ORD-2"]);
 });
@@ -208,7 +208,7 @@ test("an order's page tells what differs, and leads to the events and back", asy
 
   expect(await screen.findByRole("heading", { name: /ORD-1/ })).toHaveFocus();
   expect(await screen.findByText("Quantity: AWS ordered 3, Azure reserved 2")).toBeVisible();
-  const table = screen.getByRole("region", { name: "The legs side by side" });
+  const table = screen.getByRole("region", { name: "Leg comparison" });
   const quantity = within(table).getByRole("rowheader", { name: "quantity" }).closest("tr");
   expect([...(quantity?.cells ?? [])].map(({ textContent }) => textContent)).toEqual([
     "quantity",
@@ -228,7 +228,7 @@ test("an order's page tells what differs, and leads to the events and back", asy
 test("an order's page follows its order", async () => {
   server.flows = [open("ORD-1")];
   await visit("?view=reconciliation&instance=order/ORD-1");
-  expect(await screen.findByText("It waits for inventory (Azure).")).toBeVisible();
+  expect(await screen.findByText("Waiting for inventory (Azure).")).toBeVisible();
 
   server.flows = [row("ORD-1")];
   server.publish(changed(1, row("ORD-1"), "open"));
@@ -243,7 +243,7 @@ test("an event leads to its order", async () => {
   const leg = { source: "aws" as const, type: "OrderPlaced", name: "order", optional: false };
   server.declarations = [declaration("order", leg)];
   await visit("?event=aws/x");
-  await user.click(await screen.findByRole("link", { name: "Its reconciliation" }));
+  await user.click(await screen.findByRole("link", { name: "Show reconciliation" }));
   expect(await screen.findByRole("heading", { name: /ORD-1/ })).toBeVisible();
   expect(screen.queryByRole("dialog")).toBeNull();
 });
@@ -258,7 +258,7 @@ test("what can't be shown says so, and can be asked for again", async () => {
   server.broken.add("/api/v1/flows");
   server.flows = [mismatched("ORD-1")];
   await visit();
-  expect(await screen.findByText("The orders can't be shown")).toBeVisible();
+  expect(await screen.findByText("Could not load the orders")).toBeVisible();
   server.broken.clear();
   await user.click(screen.getByRole("button", { name: "Try again" }));
   await order("ORD-1");
@@ -268,10 +268,10 @@ test("nothing to show is told apart from no problems", async () => {
   await visit();
   expect(await screen.findByText("No problems")).toBeVisible();
   await user.type(screen.getByRole("searchbox"), "none");
-  expect(await screen.findByText("Nothing matches")).toBeVisible();
+  expect(await screen.findByText("No matches")).toBeVisible();
 });
 
 test("an order that is not there says so", async () => {
   await visit("?view=reconciliation&instance=order/none");
-  expect(await screen.findByText("There is no such order")).toBeVisible();
+  expect(await screen.findByText("Order not found")).toBeVisible();
 });

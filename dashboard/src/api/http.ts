@@ -71,12 +71,12 @@ async function send(
     response = await fetch(url, init);
   } catch (error) {
     if (signal?.aborted) throw error;
-    const reason = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "can't be reached";
+    const reason = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "is not reachable";
     throw new ApiError(`The API at ${API_URL} ${reason}.`, null);
   }
   const text = await response.text();
   if (!response.ok && !accept.includes(response.status)) {
-    const message = detail(text) ?? `The API answered ${response.status}.`;
+    const message = detail(text) ?? `The API returned status ${response.status}.`;
     // A token that was replaced while this was under way is no reason to ask for another one.
     if (response.status === 401 && token === useAccess.getState().token) requestToken(message);
     throw new ApiError(message, response.status);

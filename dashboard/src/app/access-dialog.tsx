@@ -24,7 +24,7 @@ export default function AccessDialog({ refusal }: { refusal: string }): ReactNod
           live.retryNow();
         }}
       >
-        <h2 className="text-sm font-semibold">This Helios takes a token</h2>
+        <h2 className="text-sm font-semibold">This Helios requires a token</h2>
         <p role="alert" className="text-soft">
           {refusal}
         </p>
@@ -42,8 +42,8 @@ export default function AccessDialog({ refusal }: { refusal: string }): ReactNod
           />
         </label>
         <p className="text-soft">
-          Whoever runs this Helios makes one with <code>python -m helios tokens create --scope read</code>. It is kept
-          until you close this tab.
+          An administrator creates one with{" "}
+          <code>python -m helios tokens create --name me --scope read</code>. The browser keeps it until you close this tab.
         </p>
         <Button look="filled" type="submit" className="self-end">
           Continue

@@ -16,9 +16,9 @@ const DeadLettersView = lazy(() => import("./dead-letters-view"));
 const FlowInstancePage = lazy(() => import("@/features/flow-instance/flow-instance-page"));
 
 const SKIP_TO: Record<View, string> = {
-  events: "To the live events",
-  reconciliation: "To the orders",
-  "dead-letters": "To the dead letters",
+  events: "Skip to the events",
+  reconciliation: "Skip to the orders",
+  "dead-letters": "Skip to the dead letters",
 };
 
 export function DashboardPage(): ReactNode {

@@ -20,7 +20,7 @@ export default function DeadLettersView(): ReactNode {
   return (
     <>
       <div className="flex flex-wrap items-center justify-between gap-x-4 gap-y-2 px-1">
-        <h2 className="text-base font-semibold tracking-tight">What did not become events</h2>
+        <h2 className="text-base font-semibold tracking-tight">Dead letters</h2>
         <div className="flex flex-wrap gap-2">
           <PeriodPicker label="Period" chosen={deadLetters} onChange={setDeadLetterFilter} />
         </div>
@@ -34,7 +34,7 @@ export default function DeadLettersView(): ReactNode {
           </div>
         </div>
         <div className="min-w-0 xl:col-span-2">
-          <Panel title="Dead letters" aside={<ReplayThese />}>
+          <Panel title="Deliveries" aside={<ReplayThese />}>
             <Filters />
             <DeadLetterList />
           </Panel>
@@ -57,7 +57,7 @@ function ReplayThese(): ReactNode {
       }}
     >
       <Icon name="replay" className="size-3.5" />
-      Replay these
+      Replay these dead letters
     </Button>
   );
 }

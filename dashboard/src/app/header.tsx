@@ -72,7 +72,7 @@ function ThemeButton(): ReactNode {
     <Button
       look="quiet"
       className="w-8 px-0"
-      aria-label={`Theme: ${theme}. Change to ${next}`}
+      aria-label={`Theme: ${theme}. Switch to ${next}`}
       title={`Theme: ${theme}`}
       onClick={() => {
         setTheme(next);

@@ -8,12 +8,12 @@ import { SEARCH_ID } from "@/ui/search-field";
 
 export const SHORTCUTS: [keys: string[], does: string][] = [
   [["/"], "Search"],
-  [["Space"], "Pause and resume the stream"],
-  [["↓", "j"], "To the next event or order"],
-  [["↑", "k"], "To the one before"],
-  [["Enter"], "Open it"],
-  [["Esc"], "Close, clear the search, or go on live"],
-  [["?"], "Show these keys"],
+  [["Space"], "Pause or resume the stream"],
+  [["↓", "j"], "Go to the next row"],
+  [["↑", "k"], "Go to the previous row"],
+  [["Enter"], "Open the row"],
+  [["Esc"], "Close, clear the search, or resume"],
+  [["?"], "Show keyboard shortcuts"],
 ];
 
 const WRITES = "input, select, textarea";

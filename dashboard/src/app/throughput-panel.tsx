@@ -20,7 +20,7 @@ export function ThroughputPanel(): ReactNode {
       className="xl:col-span-2"
       aside={
         <span className="text-xs text-faint">
-          events per second, 15 minutes{partly ? `, known since ${timeOfDay(pulse.since * 1000)}` : ""}
+          events per second, last 15 minutes{partly ? `, data since ${timeOfDay(pulse.since * 1000)}` : ""}
         </span>
       }
     >

@@ -43,6 +43,9 @@ export function age(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
+/** How long ago, in a sentence: `just now`, `12 s ago`. */
+export const ago = (ms: number): string => (ms < 1000 ? "just now" : `${age(ms)} ago`);
+
 /** A delay: `12 ms`, `1.4 s`, `3 min`. */
 export function duration(ms: number): string {
   if (Math.abs(ms) < 1000) return `${Math.round(ms)} ms`;

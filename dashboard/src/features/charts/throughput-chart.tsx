@@ -23,10 +23,10 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
 
   return (
     <figure
-      aria-label={`Events per second over the last 15 minutes; at most ${rate(peak(data))}`}
+      aria-label={`Events per second over the last 15 minutes, peak ${rate(peak(data))}`}
       className="relative h-56 px-2 pb-3 sm:px-3"
     >
-      {since > start && <NotWatched share={(Math.min(since, end) - start) / (end - start)} />}
+      {since > start && <NoData share={(Math.min(since, end) - start) / (end - start)} />}
       <AreaChart
           data={data}
           responsive
@@ -80,7 +80,7 @@ const MARGIN = { top: 8, right: 12, bottom: 0, left: 0 };
 const AXIS = { width: 40, height: 30 };
 
 /** Behind the chart: the time of which nothing is known, from its left edge. */
-function NotWatched({ share }: { share: number }): ReactNode {
+function NoData({ share }: { share: number }): ReactNode {
   return (
     <div
       className="absolute inset-x-2 top-0 bottom-3 sm:inset-x-3"
@@ -90,7 +90,7 @@ function NotWatched({ share }: { share: number }): ReactNode {
         className="flex h-full items-center justify-center overflow-hidden bg-raised/70 text-[11px] whitespace-nowrap text-faint"
         style={{ width: `${100 * share}%` }}
       >
-        {share > 0.3 && "not watched"}
+        {share > 0.3 && "no data"}
       </p>
     </div>
   );

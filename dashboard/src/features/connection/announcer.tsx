@@ -7,8 +7,8 @@ const EVERY_MS = 30_000;
 
 const CONNECTION: Record<Connection["phase"], string> = {
   connecting: "",
-  live: "Live.",
-  waiting: "The live stream is interrupted; reconnecting.",
+  live: "The live stream is connected.",
+  waiting: "The live stream is disconnected. The page reconnects.",
 };
 
 /** Tells a screen reader what happens, in one sentence now and then: reading every event aloud would help nobody. */

@@ -32,7 +32,7 @@ export function ConnectionBadge(): ReactNode {
       </span>
       {connection.phase === "waiting" && (
         <Button className="h-7 px-2.5 text-xs" onClick={client.retryNow}>
-          Try now
+          Retry now
         </Button>
       )}
     </div>

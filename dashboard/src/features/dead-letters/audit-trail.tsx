@@ -8,8 +8,8 @@ import type { DeadLetter } from "./api";
 export function AuditTrail({ deadLetter: { replays } }: { deadLetter: DeadLetter }): ReactNode {
   if (replays.length === 0) return null;
   return (
-    <section aria-label="Audit" className="text-[13px]">
-      <h3 className="font-semibold">Who took it in again</h3>
+    <section aria-label="Replay history" className="text-[13px]">
+      <h3 className="font-semibold">Replay history</h3>
       <ul className="mt-1.5">
         {replays.map(({ at, actor, detail }) => (
           <li key={at} className="border-t border-line py-1.5 first:border-t-0">

@@ -40,9 +40,9 @@ function Opened({ id }: { id: number }): ReactNode {
           <AuditTrail deadLetter={data} />
         </div>
       ) : error instanceof ApiError && error.status === 404 ? (
-        <Notice title="There is no such dead letter">It was swept away, or the address is not quite right.</Notice>
+        <Notice title="Dead letter not found">The retention sweep deleted it, or the address is wrong.</Notice>
       ) : error ? (
-        <Notice tone="bad" title="The dead letter can't be shown" onRetry={() => void refetch()}>
+        <Notice tone="bad" title="Could not load the dead letter" onRetry={() => void refetch()}>
           {error.message}
         </Notice>
       ) : (
@@ -69,18 +69,18 @@ function Facts({ deadLetter }: { deadLetter: DeadLetter }): ReactNode {
   return (
     <FactList>
       <Fact name="Attempts">{count(deadLetter.attempts)}</Fact>
-      <Fact name="First came"><Moment at={deadLetter.first_received_at} /></Fact>
-      <Fact name="Last came"><Moment at={deadLetter.last_received_at} /></Fact>
-      <Fact name="Way in">{deadLetter.channel}</Fact>
+      <Fact name="First received"><Moment at={deadLetter.first_received_at} /></Fact>
+      <Fact name="Last received"><Moment at={deadLetter.last_received_at} /></Fact>
+      <Fact name="Channel">{deadLetter.channel}</Fact>
       <Fact name="Headers">
         {headers.map(([name, value]) => (
           <code key={name} className="block font-mono text-xs leading-5 break-all">
             {name}: {value}
           </code>
         ))}
-        {headers.length === 0 && "none that are read"}
+        {headers.length === 0 && "none recorded"}
       </Fact>
-      <Fact name="Taken in">
+      <Fact name="Replayed as">
         {deadLetter.replayed_as && (
           <>
             {deadLetter.replayed_as} {deadLetter.replayed_at && <Moment at={deadLetter.replayed_at} />}

@@ -36,7 +36,7 @@ export function DeadLetterList(): ReactNode {
       {hasNextPage && (
         <div className="border-t border-line p-3 text-center">
           <Button disabled={isFetchingNextPage || isPlaceholderData} onClick={() => void query.fetchNextPage()}>
-            {isFetchingNextPage ? "Fetching" : "Show more"}
+            {isFetchingNextPage ? "Loading" : "Show more"}
           </Button>
         </div>
       )}
@@ -52,8 +52,8 @@ function Headings(): ReactNode {
     >
       <span>Cloud</span>
       <span>Status</span>
-      <span>What is wrong</span>
-      <span>Taken in again</span>
+      <span>Reason</span>
+      <span>Replayed</span>
       <span className="text-right">Attempts</span>
       <span className="text-right">Age</span>
     </div>
@@ -71,25 +71,27 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
   if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
-      <Notice tone="bad" title="Dead letters can't be shown" onRetry={onRetry}>
+      <Notice tone="bad" title="Could not load the dead letters" onRetry={onRetry}>
         {error.message}
       </Notice>
     );
   }
   if (!(cloud ?? status ?? field ?? reason ?? replayed)) {
     return (
-      <Notice title="No dead letters">In this time every delivery could be read, and none contradicted another.</Notice>
+      <Notice title="No dead letters">
+        In this period, every delivery was valid, and none contradicted a stored event.
+      </Notice>
     );
   }
   return (
-    <Notice title="Nothing matches">
+    <Notice title="No matches">
       <Button
         className="mt-1"
         onClick={() => {
           setDeadLetterFilter({ cloud: null, status: null, field: null, reason: null, replayed: null });
         }}
       >
-        Clear the filter
+        Clear the filters
       </Button>
     </Notice>
   );

@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 
 import { count, plural } from "@/lib/format";
 import { setDeadLetterFilter, toDeadLetter, useAddress } from "@/state/address";
-import { Age } from "@/ui/age";
+import { Ago } from "@/ui/age";
 import { Link } from "@/ui/link";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
@@ -20,11 +20,11 @@ export function Groups(): ReactNode {
       aside={data && data.length > 0 && <span className="text-xs text-faint">{plural(data.length, "reason")}</span>}
     >
       {error && !data ? (
-        <Notice tone="bad" title="The reasons can't be shown" onRetry={() => void refetch()}>
+        <Notice tone="bad" title="Could not load the reasons" onRetry={() => void refetch()}>
           {error.message}
         </Notice>
       ) : data?.length === 0 ? (
-        <Notice title="None">What is wrong with dead letters is summed up here.</Notice>
+        <Notice title="No dead letters">Dead letters with the same reason form a group here.</Notice>
       ) : (
         <ul className="max-h-[26rem] overflow-y-auto pb-2 has-[>span]:h-[26rem]">
           {data?.map((group) => <Group key={Object.values(group).join()} group={group} />) ?? (
@@ -45,7 +45,7 @@ function Group({ group }: { group: DeadLetterGroup }): ReactNode {
         <span className="text-soft">{status}</span>
         <strong className="ml-auto text-base leading-6 font-semibold tabular-nums">
           {count(total)}
-          <span className="sr-only"> letters</span>
+          <span className="sr-only"> dead letters</span>
         </strong>
       </div>
       <button
@@ -59,7 +59,7 @@ function Group({ group }: { group: DeadLetterGroup }): ReactNode {
       </button>
       <p className="mt-1 flex flex-wrap items-baseline gap-x-3 text-xs text-faint">
         <span>
-          last <Age at={Date.parse(last)} /> ago, first <Age at={Date.parse(first)} /> ago
+          last <Ago at={Date.parse(last)} />, first <Ago at={Date.parse(first)} />
         </span>
         <Link to={toDeadLetter(example_id)} className="ml-auto py-1 text-accent underline underline-offset-2">
           Example

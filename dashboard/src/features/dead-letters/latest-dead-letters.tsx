@@ -13,13 +13,13 @@ import { useLatestDeadLetters, type DeadLetter } from "./api";
 export function LatestDeadLetters(): ReactNode {
   const { data, error, refetch } = useLatestDeadLetters();
   return (
-    <Panel title="Dead letters" aside={<span className="text-xs text-faint">the latest</span>}>
+    <Panel title="Dead letters" aside={<span className="text-xs text-faint">latest</span>}>
       {error && !data ? (
-        <Notice tone="bad" title="Dead letters can't be shown" onRetry={() => void refetch()}>
+        <Notice tone="bad" title="Could not load the dead letters" onRetry={() => void refetch()}>
           {error.message}
         </Notice>
       ) : data?.length === 0 ? (
-        <Notice title="None">Every delivery could be read, and none contradicted another.</Notice>
+        <Notice title="No dead letters">Every delivery was valid, and none contradicted a stored event.</Notice>
       ) : (
         <ul className="pb-2">
           {data?.map((deadLetter) => <DeadLetterItem key={deadLetter.id} deadLetter={deadLetter} />) ?? <Skeleton className="mx-5 mb-3 h-16" />}
@@ -55,7 +55,7 @@ function DeadLetterItem({ deadLetter }: { deadLetter: DeadLetter }): ReactNode {
           // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
           tabIndex={0}
           role="region"
-          aria-label="What was received"
+          aria-label="Received body"
           className="mx-4 mb-3 max-h-40 overflow-auto rounded-lg bg-raised p-3 font-mono text-[11px] break-all whitespace-pre-wrap sm:mx-5"
         >
           {deadLetter.body}

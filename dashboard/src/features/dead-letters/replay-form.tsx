@@ -13,7 +13,7 @@ export function ReplayForm({ deadLetter: { id, body, replayed_as } }: { deadLett
   if (replayed_as && !data) return null;
   return (
     <form
-      aria-label="Take it in again"
+      aria-label="Replay"
       className="flex flex-col gap-2.5 text-[13px]"
       onSubmit={(event) => {
         event.preventDefault();
@@ -21,7 +21,7 @@ export function ReplayForm({ deadLetter: { id, body, replayed_as } }: { deadLett
       }}
     >
       <label className="flex flex-col gap-1.5 font-semibold">
-        Put it right, and take it in again
+        Fix and replay
         <textarea
           value={text}
           onChange={(event) => {
@@ -34,7 +34,7 @@ export function ReplayForm({ deadLetter: { id, body, replayed_as } }: { deadLett
       </label>
       <div className="flex flex-wrap items-center gap-2">
         <Button look="filled" type="submit" disabled={isPending}>
-          {text === body ? "Replay as it is" : "Replay as edited"}
+          {text === body ? "Replay unchanged" : "Replay edited body"}
         </Button>
         {text !== body && (
           <Button
@@ -43,7 +43,7 @@ export function ReplayForm({ deadLetter: { id, body, replayed_as } }: { deadLett
               setText(body);
             }}
           >
-            As it was
+            Discard changes
           </Button>
         )}
       </div>
@@ -58,7 +58,7 @@ function Outcome({ result: { status, source, id, field, reason } }: { result: Re
   return (
     <div role="status" className={good ? "rounded-lg bg-good-soft px-3 py-2.5" : "rounded-lg bg-bad-soft px-3 py-2.5"}>
       <strong className={good ? "font-semibold text-good" : "font-semibold text-bad"}>
-        {good ? `It is ${status === "stored" ? "stored" : "stored already"}.` : `Still ${status}.`}
+        {status === "stored" ? "The event is stored." : good ? "The event was already stored." : `The delivery is still ${status}.`}
       </strong>{" "}
       {field && <code className="font-mono text-xs">{field}</code>} {reason}
       {source && id && <EventLinks keys={[`${source}/${id}`]} />}

@@ -8,17 +8,17 @@ export function Comparison({ normalised }: { normalised: string }): ReactNode {
   return (
     <div className="mt-3 rounded-lg border border-line text-[13px]">
       <table className="w-full table-fixed text-left">
-        <caption className="sr-only">What Helios reads in the payload</caption>
+        <caption className="sr-only">Fields that Helios reads from the payload</caption>
         <thead>
           <tr className="text-[11px] text-faint">
             <th scope="col" className="w-28 px-3 py-1.5 font-medium">
-              Helios&rsquo; field
+              Helios field
             </th>
             <th scope="col" className="px-3 py-1.5 font-medium">
-              holds
+              Value
             </th>
             <th scope="col" className="w-36 px-3 py-1.5 font-medium">
-              read in
+              Read from
             </th>
           </tr>
         </thead>
@@ -34,7 +34,7 @@ export function Comparison({ normalised }: { normalised: string }): ReactNode {
             Only in the payload: <span className="font-mono break-words">{untouched.join(", ")}</span>
           </>
         ) : (
-          "The payload says nothing else."
+          "The payload has no other fields."
         )}
       </p>
     </div>
@@ -49,12 +49,12 @@ function Row({ field: { name, kept, path, spelt } }: { field: Field }): ReactNod
       </th>
       <td className="px-3 py-1.5 font-mono text-xs leading-5 break-all">{kept}</td>
       <td className="px-3 py-1.5 text-xs leading-5 break-words">
-        {path === null ? <span className="text-faint">the envelope</span> : <code className="font-mono">data.{path}</code>}
+        {path === null ? <span className="text-faint">envelope</span> : <code className="font-mono">data.{path}</code>}
         {spelt !== null && (
           <>
             {" "}
             <span className="text-warn">
-              as <code className="font-mono">{spelt}</code>
+              written as <code className="font-mono">{spelt}</code>
             </span>
           </>
         )}

@@ -17,7 +17,7 @@ export function Facts({ event, payload }: { event: Schemas["Event"]; payload: st
   return (
     <FactList>
       <Fact name="Order">{event.order_id && <OrderLink id={event.order_id} />}</Fact>
-      <Fact name="Clouds agree?">
+      <Fact name="Reconciliation">
         {instances.length > 0 &&
           instances.map((instance) => (
             <Verdict key={instance.flow} event={event} instance={instance} named={instances.length > 1} />
@@ -25,7 +25,7 @@ export function Facts({ event, payload }: { event: Schemas["Event"]; payload: st
       </Fact>
       <Fact name="Customer">{event.customer_id}</Fact>
       <Fact name="Amount">{event.amount && <span className="tabular-nums">{amount(event.amount)}</span>}</Fact>
-      <Fact name="Happened"><Moment at={event.time} /></Fact>
+      <Fact name="Occurred"><Moment at={event.time} /></Fact>
       <Fact name="Received">
         <Moment at={event.received_at} /> ({duration(lag)} later)
       </Fact>

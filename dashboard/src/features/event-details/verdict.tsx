@@ -20,17 +20,17 @@ interface VerdictProps {
 export function Verdict({ event, instance, named }: VerdictProps): ReactNode {
   const { data } = useQuery(flowInstanceQuery(instance.flow, instance.key));
   const issue = data?.issues[0];
-  const told = data?.legs.find((leg) => leg.source === event.source && leg.event_id === event.id)?.deliveries ?? 1;
+  const deliveries = data?.legs.find((leg) => leg.source === event.source && leg.event_id === event.id)?.deliveries ?? 1;
   return (
     <div className="mb-1 last:mb-0">
       <span className="flex flex-wrap items-center gap-x-3 gap-y-1">
         {data && <StatusBadge status={data.status} />}
         <Link to={toFlowInstance(instance)} className="py-1 text-accent underline underline-offset-2">
-          {named ? `Its place in the ${instance.flow} flow` : "Its reconciliation"}
+          {named ? `Show in the ${instance.flow} flow` : "Show reconciliation"}
         </Link>
       </span>
       {issue && <span className="mt-1 block text-xs leading-4.5 text-soft">{sentence(issue.detail)}</span>}
-      {told > 1 && <span className="mt-1 block text-xs text-warn">Told {plural(told, "time")}</span>}
+      {deliveries > 1 && <span className="mt-1 block text-xs text-warn">Delivered {plural(deliveries, "time")}</span>}
     </div>
   );
 }

@@ -15,7 +15,7 @@ export function Comparison({ instance: { legs, issues } }: { instance: FlowInsta
   return (
     <div
       role="region"
-      aria-label="The legs side by side"
+      aria-label="Leg comparison"
       // A narrow screen scrolls it, and a keyboard must be able to.
       // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
       tabIndex={0}
@@ -40,7 +40,7 @@ export function Comparison({ instance: { legs, issues } }: { instance: FlowInsta
               ))}
             </Row>
           ))}
-          <Row name="happened">
+          <Row name="occurred">
             {legs.map((leg) => (
               <Cell key={leg.name}>{leg.time && timeOfDay(Date.parse(leg.time))}</Cell>
             ))}
@@ -78,7 +78,7 @@ function Heading({ leg }: { leg: FlowLeg }): ReactNode {
           {type}
         </Link>
       ) : (
-        <span className="mt-1 block text-xs font-normal text-faint">{type}, not there</span>
+        <span className="mt-1 block text-xs font-normal text-faint">{type}, not received</span>
       )}
     </>
   );
@@ -118,7 +118,7 @@ function Field({ value, differs }: { value: string | undefined; differs: boolean
 function lag({ time, received_at }: FlowLeg): string | null {
   if (time === null || received_at === null) return null;
   const ms = Date.parse(received_at) - Date.parse(time);
-  return ms < 0 ? `${span(-ms)} before, by its clock` : `${span(ms)} later`;
+  return ms < 0 ? `${span(-ms)} earlier (clock skew)` : `${span(ms)} later`;
 }
 
 export function differs(issues: readonly FlowIssue[], leg: string, field: string): boolean {

@@ -26,9 +26,9 @@ export default function FlowInstancePage({ instanceKey }: { instanceKey: FlowIns
       {instance ? (
         <Instance instance={instance} />
       ) : error instanceof ApiError && error.status === 404 ? (
-        <Notice title="There is no such order">No cloud has spoken of it, or the address is not quite right.</Notice>
+        <Notice title="Order not found">No cloud has sent an event for this order, or the address is wrong.</Notice>
       ) : error ? (
-        <Notice tone="bad" title="The order can't be shown" onRetry={() => void refetch()}>
+        <Notice tone="bad" title="Could not load the order" onRetry={() => void refetch()}>
           {error.message}
         </Notice>
       ) : (
@@ -77,14 +77,14 @@ function Title({ instanceKey, instance }: { instanceKey: FlowInstanceKey; instan
 function Standing({ instance }: { instance: FlowInstanceDetails }): ReactNode {
   const now = useNow();
   const opened = Date.parse(instance.opened_at);
-  const began = `First heard of at ${timeOfDay(opened)}`;
+  const began = `First event at ${timeOfDay(opened)}`;
   if (instance.time_to_match_seconds !== null) {
     return `${began}; complete ${span(instance.time_to_match_seconds * 1000)} later.`;
   }
   if (instance.settled_at !== null) return `${began}; settled ${span(Date.parse(instance.settled_at) - opened)} later.`;
   const deadline = Date.parse(instance.deadline);
-  if (now < deadline) return `${began}; incomplete unless all is there in ${secondsUntil(deadline, now)} s.`;
-  return `${began}; the deadline has passed, and the next sweep settles it.`;
+  if (now < deadline) return `${began}; incomplete in ${secondsUntil(deadline, now)} s unless all legs arrive.`;
+  return `${began}; the deadline has passed. The next sweep settles the order.`;
 }
 
 function Instance({ instance }: { instance: FlowInstanceDetails }): ReactNode {
@@ -92,14 +92,14 @@ function Instance({ instance }: { instance: FlowInstanceDetails }): ReactNode {
     <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
       <div className="flex min-w-0 flex-col gap-3 sm:gap-4 xl:col-span-2">
         <Issues instance={instance} />
-        <Panel title="When each cloud spoke">
+        <Panel title="Timeline by cloud">
           <LegTrack instance={instance} />
         </Panel>
-        <Panel title="What each cloud said">
+        <Panel title="Values by cloud">
           <Comparison instance={instance} />
         </Panel>
       </div>
-      <Panel title="Step by step" className="self-start">
+      <Panel title="History" className="self-start">
         <Timeline moments={instance.timeline} />
       </Panel>
     </div>

@@ -47,5 +47,5 @@ export function Issues({ instance }: { instance: FlowInstanceDetails }): ReactNo
 function waiting({ legs }: FlowInstanceDetails): string {
   const pending = legs.filter(({ state, optional }) => state === "pending" && !optional);
   const names = pending.map((leg) => `${leg.name} (${sourceName(leg.source)})`);
-  return names.length === 0 ? "It is about to be settled." : `It waits for ${names.join(" and ")}.`;
+  return names.length === 0 ? "All legs have arrived. The order settles next." : `Waiting for ${names.join(" and ")}.`;
 }

@@ -31,7 +31,7 @@ export function LegTrack({ instance }: { instance: FlowInstanceDetails }): React
       </ul>
       <p className="mt-2 flex justify-between gap-3 pl-24 text-xs text-faint tabular-nums sm:pl-36">
         <span>{timeOfDay(opened)}</span>
-        {late < end && <span className="whitespace-nowrap text-warn">late from {timeOfDay(late)}</span>}
+        {late < end && <span className="whitespace-nowrap text-warn">late after {timeOfDay(late)}</span>}
         <span className="whitespace-nowrap max-sm:hidden">+{span(end - opened)}</span>
       </p>
     </div>
@@ -64,7 +64,7 @@ function Lane({ leg, opened, place }: LaneProps): ReactNode {
         <span aria-hidden className="absolute top-1/2 right-0 left-0 h-px bg-line" />
         {at === null ? (
           <span className="absolute top-1/2 right-0 -translate-y-1/2 bg-panel pl-2 text-xs text-soft">
-            {leg.state === "pending" ? `pending (${sourceName(leg.source)})` : leg.optional ? "not sent" : "missing"}
+            {leg.state === "pending" ? `pending (${sourceName(leg.source)})` : leg.optional ? "not received" : "missing"}
           </span>
         ) : (
           <span

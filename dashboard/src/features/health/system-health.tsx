@@ -26,7 +26,7 @@ export function SystemHealth(): ReactNode {
         ))}
       </ul>
       <h3 className="border-t border-line px-4 pt-3 pb-1 text-xs font-medium text-faint sm:px-5">
-        How far behind each cloud is
+        Lag by cloud
       </h3>
       <ul className="px-4 pb-3 sm:px-5">
         {cloudLines(pulse, now).map((line) => (

@@ -22,20 +22,20 @@ type Part = "database" | "redis" | "kafka";
 const NAMES: Record<Part, string> = { database: "Database", redis: "Redis", kafka: "Kafka" };
 /** What it means that a part is away. */
 const MEANS: Record<Part, [Tone, string]> = {
-  database: ["bad", "Nothing can be stored. Senders are told to send again, so nothing is lost."],
-  redis: ["warn", "Duplicates are found by the database alone: slower, as exact."],
-  kafka: ["warn", "Events wait in the database until it is back."],
+  database: ["bad", "Helios cannot store events. Senders retry, so no event is lost."],
+  redis: ["warn", "The database alone detects duplicates: slower, but as exact."],
+  kafka: ["warn", "Events wait in the database until Kafka is available."],
 };
 const NOT_USED: Record<Part, string> = {
-  database: "No database is set.",
-  redis: "No Redis is set: duplicates are found by the database alone.",
-  kafka: "No broker is set.",
+  database: "No database is configured.",
+  redis: "No Redis is configured. The database alone detects duplicates.",
+  kafka: "No Kafka broker is configured.",
 };
 
 /** @param failure why the API itself did not answer. */
 export function partLines(health: Health | undefined, failure: Error | null): Line[] {
   if (failure) {
-    return [{ name: "API", tone: "bad", state: "Away", detail: failure.message }];
+    return [{ name: "API", tone: "bad", state: "Unavailable", detail: failure.message }];
   }
   return (["database", "redis", "kafka"] as const).map((part) => partLine(part, health));
 }
@@ -44,14 +44,14 @@ function partLine(part: Part, health: Health | undefined): Line {
   const name = NAMES[part];
   switch (health?.[part]) {
     case undefined:
-      return { name, tone: "off", state: "Asking" };
+      return { name, tone: "off", state: "Checking" };
     case "healthy":
       return { name, tone: "good", state: "Healthy" };
     case "disabled":
       return { name, tone: "off", state: "Not in use", detail: NOT_USED[part] };
     case "unhealthy": {
       const [tone, meaning] = MEANS[part];
-      return { name, tone, state: "Away", detail: `${meaning} It said: ${health.reasons[part] ?? "nothing"}` };
+      return { name, tone, state: "Unavailable", detail: `${meaning} Error: ${health.reasons[part] ?? "none reported"}` };
     }
   }
 }
@@ -62,7 +62,7 @@ export function streamLine(connection: Connection, now: number): Line {
   switch (connection.phase) {
     case "live":
       return connection.catchingUp
-        ? { name, tone: "warn", state: "Catching up", detail: "What was missed is being fetched." }
+        ? { name, tone: "warn", state: "Catching up", detail: "The page is fetching the events that it missed." }
         : { name, tone: "good", state: "Connected" };
     case "connecting":
       return { name, tone: "off", state: "Connecting" };
@@ -71,7 +71,7 @@ export function streamLine(connection: Connection, now: number): Line {
         name,
         tone: "bad",
         state: "Disconnected",
-        detail: `Next try in ${secondsUntil(connection.retryAt, now)} s. What is missed meanwhile is fetched then.`,
+        detail: `Next attempt in ${secondsUntil(connection.retryAt, now)} s. The page then fetches the events that it missed.`,
       };
   }
 }
@@ -86,13 +86,13 @@ export function cloudLines(pulse: Pulse | null, now: number): Line[] {
     const cloud = pulse?.clouds[source];
     const lastReceivedAt = cloud?.lastReceivedAt ?? null;
     if (!cloud || lastReceivedAt === null) {
-      return { name, tone: "off", state: "Nothing yet", detail: "No event since this page was opened." };
+      return { name, tone: "off", state: "No events", detail: "No event has arrived since this page was opened." };
     }
     const silence = now - lastReceivedAt;
     const behind = `${lagInWords(cloud, "p50")} behind`;
-    const detail = `${tailInWords(cloud)}; told up to ${timeOfDay(cloud.watermark ?? lastReceivedAt)}`;
+    const detail = `${tailInWords(cloud)}; events up to ${timeOfDay(cloud.watermark ?? lastReceivedAt)}`;
     if (silence < SILENT_MS) return { name, tone: "good", state: behind, detail };
-    return { name, tone: "warn", state: `Silent for ${age(silence)}`, detail: `Its last events came ${behind}; ${detail}.` };
+    return { name, tone: "warn", state: `Silent for ${age(silence)}`, detail: `Its last events were ${behind}; ${detail}.` };
   });
 }
 

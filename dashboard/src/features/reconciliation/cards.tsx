@@ -9,7 +9,7 @@ import type { Summary } from "./api";
 /** The four figures at the top. */
 export function Cards({ summary }: { summary: Summary | null }): ReactNode {
   return (
-    <section aria-label="Reconciliation" className="grid grid-cols-2 gap-3 sm:gap-4 xl:grid-cols-4">
+    <section aria-label="Summary" className="grid grid-cols-2 gap-3 sm:gap-4 xl:grid-cols-4">
       {cards(summary).map(({ title, lines, note, bad }) => (
         <article
           key={title}
@@ -54,7 +54,7 @@ function cards(summary: Summary | null): Card[] {
     {
       title: "Match rate",
       lines: [percent(matched + matched_late, settled)],
-      note: settled === 0 ? "nothing settled yet" : `${count(matched + matched_late)} of ${count(settled)} settled`,
+      note: settled === 0 ? "no settled orders yet" : `${count(matched + matched_late)} of ${count(settled)} settled orders`,
     },
     {
       title: "Amount at risk",
@@ -65,12 +65,12 @@ function cards(summary: Summary | null): Card[] {
     {
       title: "Open",
       lines: [count(open)],
-      note: oldest_open_seconds === null ? "none waits" : `the oldest for ${age(oldest_open_seconds * 1000)}`,
+      note: oldest_open_seconds === null ? "no open orders" : `oldest open for ${age(oldest_open_seconds * 1000)}`,
     },
     {
       title: "Settled",
       lines: [count(settled)],
-      note: matched_late === 0 ? "none of them late" : plural(matched_late, "matched late", "matched late"),
+      note: matched_late === 0 ? "none matched late" : plural(matched_late, "matched late", "matched late"),
     },
   ];
 }

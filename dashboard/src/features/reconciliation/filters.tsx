@@ -12,10 +12,10 @@ import type { Summary } from "./api";
 export function Filters({ summary }: { summary: Summary | null }): ReactNode {
   const { key } = useAddress().flows;
   return (
-    <div role="search" aria-label="Filter the orders" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
+    <div role="search" aria-label="Filter orders" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
       <SearchField
         label="Search orders"
-        placeholder="Order id"
+        placeholder="Order ID"
         value={key}
         onChange={(value) => {
           setFlowFilter({ key: value });
@@ -35,14 +35,14 @@ function IssueSelect({ issues }: { issues: Readonly<Record<string, number>> }): 
   };
   return (
     <select
-      aria-label="Kind of issue"
+      aria-label="Issue type"
       value={issue ?? ""}
       onChange={(event) => {
         choose((event.target.value || null) as IssueKind | null);
       }}
       className="h-8 min-w-40 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft max-sm:flex-1"
     >
-      <option value="">Every issue</option>
+      <option value="">All issues</option>
       {ISSUE_KINDS.map((kind) => (
         <option key={kind} value={kind}>
           {ISSUE_NAMES[kind]} ({count(issues[kind] ?? 0)})

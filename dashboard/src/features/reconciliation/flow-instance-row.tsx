@@ -58,5 +58,5 @@ export function summary({ issues, legs, status }: FlowInstance): string {
   const pending = legs.filter((leg) => leg.state === "pending" && !leg.optional).map((leg) => sourceName(leg.source));
   const [first, ...others] = issues.map((issue) => sentence(issue.detail));
   if (first) return others.length > 0 ? `${first}, and ${others.length} more` : first;
-  return status === "open" ? `Pending (${[...new Set(pending)].join(", ")})` : "All agree";
+  return status === "open" ? `Pending (${[...new Set(pending)].join(", ")})` : "All clouds agree";
 }

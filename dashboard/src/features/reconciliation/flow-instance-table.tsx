@@ -62,7 +62,7 @@ export function FlowInstanceTable({ summary }: { summary: Summary | null }): Rea
       {hasNextPage && (
         <div className="border-t border-line p-3 text-center">
           <Button disabled={isFetchingNextPage || query.isPlaceholderData} onClick={() => void query.fetchNextPage()}>
-            {isFetchingNextPage ? "Fetching" : "Show more"}
+            {isFetchingNextPage ? "Loading" : "Show more"}
           </Button>
         </div>
       )}
@@ -78,7 +78,7 @@ function Headings(): ReactNode {
     >
       <span>Order</span>
       <span>Status</span>
-      <span>What the clouds say</span>
+      <span>Details</span>
       <span>Legs</span>
       <span className="text-right">Amount</span>
       <span className="text-right">Age</span>
@@ -106,7 +106,7 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
   if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
-      <Notice tone="bad" title="The orders can't be shown" onRetry={onRetry}>
+      <Notice tone="bad" title="Could not load the orders" onRetry={onRetry}>
         {error.message}
       </Notice>
     );
@@ -114,20 +114,20 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
   if (show === "problems" && issue === null && key === "") {
     return (
       <Notice title="No problems">
-        Every order that is settled is told the same way by all of its clouds, in time.
+        For every settled order, all clouds sent the same values in time.
       </Notice>
     );
   }
   return (
-    <Notice title="Nothing matches">
-      <p>Only orders of the chosen period are looked at.</p>
+    <Notice title="No matches">
+      <p>The search covers only orders of the selected period.</p>
       <Button
         className="mt-3"
         onClick={() => {
           setFlowFilter({ show: "all", issue: null, key: "" });
         }}
       >
-        Show every order
+        Show all orders
       </Button>
     </Notice>
   );

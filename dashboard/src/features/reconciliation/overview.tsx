@@ -19,7 +19,7 @@ export default function Overview(): ReactNode {
   return (
     <>
       <div className="flex flex-wrap items-center justify-between gap-x-4 gap-y-2 px-1">
-        <h2 className="text-base font-semibold tracking-tight">Do the three clouds agree?</h2>
+        <h2 className="text-base font-semibold tracking-tight">Reconciliation</h2>
         <div className="flex flex-wrap gap-2">
           <Flows />
           <PeriodPicker label="Period" chosen={flows} onChange={setFlowFilter} />
@@ -27,7 +27,7 @@ export default function Overview(): ReactNode {
       </div>
       {summary && <Silence sources={summary.silent} />}
       {query.error && !summary ? (
-        <Notice tone="bad" title="The sums can't be shown" onRetry={() => void query.refetch()}>
+        <Notice tone="bad" title="Could not load the summary" onRetry={() => void query.refetch()}>
           {query.error.message}
         </Notice>
       ) : (
@@ -58,7 +58,7 @@ function Flows(): ReactNode {
       }}
       className="h-8 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft"
     >
-      <option value="">Every flow</option>
+      <option value="">All flows</option>
       {declared.map(({ name }) => (
         <option key={name}>{name}</option>
       ))}

@@ -8,8 +8,9 @@ export function Silence({ sources }: { sources: readonly string[] }): ReactNode 
   const names = sources.map(sourceName).join(" and ");
   return (
     <p role="alert" className="rounded-xl bg-warn-soft px-4 py-2.5 text-[13px] text-ink">
-      <strong className="font-semibold text-warn">{names} is silent.</strong> Nothing has come from there for a while,
-      though other clouds speak. Orders that only wait for it are pending; look at the way from {names} to Helios first.
+      <strong className="font-semibold text-warn">{names} {sources.length > 1 ? "are" : "is"} silent.</strong> Helios
+      receives events from other clouds only. Orders that wait for {names} alone stay open. Check the delivery from{" "}
+      {names} to Helios first.
     </p>
   );
 }

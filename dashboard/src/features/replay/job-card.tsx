@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 
 import type { ReplayJob } from "@/api/replay";
-import { Age } from "@/ui/age";
+import { Ago } from "@/ui/age";
 import { Button } from "@/ui/button";
 import { cx } from "@/ui/class-names";
 import { Refusal } from "@/ui/refusal";
@@ -27,13 +27,13 @@ export function JobCard({ job }: { job: ReplayJob }): ReactNode {
           {counted(job.what, job.matching)} to {targetName(job.target)}
         </span>
         <span className="ml-auto text-xs text-faint">
-          job {job.id} by {job.actor}, <Age at={Date.parse(job.created_at)} /> ago
+          job {job.id} by {job.actor}, <Ago at={Date.parse(job.created_at)} />
         </span>
       </p>
       <Bar job={job} />
       <div className="flex flex-wrap items-center justify-between gap-x-3 gap-y-1 text-xs text-soft tabular-nums">
         <span className="min-w-0 break-words">
-          {standing(job)}; {scopeOf(job)}; {job.per_second}/s at most
+          {standing(job)}; {scopeOf(job)}; at most {job.per_second}/s
         </span>
         {job.state === "running" && (
           <Button
@@ -46,7 +46,7 @@ export function JobCard({ job }: { job: ReplayJob }): ReactNode {
           </Button>
         )}
       </div>
-      {job.last_error && <p className="text-xs break-words text-bad">It was told: {job.last_error}</p>}
+      {job.last_error && <p className="text-xs break-words text-bad">Error: {job.last_error}</p>}
       {error && <Refusal error={error} />}
     </div>
   );

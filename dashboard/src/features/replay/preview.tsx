@@ -27,14 +27,14 @@ export function Preview({ request, rate, onKnown }: PreviewProps): ReactNode {
   return (
     <div role="status" className="rounded-lg bg-raised px-3.5 py-3">
       <p className="font-semibold tabular-nums">
-        {data.matching === 0 ? `No ${request.what === "events" ? "event" : "dead letter"} to send` : counted(request.what, data.matching)}
+        {data.matching === 0 ? `No ${request.what === "events" ? "events" : "dead letters"} to replay` : counted(request.what, data.matching)}
         {data.matching > 0 && rate > 0 && (
-          <span className="font-normal text-soft">, in {span((data.matching / rate) * 1000)} or more</span>
+          <span className="font-normal text-soft">, takes at least {span((data.matching / rate) * 1000)}</span>
         )}
       </p>
       {data.oldest && data.newest && (
         <p className="mt-1 text-xs text-soft">
-          received from <Moment at={data.oldest} /> to <Moment at={data.newest} />
+          received between <Moment at={data.oldest} /> and <Moment at={data.newest} />
         </p>
       )}
       {data.examples.length > 0 && (

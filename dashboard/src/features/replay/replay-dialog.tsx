@@ -74,7 +74,7 @@ function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
       <Preview request={requestOf(draft, { kind: draft.what === "events" ? "relay" : "ingest", url: "" }, rate)} onKnown={setMatching} rate={rate} />
       {draft.what === "events" && <TargetFields aim={aim} source={draft.filter.source} onChange={setAim} />}
       <label className="flex items-center gap-2.5 font-medium">
-        At most
+        Send at most
         <input
           type="number"
           required
@@ -86,7 +86,7 @@ function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
           }}
           className="h-8 w-24 rounded-lg border border-edge bg-panel px-2.5 text-right font-normal tabular-nums"
         />
-        a second
+        per second
       </label>
       {error && <Refusal error={error} />}
       <Button look="filled" type="submit" className="self-end" disabled={pending || !matching}>

@@ -20,15 +20,15 @@ interface TargetFieldsProps {
 
 /** Stored events can be sent to whoever watches, to a webhook, or back to the cloud that they came from. */
 export function TargetFields({ aim, source, onChange }: TargetFieldsProps): ReactNode {
-  const cloud = isSource(source) ? sourceName(source) : "The cloud they came from: choose one first";
+  const cloud = isSource(source) ? sourceName(source) : "Source cloud (filter by one cloud first)";
   const kinds: [TargetDraft["kind"], string][] = [
-    ["relay", "Whoever watches the stream"],
-    ["webhook", "A webhook"],
+    ["relay", "Live stream"],
+    ["webhook", "Webhook"],
     ["cloud", cloud],
   ];
   return (
     <fieldset className="flex flex-col gap-1.5">
-      <legend className="mb-1.5 font-medium">Send them to</legend>
+      <legend className="mb-1.5 font-medium">Target</legend>
       {kinds.map(([kind, name]) => (
         <label key={kind} className="flex min-h-6 items-center gap-2.5">
           <input
@@ -48,7 +48,7 @@ export function TargetFields({ aim, source, onChange }: TargetFieldsProps): Reac
         <input
           type="url"
           required
-          aria-label="Address of the webhook"
+          aria-label="Webhook URL"
           placeholder="https://"
           value={aim.url}
           onChange={({ target }) => {

@@ -14,12 +14,12 @@ export function scopeOf({ filter }: Pick<ReplayDraft, "filter">): string {
     source && `from ${source === "unknown" ? "an unknown source" : sourceName(source)}`,
     type && `of type ${type}`,
     order_id && `of order ${order_id}`,
-    field && `with ${field} at fault`,
-    reason && `because it ${reason}`,
+    field && `with the field ${field}`,
+    reason && `with the reason "${reason}"`,
     since && `since ${when(since)}`,
     until && `until ${when(until)}`,
   ].filter(Boolean);
-  return parts.length > 0 ? parts.join(", ") : "all that are kept";
+  return parts.length > 0 ? parts.join(", ") : "no filter";
 }
 
 export const NAMES: Record<ReplayJob["what"], [one: string, many: string]> = {
@@ -34,7 +34,7 @@ export function targetName({ kind, url, cloud }: ReplayTarget): string {
     case "ingest":
       return "Helios";
     case "relay":
-      return "all who watch";
+      return "the live stream";
     case "webhook":
       return url ?? "a webhook";
     case "cloud":
@@ -46,6 +46,6 @@ export const processed = ({ sent, failed, skipped }: ReplayJob): number => sent 
 
 /** How it went so far. */
 export function standing({ matching, sent, failed, skipped }: ReplayJob): string {
-  const others = [failed > 0 && plural(failed, "refused", "refused"), skipped > 0 && plural(skipped, "skipped", "skipped")];
+  const others = [failed > 0 && plural(failed, "failed", "failed"), skipped > 0 && plural(skipped, "skipped", "skipped")];
   return [`${sent.toLocaleString("en")} of ${matching.toLocaleString("en")} sent`, ...others].filter(Boolean).join(", ");
 }

@@ -16,7 +16,7 @@ const COLORS: Record<Source, string> = { aws: "text-aws-line", gcp: "text-gcp-li
 export function StatsCards(): ReactNode {
   const { totals, query } = useTotals();
   const unknown = query.error ? undefined : null;
-  const wait = query.error ? "not known" : "counting";
+  const wait = query.error ? "not available" : "loading";
   const series = usePulse()?.series;
   const minute = (source: Source): readonly number[] => series?.[source].slice(-SECONDS) ?? NONE;
   const all = SOURCES.map(minute).reduce((sum, one) => sum.map((value, index) => value + (one[index] ?? 0)));

@@ -34,7 +34,7 @@ export function Controls({ paused, browsing, waiting, atLeast, onResume }: Contr
   }
   return (
     <div className="flex items-center gap-3">
-      <span className="text-xs text-soft">{paused ? "Paused" : "Held while you browse"}</span>
+      <span className="text-xs text-soft">{paused ? "Paused" : "On hold while you browse"}</span>
       <Button
         look="filled"
         className="tabular-nums"

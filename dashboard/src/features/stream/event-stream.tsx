@@ -27,7 +27,7 @@ function Chosen(): ReactNode {
       <Headings />
       <Stored />
       <p className="border-t border-line px-4 py-2 text-xs text-faint sm:px-5">
-        As they were stored, the last received on top; new ones show when this is live again.
+        Newest first. Select Live to show new events.
       </p>
     </Panel>
   );
@@ -73,8 +73,8 @@ function Live(): ReactNode {
       </div>
       <p className="border-t border-line px-4 py-2 text-xs text-faint sm:px-5">
         {sampled
-          ? "Faster than one can read: the list shows a sample, the figures count every event."
-          : "The last 100 events, the newest on top."}
+          ? "Events arrive too fast to read: the list shows a sample, the totals count every event."
+          : "The last 100 events, newest first."}
       </p>
     </Panel>
   );

@@ -81,30 +81,30 @@ function NoRows({ history }: { history: History }): ReactNode {
   }
   if (history.isError) {
     return (
-      <Notice tone="bad" title="Earlier events can't be shown" onRetry={() => void history.refetch()}>
-        {history.error.message} New ones appear here as soon as they come.
+      <Notice tone="bad" title="Could not load earlier events" onRetry={() => void history.refetch()}>
+        {history.error.message} New events still appear here.
       </Notice>
     );
   }
   if (isFiltering(filter)) return <NoMatch />;
   return (
     <Notice title="No events yet">
-      {phase === "live" && "Helios listens. "}Send some: <Code>python -m scripts.simulator</Code>
+      {phase === "live" && "Helios is ready to receive events. "}Send some: <Code>python -m scripts.simulator</Code>
     </Notice>
   );
 }
 
 function NoMatch(): ReactNode {
   return (
-    <Notice title="Nothing matches">
-      <p>New events that match appear here. Older ones are found by their whole order id.</p>
+    <Notice title="No matches">
+      <p>New matching events appear here. To find older events, enter a complete order ID.</p>
       <Button
         className="mt-3"
         onClick={() => {
           setFilter(NO_FILTER);
         }}
       >
-        Clear the filter
+        Clear the filters
       </Button>
     </Notice>
   );

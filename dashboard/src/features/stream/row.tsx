@@ -82,15 +82,15 @@ function Cell({ label, value, className }: { label: string; value: string | null
 
 /** Where the stream has a hole that can't be filled. */
 export function GapRow({ row, place }: { row: Extract<Row, { kind: "gap" }>; place: number }): ReactNode {
-  const what = row.missing === null ? "The stream began anew" : `${plural(row.missing, "frame")} of the stream missed`;
+  const what = row.missing === null ? "The stream restarted" : `${plural(row.missing, "frame")} of the stream missed`;
   return (
     <li
       className={cx(AT_PLACE, "flex items-center border-dashed border-warn bg-warn-soft px-4 text-[13px] sm:px-5")}
       style={standing(place)}
     >
       <p className="line-clamp-2 text-soft">
-        <strong className="font-semibold text-warn">{what}</strong> at {timeOfDay(row.receivedAt)}. The totals count what
-        came meanwhile, this list does not show it.
+        <strong className="font-semibold text-warn">{what}</strong> at {timeOfDay(row.receivedAt)}. The totals
+        include the missed events; this list does not show them.
       </p>
     </li>
   );

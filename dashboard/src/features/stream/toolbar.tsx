@@ -11,7 +11,7 @@ import { SearchField } from "@/ui/search-field";
 /** What narrows the stream: the cloud, the type, and a text. */
 export function Toolbar(): ReactNode {
   return (
-    <div role="search" aria-label="Filter the stream" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
+    <div role="search" aria-label="Filter events" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
       <Search />
       <Clouds />
       <Types />
@@ -24,8 +24,8 @@ function Search(): ReactNode {
   const { text } = useAddress().filter;
   return (
     <SearchField
-      label="Search the stream"
-      placeholder="Order, customer, id or type"
+      label="Search events"
+      placeholder="Order, customer, ID or type"
       value={text}
       onChange={(value) => {
         setFilter({ text: value });
@@ -85,7 +85,7 @@ function Types(): ReactNode {
       }}
       className="h-8 min-w-28 flex-1 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft sm:max-w-44 sm:flex-none"
     >
-      <option value="">Every type</option>
+      <option value="">All types</option>
       {types.map((each) => (
         <option key={each}>{each}</option>
       ))}
