@@ -1,9 +1,9 @@
-// Prints what a visitor downloads, and fails the build when the JavaScript that any view needs is over its limit.
+// Prints the download size of each file, and fails the build when the JavaScript of a view exceeds the limit.
 import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 const LIMIT_KB = 200;
-/** What each view loads when the page is opened with it; the chart's library is loaded after the figures are there. */
+/** The chunks that each view loads when a visitor opens it; the chart library loads after the totals are visible. */
 const VIEWS = {
   events: ["index.html", "src/features/charts/throughput-chart.tsx"],
   "an event's drawer": ["index.html", "src/features/charts/throughput-chart.tsx", "src/features/event-details/event-drawer.tsx"],
@@ -25,7 +25,7 @@ const rows = readdirSync(new URL("assets/", dist))
   .filter((name) => /\.(js|css|woff2)$/.test(name))
   .map((name) => {
     const content = readFileSync(new URL(`assets/${name}`, dist));
-    // Fonts are compressed already.
+    // Font files are already compressed.
     return { name, kB: (name.endsWith(".woff2") ? content : gzipSync(content, { level: 9 })).length / 1000 };
   })
   .sort((one, other) => other.kB - one.kB);

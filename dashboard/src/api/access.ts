@@ -1,11 +1,11 @@
-/** The token that the API is asked with, where it takes one: kept as long as the tab, and in no address. */
+/** The API token. The tab stores it until it closes; it never appears in a URL. */
 import { create } from "zustand";
 
 const KEY = "helios.token";
 
 interface AccessState {
   token: string | null;
-  /** Why the API wants another one; null while it does not. */
+  /** Why the API rejected the last request; null while no new token is needed. */
   refusal: string | null;
   requestToken: (reason: string) => void;
   setToken: (token: string) => void;

@@ -6,7 +6,9 @@ import { useAccess } from "@/api/access";
 import { Button } from "@/ui/button";
 import { Dialog } from "@/ui/dialog";
 
-/** Asks for a token when the API wants one; without it there is nothing to show, so it can't be put off. */
+/**
+ * Asks for a token when the API requires one. The dialog cannot be dismissed: without a token there is no data to show.
+ */
 export default function AccessDialog({ refusal }: { refusal: string }): ReactNode {
   const { setToken } = useAccess();
   const [typed, setTyped] = useState("");

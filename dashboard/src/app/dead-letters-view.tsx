@@ -14,7 +14,7 @@ import { Icon } from "@/ui/icons";
 import { Panel } from "@/ui/panel";
 import { PeriodPicker } from "@/ui/period-picker";
 
-/** What did not become events, why, and the way to take it in again. */
+/** The dead letters, their reasons, and the controls to replay them. */
 export default function DeadLettersView(): ReactNode {
   const { deadLetters } = useAddress();
   return (
@@ -26,7 +26,7 @@ export default function DeadLettersView(): ReactNode {
         </div>
       </div>
       <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
-        {/* On a narrow screen what is wrong comes first, and what is being done about it last. */}
+        {/* On a narrow screen the reasons come first and the replay jobs last. */}
         <div className="contents min-w-0 flex-col gap-4 xl:order-last xl:flex">
           <Groups />
           <div className="min-w-0 max-xl:order-last">
@@ -45,7 +45,7 @@ export default function DeadLettersView(): ReactNode {
   );
 }
 
-/** What contradicts a stored event would again; all else that the filter finds can be taken in. */
+/** Replays the filtered dead letters, except contradictory ones: they would contradict the stored event again. */
 function ReplayThese(): ReactNode {
   const { cloud, field, reason, status, replayed, ...time } = useAddress().deadLetters;
   const { openReplay } = useView();

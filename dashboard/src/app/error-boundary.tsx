@@ -2,7 +2,7 @@ import { Component, type ReactNode } from "react";
 
 import { Notice } from "@/ui/notice";
 
-/** What is shown when the page itself has a fault. */
+/** Shows an error message when rendering the page fails. */
 export class ErrorBoundary extends Component<{ children: ReactNode }, { error: Error | null }> {
   override state: { error: Error | null } = { error: null };
 

@@ -9,7 +9,7 @@ import { EventStream } from "@/features/stream/event-stream";
 
 import { ThroughputPanel } from "./throughput-panel";
 
-/** All that comes in, live. */
+/** The live totals, charts and events. */
 export function EventsView(): ReactNode {
   return (
     <>
@@ -18,7 +18,7 @@ export function EventsView(): ReactNode {
       <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
         <ThroughputPanel />
         <Distribution />
-        {/* On a narrow screen the events come before the charts, which nobody needs to tab through. */}
+        {/* On a narrow screen the events come before the charts, so that Tab reaches them first. */}
         <div className="min-w-0 max-xl:order-first xl:col-span-2">
           <EventStream />
         </div>

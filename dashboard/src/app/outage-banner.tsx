@@ -3,7 +3,7 @@ import type { ReactNode } from "react";
 import { useTotals } from "@/features/stats/api";
 import { timeOfDay } from "@/lib/format";
 
-/** Says so when the figures are old, or missing, because the API does not answer. */
+/** Tells the viewer when totals are old or missing because the API does not respond. */
 export function OutageBanner(): ReactNode {
   const { query } = useTotals();
   if (!query.error) return null;

@@ -9,7 +9,7 @@ const EventDrawer = lazy(() => import("@/features/event-details/event-drawer"));
 const ReplayDialog = lazy(() => import("@/features/replay/replay-dialog"));
 const ShortcutsDialog = lazy(() => import("./shortcuts-dialog"));
 
-/** All that opens over the page, each loaded when it first does. */
+/** The drawers and dialogs. Each loads when it first opens. */
 export function Overlays(): ReactNode {
   const { event } = useAddress();
   const { replay, helpShown } = useView();

@@ -6,7 +6,7 @@ import { WINDOW_SECONDS } from "@/live/throughput";
 import { Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 
-// Recharts is more than half of all JavaScript: the figures and the stream are there before it.
+// Recharts is more than half of the JavaScript: the totals and the stream appear before it loads.
 const ThroughputChart = lazy(() => import("@/features/charts/throughput-chart"));
 
 const PLACE = <Skeleton className="mx-5 mb-5 h-52" />;

@@ -1,12 +1,12 @@
 /**
- * JSON as text, indented without being parsed into values: 10.00 stays 10.00, long numbers keep their digits, and
- * members keep their order.
+ * JSON as text, indented without parsing its values: 10.00 stays 10.00, long numbers keep their digits, and members
+ * keep their order.
  */
 
 /** Strings, punctuation, and everything else between white space. */
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 
-/** The text with one member or element a line. */
+/** The text with one member or element per line. */
 export function indent(json: string): string {
   let depth = 0;
   let out = "";
@@ -25,9 +25,9 @@ export function indent(json: string): string {
 }
 
 /**
- * The line of an indented JSON text on which a member stands, from 0; -1 when there is none.
+ * The number of the line that holds a member in an indented JSON text, from 0; -1 if there is no such member.
  *
- * @param path names from the outermost object on, joined by dots; a name may have dots of its own.
+ * @param path the member names from the outermost object on, joined by dots; a name may contain dots.
  */
 export function lineOf(indented: string, path: string): number {
   const parents: { depth: number; name: string }[] = [];
@@ -40,7 +40,7 @@ export function lineOf(indented: string, path: string): number {
   });
 }
 
-/** The members of an object, each with its text, in their order; none when it is no object. */
+/** The members of an object in their order, each with its text; empty if the text is not an object. */
 export function entries(json: string): [name: string, text: string][] {
   const members: [string, string][] = [];
   let depth = 0;
@@ -60,7 +60,7 @@ export function entries(json: string): [name: string, text: string][] {
   return members;
 }
 
-/** The text of one member of an object, or null when it has no such member. */
+/** The text of one member of an object, or null if it has no such member. */
 export function member(json: string, name: string): string | null {
   return entries(json).find(([each]) => each === name)?.[1] ?? null;
 }

@@ -1,4 +1,4 @@
-/** From the socket to the query cache: folds every message at once, and shows the sum every 50 ms at most. */
+/** Connects the socket to the query cache: adds every message at once, and publishes the result every 50 ms at most. */
 import type { QueryClient } from "@tanstack/react-query";
 
 import type { Filter } from "@/lib/filter";
@@ -12,16 +12,16 @@ import { fetchCounts, fetchFrames, withTicket } from "./protocol";
 import { LiveSocket, TIMING, type SocketState, type Timing } from "./socket";
 import { WINDOW_SECONDS } from "./throughput";
 
-/** Queries under this key sum up what is stored, and are asked again when the stream can't tell the difference. */
+/** The key of queries that sum up stored data. They are refetched when the stream cannot provide the difference. */
 export const AGGREGATES = ["aggregates"] as const;
-/** Queries under this key list what was stored before, and are asked again when something was missed for good. */
+/** The key of queries that list older events. They are refetched when frames were missed permanently. */
 export const HISTORY = ["history"] as const;
 
-/** Between two pictures: twenty a second look alive, and cost half of what sixty do. */
+/** The pause between two updates of the page: 20 a second look live, and cost half as much as 60. */
 const PAINT_PAUSE_MS = 50;
-/** The same when events come faster than one can read: five a second leave the browser its time. */
+/** The pause at high rates: 5 updates a second leave the browser time for input. */
 const CROWDED_PAUSE_MS = 200;
-/** Between two questions for what the charts don't know. */
+/** The pause between two requests for the minutes that the charts lack. */
 const MINUTES_PAUSE_MS = 5000;
 
 export class LiveClient {
@@ -33,9 +33,9 @@ export class LiveClient {
   private animationFrame: number | undefined;
   private paintedAt = 0;
   private connection: Connection = { phase: "connecting" };
-  /** Frames came since the last tick. */
+  /** Frames have arrived since the last tick. */
   private receivedFrames = false;
-  /** Frames came since the aggregates were last asked for. */
+  /** Frames have arrived since the aggregates were last requested. */
   private aggregatesStale = false;
   private minutesFetchedAt = -Infinity;
   private fetches = new AbortController();
@@ -108,17 +108,17 @@ export class LiveClient {
     this.socket.open();
   };
 
-  /** What frames had added when the stream was at a position; `now` if it has not come that far. */
+  /** The stream's counts at a position; `now` if the stream has not reached it. */
   countsAt(position: number, now: StreamCounts): StreamCounts {
     return this.model.countsAt(position, now);
   }
 
-  /** The same for flows. */
+  /** The stream's flow statuses at a position. */
   flowsAt(position: number, now: LiveFlows): FlowStatusCounts {
     return this.flowsModel.countsAt(position, now);
   }
 
-  /** What frames have told of flows so far. */
+  /** The flow changes that frames have reported so far. */
   flows(): LiveFlows {
     return this.flowsModel.read();
   }
@@ -133,8 +133,9 @@ export class LiveClient {
   };
 
   /**
-   * Show what was folded with the next animation frame, or a little later when the last picture is fresh. A hidden page
-   * gets no animation frames, and so does no work until it is shown; nothing is lost by that.
+   * Publishes the model with the next animation frame, or a little later if the last update is recent. A hidden page
+   * gets
+   * no animation frames, and so does no work until it is shown; the model keeps all data.
    */
   private paint(): void {
     if (this.animationFrame !== undefined) return;
@@ -162,14 +163,17 @@ export class LiveClient {
     this.receivedFrames = false;
   }
 
-  /** Show the seconds that are over, and see to those that are not known. */
+  /** Publishes the finished seconds, and requests those that the page does not know. */
   private showPulse(): void {
     const pulse = this.model.pulse(serverNow());
     this.queries.setQueryData(PULSE, pulse);
     if (pulse.since > pulse.second - WINDOW_SECONDS) this.fetchMinutes();
   }
 
-  /** Ask the ledger for what was not watched; while it can't be had, the charts show that, and a later tick asks again. */
+  /**
+   * Requests the counts from before the page was opened. If that fails, the charts show the gap and a later tick
+   * retries.
+   */
   private fetchMinutes(): void {
     const { signal } = this.fetches;
     const now = Date.now();

@@ -1,4 +1,4 @@
-/** What the frames say about flows: how many changed their status, exactly, and which changed last. */
+/** The flow changes in the frames: exact counts of status changes, and the latest change of each instance. */
 import type { FlowChange } from "@/api/flows";
 import { STATUSES, type FlowStatus } from "@/lib/flows";
 
@@ -8,12 +8,14 @@ import { Sums, type Positioned } from "./sums";
 export type StatusCounts = Readonly<Record<FlowStatus, number>>;
 
 export interface FlowStatusCounts extends Positioned {
-  /** By flow: what the frames added to each status since the page was opened; only differences mean anything. */
+  /**
+   * By flow: the changes of each status since the page was opened. Only differences between two values are meaningful.
+   */
   statuses: Readonly<Record<string, StatusCounts>>;
 }
 
 export interface LiveFlows extends FlowStatusCounts {
-  /** The last change of each story that a frame named, under its `flowInstanceId`. */
+  /** The latest change of each flow instance that a frame named, by `flowInstanceId`. */
   changes: ReadonlyMap<string, FlowChange>;
 }
 
@@ -45,26 +47,26 @@ export class FlowsModel {
     }
   }
 
-  /** The stream began anew. */
+  /** The stream restarted. */
   restart(): void {
     this.snapshot = null;
     this.sums.restart();
   }
 
-  /** The same as before while nothing came. */
+  /** Returns the same object as before if nothing has changed. */
   read(): LiveFlows {
     this.snapshot ??= { ...this.sums.latest, changes: new Map(this.changes) };
     return this.snapshot;
   }
 
-  /** What was counted when the stream was at a position; `now` if it has not come that far. */
+  /** The status counts at a position; `now` if the stream has not reached it. */
   countsAt(position: number, now: LiveFlows): FlowStatusCounts {
     return this.sums.at(position, now);
   }
 
   private setChange(change: FlowChange): void {
     const id = flowInstanceId(change);
-    this.changes.delete(id); // so that it goes to the end
+    this.changes.delete(id); // a Map keeps the order of insertion
     this.changes.set(id, change);
     const [oldest] = this.changes.keys();
     if (oldest && this.changes.size > MAX_CHANGES) this.changes.delete(oldest);

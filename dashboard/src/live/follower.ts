@@ -1,35 +1,35 @@
-/** Every position once and in order, from frames that come more than once, out of order, or not at all. */
+/** Delivers every position once and in order, from frames that arrive repeatedly, out of order, or not at all. */
 import type { FetchFrames, Frame, FramePage } from "./protocol";
 
 export interface FollowerHandlers {
-  /** The stream is followed from here on. `complete`: nothing that is kept of it lies before. */
+  /** The follower has found its start. `complete`: the API keeps no earlier frames. */
   onBegin: (complete: boolean) => void;
-  /** The next frames. `live`: they are new; else they were published before this page knew of them. */
+  /** The next frames. `live`: they were just published; otherwise they are older frames that the follower fetched. */
   onFrames: (frames: readonly Frame[], live: boolean) => void;
-  /** Frames were missed for good; null: the stream began anew, and how many is not known. */
+  /** Frames were missed permanently; null: the stream restarted, and the number is unknown. */
   onGap: (missing: number | null) => void;
   onCatchingUp: (catchingUp: boolean) => void;
 }
 
-/** Most frames the API gives at once. */
+/** The most frames that the API returns at once. */
 const PAGE = 500;
-/** How far back a page that was just opened looks, so that its charts don't begin empty. */
+/** How many frames a newly opened page fetches, so that its charts do not start empty. */
 const LOOK_BACK = PAGE;
-/** Most frames that wait for a hole before them; those beyond are fetched again. */
+/** The most frames that wait for an earlier one; the follower fetches the rest again. */
 const MAX_WAITING = 2000;
 const RETRY_MS = 1000;
 const MAX_RETRY_MS = 15_000;
-/** After so many answers that don't lead on, the stream is another than the one we knew. */
+/** After this many responses without progress, the follower assumes that the stream restarted. */
 const MAX_STALLS = 3;
 
 export class Follower {
-  /** The last position that was handed on; null: none yet. */
+  /** The last position that was delivered; null: none yet. */
   private lastPosition: number | null = null;
-  /** The latest position that anybody spoke of. */
+  /** The latest position that the server or a frame has named. */
   private target = 0;
   private readonly waiting = new Map<number, Frame>();
   private suspectsReset = false;
-  /** The run that catches up, to be ended by this. */
+  /** Aborts the running catch-up; null: none is running. */
   private running: AbortController | null = null;
 
   constructor(
@@ -37,14 +37,14 @@ export class Follower {
     private readonly handlers: FollowerHandlers,
   ) {}
 
-  /** The server told its latest position. */
+  /** Handles the server's latest position. */
   receivePosition(position: number): void {
     if (this.lastPosition !== null && position < this.lastPosition) this.suspectsReset = true;
     this.target = Math.max(this.target, position);
     this.advance();
   }
 
-  /** Frames came, whichever. */
+  /** Handles frames in any order. */
   receiveFrames(frames: readonly Frame[]): void {
     for (const frame of frames) {
       this.target = Math.max(this.target, frame.position);
@@ -55,7 +55,7 @@ export class Follower {
     this.advance();
   }
 
-  /** Ask for nothing more; what is told later begins anew from where we are. */
+  /** Stops all requests. The next frame or position resumes from the last delivered one. */
   stop(): void {
     this.running?.abort();
     this.running = null;
@@ -71,7 +71,7 @@ export class Follower {
       if (this.running !== run) return;
       this.running = null;
       this.handlers.onCatchingUp(false);
-      // What came in the meantime was left to the run that has just ended.
+      // Frames that arrived in the meantime relied on the run that has just ended.
       this.advance();
     });
   }
@@ -80,7 +80,7 @@ export class Follower {
     return this.suspectsReset || this.lastPosition === null || this.lastPosition < this.target;
   }
 
-  /** Hand on what is next in line. */
+  /** Delivers the frames that are next in line. */
   private emitReady(): void {
     if (this.lastPosition === null) return;
     const ready: Frame[] = [];
@@ -116,7 +116,7 @@ export class Follower {
     }
   }
 
-  /** Find our place in a stream that we did not follow until now. */
+  /** Finds the start in a stream that the page has not followed before. */
   private begin(page: FramePage): void {
     if (this.lastPosition !== null) this.reset();
     this.target = Math.max(this.target, page.position);
@@ -125,7 +125,7 @@ export class Follower {
     for (const position of this.waiting.keys()) if (position <= this.lastPosition) this.waiting.delete(position);
   }
 
-  /** The stream is not the one that we knew. */
+  /** Forgets all positions, because the stream restarted. */
   private reset(): void {
     this.lastPosition = null;
     this.target = 0;
@@ -161,7 +161,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** The first position that can still be had; when there is none, the one that comes next. */
+/** The first position that the API still has; if it has none, the next one. */
 function firstAvailable(page: FramePage): number {
   return page.oldest ?? page.position + 1;
 }

@@ -1,4 +1,4 @@
-/** What the live stream leaves in the query cache, and how a component reads it. */
+/** The keys of the live data in the query cache, and the hooks that read it. */
 import { skipToken, useQuery } from "@tanstack/react-query";
 
 import { NO_FILTER } from "@/lib/filter";
@@ -8,9 +8,9 @@ import { NO_COUNTS, type StreamCounts, type Feed, type Pulse } from "./model";
 
 export type Connection =
   | { phase: "connecting" }
-  /** `catchingUp`: what was missed is being fetched. */
+  /** `catchingUp`: the page is fetching missed frames. */
   | { phase: "live"; catchingUp: boolean }
-  /** `retryAt`: by the server's clock, as all times. */
+  /** `retryAt`: by the server's clock, like all times. */
   | { phase: "waiting"; retryAt: number };
 
 export const FEED = ["live", "feed"] as const;
@@ -21,7 +21,7 @@ export const CONNECTION = ["live", "connection"] as const;
 
 const NO_ROWS: Feed = { rows: [], filter: NO_FILTER, arrived: 0, undecided: 0, sampled: false };
 
-/** Written by the stream alone: never fetched, never forgotten, and not compared field by field. */
+/** Only the stream writes these values: they are never fetched, never removed, and not compared field by field. */
 function useStreamValue<T>(queryKey: readonly string[], initialData: T): T {
   const { data = initialData } = useQuery<T>({
     queryKey,
@@ -36,6 +36,6 @@ function useStreamValue<T>(queryKey: readonly string[], initialData: T): T {
 export const useFeed = (): Feed => useStreamValue(FEED, NO_ROWS);
 export const useStreamCounts = (): StreamCounts => useStreamValue(STREAM_COUNTS, NO_COUNTS);
 export const useFlows = (): LiveFlows => useStreamValue(FLOWS, NO_FLOWS);
-/** Null in the first second. */
+/** Null during the first second. */
 export const usePulse = (): Pulse | null => useStreamValue<Pulse | null>(PULSE, null);
 export const useConnection = (): Connection => useStreamValue<Connection>(CONNECTION, { phase: "connecting" });

@@ -1,4 +1,4 @@
-/** What the frames add up to. Mutable, and cheap to add to; the page gets snapshots of it. */
+/** The accumulated frames. The model is mutable so that adding is cheap; the page reads snapshots of it. */
 import type { Schemas } from "@/api/http";
 import { isSource, perSource, type Source } from "@/lib/clouds";
 import { matches, matchesKind, NO_FILTER, type Filter } from "@/lib/filter";
@@ -10,25 +10,25 @@ import { Throughput, type Series } from "./throughput";
 export type EventSummary = Schemas["EventSummary"];
 
 export type Row =
-  /** `replay`: the job that sent it once more, and only to those who watch; null: it was stored just then. */
+  /** `replay`: the ID of the replay job that sent the event to the live stream; null: the event was just stored. */
   | { kind: "event"; key: string; event: EventSummary; receivedAt: number; replay: number | null }
-  /** Frames that this page will never see; null: how many is not known. */
+  /** Frames that the page missed; null: the number is unknown. */
   | { kind: "gap"; key: string; missing: number | null; receivedAt: number };
 
 export interface Feed {
-  /** At most MAX_ROWS, the newest first. */
+  /** At most MAX_ROWS, newest first. */
   rows: readonly Row[];
-  /** What the rows match. */
+  /** The filter that the rows match. */
   filter: Filter;
-  /** How many events that match came since the page was opened; only differences mean anything. */
+  /** The number of matching events since the page was opened. Only differences between two values are meaningful. */
   arrived: number;
-  /** How many came beyond that of which only the number is known, so that they may match the text or not. */
+  /** The number of further events that may match: the stream reported their number, but not their texts. */
   undecided: number;
-  /** Some events were left out of the rows, because nobody could read them at that speed. */
+  /** The rows leave out some events, because the list would be too fast to read. */
   sampled: boolean;
 }
 
-/** What frames added since the page was opened, exactly. */
+/** The exact counts that frames added since the page was opened. */
 export interface StreamCounts extends Positioned {
   stored: Readonly<Record<Source, number>>;
   duplicate: number;
@@ -37,10 +37,10 @@ export interface StreamCounts extends Positioned {
 }
 
 export interface Pulse {
-  /** The last whole second, in seconds since 1970 by the server's clock. */
+  /** The last finished second, in Unix time by the server's clock. */
   second: number;
   series: Series;
-  /** From this second on the page knows all; -Infinity: of the whole quarter of an hour. */
+  /** The second from which the page has all data; -Infinity: it has the whole window. */
   since: number;
   clouds: Readonly<Record<Source, CloudPulse>>;
   types: readonly string[];
@@ -53,24 +53,24 @@ export interface Lag {
 }
 
 export interface CloudPulse {
-  /** When its last event was received, in ms. */
+  /** When Helios received the cloud's last event, in ms. */
   lastReceivedAt: number | null;
-  /** From happening there to being received here, in ms, of its last LAG_SAMPLE events that were told. */
+  /** The time between an event and its receipt, in ms, over the last LAG_SAMPLE events. */
   lag: Lag | null;
-  /** When the latest of its events happened, in ms: so far we are told of what it did. */
+  /** The time of the cloud's latest event, in ms. */
   watermark: number | null;
-  /** It tells its times in whole seconds, as EventBridge does, so that a lag below one says nothing. */
+  /** The cloud sends whole seconds, as EventBridge does, so that a lag below one second is not meaningful. */
   coarse: boolean;
 }
 
 export const MAX_ROWS = 100;
-/** Rows kept so that a filter finds something at once. */
+/** Rows in memory, so that a new filter shows matches at once. */
 const BUFFERED_ROWS = 2000;
-/** More new rows than these in a second are not legible; the counts stay exact. */
+/** The most new rows per second that a viewer can read; the counts stay exact. */
 const ROWS_PER_SECOND = 40;
 const LAG_SAMPLE = 200;
 const MAX_TYPES = 200;
-/** Stands for several, in a frame that has too many. */
+/** The type of several types together, in a frame that has too many. */
 const OTHER_TYPES = "*";
 
 export const NO_COUNTS: StreamCounts = {
@@ -84,7 +84,7 @@ export const NO_COUNTS: StreamCounts = {
 export class LiveModel {
   private recent: Row[] = [];
   private shown: Row[] = [];
-  /** The rows as they were last given away; null when they have changed. The same array tells that nothing moved. */
+  /** The rows of the last snapshot; null when they have changed. The same array means that no row moved. */
   private visibleRows: readonly Row[] | null = null;
   private filter = NO_FILTER;
   private arrived = 0;
@@ -101,12 +101,12 @@ export class LiveModel {
   private readonly types = new Set<string>();
   private since = Infinity;
 
-  /** @param complete nothing was published in the last hour but what will be folded. */
+  /** @param complete the API keeps no frames before those that follow. */
   begin(complete: boolean): void {
     this.since = complete ? -Infinity : Infinity;
   }
 
-  /** @param live false: they were published before, and are shown all at once. */
+  /** @param live false: older frames, whose rows are all shown at once. */
   fold(frames: readonly Frame[], live: boolean): void {
     for (const frame of frames) {
       this.addUp(frame);
@@ -132,7 +132,7 @@ export class LiveModel {
   /** @param now by the server's clock, in ms. */
   gap(missing: number | null, now: number): void {
     const row: Row = { kind: "gap", key: `gap ${++this.gapCount}`, missing, receivedAt: now };
-    // A stream that began anew repeats its events.
+    // A restarted stream repeats its events.
     if (missing === null) {
       this.recent = [];
       this.sums.restart();
@@ -142,7 +142,7 @@ export class LiveModel {
     this.refill();
   }
 
-  /** What was stored while nobody watched. */
+  /** Sets the counts by minute from before the page was opened. */
   setMinutes(counts: Counts): void {
     this.throughput.setMinutes(counts);
   }
@@ -153,9 +153,9 @@ export class LiveModel {
   }
 
   /**
-   * A second has passed: as many rows again may be shown, and when none came, what was left out.
+   * Starts a new second with its own limit of rows. After a second without new rows, shows those that were left out.
    *
-   * @returns whether the rows have changed by that.
+   * @returns whether the rows have changed.
    */
   tick(): boolean {
     const calm = this.sampled && this.rowsLeft === ROWS_PER_SECOND;
@@ -164,7 +164,7 @@ export class LiveModel {
     return calm;
   }
 
-  /** More rows came this second than are shown one by one. */
+  /** Whether this second had more rows than the list shows one by one. */
   get crowded(): boolean {
     return this.rowsLeft <= 0;
   }
@@ -183,7 +183,7 @@ export class LiveModel {
     return this.sums.latest;
   }
 
-  /** What was counted when the stream was at a position; `now` if it has not come that far. */
+  /** The counts at a position; `now` if the stream has not reached it. */
   countsAt(position: number, now: StreamCounts): StreamCounts {
     return this.sums.at(position, now);
   }
@@ -226,8 +226,9 @@ export class LiveModel {
   }
 
   /**
-   * A count says nothing of texts, nor one of several types which they are: what it counts is told by its event alone,
-   * if that is among a frame's sample.
+   * Whether a count alone cannot show if its events match the filter: it has no texts, and a count of several types
+   * does
+   * not name them. Only the frame's sample of events can.
    */
   private isUndecided(source: string, type: string): boolean {
     const { text, type: wanted } = this.filter;
@@ -253,7 +254,7 @@ export class LiveModel {
     this.addRow(row, live);
   }
 
-  /** Nothing happened: it counts for nothing, and is a row of its own beside the one that it may have already. */
+  /** A replayed event changes no count. It gets its own row, beside the row of the original event if there is one. */
   private addReplayed(event: EventSummary, replay: number, at: number, live: boolean): void {
     this.addRow({ kind: "event", key: `${event.source}/${event.id} replay ${replay}`, event, receivedAt: at, replay }, live);
   }
@@ -261,7 +262,7 @@ export class LiveModel {
   private addRow(row: Extract<Row, { kind: "event" }>, live: boolean): void {
     this.recent.push(row);
     if (!matches(this.filter, row.event)) return;
-    if (!live) return; // shown all at once when the last of them is here
+    if (!live) return; // refill() shows older rows together
     if (this.rowsLeft > 0) {
       this.rowsLeft--;
       this.visibleRows = null;
@@ -269,7 +270,7 @@ export class LiveModel {
     } else this.sampled = true;
   }
 
-  /** Show the newest rows that match, every one of them. */
+  /** Shows the newest matching rows without leaving any out. */
   private refill(): void {
     const matching = this.recent.filter((row) => row.kind === "gap" || matches(this.filter, row.event));
     this.shown = matching.slice(-MAX_ROWS);

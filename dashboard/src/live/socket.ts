@@ -1,16 +1,16 @@
-/** The one file that knows the socket: connects, notices silence, and comes back with growing, scattered pauses. */
+/** The only file that uses the WebSocket: connects, detects silence, and reconnects with growing, random delays. */
 import { PING, parseMessage, type Message } from "./protocol";
 
 export type SocketState =
   | { phase: "connecting" }
   | { phase: "open" }
-  /** Lost: the next try is after so many ms. */
+  /** The connection was lost; the next attempt follows after `delay` ms. */
   | { phase: "waiting"; delay: number };
 
 export interface Timing {
-  /** API Gateway closes a connection that was idle for 10 minutes. */
+  /** API Gateway closes a connection after 10 idle minutes. */
   pingMs: number;
-  /** Longest wait for a connection, and for any message after a ping. */
+  /** The longest wait for a connection, and for a message after a ping. */
   timeoutMs: number;
   minDelayMs: number;
   maxDelayMs: number;
@@ -24,8 +24,8 @@ export interface SocketHandlers {
 }
 
 /**
- * How long to wait before try number `attempt` (from 0): twice as long each time, and scattered over the upper half,
- * so that a thousand viewers of a restarted server don't come back in the same instant.
+ * The delay before attempt number `attempt`, from 0. It doubles each time, and its upper half is random, so that the
+ * viewers of a restarted server do not all reconnect at the same moment.
  */
 export function retryDelay(attempt: number, timing: Timing, random: () => number = Math.random): number {
   const limit = Math.min(timing.maxDelayMs, timing.minDelayMs * 2 ** attempt);
@@ -34,20 +34,20 @@ export function retryDelay(attempt: number, timing: Timing, random: () => number
 
 export class LiveSocket {
   private socket: WebSocket | null = null;
-  /** While the address is asked for. */
+  /** Set while the URL is requested. */
   private resolving: AbortController | null = null;
   private attempt = 0;
   private lastMessageAt = 0;
   private readonly timers = new Set<ReturnType<typeof setTimeout>>();
 
-  /** @param resolveUrl where to connect, asked for each time: a ticket in it is good for one connection. */
+  /** @param resolveUrl returns the URL of each new connection, since a ticket is valid for one. */
   constructor(
     private readonly resolveUrl: (signal: AbortSignal) => Promise<string>,
     private readonly handlers: SocketHandlers,
     private readonly timing: Timing = TIMING,
   ) {}
 
-  /** Connect now, whatever was planned; does nothing while a connection is open or being made. */
+  /** Connects now, without waiting for the next attempt. Does nothing while a connection is open or being made. */
   open(): void {
     if (this.socket || this.resolving) return;
     this.clearTimers();
@@ -79,17 +79,17 @@ export class LiveSocket {
       this.lastMessageAt = Date.now();
       const message = typeof event.data === "string" ? parseMessage(event.data) : null;
       if (!message) return;
-      // Only a server that speaks our language counts as a success: a proxy may accept and close at once.
+      // Only a valid message counts as success: a proxy may accept a connection and close it at once.
       this.attempt = 0;
       this.handlers.onMessage(message);
     };
-    // An error is always followed by a close. The two-hour close of API Gateway is one like any other.
+    // A close event follows every error. The two-hour limit of API Gateway needs no special case.
     socket.onclose = () => {
       this.reconnect();
     };
   }
 
-  /** The machine may have slept: see whether the connection still lives, or make one. */
+  /** The machine may have slept: checks the connection with a ping, or makes a new one. */
   wake(): void {
     if (this.socket?.readyState !== WebSocket.OPEN) {
       this.open();
@@ -99,7 +99,7 @@ export class LiveSocket {
     this.ping();
   }
 
-  /** End for good. */
+  /** Closes the connection without reconnecting. */
   close(): void {
     this.clearTimers();
     this.discard();
@@ -126,7 +126,7 @@ export class LiveSocket {
     });
   }
 
-  /** Let go of the socket without hearing from it again: a half-dead one may take minutes to say that it closed. */
+  /** Discards the socket without waiting for its close event, which may take minutes on a broken connection. */
   private discard(): void {
     this.resolving?.abort();
     this.resolving = null;

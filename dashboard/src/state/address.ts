@@ -1,4 +1,4 @@
-/** What can be shared lives in the URL: the view, its filter, and the event or order that is looked at. */
+/** The URL holds what can be shared: the view, its filters, and the open event, order or dead letter. */
 import { useSyncExternalStore } from "react";
 
 import { isSource, SOURCES, type Source } from "@/lib/clouds";
@@ -13,22 +13,22 @@ export interface EventKey {
   id: string;
 }
 
-/** One order, in the flow that ships. */
+/** Identifies one flow instance. */
 export interface FlowInstanceKey {
   flow: string;
   key: string;
 }
 
 export interface FlowFilter {
-  /** Null: every flow. */
+  /** Null: all flows. */
   flow: string | null;
   period: Period;
-  /** Instead of the period: when the orders began, from and until. ISO 8601. */
+  /** Replaces the period: the bounds for the start of an order. ISO 8601. */
   from: string | null;
   to: string | null;
   show: Show;
   issue: IssueKind | null;
-  /** A key, or how it begins. */
+  /** A key, or its beginning. */
   key: string;
 }
 
@@ -37,7 +37,7 @@ export type DeadLetterSource = (typeof DEAD_LETTER_SOURCES)[number];
 export const DEAD_LETTER_STATUSES = ["rejected", "contradictory"] as const;
 export type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 
-/** Which dead letters; null: any. The stretch of time is the one that reconciliation has. */
+/** The filter of the dead letters; null: any. The period is shared with reconciliation. */
 export interface DeadLetterFilter {
   cloud: DeadLetterSource | null;
   status: DeadLetterStatus | null;
@@ -49,7 +49,7 @@ export interface DeadLetterFilter {
   to: string | null;
 }
 
-/** Of which time events are listed; all null: as they come. */
+/** The period of the listed events; all null: live. */
 export interface EventTime {
   period: Period | null;
   from: string | null;
@@ -64,12 +64,12 @@ interface Address {
   flows: FlowFilter;
   instance: FlowInstanceKey | null;
   deadLetters: DeadLetterFilter;
-  /** The dead letter that is looked at. */
+  /** The open dead letter. */
   deadLetter: number | null;
 }
 
 type Parameter = "view" | "source" | "type" | "q" | "last" | "since" | "until" | "event" | "instance" | "dead-letter" | keyof FlowFilter | keyof DeadLetterFilter;
-/** What an address says anew; what it does not name stays. */
+/** The parameters that change; all others stay. */
 export type Change = Partial<Record<Parameter, string | null>>;
 
 const listeners = new Set<() => void>();
@@ -114,12 +114,12 @@ function periodOf(text: string | null): Period | null {
   return text && Object.hasOwn(PERIODS, text) ? (text as Period) : null;
 }
 
-/** Null for what is no moment: an address may have been written by hand. */
+/** Null for an invalid time, since a viewer may edit the address. */
 function instant(text: string | null): string | null {
   return text && !Number.isNaN(Date.parse(text)) ? new Date(text).toISOString() : null;
 }
 
-/** Ids may have slashes of their own. */
+/** Splits at the first slash; an ID may contain more slashes. */
 function splitAtSlash(text: string | null): [string, string] | [] {
   const at = text?.indexOf("/") ?? -1;
   return text && at > 0 ? [text.slice(0, at), text.slice(at + 1)] : [];
@@ -145,7 +145,7 @@ export function useAddress(): Address {
 
 export const isShown = (view: View): boolean => read().view === view;
 
-/** Typing must not fill the browser's history, so a filter replaces the one before. */
+/** A filter replaces the history entry, so that typing does not fill the history. */
 export function setFilter(change: Partial<Filter>): void {
   const filter = { ...read().filter, ...change };
   write({ source: filter.source, type: filter.type, q: filter.text }, "replaceState");
@@ -164,7 +164,7 @@ export function setDeadLetterFilter(change: Partial<DeadLetterFilter>): void {
   write(change, "replaceState");
 }
 
-/** Back closes what opening has opened. */
+/** Adds a history entry, so that Back closes the event. */
 export function openEvent(key: EventKey | null): void {
   go(toEvent(key));
 }
@@ -186,7 +186,7 @@ export const toDeadLetter = (id: number | null): Change => ({ "dead-letter": id 
 
 export const toEvent = (key: EventKey | null): Change => ({ event: key && `${key.source}/${key.id}` });
 
-/** The address that a change leads to. */
+/** The URL after a change. */
 export function href(change: Change): string {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(change)) {

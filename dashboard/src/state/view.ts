@@ -1,4 +1,4 @@
-/** What the viewer chose that is nobody else's business: it lives no longer than the page. */
+/** Choices of the viewer that are not shared. They last until the page closes. */
 import { create } from "zustand";
 
 import type { DeadLetterSource } from "./address";
@@ -8,12 +8,12 @@ interface ViewState {
   setPaused: (paused: boolean) => void;
   helpShown: boolean;
   showHelp: (shown: boolean) => void;
-  /** What the viewer is about to send once more; null: nothing. */
+  /** The replay that the dialog prepares; null: the dialog is closed. */
   replay: ReplayDraft | null;
   openReplay: (draft: ReplayDraft | null) => void;
 }
 
-/** Which stored events or dead letters; what is null is any. */
+/** The events or dead letters to replay; null: any. */
 export interface ReplayDraft {
   what: "events" | "dead_letters";
   filter: {

@@ -5,7 +5,7 @@ import { Icon } from "./icons";
 
 const SHOWN_MS = 2000;
 
-/** Copies a text, and says whether that worked. */
+/** Copies a text, and shows whether that succeeded. */
 export function CopyButton({ text, children }: { text: string; children: string }): ReactNode {
   const [outcome, setOutcome] = useState<"Copied" | "Copy failed" | null>(null);
 

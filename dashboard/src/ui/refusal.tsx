@@ -6,7 +6,7 @@ import { isForbidden } from "@/api/replay";
 import { Button } from "./button";
 import { Code } from "./code";
 
-/** Why something could not be done, and where another token would do, which one. */
+/** Why the API refused a request, and which token it requires. */
 export function Refusal({ error }: { error: Error }): ReactNode {
   const { requestToken } = useAccess();
   return (

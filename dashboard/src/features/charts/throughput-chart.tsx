@@ -13,7 +13,7 @@ const MINUTES = [15, 12, 9, 6, 3, 0];
 
 /** Events per second of each cloud, stacked, over the last 15 minutes. */
 export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode {
-  // A new picture every few seconds is enough: what moves each second are the sparklines.
+  // A new chart every few seconds is enough: the sparklines show each second.
   const step = Math.floor((pulse.second + 1) / STEP_SECONDS);
   // eslint-disable-next-line react-hooks/exhaustive-deps -- redrawn by the step, with the pulse of that moment
   const data = useMemo(() => points(pulse), [step, pulse.since]);
@@ -79,7 +79,7 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
 const MARGIN = { top: 8, right: 12, bottom: 0, left: 0 };
 const AXIS = { width: 40, height: 30 };
 
-/** Behind the chart: the time of which nothing is known, from its left edge. */
+/** The period without data, drawn behind the chart from its left edge. */
 function NoData({ share }: { share: number }): ReactNode {
   return (
     <div
@@ -96,7 +96,7 @@ function NoData({ share }: { share: number }): ReactNode {
   );
 }
 
-/** What the pointer is on. Recharts fills in the properties. */
+/** The values under the pointer. Recharts sets the properties. */
 function Reading({ active, payload }: { active?: boolean; payload?: readonly { payload: Point }[] }): ReactNode {
   const point = payload?.[0]?.payload;
   if (!active || !point) return null;

@@ -11,7 +11,7 @@ const CONNECTION: Record<Connection["phase"], string> = {
   waiting: "The live stream is disconnected. The page reconnects.",
 };
 
-/** Tells a screen reader what happens, in one sentence now and then: reading every event aloud would help nobody. */
+/** Gives a screen reader one summary sentence per interval, since reading every event aloud would be unusable. */
 export function Announcer(): ReactNode {
   const feed = useFeed();
   const { phase } = useConnection();

@@ -1,4 +1,4 @@
-/** Deliveries that did not become events. */
+/** Requests for dead letters: deliveries that did not become events. */
 import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { InfiniteData, UseInfiniteQueryResult, UseMutationResult, UseQueryResult } from "@tanstack/react-query";
 
@@ -17,7 +17,7 @@ const SHOWN = 5;
 const PAGE = 50;
 const REFRESH_MS = 10_000;
 
-/** What the API takes for a filter. */
+/** The filter as parameters of the API. */
 export function deadLetterQuery({ cloud, status, field, reason, replayed, ...time }: DeadLetterFilter): Query {
   const taken = replayed && String(replayed === "yes");
   return { source: cloud, status, field, reason, replayed: taken, ...boundsOf(time, serverNow()) };
@@ -40,7 +40,7 @@ export function useDeadLetterGroups(filter: DeadLetterFilter): UseQueryResult<De
   });
 }
 
-/** Page by page; while the first is all that is shown, it is kept current. */
+/** Page by page. While only the first page is shown, it refreshes automatically. */
 export function useDeadLetters(filter: DeadLetterFilter): UseInfiniteQueryResult<DeadLetter[]> {
   return useInfiniteQuery({
     queryKey: [...DEAD_LETTERS, "list", filter],
@@ -61,7 +61,7 @@ export function useDeadLetter(id: number): UseQueryResult<DeadLetter> {
   });
 }
 
-/** Take a letter in again; a body that is null is the one that was received. */
+/** Replays a dead letter; null as the body replays the received body. */
 export function useReplayDeadLetter(id: number): UseMutationResult<Result[], Error, string | null> {
   const queries = useQueryClient();
   return useMutation({

@@ -4,7 +4,7 @@ import { Moment } from "@/ui/moment";
 
 import type { DeadLetter } from "./api";
 
-/** Who took it in again, and what came of that. */
+/** The replays of a dead letter: actor, time and outcome. */
 export function AuditTrail({ deadLetter: { replays } }: { deadLetter: DeadLetter }): ReactNode {
   if (replays.length === 0) return null;
   return (

@@ -14,7 +14,7 @@ const FORMS = [
   ["received", "As received"],
 ] as const;
 
-/** What was received; indented, the field at fault stands out. */
+/** The received body. The formatted view highlights the field at fault. */
 export function Body({ deadLetter: { body, body_bytes, field } }: { deadLetter: DeadLetter }): ReactNode {
   const readable = isJson(body);
   const [form, setForm] = useState<Form>(readable ? "indented" : "received");
@@ -31,7 +31,7 @@ export function Body({ deadLetter: { body, body_bytes, field } }: { deadLetter: 
         <CopyButton text={text}>Copy</CopyButton>
       </div>
       <pre
-        // Long lines scroll, and a keyboard must reach them.
+        // Long lines scroll, so the keyboard must be able to focus the element.
         // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         tabIndex={0}
         role="region"
@@ -40,7 +40,7 @@ export function Body({ deadLetter: { body, body_bytes, field } }: { deadLetter: 
       >
         {text === "" && <span className="text-faint">empty</span>}
         {text.split("\n").map((line, index) => (
-          // The lines of a text that never changes.
+          // The index is a stable key because the text never changes.
           <span key={index} className={cx(index === marked && "-mx-4 block bg-bad-soft px-4 font-semibold text-bad")}>
             {line}
             {index === marked ? "" : "\n"}

@@ -19,7 +19,7 @@ const close = (): void => {
   go(toDeadLetter(null));
 };
 
-/** The letter that the URL names, over the page's right side. */
+/** The dead letter in the URL, shown over the right side of the page. */
 export function DeadLetterDrawer(): ReactNode {
   const { deadLetter } = useAddress();
   return deadLetter === null ? null : <Opened key={deadLetter} id={deadLetter} />;

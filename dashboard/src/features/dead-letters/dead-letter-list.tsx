@@ -9,7 +9,7 @@ import { Notice, Skeleton } from "@/ui/notice";
 import { useDeadLetters } from "./api";
 import { COLUMNS, DeadLetterRow } from "./dead-letter-row";
 
-/** The letters that a filter finds, the last received on top. */
+/** The dead letters that match the filter, last received first. */
 export function DeadLetterList(): ReactNode {
   const { deadLetters: filter, deadLetter } = useAddress();
   const query = useDeadLetters(filter);

@@ -9,10 +9,10 @@ import { SourceBadge } from "@/ui/source-badge";
 
 import type { DeadLetter } from "./api";
 
-/** Shared with the heading above the rows. */
+/** Used by the column headings too. */
 export const COLUMNS = "lg:grid-cols-[5rem_6.5rem_minmax(12rem,1fr)_7rem_4.5rem_3.5rem] lg:gap-x-4";
 
-/** One letter; the whole row opens it. */
+/** One dead letter; the whole row is a link that opens it. */
 export const DeadLetterRow = memo(function DeadLetterRow({ deadLetter, selected }: { deadLetter: DeadLetter; selected: boolean }): ReactNode {
   return (
     <li className="border-t border-line first:border-t-0">

@@ -13,7 +13,7 @@ const REPLAYED = [
   ["yes", "Replayed"],
 ] as const;
 
-/** What narrows the letters: the cloud, the status, the field at fault, and whether they were taken in again. */
+/** Filters the dead letters by field, cloud, status and replay. */
 export function Filters(): ReactNode {
   const { cloud, status, field, reason, replayed } = useAddress().deadLetters;
   return (

@@ -10,7 +10,7 @@ import { SourceBadge } from "@/ui/source-badge";
 
 import { useDeadLetterGroups, type DeadLetterGroup } from "./api";
 
-/** Dead letters by what is wrong with them, the most frequent first: each group is one thing to put right. */
+/** Dead letters grouped by reason, most frequent first. One fix usually solves a whole group. */
 export function Groups(): ReactNode {
   const { deadLetters: filter } = useAddress();
   const { data, error, refetch } = useDeadLetterGroups(filter);

@@ -9,7 +9,7 @@ import { Panel } from "@/ui/panel";
 
 import { useLatestDeadLetters, type DeadLetter } from "./api";
 
-/** The last deliveries that could not be taken in, each with its reason; one opens to show what was received. */
+/** The latest dead letters with their reasons; a click shows the received body. */
 export function LatestDeadLetters(): ReactNode {
   const { data, error, refetch } = useLatestDeadLetters();
   return (
@@ -51,7 +51,7 @@ function DeadLetterItem({ deadLetter }: { deadLetter: DeadLetter }): ReactNode {
           </span>
         </summary>
         <pre
-          // Long lines scroll, and a keyboard must reach them.
+          // Long lines scroll, so the keyboard must be able to focus the element.
           // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
           tabIndex={0}
           role="region"

@@ -6,7 +6,7 @@ import { Refusal } from "@/ui/refusal";
 import { useReplayDeadLetter, type DeadLetter, type Result } from "./api";
 import { EventLinks } from "./event-links";
 
-/** Takes the letter in again, as it was or put right. */
+/** Replays the dead letter, unchanged or with an edited body. */
 export function ReplayForm({ deadLetter: { id, body, replayed_as } }: { deadLetter: DeadLetter }): ReactNode {
   const [text, setText] = useState(body);
   const { mutate, isPending, error, data } = useReplayDeadLetter(id);

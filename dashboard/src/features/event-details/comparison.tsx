@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 
 import { differenceOf, type Field } from "./difference";
 
-/** What Helios read where, beside what it left alone. */
+/** The fields of the event, where Helios read each of them, and the payload fields that it did not read. */
 export function Comparison({ normalised }: { normalised: string }): ReactNode {
   const { fields, untouched } = differenceOf(normalised);
   return (

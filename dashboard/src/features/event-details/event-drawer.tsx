@@ -16,7 +16,7 @@ function close(): void {
   openEvent(null);
 }
 
-/** The event that the URL names, over the page's right side. */
+/** The event in the URL, shown over the right side of the page. */
 export default function EventDrawer({ eventKey }: { eventKey: EventKey }): ReactNode {
   const { data, error, refetch } = useEvent(eventKey);
   const heading = (
@@ -71,7 +71,7 @@ function Details({ details, url }: { details: EventDetails; url: string }): Reac
         <Comparison normalised={details.normalised} />
       ) : (
         <pre
-          // Long lines scroll, and a keyboard must reach them.
+          // Long lines scroll, so the keyboard must be able to focus the element.
           // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
           tabIndex={0}
           role="region"

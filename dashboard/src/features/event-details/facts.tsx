@@ -10,7 +10,7 @@ import { Moment } from "@/ui/moment";
 
 import { Verdict } from "./verdict";
 
-/** What one wants to know first; what the event does not say is left out. */
+/** The main fields of an event; missing fields are left out. */
 export function Facts({ event, payload }: { event: Schemas["Event"]; payload: string }): ReactNode {
   const instances = flowInstancesOf(event, payload, useDeclarations().data ?? []);
   const lag = Date.parse(event.received_at) - Date.parse(event.time);
@@ -40,7 +40,7 @@ export function Facts({ event, payload }: { event: Schemas["Event"]; payload: st
 
 const LINK = "text-accent underline underline-offset-2";
 
-/** Leads to everything that was received about the same order. */
+/** Links to all events of the same order. */
 function OrderLink({ id }: { id: string }): ReactNode {
   return (
     <Link to={{ ...toView("events"), source: null, type: null, q: id }} className={`font-mono text-xs break-all ${LINK}`}>

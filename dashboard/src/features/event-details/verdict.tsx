@@ -12,11 +12,11 @@ import { StatusBadge } from "@/ui/status-badge";
 interface VerdictProps {
   event: Schemas["Event"];
   instance: FlowInstanceKey;
-  /** There are several, so that the flow has to be named. */
+  /** Name the flow, because the event belongs to several. */
   named: boolean;
 }
 
-/** What the clouds say together of the story that an event is part of. */
+/** The status of the flow instance that an event belongs to. */
 export function Verdict({ event, instance, named }: VerdictProps): ReactNode {
   const { data } = useQuery(flowInstanceQuery(instance.flow, instance.key));
   const issue = data?.issues[0];

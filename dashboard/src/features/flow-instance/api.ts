@@ -1,4 +1,4 @@
-/** One order's story, asked again when the stream tells of a change to it. */
+/** The request for one flow instance, repeated when the stream reports a change of it. */
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { useEffect } from "react";
 
@@ -7,7 +7,9 @@ import { flowInstanceId } from "@/live/flows";
 import { useFlows } from "@/live/keys";
 import type { FlowInstanceKey } from "@/state/address";
 
-/** Of many changes at once a frame names only some, so an order that may still change is looked after as well. */
+/**
+ * A frame names only some of many simultaneous changes, so an instance that is not final is also refetched regularly.
+ */
 const REFRESH_MS = 5000;
 
 export function useFlowInstance(instanceKey: FlowInstanceKey): UseQueryResult<FlowInstanceDetails> {
@@ -26,5 +28,7 @@ export function useFlowInstance(instanceKey: FlowInstanceKey): UseQueryResult<Fl
   return query;
 }
 
-/** What matched may still get a duplicate, which the stream tells; what lacks a leg may still get that. */
+/**
+ * A matched instance can only receive duplicates, which the stream reports; an incomplete one can still receive a leg.
+ */
 const isFinal = ({ status }: FlowInstanceDetails): boolean => status === "matched" || status === "matched_late";

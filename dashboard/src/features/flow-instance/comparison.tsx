@@ -9,14 +9,14 @@ import { cx } from "@/ui/class-names";
 import { CloudBadge } from "@/ui/cloud-mark";
 import { Link } from "@/ui/link";
 
-/** The legs side by side; what differs stands out. */
+/** The legs side by side, with differing values highlighted. */
 export function Comparison({ instance: { legs, issues } }: { instance: FlowInstanceDetails }): ReactNode {
   const fields = [...new Set(legs.flatMap((leg) => Object.keys(leg.fields)))].sort();
   return (
     <div
       role="region"
       aria-label="Leg comparison"
-      // A narrow screen scrolls it, and a keyboard must be able to.
+      // A narrow screen scrolls the table, so the keyboard must be able to focus it.
       // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
       tabIndex={0}
       className="overflow-x-auto pb-3 focus-visible:-outline-offset-2"
@@ -99,7 +99,7 @@ function Cell({ children }: { children: ReactNode }): ReactNode {
   return <td className="px-3 py-2 tabular-nums">{children || <span className="text-faint">–</span>}</td>;
 }
 
-/** Colour, weight and words tell that it differs. */
+/** Colour, weight and a word mark a differing value. */
 function Field({ value, differs }: { value: string | undefined; differs: boolean }): ReactNode {
   return (
     <td className="px-3 py-1.5 tabular-nums">

@@ -17,7 +17,7 @@ import { Issues } from "./issues";
 import { LegTrack } from "./leg-track";
 import { Timeline } from "./timeline";
 
-/** What each cloud said about one order, and when. */
+/** What each cloud sent for one order, and when. */
 export default function FlowInstancePage({ instanceKey }: { instanceKey: FlowInstanceKey }): ReactNode {
   const { data: instance, error, refetch } = useFlowInstance(instanceKey);
   return (
@@ -41,7 +41,7 @@ export default function FlowInstancePage({ instanceKey }: { instanceKey: FlowIns
 function Title({ instanceKey, instance }: { instanceKey: FlowInstanceKey; instance: FlowInstanceDetails | undefined }): ReactNode {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    // Another page to the eye must be one to the keyboard and the screen reader.
+    // Opening the page must move the focus to it, for keyboards and screen readers.
     window.scrollTo({ top: 0 });
     heading.current?.focus({ preventScroll: true });
   }, []);
@@ -73,7 +73,7 @@ function Title({ instanceKey, instance }: { instanceKey: FlowInstanceKey; instan
   );
 }
 
-/** How long it took, or may still take. */
+/** How long the order took, or how much time it has left. */
 function Standing({ instance }: { instance: FlowInstanceDetails }): ReactNode {
   const now = useNow();
   const opened = Date.parse(instance.opened_at);

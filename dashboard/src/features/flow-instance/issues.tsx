@@ -13,7 +13,7 @@ const COLORS: Record<IssueKind, string> = {
   duplicate: "bg-raised text-soft",
 };
 
-/** What is wrong with the order, a sentence each. */
+/** The issues of the order, one sentence each. */
 export function Issues({ instance }: { instance: FlowInstanceDetails }): ReactNode {
   const { issues, status } = instance;
   return (

@@ -7,7 +7,7 @@ import { span, timeOfDay } from "@/lib/format";
 import { CloudMark } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
 
-/** One lane a leg, on one scale from the first word to the last, or to the deadline of what has not come. */
+/** One lane per leg, on one time scale that ends with the last leg, or with the deadline while a leg is missing. */
 export function LegTrack({ instance }: { instance: FlowInstanceDetails }): ReactNode {
   const opened = Date.parse(instance.opened_at);
   const end = lastMoment(instance, opened);
@@ -38,7 +38,7 @@ export function LegTrack({ instance }: { instance: FlowInstanceDetails }): React
   );
 }
 
-/** The scale ends with what has come, so that quick orders are not all squeezed to the left. */
+/** The scale ends with the last arrival, so that the legs of a fast order do not all crowd on the left. */
 function lastMoment({ legs, status, deadline }: FlowInstanceDetails, opened: number): number {
   const received = legs.flatMap((leg) => (leg.received_at === null ? [] : [Date.parse(leg.received_at)]));
   const lacks = status === "incomplete" || status === "open";

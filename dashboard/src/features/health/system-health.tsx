@@ -9,7 +9,7 @@ import { Panel } from "@/ui/panel";
 import { useHealth } from "./api";
 import { cloudLines, partLines, streamLine, type Line, type Tone } from "./wording";
 
-/** The parts of Helios and the three clouds, each with what is wrong. */
+/** The services of Helios and the three clouds, with the reason for each problem. */
 export function SystemHealth(): ReactNode {
   const now = useNow();
   const { data, error } = useHealth();

@@ -1,4 +1,4 @@
-/** What is wrong, in words, and what it means for the viewer. */
+/** The health of each service in words, and its effect on the viewer. */
 import type { Schemas } from "@/api/http";
 import { CLOUD_NAMES, SOURCES } from "@/lib/clouds";
 import { age, duration, secondsUntil, timeOfDay } from "@/lib/format";
@@ -12,7 +12,7 @@ export interface Line {
   tone: Tone;
   /** One or two words. */
   state: string;
-  /** A sentence, when there is more to say. */
+  /** A sentence with the details, if there are any. */
   detail?: string;
 }
 
@@ -20,7 +20,7 @@ type Health = Schemas["DetailedHealth"];
 type Part = "database" | "redis" | "kafka";
 
 const NAMES: Record<Part, string> = { database: "Database", redis: "Redis", kafka: "Kafka" };
-/** What it means that a part is away. */
+/** The effect when a service is unavailable. */
 const MEANS: Record<Part, [Tone, string]> = {
   database: ["bad", "Helios cannot store events. Senders retry, so no event is lost."],
   redis: ["warn", "The database alone detects duplicates: slower, but as exact."],
@@ -32,7 +32,7 @@ const NOT_USED: Record<Part, string> = {
   kafka: "No Kafka broker is configured.",
 };
 
-/** @param failure why the API itself did not answer. */
+/** @param failure why the API did not respond. */
 export function partLines(health: Health | undefined, failure: Error | null): Line[] {
   if (failure) {
     return [{ name: "API", tone: "bad", state: "Unavailable", detail: failure.message }];
@@ -56,7 +56,7 @@ function partLine(part: Part, health: Health | undefined): Line {
   }
 }
 
-/** @param now the server's clock. */
+/** @param now the server's time. */
 export function streamLine(connection: Connection, now: number): Line {
   const name = "Live stream";
   switch (connection.phase) {
@@ -76,10 +76,10 @@ export function streamLine(connection: Connection, now: number): Line {
   }
 }
 
-/** A cloud that says nothing for so long is worth a look: it, or the way from it, may be down. */
+/** A cloud that is silent for this long needs attention: the cloud or its delivery may be down. */
 const SILENT_MS = 60_000;
 
-/** @param now the server's clock. */
+/** @param now the server's time. */
 export function cloudLines(pulse: Pulse | null, now: number): Line[] {
   return SOURCES.map((source) => {
     const name = CLOUD_NAMES[source];
@@ -96,7 +96,7 @@ export function cloudLines(pulse: Pulse | null, now: number): Line[] {
   });
 }
 
-/** A cloud whose clock is ahead of ours is not behind at all. */
+/** A cloud whose clock is ahead of the server's has no lag. */
 function lagInWords({ lag, coarse }: CloudPulse, share: keyof Lag): string {
   const ms = Math.max(0, lag?.[share] ?? 0);
   return coarse && ms < 1000 ? "less than 1 s" : duration(ms);

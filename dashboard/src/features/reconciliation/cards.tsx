@@ -6,7 +6,7 @@ import { Skeleton } from "@/ui/notice";
 
 import type { Summary } from "./api";
 
-/** The four figures at the top. */
+/** The four key figures at the top. */
 export function Cards({ summary }: { summary: Summary | null }): ReactNode {
   return (
     <section aria-label="Summary" className="grid grid-cols-2 gap-3 sm:gap-4 xl:grid-cols-4">
@@ -17,7 +17,7 @@ export function Cards({ summary }: { summary: Summary | null }): ReactNode {
           className="min-w-0 rounded-xl border border-line bg-panel px-4 py-3.5 shadow-panel sm:px-5"
         >
           <h3 className="text-[13px] font-medium text-soft">{title}</h3>
-          {/* Three lines have room, so that nothing below moves when they come. */}
+          {/* The card reserves room for three lines, so that the layout does not shift. */}
           <p
             className={cx(
               "mt-1.5 flex min-h-15 flex-col justify-center font-semibold tracking-tight tabular-nums",
@@ -36,7 +36,7 @@ export function Cards({ summary }: { summary: Summary | null }): ReactNode {
 
 interface Card {
   title: string;
-  /** The figure, one for each currency; none while it is not known. */
+  /** The figure, one line per currency; empty while it is loading. */
   lines: readonly string[];
   note: string;
   bad?: boolean;

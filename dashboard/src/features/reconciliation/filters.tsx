@@ -8,7 +8,7 @@ import { StatusMark } from "@/ui/status-badge";
 
 import type { Summary } from "./api";
 
-/** What narrows the table: the status, the kind of issue, and the order's key. */
+/** Filters the table by order ID, issue and status. */
 export function Filters({ summary }: { summary: Summary | null }): ReactNode {
   const { key } = useAddress().flows;
   return (
@@ -30,7 +30,7 @@ export function Filters({ summary }: { summary: Summary | null }): ReactNode {
 function IssueSelect({ issues }: { issues: Readonly<Record<string, number>> }): ReactNode {
   const { issue, show } = useAddress().flows;
   const choose = (kind: IssueKind | null): void => {
-    // A duplicate alone does not keep an order from matching.
+    // An order that has only a duplicate still matches, so it is not among the problems.
     setFlowFilter({ issue: kind, show: kind && show === "problems" ? "all" : show });
   };
   return (
@@ -55,7 +55,7 @@ function IssueSelect({ issues }: { issues: Readonly<Record<string, number>> }): 
 const nameOf = (show: Show): string =>
   show === "problems" ? "Problems" : show === "all" ? "All" : STATUS_NAMES[show];
 
-/** One choice; each tells how many orders it holds. */
+/** The status to show, with the number of orders that have it. */
 function Shows({ summary }: { summary: Summary | null }): ReactNode {
   const { show: chosen } = useAddress().flows;
   return (

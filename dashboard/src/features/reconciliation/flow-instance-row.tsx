@@ -11,17 +11,17 @@ import { StatusBadge } from "@/ui/status-badge";
 
 import { LegMarks } from "./leg-marks";
 
-/** Shared with the heading above the rows. */
+/** Used by the column headings too. */
 export const COLUMNS =
   "lg:grid-cols-[minmax(9rem,0.8fr)_7.5rem_minmax(12rem,2fr)_4rem_6.5rem_3.5rem] lg:gap-x-4";
 
 interface FlowInstanceRowProps {
   row: FlowInstance;
-  /** There are several flows, so that a key alone says too little. */
+  /** Name the flow, because there are several. */
   named: boolean;
 }
 
-/** One order; the whole row leads to its page. */
+/** One order; the whole row is a link to its page. */
 export const FlowInstanceRow = memo(function FlowInstanceRow({ row, named }: FlowInstanceRowProps): ReactNode {
   return (
     <li className="border-t border-line first:border-t-0">
@@ -53,7 +53,7 @@ export const FlowInstanceRow = memo(function FlowInstanceRow({ row, named }: Flo
   );
 });
 
-/** What is to be said about it, in a line. */
+/** The first issue, or the state of the legs, in one line. */
 export function summary({ issues, legs, status }: FlowInstance): string {
   const pending = legs.filter((leg) => leg.state === "pending" && !leg.optional).map((leg) => sourceName(leg.source));
   const [first, ...others] = issues.map((issue) => sentence(issue.detail));

@@ -15,7 +15,7 @@ import { Filters } from "./filters";
 import { useFlowInstances } from "./flow-instances";
 import { COLUMNS, FlowInstanceRow } from "./flow-instance-row";
 
-/** The orders that a filter finds, the newest on top; held while the viewer is busy with them. */
+/** The orders that match the filter, newest first. Rows stay in place while the viewer works with them. */
 export function FlowInstanceTable({ summary }: { summary: Summary | null }): ReactNode {
   const { flows: filter } = useAddress();
   const { browsing, stop, handlers } = useBrowsing();

@@ -1,4 +1,4 @@
-/** The instances behind the sums, page by page, asked again when the stream tells of changes among them. */
+/** The list of flow instances, page by page. The list refetches when the stream reports a relevant change. */
 import { keepPreviousData, useInfiniteQuery, type UseInfiniteQueryResult } from "@tanstack/react-query";
 import { useEffect } from "react";
 
@@ -12,23 +12,23 @@ import { useLiveClient } from "@/live/provider";
 import type { FlowFilter } from "@/state/address";
 
 const PAGE = 50;
-/** Between two answers, however fast the orders change. */
+/** The shortest pause between two requests, however fast the orders change. */
 const PAUSE_MS = 2000;
 
 interface Found {
   rows: FlowInstance[];
   pages: number;
-  /** What the stream had counted when the first page came. */
+  /** The status counts of the stream when the first page arrived. */
   counted: LiveFlows | undefined;
 }
 
 interface FlowInstanceList {
   query: UseInfiniteQueryResult<Found>;
-  /** Orders of these statuses have changed since, and are not shown because the rows are held. */
+  /** Matching orders have changed, but the rows are held and do not show it. */
   changed: boolean;
 }
 
-/** @param held the rows stay as they are until they are asked for; so they do once there is more than one page. */
+/** @param held keep the rows as they are. Rows are also held once there is more than one page. */
 export function useFlowInstances(filter: FlowFilter, held: boolean): FlowInstanceList {
   const live = useFlows();
   const query = useFlowInstancePages(filter);
@@ -66,17 +66,20 @@ function useFlowInstancePages({ flow, period, from, to, show, issue, key }: Flow
       counted: pages[0]?.counted,
     }),
     placeholderData: keepPreviousData,
-    // Held rows must not move because a window was looked at.
+    // Held rows must not move when the window gets the focus.
     refetchOnWindowFocus: false,
   });
 }
 
-/** Whether an order came into what is shown, or left it; an issue comes and goes while the status stays. */
+/**
+ * Whether an order entered or left the selection. With a filter on issues every change counts: an issue can change
+ * while the status stays.
+ */
 function differs(now: LiveFlows, before: LiveFlows, filter: FlowFilter): boolean {
   return filter.issue === null ? mark(now, filter) !== mark(before, filter) : now.changes !== before.changes;
 }
 
-/** Differs when an order came into one of the statuses that are shown, or left one. */
+/** A text that changes when an order enters or leaves a selected status. */
 function mark({ statuses }: LiveFlows, { flow, show }: FlowFilter): string {
   const shown = show === "all" ? STATUSES : statusesOf(show);
   return Object.entries(statuses)

@@ -8,13 +8,13 @@ import type { Summary } from "./api";
 
 interface Step {
   name: string;
-  /** Orders that came so far, or further. */
+  /** Orders that reached this number of clouds, or more. */
   reached: number;
-  /** Orders that came no further. */
+  /** Orders that reached exactly this number of clouds. */
   stayed: number;
 }
 
-/** How many orders one, two and three clouds have spoken of. */
+/** How many orders have events from one, two and three clouds. */
 export function Funnel({ summary }: { summary: Summary | null }): ReactNode {
   const steps = summary && stepsOf(summary.seen_on);
   const all = steps?.[0]?.reached ?? 0;
@@ -55,7 +55,7 @@ function StepBar({ step: { name, reached, stayed }, all, last }: { step: Step; a
 
 const NAMES = ["At least one cloud", "At least two clouds", "Three clouds"];
 
-/** @param seenOn orders by how many clouds have spoken of them. */
+/** @param seenOn orders by the number of clouds that sent an event. */
 export function stepsOf(seenOn: Readonly<Record<string, number>>): Step[] {
   return NAMES.map((name, index) => ({
     name,

@@ -12,7 +12,7 @@ import { Silence } from "./silence";
 import { FlowInstanceTable } from "./flow-instance-table";
 import { Trend } from "./trend";
 
-/** Whether the clouds tell the same story, and of which orders they do not. */
+/** The summary of reconciliation, and the orders with their status. */
 export default function Overview(): ReactNode {
   const { flows } = useAddress();
   const { summary, query } = useSummary(flows);
@@ -44,7 +44,7 @@ export default function Overview(): ReactNode {
   );
 }
 
-/** Which flow, when there are several. */
+/** Selects a flow, if there are several. */
 function Flows(): ReactNode {
   const { flow } = useAddress().flows;
   const declared = useDeclarations().data ?? [];

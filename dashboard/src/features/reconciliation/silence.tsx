@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 
 import { sourceName } from "@/lib/flows";
 
-/** One incident for a whole cloud that has gone quiet, instead of an alarm for each order that waits for it. */
+/** One alert for a silent cloud, instead of an issue for each order that waits for it. */
 export function Silence({ sources }: { sources: readonly string[] }): ReactNode {
   if (sources.length === 0) return null;
   const names = sources.map(sourceName).join(" and ");

@@ -7,7 +7,7 @@ import { Panel } from "@/ui/panel";
 
 type Bucket = FlowSummary["trend"][number];
 
-/** What was settled over time, and how much of it matched. */
+/** Settled orders over time, and how many of them matched. */
 export function Trend({ trend }: { trend: readonly Bucket[] | null }): ReactNode {
   const settled = trend?.filter((bucket) => bucket.settled > 0);
   return (
@@ -25,7 +25,7 @@ export function Trend({ trend }: { trend: readonly Bucket[] | null }): ReactNode
 
 const rateOf = ({ settled, matched }: Bucket): number => matched / settled;
 
-/** Recharts would double what this view downloads, for bars. */
+/** A plain SVG: Recharts would double the download of this view. */
 function Chart({ trend, lowest }: { trend: readonly Bucket[]; lowest: Bucket }): ReactNode {
   const first = trend[0];
   const last = trend.at(-1);

@@ -1,4 +1,4 @@
-/** Jobs that send stored events or dead letters once more. */
+/** Replay jobs, which send stored events or dead letters again. */
 import { useMutation, useQuery, useQueryClient, type UseMutationResult, type UseQueryResult } from "@tanstack/react-query";
 
 import { apiUrl, get, type Schemas } from "@/api/http";
@@ -10,7 +10,7 @@ const RESTING_MS = 10_000;
 
 const isRunning = ({ state }: ReplayJob): boolean => state === "running";
 
-/** The last jobs; often asked for while one runs. */
+/** The latest jobs; refreshed more often while a job is running. */
 export function useJobs(): UseQueryResult<ReplayJob[]> {
   return useQuery({
     queryKey: [...REPLAYS, "list"],
@@ -28,7 +28,7 @@ export function useJob(id: number): UseQueryResult<ReplayJob> {
   });
 }
 
-/** What a job would send now; an older answer says nothing. */
+/** What a job would send now; an older response is not reused. */
 export function usePreview(request: ReplayRequest): UseQueryResult<Matching> {
   return useQuery({
     queryKey: [...REPLAYS, "preview", request],

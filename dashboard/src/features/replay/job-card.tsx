@@ -16,7 +16,7 @@ const STATES: Record<ReplayJob["state"], string> = {
   failed: "bg-bad-soft text-bad",
 };
 
-/** One job: what it sends where, how far it is, and the way to end it. */
+/** One job: its scope, target and progress, and a button to cancel it. */
 export function JobCard({ job }: { job: ReplayJob }): ReactNode {
   const { mutate, isPending, error } = useCancel();
   return (

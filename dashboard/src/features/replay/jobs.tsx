@@ -6,7 +6,7 @@ import { Panel } from "@/ui/panel";
 import { useJobs } from "./api";
 import { JobCard } from "./job-card";
 
-/** What is being sent once more, and what was. */
+/** The running and finished replay jobs. */
 export function Jobs(): ReactNode {
   const { data, error, refetch } = useJobs();
   return (

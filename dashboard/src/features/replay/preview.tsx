@@ -15,7 +15,7 @@ interface PreviewProps {
   onKnown: (matching: number) => void;
 }
 
-/** What would be sent, before anything is. */
+/** What the job would send, before the viewer starts it. */
 export function Preview({ request, rate, onKnown }: PreviewProps): ReactNode {
   const { data, error } = usePreview({ ...request, per_second: 1 });
   const matching = data?.matching;

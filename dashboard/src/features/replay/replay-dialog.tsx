@@ -17,7 +17,7 @@ import { NAMES, scopeOf } from "./wording";
 
 const RATES = { least: 1, first: 100, most: 10_000 };
 
-/** What is about to be sent once more: how many, where to and how fast; then how far that is. */
+/** Starts a replay: shows the number of items, takes the target and the rate, then shows the progress. */
 export default function ReplayDialog({ draft }: { draft: ReplayDraft }): ReactNode {
   const { openReplay } = useView();
   const starting = useStart();

@@ -5,7 +5,7 @@ import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
 import type { DeadLetterSource } from "@/state/address";
 
-/** Where to. */
+/** The target as the form holds it. */
 export interface TargetDraft {
   kind: ReplayTarget["kind"];
   url: string;
@@ -13,12 +13,12 @@ export interface TargetDraft {
 
 interface TargetFieldsProps {
   aim: TargetDraft;
-  /** Whose events they are; null: of several clouds. */
+  /** The source of the selected events; null: several clouds. */
   source: DeadLetterSource | null;
   onChange: (aim: TargetDraft) => void;
 }
 
-/** Stored events can be sent to whoever watches, to a webhook, or back to the cloud that they came from. */
+/** The targets of stored events: the live stream, a webhook, or the cloud that the events came from. */
 export function TargetFields({ aim, source, onChange }: TargetFieldsProps): ReactNode {
   const cloud = isSource(source) ? sourceName(source) : "Source cloud (filter by one cloud first)";
   const kinds: [TargetDraft["kind"], string][] = [

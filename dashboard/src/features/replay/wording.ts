@@ -1,4 +1,4 @@
-/** Jobs in words. */
+/** Replay jobs in words. */
 import type { ReplayJob, ReplayTarget } from "@/api/replay";
 import { sourceName } from "@/lib/flows";
 import { plural } from "@/lib/format";
@@ -7,7 +7,7 @@ import type { ReplayDraft } from "@/state/view";
 const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
 const when = (at: string): string => moment.format(Date.parse(at));
 
-/** Which ones, as one would say it. */
+/** The filter of a job, in words. */
 export function scopeOf({ filter }: Pick<ReplayDraft, "filter">): string {
   const { source, type, order_id, field, reason, since, until } = filter;
   const parts = [
@@ -44,7 +44,7 @@ export function targetName({ kind, url, cloud }: ReplayTarget): string {
 
 export const processed = ({ sent, failed, skipped }: ReplayJob): number => sent + failed + skipped;
 
-/** How it went so far. */
+/** The progress of a job, in words. */
 export function standing({ matching, sent, failed, skipped }: ReplayJob): string {
   const others = [failed > 0 && plural(failed, "failed", "failed"), skipped > 0 && plural(skipped, "skipped", "skipped")];
   return [`${sent.toLocaleString("en")} of ${matching.toLocaleString("en")} sent`, ...others].filter(Boolean).join(", ");

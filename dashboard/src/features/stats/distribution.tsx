@@ -9,7 +9,7 @@ import { Panel } from "@/ui/panel";
 import { useTotals } from "./api";
 import { Donut } from "./donut";
 
-/** The share of each cloud in all stored events, drawn and in figures. */
+/** The share of each cloud in all stored events, as a chart and a table. */
 export function Distribution(): ReactNode {
   const { totals, query } = useTotals();
   return (

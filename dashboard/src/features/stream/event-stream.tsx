@@ -14,7 +14,7 @@ import { ReplayThese, Stored } from "./stored";
 import { Toolbar } from "./toolbar";
 import { useRows } from "./use-rows";
 
-/** Events as they come, or those of a time that the viewer chose. */
+/** Live events, or the events of a selected period. */
 export function EventStream(): ReactNode {
   const { period, from, to } = useAddress().time;
   return (period ?? from ?? to) === null ? <Live /> : <Chosen />;
@@ -33,7 +33,7 @@ function Chosen(): ReactNode {
   );
 }
 
-/** The last events, the newest on top; held while the viewer pauses, or is busy with them. */
+/** The latest events, newest first. Rows are held while the viewer pauses, or works with them. */
 function Live(): ReactNode {
   const { paused, setPaused } = useView();
   const { browsing, stop, handlers } = useBrowsing();

@@ -23,16 +23,16 @@ export function RowList({ rows, sampled, history }: RowListProps): ReactNode {
   return <Rows rows={rows} sampled={sampled} />;
 }
 
-/** Drawn anew only when the rows are others: at speed most pictures of the page change nothing but its figures. */
+/** Renders only when the rows change: most updates of the page change only its totals. */
 export const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "rows" | "sampled">): ReactNode {
   const { event: opened } = useAddress();
   const openedKey = opened && `${opened.source}/${opened.id}`;
-  // One row alone is reached by Tab; the arrows lead to the others.
+  // Tab reaches one row only; the arrow keys lead to the others.
   const head = useHead(rows);
   const tabbable = (rows.find((row) => row.key === openedKey) ?? rows.find((row) => row.kind === "event"))?.key;
   return (
     <div className={cx("relative contain-content", ROW_HEIGHT)} style={{ height: `calc(var(--row) * ${rows.length})` }}>
-      {/* At speed a row that lights up is noise, and painting it costs more than all else. */}
+      {/* At high rates, highlighting new rows distracts, and painting it is the most expensive part. */}
       <ol
         className="group/rows"
         data-calm={!sampled || undefined}
@@ -56,12 +56,12 @@ export const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "ro
   );
 });
 
-/** Where places are counted anew: a browser is exact up to here. */
+/** Positions start over here: browsers compute exact positions up to this value. */
 const FARTHEST = 20_000;
 
 /**
- * The place of the first row, counted upwards. A row keeps its place while others come above it and go below, so that
- * the list moves as a whole: nothing in it is laid out or drawn by React again.
+ * The position of the first row, counted upwards. A row keeps its position while new rows appear above it, so that
+ * the list moves as a whole: the browser lays out no existing row, and React renders none.
  */
 function useHead(rows: readonly Row[]): number {
   const [last, setLast] = useState({ rows, head: rows.length });

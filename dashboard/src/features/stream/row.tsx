@@ -7,10 +7,10 @@ import { Age } from "@/ui/age";
 import { CloudBadge } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
 
-/** Shared with the heading above the rows. */
+/** Used by the column headings too. */
 export const COLUMNS = "sm:grid-cols-[4.75rem_minmax(8rem,1.2fr)_minmax(9rem,1.4fr)_minmax(5.5rem,0.8fr)_5.5rem_3.5rem]";
 
-/** Of every row, so that its place alone tells where it stands. */
+/** All rows have the same height, so that a row's position follows from its place alone. */
 export const ROW_HEIGHT = "[--row:3.5625rem] sm:[--row:2.5625rem]";
 
 const AT_PLACE = "absolute inset-x-0 h-(--row) border-t border-line";
@@ -19,13 +19,13 @@ const standing = (place: number): CSSProperties => ({ top: `calc(var(--row) * -$
 
 interface EventRowProps {
   row: Extract<Row, { kind: "event" }>;
-  /** How many rows up it stands. */
+  /** The row's distance from the bottom, in rows. */
   place: number;
   tabbable: boolean;
   selected: boolean;
 }
 
-/** One event; the whole row opens it. */
+/** One event; the whole row is a button that opens it. */
 export const EventRow = memo(function EventRow({ row, place, tabbable, selected }: EventRowProps): ReactNode {
   const { event } = row;
   return (
@@ -80,7 +80,7 @@ function Cell({ label, value, className }: { label: string; value: string | null
   );
 }
 
-/** Where the stream has a hole that can't be filled. */
+/** Marks frames that the page missed and cannot fetch. */
 export function GapRow({ row, place }: { row: Extract<Row, { kind: "gap" }>; place: number }): ReactNode {
   const what = row.missing === null ? "The stream restarted" : `${plural(row.missing, "frame")} of the stream missed`;
   return (

@@ -12,7 +12,7 @@ import { Notice, Skeleton } from "@/ui/notice";
 import { useStored } from "./api";
 import { Rows } from "./row-list";
 
-/** The events of a time that is over, or that ended just now: they stand still. */
+/** The events of a selected period. The list does not move. */
 export function Stored(): ReactNode {
   const { filter, time } = useAddress();
   const query = useStored(filter, time);
@@ -52,7 +52,7 @@ export function Stored(): ReactNode {
   );
 }
 
-/** Sends what is listed once more. */
+/** Replays the listed events. */
 export function ReplayThese(): ReactNode {
   const { filter, time } = useAddress();
   const { source, type, text } = filter;

@@ -8,7 +8,7 @@ import { cx } from "@/ui/class-names";
 import { PeriodPicker } from "@/ui/period-picker";
 import { SearchField } from "@/ui/search-field";
 
-/** What narrows the stream: the cloud, the type, and a text. */
+/** Filters the stream by text, cloud, type and time. */
 export function Toolbar(): ReactNode {
   return (
     <div role="search" aria-label="Filter events" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
@@ -34,7 +34,7 @@ function Search(): ReactNode {
   );
 }
 
-/** As they come, or of which time. */
+/** Selects live events or a period. */
 function When(): ReactNode {
   const { time } = useAddress();
   return (
@@ -71,7 +71,7 @@ function Clouds(): ReactNode {
   );
 }
 
-/** The types seen so far, and the one in the URL, which may not have come yet. */
+/** The types received so far, and the type in the URL, which may not have been received yet. */
 function Types(): ReactNode {
   const { type } = useAddress().filter;
   const seen = usePulse()?.types ?? [];
