@@ -11,11 +11,11 @@ const forbid = (files, patterns) => ({
   rules: { "no-restricted-imports": ["error", { patterns }] },
 });
 
-const ABOVE = { group: ["../*"], message: "Within a folder use ./, across folders @/." };
+const ABOVE = { group: ["../*"], message: "Import with ./ within a folder and with @/ across folders." };
 
 const later = (layer) => ({
   group: LAYERS.slice(LAYERS.indexOf(layer) + 1).map((name) => `@/${name}/*`),
-  message: `src/${layer} must not know the folders that are built on it.`,
+  message: `src/${layer} must not import the layers above it.`,
 });
 
 const boundaries = [
@@ -28,7 +28,7 @@ const boundaries = [
         later("features"),
         {
           group: FEATURES.filter((other) => other !== feature).map((other) => `@/features/${other}/*`),
-          message: "Features meet in src/app.",
+          message: "A feature must not import another feature; combine them in src/app.",
         },
       ],
     ),

@@ -41,7 +41,7 @@ function measure(least) {
     shift: globalThis.shifts,
     overflow: document.documentElement.scrollWidth - innerWidth,
     small,
-    unsaid: [
+    missing: [
       !document.documentElement.lang && "lang",
       !document.title && "title",
       !document.querySelector("meta[name=description]")?.content && "description",
@@ -54,20 +54,20 @@ function measure(least) {
 
 /** The page's measurements, and one sentence per fault. */
 export async function check(page) {
-  const seen = await page.evaluate(measure, LIMITS.target);
+  const measured = await page.evaluate(measure, LIMITS.target);
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => globalThis.axe.run());
   const faults = [
-    seen.paint > LIMITS.paint && `the first paint came after ${Math.round(seen.paint)} ms`,
-    seen.script > LIMITS.script && `${seen.script.toFixed(1)} kB of JavaScript`,
-    seen.shift > LIMITS.shift && `the layout shifts by ${seen.shift.toFixed(3)}`,
-    seen.overflow > 0 && `${seen.overflow} px too wide`,
-    ...seen.unsaid.map((what) => `the document has no ${what}`),
-    ...seen.small.map((what) => `hard to hit: ${what}`),
+    measured.paint > LIMITS.paint && `first paint after ${Math.round(measured.paint)} ms`,
+    measured.script > LIMITS.script && `${measured.script.toFixed(1)} kB of JavaScript`,
+    measured.shift > LIMITS.shift && `the layout shifts by ${measured.shift.toFixed(3)}`,
+    measured.overflow > 0 && `${measured.overflow} px too wide`,
+    ...measured.missing.map((what) => `the document has no ${what}`),
+    ...measured.small.map((what) => `hard to hit: ${what}`),
     ...violations.map(
       ({ id, impact, help, nodes }) =>
         `axe ${impact}: ${id}: ${help}\n  ${nodes.map((node) => node.html.slice(0, 160)).join("\n  ")}`,
     ),
   ].filter(Boolean);
-  return { ...seen, faults };
+  return { ...measured, faults };
 }

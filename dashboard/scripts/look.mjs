@@ -68,11 +68,11 @@ async function look(browser, { name, place = "events", open, ...options }) {
     await page.locator(opened).waitFor();
   }
   await page.screenshot({ path: join(folder, `${name}.png`) });
-  const { paint, script, shift, faults: found } = await check(page);
+  const { paint, script, shift, faults: pageFaults } = await check(page);
   console.log(
     `${name.padEnd(22)} first paint ${Math.round(paint)} ms, JavaScript ${script.toFixed(1)} kB, shift ${shift.toFixed(3)}`,
   );
-  for (const one of found) fault(`${name}: ${one}`);
+  for (const text of pageFaults) fault(`${name}: ${text}`);
   await context.close();
 }
 

@@ -17,7 +17,7 @@ const manifest = JSON.parse(readFileSync(new URL(".vite/manifest.json", dist), "
 
 function withImports(name) {
   const chunk = manifest[name];
-  if (!chunk) throw new Error(`${name} is no chunk of its own any more: say here what loads when`);
+  if (!chunk) throw new Error(`${name} is no longer a chunk of its own. Update VIEWS.`);
   return [chunk.file, ...(chunk.imports ?? []).flatMap(withImports)];
 }
 
@@ -34,15 +34,15 @@ const print = (kB, what) => console.log(`${kB.toFixed(1).padStart(8)} kB  ${what
 
 for (const { name, kB } of rows) print(kB, name);
 const scripts = rows.filter(({ name }) => name.endsWith(".js"));
-print(sum(scripts), "JavaScript in all, gzipped");
+print(sum(scripts), "JavaScript in total, gzipped");
 let over = false;
 for (const [view, entries] of Object.entries(VIEWS)) {
   const files = new Set(entries.flatMap(withImports));
   const kB = sum(scripts.filter(({ name }) => files.has(`assets/${name}`)));
-  print(kB, `of it for ${view} (limit ${LIMIT_KB} kB)`);
+  print(kB, `for ${view} (limit ${LIMIT_KB} kB)`);
   over ||= kB > LIMIT_KB;
 }
 if (over) {
-  console.error(`Over the limit of ${LIMIT_KB} kB: split it, or drop a dependency.`);
+  console.error(`A view exceeds ${LIMIT_KB} kB of JavaScript. Split it, or drop a dependency.`);
   process.exit(1);
 }

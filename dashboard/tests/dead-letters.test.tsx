@@ -32,14 +32,14 @@ async function visit(search = "?view=dead-letters"): Promise<void> {
 
 const row = (id: number): Promise<HTMLElement> =>
   waitFor(() => {
-    const found = document.querySelector<HTMLElement>(`[data-row="${id}"]`);
-    if (!found) throw new Error(`no row ${id}`);
-    return found;
+    const element = document.querySelector<HTMLElement>(`[data-row="${id}"]`);
+    if (!element) throw new Error(`no row ${id}`);
+    return element;
   });
 const rows = (): string[] =>
-  [...document.querySelectorAll("[data-row]")].map((one) => one.getAttribute("data-row") ?? "");
+  [...document.querySelectorAll("[data-row]")].map((row) => row.getAttribute("data-row") ?? "");
 
-test("letters are grouped by what is wrong, and a group narrows the list", async () => {
+test("dead letters are grouped by reason, and a group filters the list", async () => {
   server.replays.deadLetters = [deadLetter(3), deadLetter(2, { source: "aws", field: "time", reason: "is no time" }), deadLetter(1)];
   await visit();
   const group = within(await screen.findByRole("region", { name: "By reason" }));
@@ -60,7 +60,7 @@ test("letters are grouped by what is wrong, and a group narrows the list", async
   });
 });
 
-test("more letters than a page holds come page by page", async () => {
+test("a long list of dead letters loads page by page", async () => {
   server.replays.deadLetters = Array.from({ length: 60 }, (_, index) => deadLetter(60 - index));
   await visit();
   await row(60);
@@ -70,7 +70,7 @@ test("more letters than a page holds come page by page", async () => {
   expect(rows()).toHaveLength(60);
 });
 
-test("a letter shows what came, with the field at fault, and who tried it again", async () => {
+test("a dead letter shows the received body, the field at fault and its replays", async () => {
   const line = { at: "2026-01-02T04:00:00Z", actor: "ops", action: "dead_letter_replayed" as const, subject: "dead letter 1", detail: "rejected again" };
   const body = '{"detail":{"time":"x"},"time":"never"}';
   server.replays.deadLetters = [deadLetter(1, { source: "aws", field: "detail.time", body, replays: [line] })];
@@ -86,7 +86,7 @@ test("a letter shows what came, with the field at fault, and who tried it again"
   expect(drawer.getByRole("region", { name: "Received body" })).toHaveTextContent(body);
 });
 
-test("a letter is put right and taken in again, and one is told what became of it", async () => {
+test("a dead letter can be fixed and replayed, and the drawer shows the outcome", async () => {
   server.replays.deadLetters = [deadLetter(1, { body: "{" })];
   server.replays.outcome = [422, { detail: "message.messageId: is missing" }];
   await visit("?view=dead-letters&dead-letter=1");
@@ -101,7 +101,7 @@ test("a letter is put right and taken in again, and one is told what became of i
   expect(screen.getByRole("link", { name: "gcp/m-1" })).toHaveAttribute("href", "/?view=dead-letters&event=gcp%2Fm-1");
 });
 
-test("who may not replay is told which token may", async () => {
+test("a refused replay names the token that it requires", async () => {
   server.replays.deadLetters = [deadLetter(1)];
   server.replays.mayReplay = false;
   await visit("?view=dead-letters&dead-letter=1");
@@ -111,7 +111,7 @@ test("who may not replay is told which token may", async () => {
   expect(await screen.findByLabelText("Token")).toBeInTheDocument();
 });
 
-test("all that a filter finds is replayed after a look at how many, and can be cancelled", async () => {
+test("a replay of all matches shows their number first, and can be cancelled", async () => {
   server.replays.deadLetters = [deadLetter(1)];
   await visit("?view=dead-letters&field=message.messageId&from=2026-01-02T00:00:00Z");
   await user.click(await screen.findByRole("button", { name: "Replay these dead letters" }));
@@ -122,9 +122,9 @@ test("all that a filter finds is replayed after a look at how many, and can be c
   await user.click(dialog.getByRole("button", { name: "Replay 1,200" }));
 
   expect(await dialog.findByRole("progressbar")).toHaveAttribute("aria-valuenow", "300");
-  const asked = server.replays.asked.filter(({ dry_run }) => !dry_run);
-  expect(asked).toHaveLength(1);
-  expect(asked[0]).toMatchObject({
+  const started = server.replays.requests.filter(({ dry_run }) => !dry_run);
+  expect(started).toHaveLength(1);
+  expect(started[0]).toMatchObject({
     what: "dead_letters",
     target: { kind: "ingest" },
     filter: { field: "message.messageId", since: "2026-01-02T00:00:00.000Z", until: null },
@@ -137,10 +137,10 @@ test("all that a filter finds is replayed after a look at how many, and can be c
   expect(await jobs.findByText("1,200 dead letters to Helios")).toBeVisible();
 });
 
-test("what is replayed to who watches is marked, and counts for nothing", async () => {
+test("an event that is replayed to the live stream is marked, and changes no count", async () => {
   await visit("");
   server.publish(frame(1, [event("x")]));
-  Object.assign(server.stats, { position: 1, total_events: 1 }); // for whoever asks again
+  Object.assign(server.stats, { position: 1, total_events: 1 }); // for the next request
   await screen.findByRole("button", { name: /order ORD-x/ });
   server.publish({ ...frame(2, [event("x")]), counts: [], replay: 4 });
   expect(await screen.findByText("replay 4")).toBeVisible();

@@ -19,7 +19,7 @@ test("an amount keeps all its digits", () => {
   ]);
 });
 
-test("times are told in the unit that fits", () => {
+test("times use the unit that fits", () => {
   const ages = [-5, 900, 59_000, 60_000, 7_200_000, 200_000_000].map(age);
   expect(ages).toEqual(["now", "now", "59 s", "1 min", "2 h", "2 d"]);
   expect([3.4, 999, 1500, 61_000].map(duration)).toEqual(["3 ms", "999 ms", "1.5 s", "1 min"]);
@@ -47,7 +47,7 @@ test("JSON is indented without a change to its values", () => {
   );
 });
 
-test("a member is found at the top level alone, byte for byte", () => {
+test("only a top-level member is found, with its original text", () => {
   const text = '{"x":{"data":1},"data": {"amount":10.00, "s":"}"} ,"y":"data"}';
   expect(member(text, "data")).toBe('{"amount":10.00, "s":"}"}');
   expect(member(text, "y")).toBe('"data"');
@@ -55,31 +55,31 @@ test("a member is found at the top level alone, byte for byte", () => {
   expect(member('{"data":[1,2]}', "data")).toBe("[1,2]");
 });
 
-test("a curl command survives quotes in an id", () => {
+test("a curl command escapes quotes in an ID", () => {
   expect(asCurl("http://a/it's")).toBe("curl --fail-with-body 'http://a/it'\\''s'");
 });
 
 const NONE = { duplicate: 0, contradictory: 0, rejected: 0 };
 
-test("the ring forgets what is older than a quarter of an hour", () => {
+test("the ring buffer drops seconds older than 15 minutes", () => {
   const throughput = new Throughput();
   throughput.add(1000, "aws", 3);
   throughput.add(1000 + WINDOW_SECONDS, "gcp", 5);
-  throughput.add(1000, "aws", 9); // too late
+  throughput.add(1000, "aws", 9); // older than the window
   const series = throughput.series(1000 + WINDOW_SECONDS, 0);
   expect(series.aws.reduce((sum, value) => sum + value)).toBe(0);
   expect(series.gcp.at(-1)).toBe(5);
   expect(series.gcp).toHaveLength(WINDOW_SECONDS);
 });
 
-test("what nobody watched is its minute's mean, and every minute adds up to what the ledger says", () => {
+test("an unwatched second has the mean of its minute, and every minute has the sum that the API reports", () => {
   const throughput = new Throughput();
   const watched = 6030; // half a minute into its minute
   const at = (second: number): string => new Date(second * 1000).toISOString();
   const minute = (start: number, stored: number) => ({ minute: at(start), source: "aws" as const, stored, ...NONE });
   throughput.add(watched, "aws", 4);
   throughput.add(watched + 29, "aws", 6);
-  throughput.add(watched + 35, "aws", 5); // after the ledger was read, in the next minute
+  throughput.add(watched + 35, "aws", 5); // after the request for the minutes, in the next minute
   expect(throughput.knownSince(watched)).toBe(watched);
   throughput.setMinutes({ since: at(5100), until: at(watched + 33), minutes: [minute(5940, 120), minute(6000, 100)] });
 
@@ -94,14 +94,14 @@ test("what nobody watched is its minute's mean, and every minute adds up to what
   expect(before.slice(0, -90).every((value) => value === 0)).toBe(true);
 });
 
-test("a ledger that was read before the watching began says nothing of the time between", () => {
+test("minute counts from before the first frame leave the time in between unknown", () => {
   const throughput = new Throughput();
   const at = (second: number): string => new Date(second * 1000).toISOString();
   throughput.setMinutes({ since: at(5100), until: at(6000), minutes: [] });
   expect(throughput.knownSince(6001)).toBe(6001);
 });
 
-test("the chart shows rates for whole steps, and nothing for what nobody watched", () => {
+test("the chart shows rates for whole steps, and nothing where data is missing", () => {
   const second = 90_000 * STEP_SECONDS - 1;
   const pulse = {
     second,
@@ -116,7 +116,7 @@ test("the chart shows rates for whole steps, and nothing for what nobody watched
   expect(data.filter(({ aws }) => aws !== null)).toHaveLength(3);
 });
 
-test("the totals are what was counted, and what the stream added since", () => {
+test("the totals are the API's counts plus those of the stream", () => {
   const stats = {
     position: 7,
     total_events: 10,
@@ -139,7 +139,7 @@ test("the totals are what was counted, and what the stream added since", () => {
   });
 });
 
-test("health says what is wrong and what that means", () => {
+test("health names each problem and its effect", () => {
   const health = {
     status: "degraded",
     database: "healthy",
@@ -154,14 +154,14 @@ test("health says what is wrong and what that means", () => {
   expect(redis).toMatchObject({ tone: "warn", state: "Unavailable" });
   expect(redis?.detail).toContain("slower, but as exact. Error: Connection refused");
   expect(kafka).toMatchObject({ tone: "off", state: "Not in use" });
-  expect(partLines(undefined, new Error("nobody there"))).toMatchObject([{ name: "API", detail: "nobody there" }]);
+  expect(partLines(undefined, new Error("not reachable"))).toMatchObject([{ name: "API", detail: "not reachable" }]);
 });
 
-test("a stream that is down tells when it tries again", () => {
+test("a disconnected stream shows when it reconnects", () => {
   expect(streamLine({ phase: "waiting", retryAt: 12_300 }, 10_000).detail).toContain("Next attempt in 3 s");
 });
 
-test("a cloud that goes quiet is told of after a minute", () => {
+test("a silent cloud is reported after a minute", () => {
   const lag = (p50: number): { p50: number; p95: number; p99: number } => ({ p50, p95: 2 * p50, p99: 4 * p50 });
   const clouds = {
     ...perSource(() => ({ lastReceivedAt: 1_000_000, lag: lag(320), watermark: 999_680, coarse: false })),

@@ -1,4 +1,4 @@
-/** Orders as the API tells them. */
+/** Orders as the API returns them. */
 import type { FlowChange,
   FlowDeclaration, FlowLeg, FlowInstance, FlowInstanceDetails, FlowSummary } from "@/api/flows";
 import type { Source } from "@/lib/clouds";
@@ -45,7 +45,7 @@ export function row(key: string, change: Partial<FlowInstance> = {}): FlowInstan
   };
 }
 
-/** Azure reserved another quantity than AWS ordered, and said so twice; the issues are what the API says of that. */
+/** Azure reserved another quantity than AWS ordered, and sent the event twice; the API reports these issues for it. */
 export const mismatched = (key: string): FlowInstance =>
   row(key, {
     status: "mismatched",

@@ -1,4 +1,4 @@
-/** Dead letters and replay jobs as the API keeps them. */
+/** A fake of the API's dead letters and replay jobs. */
 import type { Schemas } from "@/api/http";
 import type { ReplayJob, ReplayRequest } from "@/api/replay";
 
@@ -32,42 +32,42 @@ export function deadLetter(id: number, change: Partial<DeadLetter> = {}): DeadLe
 export class Replays {
   deadLetters: DeadLetter[] = [];
   jobs: ReplayJob[] = [];
-  /** What the replay of a letter answers. */
+  /** The response to the replay of a dead letter. */
   outcome: Answer = [200, { status: "stored", source: "gcp", id: "m-1" }];
-  /** All that was asked for. */
-  readonly asked: ReplayRequest[] = [];
+  /** All requests for a replay job. */
+  readonly requests: ReplayRequest[] = [];
   readonly repairs: (string | null)[] = [];
   mayReplay = true;
   matching = 1200;
 
-  /** Null: that is none of our business. */
-  answer(method: string, { pathname, searchParams }: URL, given: string): Answer | null {
+  /** The response, or null for a path of another topic. */
+  answer(method: string, { pathname, searchParams }: URL, body: string): Answer | null {
     const [, what, id, action] = /^\/api\/v1\/(dead-letters|replays)(?:\/(\w+))?(?:\/(\w+))?$/.exec(pathname) ?? [];
     if (method === "POST" && what && !this.mayReplay) return [403, { detail: "Not let in: this takes a token with the scope replay" }];
-    if (what === "dead-letters") return this.ofDeadLetters(method, id, searchParams, given);
-    if (what === "replays") return this.ofJobs(method, id, action, given);
+    if (what === "dead-letters") return this.ofDeadLetters(method, id, searchParams, body);
+    if (what === "replays") return this.ofJobs(method, id, action, body);
     return null;
   }
 
-  private ofDeadLetters(method: string, id: string | undefined, query: URLSearchParams, given: string): Answer {
-    const found = this.deadLetters.filter((one) =>
-      (["source", "status", "field", "reason"] as const).every((name) => (query.get(name) ?? one[name]) === one[name]),
+  private ofDeadLetters(method: string, id: string | undefined, query: URLSearchParams, body: string): Answer {
+    const matches = this.deadLetters.filter((deadLetter) =>
+      (["source", "status", "field", "reason"] as const).every((name) => (query.get(name) ?? deadLetter[name]) === deadLetter[name]),
     );
-    if (id === "groups") return [200, groups(found)];
+    if (id === "groups") return [200, groups(matches)];
     if (id === undefined) {
       const start = Number(query.get("after") ?? 0);
       const end = start + Number(query.get("limit"));
-      return [200, { items: found.slice(start, end), next_cursor: end < found.length ? String(end) : null }];
+      return [200, { items: matches.slice(start, end), next_cursor: end < matches.length ? String(end) : null }];
     }
-    const one = this.deadLetters.find((each) => each.id === Number(id));
-    if (!one) return [404, { detail: "No dead letter has this id" }];
-    if (method === "GET") return [200, one];
-    this.repairs.push((JSON.parse(given) as Schemas["Repair"]).body);
+    const deadLetter = this.deadLetters.find((each) => each.id === Number(id));
+    if (!deadLetter) return [404, { detail: "No dead letter has this id" }];
+    if (method === "GET") return [200, deadLetter];
+    this.repairs.push((JSON.parse(body) as Schemas["Repair"]).body);
     return this.outcome;
   }
 
-  private ofJobs(method: string, id: string | undefined, action: string | undefined, given: string): Answer {
-    if (method === "POST" && id === undefined) return this.create(JSON.parse(given) as ReplayRequest);
+  private ofJobs(method: string, id: string | undefined, action: string | undefined, body: string): Answer {
+    if (method === "POST" && id === undefined) return this.create(JSON.parse(body) as ReplayRequest);
     if (id === undefined) return [200, { items: this.jobs, next_cursor: null }];
     const job = this.jobs.find((each) => each.id === Number(id));
     if (!job) return [404, { detail: "No replay job has this id" }];
@@ -75,10 +75,10 @@ export class Replays {
     return [200, job];
   }
 
-  private create(wanted: ReplayRequest): Answer {
-    this.asked.push(wanted);
-    if (wanted.dry_run) return [200, { matching: this.matching, oldest: AT, newest: AT, examples: ["7"] }];
-    const { what, filter, target, per_second } = wanted;
+  private create(request: ReplayRequest): Answer {
+    this.requests.push(request);
+    if (request.dry_run) return [200, { matching: this.matching, oldest: AT, newest: AT, examples: ["7"] }];
+    const { what, filter, target, per_second } = request;
     const job: ReplayJob = {
       id: this.jobs.length + 1, what, filter, target, per_second, actor: "me", state: "running", created_at: AT,
       finished_at: null, matching: this.matching, checkpoint: null, sent: 300, failed: 0, skipped: 0, last_error: null,
@@ -91,8 +91,8 @@ export class Replays {
 function groups(deadLetters: DeadLetter[]): Schemas["DeadLetterGroup"][] {
   const reasons = [...new Set(deadLetters.map(({ reason }) => reason))];
   return reasons.map((reason) => {
-    const all = deadLetters.filter((one) => one.reason === reason);
-    const { source, status, field, id } = all[0] ?? deadLetter(0);
-    return { source, status, field, reason, count: all.length, first: AT, last: AT, example_id: id } as Schemas["DeadLetterGroup"];
+    const group = deadLetters.filter((each) => each.reason === reason);
+    const { source, status, field, id } = group[0] ?? deadLetter(0);
+    return { source, status, field, reason, count: group.length, first: AT, last: AT, example_id: id } as Schemas["DeadLetterGroup"];
   });
 }

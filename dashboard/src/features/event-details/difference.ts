@@ -7,17 +7,17 @@ const OWN = ["data", "digest", "received_at"];
 export interface Field {
   name: string;
   /** The value that Helios stores. */
-  kept: string;
+  value: string;
   /** The field of the payload that has this value; null: the value comes from the envelope. */
   path: string | null;
   /** The value as the payload writes it, if it differs. */
-  spelt: string | null;
+  spelling: string | null;
 }
 
 export interface Difference {
   fields: Field[];
   /** Payload fields that no field of the event was read from. */
-  untouched: string[];
+  unread: string[];
 }
 
 /** @param normalised the whole event, as text. */
@@ -26,15 +26,15 @@ export function differenceOf(normalised: string): Difference {
   const fields = entries(normalised)
     .filter(([name, json]) => !OWN.includes(name) && json !== "null")
     .map(([name, json]): Field => {
-      const kept = text(json);
-      const [path, spelt] = payload.find(([, value]) => same(value, json)) ?? [null, null];
-      return { name, kept, path, spelt: spelt !== null && spelt !== json ? spelt : null };
+      const value = textOf(json);
+      const [path, spelling] = payload.find(([, text]) => same(text, json)) ?? [null, null];
+      return { name, value, path, spelling: spelling !== null && spelling !== json ? spelling : null };
     });
   const read = new Set(fields.map(({ path }) => path));
-  return { fields, untouched: payload.map(([name]) => name).filter((name) => !read.has(name)) };
+  return { fields, unread: payload.map(([name]) => name).filter((name) => !read.has(name)) };
 }
 
-const text = (json: string): string => (json.startsWith('"') ? (JSON.parse(json) as string) : json);
+const textOf = (json: string): string => (json.startsWith('"') ? (JSON.parse(json) as string) : json);
 
 /** 10.00 and "10.00" are the same value: Helios stores an amount as text, with the digits that were sent. */
-const same = (one: string, other: string): boolean => text(one) === text(other);
+const same = (first: string, second: string): boolean => textOf(first) === textOf(second);

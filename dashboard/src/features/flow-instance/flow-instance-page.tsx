@@ -67,24 +67,24 @@ function Title({ instanceKey, instance }: { instanceKey: FlowInstanceKey; instan
         {instance?.amount && <span className="text-[15px] font-medium tabular-nums">{amount(instance.amount)}</span>}
       </div>
       <p className="mt-1 min-h-5 text-[13px] text-soft tabular-nums">
-        {instance && <Standing instance={instance} />}
+        {instance && <Progress instance={instance} />}
       </p>
     </div>
   );
 }
 
 /** How long the order took, or how much time it has left. */
-function Standing({ instance }: { instance: FlowInstanceDetails }): ReactNode {
+function Progress({ instance }: { instance: FlowInstanceDetails }): ReactNode {
   const now = useNow();
   const opened = Date.parse(instance.opened_at);
-  const began = `First event at ${timeOfDay(opened)}`;
+  const start = `First event at ${timeOfDay(opened)}`;
   if (instance.time_to_match_seconds !== null) {
-    return `${began}; complete ${span(instance.time_to_match_seconds * 1000)} later.`;
+    return `${start}; complete ${span(instance.time_to_match_seconds * 1000)} later.`;
   }
-  if (instance.settled_at !== null) return `${began}; settled ${span(Date.parse(instance.settled_at) - opened)} later.`;
+  if (instance.settled_at !== null) return `${start}; settled ${span(Date.parse(instance.settled_at) - opened)} later.`;
   const deadline = Date.parse(instance.deadline);
-  if (now < deadline) return `${began}; incomplete in ${secondsUntil(deadline, now)} s unless all legs arrive.`;
-  return `${began}; the deadline has passed. The next sweep settles the order.`;
+  if (now < deadline) return `${start}; incomplete in ${secondsUntil(deadline, now)} s unless all legs arrive.`;
+  return `${start}; the deadline has passed. The next sweep settles the order.`;
 }
 
 function Instance({ instance }: { instance: FlowInstanceDetails }): ReactNode {

@@ -32,10 +32,10 @@ export function useSummary({ flow, period, from, to }: Scope): { summary: Summar
     placeholderData: keepPreviousData,
   });
   const now = useFlows();
-  const told = query.data;
-  if (!told) return { summary: null, query };
+  const summary = query.data;
+  if (!summary) return { summary: null, query };
   // The stream reports current changes only. A period that has ended waits for the next response of the API.
-  return { summary: addUp(told, to ? now : client.flowsAt(told.position, now), now, flow), query };
+  return { summary: addUp(summary, to ? now : client.flowsAt(summary.position, now), now, flow), query };
 }
 
 /**

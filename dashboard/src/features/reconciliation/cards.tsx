@@ -75,4 +75,4 @@ function cards(summary: Summary | null): Card[] {
   ];
 }
 
-const inWords = (one: Summary["amount_at_risk"][number]): string => `${amount(one.amount)} ${one.currency ?? ""}`.trim();
+const inWords = ({ amount: value, currency }: Summary["amount_at_risk"][number]): string => `${amount(value)} ${currency ?? ""}`.trim();

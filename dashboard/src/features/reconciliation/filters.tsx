@@ -73,7 +73,7 @@ function Shows({ summary }: { summary: Summary | null }): ReactNode {
           {show !== "problems" && show !== "all" && <StatusMark status={show} />}
           {nameOf(show)}
           <span className="min-w-[3ch] font-normal text-faint tabular-nums">
-            {summary && shortCount(held(show, summary))}
+            {summary && shortCount(countOf(show, summary))}
           </span>
         </button>
       ))}
@@ -81,7 +81,7 @@ function Shows({ summary }: { summary: Summary | null }): ReactNode {
   );
 }
 
-function held(show: Show, { total, by_status }: Summary): number {
+function countOf(show: Show, { total, by_status }: Summary): number {
   if (show === "all") return total;
   return statusesOf(show).reduce((sum, status) => sum + by_status[status], 0);
 }

@@ -15,15 +15,15 @@ const PAGE = 50;
 /** The shortest pause between two requests, however fast the orders change. */
 const PAUSE_MS = 2000;
 
-interface Found {
+interface Listing {
   rows: FlowInstance[];
   pages: number;
   /** The status counts of the stream when the first page arrived. */
-  counted: LiveFlows | undefined;
+  counts: LiveFlows | undefined;
 }
 
 interface FlowInstanceList {
-  query: UseInfiniteQueryResult<Found>;
+  query: UseInfiniteQueryResult<Listing>;
   /** Matching orders have changed, but the rows are held and do not show it. */
   changed: boolean;
 }
@@ -33,7 +33,7 @@ export function useFlowInstances(filter: FlowFilter, held: boolean): FlowInstanc
   const live = useFlows();
   const query = useFlowInstancePages(filter);
   const { data, isFetching, refetch, dataUpdatedAt, errorUpdatedAt } = query;
-  const stale = data?.counted !== undefined && differs(live, data.counted, filter);
+  const stale = data?.counts !== undefined && differs(live, data.counts, filter);
   const follows = !held && data?.pages === 1;
 
   useEffect(() => {
@@ -48,7 +48,7 @@ export function useFlowInstances(filter: FlowFilter, held: boolean): FlowInstanc
   return { query, changed: stale && !follows };
 }
 
-function useFlowInstancePages({ flow, period, from, to, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Found> {
+function useFlowInstancePages({ flow, period, from, to, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Listing> {
   const client = useLiveClient();
   return useInfiniteQuery({
     queryKey: ["flows", flow, period, from, to, show, issue, key],
@@ -56,14 +56,14 @@ function useFlowInstancePages({ flow, period, from, to, show, issue, key }: Flow
       const bounds = boundsOf({ period, from, to }, serverNow());
       const query = { flow, status: statusesOf(show), issue, key, ...bounds, after: pageParam, limit: PAGE };
       const page = await get<FlowPage>(apiUrl("/api/v1/flows", query), signal);
-      return { ...page, counted: client.flows() };
+      return { ...page, counts: client.flows() };
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor,
-    select: ({ pages }): Found => ({
+    select: ({ pages }): Listing => ({
       rows: pages.flatMap((page) => page.items),
       pages: pages.length,
-      counted: pages[0]?.counted,
+      counts: pages[0]?.counts,
     }),
     placeholderData: keepPreviousData,
     // Held rows must not move when the window gets the focus.
@@ -76,14 +76,14 @@ function useFlowInstancePages({ flow, period, from, to, show, issue, key }: Flow
  * while the status stays.
  */
 function differs(now: LiveFlows, before: LiveFlows, filter: FlowFilter): boolean {
-  return filter.issue === null ? mark(now, filter) !== mark(before, filter) : now.changes !== before.changes;
+  return filter.issue === null ? signature(now, filter) !== signature(before, filter) : now.changes !== before.changes;
 }
 
 /** A text that changes when an order enters or leaves a selected status. */
-function mark({ statuses }: LiveFlows, { flow, show }: FlowFilter): string {
+function signature({ statuses }: LiveFlows, { flow, show }: FlowFilter): string {
   const shown = show === "all" ? STATUSES : statusesOf(show);
   return Object.entries(statuses)
     .filter(([name]) => flow === null || name === flow)
-    .flatMap(([, counts]) => shown.map((status) => counts[status]))
+    .flatMap(([, byStatus]) => shown.map((status) => byStatus[status]))
     .join();
 }

@@ -41,7 +41,7 @@ export function usePreview(request: ReplayRequest): UseQueryResult<Matching> {
 export const useStart = (): UseMutationResult<ReplayJob, Error, ReplayRequest> => useChange(start);
 export const useCancel = (): UseMutationResult<ReplayJob, Error, number> => useChange(cancel);
 
-function useChange<T>(change: (given: T) => Promise<ReplayJob>): UseMutationResult<ReplayJob, Error, T> {
+function useChange<T>(change: (variables: T) => Promise<ReplayJob>): UseMutationResult<ReplayJob, Error, T> {
   const queries = useQueryClient();
   return useMutation({
     mutationFn: change,

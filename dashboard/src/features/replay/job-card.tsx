@@ -7,7 +7,7 @@ import { cx } from "@/ui/class-names";
 import { Refusal } from "@/ui/refusal";
 
 import { useCancel } from "./api";
-import { counted, processed, scopeOf, standing, targetName } from "./wording";
+import { countOf, processed, scopeOf, progressOf, targetName } from "./wording";
 
 const STATES: Record<ReplayJob["state"], string> = {
   running: "bg-raised text-soft",
@@ -24,7 +24,7 @@ export function JobCard({ job }: { job: ReplayJob }): ReactNode {
       <p className="flex flex-wrap items-center gap-x-2.5 gap-y-1">
         <span className={cx("rounded-md px-1.5 text-xs leading-5.5 font-semibold", STATES[job.state])}>{job.state}</span>
         <span className="min-w-0 font-medium break-words">
-          {counted(job.what, job.matching)} to {targetName(job.target)}
+          {countOf(job.what, job.matching)} to {targetName(job.target)}
         </span>
         <span className="ml-auto text-xs text-faint">
           job {job.id} by {job.actor}, <Ago at={Date.parse(job.created_at)} />
@@ -33,7 +33,7 @@ export function JobCard({ job }: { job: ReplayJob }): ReactNode {
       <Bar job={job} />
       <div className="flex flex-wrap items-center justify-between gap-x-3 gap-y-1 text-xs text-soft tabular-nums">
         <span className="min-w-0 break-words">
-          {standing(job)}; {scopeOf(job)}; at most {job.per_second}/s
+          {progressOf(job)}; {scopeOf(job)}; at most {job.per_second}/s
         </span>
         {job.state === "running" && (
           <Button

@@ -7,7 +7,7 @@ import { Skeleton } from "@/ui/notice";
 import { Refusal } from "@/ui/refusal";
 
 import { usePreview } from "./api";
-import { counted } from "./wording";
+import { countOf } from "./wording";
 
 interface PreviewProps {
   request: ReplayRequest;
@@ -27,7 +27,7 @@ export function Preview({ request, rate, onKnown }: PreviewProps): ReactNode {
   return (
     <div role="status" className="rounded-lg bg-raised px-3.5 py-3">
       <p className="font-semibold tabular-nums">
-        {data.matching === 0 ? `No ${request.what === "events" ? "events" : "dead letters"} to replay` : counted(request.what, data.matching)}
+        {data.matching === 0 ? `No ${request.what === "events" ? "events" : "dead letters"} to replay` : countOf(request.what, data.matching)}
         {data.matching > 0 && rate > 0 && (
           <span className="font-normal text-soft">, takes at least {span((data.matching / rate) * 1000)}</span>
         )}

@@ -27,7 +27,7 @@ export const NAMES: Record<ReplayJob["what"], [one: string, many: string]> = {
   dead_letters: ["dead letter", "dead letters"],
 };
 
-export const counted = (what: ReplayJob["what"], value: number): string => plural(value, ...NAMES[what]);
+export const countOf = (what: ReplayJob["what"], value: number): string => plural(value, ...NAMES[what]);
 
 export function targetName({ kind, url, cloud }: ReplayTarget): string {
   switch (kind) {
@@ -45,7 +45,7 @@ export function targetName({ kind, url, cloud }: ReplayTarget): string {
 export const processed = ({ sent, failed, skipped }: ReplayJob): number => sent + failed + skipped;
 
 /** The progress of a job, in words. */
-export function standing({ matching, sent, failed, skipped }: ReplayJob): string {
+export function progressOf({ matching, sent, failed, skipped }: ReplayJob): string {
   const others = [failed > 0 && plural(failed, "failed", "failed"), skipped > 0 && plural(skipped, "skipped", "skipped")];
   return [`${sent.toLocaleString("en")} of ${matching.toLocaleString("en")} sent`, ...others].filter(Boolean).join(", ");
 }

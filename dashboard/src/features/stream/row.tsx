@@ -15,7 +15,7 @@ export const ROW_HEIGHT = "[--row:3.5625rem] sm:[--row:2.5625rem]";
 
 const AT_PLACE = "absolute inset-x-0 h-(--row) border-t border-line";
 
-const standing = (place: number): CSSProperties => ({ top: `calc(var(--row) * -${place})` });
+const positionStyle = (place: number): CSSProperties => ({ top: `calc(var(--row) * -${place})` });
 
 interface EventRowProps {
   row: Extract<Row, { kind: "event" }>;
@@ -29,7 +29,7 @@ interface EventRowProps {
 export const EventRow = memo(function EventRow({ row, place, tabbable, selected }: EventRowProps): ReactNode {
   const { event } = row;
   return (
-    <li className={cx(AT_PLACE, "group-data-[calm]/rows:animate-arrive first:border-t-0")} style={standing(place)}>
+    <li className={cx(AT_PLACE, "group-data-[calm]/rows:animate-arrive first:border-t-0")} style={positionStyle(place)}>
       <button
         type="button"
         data-row={row.key}
@@ -86,7 +86,7 @@ export function GapRow({ row, place }: { row: Extract<Row, { kind: "gap" }>; pla
   return (
     <li
       className={cx(AT_PLACE, "flex items-center border-dashed border-warn bg-warn-soft px-4 text-[13px] sm:px-5")}
-      style={standing(place)}
+      style={positionStyle(place)}
     >
       <p className="line-clamp-2 text-soft">
         <strong className="font-semibold text-warn">{what}</strong> at {timeOfDay(row.receivedAt)}. The totals

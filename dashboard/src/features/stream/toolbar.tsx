@@ -74,8 +74,8 @@ function Clouds(): ReactNode {
 /** The types received so far, and the type in the URL, which may not have been received yet. */
 function Types(): ReactNode {
   const { type } = useAddress().filter;
-  const seen = usePulse()?.types ?? [];
-  const types = type === null || seen.includes(type) ? seen : [type, ...seen];
+  const received = usePulse()?.types ?? [];
+  const types = type === null || received.includes(type) ? received : [type, ...received];
   return (
     <select
       aria-label="Event type"
