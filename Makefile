@@ -41,7 +41,7 @@ local-stop: setup ## End a demo that runs in another terminal
 	@$(PY) -m local.demo.stop
 
 .PHONY: dev
-dev: dashboard ## The same without traffic; the API and the dashboard load their code again when it is saved
+dev: dashboard ## Run the local stack without traffic; API and dashboard load their code again when it is saved
 	@$(PY) -m local.demo --no-traffic --reload $(ARGS)
 
 .PHONY: psql
@@ -49,7 +49,7 @@ psql: setup ## Open psql on the database of the demo that runs (ARGS="-c 'SELECT
 	@$(PY) -m local.demo.psql $(ARGS)
 
 .PHONY: compose-demo
-compose-demo: ## The same in containers, with Docker's compose; Ctrl-C ends it
+compose-demo: ## Run the demo in containers, with Docker's compose; Ctrl-C ends it
 	@docker compose --env-file local/images.env --file local/compose.yaml up --build --remove-orphans
 
 .PHONY: dashboard
