@@ -1,4 +1,4 @@
-"""The audit: a secret that somebody commits is found, and a registry that gives no answer is told from a good one."""
+"""The audit finds a committed secret, and distinguishes a missing answer of a registry from a clean one."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """A program in the place of another, with this answer; in the folder that is given, and first on PATH."""
+    """Makes a fake program with this answer, first on PATH, and returns its folder."""
 
     def make(name: str, answer: str):
         program = tmp_path / name
@@ -45,11 +45,11 @@ def stand_in(tmp_path, monkeypatch):
     return make
 
 
-def says(answer: str) -> str:
+def print_answer(answer: str) -> str:
     return f"cat <<'ANSWER'\n{answer}\nANSWER"
 
 
-def test_a_secret_is_found_where_git_keeps_it(programs, repository):
+def test_a_secret_is_found_in_tracked_files_only(programs, repository):
     folder, commit = repository
     commit("deploy.py", 'AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"\n')
     (folder / "ignored.py").write_text('AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"\n')
@@ -57,26 +57,26 @@ def test_a_secret_is_found_where_git_keeps_it(programs, repository):
     assert list(audit.secrets(programs, folder)) == ["deploy.py:1: AWS Access Key"]
 
 
-def test_a_line_that_is_marked_is_no_secret(programs, repository):
+def test_a_line_with_the_allowlist_pragma_is_ignored(programs, repository):
     folder, commit = repository
     commit("deploy.py", 'AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"  # pragma: allowlist secret\n')
 
     assert list(audit.secrets(programs, folder)) == []
 
 
-def test_a_scan_of_nothing_is_no_good_answer(programs, repository):
+def test_a_scan_of_no_files_is_an_error(programs, repository):
     folder, _ = repository
     with pytest.raises(FileNotFoundError, match="git names no file to look through"):
         list(audit.secrets(programs, folder))
 
 
-def test_where_git_refuses_to_answer_nothing_was_scanned(programs, tmp_path):
+def test_a_failure_of_git_is_an_error(programs, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a git repository"):
         list(audit.secrets(programs, tmp_path))
 
 
-def test_everything_that_is_pinned_is_asked_about():
-    """The lock of each tool and each function too, so that a new one can't be forgotten."""
+def test_the_audit_covers_every_lock_file():
+    """This includes the lock of each tool and each function, so a new one can't be missed."""
     functions = {f"{path.parent.relative_to(ROOT)}" for path in ROOT.glob("functions/**/requirements.in")}
 
     assert functions
@@ -90,39 +90,39 @@ def test_everything_that_is_pinned_is_asked_about():
     }
 
 
-def test_a_vulnerability_is_told_with_its_remedy(stand_in):
+def test_a_python_vulnerability_is_reported_with_the_fixed_version(stand_in):
     package = {"name": "left", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
     answer = json.dumps({"dependencies": [package, {"name": "right", "skip_reason": "?"}]})
-    programs = stand_in("pip-audit", f'case "$*" in */some.lock) ;; *) exit ;; esac\n{says(answer)}')
+    programs = stand_in("pip-audit", f'case "$*" in */some.lock) ;; *) exit ;; esac\n{print_answer(answer)}')
 
     assert list(audit.python_vulnerabilities(programs, "some.lock")) == ["left 1: CVE-1, fixed in 1.1"]
 
 
-def test_a_vulnerability_of_the_dashboard_is_told(stand_in):
-    """npm ends with 1 when it finds any."""
-    found = {"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}
-    stand_in("npm", f'test "$*" = "audit --json" || exit\n{says(json.dumps(found))}\nexit 1')
+def test_a_vulnerability_of_the_dashboard_is_reported(stand_in):
+    """npm exits with 1 when it finds a vulnerability."""
+    report = {"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}
+    stand_in("npm", f'test "$*" = "audit --json" || exit\n{print_answer(json.dumps(report))}\nexit 1')
 
     assert list(audit.npm_vulnerabilities()) == ["left-pad: high, in <1.3"]
 
 
 @pytest.mark.parametrize("answer", ["", json.dumps({"dependencies": [{"name": "left", "skip_reason": "not found"}]})])
-def test_no_answer_is_not_a_good_answer(stand_in, answer):
+def test_an_incomplete_answer_of_pip_audit_is_an_error(stand_in, answer):
     with pytest.raises(audit.Unanswered):
-        list(audit.python_vulnerabilities(stand_in("pip-audit", says(answer)), "some.lock"))
+        list(audit.python_vulnerabilities(stand_in("pip-audit", print_answer(answer)), "some.lock"))
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [("", "no connection"), ("{}", "no advisories"), ('{"message": "404 Not Found"}', "404 Not Found")],
 )
-def test_no_answer_about_the_dashboard_is_none_either(stand_in, answer, said):
-    stand_in("npm", says(answer))
-    with pytest.raises(audit.Unanswered, match=said):
+def test_an_incomplete_answer_of_npm_is_an_error(stand_in, answer, message):
+    stand_in("npm", print_answer(answer))
+    with pytest.raises(audit.Unanswered, match=message):
         list(audit.npm_vulnerabilities())
 
 
-def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_nothing_behind(stand_in, monkeypatch, tmp_path, capsys):
+def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_no_process(stand_in, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(audit, "SECONDS", 1)
     monkeypatch.setattr(audit, "locks", lambda: ["some.lock"])
     monkeypatch.setattr(audit, "secrets", lambda _: iter(()))
@@ -131,16 +131,16 @@ def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_nothing_behind(stan
     stand_in("npm", hang)
 
     assert audit.main() == 0
-    said = capsys.readouterr().out
-    assert "pip-audit some.lock: SKIPPED, it gave no answer within 1 s" in said
-    assert "npm audit: SKIPPED, it gave no answer within 1 s" in said
+    output = capsys.readouterr().out
+    assert "pip-audit some.lock: SKIPPED, it gave no answer within 1 s" in output
+    assert "npm audit: SKIPPED, it gave no answer within 1 s" in output
     children = (tmp_path / "children").read_text().split()
     assert len(children) == 2
     eventually(lambda: not any(alive(int(child)) for child in children))
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; one that was killed may wait to be reaped by whoever has inherited it."""
+    """Whether the process runs. A killed process may stay a zombie until its new parent reaps it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] != "Z"
     except FileNotFoundError:
@@ -150,6 +150,6 @@ def alive(pid: int) -> bool:
 def test_a_finding_fails_the_audit(stand_in, monkeypatch):
     monkeypatch.setattr(audit, "locks", list)
     monkeypatch.setattr(audit, "secrets", lambda _: iter(()))
-    stand_in("npm", says('{"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}'))
+    stand_in("npm", print_answer('{"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}'))
 
     assert audit.main() == 1

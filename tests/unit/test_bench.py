@@ -1,4 +1,4 @@
-"""The bench's own arithmetic, and that its tables say what was measured."""
+"""The benchmark's arithmetic, and the output of its tables."""
 
 import io
 import json
@@ -33,23 +33,23 @@ def test_a_percentile_is_one_of_the_values(values, percent, expected):
     assert percentile(values, percent) == expected
 
 
-def test_a_percentile_of_nothing_is_refused():
+def test_a_percentile_of_no_values_is_an_error():
     with pytest.raises(ValueError, match="nothing was measured"):
         percentile([], 50)
 
 
-def test_a_table_shows_small_figures_finely_and_large_ones_roundly():
+def test_a_table_rounds_large_figures_and_shows_small_ones_with_decimals():
     text = io.StringIO()
     show(Console(file=text, width=120), TABLE)
 
-    shown = text.getvalue()
-    assert all(part in shown for part in ("Speed, events/s", "1,000,000", "12,346", "0.52", "goal: 0.5"))
+    output = text.getvalue()
+    assert all(part in output for part in ("Speed, events/s", "1,000,000", "12,346", "0.52", "goal: 0.5"))
 
 
-def test_the_file_holds_the_machine_and_the_exact_figures(tmp_path):
+def test_the_file_has_the_machine_and_the_exact_figures(tmp_path):
     file = tmp_path / "bench.json"
     write(file, machine(), [TABLE])
 
-    written = json.loads(file.read_text())
-    assert written["tables"][0]["rows"] == [["whole path", 1_000_000, 12345.6, 0.517]]
-    assert {"measured_at", "cpu", "cores", "load_average", "python"} <= written["machine"].keys()
+    report = json.loads(file.read_text())
+    assert report["tables"][0]["rows"] == [["whole path", 1_000_000, 12345.6, 0.517]]
+    assert {"measured_at", "cpu", "cores", "load_average", "python"} <= report["machine"].keys()

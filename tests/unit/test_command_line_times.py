@@ -1,4 +1,4 @@
-"""Every command reads a time in the same way."""
+"""Every command parses times in the same way."""
 
 import argparse
 import time
@@ -16,10 +16,10 @@ COMMANDS = {
 
 
 @pytest.fixture
-def far_from_greenwich(monkeypatch):
-    """A machine whose own time is not UTC."""
-    with monkeypatch.context() as there:
-        there.setenv("TZ", "America/New_York")
+def local_time_is_not_utc(monkeypatch):
+    """A machine whose local time is not UTC."""
+    with monkeypatch.context() as environment:
+        environment.setenv("TZ", "America/New_York")
         time.tzset()
         yield
     time.tzset()
@@ -33,21 +33,21 @@ def parser() -> argparse.ArgumentParser:
     return commands
 
 
-@pytest.mark.usefixtures("far_from_greenwich")
+@pytest.mark.usefixtures("local_time_is_not_utc")
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("option", ["since", "until"])
 @pytest.mark.parametrize(
     "text", ["2026-01-31T12:00:00", "2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "2026-01-31 12:00"]
 )
 def test_a_time_without_an_offset_is_utc(command, option, text):
-    read = getattr(parser().parse_args([command, *COMMANDS[command], f"--{option}", text]), option)
+    value = getattr(parser().parse_args([command, *COMMANDS[command], f"--{option}", text]), option)
 
-    assert (read, read.tzinfo) == (datetime(2026, 1, 31, 12, tzinfo=UTC), UTC)
+    assert (value, value.tzinfo) == (datetime(2026, 1, 31, 12, tzinfo=UTC), UTC)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("text", ["noon", "", "2026-02-30", "0001-01-01T00:00:00+01:00"])
-def test_what_is_no_time_is_refused_in_words(command, text, capsys):
+def test_an_invalid_time_is_refused_with_an_example(command, text, capsys):
     with pytest.raises(SystemExit):
         parser().parse_args([command, *COMMANDS[command], "--since", text])
 
@@ -55,7 +55,7 @@ def test_what_is_no_time_is_refused_in_words(command, text, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_says_what_a_time_without_an_offset_is(command, capsys):
+def test_the_help_says_that_a_time_without_an_offset_is_utc(command, capsys):
     arguments = [command, *COMMANDS[command][:1], "--help"] if command == "replays" else [command, "--help"]
     with pytest.raises(SystemExit):
         parser().parse_args(arguments)
