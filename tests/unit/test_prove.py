@@ -1,4 +1,4 @@
-"""The proof can fail: what is overlooked, made up or misjudged is named."""
+"""The proof can fail: it names every missed, invented or wrong finding."""
 
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ LONG_AFTER = NOON + timedelta(hours=1)
 
 
 def row(key: str, *deliveries):
-    clues = [clue for one in deliveries for clue in Interest([ORDER]).clues(normalise(one))]
+    clues = [clue for delivery in deliveries for clue in Interest([ORDER]).clues(normalise(delivery))]
     return FlowEvaluator(ORDER).row(key, add_up([EvidenceSet(items=[clue.evidence]) for clue in clues]), now=LONG_AFTER)
 
 
@@ -31,7 +31,7 @@ def compared(truth, flows, *, poisoned=(), orders=2):
     return compare(truth, flows, poisoned, orders=orders, reported_at=reported_at)
 
 
-def test_a_perfect_run():
+def test_a_perfect_run_has_full_scores():
     comparison = compared(TRUTH, [GOOD, MISSING])
     score = comparison.scores[0]
 
@@ -40,7 +40,7 @@ def test_a_perfect_run():
     assert all(score.perfect for score in comparison.scores)
 
 
-def test_what_was_overlooked_is_named():
+def test_a_missed_anomaly_is_named():
     truth = [*TRUTH, Injection(order_id="ORD-1", anomaly="duplicate", source="aws", type="OrderPlaced")]
     comparison = compared(truth, [GOOD, MISSING])
 
@@ -48,7 +48,7 @@ def test_what_was_overlooked_is_named():
     assert [(score.kind, score.recall) for score in comparison.scores if not score.perfect] == [("duplicate", 0.0)]
 
 
-def test_what_was_made_up_is_named():
+def test_an_invented_anomaly_is_named():
     comparison = compared([], [GOOD, MISSING])
 
     assert "ORD-2: missing was reported, and never happened" in comparison.wrong
@@ -56,27 +56,27 @@ def test_what_was_made_up_is_named():
     assert comparison.scores[0].precision == 0.0
 
 
-def test_a_poison_is_a_dead_letter_and_a_missing_leg():
+def test_a_poison_delivery_is_a_dead_letter_and_a_missing_leg():
     poison = [Injection(order_id="ORD-2", anomaly="poison", source="azure", type="InventoryReserved")]
 
     assert compared(poison, [GOOD, MISSING], poisoned=["ORD-2"]).wrong == []
     assert compared(poison, [GOOD, MISSING]).wrong == ["ORD-2: poison was not reported"]
 
 
-def test_a_duplicate_that_may_have_happened_may_be_reported_or_not():
-    """Its answer was lost, so it was sent again; and the order keeps the anomaly that was planned for it."""
-    perhaps = [
+def test_an_uncertain_duplicate_may_be_reported_or_not():
+    """Its answer was lost, so the simulator sent it again. The order still has its planned anomaly."""
+    uncertain = [
         Injection(order_id=order, anomaly="duplicate", source="aws", type="OrderPlaced", details={"certain": False})
         for order in ("ORD-1", "ORD-2")
     ]
     twice = row("ORD-1", leg("order"), leg("order", id_="again"), leg("payment"), leg("inventory"))
 
     for first in (GOOD, twice):
-        comparison = compared([*TRUTH, *perhaps], [first, MISSING])
+        comparison = compared([*TRUTH, *uncertain], [first, MISSING])
         assert (comparison.wrong, [score for score in comparison.scores if not score.perfect]) == ([], [])
 
 
-def test_an_order_that_is_not_known_is_noticed():
+def test_an_order_without_a_flow_instance_is_counted():
     assert compared(TRUTH, [GOOD, MISSING], orders=3).wrong == ["3 orders were placed, and Helios knows 2"]
 
 
@@ -91,6 +91,6 @@ def test_a_run_without_all_of_its_restarts_proves_nothing():
 
 
 @pytest.mark.parametrize("kind", ANOMALIES)
-def test_a_kind_that_never_happened_proves_nothing(kind):
+def test_a_run_without_one_kind_of_anomaly_proves_nothing(kind):
     with pytest.raises(Unproven, match=f"no order got {kind}: raise"):
-        proves_something([one for one in ONE_OF_EACH if one.anomaly != kind], RESTARTS)
+        proves_something([injection for injection in ONE_OF_EACH if injection.anomaly != kind], RESTARTS)
