@@ -1,4 +1,4 @@
-"""The way back from SQS' dead-letter queue, on moto's SQS."""
+"""The redrive command moves messages from SQS' dead-letter queue back to its source, on moto's SQS."""
 
 import boto3
 import pytest
@@ -19,18 +19,18 @@ def sqs(monkeypatch):
 
 def bodies(sqs, name):
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    found = []
+    texts = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        found += [one["Body"] for one in messages]
-    return sorted(found)
+        texts += [message["Body"] for message in messages]
+    return sorted(texts)
 
 
-def test_every_message_comes_back_once(sqs, capsys):
+def test_every_message_is_moved_once(sqs, capsys):
     for name in (redrive.QUEUE, redrive.DEAD_LETTER_QUEUE):
         sqs.create_queue(QueueName=name)
-    dead = sqs.get_queue_url(QueueName=redrive.DEAD_LETTER_QUEUE)["QueueUrl"]
+    dead_letter_url = sqs.get_queue_url(QueueName=redrive.DEAD_LETTER_QUEUE)["QueueUrl"]
     for number in range(25):
-        sqs.send_message(QueueUrl=dead, MessageBody=f"{number:02}")
+        sqs.send_message(QueueUrl=dead_letter_url, MessageBody=f"{number:02}")
 
     assert redrive.main([]) == 0
     assert "25 messages moved" in capsys.readouterr().out
@@ -38,6 +38,6 @@ def test_every_message_comes_back_once(sqs, capsys):
     assert bodies(sqs, redrive.DEAD_LETTER_QUEUE) == []
 
 
-def test_a_queue_that_is_not_there_is_said_by_name(sqs, capsys):
+def test_a_missing_queue_is_reported_with_exit_code_1(sqs, capsys):
     assert redrive.main(["--dead-letter-queue", "nothing"]) == 1
     assert "redrive: " in capsys.readouterr().err
