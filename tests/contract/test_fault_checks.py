@@ -1,4 +1,4 @@
-"""The fault suite can fail: whatever is taken from a sound database, or put into it, is named."""
+"""The fault suite can fail: the checks name every row that is removed from a correct database or added to it."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -29,8 +29,8 @@ LOAD = Load(events=90, again=0.2, poison=0.1, flawed=0.4)
 
 
 @pytest.fixture
-def played(postgres_store, pool, tmp_path):
-    """A phase without a fault: asks what the checks say of it now."""
+def checked_phase(postgres_store, pool, tmp_path):
+    """A phase without a fault. Returns a function that runs the checks on its database."""
     flows = declaration.load(Place.of(tmp_path).config.flows_file)
     sent, book = orders(LOAD, prefix="FLT-01-", seed=1, clouds=()), Book()
     for request in sent.requests:
@@ -39,23 +39,23 @@ def played(postgres_store, pool, tmp_path):
         book.answer(request.keys, [outcome.status for outcome in outcomes])
     PostgresOutbox(pool).number()
 
-    def checked():
+    def run_checks():
         with pool.connection() as connection:
             return check(connection, sent, book, NOTHING, flows)
 
-    return checked
+    return run_checks
 
 
-def test_a_sound_database_is_found_sound(played):
-    found = played()
+def test_a_correct_database_passes_the_checks(checked_phase):
+    result = checked_phase()
 
-    assert (found.wrong, found.lost, found.doubled) == ([], 0, 0)
-    assert found.rows == found.counts.stored.total() > 60
-    assert found.counts.webhooks["rejected"] >= 9
+    assert (result.wrong, result.lost, result.doubled) == ([], 0, 0)
+    assert result.rows == result.counts.stored.total() > 60
+    assert result.counts.webhooks["rejected"] >= 9
 
 
 @pytest.mark.parametrize(
-    ("harm", "sentence"),
+    ("damage", "sentence"),
     [
         ("DELETE FROM events WHERE id = (SELECT min(id) FROM events)", "1 acknowledged events are not stored"),
         (
@@ -83,11 +83,11 @@ def test_a_sound_database_is_found_sound(played):
         ),
     ],
 )
-def test_what_does_not_hold_is_named(harm, sentence, played, pool):
+def test_every_violated_invariant_is_named(damage, sentence, checked_phase, pool):
     with pool.connection() as connection:
-        connection.execute(harm)
+        connection.execute(damage)
 
-    assert any(sentence in said for said in played().wrong)
+    assert any(sentence in finding for finding in checked_phase().wrong)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_does_not_hold_is_named(harm, sentence, played, pool):
         (None, "stored", "poison was called stored"),
     ],
 )
-def test_an_answer_that_must_not_be_is_named(key, status, sentence):
+def test_a_wrong_answer_is_named(key, status, sentence):
     book = Book()
     book.answer([key], [status])
 
