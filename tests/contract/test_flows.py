@@ -379,9 +379,9 @@ def test_sums_are_exact_wherever_a_period_begins_and_ends(store, first, last, mi
 
     expected = Counter(NOON + (at - NOON) // bucket * bucket for at in opened if since <= at < until)
     sums: Counter[datetime] = Counter()
-    for count in counts:
-        if count.what == "status":
-            sums[count.minute] += count.instances
+    for flow_count in counts:
+        if flow_count.what == "status":
+            sums[flow_count.minute] += flow_count.instances
     assert sums == expected
     assert {count.value: count.instances for count in counts if count.what == "match"} == {"0.1": 1}
 
