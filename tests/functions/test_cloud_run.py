@@ -1,4 +1,4 @@
-"""The door before the Cloud Function: whom it lets in, and what it tells the others."""
+"""The authentication before the Cloud Function: the admitted tokens, and the answers to others."""
 
 import json
 import time
@@ -29,13 +29,13 @@ def keys_url(issuer) -> Iterator[str]:
         yield url
 
 
-def inside(_environ, start_response):
+def application(_environ, start_response):
     start_response("200 OK", [])
-    return [b"inside"]
+    return [b"application"]
 
 
 def status(keys_url: str, authorization: str | None) -> int:
-    door = Door(inside, keys_url=keys_url, audience=AUDIENCE, invoker=INVOKER)
+    door = Door(application, keys_url=keys_url, audience=AUDIENCE, invoker=INVOKER)
     headers = {"Authorization": authorization} if authorization else {}
     return Client(door).post("/", headers=headers).status_code
 
@@ -52,25 +52,25 @@ def status(keys_url: str, authorization: str | None) -> int:
     ],
     ids=["invoker", "Google's other name", "other issuer", "other audience", "other account", "unverified"],
 )
-def test_only_the_invoker_s_token_for_this_service_opens(issuer, keys_url, claims, expected):
+def test_only_the_invokers_token_for_this_service_is_admitted(issuer, keys_url, claims, expected):
     assert status(keys_url, f"Bearer {issuer.token(CLAIMS | claims)}") == expected
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Basic aGVsaW9z", "Bearer", "Bearer "])
-def test_who_shows_no_token_is_forbidden(keys_url, authorization):
+def test_a_request_without_a_token_is_forbidden(keys_url, authorization):
     assert status(keys_url, authorization) == 403
 
 
-def test_a_token_that_is_none_is_unauthorized(keys_url):
+def test_a_malformed_token_is_unauthorized(keys_url):
     assert status(keys_url, "Bearer nonsense") == 401
 
 
 def test_a_token_of_another_key_is_unauthorized(keys_url):
-    """Also when it claims the key's id."""
+    """This includes a token that claims the key's id."""
     assert status(keys_url, f"Bearer {Issuer().token(CLAIMS)}") == 401
 
 
-def test_an_old_token_is_unauthorized(issuer, keys_url):
+def test_an_expired_token_is_unauthorized(issuer, keys_url):
     times = {"iat": int(time.time()) - 7200, "exp": int(time.time()) - 3600}
     token = jwt.encode(CLAIMS | times, issuer.key, algorithm="RS256", headers={"kid": issuer.key_id})
     assert status(keys_url, f"Bearer {token}") == 401
@@ -81,5 +81,5 @@ def test_a_token_without_a_signature_is_unauthorized(issuer, keys_url):
     assert status(keys_url, f"Bearer {token}") == 401
 
 
-def test_while_the_keys_can_not_be_had_pub_sub_is_asked_to_come_again(issuer):
+def test_a_token_is_answered_503_while_the_keys_are_unavailable(issuer):
     assert status(f"http://{HOST}:{free_port()}/", f"Bearer {issuer.token(CLAIMS)}") == 503
