@@ -55,7 +55,7 @@ _BATCH_ERRORS: Final = {
 
 
 class KafkaSink:
-    """Implements ``EventSink`` with an idempotent producer: acknowledged messages are on every replica, by key in order."""
+    """Implements ``EventSink`` with an idempotent producer: acknowledged events are on all replicas, ordered by key."""
 
     def __init__(self, brokers: str, *, topic: str, timeout_seconds: float, config_file: str | None = None) -> None:
         """Take the settings. The first use connects.
