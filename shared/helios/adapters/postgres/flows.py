@@ -22,8 +22,8 @@ flow, key, status, opened_at, waiting, issues, version, details
 """
 
 
-# Sorted keys are found in one pass through the index. The result may also have a key in another of the flows than the
-# one that was asked for; the caller drops such instances.
+# Sorted keys are found in one pass through the index. The two conditions are independent, so the result may also have a
+# key in another of the flows; ``find`` drops such instances.
 FIND_FLOWS = f"""
 SELECT {FLOW_COLUMNS} FROM flow_instances
 WHERE flow = ANY(%(flows)s) AND key = ANY(ARRAY(SELECT json_array_elements_text(%(keys)s)))

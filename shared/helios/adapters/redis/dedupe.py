@@ -51,15 +51,15 @@ class RedisDedupeCache:
 
     def lookup(self, keys: Collection[Key]) -> set[Key]:
         """The keys that are in the cache; none when Redis is down."""
-        wanted = list(keys)
-        if not wanted or self._is_paused():
+        ordered_keys = list(keys)
+        if not ordered_keys or self._is_paused():
             return set()
         try:
-            marks = self._redis.mget([_name(key) for key in wanted])
+            marks = self._redis.mget([_name(key) for key in ordered_keys])
         except redis.RedisError as error:
             self._pause(error)
             return set()
-        return {key for key, mark in zip(wanted, marks, strict=True) if mark is not None}
+        return {key for key, mark in zip(ordered_keys, marks, strict=True) if mark is not None}
 
     def add(self, keys: Collection[Key]) -> None:
         """Add the keys of committed events; do nothing when Redis is down."""
