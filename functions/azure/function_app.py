@@ -24,7 +24,7 @@ app = func.FunctionApp()
 @cache
 def services() -> Services:
     """Built when first needed: the host loads this file to list its functions, maybe before Key Vault lets it in."""
-    return bootstrap.build_to_stay(configured)
+    return bootstrap.build_long_lived(configured)
 
 
 @cache

@@ -120,11 +120,11 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime | None
     parked: int
 
-    def waits(self, now: datetime) -> float:
+    def wait_seconds(self, now: datetime) -> float:
         """Seconds for which the oldest frame has waited."""
         return max(0.0, (now - self.waiting_since).total_seconds()) if self.waiting_since else 0.0
 
-    def silent(self, now: datetime) -> float:
+    def silent_seconds(self, now: datetime) -> float:
         """Seconds since it last had its turn."""
         return max(0.0, (now - self.seen_at).total_seconds()) if self.seen_at else math.inf
 

@@ -62,7 +62,7 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def opens(scopes: tuple[Scope, ...], wanted: Scope) -> bool:
+def grants(scopes: tuple[Scope, ...], wanted: Scope) -> bool:
     """Whether these scopes hold the wanted one."""
     if "admin" in scopes:
         return True

@@ -37,7 +37,7 @@ class Redaction:
         body = self._walk(delivery, self._payload)
         return delivery if body == delivery.body else msgspec.structs.replace(delivery, body=body)
 
-    def kept(self, delivery: Delivery) -> Delivery:
+    def for_dead_letter(self, delivery: Delivery) -> Delivery:
         """What is kept of a delivery that could not be read.
 
         Nobody can tell what stands in one that was cut, or whose payload is not where its cloud has it, or is no JSON:

@@ -17,7 +17,7 @@ ATTRIBUTE = f"ce-{EXTENSION}"
 RESOURCE = f"{EXTENSION}:"
 """EventBridge gives each event an id of its own, and has room for what its sender knows only among its resources."""
 
-UNTOLD = ";untold"
+NO_TIME = ";untold"
 """Ends an Event Grid event's mark if it had no time of its own, which Event Grid's schema asks for."""
 
 _WORD = EXTENSION.encode()
@@ -91,7 +91,7 @@ def original(text: bytes) -> Original | None:
 
 def had_no_time(text: bytes) -> bool:
     """Whether an Event Grid event told of no time before Helios sent it once more."""
-    return _WORD in text and (carrier := _carried(text)) is not None and carrier.dataVersion.endswith(UNTOLD)
+    return _WORD in text and (carrier := _carried(text)) is not None and carrier.dataVersion.endswith(NO_TIME)
 
 
 def _carried(body: bytes) -> _Carrier | None:

@@ -118,7 +118,7 @@ class ReplayWorker:
                 self._work(job)
         return mine
 
-    def run_for_ever(self) -> None:
+    def run_forever(self) -> None:
         """The same, also for the jobs that come, until ``stop``."""
         while not self._stopping.is_set():
             try:

@@ -20,7 +20,7 @@ def bounded(request: ReplayRequest, now: datetime) -> ReplayRequest:
     return msgspec.structs.replace(request, filter=msgspec.structs.replace(request.filter, until=until))
 
 
-class Start:
+class ReplayStarter:
     """Begins jobs, which a worker then works through."""
 
     def __init__(self, jobs: ReplayJobs, targets: Targets, *, begun: Callable[[], None] = lambda: None) -> None:

@@ -53,7 +53,7 @@ GROUP BY minute, source ORDER BY minute, source
 # The last day is its full hours, and the minutes before the first of these. What only frames without a position tell is
 # left out of what is told.
 SELECT_TOTALS = """
-WITH untold AS (
+WITH unnumbered AS (
     SELECT count.source, sum(count.stored)::bigint AS stored, sum(count.duplicate)::bigint AS duplicate,
            sum(count.contradictory)::bigint AS contradictory, sum(count.rejected)::bigint AS rejected
     FROM frames, json_to_recordset(body -> 'counts') AS count (
@@ -61,15 +61,15 @@ WITH untold AS (
     )
     WHERE position IS NULL AND %(only_numbered)s GROUP BY count.source
 )
-SELECT source, total.stored - coalesce(untold.stored, 0), total.duplicate - coalesce(untold.duplicate, 0),
-       total.contradictory - coalesce(untold.contradictory, 0), total.rejected - coalesce(untold.rejected, 0), (
+SELECT source, total.stored - coalesce(unnumbered.stored, 0), total.duplicate - coalesce(unnumbered.duplicate, 0),
+       total.contradictory - coalesce(unnumbered.contradictory, 0), total.rejected - coalesce(unnumbered.rejected, 0), (
     SELECT coalesce(sum(hour.stored), 0) FROM event_totals AS hour
     WHERE hour.source = total.source AND hour.since >= %(first_hour)s
 )::bigint + (
     SELECT coalesce(sum(known.stored), 0) FROM event_counts AS known
     WHERE known.source = total.source AND known.minute >= %(since)s AND known.minute < %(first_hour)s
-)::bigint - coalesce(untold.stored, 0), (SELECT position FROM stream)
-FROM event_totals AS total LEFT JOIN untold USING (source) WHERE since = '-infinity'
+)::bigint - coalesce(unnumbered.stored, 0), (SELECT position FROM stream)
+FROM event_totals AS total LEFT JOIN unnumbered USING (source) WHERE since = '-infinity'
 """
 
 

@@ -116,13 +116,13 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 
 # One statement, so that all of it is of one moment; there is a row even where there are no sums.
 SUM_FLOWS_OF_POSITION = f"""
-WITH untold AS (
+WITH unnumbered AS (
     SELECT status, sum(instances::bigint)::bigint AS instances
     FROM frames, json_each(body -> 'flow_statuses') AS changed (flow, statuses),
          json_each_text(statuses) AS told (status, instances)
     WHERE position IS NULL AND (%(flow)s::text IS NULL OR flow = %(flow)s) GROUP BY status
 ), moment AS (
-    SELECT (SELECT position FROM stream), (SELECT json_object_agg(status, instances) FROM untold)
+    SELECT (SELECT position FROM stream), (SELECT json_object_agg(status, instances) FROM unnumbered)
 )
 SELECT * FROM moment LEFT JOIN ({SUM_FLOWS}) AS sums ON true
 """  # noqa: S608 - the same
@@ -250,9 +250,9 @@ class PostgresFlowReader(Query):
     def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
         """The same sums with the position of the stream, and with what only frames without a position tell."""
         rows = self._all(SUM_FLOWS_OF_POSITION, _period(flow, since, until, bucket))
-        position, untold, *_ = rows[0]
+        position, unnumbered, *_ = rows[0]
         counts = [count_from_row(count) for _, _, *count in rows if count[0] is not None]
-        return FlowSums(position=position, counts=counts, untold=untold or {})
+        return FlowSums(position=position, counts=counts, unnumbered=unnumbered or {})
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
         """When the story of these flows that has been open longest began; None when none is open."""
