@@ -126,7 +126,7 @@ def _encode_within(frame: StreamFrame, room: int) -> bytes | None:
 
 
 def _reduce_counts(counts: Sequence[Count], room: int) -> list[Count]:
-    """The same deliveries in about ``room`` bytes: the most frequent types by name, the others as one type per source."""
+    """The same deliveries in about ``room`` bytes: frequent types by name, the others as one type per source."""
     named: list[Count] = []
     others: dict[tuple[object, str], Count] = {}
     for count in sorted(counts, key=lambda count: count.received, reverse=True):
