@@ -109,10 +109,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
             arrived. ``verdict``: the verdict or its issues changed.
         leg: the name of the leg, if any.
         source: the cloud that sent the event.
-        event_id: the event's.
-        version: the verdict's number, from 1.
-        status: that verdict.
-        detail: in words.
+        event_id: the id of the event.
+        version: the number of the verdict, from 1.
+        status: the verdict.
+        detail: the step in words.
     """
 
     at: datetime

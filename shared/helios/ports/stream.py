@@ -53,7 +53,7 @@ class ConsumerOffset(Protocol):
         """Record that everything up to this position has been processed."""
 
     def park(self, refused: Sequence[Parked]) -> None:
-        """Store events that the target refused permanently, with the reason. An event parked before gets the new one."""
+        """Store events that the target refused permanently, with the reason, which replaces that of a parked event."""
 
     def parked(self, *, after: Key | None, limit: int) -> list[Event]:
         """The parked events that follow a key, sorted by key."""
