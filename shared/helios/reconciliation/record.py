@@ -127,7 +127,7 @@ def to_instance(evaluator: FlowEvaluator, stored: FlowRecord) -> FlowInstance:
 def moment_of(stored: FlowRecord) -> datetime:
     """The ``now`` with which to evaluate a stored instance: after its deadline only if the sweep has closed it.
 
-    Thus a leg that was found missing is not waited for again.
+    Thus Helios does not wait again for a leg that it has reported as missing.
     """
     return BEFORE if stored.waiting else AFTER
 
