@@ -47,7 +47,7 @@ def ingest(
 
     Args:
         deliveries: a batch, in order of arrival. Of two that contradict each other, the first is stored.
-        dedupe: asked before the store, and updated after the commit: it holds only keys of durable events.
+        dedupe: read before the store, and updated after the commit: it holds only keys of durable events.
         store: decides which events are new.
         reconciler: updates the flow instances to which the events belong; None: no flow is declared.
         redaction: replaces the fields that must not be stored; None: no field is named.
