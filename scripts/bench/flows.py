@@ -20,7 +20,7 @@ from helios.model.events import Delivery
 from helios.normalise import normalise
 from helios.reconciliation import declaration
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
@@ -204,10 +204,10 @@ def _summary(running: Servers, *, quick: bool) -> Table:
 def _instance() -> str:
     """All evidence of an order, as a row holds it; that it is the same one's does not matter here."""
     (flow,) = flows = declaration.load()
-    interest = Interest(flows)
+    extractor = EvidenceExtractor(flows)
     given = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
-    clues = [clue for delivery in given for clue in interest.clues(normalise(delivery))]
-    evidence_set = add_up([EvidenceSet(items=[clue.evidence]) for clue in clues])
+    extracted = [keyed for delivery in given for keyed in extractor.extract(normalise(delivery))]
+    evidence_set = merge([EvidenceSet(items=[keyed.evidence]) for keyed in extracted])
     return columns([record(FlowEvaluator(flow), "ORD-1", evidence_set, now=BEFORE, version=3)])["details"]
 
 

@@ -11,7 +11,7 @@ from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
 from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
 from helios.reconciliation.record import moment_of
 from scripts.faults.book import Book
 from scripts.faults.orders import LEGS, Orders
@@ -181,18 +181,18 @@ def _instances(connection: psycopg.Connection, sent: Orders, flows: Sequence[Flo
     ]
     if off:
         yield f"{len(off)} orders have the wrong verdict: {'; '.join(off[:SHOWN])}"
-    interest, evaluators = Interest(flows), {flow.name: FlowEvaluator(flow) for flow in flows}
+    extractor, evaluators = EvidenceExtractor(flows), {flow.name: FlowEvaluator(flow) for flow in flows}
     pending: dict[str, list[EvidenceSet]] = defaultdict(list)
     for row in connection.execute(
         f"SELECT {EVENT_COLUMNS} FROM events WHERE order_id LIKE %s",  # noqa: S608 - a constant of Helios'
         pattern,
     ):
-        for clue in interest.clues(event_from_row(row)):
-            pending[clue.key].append(EvidenceSet(items=[clue.evidence]))
+        for keyed in extractor.extract(event_from_row(row)):
+            pending[keyed.key].append(EvidenceSet(items=[keyed.evidence]))
     differing = []
     for key, instance in kept.items():
         evaluator, counts = evaluators[instance.flow], pending.get(key)
-        verdict = evaluator.verdict(add_up(counts), now=moment_of(instance)) if counts else None
+        verdict = evaluator.verdict(merge(counts), now=moment_of(instance)) if counts else None
         if verdict is None or (verdict.status, verdict.amount) != (instance.status, instance.amount):
             differing.append(key)
     if differing or pending.keys() != kept.keys():

@@ -6,7 +6,7 @@ import pytest
 
 from helios.normalise import normalise
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
 from scripts.prove.compare import Finding, compare
 from scripts.prove.run import RESTARTS, Unproven, proves_something
 from scripts.simulator.anomalies import ANOMALIES, Injection
@@ -17,8 +17,10 @@ LONG_AFTER = NOON + timedelta(hours=1)
 
 
 def row(key: str, *deliveries):
-    clues = [clue for one in deliveries for clue in Interest([ORDER]).clues(normalise(one))]
-    return FlowEvaluator(ORDER).row(key, add_up([EvidenceSet(items=[clue.evidence]) for clue in clues]), now=LONG_AFTER)
+    extracted = [keyed for one in deliveries for keyed in EvidenceExtractor([ORDER]).extract(normalise(one))]
+    return FlowEvaluator(ORDER).to_instance(
+        key, merge([EvidenceSet(items=[keyed.evidence]) for keyed in extracted]), now=LONG_AFTER
+    )
 
 
 GOOD = row("ORD-1", leg("order"), leg("payment"), leg("inventory"))
