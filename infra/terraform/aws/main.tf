@@ -5,8 +5,8 @@ locals {
   is_emulated = var.emulator_endpoint != null
 
   # The values may hold passwords; that they are given at all is no secret.
-  makes_database    = nonsensitive(var.database_url == null)
-  makes_cache       = nonsensitive(var.redis_url == null)
+  makes_database      = nonsensitive(var.database_url == null)
+  makes_cache         = nonsensitive(var.redis_url == null)
   makes_notify_secret = nonsensitive(var.notify_secret == null)
 
   # Those for arm64 lie in a folder of their own, so that the wrong ones can't be taken.
@@ -81,14 +81,14 @@ resource "terraform_data" "notify_secret" {
 }
 
 locals {
-  database_url = local.makes_database ? module.database[0].url : var.database_url
-  redis_url    = local.makes_cache ? module.cache[0].url : var.redis_url
-  notify_secret  = local.makes_notify_secret ? terraform_data.notify_secret[0].output : var.notify_secret
+  database_url  = local.makes_database ? module.database[0].url : var.database_url
+  redis_url     = local.makes_cache ? module.cache[0].url : var.redis_url
+  notify_secret = local.makes_notify_secret ? terraform_data.notify_secret[0].output : var.notify_secret
 
   secret_settings = jsonencode(merge(var.secret_settings, {
-    HELIOS_DATABASE_URL = local.database_url
-    HELIOS_REDIS_URL    = local.redis_url
-    HELIOS_NOTIFY_SECRET  = local.notify_secret
+    HELIOS_DATABASE_URL  = local.database_url
+    HELIOS_REDIS_URL     = local.redis_url
+    HELIOS_NOTIFY_SECRET = local.notify_secret
   }))
 }
 
@@ -160,7 +160,7 @@ locals {
       environment = merge(local.replay_targets, {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
-        HELIOS_WEBHOOK_AUTH           = var.guards
+        HELIOS_WEBHOOK_AUTH     = var.guards
       })
       permissions = { Ring = local.ring }
     }

@@ -10,11 +10,11 @@ locals {
   redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
   # The names only: what is behind them is secret, so it can't decide how many resources there are.
-  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["RING_SECRET"])))
+  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["NOTIFY_SECRET"])))
   secrets = {
-    DATABASE_URL = var.database_url
-    REDIS_URL    = local.redis_url
-    RING_SECRET  = var.notify_secret
+    DATABASE_URL  = var.database_url
+    REDIS_URL     = local.redis_url
+    NOTIFY_SECRET = var.notify_secret
   }
 
   settings = merge(

@@ -92,8 +92,8 @@ run "alone" {
 run "beside_aws" {
   variables {
     redis_url         = "rediss://:secret@cache.example.org:6379/0"
-    notify_url          = "https://api.example.org/api/v1/relay/notify"
-    notify_secret       = "0123456789abcdef0123456789abcdef"
+    notify_url        = "https://api.example.org/api/v1/relay/notify"
+    notify_secret     = "0123456789abcdef0123456789abcdef"
     publish_with_keys = true
     deployers         = { me = "00000000-0000-0000-0000-000000000004", ci = "00000000-0000-0000-0000-000000000005" }
   }
@@ -104,8 +104,8 @@ run "beside_aws" {
   }
 
   assert {
-    condition     = local.secret_names == toset(["DATABASE_URL", "REDIS_URL", "RING_SECRET"])
-    error_message = "The ring secret is a secret."
+    condition     = local.secret_names == toset(["DATABASE_URL", "REDIS_URL", "NOTIFY_SECRET"])
+    error_message = "The notify secret must be a secret."
   }
 
   assert {

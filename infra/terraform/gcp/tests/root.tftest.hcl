@@ -76,10 +76,10 @@ run "alone" {
 
 run "beside_aws" {
   variables {
-    redis_url   = "rediss://:secret@cache.example.org:6379/0"
+    redis_url     = "rediss://:secret@cache.example.org:6379/0"
     notify_url    = "https://api.example.org/api/v1/relay/notify"
     notify_secret = "0123456789abcdef0123456789abcdef"
-    publishers  = ["serviceAccount:shop@shop-1234.iam.gserviceaccount.com"]
+    publishers    = ["serviceAccount:shop@shop-1234.iam.gserviceaccount.com"]
   }
 
   assert {
@@ -88,8 +88,8 @@ run "beside_aws" {
   }
 
   assert {
-    condition     = keys(google_secret_manager_secret.this) == ["DATABASE_URL", "REDIS_URL", "RING_SECRET"]
-    error_message = "The ring secret is a secret."
+    condition     = keys(google_secret_manager_secret.this) == ["DATABASE_URL", "NOTIFY_SECRET", "REDIS_URL"]
+    error_message = "The notify secret must be a secret."
   }
 
   assert {
