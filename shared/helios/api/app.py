@@ -70,7 +70,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     access = Access(
         services.tokens,
         services.tickets,
-        people=webhook_auth.people(services.settings),
+        people=webhook_auth.oidc_provider(services.settings),
         loopback=authenticators.loopback,
         origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
