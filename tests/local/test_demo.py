@@ -60,7 +60,7 @@ class RunningDemo:
         return now
 
     def wait(self, seconds=START_SECONDS):
-        """Its exit status and all it output."""
+        """The exit status and the whole output."""
         return self.process.wait(seconds), self.output.read_text()
 
     def service(self, name):
