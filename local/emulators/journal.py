@@ -47,7 +47,7 @@ class Journal(Generic[Record]):
         return self._size > max(_COMPACT_BYTES, _COMPACT_RATIO * self._size_at_first)
 
     def replay(self) -> Iterator[Record]:
-        """The records of an earlier process, in order. An unreadable line, such as a partial one, is logged and skipped."""
+        """The records of an earlier process, in order. Unreadable lines are logged and skipped."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:

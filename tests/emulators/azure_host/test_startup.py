@@ -71,12 +71,12 @@ def test_no_key_is_logged(host: Hosted):
         (EVENT_GRID.format(annotation=""), '{"version": "1.0"}', "host.json"),
     ],
 )
-def test_an_app_that_can_not_be_hosted_ends_the_start_with_a_clear_message(tmp_path: Path, source: str, host_json: str | None, said: str):
+def test_an_unsupported_app_gets_a_clear_message(tmp_path: Path, source: str, host_json: str | None, said: str):
     code, log = run_to_its_end(Hosted(tmp_path, write_app(tmp_path, source, host_json)))
     assert (code, said in log, "Traceback" in log) == (1, True, False), log
 
 
-def test_a_folder_without_an_app_ends_the_start_with_a_clear_message(tmp_path: Path):
+def test_a_folder_without_an_app_gets_a_clear_message(tmp_path: Path):
     (tmp_path / "host.json").write_text('{"version": "2.0"}')
     code, log = run_to_its_end(Hosted(tmp_path, tmp_path))
     assert (code, "has no function_app.py" in log) == (1, True)
@@ -89,6 +89,6 @@ def test_a_folder_without_an_app_ends_the_start_with_a_clear_message(tmp_path: P
         ("PYTHON_THREADPOOL_THREAD_COUNT", "many", "Set it to a number from 1 to 1000"),
     ],
 )
-def test_a_wrong_setting_is_a_clear_sentence(tmp_path: Path, name: str, value: str, said: str):
+def test_a_wrong_setting_gets_a_clear_message(tmp_path: Path, name: str, value: str, said: str):
     code, log = run_to_its_end(Hosted(tmp_path, env={name: value}))
     assert (code, said in log) == (1, True), log
