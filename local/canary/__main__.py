@@ -41,6 +41,7 @@ def main() -> None:
         parser.add_argument(f"--{field.replace('_', '-')}", required=True)
     options = parser.parse_args()
     logs.configure("INFO")
+    logging.getLogger("azure").setLevel(logging.WARNING)  # at INFO, the SDK logs the headers of every request
     addresses = Addresses(options.api_url, options.aws_url, options.eventgrid_url)
     with ExitStack() as stack:
         bus = stack.enter_context(closing(Bus(addresses.aws_url)))

@@ -26,6 +26,7 @@ class Supervisor:
         """
         self._services = services
         self._say = say
+        self._name_width = max(len(service.name) for service in services)
         self._started: list[Service] = []
         self._aborting = False
         self._restarts: Mapping[str, deque[float]] = {
@@ -104,7 +105,7 @@ class Supervisor:
             service.server.start()
         except ServiceFailed as error:
             raise ServiceFailed(f"{error}\n{service.remedy}".rstrip()) from error
-        self._say(f"{service.name:<12} ready after {time.monotonic() - start:.1f} s")
+        self._say(f"{service.name:<{self._name_width}} ready after {time.monotonic() - start:.1f} s")
 
     def _abort(self, futures: Collection[Future[None]]) -> None:
         """Kill the started services until every thread that starts one has ended."""

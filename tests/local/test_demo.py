@@ -170,7 +170,7 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
 
 def test_an_interrupted_start_leaves_nothing(demo):
     run = demo("--no-traffic")
-    run.wait_for("valkey       ready")
+    run.wait_for("valkey          ready")
     everyone = reaper.descendants(run.process.pid)
     run.process.send_signal(signal.SIGINT)
     status, output = run.wait(60)
