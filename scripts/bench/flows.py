@@ -130,7 +130,7 @@ def _deliveries(type_: str, source: str, orders: Sequence[str], received_at: dat
 
 
 def _sweep(running: Servers, *, quick: bool) -> Table:
-    """Overdue stories, judged while batches of other stories keep arriving."""
+    """Overdue stories, answered_by_helios while batches of other stories keep arriving."""
     size = 10_000 if quick else 100_000
     pool = open_pool(running.database_url, connections=3, timeout_seconds=60)
     store, reconciler = PostgresStore(pool), Reconciler(declaration.load())
