@@ -101,7 +101,7 @@ def _aws(environ: Mapping[str, str]) -> Endpoint:
 
 
 def _configured_aws(environ: Mapping[str, str]) -> str:
-    """Where boto3 goes by itself: a profile may name an ``endpoint_url``, too."""
+    """The endpoint that boto3 chooses, which may be an ``endpoint_url`` of a profile."""
     import boto3
     from botocore.exceptions import BotoCoreError
 
