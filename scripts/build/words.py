@@ -1,4 +1,4 @@
-"""``python -m scripts.build.words [PATH ...]``, a part of ``make lint``: finds words that Helios does not use in its texts.
+"""``python -m scripts.build.words [PATH ...]``, a part of ``make lint``: finds words that Helios does not use.
 
 The texts are documentation, comments, messages and names. Each word in the list has a plain technical equivalent, such
 as "retry later" for "put off". A pattern leaves out the standard uses of its word. Prints ``file:line`` for each
