@@ -157,7 +157,7 @@ class Demo:
                 now = self._fetch()
                 speed = rate.update(now.total_events) if now else 0.0
                 if first_total is not None and now and now.total_events > first_total:
-                    self._say(f"First event stored {time.monotonic() - self._start_time:.1f} s after the start")
+                    self._say(f"First traffic event stored {time.monotonic() - self._start_time:.1f} s after the start")
                     first_total = None
                 elif first_total is not None and time.monotonic() - watch_start > _FIRST_EVENT_SECONDS:
                     raise ServiceFailed(

@@ -80,8 +80,8 @@ def line(stats: Stats | None, rate: float) -> str:
     """The stats as one line, for output that is not a terminal."""
     if stats is None:
         return "The API does not answer"
-    sources = " ".join(f"{_NAMES.get(source, source)} {count}" for source, count in stats.events_by_source.items())
-    health = " ".join(f"{component} {state}" for component, state in stats.health.items())
+    sources = ", ".join(f"{_NAMES.get(source, source)} {count}" for source, count in stats.events_by_source.items())
+    health = ", ".join(f"{component} {state}" for component, state in stats.health.items())
     return (
         f"Stored {stats.total_events} ({sources}) at {rate:.1f}/s, duplicate {stats.duplicates}, "
         f"contradictory {stats.contradictory}, rejected {stats.rejected}; {health}"

@@ -128,7 +128,7 @@ def report(traffic: TrafficSummary, arrived: CountsBySource) -> tuple[str, bool]
         "lost": sum(missing.values()),
     }
     meanings = {
-        "sent": "events, by the simulator",
+        "sent": "events from the simulator",
         "stored": "new events",
         "duplicate": "deliveries of events already stored",
         "contradictory": "same id, different content: in the dead letters",

@@ -110,7 +110,7 @@ def test_a_timed_run_accounts_for_every_event(demo):
     assert counts["sent"] == 100
     assert counts["lost"] == counts["not accepted"] == 0
     assert counts["stored"] + counts["duplicate"] + counts["contradictory"] + counts["rejected"] >= 100
-    assert "First event stored" in output
+    assert "First traffic event stored" in output
 
 
 def test_the_events_of_every_cloud_reach_the_dashboard_s_stream(demo):
@@ -159,7 +159,7 @@ CANARY_EVENTS = 2
 
 def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
-    run.wait_for("First event stored")
+    run.wait_for("First traffic event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
     everyone = run.commands()
     for service in SERVICES:
@@ -183,7 +183,7 @@ def test_an_interrupted_start_leaves_nothing(demo):
 def test_an_aws_that_dies_is_set_up_again_and_the_summary_reports_its_lost_events(demo):
     """The emulator holds its queues in memory, so the events in them are lost while no function receives them."""
     run = demo("--rate", "20", "--error-rate", "0")
-    run.wait_for("First event stored")
+    run.wait_for("First traffic event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
     aws = run.service("-m ministack")
     for worker in ministack.workers(aws):
@@ -208,7 +208,7 @@ def test_an_aws_that_dies_is_set_up_again_and_the_summary_reports_its_lost_event
 
 def test_a_service_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summary(demo):
     run = demo("--rate", "20")
-    run.wait_for("First event stored")
+    run.wait_for("First traffic event stored")
     os.kill(run.service("local.servers.kafka"), signal.SIGKILL)
     status, output = run.wait()
     assert status == 1
