@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from helios.cli.client import TOKEN, Client, Unanswered
+from helios.cli.client import TOKEN, ApiError, Client
 from helios.errors import HeliosError
 from helios.model.events import SOURCES, Source
 from scripts.deploy.clouds import CLOUDS
@@ -71,15 +71,15 @@ def fetch(client: Client, path: str, **query: str) -> Any:
     """What the API answers as JSON; None where there is nothing (404).
 
     Raises:
-        Unanswered: there is no answer, or one that is no success.
+        ApiError: there is no answer, or one that is no success.
     """
     try:
         return client.get(path, object, **query)
-    except Unanswered as error:
+    except ApiError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
         if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise Unanswered(f"{error}. Set {TOKEN} to a token that may read.", status=error.status) from error
+            raise ApiError(f"{error}. Set {TOKEN} to a token that may read.", status=error.status) from error
         raise
 
 
@@ -105,10 +105,10 @@ def greet(client: Client) -> None:
     """Return if a Helios answers there, before anything is published.
 
     Raises:
-        Unanswered: none does.
+        ApiError: none does.
     """
     if fetch(client, "health") is None:
-        raise Unanswered("This URL is not a Helios API: it has no /api/v1/health.", status=HTTPStatus.NOT_FOUND)
+        raise ApiError("This URL is not a Helios API: it has no /api/v1/health.", status=HTTPStatus.NOT_FOUND)
 
 
 def wait(client: Client, order_id: str, sources: Sequence[Source], *, seconds: float) -> str:
@@ -116,7 +116,7 @@ def wait(client: Client, order_id: str, sources: Sequence[Source], *, seconds: f
 
     Raises:
         NotTaken: it did not arrive in time, or not as it was sent.
-        Unanswered: nothing answers at the URL.
+        ApiError: nothing answers at the URL.
     """
     declared: list[Any] = fetch(client, "flows/declarations") or []
     has_flow = any(flow["name"] == _FLOW for flow in declared)
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         began = time.monotonic()
         asyncio.run(publish(legs, {**os.environ, **told}))
         words = wait(client, legs[0].order_id, sources, seconds=given.timeout)
-    except (NotTaken, Unanswered) as error:
+    except (NotTaken, ApiError) as error:
         sys.stderr.write(f"smoke: {error}\n")
         return EXIT_FAILED
     except (HeliosError, StepFailed) as error:

@@ -44,14 +44,14 @@ def test_a_sink_that_keeps_up_is_healthy(store, kafka, health):
 
 
 def test_a_sink_that_was_never_started_is_missed(health):
-    assert health() == ("unhealthy", "Kafka: the sink was never seen: does `python -m helios sink` run?")
+    assert health() == ("unhealthy", "Kafka: the sink was never seen: does `helios sink` run?")
 
 
 def test_a_sink_that_has_ended_or_fails_each_time_is_missed(store, kafka, health):
     sink("kafka", outbox=MemoryOutbox(store), target=kafka)
     store.seen_at["kafka"] -= timedelta(seconds=90)
 
-    assert health() == ("unhealthy", "Kafka: the sink was last seen 90 s ago: does `python -m helios sink` run?")
+    assert health() == ("unhealthy", "Kafka: the sink was last seen 90 s ago: does `helios sink` run?")
 
 
 def test_a_sink_that_does_not_keep_up_is_told_by_how_much(store, kafka, health, monkeypatch):

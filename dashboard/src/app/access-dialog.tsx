@@ -42,7 +42,7 @@ export default function AccessDialog({ refusal }: { refusal: string }): ReactNod
           />
         </label>
         <p className="text-soft">
-          Whoever runs this Helios makes one with <code>python -m helios tokens create --scope read</code>. It is kept
+          Whoever runs this Helios makes one with <code>helios tokens create --scope read</code>. It is kept
           until you close this tab.
         </p>
         <Button look="filled" type="submit" className="self-end">

@@ -18,7 +18,7 @@ export function Refusal({ error }: { error: Error }): ReactNode {
         <>
           <p className="mt-1.5 text-soft">
             Replaying takes a token with the scope <b>replay</b>; whoever runs this Helios makes one:{" "}
-            <Code>python -m helios tokens create --name me --scope replay</Code>
+            <Code>helios tokens create --name me --scope replay</Code>
           </p>
           <Button
             className="mt-2"
