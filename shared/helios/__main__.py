@@ -1,7 +1,7 @@
 """``helios``: the command line.
 
-``flows``, ``flow``, ``events``, ``tail``, ``preview``, ``dead-letters`` and ``replay`` use the API; ``migrate``, ``sink``,
-``tokens``, ``recompute`` and ``replay run`` use the database.
+``flows``, ``flow``, ``events``, ``tail``, ``preview``, ``dead-letters`` and ``replay`` use the API. ``migrate``,
+``sink``, ``tokens``, ``recompute`` and ``replay run`` use the database.
 """
 
 import argparse

@@ -43,7 +43,7 @@ export class Replays {
   /** Null: that is none of our business. */
   answer(method: string, { pathname, searchParams }: URL, given: string): Answer | null {
     const [, what, id, action] = /^\/api\/v1\/(dead-letters|replays)(?:\/(\w+))?(?:\/(\w+))?$/.exec(pathname) ?? [];
-    if (method === "POST" && what && !this.mayReplay) return [403, { detail: "Not let in: this takes a token with the scope replay" }];
+    if (method === "POST" && what && !this.mayReplay) return [403, { detail: "This request needs a token with the scope replay." }];
     if (what === "dead-letters") return this.ofLetters(method, id, searchParams, given);
     if (what === "replays") return this.ofJobs(method, id, action, given);
     return null;

@@ -98,8 +98,8 @@ class Client:
             with error:
                 header = error.headers.get("Retry-After", "")
                 retry_after = float(header) if header.isascii() and header.isdecimal() else None
-                reason = _reason(error.code, error.read())
-                raise ApiError(reason, status=error.code, retry_after_seconds=retry_after) from error
+                message = _reason(error.code, error.read())
+                raise ApiError(message, status=error.code, retry_after_seconds=retry_after) from error
         except (OSError, http.client.HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise ApiError(f"{self._url} does not answer: {reason}; check the URL") from error

@@ -61,5 +61,5 @@ def _recompute(options: argparse.Namespace) -> None:
     verb = "would change" if options.dry_run else "changed"
     sys.stdout.write(f"{result.events:,} events read; {len(result.changed):,} flow instances {verb}\n")
     counts = Counter((flow, before or "none", after) for (flow, _), (before, after) in result.changed.items())
-    for (flow, before, after), number in sorted(counts.items()):
-        sys.stdout.write(f"{flow:<20} {before:>12} -> {after:<12} {number:>9,}\n")
+    for (flow, old_status, new_status), number in sorted(counts.items()):
+        sys.stdout.write(f"{flow:<20} {old_status:>12} -> {new_status:<12} {number:>9,}\n")
