@@ -22,9 +22,21 @@ DESCRIPTION = "Operate Helios. Each command prints its options with --help."
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="helios", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('helios')}")
-    commands = parser.add_subparsers(dest="command", required=True)
+    options = parser().parse_args(arguments)
+    try:
+        with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends `tail`, and so does the end of `| head`
+            options.run(options)
+    except HeliosError as error:
+        sys.stderr.write(f"helios: {error}\n")
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; the parsed options have ``run``, the function that takes them."""
+    top = argparse.ArgumentParser(prog="helios", description=DESCRIPTION)
+    top.add_argument("--version", action="version", version=f"%(prog)s {version('helios')}")
+    commands = top.add_subparsers(dest="command", required=True)
     text = "apply the pending migrations to the database of HELIOS_DATABASE_URL"
     commands.add_parser("migrate", help=text, description=text).set_defaults(run=_migrate)
     text = "pass every stored event on to Kafka, until SIGTERM or Ctrl-C"
@@ -33,14 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     sink.set_defaults(run=_sink)
     for module in (tokens, flows, dead_letters, recompute, replay):
         module.register(commands)
-    options = parser.parse_args(arguments)
-    try:
-        with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends `tail`, and so does the end of `| head`
-            options.run(options)
-    except HeliosError as error:
-        sys.stderr.write(f"helios: {error}\n")
-        return 2
-    return 0
+    return top
 
 
 def _migrate(_: argparse.Namespace) -> None:
