@@ -53,7 +53,7 @@ def worker(database_url):
     command = [sys.executable, "-m", "helios", "replay", "run"]
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=database_url,
-        HELIOS_TRUST_LOOPBACK="loopback",
+        HELIOS_TRUST_LOOPBACK="true",
         HELIOS_REPLAY_HOSTS="127.0.0.1",
         HELIOS_REPLAY_SECRET=SECRET,
     )

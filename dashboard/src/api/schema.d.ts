@@ -2508,7 +2508,7 @@ export interface operations {
                 flow?: string | null;
                 /** @description opened_at at or after this time; by default a day before until */
                 since?: string | null;
-                /** @description opened_at before this time; now by default */
+                /** @description opened_at before this time; by default now */
                 until?: string | null;
             };
             header?: never;
@@ -2740,7 +2740,7 @@ export interface operations {
             query?: {
                 /** @description The last position that the client has seen */
                 after?: number;
-                /** @description Most frames on this page */
+                /** @description Maximum number of frames on this page */
                 limit?: number;
             };
             header?: never;

@@ -20,7 +20,7 @@ from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
 from helios.ports.access import RateLimit, Tickets, Tokens
 
 CACHE_SECONDS = 10.0
-"""Longest time for which a revoked token still works, since the cache saves a query of the database per request."""
+"""How long a token is cached, which saves a query per request; a revoked token works for at most this long."""
 
 MAX_OIDC_DIGESTS = 4096
 """How many digests of valid tokens of the OpenID provider the process holds."""

@@ -81,7 +81,7 @@ def router(
             Moment | None,
             Query(description="opened_at at or after this time; by default a day before until"),
         ] = None,
-        until: Annotated[Moment | None, Query(description="opened_at before this time; now by default")] = None,
+        until: Annotated[Moment | None, Query(description="opened_at before this time; by default now")] = None,
     ) -> Response:
         """Summarize the flow instances opened in a period of at most 31 days, up to a position of the live stream."""
         outbox.number()

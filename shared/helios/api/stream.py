@@ -180,7 +180,7 @@ def frames_router(outbox: Outbox) -> APIRouter:
     @routes.get("/frames", responses=responses(200, "FramePage", 401, 403, 422, 429, 503))
     def list_frames(
         after: Annotated[int, Query(ge=0, lt=2**63, description="The last position that the client has seen")] = 0,
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most frames on this page")] = 100,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of frames on this page")] = 100,
     ) -> Response:
         """List the frames after a position. Frames are missing if ``after + 1`` is less than ``oldest``."""
         outbox.number()
