@@ -2,20 +2,20 @@ import jsxA11y from "eslint-plugin-jsx-a11y";
 import reactHooks from "eslint-plugin-react-hooks";
 import tseslint from "typescript-eslint";
 
-/** Who may import what: each folder of src/ knows only those before it. A feature knows no other feature. */
+/** The layers: each folder of src/ imports only the folders before it, and no feature imports another feature. */
 const LAYERS = ["lib", "api", "live", "state", "ui", "features", "app"];
-const FEATURES = ["charts", "connection", "dead-letters", "event-details", "health", "reconciliation", "replays", "stats", "story", "stream"];
+const FEATURES = ["charts", "connection", "dead-letters", "event-details", "flow-instance", "health", "reconciliation", "replay", "stats", "stream"];
 
 const forbid = (files, patterns) => ({
   files,
   rules: { "no-restricted-imports": ["error", { patterns }] },
 });
 
-const ABOVE = { group: ["../*"], message: "Within a folder use ./, across folders @/." };
+const ABOVE = { group: ["../*"], message: "Import with ./ within a folder and with @/ across folders." };
 
 const later = (layer) => ({
   group: LAYERS.slice(LAYERS.indexOf(layer) + 1).map((name) => `@/${name}/*`),
-  message: `src/${layer} must not know the folders that are built on it.`,
+  message: `src/${layer} must not import the layers above it.`,
 });
 
 const boundaries = [
@@ -28,7 +28,7 @@ const boundaries = [
         later("features"),
         {
           group: FEATURES.filter((other) => other !== feature).map((other) => `@/features/${other}/*`),
-          message: "Features meet in src/app.",
+          message: "A feature must not import another feature; combine them in src/app.",
         },
       ],
     ),
@@ -51,9 +51,9 @@ export default tseslint.config(
       "no-console": "error",
       eqeqeq: "error",
       "@typescript-eslint/explicit-module-boundary-types": "error",
-      // A number in a template reads well, and is what it says.
+      // Numbers are safe to print in a template.
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
-      // What is not shown is `cond && …`, whatever the type of cond; ?? would not do the same.
+      // JSX hides an element with `cond && …`, whatever the type of cond; ?? would show it.
       "@typescript-eslint/prefer-nullish-coalescing": ["error", { ignorePrimitives: { string: true } }],
     },
   },
@@ -61,7 +61,7 @@ export default tseslint.config(
   {
     files: ["tests/**"],
     rules: {
-      // Whether memory stays flat is seen inside alone.
+      // Only the private fields show whether memory stays flat.
       "@typescript-eslint/dot-notation": ["error", { allowPrivateClassPropertyAccess: true }],
     },
   },

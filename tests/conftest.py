@@ -47,7 +47,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeUnits:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a test by its folder, unless it says itself what it starts."""
+    """Mark a test by its folder, unless it says itself what it starts; and give each an id of its own.
+
+    Schemathesis puts the operation into a test's name only. pytest-xdist knows tests by their ids: of those that share
+    one it would run the first.
+    """
+    if item.parent and not item.nodeid.endswith(item.name):
+        item._id = type(item.id).parse(f"{item.parent.nodeid}::{item.name}")
     own = MARKERS.keys() - {SLOW}
     if not any(item.get_closest_marker(name) for name in own):
         item.add_marker(tier_of(item.nodeid).marker)
@@ -67,6 +73,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     progress = session.config.pluginmanager.get_plugin("progress")
+    if progress and progress.left_out and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if progress and session.config.option.record_durations:
         seconds = known_seconds() | {unit: round(taken, 1) for unit, taken in progress.seconds_by_unit.items()}
         DURATIONS.write_text(json.dumps(seconds, indent=0, sort_keys=True) + "\n")

@@ -1,2 +1,2 @@
-// Where the API is. A server may answer this path with other addresses: see src/config.ts.
+// The addresses of the API. A server may generate this file: see src/config.ts.
 window.heliosConfig = {};

@@ -1,7 +1,7 @@
-// Before the first paint, so that a chosen theme never flashes in the other one; src/state/theme.ts writes it.
+// Sets the stored theme before the first paint, so that the other theme never flashes; src/state/theme.ts stores it.
 try {
   const theme = localStorage.getItem("helios-theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 } catch {
-  // Storage is blocked: the system's theme it is.
+  // Storage is blocked: the page uses the theme of the system.
 }

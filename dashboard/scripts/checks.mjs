@@ -1,22 +1,22 @@
-// What Lighthouse would look at, asked of a page in a browser: how soon it paints, what it loads, whether it jumps, what
-// it says of itself, what a finger can hit, and what axe finds.
+// Checks a page in a browser as Lighthouse does: first paint, download size, layout shift, document metadata,
+// target sizes, and the findings of axe.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export const LIMITS = {
-  /** ms until something shows. */
+  /** Milliseconds until the first contentful paint. */
   paint: 1000,
-  /** kB of JavaScript, as they are sent. */
+  /** Compressed kB of JavaScript. */
   script: 200,
-  /** Cumulative layout shift; Lighthouse calls 0.1 good. */
+  /** Cumulative layout shift; Lighthouse rates 0.1 as good. */
   shift: 0.1,
   /** CSS pixels in both directions, WCAG 2.2, 2.5.8. */
   target: 24,
 };
 
-/** To be run in the page before its own scripts are. */
+/** Runs in the page before the page's own scripts. */
 export function watchShifts() {
   globalThis.shifts = 0;
   new PerformanceObserver((list) => {
@@ -24,14 +24,14 @@ export function watchShifts() {
   }).observe({ type: "layout-shift", buffered: true });
 }
 
-/** In the page: its figures, and what can be operated but hardly be hit. */
+/** Runs in the page: measures it, and lists the controls that are too small to hit. */
 function measure(least) {
   const scripts = performance.getEntriesByType("resource").filter(({ name }) => new URL(name).pathname.endsWith(".js"));
   const small = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
     .filter((each) => each.checkVisibility({ visibilityProperty: true }) && !each.closest(".sr-only") && !each.matches(".sr-only"))
     // A link within a sentence is as high as its line.
     .filter((each) => getComputedStyle(each).display !== "inline" || each.closest("p, dd, li") === null)
-    // The label is part of what can be hit.
+    // A click on the label counts as a click on its input.
     .map((each) => [each, (each.matches("input") && each.closest("label") ? each.closest("label") : each).getBoundingClientRect()])
     .filter(([, box]) => box.width > 0 && (box.width < least || box.height < least))
     .map(([each, box]) => `${Math.round(box.width)} × ${Math.round(box.height)}: ${each.outerHTML.slice(0, 120)}`);
@@ -41,7 +41,7 @@ function measure(least) {
     shift: globalThis.shifts,
     overflow: document.documentElement.scrollWidth - innerWidth,
     small,
-    unsaid: [
+    missing: [
       !document.documentElement.lang && "lang",
       !document.title && "title",
       !document.querySelector("meta[name=description]")?.content && "description",
@@ -52,22 +52,22 @@ function measure(least) {
   };
 }
 
-/** The page's figures, and a sentence for each thing that is wrong with it. */
+/** The page's measurements, and one sentence per fault. */
 export async function check(page) {
-  const seen = await page.evaluate(measure, LIMITS.target);
+  const measured = await page.evaluate(measure, LIMITS.target);
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => globalThis.axe.run());
   const faults = [
-    seen.paint > LIMITS.paint && `the first paint came after ${Math.round(seen.paint)} ms`,
-    seen.script > LIMITS.script && `${seen.script.toFixed(1)} kB of JavaScript`,
-    seen.shift > LIMITS.shift && `the layout shifts by ${seen.shift.toFixed(3)}`,
-    seen.overflow > 0 && `${seen.overflow} px too wide`,
-    ...seen.unsaid.map((what) => `the document has no ${what}`),
-    ...seen.small.map((what) => `hard to hit: ${what}`),
+    measured.paint > LIMITS.paint && `first paint after ${Math.round(measured.paint)} ms`,
+    measured.script > LIMITS.script && `${measured.script.toFixed(1)} kB of JavaScript`,
+    measured.shift > LIMITS.shift && `the layout shifts by ${measured.shift.toFixed(3)}`,
+    measured.overflow > 0 && `${measured.overflow} px too wide`,
+    ...measured.missing.map((what) => `the document has no ${what}`),
+    ...measured.small.map((what) => `hard to hit: ${what}`),
     ...violations.map(
       ({ id, impact, help, nodes }) =>
         `axe ${impact}: ${id}: ${help}\n  ${nodes.map((node) => node.html.slice(0, 160)).join("\n  ")}`,
     ),
   ].filter(Boolean);
-  return { ...seen, faults };
+  return { ...measured, faults };
 }

@@ -1,9 +1,9 @@
-// Looks at a running dashboard in a real browser: screenshots in light, dark and narrow, and what checks.mjs finds.
+// Takes screenshots of a running dashboard in light, dark and narrow, and reports the faults that checks.mjs finds.
 //
 //   npm run look -- http://localhost:5173 folder
 //
-// CHROME names the browser when it is not Debian's Chromium. Exits with 1 when anything is wrong, or the page logs an
-// error.
+// CHROME is the path of the browser if it is not Debian's Chromium. Exits with 1 on any fault or any error that the
+// page logs.
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
@@ -17,11 +17,11 @@ const MIDDLE = { width: 768, height: 1400 };
 const NARROW = { width: 360, height: 740 };
 const LONG = { width: 360, height: 2000 };
 
-/** What is opened: the view's name in the address, and what shows that the opened row is there. */
+/** The pages: the view's parameter in the address, and the selector of the element that a click on a row opens. */
 const PLACES = {
   events: { view: "", opened: "dialog pre", row: 2 },
-  orders: { view: "?view=reconciliation&show=all", opened: "[aria-label='The legs side by side']", row: 0 },
-  letters: { view: "?view=dead-letters", opened: "dialog pre", row: 0 },
+  orders: { view: "?view=reconciliation&show=all", opened: "[aria-label='Leg comparison']", row: 0 },
+  "dead-letters": { view: "?view=dead-letters", opened: "dialog pre", row: 0 },
 };
 
 const VIEWS = [
@@ -32,7 +32,7 @@ const VIEWS = [
   { name: "narrow-dark", viewport: NARROW, colorScheme: "dark" },
   { name: "drawer", viewport: WIDE, colorScheme: "light", open: true },
   { name: "drawer-dark", viewport: NARROW, colorScheme: "dark", open: true },
-  ...["orders", "letters"].flatMap((place) => [
+  ...["orders", "dead-letters"].flatMap((place) => [
     { name: place, place, viewport: WIDE, colorScheme: "light" },
     { name: `${place}-dark`, place, viewport: WIDE, colorScheme: "dark" },
     { name: `${place}-middle`, place, viewport: MIDDLE, colorScheme: "dark" },
@@ -51,7 +51,7 @@ const fault = (text) => {
 
 async function look(browser, { name, place = "events", open, ...options }) {
   const { view, opened, row } = PLACES[place];
-  // axe is injected as a script, which the page's own policy rightly refuses.
+  // The page's content security policy blocks axe, which is injected as a script.
   const context = await browser.newContext({ ...options, bypassCSP: true, deviceScaleFactor: 1.5 });
   const page = await context.newPage();
   page.on("console", (message) => message.type() === "error" && fault(`${name}: ${message.text()}`));
@@ -61,18 +61,18 @@ async function look(browser, { name, place = "events", open, ...options }) {
   await page.locator("[data-row]").first().waitFor();
   if (place === "events") {
     await page.locator(".recharts-area").first().waitFor();
-    await page.waitForTimeout(2500); // for the sparklines to have a shape
+    await page.waitForTimeout(2500); // the sparklines need a few seconds of data
   }
   if (open) {
     await page.locator("[data-row]").nth(row).click();
     await page.locator(opened).waitFor();
   }
   await page.screenshot({ path: join(folder, `${name}.png`) });
-  const { paint, script, shift, faults: found } = await check(page);
+  const { paint, script, shift, faults: pageFaults } = await check(page);
   console.log(
     `${name.padEnd(22)} first paint ${Math.round(paint)} ms, JavaScript ${script.toFixed(1)} kB, shift ${shift.toFixed(3)}`,
   );
-  for (const one of found) fault(`${name}: ${one}`);
+  for (const text of pageFaults) fault(`${name}: ${text}`);
   await context.close();
 }
 

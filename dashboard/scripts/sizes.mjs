@@ -1,15 +1,15 @@
-// Prints what a visitor downloads, and fails the build when the JavaScript that any view needs is over its limit.
+// Prints the download size of each file, and fails the build when the JavaScript of a view exceeds the limit.
 import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 const LIMIT_KB = 200;
-/** What each view loads when the page is opened with it; the chart's library is loaded after the figures are there. */
+/** The chunks that each view loads when a visitor opens it; the chart library loads after the totals are visible. */
 const VIEWS = {
   events: ["index.html", "src/features/charts/throughput-chart.tsx"],
   "an event's drawer": ["index.html", "src/features/charts/throughput-chart.tsx", "src/features/event-details/event-drawer.tsx"],
   reconciliation: ["index.html", "src/features/reconciliation/overview.tsx"],
-  "an order": ["index.html", "src/features/story/story-page.tsx"],
-  "dead letters": ["index.html", "src/app/letters-view.tsx", "src/features/replays/replay-dialog.tsx"],
+  "an order": ["index.html", "src/features/flow-instance/flow-instance-page.tsx"],
+  "dead letters": ["index.html", "src/app/dead-letters-view.tsx", "src/features/replay/replay-dialog.tsx"],
 };
 const dist = new URL("../dist/", import.meta.url);
 
@@ -17,7 +17,7 @@ const manifest = JSON.parse(readFileSync(new URL(".vite/manifest.json", dist), "
 
 function withImports(name) {
   const chunk = manifest[name];
-  if (!chunk) throw new Error(`${name} is no chunk of its own any more: say here what loads when`);
+  if (!chunk) throw new Error(`${name} is no longer a chunk of its own. Update VIEWS.`);
   return [chunk.file, ...(chunk.imports ?? []).flatMap(withImports)];
 }
 
@@ -25,7 +25,7 @@ const rows = readdirSync(new URL("assets/", dist))
   .filter((name) => /\.(js|css|woff2)$/.test(name))
   .map((name) => {
     const content = readFileSync(new URL(`assets/${name}`, dist));
-    // Fonts are compressed already.
+    // Font files are already compressed.
     return { name, kB: (name.endsWith(".woff2") ? content : gzipSync(content, { level: 9 })).length / 1000 };
   })
   .sort((one, other) => other.kB - one.kB);
@@ -34,15 +34,15 @@ const print = (kB, what) => console.log(`${kB.toFixed(1).padStart(8)} kB  ${what
 
 for (const { name, kB } of rows) print(kB, name);
 const scripts = rows.filter(({ name }) => name.endsWith(".js"));
-print(sum(scripts), "JavaScript in all, gzipped");
+print(sum(scripts), "JavaScript in total, gzipped");
 let over = false;
 for (const [view, entries] of Object.entries(VIEWS)) {
   const files = new Set(entries.flatMap(withImports));
   const kB = sum(scripts.filter(({ name }) => files.has(`assets/${name}`)));
-  print(kB, `of it for ${view} (limit ${LIMIT_KB} kB)`);
+  print(kB, `for ${view} (limit ${LIMIT_KB} kB)`);
   over ||= kB > LIMIT_KB;
 }
 if (over) {
-  console.error(`Over the limit of ${LIMIT_KB} kB: split it, or drop a dependency.`);
+  console.error(`A view exceeds ${LIMIT_KB} kB of JavaScript. Split it, or drop a dependency.`);
   process.exit(1);
 }

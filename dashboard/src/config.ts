@@ -1,8 +1,8 @@
-/** Where the API is: said by the server at run time, else at build time, else the local one. */
+/** The addresses of the API: from the server at run time, else from the build, else the local default. */
 
 declare global {
   interface Window {
-    /** Written by /config.js, which the server may answer itself: some addresses are known only once all runs. */
+    /** Set by /config.js. The server may generate that file, because some addresses are known only at run time. */
     heliosConfig?: { apiUrl?: string; wsUrl?: string };
   }
 }
@@ -10,7 +10,7 @@ declare global {
 const atRunTime = window.heliosConfig ?? {};
 const env = import.meta.env as { VITE_API_URL?: string; VITE_WS_URL?: string };
 
-/** Without a slash at its end. */
+/** Without a trailing slash. */
 export const API_URL = (atRunTime.apiUrl ?? env.VITE_API_URL ?? "http://localhost:8001").replace(/\/+$/, "");
 
 export const WS_URL =

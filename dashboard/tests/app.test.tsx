@@ -49,12 +49,12 @@ test("an event appears with the frame that carries it, and the totals follow", a
   await within(all).findByText("41");
 
   server.publish(frame(1, [event("x", { source: "gcp", type: "PaymentProcessed" })]));
-  Object.assign(server.stats, { position: 1, total_events: 42 }); // for whoever asks again
+  Object.assign(server.stats, { position: 1, total_events: 42 }); // for the next request
   expect(await row("ORD-x")).toHaveTextContent("GCP");
   await within(all).findByText("42");
 });
 
-test("what comes is shown also after the live client was started twice, as in development", async () => {
+test("events appear even if the live client starts twice, as in development", async () => {
   const { App } = await import("@/app/app");
   render(<App />, { wrapper: StrictMode });
   await screen.findByText("Live");
@@ -62,7 +62,7 @@ test("what comes is shown also after the live client was started twice, as in de
   await row("ORD-x");
 });
 
-test("a stream behind API Gateway says nothing on connect, and is followed all the same", async () => {
+test("the page follows a stream behind API Gateway, which sends nothing on connect", async () => {
   server.greets = false;
   server.outbox.publish(...frames(1, 3));
   await openLive();
@@ -70,7 +70,7 @@ test("a stream behind API Gateway says nothing on connect, and is followed all t
   expect(server.received).toContain('{"type":"ping"}');
 });
 
-test("events of before are there, those of both are there once", async () => {
+test("the list shows earlier events, and shows an event once if the stream repeats it", async () => {
   const stored = { ...event("e1"), origin: "shop", data: {}, digest: "0" };
   server.events = [stored, { ...stored, id: "old", order_id: "ORD-old" }];
   server.outbox.publish(frame(1));
@@ -80,7 +80,7 @@ test("events of before are there, those of both are there once", async () => {
   expect(rows()).toHaveLength(2);
 });
 
-test("pause keeps the rows and counts what comes; resume shows it", async () => {
+test("pause holds the rows and counts new events; resume shows them", async () => {
   server.outbox.publish(...frames(1, 2));
   await openLive();
   await row("ORD-e2");
@@ -94,7 +94,7 @@ test("pause keeps the rows and counts what comes; resume shows it", async () => 
   expect(rows()).toHaveLength(7);
 });
 
-test("the filter is in the URL and binds the live stream", async () => {
+test("the filter is in the URL and applies to the live stream", async () => {
   history.replaceState(null, "", "/?source=azure");
   await openLive();
   server.publish(frame(1, [event("a"), event("b", { source: "azure" })]));
@@ -116,7 +116,7 @@ test("the filter is in the URL and binds the live stream", async () => {
   expect(rows()).not.toContain("ORD-c");
 });
 
-test("a server that restarts is found again, and nothing is missed or shown twice", async () => {
+test("the page reconnects to a restarted server, misses no event and shows none twice", async () => {
   server.outbox.publish(...frames(1, 3));
   await openLive();
   await row("ORD-e3");
@@ -125,9 +125,9 @@ test("a server that restarts is found again, and nothing is missed or shown twic
 
   server.outbox.publish(...frames(4, 9));
   await server.start();
-  await user.click(screen.getByRole("button", { name: "Try now" }));
+  await user.click(screen.getByRole("button", { name: "Retry now" }));
   await row("ORD-e9");
-  server.send({ type: "frames", frames: frames(2, 9) }); // a relay that was killed sends again
+  server.send({ type: "frames", frames: frames(2, 9) }); // a restarted relay repeats frames
   server.publish(frame(10));
   await row("ORD-e10");
   expect(new Set(rows()).size).toBe(10);
@@ -135,18 +135,18 @@ test("a server that restarts is found again, and nothing is missed or shown twic
   expect(screen.queryByText(/missed/)).toBeNull();
 });
 
-test("what can't be had any more is shown as a gap", async () => {
+test("frames that the API no longer has appear as a gap", async () => {
   server.outbox.publish(...frames(1, 3));
   await openLive();
   await row("ORD-e3");
   server.outbox.publish(...frames(4, 99));
-  server.outbox.forgetBefore(90);
+  server.outbox.deleteBefore(90);
   server.send({ type: "pong", position: 99 });
   expect(await screen.findByText("86 frames of the stream missed")).toBeVisible();
   await row("ORD-e99");
 });
 
-test("a row opens the event, normalised and raw, with what one copies", async () => {
+test("a row opens the event, normalised and raw, and its text can be copied", async () => {
   const payload = { z: 1, a: "b" };
   server.events = [{ ...event("x"), origin: "shop/1/us-east-1", data: payload, digest: "00ff" }];
   const copied = vi.spyOn(navigator.clipboard, "writeText");
@@ -167,13 +167,13 @@ test("a row opens the event, normalised and raw, with what one copies", async ()
   expect(location.search).toBe("?q=ORD-x");
 });
 
-test("an event that is not there says so", async () => {
+test("an unknown event shows a message", async () => {
   history.replaceState(null, "", "/?event=gcp/none");
   await openLive();
-  expect(await screen.findByText("There is no such event")).toBeVisible();
+  expect(await screen.findByText("Event not found")).toBeVisible();
 });
 
-test("the keys work, but not while one writes", async () => {
+test("the shortcuts work, except while the viewer types", async () => {
   server.outbox.publish(...frames(1, 3));
   await openLive();
   await row("ORD-e3");
@@ -198,22 +198,22 @@ test("the keys work, but not while one writes", async () => {
   expect(await screen.findByRole("dialog", { name: "Keyboard shortcuts" })).toBeVisible();
 });
 
-test("a page without its API says what is wrong, and recovers by itself", async () => {
+test("a page without its API names the problem, and recovers without a reload", async () => {
   await server.stop();
   await open();
-  expect(await screen.findByText(`The API at ${server.url} can't be reached.`, { selector: "strong" })).toBeVisible();
-  expect(screen.getByText("Earlier events can't be shown")).toBeVisible();
+  expect(await screen.findByText(`The API at ${server.url} is not reachable.`, { selector: "strong" })).toBeVisible();
+  expect(screen.getByText("Could not load earlier events")).toBeVisible();
 
   await server.start();
   server.publish(frame(1, [event("x")], START));
   await screen.findByText("Live");
   await row("ORD-x");
   await waitFor(() => {
-    expect(screen.queryByText(`The API at ${server.url} can't be reached.`)).toBeNull();
+    expect(screen.queryByText(`The API at ${server.url} is not reachable.`)).toBeNull();
   });
 });
 
-test("an API that takes a token is asked with the one that is given, and followed with a ticket", async () => {
+test("the page sends the entered token to the API, and opens the stream with a ticket", async () => {
   server.token = "helios_right";
   server.stats.total_events = 41;
   await open();
@@ -230,7 +230,7 @@ test("an API that takes a token is asked with the one that is given, and followe
   sessionStorage.clear();
 });
 
-test("the token is asked for until it is there, though a browser may close a dialog unasked", async () => {
+test("the sign-in dialog stays open until there is a token, even if the browser closes it", async () => {
   server.token = "helios_right";
   await open();
   const field = await screen.findByLabelText("Token");
@@ -243,7 +243,7 @@ test("the token is asked for until it is there, though a browser may close a dia
   sessionStorage.clear();
 });
 
-test("a command that is copied names the token's variable where the API asks for one", async () => {
+test("a copied command names the token's variable if the API requires a token", async () => {
   sessionStorage.setItem("helios.token", "helios_right");
   server.token = "helios_right";
   server.events = [{ ...event("x"), origin: "shop", data: {}, digest: "00ff" }];
@@ -257,7 +257,7 @@ test("a command that is copied names the token's variable where the API asks for
   sessionStorage.clear();
 });
 
-test("of what a text finds, as much as was told is counted", async () => {
+test("pause counts at least the events that a frame shows to match the text", async () => {
   history.replaceState(null, "", "/?q=ORD");
   await openLive();
   await user.click(screen.getByRole("button", { name: "Pause" }));
@@ -265,14 +265,14 @@ test("of what a text finds, as much as was told is counted", async () => {
   await screen.findByRole("button", { name: "at least 1 new, resume" });
 });
 
-test("the charts know a quarter of an hour that nobody watched", async () => {
+test("the charts show 15 minutes from before the page was opened", async () => {
   const more = Array.from({ length: 600 }, (_, index) => frame(index + 1, undefined, Date.now()));
   server.outbox.publish(...more); // more than the page looks back to
   await openLive();
-  expect(await screen.findByText("events per second, 15 minutes")).toBeVisible();
+  expect(await screen.findByText("events per second, last 15 minutes")).toBeVisible();
 });
 
-test("the theme goes round and is remembered", async () => {
+test("the theme button cycles through the themes, and the browser stores the theme", async () => {
   await openLive();
   await user.click(screen.getByRole("button", { name: /Theme: system/ }));
   expect(document.documentElement).toHaveAttribute("data-theme", "light");
@@ -285,7 +285,7 @@ test("the theme goes round and is remembered", async () => {
   expect(document.documentElement).not.toHaveAttribute("data-theme");
 });
 
-test("events of a chosen time stand still, are in the URL, and are replayed from there", async () => {
+test("the events of a selected period do not move, are in the URL, and can be replayed", async () => {
   server.events = [{ ...event("old"), origin: "", data: {}, digest: "0" }];
   await openLive();
   await user.click(screen.getByRole("button", { name: "7 days" }));
@@ -297,13 +297,13 @@ test("events of a chosen time stand still, are in the URL, and are replayed from
   await user.click(screen.getByRole("button", { name: "AWS" }));
   await row("ORD-old");
   expect(rows()).toEqual(["ORD-old"]);
-  await user.click(screen.getByRole("button", { name: "Replay these" }));
+  await user.click(screen.getByRole("button", { name: "Replay these events" }));
   const dialog = within(await screen.findByRole("dialog", { name: "Replay events" }));
-  await user.click(await dialog.findByRole("radio", { name: "A webhook" }));
-  await user.type(dialog.getByRole("textbox", { name: "Address of the webhook" }), "https://shop.example/hook");
+  await user.click(await dialog.findByRole("radio", { name: "Webhook" }));
+  await user.type(dialog.getByRole("textbox", { name: "Webhook URL" }), "https://shop.example/hook");
   await user.click(await dialog.findByRole("button", { name: "Replay 1,200" }));
   await dialog.findByRole("progressbar");
-  expect(server.replays.asked.at(-1)).toMatchObject({
+  expect(server.replays.requests.at(-1)).toMatchObject({
     what: "events",
     dry_run: false,
     filter: { source: "aws", type: null, order_id: null, until: null },
@@ -314,7 +314,7 @@ test("events of a chosen time stand still, are in the URL, and are replayed from
   await row("ORD-fresh");
 });
 
-test("an event is compared with its payload, and tells what the clouds say of its order", async () => {
+test("an event is compared with its payload, and shows the status of its order", async () => {
   const payload = { order_id: "ORD-x", amount: 12.5, items: [1] };
   server.events = [{ ...event("x"), origin: "shop", data: payload, digest: "00ff" }];
   server.flows = [mismatched("ORD-x")];
@@ -325,8 +325,8 @@ test("an event is compared with its payload, and tells what the clouds say of it
   expect(await screen.findByText("Mismatched")).toBeVisible();
   expect(screen.getByText("Quantity: AWS ordered 3, Azure reserved 2")).toBeVisible();
   await user.click(screen.getByRole("button", { name: "Difference" }));
-  const table = within(screen.getByRole("table", { name: "What Helios reads in the payload" }));
+  const table = within(screen.getByRole("table", { name: "Fields that Helios reads from the payload" }));
   expect(table.getByRole("row", { name: "order_id ORD-x data.order_id" })).toBeVisible();
-  expect(table.getByRole("row", { name: "origin shop the envelope" })).toBeVisible();
+  expect(table.getByRole("row", { name: "origin shop envelope" })).toBeVisible();
   expect(screen.getByText("amount, items")).toBeVisible();
 });

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 
-import { storiesOf } from "@/api/flows";
+import { flowInstancesOf } from "@/api/flows";
 import { addUp } from "@/features/reconciliation/api";
 import { stepsOf } from "@/features/reconciliation/funnel";
-import { summary as line } from "@/features/reconciliation/story-row";
-import { differs } from "@/features/story/comparison";
+import { summary as line } from "@/features/reconciliation/flow-instance-row";
+import { differs } from "@/features/flow-instance/comparison";
 import { boundsOf, sentence, startOf } from "@/lib/flows";
 import { FlowsModel, NO_FLOWS } from "@/live/flows";
 import type { Frame } from "@/live/protocol";
@@ -12,23 +12,23 @@ import type { Frame } from "@/live/protocol";
 import { change, declaration, mismatched, open, row, summary } from "./support/flows";
 import { event, frame } from "./support/frames";
 
-const told = (position: number, part: Partial<Frame>): Frame => ({ ...frame(position, []), ...part });
+const frameWith = (position: number, part: Partial<Frame>): Frame => ({ ...frame(position, []), ...part });
 
 test("the statuses follow the stream, and the match rate follows them", () => {
   const model = new FlowsModel();
-  model.fold([told(1, { flow_statuses: { order: { open: 3 } } })]);
+  model.fold([frameWith(1, { flow_statuses: { order: { open: 3 } } })]);
   const before = model.read();
-  model.fold([told(2, { flow_statuses: { order: { open: -2, matched: 1, incomplete: 1 }, shipment: { matched: 1 } } })]);
+  model.fold([frameWith(2, { flow_statuses: { order: { open: -2, matched: 1, incomplete: 1 }, shipment: { matched: 1 } } })]);
 
-  const one = addUp(summary(), before, model.read(), "order");
-  expect(one.by_status).toEqual({ open: 0, matched: 6, matched_late: 1, mismatched: 1, incomplete: 2 });
-  expect(one.match_rate).toBe(7 / 10);
+  const total = addUp(summary(), before, model.read(), "order");
+  expect(total.by_status).toEqual({ open: 0, matched: 6, matched_late: 1, mismatched: 1, incomplete: 2 });
+  expect(total.match_rate).toBe(7 / 10);
   expect(addUp(summary(), before, model.read(), null).by_status.matched).toBe(7);
 });
 
-test("what frames after the position of an answer tell is added to it, whenever it came", () => {
+test("the status changes of frames after a response's position are added to it", () => {
   const model = new FlowsModel();
-  const opened = (position: number): Frame => told(position, { flow_statuses: { order: { open: 1 } } });
+  const opened = (position: number): Frame => frameWith(position, { flow_statuses: { order: { open: 1 } } });
   const open = (position: number): number => {
     const now = model.read();
     return addUp(summary({ position }), model.countsAt(position, now), now, null).by_status.open;
@@ -36,7 +36,7 @@ test("what frames after the position of an answer tell is added to it, whenever 
   model.fold([opened(11), opened(12), frame(13), opened(14)]);
   expect([10, 11, 12, 13, 14].map(open)).toEqual([2 + 3, 2 + 2, 2 + 1, 2 + 1, 2]);
 
-  expect(open(16)).toBe(2); // it knows more than the stream has told
+  expect(open(16)).toBe(2); // the response is ahead of the stream
   model.fold([opened(15), opened(16)]);
   expect(open(16)).toBe(2);
   model.fold([opened(17)]);
@@ -47,25 +47,25 @@ test("what frames after the position of an answer tell is added to it, whenever 
   expect([0, 1, 2].map(open)).toEqual([4, 3, 2]);
 });
 
-test("without anything settled there is no match rate", () => {
+test("there is no match rate without a settled order", () => {
   const by_status = { open: 2, matched: 0, matched_late: 0, mismatched: 0, incomplete: 0 };
   expect(addUp(summary({ by_status }), NO_FLOWS, NO_FLOWS, null).match_rate).toBeNull();
 });
 
-test("a snapshot is the same while nothing came, and of changes the last ones are kept", () => {
+test("a snapshot stays the same without changes, and holds the latest changes only", () => {
   const model = new FlowsModel();
   const before = model.read();
   model.fold([frame(1)]);
   expect(model.read()).toBe(before);
 
-  for (let each = 0; each < 600; each++) model.fold([told(each + 2, { flows: [change(row(`O${each}`), null)] })]);
+  for (let each = 0; each < 600; each++) model.fold([frameWith(each + 2, { flows: [change(row(`O${each}`), null)] })]);
   const { changes } = model.read();
   expect(changes.size).toBe(500);
   expect(changes.has("order/O99")).toBe(false);
   expect(changes.has("order/O599")).toBe(true);
 });
 
-test("an order that came to three clouds has passed one and two", () => {
+test("an order with three clouds counts for one and two clouds too", () => {
   expect(stepsOf({ "1": 1, "3": 5 }).map(({ reached, stayed }) => [reached, stayed])).toEqual([
     [6, 1],
     [5, 0],
@@ -73,10 +73,10 @@ test("an order that came to three clouds has passed one and two", () => {
   ]);
 });
 
-test("a row says what matters most in a line", () => {
+test("a row shows the most important issue in one line", () => {
   expect(line(mismatched("A"))).toBe("Quantity: AWS ordered 3, Azure reserved 2, and 1 more");
   expect(line(open("A"))).toBe("Pending (Azure)");
-  expect(line(row("A"))).toBe("All agree");
+  expect(line(row("A"))).toBe("All clouds agree");
   expect(sentence("laws of gcp")).toBe("Laws of GCP");
 });
 
@@ -87,11 +87,11 @@ test("only the fields and legs that an issue names differ", () => {
   expect(differs(issues, "order", "amount")).toBe(false);
 });
 
-test("a period begins on a whole minute, so that answers can be compared", () => {
+test("a period begins on a whole minute, so that responses can be compared", () => {
   expect(startOf("1h", Date.parse("2026-01-02T03:04:05Z"))).toBe("2026-01-02T02:04:00.000Z");
 });
 
-test("a stretch that was chosen counts instead of the period, and an open end is open", () => {
+test("entered bounds replace the period, and a missing bound is open", () => {
   const now = Date.parse("2026-01-02T03:04:05Z");
   const [from, to] = ["2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"];
   expect(boundsOf({ period: "1h", from: null, to: null }, now)).toEqual({ since: startOf("1h", now), until: null });
@@ -99,22 +99,22 @@ test("a stretch that was chosen counts instead of the period, and an open end is
   expect(boundsOf({ period: "1h", from: null, to }, now)).toEqual({ since: startOf("31d", Date.parse(to)), until: to });
 });
 
-test("an event is part of the flows that have a leg for it", () => {
+test("an event belongs to the flows that have a leg for it", () => {
   const leg = { name: "order", source: "aws" as const, type: "OrderPlaced", optional: false };
   const flow = declaration("order", leg);
   const other = declaration("shipment", { ...leg, type: "Shipped" });
   const anyCloud = declaration("audit", { ...leg, source: null });
   const payload = '{"order_id": "ORD-x"}';
-  expect(storiesOf(event("x"), payload, [flow, other])).toEqual([{ flow: "order", key: "ORD-x" }]);
-  expect(storiesOf(event("x"), payload, [anyCloud])).toEqual([{ flow: "audit", key: "ORD-x" }]);
-  expect(storiesOf(event("x"), "{}", [flow])).toEqual([]);
+  expect(flowInstancesOf(event("x"), payload, [flow, other])).toEqual([{ flow: "order", key: "ORD-x" }]);
+  expect(flowInstancesOf(event("x"), payload, [anyCloud])).toEqual([{ flow: "audit", key: "ORD-x" }]);
+  expect(flowInstancesOf(event("x"), "{}", [flow])).toEqual([]);
 });
 
-test("a story's key is what the flow says it is, as it was sent", () => {
+test("a flow instance's key is the field that the flow declares, as it was sent", () => {
   const leg = { name: "shipped", source: "aws" as const, type: "OrderPlaced", optional: false };
   const flow = { ...declaration("shipment", leg), key: "parcel.number" };
   const keyOf = (number: string): string | undefined =>
-    storiesOf(event("x"), `{"order_id": "ORD-x", "parcel": {"number": ${number}}}`, [flow])[0]?.key;
+    flowInstancesOf(event("x"), `{"order_id": "ORD-x", "parcel": {"number": ${number}}}`, [flow])[0]?.key;
   expect(keyOf('"P-\\u0031"')).toBe("P-1");
   expect(keyOf("12345678901234567890")).toBe("12345678901234567890");
   expect(keyOf("7.0")).toBe("7");

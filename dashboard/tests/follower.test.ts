@@ -9,8 +9,8 @@ import { TestServer } from "./support/server";
 
 let outbox: Outbox;
 let failing: boolean;
-let asked: number[];
-let seen: number[];
+let requests: number[];
+let positions: number[];
 let live: number[];
 let gaps: (number | null)[];
 let begun: boolean[];
@@ -19,20 +19,20 @@ let follower: Follower;
 beforeEach(() => {
   outbox = new Outbox();
   failing = false;
-  asked = [];
-  seen = [];
+  requests = [];
+  positions = [];
   live = [];
   gaps = [];
   begun = [];
   follower = new Follower(
     (after, limit) => {
-      asked.push(after);
+      requests.push(after);
       return failing ? Promise.reject(new Error("away")) : Promise.resolve(outbox.page(after, limit));
     },
     {
       onBegin: (complete) => begun.push(complete),
       onFrames: (more, isLive) => {
-        seen.push(...more.map(({ position }) => position));
+        positions.push(...more.map(({ position }) => position));
         if (isLive) live.push(...more.map(({ position }) => position));
       },
       onGap: (missing) => gaps.push(missing),
@@ -51,64 +51,64 @@ const upTo = (last: number, first = 1): number[] =>
 
 async function settled(last: number): Promise<void> {
   await eventually(() => {
-    expect(seen.at(-1)).toBe(last);
+    expect(positions.at(-1)).toBe(last);
   });
 }
 
 /** Follow a stream of ten frames from its beginning. */
 async function begin(): Promise<void> {
   outbox.publish(...frames(1, 10));
-  follower.hear(10);
+  follower.receivePosition(10);
   await settled(10);
 }
 
-test("a page that was just opened looks back a little, and then follows", async () => {
+test("a newly opened page fetches some earlier frames, and then follows", async () => {
   outbox.publish(...frames(1, 2000));
-  follower.hear(2000);
+  follower.receivePosition(2000);
   await settled(2000);
-  expect(seen).toEqual(upTo(2000, 1501));
+  expect(positions).toEqual(upTo(2000, 1501));
   expect(begun).toEqual([false]);
 
   outbox.publish(frame(2001));
-  follower.receive([frame(2001)]);
-  expect(seen.at(-1)).toBe(2001);
+  follower.receiveFrames([frame(2001)]);
+  expect(positions.at(-1)).toBe(2001);
   expect(live).toEqual([2001]);
   expect(gaps).toEqual([]);
 });
 
-test("frames that come before the position is known are not lost", async () => {
+test("frames that arrive before the position is known are not lost", async () => {
   outbox.publish(...frames(1, 4));
-  follower.receive([frame(4)]);
+  follower.receiveFrames([frame(4)]);
   await settled(4);
-  expect(seen).toEqual(upTo(4));
+  expect(positions).toEqual(upTo(4));
   expect(begun).toEqual([true]);
 });
 
-test("every position comes once and in order, however often and in whatever order it is sent", async () => {
+test("every position is delivered once and in order, whatever the order of arrival", async () => {
   await begin();
   outbox.publish(...frames(11, 15));
-  follower.receive([frame(12), frame(11), frame(10), frame(12)]);
-  follower.receive([frame(14), frame(13), frame(11)]);
-  follower.receive([frame(15), frame(14)]);
+  follower.receiveFrames([frame(12), frame(11), frame(10), frame(12)]);
+  follower.receiveFrames([frame(14), frame(13), frame(11)]);
+  follower.receiveFrames([frame(15), frame(14)]);
   await settled(15);
-  expect(seen).toEqual(upTo(15));
+  expect(positions).toEqual(upTo(15));
 });
 
-test("a hole is filled from the API", async () => {
+test("the follower fetches missing frames from the API", async () => {
   await begin();
   outbox.publish(...frames(11, 20));
-  follower.receive(frames(16, 20));
+  follower.receiveFrames(frames(16, 20));
   await settled(20);
-  expect(seen).toEqual(upTo(20));
-  expect(asked.at(-1)).toBe(10);
+  expect(positions).toEqual(upTo(20));
+  expect(requests.at(-1)).toBe(10);
 });
 
-test("what was missed while away is fetched after the next word from the server", async () => {
+test("frames that were missed while disconnected are fetched after the server's next position", async () => {
   await begin();
   outbox.publish(...frames(11, 1300));
-  follower.hear(1300);
+  follower.receivePosition(1300);
   await settled(1300);
-  expect(seen).toEqual(upTo(1300));
+  expect(positions).toEqual(upTo(1300));
   expect(live).toEqual([]);
 });
 
@@ -121,110 +121,110 @@ test("a page that was hidden for minutes of a busy stream catches up without a g
     },
     {
       onBegin: () => undefined,
-      onFrames: (more) => seen.push(...more.map(({ position }) => position)),
+      onFrames: (more) => positions.push(...more.map(({ position }) => position)),
       onGap: (missing) => gaps.push(missing),
       onCatchingUp: () => undefined,
     },
   );
   server.outbox.publish(...frames(1, 10));
-  follower.hear(10);
+  follower.receivePosition(10);
   await settled(10);
   server.outbox.publish(...frames(11, 25_000));
-  follower.hear(25_000);
+  follower.receivePosition(25_000);
   await settled(25_000);
   expect(gaps).toEqual([]);
-  expect(seen).toEqual(upTo(25_000));
+  expect(positions).toEqual(upTo(25_000));
   await server.stop();
 });
 
-test("frames that are kept no longer are told as a gap of their number", async () => {
+test("frames that the API no longer has are reported as a gap of their number", async () => {
   await begin();
   outbox.publish(...frames(11, 50));
-  outbox.forgetBefore(31);
-  follower.hear(50);
+  outbox.deleteBefore(31);
+  follower.receivePosition(50);
   await settled(50);
   expect(gaps).toEqual([20]);
-  expect(seen).toEqual([...upTo(10), ...upTo(50, 31)]);
+  expect(positions).toEqual([...upTo(10), ...upTo(50, 31)]);
 });
 
-test("a gap is told too when nothing at all is kept", async () => {
+test("a gap is reported even if the API has no frames at all", async () => {
   await begin();
   outbox.publish(...frames(11, 50));
-  outbox.forgetBefore(51);
-  follower.hear(50);
+  outbox.deleteBefore(51);
+  follower.receivePosition(50);
   await eventually(() => {
     expect(gaps).toEqual([40]);
   });
   outbox.publish(frame(51));
-  follower.receive([frame(51)]);
-  expect(seen.at(-1)).toBe(51);
+  follower.receiveFrames([frame(51)]);
+  expect(positions.at(-1)).toBe(51);
 });
 
-test("a stream that began anew is followed from its own positions", async () => {
+test("a restarted stream is followed from its own positions", async () => {
   await begin();
   outbox = new Outbox();
   outbox.publish(...frames(1, 3));
-  follower.hear(3);
+  follower.receivePosition(3);
   await eventually(() => {
     expect(gaps).toEqual([null]);
   });
   await settled(3);
-  expect(seen).toEqual([...upTo(10), ...upTo(3)]);
+  expect(positions).toEqual([...upTo(10), ...upTo(3)]);
 });
 
-test("a position that is only behind the times changes nothing", async () => {
+test("an outdated position changes nothing", async () => {
   await begin();
-  follower.hear(7);
+  follower.receivePosition(7);
   await eventually(() => {
-    expect(asked.at(-1)).toBe(10);
+    expect(requests.at(-1)).toBe(10);
   });
   outbox.publish(frame(11));
-  follower.receive([frame(11)]);
+  follower.receiveFrames([frame(11)]);
   await settled(11);
   expect(gaps).toEqual([]);
-  expect(seen).toEqual(upTo(11));
+  expect(positions).toEqual(upTo(11));
 });
 
-test("an API that is away is asked again until it answers", async () => {
+test("the follower retries an unavailable API until it responds", async () => {
   await begin();
   vi.useFakeTimers();
   failing = true;
   outbox.publish(...frames(11, 12));
-  follower.receive([frame(12)]);
+  follower.receiveFrames([frame(12)]);
   await vi.advanceTimersByTimeAsync(10_000);
-  expect(seen.at(-1)).toBe(10);
+  expect(positions.at(-1)).toBe(10);
 
   failing = false;
   await vi.advanceTimersByTimeAsync(20_000);
-  expect(seen).toEqual(upTo(12));
+  expect(positions).toEqual(upTo(12));
 });
 
-test("frames that the API does not know do not keep us waiting for ever", async () => {
+test("the follower does not wait forever for frames that the API does not know", async () => {
   await begin();
   vi.useFakeTimers();
-  follower.receive([frame(900)]);
+  follower.receiveFrames([frame(900)]);
   await vi.advanceTimersByTimeAsync(10_000);
   expect(gaps).toEqual([null]);
   outbox.publish(frame(11));
-  follower.receive([frame(11)]);
-  expect(seen.at(-1)).toBe(11);
+  follower.receiveFrames([frame(11)]);
+  expect(positions.at(-1)).toBe(11);
 });
 
-test("what was stopped in mid-question follows on once it is told of more", async () => {
+test("a follower that was stopped during a request resumes with the next position", async () => {
   outbox.publish(...frames(1, 10));
-  follower.hear(10);
+  follower.receivePosition(10);
   follower.stop();
-  follower.hear(10);
+  follower.receivePosition(10);
   await settled(10);
-  expect(seen).toEqual(upTo(10));
+  expect(positions).toEqual(upTo(10));
 });
 
-test("a long outage leaves nothing behind at its signal", async () => {
+test("a long outage leaves no listener on its signal", async () => {
   vi.useFakeTimers();
   const add = vi.spyOn(AbortSignal.prototype, "addEventListener");
   const remove = vi.spyOn(AbortSignal.prototype, "removeEventListener");
   failing = true;
-  follower.hear(10);
+  follower.receivePosition(10);
   await vi.advanceTimersByTimeAsync(60_000);
   expect(add.mock.calls.length).toBeGreaterThan(3);
   expect(add.mock.calls.length - remove.mock.calls.length).toBe(1);

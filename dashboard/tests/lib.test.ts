@@ -7,7 +7,7 @@ import { cloudLines, partLines, streamLine } from "@/features/health/wording";
 import { age, amount, duration, percent, span } from "@/lib/format";
 import { indent, member } from "@/lib/json-text";
 import { perSource } from "@/lib/clouds";
-import { KEPT_SECONDS, Throughput } from "@/live/throughput";
+import { WINDOW_SECONDS, Throughput } from "@/live/throughput";
 
 test("an amount keeps all its digits", () => {
   expect(["0.10", "1234567.80", "-1000", "123456789012345678901234.5678", "1E+3"].map(amount)).toEqual([
@@ -19,7 +19,7 @@ test("an amount keeps all its digits", () => {
   ]);
 });
 
-test("times are told in the unit that fits", () => {
+test("times use the unit that fits", () => {
   const ages = [-5, 900, 59_000, 60_000, 7_200_000, 200_000_000].map(age);
   expect(ages).toEqual(["now", "now", "59 s", "1 min", "2 h", "2 d"]);
   expect([3.4, 999, 1500, 61_000].map(duration)).toEqual(["3 ms", "999 ms", "1.5 s", "1 min"]);
@@ -47,7 +47,7 @@ test("JSON is indented without a change to its values", () => {
   );
 });
 
-test("a member is found at the top level alone, byte for byte", () => {
+test("only a top-level member is found, with its original text", () => {
   const text = '{"x":{"data":1},"data": {"amount":10.00, "s":"}"} ,"y":"data"}';
   expect(member(text, "data")).toBe('{"amount":10.00, "s":"}"}');
   expect(member(text, "y")).toBe('"data"');
@@ -55,37 +55,37 @@ test("a member is found at the top level alone, byte for byte", () => {
   expect(member('{"data":[1,2]}', "data")).toBe("[1,2]");
 });
 
-test("a curl command survives quotes in an id", () => {
+test("a curl command escapes quotes in an ID", () => {
   expect(asCurl("http://a/it's")).toBe("curl --fail-with-body 'http://a/it'\\''s'");
 });
 
 const NONE = { duplicate: 0, contradictory: 0, rejected: 0 };
 
-test("the ring forgets what is older than a quarter of an hour", () => {
-  const ring = new Throughput();
-  ring.add(1000, "aws", 3);
-  ring.add(1000 + KEPT_SECONDS, "gcp", 5);
-  ring.add(1000, "aws", 9); // too late
-  const series = ring.series(1000 + KEPT_SECONDS, 0);
+test("the ring buffer drops seconds older than 15 minutes", () => {
+  const throughput = new Throughput();
+  throughput.add(1000, "aws", 3);
+  throughput.add(1000 + WINDOW_SECONDS, "gcp", 5);
+  throughput.add(1000, "aws", 9); // older than the window
+  const series = throughput.series(1000 + WINDOW_SECONDS, 0);
   expect(series.aws.reduce((sum, value) => sum + value)).toBe(0);
   expect(series.gcp.at(-1)).toBe(5);
-  expect(series.gcp).toHaveLength(KEPT_SECONDS);
+  expect(series.gcp).toHaveLength(WINDOW_SECONDS);
 });
 
-test("what nobody watched is its minute's mean, and every minute adds up to what the ledger says", () => {
-  const ring = new Throughput();
+test("an unwatched second has the mean of its minute, and every minute has the sum that the API reports", () => {
+  const throughput = new Throughput();
   const watched = 6030; // half a minute into its minute
   const at = (second: number): string => new Date(second * 1000).toISOString();
   const minute = (start: number, stored: number) => ({ minute: at(start), source: "aws" as const, stored, ...NONE });
-  ring.add(watched, "aws", 4);
-  ring.add(watched + 29, "aws", 6);
-  ring.add(watched + 35, "aws", 5); // after the ledger was read, in the next minute
-  expect(ring.knownSince(watched)).toBe(watched);
-  ring.remember({ since: at(5100), until: at(watched + 33), minutes: [minute(5940, 120), minute(6000, 100)] });
+  throughput.add(watched, "aws", 4);
+  throughput.add(watched + 29, "aws", 6);
+  throughput.add(watched + 35, "aws", 5); // after the request for the minutes, in the next minute
+  expect(throughput.knownSince(watched)).toBe(watched);
+  throughput.setMinutes({ since: at(5100), until: at(watched + 33), minutes: [minute(5940, 120), minute(6000, 100)] });
 
-  const { aws } = ring.series(watched + 40, watched);
+  const { aws } = throughput.series(watched + 40, watched);
   const from = (second: number, seconds: number): number[] => aws.slice(-41).slice(second).slice(0, seconds);
-  expect(ring.knownSince(watched)).toBe(5100);
+  expect(throughput.knownSince(watched)).toBe(5100);
   expect(from(0, 1)).toEqual([4]);
   expect(from(35, 1)).toEqual([5]);
   const before = aws.slice(0, -41);
@@ -94,29 +94,29 @@ test("what nobody watched is its minute's mean, and every minute adds up to what
   expect(before.slice(0, -90).every((value) => value === 0)).toBe(true);
 });
 
-test("a ledger that was read before the watching began says nothing of the time between", () => {
-  const ring = new Throughput();
+test("minute counts from before the first frame leave the time in between unknown", () => {
+  const throughput = new Throughput();
   const at = (second: number): string => new Date(second * 1000).toISOString();
-  ring.remember({ since: at(5100), until: at(6000), minutes: [] });
-  expect(ring.knownSince(6001)).toBe(6001);
+  throughput.setMinutes({ since: at(5100), until: at(6000), minutes: [] });
+  expect(throughput.knownSince(6001)).toBe(6001);
 });
 
-test("the chart shows rates for whole steps, and nothing for what nobody watched", () => {
+test("the chart shows rates for whole steps, and nothing where data is missing", () => {
   const second = 90_000 * STEP_SECONDS - 1;
   const pulse = {
     second,
-    series: perSource(() => Array.from({ length: KEPT_SECONDS }, () => 2)),
+    series: perSource(() => Array.from({ length: WINDOW_SECONDS }, () => 2)),
     since: second + 1 - 3 * STEP_SECONDS,
     clouds: perSource(() => ({ lastReceivedAt: null, lag: null, watermark: null, coarse: false })),
     types: [],
   };
   const data = points(pulse);
-  expect(data).toHaveLength(KEPT_SECONDS / STEP_SECONDS);
+  expect(data).toHaveLength(WINDOW_SECONDS / STEP_SECONDS);
   expect(data.at(-1)).toEqual({ at: (second + 1) * 1000, aws: 2, gcp: 2, azure: 2 });
   expect(data.filter(({ aws }) => aws !== null)).toHaveLength(3);
 });
 
-test("the totals are what was counted, and what the stream added since", () => {
+test("the totals are the API's counts plus those of the stream", () => {
   const stats = {
     position: 7,
     total_events: 10,
@@ -139,7 +139,7 @@ test("the totals are what was counted, and what the stream added since", () => {
   });
 });
 
-test("health says what is wrong and what that means", () => {
+test("health names each problem and its effect", () => {
   const health = {
     status: "degraded",
     database: "healthy",
@@ -151,17 +151,17 @@ test("health says what is wrong and what that means", () => {
   } as const;
   const [database, redis, kafka] = partLines(health, null);
   expect(database).toMatchObject({ tone: "good", state: "Healthy" });
-  expect(redis).toMatchObject({ tone: "warn", state: "Away" });
-  expect(redis?.detail).toContain("slower, as exact. It said: Connection refused");
+  expect(redis).toMatchObject({ tone: "warn", state: "Unavailable" });
+  expect(redis?.detail).toContain("slower, but as exact. Error: Connection refused");
   expect(kafka).toMatchObject({ tone: "off", state: "Not in use" });
-  expect(partLines(undefined, new Error("nobody there"))).toMatchObject([{ name: "API", detail: "nobody there" }]);
+  expect(partLines(undefined, new Error("not reachable"))).toMatchObject([{ name: "API", detail: "not reachable" }]);
 });
 
-test("a stream that is down tells when it tries again", () => {
-  expect(streamLine({ phase: "waiting", retryAt: 12_300 }, 10_000).detail).toContain("Next try in 3 s");
+test("a disconnected stream shows when it reconnects", () => {
+  expect(streamLine({ phase: "waiting", retryAt: 12_300 }, 10_000).detail).toContain("Next attempt in 3 s");
 });
 
-test("a cloud that goes quiet is told of after a minute", () => {
+test("a silent cloud is reported after a minute", () => {
   const lag = (p50: number): { p50: number; p95: number; p99: number } => ({ p50, p95: 2 * p50, p99: 4 * p50 });
   const clouds = {
     ...perSource(() => ({ lastReceivedAt: 1_000_000, lag: lag(320), watermark: 999_680, coarse: false })),
@@ -175,9 +175,9 @@ test("a cloud that goes quiet is told of after a minute", () => {
     "Silent for 3 min",
   ]);
   expect(cloudLines(pulse, 1_001_000).map(({ detail }) => detail)).toEqual([
-    expect.stringMatching(/^p95 less than 1 s, p99 1\.3 s; told up to \d\d:16:39$/),
-    expect.stringMatching(/^p95 640 ms, p99 1\.3 s; told up to \d\d:16:39$/),
-    expect.stringMatching(/^Its last events came 20 ms behind; p95 40 ms, p99 80 ms; told up to \d\d:13:19\.$/),
+    expect.stringMatching(/^p95 less than 1 s, p99 1\.3 s; events up to \d\d:16:39$/),
+    expect.stringMatching(/^p95 640 ms, p99 1\.3 s; events up to \d\d:16:39$/),
+    expect.stringMatching(/^Its last events were 20 ms behind; p95 40 ms, p99 80 ms; events up to \d\d:13:19\.$/),
   ]);
-  expect(cloudLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("Nothing yet"));
+  expect(cloudLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("No events"));
 });

@@ -13,7 +13,7 @@ beforeEach(() => {
   model = new LiveModel();
 });
 
-test("the newest row is on top, and there are never more than a hundred", () => {
+test("the newest row comes first, and there are at most 100 rows", () => {
   model.fold(frames(1, 300), false);
   const { rows } = model.feed();
   expect(rows).toHaveLength(MAX_ROWS);
@@ -21,7 +21,7 @@ test("the newest row is on top, and there are never more than a hundred", () => 
   expect(rows.at(-1)?.key).toBe("aws/e201");
 });
 
-test("counts are exact also where the rows are a sample", () => {
+test("counts are exact even when the rows are a sample", () => {
   const burst: Frame = { ...frame(1), counts: [count("gcp", "A", 900), { ...count("aws", "B", 100), duplicate: 7 }] };
   model.fold([burst, ...frames(2, 200)], true);
   const { rows, sampled } = model.feed();
@@ -30,47 +30,47 @@ test("counts are exact also where the rows are a sample", () => {
   expect(rows.length).toBeLessThan(MAX_ROWS);
 });
 
-test("when a burst is over, every one of the last rows is there", () => {
+test("after a burst, the list shows every one of the latest rows", () => {
   model.fold(frames(1, 200), true);
   expect(model.feed().sampled).toBe(true);
   expect(model.tick()).toBe(false);
-  expect(model.tick()).toBe(true); // so that who shows the rows knows that there is something to show
+  expect(model.tick()).toBe(true); // the rows have changed
   const { rows, sampled } = model.feed();
   expect(sampled).toBe(false);
   expect(keys(rows).slice(0, 2)).toEqual(["aws/e200", "aws/e199"]);
 });
 
-test("totals of any position are told from what came after it", () => {
+test("the counts at an earlier position are known", () => {
   model.fold(frames(1, 5), false);
   model.fold(frames(6, 8), true);
   const now = model.counts();
   expect(model.countsAt(4, now).stored.aws).toBe(4);
   expect(model.countsAt(8, now)).toBe(now);
-  expect(model.countsAt(20, now)).toBe(now); // they know more than the stream has told
+  expect(model.countsAt(20, now)).toBe(now); // the response is ahead of the stream
   model.fold(frames(9, 22), true);
   expect(model.counts().stored.aws - model.countsAt(20, model.counts()).stored.aws).toBe(2);
 });
 
-test("after a stream that began anew, its positions are the new ones", () => {
+test("after a restart of the stream, positions refer to the new stream", () => {
   model.fold(frames(1000, 1005), true);
   model.gap(null, START);
   model.fold(frames(1, 3), true);
   expect(model.countsAt(2, model.counts()).stored.aws).toBe(8);
 });
 
-test("what was published before is in the chart as well", () => {
+test("the chart includes earlier frames", () => {
   model.fold(frames(1, 5), false);
   expect(model.pulse(START + 1000).series.aws.at(-1)).toBe(5);
 });
 
-test("what was published before takes no room from what is live", () => {
+test("earlier frames do not use up the row limit of live ones", () => {
   model.fold(frames(1, 300), false);
   model.fold(frames(301, 305), true);
   expect(model.feed().rows[0]?.key).toBe("aws/e305");
   expect(model.feed().sampled).toBe(false);
 });
 
-test("a filter finds rows that came before it was set, and those that come after", () => {
+test("a filter finds rows from before and after it was set", () => {
   model.fold([frame(1, [event("a"), event("b", { source: "azure", type: "InventoryReserved" })])], true);
   model.setFilter({ ...NO_FILTER, source: "azure" });
   expect(keys(model.feed().rows)).toEqual(["azure/b"]);
@@ -81,7 +81,7 @@ test("a filter finds rows that came before it was set, and those that come after
   expect(model.feed().arrived - before).toBe(1);
 });
 
-test("a text finds order, customer, id and type, in upper and lower case", () => {
+test("a text finds order, customer, ID and type, in any case", () => {
   const byOrder = event("a", { order_id: "ORD-77" });
   const byCustomer = event("b", { customer_id: "CUST-0077", order_id: null });
   model.fold([frame(1, [byOrder, byCustomer])], true);
@@ -109,7 +109,7 @@ test("memory stays flat under a long load", () => {
   expect(model["shown"].length).toBeLessThan(3 * MAX_ROWS);
 });
 
-test("the pulse tells of each cloud how far behind it is", () => {
+test("the pulse has the lag of each cloud", () => {
   const late = event("a", { source: "gcp", time: new Date(START - 480.5).toISOString() });
   model.fold([frame(1, [late])], true);
   const { clouds } = model.pulse(START + 2000);
@@ -118,7 +118,7 @@ test("the pulse tells of each cloud how far behind it is", () => {
   expect(clouds.aws).toEqual({ lastReceivedAt: null, lag: null, watermark: null, coarse: false });
 });
 
-test("a few slow events move the tail of a lag, not its middle, and an old one not the watermark", () => {
+test("a few slow events change the tail of a lag but not its median, and an old event leaves the watermark", () => {
   const after = (ms: number, index: number): Frame => frame(index, [event(`e${index}`, { time: new Date(START + 20 - ms).toISOString() })]);
   model.fold(Array.from({ length: 100 }, (_, index) => after(index < 94 ? 10 : 9000, index + 1)), true);
   const { aws } = model.pulse(START + 2000).clouds;
@@ -126,22 +126,22 @@ test("a few slow events move the tail of a lag, not its middle, and an old one n
   expect(aws.watermark).toBe(START + 10);
 });
 
-test("of a text, only what a frame shows is counted, and that there may be more is told", () => {
+test("with a text filter, only the events of a frame count, and the others are undecided", () => {
   model.setFilter({ ...NO_FILTER, source: "aws", text: "ORD-e1" });
   model.fold([frame(1)], true);
-  expect(model.feed()).toMatchObject({ arrived: 1, untold: 0 });
+  expect(model.feed()).toMatchObject({ arrived: 1, undecided: 0 });
   model.fold([{ ...frame(10), counts: [count("aws", "OrderPlaced", 5), count("gcp", "A", 90)] }], true);
-  expect(model.feed()).toMatchObject({ arrived: 2, untold: 4 });
+  expect(model.feed()).toMatchObject({ arrived: 2, undecided: 4 });
 });
 
-test("types that are counted as one are no choice, and of a chosen one only what a frame shows is counted", () => {
+test("the combined type is not selectable, and with a type filter its events are undecided", () => {
   const many: Frame = { ...frame(1), counts: [count("aws", "*", 30), count("gcp", "*", 5), count("aws", "Named", 2)] };
   model.fold([many], true);
-  expect(model.feed()).toMatchObject({ arrived: 37, untold: 0 });
+  expect(model.feed()).toMatchObject({ arrived: 37, undecided: 0 });
   expect(model.pulse(START + 2000).types).toEqual(["Named"]);
   expect(model.counts().stored).toEqual({ aws: 32, gcp: 5, azure: 0 });
 
   model.setFilter({ ...NO_FILTER, source: "aws", type: "OrderPlaced" });
   model.fold([{ ...many, position: 2, events: [event("a"), event("b", { type: "Rare" })] }], true);
-  expect(model.feed()).toMatchObject({ arrived: 38, untold: 28 });
+  expect(model.feed()).toMatchObject({ arrived: 38, undecided: 28 });
 });

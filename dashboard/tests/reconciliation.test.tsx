@@ -3,7 +3,7 @@ import { fireEvent, render, screen, waitFor, within } from "@testing-library/rea
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
-import type { FlowRow } from "@/api/flows";
+import type { FlowInstance } from "@/api/flows";
 import type { Frame } from "@/live/protocol";
 
 import { change, declaration, gone, leg, mismatched, open, row, summary } from "./support/flows";
@@ -37,46 +37,46 @@ async function visit(search = "?view=reconciliation"): Promise<void> {
 const card = (name: string): Promise<HTMLElement> => screen.findByRole("article", { name });
 const order = (key: string): Promise<HTMLElement> => screen.findByRole("link", { name: new RegExp(`^${key}\\b`) });
 const orders = (): string[] =>
-  [...document.querySelectorAll("[data-row]")].map((one) => one.getAttribute("data-row") ?? "");
+  [...document.querySelectorAll("[data-row]")].map((row) => row.getAttribute("data-row") ?? "");
 
-/** A frame that tells of one order's change. */
-function changed(position: number, of: FlowRow, previous: FlowRow["status"] | null): Frame {
+/** A frame that reports the change of one order. */
+function changed(position: number, of: FlowInstance, previous: FlowInstance["status"] | null): Frame {
   const deltas = { [of.status]: 1, ...(previous && { [previous]: -1 }) };
   return { ...frame(position, []), flows: [change(of, previous)], flow_statuses: { order: deltas } };
 }
 
-test("the header leads there and back", async () => {
+test("the header links to the view and back", async () => {
   await visit("");
   await user.click(screen.getByRole("link", { name: "Reconciliation" }));
-  expect(await screen.findByRole("heading", { name: "Do the three clouds agree?" })).toBeVisible();
+  expect(await screen.findByRole("heading", { name: "Reconciliation" })).toBeVisible();
   expect(location.search).toBe("?view=reconciliation");
   expect(screen.getByRole("link", { name: "Reconciliation" })).toHaveAttribute("aria-current", "page");
 
-  await user.click(screen.getByRole("heading", { name: "Do the three clouds agree?" }));
-  await user.keyboard(" "); // scrolls: what is not shown is not paused
+  await user.click(screen.getByRole("heading", { name: "Reconciliation" }));
+  await user.keyboard(" "); // scrolls, since the hidden stream cannot be paused
   await user.click(screen.getByRole("link", { name: "Events" }));
   expect(await screen.findByText("Live events")).toBeVisible();
   expect(screen.queryByText("Paused")).toBeNull();
   expect(location.search).toBe("");
 });
 
-test("the sums are those of the API", async () => {
+test("the summary shows the values of the API", async () => {
   await visit();
   expect(await within(await card("Match rate")).findByText("75.0%")).toBeVisible();
   expect(await card("Match rate")).toHaveTextContent("6 of 8 settled");
   expect(await card("Amount at risk")).toHaveTextContent("1,234.50");
-  expect(await card("Open")).toHaveTextContent("the oldest for 42 s");
+  expect(await card("Open")).toHaveTextContent("oldest open for 42 s");
 
-  const funnel = screen.getByRole("region", { name: "How far orders come" });
+  const funnel = screen.getByRole("region", { name: "Orders by number of clouds" });
   expect(within(funnel).getAllByRole("listitem").map(({ textContent }) => textContent)).toEqual([
-    "Seen on one cloud10 100.0%1 no further so far",
-    "on two9 90.0%2 no further so far",
-    "on three7 70.0%",
+    "At least one cloud10 100.0%1 with no further cloud",
+    "At least two clouds9 90.0%2 with no further cloud",
+    "Three clouds7 70.0%",
   ]);
-  expect(screen.getByRole("img", { name: /match rate lowest 50\.0%/ })).toBeInTheDocument();
+  expect(screen.getByRole("img", { name: /lowest match rate 50\.0%/ })).toBeInTheDocument();
 });
 
-test("a change of an order changes the sums and the rows", async () => {
+test("a change of an order updates the summary and the rows", async () => {
   server.flows = [mismatched("ORD-1")];
   await visit();
   await order("ORD-1");
@@ -91,7 +91,7 @@ test("a change of an order changes the sums and the rows", async () => {
   expect(orders()).toEqual(["order/ORD-2", "order/ORD-1"]);
 });
 
-test("what the stream told before the answer came is added, if the answer does not know it", async () => {
+test("changes that the stream reported before a response are added if the response lacks them", async () => {
   const late = row("ORD-2", { status: "incomplete" });
   server.outbox.publish(changed(1, late, "open"), changed(2, late, "open"));
   server.flowSummary = summary({ position: 1 });
@@ -100,7 +100,7 @@ test("what the stream told before the answer came is added, if the answer does n
   expect(await card("Match rate")).toHaveTextContent("6 of 9 settled");
 });
 
-test("what an answer knew before the stream told it is counted once", async () => {
+test("changes that a response had before the stream reported them count once", async () => {
   const late = row("ORD-2", { status: "incomplete" });
   server.flowSummary = summary({ position: 2 });
   await visit();
@@ -110,18 +110,18 @@ test("what an answer knew before the stream told it is counted once", async () =
   expect(await card("Match rate")).toHaveTextContent("6 of 9 settled");
 });
 
-test("an issue that comes without another status is shown", async () => {
-  const told = row("ORD-1");
-  server.flows = [told];
+test("an issue that leaves the status unchanged appears", async () => {
+  const order1 = row("ORD-1");
+  server.flows = [order1];
   await visit("?view=reconciliation&show=all&issue=duplicate");
-  await screen.findByText("Nothing matches");
+  await screen.findByText("No matches");
 
-  told.issues = [{ kind: "duplicate", legs: ["order"], field: null, values: {}, detail: "order came 2 times" }];
-  server.publish({ ...frame(1, []), flows: [change(told, "matched")] });
+  order1.issues = [{ kind: "duplicate", legs: ["order"], field: null, values: {}, detail: "order came 2 times" }];
+  server.publish({ ...frame(1, []), flows: [change(order1, "matched")] });
   await order("ORD-1");
 });
 
-test("rows that one walks through stay, and tell that there are changes", async () => {
+test("rows stay in place during keyboard navigation, and a button shows the changes", async () => {
   server.flows = [mismatched("ORD-1"), mismatched("ORD-0")];
   await visit();
   await order("ORD-1");
@@ -136,7 +136,7 @@ test("rows that one walks through stay, and tell that there are changes", async 
   await order("ORD-2");
 });
 
-test("the filter is in the URL, and asks the API", async () => {
+test("the filter is in the URL and in the request", async () => {
   server.flows = [mismatched("ORD-1"), open("ORD-2"), row("ABC-3")];
   await visit();
   await order("ORD-1");
@@ -155,7 +155,7 @@ test("the filter is in the URL, and asks the API", async () => {
   expect(new URLSearchParams(location.search).get("show")).toBe("all");
 });
 
-test("a stretch of time can be chosen, and is in the URL", async () => {
+test("entered bounds are in the URL and in the request", async () => {
   server.flows = [mismatched("ORD-1")];
   await visit();
   await order("ORD-1");
@@ -178,18 +178,18 @@ test("a stretch of time can be chosen, and is in the URL", async () => {
   expect(location.search).not.toContain("from");
 });
 
-test("a kind of issue is looked for in every status", async () => {
+test("an issue filter covers every status", async () => {
   const twice = { kind: "duplicate" as const, legs: ["order"], field: null, values: {}, detail: "order came twice" };
   server.flows = [mismatched("ORD-1"), row("ORD-2", { issues: [twice] }), row("ORD-3")];
   await visit();
   await order("ORD-1");
   const duplicate = await screen.findByRole("option", { name: "Duplicate (3)" });
-  await user.selectOptions(screen.getByRole("combobox", { name: "Kind of issue" }), duplicate);
+  await user.selectOptions(screen.getByRole("combobox", { name: "Issue type" }), duplicate);
   await order("ORD-2");
   expect(orders()).toEqual(["order/ORD-1", "order/ORD-2"]);
 });
 
-test("more orders come page by page", async () => {
+test("a long list of orders loads page by page", async () => {
   server.page = 2;
   server.flows = ["ORD-5", "ORD-4", "ORD-3"].map(mismatched);
   await visit();
@@ -200,7 +200,7 @@ test("more orders come page by page", async () => {
   expect(screen.queryByRole("button", { name: "Show more" })).toBeNull();
 });
 
-test("an order's page tells what differs, and leads to the events and back", async () => {
+test("an order's page shows the differences, and links to its events and back", async () => {
   server.flows = [mismatched("ORD-1")];
   server.events = [{ ...event("inventory-1", { source: "azure" }), origin: "", data: {}, digest: "00" }];
   await visit();
@@ -208,7 +208,7 @@ test("an order's page tells what differs, and leads to the events and back", asy
 
   expect(await screen.findByRole("heading", { name: /ORD-1/ })).toHaveFocus();
   expect(await screen.findByText("Quantity: AWS ordered 3, Azure reserved 2")).toBeVisible();
-  const table = screen.getByRole("region", { name: "The legs side by side" });
+  const table = screen.getByRole("region", { name: "Leg comparison" });
   const quantity = within(table).getByRole("rowheader", { name: "quantity" }).closest("tr");
   expect([...(quantity?.cells ?? [])].map(({ textContent }) => textContent)).toEqual([
     "quantity",
@@ -225,10 +225,10 @@ test("an order's page tells what differs, and leads to the events and back", asy
   await order("ORD-1");
 });
 
-test("an order's page follows its order", async () => {
+test("an order's page follows the changes of the order", async () => {
   server.flows = [open("ORD-1")];
-  await visit("?view=reconciliation&story=order/ORD-1");
-  expect(await screen.findByText("It waits for inventory (Azure).")).toBeVisible();
+  await visit("?view=reconciliation&instance=order/ORD-1");
+  expect(await screen.findByText("Waiting for inventory (Azure).")).toBeVisible();
 
   server.flows = [row("ORD-1")];
   server.publish(changed(1, row("ORD-1"), "open"));
@@ -236,42 +236,42 @@ test("an order's page follows its order", async () => {
   expect(screen.getByText(/complete 2\.0 s later/)).toBeVisible();
 });
 
-test("an event leads to its order", async () => {
+test("an event links to its order", async () => {
   const placed = event("x", { order_id: "ORD-1" });
   server.events = [{ ...placed, origin: "", data: { order_id: "ORD-1" }, digest: "00" }];
   server.flows = [mismatched("ORD-1")];
   const leg = { source: "aws" as const, type: "OrderPlaced", name: "order", optional: false };
   server.declarations = [declaration("order", leg)];
   await visit("?event=aws/x");
-  await user.click(await screen.findByRole("link", { name: "Its reconciliation" }));
+  await user.click(await screen.findByRole("link", { name: "Show reconciliation" }));
   expect(await screen.findByRole("heading", { name: /ORD-1/ })).toBeVisible();
   expect(screen.queryByRole("dialog")).toBeNull();
 });
 
-test("a cloud that is silent is one incident", async () => {
+test("a silent cloud shows one alert", async () => {
   server.flowSummary = summary({ silent: ["azure"] });
   await visit();
   expect(await screen.findByText("Azure is silent.")).toBeVisible();
 });
 
-test("what can't be shown says so, and can be asked for again", async () => {
+test("a failed request shows a message and a retry button", async () => {
   server.broken.add("/api/v1/flows");
   server.flows = [mismatched("ORD-1")];
   await visit();
-  expect(await screen.findByText("The orders can't be shown")).toBeVisible();
+  expect(await screen.findByText("Could not load the orders")).toBeVisible();
   server.broken.clear();
   await user.click(screen.getByRole("button", { name: "Try again" }));
   await order("ORD-1");
 });
 
-test("nothing to show is told apart from no problems", async () => {
+test("the empty list distinguishes no matches from no problems", async () => {
   await visit();
   expect(await screen.findByText("No problems")).toBeVisible();
   await user.type(screen.getByRole("searchbox"), "none");
-  expect(await screen.findByText("Nothing matches")).toBeVisible();
+  expect(await screen.findByText("No matches")).toBeVisible();
 });
 
-test("an order that is not there says so", async () => {
-  await visit("?view=reconciliation&story=order/none");
-  expect(await screen.findByText("There is no such order")).toBeVisible();
+test("an unknown order shows a message", async () => {
+  await visit("?view=reconciliation&instance=order/none");
+  expect(await screen.findByText("Order not found")).toBeVisible();
 });

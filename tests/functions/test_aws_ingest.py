@@ -12,8 +12,9 @@ import redis
 from helios.adapters.postgres.reader import PostgresReader
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import EventFilter
-from tests.support.aws_lambda import Context, sqs
+from tests.support.aws_lambda import Context
 from tests.support.deliveries import eventbridge
+from tests.support.envelopes import sqs_event
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -27,7 +28,7 @@ def ingest(load_handler, valkey_server):
 
 
 def test_a_batch_is_stored_and_poison_is_kept_and_acknowledged(ingest, pool):
-    batch = sqs(eventbridge("1").body, b"{", eventbridge("1").body, eventbridge("2").body)
+    batch = sqs_event(eventbridge("1").body, b"{", eventbridge("1").body, eventbridge("2").body)
 
     assert ingest.handler(batch, Context()) == {"batchItemFailures": []}
     reader = PostgresReader(pool)
@@ -39,7 +40,7 @@ def test_a_batch_is_stored_and_poison_is_kept_and_acknowledged(ingest, pool):
 
 def test_five_hundred_messages_are_one_batch(ingest, pool):
     """The cloud may send far more at once than the emulator does."""
-    ingest.handler(sqs(*(eventbridge(str(number)).body for number in range(500))), Context())
+    ingest.handler(sqs_event(*(eventbridge(str(number)).body for number in range(500))), Context())
 
     with pool.connection() as connection:
         assert connection.execute("SELECT count(*), (SELECT count(*) FROM frames) FROM events").fetchone() == (500, 1)
@@ -49,7 +50,7 @@ def test_every_invocation_says_one_wide_line_and_its_metrics(database_url, pool)
     """In a process of its own, as on Lambda: logs are what it writes to standard output."""
     ran = subprocess.run(
         [sys.executable, "-m", "tests.support.aws_lambda", "functions.aws.ingest.handler"],
-        input=json.dumps(sqs(eventbridge("1").body, b"{")),
+        input=json.dumps(sqs_event(eventbridge("1").body, b"{")),
         cwd=REPOSITORY,
         env=os.environ | {"HELIOS_DATABASE_URL": database_url},
         capture_output=True,
@@ -67,7 +68,7 @@ def test_every_invocation_says_one_wide_line_and_its_metrics(database_url, pool)
 
 def test_without_a_database_every_message_is_handed_back(ingest, postgres_server):
     """Nothing is raised: that would cost the warm container, and say no more."""
-    batch = sqs(eventbridge("1").body, b"{")
+    batch = sqs_event(eventbridge("1").body, b"{")
     postgres_server.stop()
     try:
         answer = ingest.handler(batch, Context())

@@ -16,6 +16,7 @@ from helios.model.events import EventFilter
 from local.stack.ports import HOST, free_port
 from local.stack.probes import answers
 from local.stack.process import Process, scrubbed_environment
+from tests.support import envelopes
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -53,27 +54,13 @@ def deliver(port: int, *events: dict) -> int:
 
 def reserved(id_: str, **data: object) -> dict:
     """An event in Event Grid's schema."""
-    return {
-        "id": id_,
-        "topic": "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/stock",
-        "subject": f"orders/ORD-{id_}",
-        "eventType": "InventoryReserved",
-        "eventTime": "2025-11-26T12:00:02.1234567Z",
-        "data": {"order_id": f"ORD-{id_}", "quantity": 2} | data,
-        "dataVersion": "1.0",
-        "metadataVersion": "1",
-    }
+    payload = {"order_id": f"ORD-{id_}", "quantity": 2} | data
+    return envelopes.eventgrid_event(id_, eventTime="2025-11-26T12:00:02.1234567Z", data=payload)
 
 
 def cloud_event(id_: str) -> dict:
-    return {
-        "specversion": "1.0",
-        "id": id_,
-        "source": "/subscriptions/s",
-        "type": "InventoryReserved",
-        "time": "2025-11-26T12:00:02Z",
-        "data": {"order_id": f"ORD-{id_}"},
-    }
+    attributes = {"source": "/subscriptions/s", "type": "InventoryReserved", "time": "2025-11-26T12:00:02Z"}
+    return envelopes.cloudevent(id_, data={"order_id": f"ORD-{id_}"}, **attributes)
 
 
 def test_an_array_is_stored_as_one_batch(host, pool):

@@ -1,6 +1,5 @@
 """The Cloud Function, served by Google's functions-framework and given what Eventarc gives it."""
 
-import base64
 import json
 from pathlib import Path
 
@@ -10,16 +9,15 @@ import pytest
 from helios.adapters.postgres.reader import PostgresReader
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import EventFilter
+from tests.support import envelopes
 
 MAIN = Path(__file__).parents[2] / "functions" / "gcp" / "main.py"
 
-HEADERS = {
-    "content-type": "application/json",
-    "ce-specversion": "1.0",
-    "ce-type": "google.cloud.pubsub.topic.v1.messagePublished",
-    "ce-source": "//pubsub.googleapis.com/projects/shop/topics/payments",
-    "ce-time": "2025-11-26T12:00:01.123Z",
-}
+HEADERS = envelopes.cloudevent_headers(
+    type="google.cloud.pubsub.topic.v1.messagePublished",
+    source="//pubsub.googleapis.com/projects/shop/topics/payments",
+    time="2025-11-26T12:00:01.123Z",
+)
 
 
 @pytest.fixture
@@ -33,15 +31,9 @@ def function(pool, database_url, valkey_server, monkeypatch):
 
 def message(data: bytes, message_id: str) -> dict:
     """What Eventarc posts; functions-framework's own conversion drops subscription and deliveryAttempt."""
-    return {
-        "message": {
-            "data": base64.b64encode(data).decode(),
-            "messageId": message_id,
-            "publishTime": "2025-11-26T12:00:01.123Z",
-            "attributes": {"ce-type": "PaymentProcessed", "ce-id": f"payment-{message_id}"},
-        },
-        "subscription": "projects/shop/subscriptions/helios",
-    }
+    attributes = {"ce-type": "PaymentProcessed", "ce-id": f"payment-{message_id}"}
+    published = {"publishTime": "2025-11-26T12:00:01.123Z", "attributes": attributes}
+    return envelopes.pubsub_push(envelopes.pubsub_message(message_id, data, **published))
 
 
 def deliver(function, data: bytes, message_id: str = "1") -> int:

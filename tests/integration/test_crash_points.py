@@ -10,10 +10,10 @@ import pytest
 
 from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT, Api
-from tests.support.aws_lambda import sqs
 from tests.support.client import EVENTGRID, call
 from tests.support.crash import STEPS
 from tests.support.deliveries import eventbridge, eventgrid, poison
+from tests.support.envelopes import sqs_event
 
 IDS = [f"{number:02}" for number in range(20)]
 """As they sort in the database."""
@@ -28,7 +28,7 @@ each_step = pytest.mark.parametrize("step", STEPS)
 
 def sqs_batch() -> dict:
     """Twenty events, one of them twice, and a message that can't be read: what SQS delivers, again and again."""
-    return sqs(*(eventbridge(id_).body for id_ in [*IDS, IDS[0]]), poison().body)
+    return sqs_event(*(eventbridge(id_).body for id_ in [*IDS, IDS[0]]), poison().body)
 
 
 def array() -> bytes:

@@ -1,6 +1,5 @@
 """Stored events back to a cloud's topic, through the vendor's library, and from there into Helios again."""
 
-import base64
 import json
 
 import boto3
@@ -19,6 +18,7 @@ from tests.emulators.eventgrid.emulated import KEY, Emulated
 from tests.emulators.eventgrid.receiver import Receiver as GridReceiver
 from tests.emulators.pubsub.emulators import Helios
 from tests.fakes.store import MemoryStore
+from tests.support import envelopes
 from tests.support.deliveries import NOON, eventbridge, eventgrid
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
@@ -71,13 +71,9 @@ def assert_all_come_back(store, channel, bodies):
 
 
 def pubsub(number: int) -> Delivery:
-    message = {
-        "data": base64.b64encode(b'{"order_id": "ORD-1", "amount": 10.00}').decode(),
-        "attributes": {"ce-type": "PaymentProcessed", "ce-subject": "zażółć"},
-        "messageId": str(number),
-        "publishTime": "2025-11-26T12:00:00.123456Z",
-    }
-    body = json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
+    attributes = {"ce-type": "PaymentProcessed", "ce-subject": "zażółć"}
+    message = envelopes.pubsub_message(str(number), attributes=attributes)
+    body = json.dumps(envelopes.pubsub_push(message)).encode()
     return Delivery(channel="pubsub", body=body, received_at=NOON)
 
 

@@ -103,6 +103,7 @@ def test_a_worker_that_is_killed_three_times_leaves_nothing_out(worker, job, job
 def test_another_process_takes_over_when_the_first_has_died(worker, job, jobs, receiver):
     first = worker()
     arrive(receiver, 5)
+    os.kill(first.pid, signal.SIGSTOP)  # else it could be done before the second has started, on a busy machine
     second = worker()
     assert second.wait(60) == 0  # it is not its turn
     assert jobs.get(job.id).state == "running"

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,6 +113,20 @@ def test_only_what_carries_a_digest_in_its_name_is_kept_by_browsers(served):
         "/config.js": "no-cache",
         "/assets/page-1a2b.js": "public, max-age=31536000, immutable",
     }
+
+
+def test_an_answer_that_nothing_has_changed_has_no_body(served):
+    """A body would be taken for the beginning of the next response on the same connection."""
+    etag = served.get("/").headers["etag"]
+    first = f"GET / HTTP/1.1\r\nHost: helios\r\nAccept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n\r\n"
+    second = "GET / HTTP/1.1\r\nHost: helios\r\nConnection: close\r\n\r\n"
+    with socket.create_connection((HOST, served.port), timeout=30) as connection:
+        connection.sendall((first + second).encode())
+        received = connection.makefile("rb").read()
+    headers, _, rest = received.partition(b"\r\n\r\n")
+
+    assert headers.startswith(b"HTTP/1.1 304 ")
+    assert rest.startswith(b"HTTP/1.1 200 ")
 
 
 def test_without_a_build_it_says_how_to_make_one(tmp_path):

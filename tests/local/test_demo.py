@@ -19,6 +19,7 @@ from local.servers.postgres import Postgres
 from local.stack import config, reaper
 from local.stack.ports import HOST
 from tests.local.living import wait_until_gone
+from tests.support.waiting import eventually
 
 START_SECONDS = 180
 """The first start on a machine installs ministack and builds the packages."""
@@ -222,3 +223,28 @@ def test_a_taken_port_is_told_before_anything_starts(demo):
     assert status == 2
     assert f"port {port}, which postgres needs, is not free" in said
     assert "HELIOS_LOCAL_POSTGRES_PORT" in said
+
+
+def test_for_a_developer_the_code_is_loaded_again_and_psql_opens_the_database(demo):
+    run = demo("--no-traffic", "--reload")
+    run.wait_for("Helios runs")
+    with urllib.request.urlopen(f"http://{HOST}:{run.config.dashboard_port}/", timeout=20) as answer:
+        assert "/@vite/client" in answer.read().decode()
+
+    (config.REPOSITORY / "shared/helios/__init__.py").touch()
+    log = run.config.log("api")
+    eventually(lambda: "Reloading..." in log.read_text() and log.read_text().count("Started server process") == 2)
+    run.wait_for_figures(lambda _: True)
+
+    psql = [sys.executable, "-m", "local.psql", "-Atc", "SELECT count(*) > 0 FROM events"]
+    asked = subprocess.run(psql, cwd=config.REPOSITORY, env=run.environ, capture_output=True, text=True, check=False)
+    assert (asked.stdout, asked.stderr) == ("t\n", "")
+
+
+def test_without_a_demo_psql_says_how_to_start_one(tmp_path):
+    environ = os.environ | {config.variable("state"): str(tmp_path)}
+    psql = [sys.executable, "-m", "local.psql"]
+    asked = subprocess.run(psql, cwd=config.REPOSITORY, env=environ, capture_output=True, text=True, check=False)
+
+    assert asked.returncode == 1
+    assert asked.stderr == "No demo is running. Start one with make local-demo or make dev.\n"

@@ -18,6 +18,7 @@ from helios.adapters.redis.tickets import RedisTickets
 from local.aws import resources
 from local.stack.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
 from local.stack.process import scrubbed_environment
+from tests.support import envelopes
 from tests.support.api import ROOT
 from tests.support.crash import RELAY_STEPS
 from tests.support.waiting import eventually
@@ -186,16 +187,7 @@ def test_a_ping_is_answered_with_the_position_of_the_latest_frame(watch, put):
 
 def test_a_duplicate_is_counted_for_who_watches(aws_stack, watch):
     """Sent as SQS would: EventBridge gives each event an id of its own."""
-    event = {
-        "version": "0",
-        "id": "live-duplicate",
-        "detail-type": "OrderPlaced",
-        "source": "shop",
-        "account": "000000000000",
-        "time": "2025-11-26T12:00:00Z",
-        "region": "us-east-1",
-        "detail": {"order_id": "ORD-TWICE"},
-    }
+    event = envelopes.eventbridge_event("live-duplicate", detail={"order_id": "ORD-TWICE"})
     watcher = watch()
     with contextlib.closing(resources.client("sqs", aws_stack.deployed.endpoint)) as sqs:
         for _ in range(2):
@@ -242,7 +234,7 @@ def test_the_schedule_s_sweep_removes_what_everybody_has_seen(aws_stack, functio
     add_frame(aws_stack, published="now() - interval '2 days'")
     invoke(functions, RELAY_FUNCTION)
     # How many is not certain: the schedule may be there first, and other tests' orders fall due.
-    assert invoke(functions, SWEEP_FUNCTION).keys() == {"frames_removed", "flows_judged"}
+    assert invoke(functions, SWEEP_FUNCTION).keys() == {"frames_removed", "flows_evaluated"}
     with psycopg.connect(aws_stack.database_url) as connection:
         old = connection.execute("SELECT count(*) FROM frames WHERE created_at < now() - interval '1 day'").fetchone()
     assert old == (0,)

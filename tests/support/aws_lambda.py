@@ -1,4 +1,4 @@
-"""Lambda for tests: what SQS hands to a function, and a cold start in a process of its own.
+"""Lambda for tests: its context, and a cold start in a process of its own.
 
 ``python -m tests.support.aws_lambda MODULE`` invokes ``MODULE.handler`` once: the event comes as JSON on standard
 input, and the answer is the last line of standard output.
@@ -7,8 +7,6 @@ input, and the answer is the last line of standard output.
 import importlib
 import json
 import sys
-import uuid
-from typing import Any
 
 
 class Context:
@@ -25,25 +23,6 @@ class Context:
     def get_remaining_time_in_millis(self) -> int:
         """As at the beginning of a call."""
         return int(1000 * self._seconds)
-
-
-def sqs(*bodies: bytes) -> dict[str, Any]:
-    """AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": a batch."""
-    return {
-        "Records": [
-            {
-                "messageId": str(uuid.UUID(int=number)),
-                "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",  # pragma: allowlist secret
-                "body": body.decode(),
-                "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1764158400000"},
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:helios-events",
-                "awsRegion": "eu-central-1",
-            }
-            for number, body in enumerate(bodies)
-        ]
-    }
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from local.stack.config import REPOSITORY
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
@@ -33,10 +33,14 @@ class Dashboard:
         self.page = page
         self.faults: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
-        page.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
+        page.on("console", self._note)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.goto(url)
         self.wait_until_live()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.faults.append(f"{message.text} ({message.location['url']})")
 
     def wait_until_live(self) -> None:
         self.wait_for_phase("live")
@@ -112,7 +116,7 @@ def opened(browser: Browser, url: str, *, name: str, **context: Any) -> Iterator
             yield dashboard
         finally:
             dashboard.page.screenshot(path=SCREENSHOTS / f"{name}.png")
-        assert dashboard.faults == []
+        assert dashboard.faults == [], dashboard.faults
 
 
 def post_events(url: str, count: int = 1, *, source: str = "aws") -> list[str]:

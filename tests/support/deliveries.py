@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from helios.model.events import Delivery
+from tests.support.envelopes import eventbridge_event, eventgrid_event
 
 NOON = datetime(2025, 11, 26, 12, 0, tzinfo=UTC)
 
@@ -13,28 +14,13 @@ def eventbridge(
     id_: str = "1", *, type_: str = "OrderPlaced", received_at: datetime = NOON, detail: Any = None
 ) -> Delivery:
     """An EventBridge delivery."""
-    event = {
-        "id": id_,
-        "detail-type": type_,
-        "source": "shop.orders",
-        "account": "123456789012",
-        "time": "2025-11-26T12:00:00Z",
-        "region": "eu-central-1",
-        "detail": {"order_id": f"ORD-{id_}", "amount": 10.0} if detail is None else detail,
-    }
+    event = eventbridge_event(id_, detail=detail, detail_type=type_)
     return Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=received_at)
 
 
 def eventgrid(id_: str = "1", *, received_at: datetime = NOON, data: Any = None) -> Delivery:
     """An Event Grid delivery."""
-    event = {
-        "id": id_,
-        "eventType": "InventoryReserved",
-        "subject": f"orders/ORD-{id_}",
-        "eventTime": "2025-11-26T12:00:01Z",
-        "data": {"order_id": f"ORD-{id_}", "quantity": 2} if data is None else data,
-        "dataVersion": "1.0",
-    }
+    event = eventgrid_event(id_, data=data)
     return Delivery(channel="eventgrid", body=json.dumps(event).encode(), received_at=received_at)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from helios.model.events import Delivery
 from helios.reconciliation.declaration import Flow, Leg, Rule, load
 from tests.support.deliveries import NOON
+from tests.support.envelopes import cloudevent_headers, eventbridge_event, eventgrid_event
 
 (ORDER,) = load()
 
@@ -46,11 +47,12 @@ def sent(channel: str, type_: str, data: Any, *, id_: str, received_at: datetime
     time = NOON.isoformat()
     match channel:
         case "eventbridge":
-            body = {"id": id_, "detail-type": type_, "source": "shop", "account": "1", "region": "eu", "time": time}
+            body = eventbridge_event(id_, detail_type=type_, source="shop", account="1", region="eu", time=time)
             return Delivery(channel="eventbridge", body=_encode(body | {"detail": data}), received_at=received_at)
         case "eventgrid":
-            body = {"id": id_, "eventType": type_, "subject": "s", "topic": "t", "eventTime": time, "dataVersion": "1"}
+            body = eventgrid_event(id_, eventType=type_, subject="s", topic="t", eventTime=time)
             return Delivery(channel="eventgrid", body=_encode(body | {"data": data}), received_at=received_at)
-    headers = {"content-type": "application/json", "ce-specversion": "1.0", "ce-id": id_, "ce-type": type_}
-    source = {"ce-source": "//pubsub.googleapis.com/projects/shop/topics/payments", "ce-time": time}
-    return Delivery(channel="cloudevents", body=_encode(data), headers=headers | source, received_at=received_at)
+    headers = cloudevent_headers(
+        id_, type=type_, source="//pubsub.googleapis.com/projects/shop/topics/payments", time=time
+    )
+    return Delivery(channel="cloudevents", body=_encode(data), headers=headers, received_at=received_at)

@@ -12,5 +12,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    markers = {item.nodeid: sorted({mark.name for mark in item.iter_markers()}) for item in session.items}
+    markers = [(item.nodeid, sorted({mark.name for mark in item.iter_markers()})) for item in session.items]
     session.config.option.list_markers.write_text(json.dumps(markers))

@@ -74,6 +74,11 @@ class Progress:
         """How long each unit of work took, with the start and the end of its servers."""
         return dict(self._by_unit)
 
+    @property
+    def left_out(self) -> int:
+        """How many tests were collected and did not run."""
+        return self._total.total() - sum(outcomes["done"] for outcomes in self._outcomes.values())
+
     def begin(self, nodeids: Sequence[str], workers: int) -> None:
         """Know what will run; called once, when the tests have been collected."""
         if self._estimate is not None or not nodeids:
@@ -101,8 +106,12 @@ class Progress:
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, tuple[str, Any, Any], tuple[str, str, str]]:
         """Keep the category, which the exit code and pytest's own summary go by, and write no dots."""
-        category, _letter, _word = yield
-        return category, "", ""
+        category, letter, word = yield
+        return (category, letter, word) if self._end.is_set() else (category, "", "")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        self._end.set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         tier = tier_of(report.nodeid).name
@@ -171,8 +180,6 @@ class Progress:
         return f" · {seconds:.0f} s in {running[0][0].removeprefix('tests/')}"
 
     def pytest_terminal_summary(self) -> None:
-        """The table; the last thing but pytest's own line."""
-        self._end.set()
         rows = [
             (tier.name, self._total[tier.name], self._outcomes[tier.name], self._seconds[tier.name])
             for tier in TIERS
@@ -186,3 +193,5 @@ class Progress:
                 figures = f"{total:>7}{passed:>8}{outcomes['failed']:>8}{outcomes['skipped']:>9}{minutes(seconds):>8}"
                 self._terminal.write_line(f"{name:<12}{figures}")
             self._terminal.write_line(f"all in {minutes(self._elapsed)} minutes")
+            if self.left_out:
+                self._terminal.write_line(f"{self.left_out} tests were collected and did not run", red=True)

@@ -1,6 +1,5 @@
 """What the API answers, request by request, over the store in memory."""
 
-import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from helios.api.webhooks import served
 from helios.errors import Retryable
 from helios.settings import Settings
 from tests.fakes.store import MemoryStore
+from tests.support import envelopes
 from tests.support.deliveries import eventbridge, eventgrid
 from tests.support.services import client_of, in_memory
 
@@ -57,11 +57,10 @@ def away() -> Iterator[TestClient]:
 
 
 def push(data: bytes = b'{"order_id":"ORD-1"}', **message) -> dict:
-    given = {"messageId": "1", "publishTime": "2025-11-26T12:00:00Z", "data": base64.b64encode(data).decode()}
-    return {"message": given | message, "subscription": "projects/shop/subscriptions/helios"}
+    return envelopes.pubsub_push(envelopes.pubsub_message(data=data, **message))
 
 
-CLOUDEVENT = {"specversion": "1.0", "id": "1", "type": "T", "source": "arn:aws:s3:::bucket", "data": {}}
+CLOUDEVENT = envelopes.cloudevent()
 
 
 @pytest.mark.parametrize(

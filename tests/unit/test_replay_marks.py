@@ -1,6 +1,5 @@
 """What Helios sends once more and hears again: the same event, whatever a cloud makes of it on the way."""
 
-import base64
 import json
 from datetime import timedelta
 
@@ -18,6 +17,7 @@ from helios.reconciliation import declaration
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from tests.fakes.store import MemoryStore
+from tests.support import envelopes
 from tests.support.deliveries import NOON, eventbridge, eventgrid
 
 LATER = NOON + timedelta(hours=1)
@@ -36,26 +36,20 @@ JOB = ReplayJob(
 
 
 def pubsub(id_="1"):
-    message = {
-        "data": base64.b64encode(b'{"order_id": "ORD-1", "amount": 10.00}').decode(),
-        "attributes": {"ce-type": "PaymentProcessed"},
-        "messageId": id_,
-        "publishTime": "2025-11-26T12:00:00.123456Z",
-    }
-    body = json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
+    message = envelopes.pubsub_message(id_, attributes={"ce-type": "PaymentProcessed"})
+    body = json.dumps(envelopes.pubsub_push(message)).encode()
     return Delivery(channel="pubsub", body=body, received_at=NOON)
 
 
 def cloudevent(cloud, *, told=True):
-    event = {
-        "specversion": "1.0",
-        "id": "1",
-        "source": "shop orders/€",
-        "cloud": cloud,
-        "type": TYPES[cloud],
-        "subject": "orders/1",
-        "data": {"order_id": "ORD-1", "amount": 10.0},
-    } | ({"time": "2025-11-26T12:00:00.5Z"} if told else {})
+    event = envelopes.cloudevent(
+        source="shop orders/€",
+        cloud=cloud,
+        type=TYPES[cloud],
+        subject="orders/1",
+        data={"order_id": "ORD-1", "amount": 10.0},
+        **({"time": "2025-11-26T12:00:00.5Z"} if told else {}),
+    )
     return Delivery(channel="cloudevents", body=json.dumps(event).encode(), received_at=NOON)
 
 
@@ -64,17 +58,14 @@ def on_eventbridge(event):
     target = EventBridgeTarget.__new__(EventBridgeTarget)
     target._bus = "shop"
     entry = target._entry(JOB, event)
-    body = {
-        "version": "0",
-        "id": "of-the-bus",
-        "detail-type": entry["DetailType"],
-        "source": entry["Source"],
-        "account": "1",
-        "region": "eu-central-1",
-        "time": entry["Time"].strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "resources": entry["Resources"],
-        "detail": json.loads(entry["Detail"]),
-    }
+    body = envelopes.eventbridge_event(
+        "of-the-bus",
+        detail_type=entry["DetailType"],
+        source=entry["Source"],
+        time=entry["Time"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+        resources=entry["Resources"],
+        detail=json.loads(entry["Detail"]),
+    )
     return Delivery(channel="eventbridge", body=json.dumps(body).encode(), received_at=LATER)
 
 
@@ -85,16 +76,14 @@ def in_sns(event):
 
 
 def _message(event):
-    return {
-        "data": base64.b64encode(bytes(event.data)).decode(),
-        "attributes": {f"ce-{name}": value for name, value in replayed_attributes(event, JOB.id).items()},
-        "messageId": "of-the-topic",
-        "publishTime": "2025-11-26T13:00:00Z",
-    }
+    attributes = {f"ce-{name}": value for name, value in replayed_attributes(event, JOB.id).items()}
+    return envelopes.pubsub_message(
+        "of-the-topic", bytes(event.data), attributes=attributes, publishTime="2025-11-26T13:00:00Z"
+    )
 
 
 def pushed(event):
-    body = json.dumps({"message": _message(event), "subscription": "projects/p/subscriptions/s"}).encode()
+    body = json.dumps(envelopes.pubsub_push(_message(event))).encode()
     return Delivery(channel="pubsub", body=body, received_at=LATER)
 
 

@@ -37,13 +37,16 @@ def markers(tmp_path_factory):
     options = ["--collect-only", "-qq", "-p", "tests.support.listing", "--list-markers", file]
     listed = run(sys.executable, "-m", "pytest", *map(str, options))
     assert listed.returncode == 0, listed.stdout[-2000:] + listed.stderr
-    return {nodeid: set(names) for nodeid, names in json.loads(file.read_text()).items()}
+    tests = json.loads(file.read_text())
+    by_id = {nodeid: set(names) for nodeid, names in tests}
+    assert len(by_id) == len(tests), "two tests share an id, so pytest-xdist would run one of them"
+    return by_id
 
 
 def chosen_by(target, markers):
     """The tests that a target of the Makefile runs."""
-    recipe = run("make", "--dry-run", target).stdout
-    (words,) = [words for words in map(shlex.split, recipe.splitlines()) if "pytest" in words]
+    recipe = run("make", "--dry-run", target).stdout.splitlines()
+    (words,) = [shlex.split(line) for line in recipe if "-m pytest" in line]
     assert not any(word.startswith("tests") or word == "-k" for word in words)
     expression = Expression.compile(words[words.index("-m", words.index("pytest")) + 1])
     return {nodeid for nodeid, names in markers.items() if expression.evaluate(_known(names))}

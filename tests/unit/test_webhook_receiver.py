@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from helios.settings import Settings
 from tests.fakes.store import MemoryStore
+from tests.support import envelopes
 from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory
 
@@ -22,28 +23,9 @@ AZURE = "/api/v1/webhooks/azure/eventgrid"
 CLOUDEVENTS = "/api/v1/webhooks/cloudevents"
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 LIMIT = 4096
-EVENT = json.dumps(
-    {
-        "id": "1",
-        "detail-type": "OrderPlaced",
-        "source": "shop",
-        "account": "1",
-        "time": "2025-11-26T12:00:00Z",
-        "region": "r",
-        "detail": {},
-    }
-)
-CLOUDEVENT = '{"specversion": "1.0", "id": "1", "type": "T", "source": "arn:aws:s3:::bucket", "data": {}}'
-VALIDATION = json.dumps(
-    [
-        {
-            "id": "1",
-            "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
-            "eventTime": "2025-11-26T12:00:00Z",
-            "data": {"validationCode": "echo me"},
-        }
-    ]
-)
+EVENT = json.dumps(envelopes.eventbridge_event())
+CLOUDEVENT = json.dumps(envelopes.cloudevent())
+VALIDATION = json.dumps(envelopes.eventgrid_validation("echo me"))
 AUTHENTICATED = Settings(
     database_url="postgresql://nowhere",
     max_body_bytes=LIMIT,
@@ -237,7 +219,7 @@ def test_a_pubsub_push_is_checked_with_the_keys_at_the_url_and_undecided_without
         headers={"kid": "1"},
     )
     found = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
-    push = {"message": {"messageId": "1", "publishTime": "2025-11-26T12:00:00Z", "data": "e30="}, "subscription": "s"}
+    push = envelopes.pubsub_push()
 
     def answer(keys_url: str) -> int:
         settings = Settings(

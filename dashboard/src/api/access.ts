@@ -1,23 +1,23 @@
-/** The token that the API is asked with, where it takes one: kept as long as the tab, and in no address. */
+/** The API token. The tab stores it until it closes; it never appears in a URL. */
 import { create } from "zustand";
 
 const KEY = "helios.token";
 
 interface AccessState {
   token: string | null;
-  /** Why the API wants another one; null while it does not. */
+  /** Why the API rejected the last request; null while no new token is needed. */
   refusal: string | null;
-  refuse: (reason: string) => void;
-  use: (token: string) => void;
+  requestToken: (reason: string) => void;
+  setToken: (token: string) => void;
 }
 
 export const useAccess = create<AccessState>((set) => ({
   token: sessionStorage.getItem(KEY),
   refusal: null,
-  refuse: (refusal) => {
+  requestToken: (refusal) => {
     set({ refusal });
   },
-  use: (token) => {
+  setToken: (token) => {
     sessionStorage.setItem(KEY, token);
     set({ token, refusal: null });
   },

@@ -1,4 +1,4 @@
-/** What the API says about flows, and what is declared to be one. */
+/** Types and requests for flows and their declarations. */
 import { queryOptions, useQuery, type UseQueryResult } from "@tanstack/react-query";
 
 import { member } from "@/lib/json-text";
@@ -7,15 +7,15 @@ import { apiUrl, get, type Schemas } from "./http";
 
 export type FlowIssue = Schemas["FlowIssue"];
 export type FlowLeg = Schemas["FlowLeg"];
-export type FlowRow = Schemas["FlowRow"];
+export type FlowInstance = Schemas["FlowInstance"];
 export type Moment = Schemas["Step"];
-export type FlowStory = Schemas["FlowStory"];
+export type FlowInstanceDetails = Schemas["FlowInstanceDetails"];
 export type FlowPage = Schemas["FlowPage"];
 export type FlowSummary = Schemas["FlowSummary"];
 export type FlowDeclaration = Schemas["Flow"];
 export type FlowChange = Schemas["FlowChange"];
 
-/** What is declared changes with a restart of the API alone. */
+/** The declarations; they change only when the API restarts. */
 export function useDeclarations(): UseQueryResult<FlowDeclaration[]> {
   return useQuery({
     queryKey: ["declarations"],
@@ -24,31 +24,32 @@ export function useDeclarations(): UseQueryResult<FlowDeclaration[]> {
   });
 }
 
-/** One story; whoever asks for it shares the answer. */
+/** The request for one flow instance. All components that use it share one response. */
 // eslint-disable-next-line @typescript-eslint/explicit-module-boundary-types -- the library's own type, too long to read
-export const storyQuery = (flow: string, key: string) =>
+export const flowInstanceQuery = (flow: string, key: string) =>
   queryOptions({
-    queryKey: ["story", flow, key],
+    queryKey: ["flow-instance", flow, key],
     queryFn: ({ signal }) =>
-      get<FlowStory>(apiUrl(`/api/v1/flows/${encodeURIComponent(flow)}/${encodeURIComponent(key)}`), signal),
+      get<FlowInstanceDetails>(apiUrl(`/api/v1/flows/${encodeURIComponent(flow)}/${encodeURIComponent(key)}`), signal),
   });
 
-interface Told {
+interface EventKind {
   source: string;
   type: string;
 }
 
 /**
- * The stories that an event is part of: of each flow that has a leg for it, and whose key its payload names.
+ * The flow instances that an event belongs to: one for each flow that has a leg for the event and whose key the payload
+ * contains.
  *
- * @param payload as it was sent.
+ * @param payload the payload's original text.
  */
-export function storiesOf(
-  event: Told,
+export function flowInstancesOf(
+  event: EventKind,
   payload: string,
-  declared: readonly FlowDeclaration[],
+  declarations: readonly FlowDeclaration[],
 ): { flow: string; key: string }[] {
-  return declared
+  return declarations
     .filter(({ leg }) => leg.some(({ source, type }) => type === event.type && (source ?? event.source) === event.source))
     .flatMap(({ name, key: path }) => {
       const key = scalar(path.split(".").reduce<string | null>((json, step) => json && member(json, step), payload));
@@ -56,7 +57,7 @@ export function storiesOf(
     });
 }
 
-/** A scalar as the text that keys are compared by; null for anything else. */
+/** A scalar as the text that the API compares keys by; null for objects, arrays and null. */
 function scalar(json: string | null): string | null {
   if (!json || json === "null" || json.startsWith("{") || json.startsWith("[")) return null;
   return json.startsWith('"') ? (JSON.parse(json) as string) : json.replace(/\.0+$/, "");

@@ -1,4 +1,4 @@
-/** One way to ask the API, and one kind of error when it does not answer as it should. */
+/** The HTTP client of the API, and its error type. */
 import { API_URL } from "@/config";
 
 import { useAccess } from "./access";
@@ -8,11 +8,11 @@ export type Schemas = components["schemas"];
 
 const TIMEOUT_MS = 10_000;
 
-/** What went wrong, in a sentence a viewer can act on. */
+/** A failed request, with a message that a viewer can act on. */
 export class ApiError extends Error {
   override name = "ApiError";
 
-  /** @param status the HTTP status, or null when nothing answered. */
+  /** @param status the HTTP status, or null when the API did not respond. */
   constructor(
     message: string,
     readonly status: number | null,
@@ -24,26 +24,26 @@ export class ApiError extends Error {
 type Value = string | number | null | undefined;
 export type Query = Record<string, Value | readonly Value[]>;
 
-/** The address of a path of the API; parameters that are empty are left out, and a list repeats its parameter. */
+/** The URL of an API path. Empty parameters are left out, and a list repeats its parameter. */
 export function apiUrl(path: string, query: Query = {}): string {
-  const given = Object.entries(query)
+  const parameters = Object.entries(query)
     .flatMap(([name, values]) => [values].flat().map((value) => [name, value] as const))
     .filter(([, value]) => value !== null && value !== undefined && value !== "");
-  const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  const search = new URLSearchParams(parameters.map(([name, value]) => [name, String(value)])).toString();
   return `${API_URL}${path}${search && `?${search}`}`;
 }
 
 /**
  * GET as text.
  *
- * @param accept further statuses whose body is an answer, not an error.
+ * @param accept error statuses whose body is a regular response.
  * @throws ApiError
  */
 export function getText(url: string, signal?: AbortSignal, accept: readonly number[] = []): Promise<string> {
   return send("GET", url, signal, accept);
 }
 
-/** POST, with JSON or without a body; what it throws is `getText`'s. */
+/** POST with a JSON body or without a body; throws the same errors as `getText`. */
 export async function post<T>(url: string, signal?: AbortSignal, body?: unknown): Promise<T> {
   return JSON.parse(await send("POST", url, signal, [], body)) as T;
 }
@@ -56,7 +56,7 @@ async function send(
   body?: unknown,
 ): Promise<string> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
-  const { token, refuse } = useAccess.getState();
+  const { token, requestToken } = useAccess.getState();
   const init: RequestInit = {
     method,
     headers: {
@@ -71,25 +71,25 @@ async function send(
     response = await fetch(url, init);
   } catch (error) {
     if (signal?.aborted) throw error;
-    const why = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "can't be reached";
-    throw new ApiError(`The API at ${API_URL} ${why}.`, null);
+    const reason = timeout.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : "is not reachable";
+    throw new ApiError(`The API at ${API_URL} ${reason}.`, null);
   }
   const text = await response.text();
   if (!response.ok && !accept.includes(response.status)) {
-    const said = detail(text) ?? `The API answered ${response.status}.`;
-    // A token that was replaced while this was under way is no reason to ask for another one.
-    if (response.status === 401 && token === useAccess.getState().token) refuse(said);
-    throw new ApiError(said, response.status);
+    const message = detail(text) ?? `The API returned status ${response.status}.`;
+    // The viewer may have entered a new token while this request was running. Its old token is no reason to ask again.
+    if (response.status === 401 && token === useAccess.getState().token) requestToken(message);
+    throw new ApiError(message, response.status);
   }
   return text;
 }
 
-/** GET as JSON; what it throws is `getText`'s. */
+/** GET as JSON; throws the same errors as `getText`. */
 export async function get<T>(url: string, signal?: AbortSignal, accept: readonly number[] = []): Promise<T> {
   return JSON.parse(await getText(url, signal, accept)) as T;
 }
 
-/** The sentence in an RFC 9457 problem. */
+/** The `detail` of an RFC 9457 problem. */
 function detail(text: string): string | null {
   try {
     const problem = JSON.parse(text) as Partial<Schemas["Problem"]>;

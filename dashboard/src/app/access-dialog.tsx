@@ -6,9 +6,11 @@ import { useAccess } from "@/api/access";
 import { Button } from "@/ui/button";
 import { Dialog } from "@/ui/dialog";
 
-/** Asks for a token when the API wants one; without it there is nothing to show, so it can't be put off. */
+/**
+ * Asks for a token when the API requires one. The dialog cannot be dismissed: without a token there is no data to show.
+ */
 export default function AccessDialog({ refusal }: { refusal: string }): ReactNode {
-  const { use } = useAccess();
+  const { setToken } = useAccess();
   const [typed, setTyped] = useState("");
   const queries = useQueryClient();
   const live = useLiveClient();
@@ -18,13 +20,13 @@ export default function AccessDialog({ refusal }: { refusal: string }): ReactNod
         className="flex flex-col gap-3 p-5 text-[13px]"
         onSubmit={(event) => {
           event.preventDefault();
-          use(typed.trim());
+          setToken(typed.trim());
           setTyped("");
           void queries.invalidateQueries();
           live.retryNow();
         }}
       >
-        <h2 className="text-sm font-semibold">This Helios takes a token</h2>
+        <h2 className="text-sm font-semibold">This Helios requires a token</h2>
         <p role="alert" className="text-soft">
           {refusal}
         </p>
@@ -42,8 +44,8 @@ export default function AccessDialog({ refusal }: { refusal: string }): ReactNod
           />
         </label>
         <p className="text-soft">
-          Whoever runs this Helios makes one with <code>helios tokens create --scope read</code>. It is kept
-          until you close this tab.
+          An administrator creates one with{" "}
+          <code>helios tokens create --name me --scope read</code>. The browser keeps it until you close this tab.
         </p>
         <Button look="filled" type="submit" className="self-end">
           Continue

@@ -6,7 +6,7 @@ import { LiveProvider } from "@/live/provider";
 import { DashboardPage } from "./dashboard-page";
 import { ErrorBoundary } from "./error-boundary";
 
-// Aggregates are asked again every few seconds anyway; a try in between would only delay the message.
+// The page refetches aggregates every few seconds; a retry in between would only delay the error message.
 const queries = new QueryClient({ defaultOptions: { queries: { retry: false, refetchOnWindowFocus: true } } });
 
 export function App(): ReactNode {

@@ -12,21 +12,21 @@ import { Overlays } from "./overlays";
 import { useShortcuts } from "./shortcuts";
 
 const Overview = lazy(() => import("@/features/reconciliation/overview"));
-const LettersView = lazy(() => import("./letters-view"));
-const StoryPage = lazy(() => import("@/features/story/story-page"));
+const DeadLettersView = lazy(() => import("./dead-letters-view"));
+const FlowInstancePage = lazy(() => import("@/features/flow-instance/flow-instance-page"));
 
 const SKIP_TO: Record<View, string> = {
-  events: "To the live events",
-  reconciliation: "To the orders",
-  "dead-letters": "To the dead letters",
+  events: "Skip to the events",
+  reconciliation: "Skip to the orders",
+  "dead-letters": "Skip to the dead letters",
 };
 
 export function DashboardPage(): ReactNode {
   useShortcuts();
-  const { view, story } = useAddress();
+  const { view, instance } = useAddress();
   return (
     <>
-      {!story && (
+      {!instance && (
         <a
           href={`#${ROWS_ID}`}
           className="sr-only focus:not-sr-only focus:fixed focus:top-2 focus:left-2 focus:z-20 focus:rounded-lg focus:bg-panel focus:px-3 focus:py-2"
@@ -42,9 +42,9 @@ export function DashboardPage(): ReactNode {
         ) : (
           <Suspense fallback={<Skeleton className="h-96" />}>
             {view === "dead-letters" ? (
-              <LettersView />
-            ) : story ? (
-              <StoryPage key={`${story.flow}/${story.key}`} flowKey={story} />
+              <DeadLettersView />
+            ) : instance ? (
+              <FlowInstancePage key={`${instance.flow}/${instance.key}`} instanceKey={instance} />
             ) : (
               <Overview />
             )}

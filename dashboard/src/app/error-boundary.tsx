@@ -2,7 +2,7 @@ import { Component, type ReactNode } from "react";
 
 import { Notice } from "@/ui/notice";
 
-/** What is shown when the page itself has a fault. */
+/** Shows an error message when rendering the page fails. */
 export class ErrorBoundary extends Component<{ children: ReactNode }, { error: Error | null }> {
   override state: { error: Error | null } = { error: null };
 
@@ -17,12 +17,12 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, { error: E
       <main className="grid min-h-dvh place-items-center">
         <Notice
           tone="bad"
-          title="The dashboard has a fault"
+          title="The dashboard failed"
           onRetry={() => {
             location.reload();
           }}
         >
-          {error.message}. Nothing is lost: events are stored whether or not they are shown.
+          {error.message}. No event is lost: Helios stores events independently of the dashboard.
         </Notice>
       </main>
     );

@@ -45,7 +45,7 @@ const VIEW_NAMES: Record<View, string> = {
   "dead-letters": "Dead letters",
 };
 
-/** On a narrow screen, a line of its own. */
+/** On a narrow screen, the navigation has its own line. */
 function Navigation(): ReactNode {
   const { view: shown } = useAddress();
   return (
@@ -64,7 +64,7 @@ function Navigation(): ReactNode {
   );
 }
 
-/** Goes round: as the system has it, light, dark. */
+/** Switches from the system's theme to light, to dark, and back. */
 function ThemeButton(): ReactNode {
   const { theme, setTheme } = useTheme();
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "system";
@@ -72,7 +72,7 @@ function ThemeButton(): ReactNode {
     <Button
       look="quiet"
       className="w-8 px-0"
-      aria-label={`Theme: ${theme}. Change to ${next}`}
+      aria-label={`Theme: ${theme}. Switch to ${next}`}
       title={`Theme: ${theme}`}
       onClick={() => {
         setTheme(next);

@@ -3,17 +3,17 @@ import type { ReactNode } from "react";
 import { useTotals } from "@/features/stats/api";
 import { timeOfDay } from "@/lib/format";
 
-/** Says so when the figures are old, or missing, because the API does not answer. */
+/** Tells the viewer when totals are old or missing because the API does not respond. */
 export function OutageBanner(): ReactNode {
   const { query } = useTotals();
   if (!query.error) return null;
   const age = query.data
-    ? `The totals are as of ${timeOfDay(query.dataUpdatedAt)}.`
-    : "There are no totals to show yet.";
+    ? `The totals were last updated at ${timeOfDay(query.dataUpdatedAt)}.`
+    : "No totals are available yet.";
   return (
     <p role="alert" className="rounded-xl bg-bad-soft px-4 py-2.5 text-[13px] text-ink">
-      <strong className="font-semibold text-bad">{query.error.message}</strong> {age} The page asks again every few
-      seconds; you need not reload it.
+      <strong className="font-semibold text-bad">{query.error.message}</strong> {age} The page retries every few
+      seconds. You do not need to reload it.
     </p>
   );
 }

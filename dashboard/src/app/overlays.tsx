@@ -6,10 +6,10 @@ import { useView } from "@/state/view";
 
 const AccessDialog = lazy(() => import("./access-dialog"));
 const EventDrawer = lazy(() => import("@/features/event-details/event-drawer"));
-const ReplayDialog = lazy(() => import("@/features/replays/replay-dialog"));
+const ReplayDialog = lazy(() => import("@/features/replay/replay-dialog"));
 const ShortcutsDialog = lazy(() => import("./shortcuts-dialog"));
 
-/** All that opens over the page, each loaded when it first does. */
+/** The drawers and dialogs. Each loads when it first opens. */
 export function Overlays(): ReactNode {
   const { event } = useAddress();
   const { replay, helpShown } = useView();

@@ -1,4 +1,4 @@
-/** The page's keys. They never take a key from a field that is being written in, or Space from a button. */
+/** The keyboard shortcuts. They ignore keys typed into a field, and Space on a button. */
 import { useEffect } from "react";
 
 import { moveFocus } from "@/lib/row-focus";
@@ -8,12 +8,12 @@ import { SEARCH_ID } from "@/ui/search-field";
 
 export const SHORTCUTS: [keys: string[], does: string][] = [
   [["/"], "Search"],
-  [["Space"], "Pause and resume the stream"],
-  [["↓", "j"], "To the next event or order"],
-  [["↑", "k"], "To the one before"],
-  [["Enter"], "Open it"],
-  [["Esc"], "Close, clear the search, or go on live"],
-  [["?"], "Show these keys"],
+  [["Space"], "Pause or resume the stream"],
+  [["↓", "j"], "Go to the next row"],
+  [["↑", "k"], "Go to the previous row"],
+  [["Enter"], "Open the row"],
+  [["Esc"], "Close, clear the search, or resume"],
+  [["?"], "Show keyboard shortcuts"],
 ];
 
 const WRITES = "input, select, textarea";
@@ -54,7 +54,7 @@ function act(key: string, target: Element): boolean {
       return true;
     case "j":
     case "k":
-      // The arrows do the same within the list alone: elsewhere they scroll, as everywhere.
+      // The arrow keys move the focus only within the list: elsewhere they scroll the page.
       return moveFocus(key);
     default:
       return false;

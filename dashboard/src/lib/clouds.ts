@@ -1,4 +1,4 @@
-/** The three clouds, in the order in which they are always shown. */
+/** The three clouds, in display order. */
 
 export const SOURCES = ["aws", "gcp", "azure"] as const;
 export type Source = (typeof SOURCES)[number];
@@ -9,7 +9,7 @@ export function isSource(text: unknown): text is Source {
   return SOURCES.includes(text as Source);
 }
 
-/** One value for each cloud. */
+/** A record with one value per cloud. */
 export function perSource<T>(make: (source: Source) => T): Record<Source, T> {
   return { aws: make("aws"), gcp: make("gcp"), azure: make("azure") };
 }

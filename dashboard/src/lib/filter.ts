@@ -1,10 +1,10 @@
-/** What the viewer looks for, and whether an event is that. */
+/** The filter of the event list, and the test whether an event matches it. */
 import type { Source } from "./clouds";
 
 export interface Filter {
   source: Source | null;
   type: string | null;
-  /** Part of an id, type, subject, order or customer; upper and lower case are the same. */
+  /** Part of an ID, type, subject, order or customer; case does not matter. */
   text: string;
 }
 

@@ -1,4 +1,4 @@
-/** The words of reconciliation, in the order in which they are always shown. */
+/** The terms of reconciliation, in display order. */
 import { CLOUD_NAMES, isSource } from "./clouds";
 
 export const STATUSES = ["mismatched", "incomplete", "matched_late", "open", "matched"] as const;
@@ -23,45 +23,45 @@ export const ISSUE_NAMES: Record<IssueKind, string> = {
   duplicate: "Duplicate",
 };
 
-/** What the table shows: one status, all, or those that somebody should look at. */
+/** The selections of the table: one status, all, or those that need attention. */
 export const SHOWS = ["problems", ...STATUSES, "all"] as const;
 export type Show = (typeof SHOWS)[number];
 
 const PROBLEMS: readonly FlowStatus[] = ["mismatched", "incomplete", "matched_late"];
 
-/** The statuses to ask for; none: every one. */
+/** The statuses to request; an empty list requests all. */
 export function statusesOf(show: Show): readonly FlowStatus[] {
   if (show === "all") return [];
   return show === "problems" ? PROBLEMS : [show];
 }
 
-/** How far back one looks, by when a story began. */
+/** The selectable periods in seconds, by the time at which a flow instance began. */
 export const PERIODS = { "1h": 3600, "24h": 86_400, "7d": 604_800, "31d": 2_678_400 } as const;
 export type Period = keyof typeof PERIODS;
 export const PERIOD_NAMES: Record<Period, string> = { "1h": "1 hour", "24h": "24 hours", "7d": "7 days", "31d": "31 days" };
 
-/** A stretch of time that somebody chose; an end that is null is open. ISO 8601, UTC. */
+/** A period that the viewer entered; null leaves an end open. ISO 8601, UTC. */
 export interface Range {
   from: string | null;
   to: string | null;
 }
 
-/** What to ask for: the chosen stretch, else the period that ends now. */
+/** The bounds to request: the entered period, else the selected period up to now. */
 export function boundsOf({ period, from, to }: Range & { period: Period | null }, now: number): Record<"since" | "until", string | null> {
   if (!from && !to) return { since: period && startOf(period, now), until: null };
   return { since: from ?? startOf("31d", to ? Date.parse(to) : now), until: to };
 }
 
-/** Where a period begins, on a whole minute. */
+/** The start of a period, rounded down to a minute. */
 export function startOf(period: Period, now: number): string {
   return new Date(Math.floor((now - PERIODS[period] * 1000) / 60_000) * 60_000).toISOString();
 }
 
-/** A cloud as it is spelt, any other source as it came; null: whichever speaks first. */
+/** The name of a cloud, or the text of any other source; null is a leg that accepts any cloud. */
 export const sourceName = (source: string | null): string =>
   isSource(source) ? CLOUD_NAMES[source] : (source ?? "any cloud");
 
-/** An issue's sentence, with the clouds spelt as they spell themselves and a capital at its beginning. */
+/** An issue's sentence with the names of the clouds and a capital letter at the beginning. */
 export function sentence(detail: string): string {
   const text = detail.replace(/\b(aws|gcp|azure)\b/g, (source) => sourceName(source));
   return text.charAt(0).toUpperCase() + text.slice(1);

@@ -20,20 +20,20 @@ export const rate = (perSecond: number): string =>
 export const timeOfDay = (ms: number): string => clock.format(ms);
 export const minuteOfDay = (ms: number): string => hourAndMinute.format(ms);
 
-/** As a field for date and time wants it: 2026-01-02T03:04, by the viewer's clock. */
+/** A value for a datetime-local input: 2026-01-02T03:04, in the viewer's time zone. */
 export function localMinute(ms: number): string {
   const offset = new Date(ms).getTimezoneOffset() * 60_000;
   return new Date(ms - offset).toISOString().slice(0, 16);
 }
 
-/** An exact decimal as the API sends it: digits are grouped, never rounded, whatever their number. */
+/** An exact decimal from the API: digits are grouped, never rounded, whatever their number. */
 export function amount(decimal: string): string {
   const [, sign = "", digits = "", fraction = ""] = /^(-?)(\d+)(\.\d+)?$/.exec(decimal) ?? [];
   if (!digits) return decimal;
   return `${sign}${digits.replace(/\B(?=(\d{3})+$)/g, ",")}${fraction}`;
 }
 
-/** How long ago, in the largest unit that fits: `now`, `12 s`, `4 min`, `3 h`, `2 d`. */
+/** An age in the largest unit that fits: `now`, `12 s`, `4 min`, `3 h`, `2 d`. */
 export function age(ms: number): string {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 1) return "now";
@@ -43,6 +43,9 @@ export function age(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
+/** An age in a sentence: `just now`, `12 s ago`. */
+export const ago = (ms: number): string => (ms < 1000 ? "just now" : `${age(ms)} ago`);
+
 /** A delay: `12 ms`, `1.4 s`, `3 min`. */
 export function duration(ms: number): string {
   if (Math.abs(ms) < 1000) return `${Math.round(ms)} ms`;
@@ -50,14 +53,14 @@ export function duration(ms: number): string {
   return age(ms);
 }
 
-/** A delay where seconds still matter after a minute: `12 ms`, `1.4 s`, `1 min 4 s`, `2 h`. */
+/** A delay that shows seconds after the first minute too: `12 ms`, `1.4 s`, `1 min 4 s`, `2 h`. */
 export function span(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds < 60 || seconds >= 3600 || seconds % 60 === 0) return duration(ms);
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-/** Whole seconds until then, for a countdown: it says 1 until the moment itself. */
+/** Whole seconds until a time, for a countdown; at least 1. */
 export function secondsUntil(then: number, now: number): number {
   return Math.max(1, Math.ceil((then - now) / 1000));
 }

@@ -1,12 +1,12 @@
 /**
- * JSON as text, indented without being parsed into values: 10.00 stays 10.00, long numbers keep their digits, and
- * members keep their order.
+ * JSON as text, indented without parsing its values: 10.00 stays 10.00, long numbers keep their digits, and members
+ * keep their order.
  */
 
 /** Strings, punctuation, and everything else between white space. */
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 
-/** The text with one member or element a line. */
+/** The text with one member or element per line. */
 export function indent(json: string): string {
   let depth = 0;
   let out = "";
@@ -25,24 +25,24 @@ export function indent(json: string): string {
 }
 
 /**
- * The line of an indented JSON text on which a member stands, from 0; -1 when there is none.
+ * The number of the line that holds a member in an indented JSON text, from 0; -1 if there is no such member.
  *
- * @param path names from the outermost object on, joined by dots; a name may have dots of its own.
+ * @param path the member names from the outermost object on, joined by dots; a name may contain dots.
  */
 export function lineOf(indented: string, path: string): number {
-  const within: { depth: number; name: string }[] = [];
+  const parents: { depth: number; name: string }[] = [];
   return indented.split("\n").findIndex((line) => {
     const [, spaces = "", name] = /^( *)"((?:[^"\\]|\\.)*)": /.exec(line) ?? [];
     if (name === undefined) return false;
-    while ((within.at(-1)?.depth ?? -1) >= spaces.length) within.pop();
-    within.push({ depth: spaces.length, name });
-    return within.map((each) => each.name).join(".") === path;
+    while ((parents.at(-1)?.depth ?? -1) >= spaces.length) parents.pop();
+    parents.push({ depth: spaces.length, name });
+    return parents.map((each) => each.name).join(".") === path;
   });
 }
 
-/** The members of an object, each with its text, in their order; none when it is no object. */
+/** The members of an object in their order, each with its text; empty if the text is not an object. */
 export function entries(json: string): [name: string, text: string][] {
-  const found: [string, string][] = [];
+  const members: [string, string][] = [];
   let depth = 0;
   let key = "";
   let start = -1;
@@ -50,17 +50,17 @@ export function entries(json: string): [name: string, text: string][] {
     const [token] = match;
     if (depth === 0 && token !== "{") return [];
     if (depth === 1 && (token === "," || token === "}")) {
-      if (start >= 0) found.push([JSON.parse(key) as string, json.slice(start, match.index).trim()]);
+      if (start >= 0) members.push([JSON.parse(key) as string, json.slice(start, match.index).trim()]);
       start = -1;
     } else if (depth === 1 && token === ":" && start < 0) start = match.index + 1;
     else if (depth === 1 && start < 0) key = token;
     if (token === "{" || token === "[") depth++;
     else if (token === "}" || token === "]") depth--;
   }
-  return found;
+  return members;
 }
 
-/** The text of one member of an object, or null when it has no such member. */
+/** The text of one member of an object, or null if it has no such member. */
 export function member(json: string, name: string): string | null {
   return entries(json).find(([each]) => each === name)?.[1] ?? null;
 }

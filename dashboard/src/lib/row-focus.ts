@@ -1,11 +1,11 @@
-/** Moving by keyboard through the rows of the view's list. */
+/** Keyboard navigation through the rows of a view's list. */
 
-/** The element that holds the rows; a view has one at most. */
+/** The ID of the element that holds the rows; a view has at most one. */
 export const ROWS_ID = "rows";
 
 const STEPS: Record<string, number> = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, Home: -Infinity, End: Infinity };
 
-/** Focus the row that this key leads to, from the one in focus or from above the first; false: no such key. */
+/** Moves the focus from the current row, or from above the first row; returns false for any other key. */
 export function moveFocus(key: string): boolean {
   const step = STEPS[key];
   if (step === undefined) return false;

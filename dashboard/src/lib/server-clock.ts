@@ -1,11 +1,11 @@
-/** The server's time: the viewer's own clock may be minutes off, and ages must not be. */
+/** The server's time. Ages use it because the viewer's clock may be minutes off. */
 
 let offsetMs = 0;
 
-/** Learn from an answer that tells the server's time; half of the journey is taken off. */
-export function observeServerTime(iso: string, askedAt: number, answeredAt: number): void {
-  const told = Date.parse(iso);
-  if (Number.isFinite(told)) offsetMs = told - (askedAt + answeredAt) / 2;
+/** Sets the clock from a response that has the server's time, minus half of the round trip. */
+export function observeServerTime(iso: string, requestedAt: number, respondedAt: number): void {
+  const serverTime = Date.parse(iso);
+  if (Number.isFinite(serverTime)) offsetMs = serverTime - (requestedAt + respondedAt) / 2;
 }
 
 export function serverNow(): number {

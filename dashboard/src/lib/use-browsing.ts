@@ -1,14 +1,14 @@
-/** Whether the viewer is busy with the rows, so that they must not run away: aims at one, has scrolled, or is on one. */
+/** Whether the viewer works with the rows: points at one, has scrolled, or has focused one. Rows then stay in place. */
 import { useEffect, useRef, useState, type FocusEvent, type PointerEvent, type UIEvent } from "react";
 
-/** A pointer that rests has stopped aiming. */
+/** After this time a resting pointer no longer counts. */
 const REST_MS = 2000;
 const SCROLLED_PX = 8;
 
 interface Browsing {
   browsing: boolean;
   stop: () => void;
-  /** For the element that scrolls. */
+  /** For the scrolling element. */
   handlers: {
     onScroll: (event: UIEvent) => void;
     onFocus: (event: FocusEvent) => void;
@@ -48,16 +48,16 @@ export function useBrowsing(): Browsing {
         setScrolled(event.currentTarget.scrollTop > SCROLLED_PX);
       },
       onFocus: (event) => {
-        // The focus that a click leaves behind is nobody's place in the list.
+        // A click leaves the focus on a row; only keyboard focus counts.
         setFocused(event.target.matches(":focus-visible"));
       },
       onBlur: () => {
         setFocused(false);
       },
-      // A row that moves away between press and release is never clicked.
+      // If a row moves between press and release, the browser sends no click.
       onPointerDown: aim,
       onPointerMove: (event) => {
-        // A finger that moves scrolls.
+        // A moving finger scrolls.
         if (event.pointerType === "mouse") aim();
       },
       onPointerLeave: stopAiming,

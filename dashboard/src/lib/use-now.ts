@@ -1,4 +1,4 @@
-/** The server's time, once a second, for everything that shows an age: all of it ticks together. */
+/** The server's time, updated once a second. All ages update together. */
 import { useSyncExternalStore } from "react";
 
 import { serverNow } from "./server-clock";
@@ -24,7 +24,7 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-/** What is read off the clock; who uses it is drawn again only when that has changed. */
+/** A value computed from the time; the component renders only when that value changes. */
 export function useNow(): number;
 export function useNow<T extends string | number>(read: (now: number) => T): T;
 export function useNow(read: (now: number) => string | number = (time) => time): string | number {

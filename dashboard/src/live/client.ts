@@ -1,44 +1,44 @@
-/** From the socket to the query cache: folds every message at once, and shows the sum every 50 ms at most. */
+/** Connects the socket to the query cache: adds every message at once, and publishes the result every 50 ms at most. */
 import type { QueryClient } from "@tanstack/react-query";
 
 import type { Filter } from "@/lib/filter";
 import { serverNow } from "@/lib/server-clock";
 
-import { FlowsModel, type CountedFlows, type LiveFlows } from "./flows";
+import { FlowsModel, type FlowStatusCounts, type LiveFlows } from "./flows";
 import { Follower } from "./follower";
-import { CONNECTION, COUNTED, FEED, FLOWS, PULSE, type Connection } from "./keys";
-import { LiveModel, type Counted } from "./model";
-import { fetchCounts, fetchFrames, ticketed } from "./protocol";
+import { CONNECTION, STREAM_COUNTS, FEED, FLOWS, PULSE, type Connection } from "./keys";
+import { LiveModel, type StreamCounts } from "./model";
+import { fetchCounts, fetchFrames, withTicket } from "./protocol";
 import { LiveSocket, TIMING, type SocketState, type Timing } from "./socket";
-import { KEPT_SECONDS } from "./throughput";
+import { WINDOW_SECONDS } from "./throughput";
 
-/** Queries under this key sum up what is stored, and are asked again when the stream can't tell the difference. */
+/** The key of queries that sum up stored data. They are refetched when the stream cannot provide the difference. */
 export const AGGREGATES = ["aggregates"] as const;
-/** Queries under this key list what was stored before, and are asked again when something was missed for good. */
+/** The key of queries that list older events. They are refetched when frames were missed permanently. */
 export const HISTORY = ["history"] as const;
 
-/** Between two pictures: twenty a second look alive, and cost half of what sixty do. */
-const PAUSE_MS = 50;
-/** The same when events come faster than one can read: five a second leave the browser its time. */
+/** The pause between two updates of the page: 20 a second look live, and cost half as much as 60. */
+const PAINT_PAUSE_MS = 50;
+/** The pause at high rates: 5 updates a second leave the browser time for input. */
 const CROWDED_PAUSE_MS = 200;
-/** Between two questions for what the charts don't know. */
-const RECALL_PAUSE_MS = 5000;
+/** The pause between two requests for the minutes that the charts lack. */
+const MINUTES_PAUSE_MS = 5000;
 
 export class LiveClient {
   private readonly model = new LiveModel();
   private readonly flowsModel = new FlowsModel();
   private readonly socket: LiveSocket;
   private readonly follower: Follower;
-  private ticking: ReturnType<typeof setInterval> | undefined;
-  private painting: number | undefined;
+  private timer: ReturnType<typeof setInterval> | undefined;
+  private animationFrame: number | undefined;
   private paintedAt = 0;
   private connection: Connection = { phase: "connecting" };
-  /** Frames came since the last tick. */
-  private fresh = false;
-  /** Frames came since the aggregates were last asked for. */
-  private unsettled = false;
-  private recalledAt = -Infinity;
-  private stopping = new AbortController();
+  /** Frames have arrived since the last tick. */
+  private receivedFrames = false;
+  /** Frames have arrived since the aggregates were last requested. */
+  private aggregatesStale = false;
+  private minutesFetchedAt = -Infinity;
+  private fetches = new AbortController();
 
   constructor(
     private readonly queries: QueryClient,
@@ -48,10 +48,10 @@ export class LiveClient {
     this.follower = new Follower(fetchFrames, {
       onBegin: (complete) => {
         this.model.begin(complete);
-        this.beat();
+        this.showPulse();
       },
       onFrames: (frames, live) => {
-        this.fresh = this.unsettled = true;
+        this.receivedFrames = this.aggregatesStale = true;
         this.model.fold(frames, live);
         this.flowsModel.fold(frames);
         this.paint();
@@ -59,24 +59,24 @@ export class LiveClient {
       onGap: (missing) => {
         this.model.gap(missing, serverNow());
         if (missing === null) this.flowsModel.restart();
-        this.askAgain();
+        this.refetchAggregates();
         void this.queries.invalidateQueries({ queryKey: HISTORY });
         this.paint();
       },
       onCatchingUp: (catchingUp) => {
-        if (this.connection.phase === "live") this.tell({ ...this.connection, catchingUp });
-        if (!catchingUp) this.askAgain();
+        if (this.connection.phase === "live") this.setConnection({ ...this.connection, catchingUp });
+        if (!catchingUp) this.refetchAggregates();
       },
     });
     this.socket = new LiveSocket(
-      (signal) => ticketed(url, signal),
+      (signal) => withTicket(url, signal),
       {
         onState: (state) => {
-          this.tell(connectionOf(state));
+          this.setConnection(connectionOf(state));
         },
         onMessage: (message) => {
-          if (message.type === "frames") this.follower.receive(message.frames);
-          else this.follower.hear(message.position);
+          if (message.type === "frames") this.follower.receiveFrames(message.frames);
+          else this.follower.receivePosition(message.position);
         },
       },
       timing,
@@ -85,7 +85,7 @@ export class LiveClient {
 
   start(): void {
     this.socket.open();
-    this.ticking = setInterval(() => {
+    this.timer = setInterval(() => {
       this.tick();
     }, 1000);
     window.addEventListener("online", this.wake);
@@ -95,11 +95,11 @@ export class LiveClient {
   stop(): void {
     this.socket.close();
     this.follower.stop();
-    this.stopping.abort();
-    this.stopping = new AbortController();
-    clearInterval(this.ticking);
-    if (this.painting !== undefined) cancelAnimationFrame(this.painting);
-    this.painting = undefined;
+    this.fetches.abort();
+    this.fetches = new AbortController();
+    clearInterval(this.timer);
+    if (this.animationFrame !== undefined) cancelAnimationFrame(this.animationFrame);
+    this.animationFrame = undefined;
     window.removeEventListener("online", this.wake);
     document.removeEventListener("visibilitychange", this.wake);
   }
@@ -108,17 +108,17 @@ export class LiveClient {
     this.socket.open();
   };
 
-  /** What frames had added when the stream was at a position; `now` if it has not come that far. */
-  countedAt(position: number, now: Counted): Counted {
+  /** The stream's counts at a position; `now` if the stream has not reached it. */
+  countsAt(position: number, now: StreamCounts): StreamCounts {
     return this.model.countsAt(position, now);
   }
 
-  /** The same for flows. */
-  flowsAt(position: number, now: LiveFlows): CountedFlows {
+  /** The stream's flow statuses at a position. */
+  flowsAt(position: number, now: LiveFlows): FlowStatusCounts {
     return this.flowsModel.countsAt(position, now);
   }
 
-  /** What frames have told of flows so far. */
+  /** The flow changes that frames have reported so far. */
   flows(): LiveFlows {
     return this.flowsModel.read();
   }
@@ -133,63 +133,67 @@ export class LiveClient {
   };
 
   /**
-   * Show what was folded with the next animation frame, or a little later when the last picture is fresh. A hidden page
-   * gets no animation frames, and so does no work until it is shown; nothing is lost by that.
+   * Publishes the model with the next animation frame, or a little later if the last update is recent. A hidden page
+   * gets
+   * no animation frames, and so does no work until it is shown; the model keeps all data.
    */
   private paint(): void {
-    if (this.painting !== undefined) return;
-    this.painting = requestAnimationFrame((now) => {
-      this.painting = undefined;
-      const pause = this.model.crowded ? CROWDED_PAUSE_MS : PAUSE_MS;
+    if (this.animationFrame !== undefined) return;
+    this.animationFrame = requestAnimationFrame((now) => {
+      this.animationFrame = undefined;
+      const pause = this.model.crowded ? CROWDED_PAUSE_MS : PAINT_PAUSE_MS;
       if (now - this.paintedAt < pause) {
         this.paint();
         return;
       }
       this.paintedAt = now;
       this.queries.setQueryData(FEED, this.model.feed());
-      this.queries.setQueryData(COUNTED, this.model.counts());
+      this.queries.setQueryData(STREAM_COUNTS, this.model.counts());
       this.queries.setQueryData(FLOWS, this.flowsModel.read());
     });
   }
 
   private tick(): void {
     if (this.model.tick()) this.paint();
-    this.beat();
-    if (this.unsettled && !this.fresh) {
-      this.askAgain();
+    this.showPulse();
+    if (this.aggregatesStale && !this.receivedFrames) {
+      this.refetchAggregates();
       this.paint();
     }
-    this.fresh = false;
+    this.receivedFrames = false;
   }
 
-  /** Show the seconds that are over, and see to those that are not known. */
-  private beat(): void {
+  /** Publishes the finished seconds, and requests those that the page does not know. */
+  private showPulse(): void {
     const pulse = this.model.pulse(serverNow());
     this.queries.setQueryData(PULSE, pulse);
-    if (pulse.since > pulse.second - KEPT_SECONDS) this.recall();
+    if (pulse.since > pulse.second - WINDOW_SECONDS) this.fetchMinutes();
   }
 
-  /** Ask the ledger for what was not watched; while it can't be had, the charts show that, and a later tick asks again. */
-  private recall(): void {
-    const { signal } = this.stopping;
+  /**
+   * Requests the counts from before the page was opened. If that fails, the charts show the gap and a later tick
+   * retries.
+   */
+  private fetchMinutes(): void {
+    const { signal } = this.fetches;
     const now = Date.now();
-    if (this.connection.phase !== "live" || now - this.recalledAt < RECALL_PAUSE_MS) return;
-    this.recalledAt = now;
-    fetchCounts(serverNow() - (KEPT_SECONDS + 60) * 1000, signal).then(
+    if (this.connection.phase !== "live" || now - this.minutesFetchedAt < MINUTES_PAUSE_MS) return;
+    this.minutesFetchedAt = now;
+    fetchCounts(serverNow() - (WINDOW_SECONDS + 60) * 1000, signal).then(
       (counts) => {
-        this.model.remember(counts);
-        this.beat();
+        this.model.setMinutes(counts);
+        this.showPulse();
       },
       () => undefined,
     );
   }
 
-  private askAgain(): void {
-    this.unsettled = false;
+  private refetchAggregates(): void {
+    this.aggregatesStale = false;
     void this.queries.invalidateQueries({ queryKey: AGGREGATES });
   }
 
-  private tell(connection: Connection): void {
+  private setConnection(connection: Connection): void {
     this.connection = connection;
     this.queries.setQueryData(CONNECTION, connection);
   }

@@ -1,35 +1,35 @@
-/** Every position once and in order, from frames that come more than once, out of order, or not at all. */
+/** Delivers every position once and in order, from frames that arrive repeatedly, out of order, or not at all. */
 import type { FetchFrames, Frame, FramePage } from "./protocol";
 
 export interface FollowerHandlers {
-  /** The stream is followed from here on. `complete`: nothing that is kept of it lies before. */
+  /** The follower has found its start. `complete`: the API keeps no earlier frames. */
   onBegin: (complete: boolean) => void;
-  /** The next frames. `live`: they are new; else they were published before this page knew of them. */
+  /** The next frames. `live`: they were just published; otherwise they are older frames that the follower fetched. */
   onFrames: (frames: readonly Frame[], live: boolean) => void;
-  /** Frames were missed for good; null: the stream began anew, and how many is not known. */
+  /** Frames were missed permanently; null: the stream restarted, and the number is unknown. */
   onGap: (missing: number | null) => void;
   onCatchingUp: (catchingUp: boolean) => void;
 }
 
-/** Most frames the API gives at once. */
+/** The most frames that the API returns at once. */
 const PAGE = 500;
-/** How far back a page that was just opened looks, so that its charts don't begin empty. */
+/** How many frames a newly opened page fetches, so that its charts do not start empty. */
 const LOOK_BACK = PAGE;
-/** Most frames that wait for a hole before them; those beyond are fetched again. */
-const MOST_WAITING = 2000;
+/** The most frames that wait for an earlier one; the follower fetches the rest again. */
+const MAX_WAITING = 2000;
 const RETRY_MS = 1000;
-const LONGEST_RETRY_MS = 15_000;
-/** After so many answers that don't lead on, the stream is another than the one we knew. */
-const MOST_STALLS = 3;
+const MAX_RETRY_MS = 15_000;
+/** After this many responses without progress, the follower assumes that the stream restarted. */
+const MAX_STALLS = 3;
 
 export class Follower {
-  /** The last position that was handed on; null: none yet. */
-  private last: number | null = null;
-  /** The latest position that anybody spoke of. */
+  /** The last position that was delivered; null: none yet. */
+  private lastPosition: number | null = null;
+  /** The latest position that the server or a frame has named. */
   private target = 0;
   private readonly waiting = new Map<number, Frame>();
-  private doubtful = false;
-  /** The run that catches up, to be ended by this. */
+  private suspectsReset = false;
+  /** Aborts the running catch-up; null: none is running. */
   private running: AbortController | null = null;
 
   constructor(
@@ -37,33 +37,33 @@ export class Follower {
     private readonly handlers: FollowerHandlers,
   ) {}
 
-  /** The server told its latest position. */
-  hear(position: number): void {
-    if (this.last !== null && position < this.last) this.doubtful = true;
+  /** Handles the server's latest position. */
+  receivePosition(position: number): void {
+    if (this.lastPosition !== null && position < this.lastPosition) this.suspectsReset = true;
     this.target = Math.max(this.target, position);
-    this.proceed();
+    this.advance();
   }
 
-  /** Frames came, whichever. */
-  receive(frames: readonly Frame[]): void {
+  /** Handles frames in any order. */
+  receiveFrames(frames: readonly Frame[]): void {
     for (const frame of frames) {
       this.target = Math.max(this.target, frame.position);
-      if (frame.position > (this.last ?? -1) && this.waiting.size < MOST_WAITING) {
+      if (frame.position > (this.lastPosition ?? -1) && this.waiting.size < MAX_WAITING) {
         this.waiting.set(frame.position, frame);
       }
     }
-    this.proceed();
+    this.advance();
   }
 
-  /** Ask for nothing more; what is told later begins anew from where we are. */
+  /** Stops all requests. The next frame or position resumes from the last delivered one. */
   stop(): void {
     this.running?.abort();
     this.running = null;
   }
 
-  private proceed(): void {
+  private advance(): void {
     if (this.running) return;
-    this.drain();
+    this.emitReady();
     if (!this.isBehind()) return;
     const run = (this.running = new AbortController());
     this.handlers.onCatchingUp(true);
@@ -71,23 +71,23 @@ export class Follower {
       if (this.running !== run) return;
       this.running = null;
       this.handlers.onCatchingUp(false);
-      // What came in the meantime was left to the run that has just ended.
-      this.proceed();
+      // Frames that arrived in the meantime relied on the run that has just ended.
+      this.advance();
     });
   }
 
   private isBehind(): boolean {
-    return this.doubtful || this.last === null || this.last < this.target;
+    return this.suspectsReset || this.lastPosition === null || this.lastPosition < this.target;
   }
 
-  /** Hand on what is next in line. */
-  private drain(): void {
-    if (this.last === null) return;
+  /** Delivers the frames that are next in line. */
+  private emitReady(): void {
+    if (this.lastPosition === null) return;
     const ready: Frame[] = [];
     let next: Frame | undefined;
-    while ((next = this.waiting.get(this.last + 1))) {
+    while ((next = this.waiting.get(this.lastPosition + 1))) {
       ready.push(next);
-      this.waiting.delete(++this.last);
+      this.waiting.delete(++this.lastPosition);
     }
     if (ready.length > 0) this.handlers.onFrames(ready, true);
   }
@@ -96,55 +96,55 @@ export class Follower {
     let failures = 0;
     let stalls = 0;
     while (!signal.aborted && this.isBehind()) {
-      const before = this.last;
+      const before = this.lastPosition;
       try {
         const page = await this.fetchFrames(before ?? 0, before === null ? 1 : PAGE, signal);
         signal.throwIfAborted();
         failures = 0;
         if (before === null || page.position < before) this.begin(page);
         else this.follow(page, before);
-        this.drain();
+        this.emitReady();
       } catch {
-        await pause(Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** failures++), signal);
+        await pause(Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** failures++), signal);
         continue;
       }
-      if (this.last !== before) stalls = 0;
+      if (this.lastPosition !== before) stalls = 0;
       else if (this.isBehind()) {
-        if (++stalls >= MOST_STALLS) this.forget();
+        if (++stalls >= MAX_STALLS) this.reset();
         await pause(RETRY_MS, signal);
       }
     }
   }
 
-  /** Find our place in a stream that we did not follow until now. */
+  /** Finds the start in a stream that the page has not followed before. */
   private begin(page: FramePage): void {
-    if (this.last !== null) this.forget();
+    if (this.lastPosition !== null) this.reset();
     this.target = Math.max(this.target, page.position);
-    this.last = Math.max(firstKept(page) - 1, page.position - LOOK_BACK);
-    this.handlers.onBegin(this.last === firstKept(page) - 1);
-    for (const position of this.waiting.keys()) if (position <= this.last) this.waiting.delete(position);
+    this.lastPosition = Math.max(firstAvailable(page) - 1, page.position - LOOK_BACK);
+    this.handlers.onBegin(this.lastPosition === firstAvailable(page) - 1);
+    for (const position of this.waiting.keys()) if (position <= this.lastPosition) this.waiting.delete(position);
   }
 
-  /** The stream is not the one that we knew. */
-  private forget(): void {
-    this.last = null;
+  /** Forgets all positions, because the stream restarted. */
+  private reset(): void {
+    this.lastPosition = null;
     this.target = 0;
-    this.doubtful = false;
+    this.suspectsReset = false;
     this.waiting.clear();
     this.handlers.onGap(null);
   }
 
   private follow(page: FramePage, last: number): void {
-    this.doubtful = false;
-    const start = Math.max(firstKept(page) - 1, last);
+    this.suspectsReset = false;
+    const start = Math.max(firstAvailable(page) - 1, last);
     if (start > last) {
       this.handlers.onGap(start - last);
-      this.last = start;
+      this.lastPosition = start;
     }
     const next = page.frames.filter((frame) => frame.position > start);
     if (next[0]?.position !== start + 1) return;
     this.handlers.onFrames(next, false);
-    this.last = start + next.length;
+    this.lastPosition = start + next.length;
     for (const frame of next) this.waiting.delete(frame.position);
   }
 }
@@ -161,7 +161,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** The first position that can still be had; when there is none, the one that comes next. */
-function firstKept(page: FramePage): number {
+/** The first position that the API still has; if it has none, the next one. */
+function firstAvailable(page: FramePage): number {
   return page.oldest ?? page.position + 1;
 }

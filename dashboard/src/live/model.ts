@@ -1,4 +1,4 @@
-/** What the frames add up to. Mutable, and cheap to add to; the page gets snapshots of it. */
+/** The accumulated frames. The model is mutable so that adding is cheap; the page reads snapshots of it. */
 import type { Schemas } from "@/api/http";
 import { isSource, perSource, type Source } from "@/lib/clouds";
 import { matches, matchesKind, NO_FILTER, type Filter } from "@/lib/filter";
@@ -10,26 +10,26 @@ import { Throughput, type Series } from "./throughput";
 export type EventSummary = Schemas["EventSummary"];
 
 export type Row =
-  /** `replay`: the job that sent it once more, and only to those who watch; null: it was stored just then. */
+  /** `replay`: the ID of the replay job that sent the event to the live stream; null: the event was just stored. */
   | { kind: "event"; key: string; event: EventSummary; receivedAt: number; replay: number | null }
-  /** Frames that this page will never see; null: how many is not known. */
+  /** Frames that the page missed; null: the number is unknown. */
   | { kind: "gap"; key: string; missing: number | null; receivedAt: number };
 
 export interface Feed {
-  /** At most MAX_ROWS, the newest first. */
+  /** At most MAX_ROWS, newest first. */
   rows: readonly Row[];
-  /** What the rows match. */
+  /** The filter that the rows match. */
   filter: Filter;
-  /** How many events that match came since the page was opened; only differences mean anything. */
+  /** The number of matching events since the page was opened. Only differences between two values are meaningful. */
   arrived: number;
-  /** How many came beyond that of which only the number is known, so that they may match the text or not. */
-  untold: number;
-  /** Some events were left out of the rows, because nobody could read them at that speed. */
+  /** The number of further events that may match: the stream reported their number, but not their texts. */
+  undecided: number;
+  /** The rows leave out some events, because the list would be too fast to read. */
   sampled: boolean;
 }
 
-/** What frames added since the page was opened, exactly. */
-export interface Counted extends Positioned {
+/** The exact counts that frames added since the page was opened. */
+export interface StreamCounts extends Positioned {
   stored: Readonly<Record<Source, number>>;
   duplicate: number;
   contradictory: number;
@@ -37,10 +37,10 @@ export interface Counted extends Positioned {
 }
 
 export interface Pulse {
-  /** The last whole second, in seconds since 1970 by the server's clock. */
+  /** The last finished second, in Unix time by the server's clock. */
   second: number;
   series: Series;
-  /** From this second on the page knows all; -Infinity: of the whole quarter of an hour. */
+  /** The second from which the page has all data; -Infinity: it has the whole window. */
   since: number;
   clouds: Readonly<Record<Source, CloudPulse>>;
   types: readonly string[];
@@ -53,27 +53,27 @@ export interface Lag {
 }
 
 export interface CloudPulse {
-  /** When its last event was received, in ms. */
+  /** When Helios received the cloud's last event, in ms. */
   lastReceivedAt: number | null;
-  /** From happening there to being received here, in ms, of its last LAG_SAMPLE events that were told. */
+  /** The time between an event and its receipt, in ms, over the last LAG_SAMPLE events. */
   lag: Lag | null;
-  /** When the latest of its events happened, in ms: so far we are told of what it did. */
+  /** The time of the cloud's latest event, in ms. */
   watermark: number | null;
-  /** It tells its times in whole seconds, as EventBridge does, so that a lag below one says nothing. */
+  /** The cloud sends whole seconds, as EventBridge does, so that a lag below one second is not meaningful. */
   coarse: boolean;
 }
 
 export const MAX_ROWS = 100;
-/** Rows kept so that a filter finds something at once. */
-const KEPT_ROWS = 2000;
-/** More new rows than these in a second are not legible; the counts stay exact. */
+/** Rows in memory, so that a new filter shows matches at once. */
+const BUFFERED_ROWS = 2000;
+/** The most new rows per second that a viewer can read; the counts stay exact. */
 const ROWS_PER_SECOND = 40;
 const LAG_SAMPLE = 200;
 const MAX_TYPES = 200;
-/** Stands for several, in a frame that has too many. */
+/** The type of several types together, in a frame that has too many. */
 const OTHER_TYPES = "*";
 
-export const NOTHING_COUNTED: Counted = {
+export const NO_COUNTS: StreamCounts = {
   position: null,
   stored: perSource(() => 0),
   duplicate: 0,
@@ -84,15 +84,15 @@ export const NOTHING_COUNTED: Counted = {
 export class LiveModel {
   private recent: Row[] = [];
   private shown: Row[] = [];
-  /** The rows as they were last given away; null when they have changed. The same array tells that nothing moved. */
-  private picture: readonly Row[] | null = null;
+  /** The rows of the last snapshot; null when they have changed. The same array means that no row moved. */
+  private visibleRows: readonly Row[] | null = null;
   private filter = NO_FILTER;
   private arrived = 0;
-  private untold = 0;
-  private room = ROWS_PER_SECOND;
+  private undecided = 0;
+  private rowsLeft = ROWS_PER_SECOND;
   private sampled = false;
-  private gaps = 0;
-  private readonly counted = new Sums(NOTHING_COUNTED);
+  private gapCount = 0;
+  private readonly sums = new Sums(NO_COUNTS);
   private readonly throughput = new Throughput();
   private readonly lags = perSource((): number[] => []);
   private readonly coarse = perSource(() => false);
@@ -101,12 +101,12 @@ export class LiveModel {
   private readonly types = new Set<string>();
   private since = Infinity;
 
-  /** @param complete nothing was published in the last hour but what will be folded. */
+  /** @param complete the API keeps no frames before those that follow. */
   begin(complete: boolean): void {
     this.since = complete ? -Infinity : Infinity;
   }
 
-  /** @param live false: they were published before, and are shown all at once. */
+  /** @param live false: older frames, whose rows are all shown at once. */
   fold(frames: readonly Frame[], live: boolean): void {
     for (const frame of frames) {
       this.addUp(frame);
@@ -120,31 +120,31 @@ export class LiveModel {
       const named = new Set(frame.counts.map(({ source, type }) => `${source}/${type}`));
       for (const event of frame.events) {
         this.addEvent(event, live);
-        if (!this.isUntold(event.source, named.has(`${event.source}/${event.type}`) ? event.type : OTHER_TYPES)) continue;
-        this.untold--;
+        if (!this.isUndecided(event.source, named.has(`${event.source}/${event.type}`) ? event.type : OTHER_TYPES)) continue;
+        this.undecided--;
         if (matches(this.filter, event)) this.arrived++;
       }
     }
-    if (this.recent.length > 2 * KEPT_ROWS) this.recent = this.recent.slice(-KEPT_ROWS);
+    if (this.recent.length > 2 * BUFFERED_ROWS) this.recent = this.recent.slice(-BUFFERED_ROWS);
     if (!live) this.refill();
   }
 
   /** @param now by the server's clock, in ms. */
   gap(missing: number | null, now: number): void {
-    const row: Row = { kind: "gap", key: `gap ${++this.gaps}`, missing, receivedAt: now };
-    // A stream that began anew repeats its events.
+    const row: Row = { kind: "gap", key: `gap ${++this.gapCount}`, missing, receivedAt: now };
+    // A restarted stream repeats its events.
     if (missing === null) {
       this.recent = [];
-      this.counted.restart();
+      this.sums.restart();
     }
     this.since = Infinity;
     this.recent.push(row);
     this.refill();
   }
 
-  /** What was stored while nobody watched. */
-  remember(counts: Counts): void {
-    this.throughput.remember(counts);
+  /** Sets the counts by minute from before the page was opened. */
+  setMinutes(counts: Counts): void {
+    this.throughput.setMinutes(counts);
   }
 
   setFilter(filter: Filter): void {
@@ -153,39 +153,39 @@ export class LiveModel {
   }
 
   /**
-   * A second has passed: as many rows again may be shown, and when none came, what was left out.
+   * Starts a new second with its own limit of rows. After a second without new rows, shows those that were left out.
    *
-   * @returns whether the rows have changed by that.
+   * @returns whether the rows have changed.
    */
   tick(): boolean {
-    const calm = this.sampled && this.room === ROWS_PER_SECOND;
+    const calm = this.sampled && this.rowsLeft === ROWS_PER_SECOND;
     if (calm) this.refill();
-    this.room = ROWS_PER_SECOND;
+    this.rowsLeft = ROWS_PER_SECOND;
     return calm;
   }
 
-  /** More rows came this second than are shown one by one. */
+  /** Whether this second had more rows than the list shows one by one. */
   get crowded(): boolean {
-    return this.room <= 0;
+    return this.rowsLeft <= 0;
   }
 
   feed(): Feed {
     return {
-      rows: (this.picture ??= this.shown.slice(-MAX_ROWS).reverse()),
+      rows: (this.visibleRows ??= this.shown.slice(-MAX_ROWS).reverse()),
       filter: this.filter,
       arrived: this.arrived,
-      untold: this.untold,
+      undecided: this.undecided,
       sampled: this.sampled,
     };
   }
 
-  counts(): Counted {
-    return this.counted.latest;
+  counts(): StreamCounts {
+    return this.sums.latest;
   }
 
-  /** What was counted when the stream was at a position; `now` if it has not come that far. */
-  countsAt(position: number, now: Counted): Counted {
-    return this.counted.at(position, now);
+  /** The counts at a position; `now` if the stream has not reached it. */
+  countsAt(position: number, now: StreamCounts): StreamCounts {
+    return this.sums.at(position, now);
   }
 
   /** @param now by the server's clock, in ms. */
@@ -207,29 +207,30 @@ export class LiveModel {
   }
 
   private addUp({ position, counts }: Frame): void {
-    const stored = { ...this.counted.latest.stored };
-    let { duplicate, contradictory, rejected } = this.counted.latest;
+    const stored = { ...this.sums.latest.stored };
+    let { duplicate, contradictory, rejected } = this.sums.latest;
     for (const count of counts) {
       if (isSource(count.source)) stored[count.source] += count.stored;
       duplicate += count.duplicate;
       contradictory += count.contradictory;
       rejected += count.rejected;
     }
-    this.counted.add({ position, stored, duplicate, contradictory, rejected });
+    this.sums.add({ position, stored, duplicate, contradictory, rejected });
   }
 
   private addCount(count: Schemas["Count"], second: number): void {
     if (count.type && count.type !== OTHER_TYPES && this.types.size < MAX_TYPES) this.types.add(count.type);
     if (isSource(count.source)) this.throughput.add(second, count.source, count.stored);
-    if (this.isUntold(count.source, count.type)) this.untold += count.stored;
+    if (this.isUndecided(count.source, count.type)) this.undecided += count.stored;
     else if (matchesKind(this.filter, count.source, count.type)) this.arrived += count.stored;
   }
 
   /**
-   * A count says nothing of texts, nor one of several types which they are: what it counts is told by its event alone,
-   * if that is among a frame's sample.
+   * Whether a count alone cannot show if its events match the filter: it has no texts, and a count of several types
+   * does
+   * not name them. Only the frame's sample of events can.
    */
-  private isUntold(source: string, type: string): boolean {
+  private isUndecided(source: string, type: string): boolean {
     const { text, type: wanted } = this.filter;
     if (type !== OTHER_TYPES) return text !== "" && matchesKind(this.filter, source, type);
     return (text !== "" || wanted !== null) && matchesKind({ ...this.filter, type: null }, source, type);
@@ -253,7 +254,7 @@ export class LiveModel {
     this.addRow(row, live);
   }
 
-  /** Nothing happened: it counts for nothing, and is a row of its own beside the one that it may have already. */
+  /** A replayed event changes no count. It gets its own row, beside the row of the original event if there is one. */
   private addReplayed(event: EventSummary, replay: number, at: number, live: boolean): void {
     this.addRow({ kind: "event", key: `${event.source}/${event.id} replay ${replay}`, event, receivedAt: at, replay }, live);
   }
@@ -261,19 +262,19 @@ export class LiveModel {
   private addRow(row: Extract<Row, { kind: "event" }>, live: boolean): void {
     this.recent.push(row);
     if (!matches(this.filter, row.event)) return;
-    if (!live) return; // shown all at once when the last of them is here
-    if (this.room > 0) {
-      this.room--;
-      this.picture = null;
+    if (!live) return; // refill() shows older rows together
+    if (this.rowsLeft > 0) {
+      this.rowsLeft--;
+      this.visibleRows = null;
       if (this.shown.push(row) > 2 * MAX_ROWS) this.shown = this.shown.slice(-MAX_ROWS);
     } else this.sampled = true;
   }
 
-  /** Show the newest rows that match, every one of them. */
+  /** Shows the newest matching rows without leaving any out. */
   private refill(): void {
     const matching = this.recent.filter((row) => row.kind === "gap" || matches(this.filter, row.event));
     this.shown = matching.slice(-MAX_ROWS);
-    this.picture = null;
+    this.visibleRows = null;
     this.sampled = false;
   }
 }

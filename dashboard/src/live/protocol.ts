@@ -1,25 +1,25 @@
-/** The words of the live stream: what the server sends, and what is asked of it. */
+/** The messages of the live stream, and the requests that belong to it. */
 import { ApiError, apiUrl, get, post, type Schemas } from "@/api/http";
 
 export type Frame = Schemas["StreamFrame"];
 export type FramePage = Schemas["FramePage"];
 
 /**
- * `hello` comes from the API's own socket only; API Gateway sends nothing until it is asked. `position` stands for a
+ * Only the API's own socket sends `hello`; API Gateway sends nothing before the first ping. `position` replaces a
  * frame that is too large for a message.
  */
-export type Message = { type: Speaking; position: number } | { type: "frames"; frames: Frame[] };
-type Speaking = (typeof SPEAKING)[number];
-const SPEAKING = ["hello", "pong", "position"] as const;
+export type Message = { type: PositionType; position: number } | { type: "frames"; frames: Frame[] };
+type PositionType = (typeof POSITION_TYPES)[number];
+const POSITION_TYPES = ["hello", "pong", "position"] as const;
 
 export const PING = JSON.stringify({ type: "ping" });
 
-/** The message, or null when it is none of ours: API Gateway may send notices of its own. */
+/** The message, or null for any other text: API Gateway may send notices of its own. */
 export function parseMessage(text: string): Message | null {
   try {
     const message = JSON.parse(text) as Message | null;
     if (message?.type === "frames") return Array.isArray(message.frames) ? message : null;
-    if (message && SPEAKING.includes(message.type) && Number.isInteger(message.position)) return message;
+    if (message && POSITION_TYPES.includes(message.type) && Number.isInteger(message.position)) return message;
   } catch {
     // not JSON
   }
@@ -30,7 +30,7 @@ export type FetchFrames = (after: number, limit: number, signal: AbortSignal) =>
 
 export type Counts = Schemas["Counts"];
 
-/** The ledger by minute, from the minute of `since` on, in ms. */
+/** The counts by minute, from the minute of `since` on; `since` is in ms. */
 export const fetchCounts = (since: number, signal: AbortSignal): Promise<Counts> =>
   get<Counts>(apiUrl("/api/v1/counts", { since: new Date(since).toISOString() }), signal);
 
@@ -38,10 +38,10 @@ export const fetchFrames: FetchFrames = (after, limit, signal) =>
   get<FramePage>(apiUrl("/api/v1/frames", { after, limit }), signal);
 
 /**
- * The stream's address with a ticket for one connection. An API without Redis has no tickets (503), and none is needed
- * where it asks nobody who they are; elsewhere the connection is refused, and tried again.
+ * The stream's URL with a ticket for one connection. Without Redis, the API has no tickets (503). An API without
+ * authentication needs none; any other refuses the connection, and the socket retries.
  */
-export async function ticketed(url: string, signal: AbortSignal): Promise<string> {
+export async function withTicket(url: string, signal: AbortSignal): Promise<string> {
   try {
     const { ticket } = await post<Schemas["Ticket"]>(apiUrl("/api/v1/ws/tickets"), signal);
     return `${url}?ticket=${ticket}`;

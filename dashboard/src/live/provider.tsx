@@ -1,4 +1,4 @@
-/** One live connection for the page. */
+/** Provides one live connection for the page. */
 import { useQueryClient } from "@tanstack/react-query";
 import { createContext, use, useEffect, useState, type ReactNode } from "react";
 
@@ -22,7 +22,7 @@ export function LiveProvider({ children }: { children: ReactNode }): ReactNode {
   return <LiveContext value={client}>{children}</LiveContext>;
 }
 
-/** The connection's own methods. What it receives is in the query cache. */
+/** The client's methods. The data that it receives is in the query cache. */
 export function useLiveClient(): LiveClient {
   const client = use(LiveContext);
   if (!client) throw new Error("LiveProvider is missing");

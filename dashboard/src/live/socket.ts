@@ -1,22 +1,22 @@
-/** The one file that knows the socket: connects, notices silence, and comes back with growing, scattered pauses. */
+/** The only file that uses the WebSocket: connects, detects silence, and reconnects with growing, random delays. */
 import { PING, parseMessage, type Message } from "./protocol";
 
 export type SocketState =
   | { phase: "connecting" }
   | { phase: "open" }
-  /** Lost: the next try is after so many ms. */
+  /** The connection was lost; the next attempt follows after `delay` ms. */
   | { phase: "waiting"; delay: number };
 
 export interface Timing {
-  /** API Gateway closes a connection that was idle for 10 minutes. */
+  /** API Gateway closes a connection after 10 idle minutes. */
   pingMs: number;
-  /** Longest wait for a connection, and for any message after a ping. */
-  patienceMs: number;
-  firstDelayMs: number;
-  longestDelayMs: number;
+  /** The longest wait for a connection, and for a message after a ping. */
+  timeoutMs: number;
+  minDelayMs: number;
+  maxDelayMs: number;
 }
 
-export const TIMING: Timing = { pingMs: 30_000, patienceMs: 10_000, firstDelayMs: 500, longestDelayMs: 30_000 };
+export const TIMING: Timing = { pingMs: 30_000, timeoutMs: 10_000, minDelayMs: 500, maxDelayMs: 30_000 };
 
 export interface SocketHandlers {
   onState: (state: SocketState) => void;
@@ -24,46 +24,46 @@ export interface SocketHandlers {
 }
 
 /**
- * How long to wait before try number `attempt` (from 0): twice as long each time, and scattered over the upper half,
- * so that a thousand viewers of a restarted server don't come back in the same instant.
+ * The delay before attempt number `attempt`, from 0. It doubles each time, and its upper half is random, so that the
+ * viewers of a restarted server do not all reconnect at the same moment.
  */
 export function retryDelay(attempt: number, timing: Timing, random: () => number = Math.random): number {
-  const longest = Math.min(timing.longestDelayMs, timing.firstDelayMs * 2 ** attempt);
-  return longest * (0.5 + random() / 2);
+  const limit = Math.min(timing.maxDelayMs, timing.minDelayMs * 2 ** attempt);
+  return limit * (0.5 + random() / 2);
 }
 
 export class LiveSocket {
   private socket: WebSocket | null = null;
-  /** While the address is asked for. */
-  private asking: AbortController | null = null;
+  /** Set while the URL is requested. */
+  private resolving: AbortController | null = null;
   private attempt = 0;
-  private heardAt = 0;
+  private lastMessageAt = 0;
   private readonly timers = new Set<ReturnType<typeof setTimeout>>();
 
-  /** @param address where to connect, asked for each time: a ticket in it is good for one connection. */
+  /** @param resolveUrl returns the URL of each new connection, since a ticket is valid for one. */
   constructor(
-    private readonly address: (signal: AbortSignal) => Promise<string>,
+    private readonly resolveUrl: (signal: AbortSignal) => Promise<string>,
     private readonly handlers: SocketHandlers,
     private readonly timing: Timing = TIMING,
   ) {}
 
-  /** Connect now, whatever was planned; does nothing while a connection is open or being made. */
+  /** Connects now, without waiting for the next attempt. Does nothing while a connection is open or being made. */
   open(): void {
-    if (this.socket || this.asking) return;
+    if (this.socket || this.resolving) return;
     this.clearTimers();
-    const asking = (this.asking = new AbortController());
+    const resolving = (this.resolving = new AbortController());
     this.handlers.onState({ phase: "connecting" });
-    this.after(this.timing.patienceMs, () => {
-      if (this.socket?.readyState !== WebSocket.OPEN) this.lost();
+    this.schedule(this.timing.timeoutMs, () => {
+      if (this.socket?.readyState !== WebSocket.OPEN) this.reconnect();
     });
-    this.address(asking.signal).then(
+    this.resolveUrl(resolving.signal).then(
       (url) => {
-        if (asking.signal.aborted) return;
-        this.asking = null;
+        if (resolving.signal.aborted) return;
+        this.resolving = null;
         this.connect(url);
       },
       () => {
-        if (!asking.signal.aborted) this.lost();
+        if (!resolving.signal.aborted) this.reconnect();
       },
     );
   }
@@ -76,20 +76,20 @@ export class LiveSocket {
       this.ping();
     };
     socket.onmessage = (event: MessageEvent<unknown>) => {
-      this.heardAt = Date.now();
+      this.lastMessageAt = Date.now();
       const message = typeof event.data === "string" ? parseMessage(event.data) : null;
       if (!message) return;
-      // Only a server that speaks our language counts as a success: a proxy may accept and close at once.
+      // Only a valid message counts as success: a proxy may accept a connection and close it at once.
       this.attempt = 0;
       this.handlers.onMessage(message);
     };
-    // An error is always followed by a close. The two-hour close of API Gateway is one like any other.
+    // A close event follows every error. The two-hour limit of API Gateway needs no special case.
     socket.onclose = () => {
-      this.lost();
+      this.reconnect();
     };
   }
 
-  /** The machine may have slept: see whether the connection still lives, or make one. */
+  /** The machine may have slept: checks the connection with a ping, or makes a new one. */
   wake(): void {
     if (this.socket?.readyState !== WebSocket.OPEN) {
       this.open();
@@ -99,44 +99,44 @@ export class LiveSocket {
     this.ping();
   }
 
-  /** End for good. */
+  /** Closes the connection without reconnecting. */
   close(): void {
     this.clearTimers();
-    this.drop();
+    this.discard();
   }
 
   private ping(): void {
     const sentAt = Date.now();
     this.socket?.send(PING);
-    this.after(this.timing.patienceMs, () => {
-      if (this.heardAt < sentAt) this.lost();
+    this.schedule(this.timing.timeoutMs, () => {
+      if (this.lastMessageAt < sentAt) this.reconnect();
     });
-    this.after(this.timing.pingMs, () => {
+    this.schedule(this.timing.pingMs, () => {
       this.ping();
     });
   }
 
-  private lost(): void {
+  private reconnect(): void {
     this.clearTimers();
-    this.drop();
+    this.discard();
     const delay = retryDelay(this.attempt++, this.timing);
     this.handlers.onState({ phase: "waiting", delay });
-    this.after(delay, () => {
+    this.schedule(delay, () => {
       this.open();
     });
   }
 
-  /** Let go of the socket without hearing from it again: a half-dead one may take minutes to say that it closed. */
-  private drop(): void {
-    this.asking?.abort();
-    this.asking = null;
+  /** Discards the socket without waiting for its close event, which may take minutes on a broken connection. */
+  private discard(): void {
+    this.resolving?.abort();
+    this.resolving = null;
     if (!this.socket) return;
     this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
     this.socket.close();
     this.socket = null;
   }
 
-  private after(ms: number, action: () => void): void {
+  private schedule(ms: number, action: () => void): void {
     const timer = setTimeout(() => {
       this.timers.delete(timer);
       action();

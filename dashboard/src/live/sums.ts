@@ -1,37 +1,40 @@
-/** What the frames had added up to at any position, so that an answer of the API is added to and nothing counts twice. */
+/**
+ * The accumulated counts at every recent position. A response of the API is extended from its position, so that nothing
+ * counts twice.
+ */
 
 export interface Positioned {
-  /** Of the last frame that is in it; null: there was none, or the stream began anew since. */
+  /** The position of the last frame in the sum; null: there was none, or the stream restarted. */
   position: number | null;
 }
 
-/** Sums that are kept: far more frames than come between two questions. */
-const KEPT = 20_000;
+/** The number of sums to keep: far more than the frames between two requests. */
+const MAX_SUMS = 20_000;
 
 export class Sums<T extends Positioned> {
-  private kept: T[];
+  private history: T[];
 
-  /** @param latest what there is before the first frame. */
+  /** @param latest the sum before the first frame. */
   constructor(public latest: T) {
-    this.kept = [latest];
+    this.history = [latest];
   }
 
-  /** A frame came; its sum follows in the order of positions. */
+  /** Adds the sum of the next position. */
   add(sum: T): void {
     this.latest = sum;
-    this.kept.push(sum);
-    if (this.kept.length > 2 * KEPT) this.kept = this.kept.slice(-KEPT);
+    this.history.push(sum);
+    if (this.history.length > 2 * MAX_SUMS) this.history = this.history.slice(-MAX_SUMS);
   }
 
-  /** The stream began anew: what was summed up stays, and the positions are others. */
+  /** The stream restarted: keeps the sum, and drops the old positions. */
   restart(): void {
     this.latest = { ...this.latest, position: null };
-    this.kept = [this.latest];
+    this.history = [this.latest];
   }
 
-  /** What it was when the stream was at a position; `now` if that has not come so far. */
+  /** The sum at a position; `now` if the stream has not reached it. */
   at(position: number, now: T): T {
     if (now.position === null || now.position <= position) return now;
-    return this.kept.findLast((sum) => (sum.position ?? 0) <= position) ?? this.kept[0] ?? now;
+    return this.history.findLast((sum) => (sum.position ?? 0) <= position) ?? this.history[0] ?? now;
   }
 }

@@ -1,31 +1,31 @@
-/** Stored events per second and cloud over the last quarter of an hour. */
+/** Stored events per second and cloud over the last 15 minutes. */
 import { isSource, perSource, SOURCES, type Source } from "@/lib/clouds";
 
 import type { Counts } from "./protocol";
 
-export const KEPT_SECONDS = 900;
+export const WINDOW_SECONDS = 900;
 const MINUTE = 60;
 
 export type Series = Record<Source, readonly number[]>;
 
-/** Where the seconds before the page was opened are read from: the ledger, which knows minutes. */
-interface Ledger {
+/** Counts by minute from the API, for the seconds before the page was opened. */
+interface Minutes {
   since: number;
   until: number;
-  /** Stored events by the minute's first second. */
-  minutes: Map<number, Record<Source, number>>;
+  /** Stored events by the first second of the minute. */
+  counts: Map<number, Record<Source, number>>;
 }
 
-/** A ring: adding is cheap however many events come, and memory does not grow. */
+/** A ring buffer: adding is cheap at any rate, and memory does not grow. */
 export class Throughput {
-  private readonly stamps = new Float64Array(KEPT_SECONDS);
-  private readonly counts = perSource(() => new Uint32Array(KEPT_SECONDS));
-  private ledger: Ledger | null = null;
+  private readonly stamps = new Float64Array(WINDOW_SECONDS);
+  private readonly counts = perSource(() => new Uint32Array(WINDOW_SECONDS));
+  private minutes: Minutes | null = null;
 
   add(second: number, source: Source, stored: number): void {
-    const slot = ((second % KEPT_SECONDS) + KEPT_SECONDS) % KEPT_SECONDS;
+    const slot = ((second % WINDOW_SECONDS) + WINDOW_SECONDS) % WINDOW_SECONDS;
     const stamp = this.stamps[slot] ?? 0;
-    if (second < stamp) return; // older than what is kept
+    if (second < stamp) return; // older than the window
     if (second > stamp) {
       this.stamps[slot] = second;
       for (const each of SOURCES) this.counts[each][slot] = 0;
@@ -33,8 +33,8 @@ export class Throughput {
     this.counts[source][slot] = (this.counts[source][slot] ?? 0) + stored;
   }
 
-  /** Know the minutes of the ledger, instead of those told before. */
-  remember({ since, until, minutes }: Counts): void {
+  /** Replaces the counts by minute. */
+  setMinutes({ since, until, minutes }: Counts): void {
     const stored = new Map<number, Record<Source, number>>();
     for (const { minute, source, stored: events } of minutes) {
       if (!isSource(source)) continue;
@@ -43,19 +43,19 @@ export class Throughput {
       row[source] = events;
       stored.set(start, row);
     }
-    this.ledger = { since: secondOf(since), until: secondOf(until), minutes: stored };
+    this.minutes = { since: secondOf(since), until: secondOf(until), counts: stored };
   }
 
-  /** @returns from which second on all is known, when all frames since the second `watched` were added. */
+  /** @returns the second from which all data is known, when all frames since the second `watched` were added. */
   knownSince(watched: number): number {
-    return this.ledger && watched <= this.ledger.until ? Math.min(watched, this.ledger.since) : watched;
+    return this.minutes && watched <= this.minutes.until ? Math.min(watched, this.minutes.since) : watched;
   }
 
-  /** The seconds up to and with `end`, the oldest first; those before `watched` are their minute's mean. */
+  /** The seconds up to and including `end`, oldest first; a second before `watched` has the mean of its minute. */
   series(end: number, watched: number): Series {
-    const first = end - KEPT_SECONDS + 1;
+    const first = end - WINDOW_SECONDS + 1;
     return perSource((source) => {
-      const values = Array.from({ length: KEPT_SECONDS }, (_, index) => this.at(first + index, source));
+      const values = Array.from({ length: WINDOW_SECONDS }, (_, index) => this.at(first + index, source));
       const unwatched = Math.min(watched, end + 1);
       for (let start = floorToMinute(first); start < unwatched; start += MINUTE) {
         const mean = this.meanBefore(unwatched, start, source);
@@ -66,15 +66,15 @@ export class Throughput {
   }
 
   private at(second: number, source: Source): number {
-    const slot = second % KEPT_SECONDS;
+    const slot = second % WINDOW_SECONDS;
     return this.stamps[slot] === second ? (this.counts[source][slot] ?? 0) : 0;
   }
 
-  /** What the ledger counts in a minute beyond its watched seconds, spread over the others; null: not known. */
+  /** The minute's count minus its watched seconds, spread over the other seconds; null: not known. */
   private meanBefore(watched: number, start: number, source: Source): number | null {
-    if (!this.ledger || start < this.ledger.since || watched > this.ledger.until) return null;
-    let rest = this.ledger.minutes.get(start)?.[source] ?? 0;
-    const last = Math.min(start + MINUTE - 1, this.ledger.until);
+    if (!this.minutes || start < this.minutes.since || watched > this.minutes.until) return null;
+    let rest = this.minutes.counts.get(start)?.[source] ?? 0;
+    const last = Math.min(start + MINUTE - 1, this.minutes.until);
     for (let second = watched; second <= last; second++) rest -= this.at(second, source);
     return Math.max(0, rest) / (Math.min(start + MINUTE, watched) - start);
   }

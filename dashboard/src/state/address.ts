@@ -1,4 +1,4 @@
-/** What can be shared lives in the URL: the view, its filter, and the event or order that is looked at. */
+/** The URL holds what can be shared: the view, its filters, and the open event, order or dead letter. */
 import { useSyncExternalStore } from "react";
 
 import { isSource, SOURCES, type Source } from "@/lib/clouds";
@@ -13,34 +13,34 @@ export interface EventKey {
   id: string;
 }
 
-/** One order, in the flow that ships. */
-export interface FlowKey {
+/** Identifies one flow instance. */
+export interface FlowInstanceKey {
   flow: string;
   key: string;
 }
 
 export interface FlowFilter {
-  /** Null: every flow. */
+  /** Null: all flows. */
   flow: string | null;
   period: Period;
-  /** Instead of the period: when the orders began, from and until. ISO 8601. */
+  /** Replaces the period: the bounds for the start of an order. ISO 8601. */
   from: string | null;
   to: string | null;
   show: Show;
   issue: IssueKind | null;
-  /** A key, or how it begins. */
+  /** A key, or its beginning. */
   key: string;
 }
 
-export const LETTER_SOURCES = [...SOURCES, "unknown"] as const;
-export type LetterSource = (typeof LETTER_SOURCES)[number];
-export const LETTER_STATUSES = ["rejected", "contradictory"] as const;
-export type LetterStatus = (typeof LETTER_STATUSES)[number];
+export const DEAD_LETTER_SOURCES = [...SOURCES, "unknown"] as const;
+export type DeadLetterSource = (typeof DEAD_LETTER_SOURCES)[number];
+export const DEAD_LETTER_STATUSES = ["rejected", "contradictory"] as const;
+export type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 
-/** Which dead letters; null: any. The stretch of time is the one that reconciliation has. */
-export interface LetterFilter {
-  cloud: LetterSource | null;
-  status: LetterStatus | null;
+/** The filter of the dead letters; null: any. The period is shared with reconciliation. */
+export interface DeadLetterFilter {
+  cloud: DeadLetterSource | null;
+  status: DeadLetterStatus | null;
   field: string | null;
   reason: string | null;
   replayed: "yes" | "no" | null;
@@ -49,7 +49,7 @@ export interface LetterFilter {
   to: string | null;
 }
 
-/** Of which time events are listed; all null: as they come. */
+/** The period of the listed events; all null: live. */
 export interface EventTime {
   period: Period | null;
   from: string | null;
@@ -62,24 +62,24 @@ interface Address {
   time: EventTime;
   event: EventKey | null;
   flows: FlowFilter;
-  story: FlowKey | null;
-  letters: LetterFilter;
-  /** The dead letter that is looked at. */
-  letter: number | null;
+  instance: FlowInstanceKey | null;
+  deadLetters: DeadLetterFilter;
+  /** The open dead letter. */
+  deadLetter: number | null;
 }
 
-type Parameter = "view" | "source" | "type" | "q" | "last" | "since" | "until" | "event" | "story" | "letter" | keyof FlowFilter | keyof LetterFilter;
-/** What an address says anew; what it does not name stays. */
+type Parameter = "view" | "source" | "type" | "q" | "last" | "since" | "until" | "event" | "instance" | "dead-letter" | keyof FlowFilter | keyof DeadLetterFilter;
+/** The parameters that change; all others stay. */
 export type Change = Partial<Record<Parameter, string | null>>;
 
 const listeners = new Set<() => void>();
-let known = { search: "", address: parse("") };
+let cache = { search: "", address: parse("") };
 
 function parse(search: string): Address {
   const query = new URLSearchParams(search);
   const source = query.get("source");
-  const [cloud, id] = atSlash(query.get("event"));
-  const [flow, key] = atSlash(query.get("story"));
+  const [cloud, id] = splitAtSlash(query.get("event"));
+  const [flow, key] = splitAtSlash(query.get("instance"));
   const time = {
     period: periodOf(query.get("period")) ?? ("24h" as const),
     from: instant(query.get("from")),
@@ -97,16 +97,16 @@ function parse(search: string): Address {
       issue: ISSUE_KINDS.find((kind) => kind === query.get("issue")) ?? null,
       key: query.get("key") ?? "",
     },
-    story: flow && key ? { flow, key } : null,
-    letters: {
+    instance: flow && key ? { flow, key } : null,
+    deadLetters: {
       ...time,
-      cloud: LETTER_SOURCES.find((each) => each === query.get("cloud")) ?? null,
-      status: LETTER_STATUSES.find((each) => each === query.get("status")) ?? null,
+      cloud: DEAD_LETTER_SOURCES.find((each) => each === query.get("cloud")) ?? null,
+      status: DEAD_LETTER_STATUSES.find((each) => each === query.get("status")) ?? null,
       field: query.get("field"),
       reason: query.get("reason"),
       replayed: (["yes", "no"] as const).find((each) => each === query.get("replayed")) ?? null,
     },
-    letter: Number(query.get("letter")) || null,
+    deadLetter: Number(query.get("dead-letter")) || null,
   };
 }
 
@@ -114,20 +114,20 @@ function periodOf(text: string | null): Period | null {
   return text && Object.hasOwn(PERIODS, text) ? (text as Period) : null;
 }
 
-/** Null for what is no moment: an address may have been written by hand. */
+/** Null for an invalid time, since a viewer may edit the address. */
 function instant(text: string | null): string | null {
   return text && !Number.isNaN(Date.parse(text)) ? new Date(text).toISOString() : null;
 }
 
-/** Ids may have slashes of their own. */
-function atSlash(text: string | null): [string, string] | [] {
+/** Splits at the first slash; an ID may contain more slashes. */
+function splitAtSlash(text: string | null): [string, string] | [] {
   const at = text?.indexOf("/") ?? -1;
   return text && at > 0 ? [text.slice(0, at), text.slice(at + 1)] : [];
 }
 
 function read(): Address {
-  if (known.search !== location.search) known = { search: location.search, address: parse(location.search) };
-  return known.address;
+  if (cache.search !== location.search) cache = { search: location.search, address: parse(location.search) };
+  return cache.address;
 }
 
 function subscribe(listener: () => void): () => void {
@@ -145,7 +145,7 @@ export function useAddress(): Address {
 
 export const isShown = (view: View): boolean => read().view === view;
 
-/** Typing must not fill the browser's history, so a filter replaces the one before. */
+/** A filter replaces the history entry, so that typing does not fill the history. */
 export function setFilter(change: Partial<Filter>): void {
   const filter = { ...read().filter, ...change };
   write({ source: filter.source, type: filter.type, q: filter.text }, "replaceState");
@@ -160,33 +160,33 @@ export function setFlowFilter(change: Partial<FlowFilter>): void {
   write(change, "replaceState");
 }
 
-export function setLetterFilter(change: Partial<LetterFilter>): void {
+export function setDeadLetterFilter(change: Partial<DeadLetterFilter>): void {
   write(change, "replaceState");
 }
 
-/** Back closes what opening has opened. */
+/** Adds a history entry, so that Back closes the event. */
 export function openEvent(key: EventKey | null): void {
   go(toEvent(key));
 }
 
 export const toView = (view: View): Change => ({
   view: view === "events" ? null : view,
-  story: null,
+  instance: null,
   event: null,
-  letter: null,
+  "dead-letter": null,
 });
 
-export const toStory = ({ flow, key }: FlowKey): Change => ({
+export const toFlowInstance = ({ flow, key }: FlowInstanceKey): Change => ({
   view: "reconciliation",
-  story: `${flow}/${key}`,
+  instance: `${flow}/${key}`,
   event: null,
 });
 
-export const toLetter = (id: number | null): Change => ({ letter: id === null ? null : String(id) });
+export const toDeadLetter = (id: number | null): Change => ({ "dead-letter": id === null ? null : String(id) });
 
 export const toEvent = (key: EventKey | null): Change => ({ event: key && `${key.source}/${key.id}` });
 
-/** The address that a change leads to. */
+/** The URL after a change. */
 export function href(change: Change): string {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(change)) {

@@ -1,10 +1,10 @@
-/** Light, dark, or as the system has it; remembered by the browser. */
+/** The theme: light, dark, or the system's. The browser stores it. */
 import { create } from "zustand";
 
 export const THEMES = ["system", "light", "dark"] as const;
 export type Theme = (typeof THEMES)[number];
 
-/** Read by public/theme.js as well, before the first paint. */
+/** public/theme.js reads it too, before the first paint. */
 const STORED_AS = "helios-theme";
 
 interface ThemeState {
@@ -20,7 +20,7 @@ export const useTheme = create<ThemeState>((set) => ({
     try {
       localStorage.setItem(STORED_AS, theme);
     } catch {
-      // Storage is blocked: the choice lasts as long as the page.
+      // Storage is blocked: the theme lasts until the page closes.
     }
     set({ theme });
   },

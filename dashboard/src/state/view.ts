@@ -1,23 +1,23 @@
-/** What the viewer chose that is nobody else's business: it lives no longer than the page. */
+/** Choices of the viewer that are not shared. They last until the page closes. */
 import { create } from "zustand";
 
-import type { LetterSource } from "./address";
+import type { DeadLetterSource } from "./address";
 
 interface ViewState {
   paused: boolean;
   setPaused: (paused: boolean) => void;
   helpShown: boolean;
   showHelp: (shown: boolean) => void;
-  /** What the viewer is about to send once more; null: nothing. */
+  /** The replay that the dialog prepares; null: the dialog is closed. */
   replay: ReplayDraft | null;
-  askReplay: (draft: ReplayDraft | null) => void;
+  openReplay: (draft: ReplayDraft | null) => void;
 }
 
-/** Which stored events or dead letters; what is null is any. */
+/** The events or dead letters to replay; null: any. */
 export interface ReplayDraft {
   what: "events" | "dead_letters";
   filter: {
-    source: LetterSource | null;
+    source: DeadLetterSource | null;
     type?: string | null;
     order_id?: string | null;
     field?: string | null;
@@ -37,7 +37,7 @@ export const useView = create<ViewState>((set) => ({
     set({ helpShown });
   },
   replay: null,
-  askReplay: (replay) => {
+  openReplay: (replay) => {
     set({ replay });
   },
 }));

@@ -1,4 +1,4 @@
-/** Join class names, leaving out what is not set. */
+/** Joins class names, without those that are not set. */
 export function cx(...names: (string | false | null | undefined)[]): string {
   return names.filter(Boolean).join(" ");
 }

@@ -4,7 +4,7 @@ import { CLOUD_NAMES, type Source } from "@/lib/clouds";
 
 import { cx } from "./class-names";
 
-/** Never colour alone: each cloud has its shape, in lists, legends and cards. */
+/** A shape per cloud, so that colour is never the only distinction. */
 const SHAPES: Record<Source, ReactNode> = {
   aws: <path d="M8 2.2 14.4 13.4H1.6Z" strokeLinejoin="round" />,
   gcp: <circle cx="8" cy="8" r="5.8" />,

@@ -5,9 +5,9 @@ import { Icon } from "./icons";
 
 const SHOWN_MS = 2000;
 
-/** Copies a text, and says whether that worked. */
+/** Copies a text, and shows whether that succeeded. */
 export function CopyButton({ text, children }: { text: string; children: string }): ReactNode {
-  const [outcome, setOutcome] = useState<"Copied" | "Copying was refused" | null>(null);
+  const [outcome, setOutcome] = useState<"Copied" | "Copy failed" | null>(null);
 
   useEffect(() => {
     if (!outcome) return;
@@ -24,7 +24,7 @@ export function CopyButton({ text, children }: { text: string; children: string 
       await navigator.clipboard.writeText(text);
       setOutcome("Copied");
     } catch {
-      setOutcome("Copying was refused");
+      setOutcome("Copy failed");
     }
   };
 

@@ -10,8 +10,8 @@ interface DialogProps {
 }
 
 /**
- * A modal dialog, shown as long as it is rendered. The browser's own: it keeps the focus inside, asks to be closed on
- * Escape, and gives the focus back.
+ * A modal dialog, open while it is rendered. It is the browser's own, which keeps the focus inside, fires `cancel` on
+ * Escape, and restores the focus.
  */
 export function Dialog({ label, onClose, className, children }: DialogProps): ReactNode {
   const ref = useRef<HTMLDialogElement>(null);
@@ -26,14 +26,14 @@ export function Dialog({ label, onClose, className, children }: DialogProps): Re
     };
   }, []);
 
-  // A browser closes it without asking when Escape comes twice with nothing in between: whoever still renders it then
-  // has it opened again.
+  // A browser closes the dialog without `cancel` when the viewer presses Escape twice. If the parent still renders it,
+  // the dialog opens again.
   useEffect(() => {
     if (!ref.current?.open) ref.current?.showModal();
   }, [closings]);
 
   return (
-    // The backdrop is the dialog's own box; the keyboard closes it by Escape.
+    // A click on the backdrop targets the dialog itself; on the keyboard, Escape closes it.
     // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions, jsx-a11y/click-events-have-key-events
     <dialog
       ref={ref}

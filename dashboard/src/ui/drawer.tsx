@@ -11,7 +11,7 @@ interface DrawerProps {
   children: ReactNode;
 }
 
-/** A modal over the page's right side: a heading that stays, and contents that scroll. */
+/** A modal over the right side of the page, with a fixed heading and scrolling contents. */
 export function Drawer({ label, heading, onClose, children }: DrawerProps): ReactNode {
   return (
     <Dialog

@@ -18,7 +18,7 @@ const PATHS = {
 
 export type IconName = keyof typeof PATHS;
 
-/** Decoration beside words, or inside a control that has a label. */
+/** A decorative icon beside text, or inside a control that has a label. */
 export function Icon({ name, className = "size-4" }: { name: IconName; className?: string }): ReactNode {
   return (
     <svg

@@ -6,9 +6,9 @@ interface LinkProps extends Omit<ComponentProps<"a">, "href"> {
   to: Change;
 }
 
-/** Leads to another place of this page: a real address, to be opened in a new tab, and no reload when it is not. */
+/** A link within the dashboard: a real URL that can open in a new tab, without a reload on a plain click. */
 export function Link({ to, children, ...rest }: LinkProps): ReactNode {
-  useAddress(); // what stays of the address is part of where it leads
+  useAddress(); // the link keeps the other parameters of the address
   return (
     <a
       href={href(to)}

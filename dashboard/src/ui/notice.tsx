@@ -4,13 +4,13 @@ import { Button } from "./button";
 
 interface NoticeProps {
   title: string;
-  /** The next step to take. */
+  /** The next step for the viewer. */
   children?: ReactNode;
   tone?: "plain" | "bad";
   onRetry?: () => void;
 }
 
-/** What stands where content would: nothing there yet, or it could not be had, and what to do about it. */
+/** Replaces missing content: explains why it is missing, and what the viewer can do. */
 export function Notice({ title, children, tone = "plain", onRetry }: NoticeProps): ReactNode {
   return (
     <div
@@ -28,7 +28,7 @@ export function Notice({ title, children, tone = "plain", onRetry }: NoticeProps
   );
 }
 
-/** The place of a figure that is still on its way. */
+/** A placeholder while a value is loading. */
 export function Skeleton({ className }: { className: string }): ReactNode {
   return <span aria-hidden className={`block animate-pulse rounded-md bg-raised ${className}`} />;
 }

@@ -4,13 +4,13 @@ import { cx } from "./class-names";
 
 interface PanelProps {
   title: string;
-  /** A sentence or control at the title's right. */
+  /** A text or control to the right of the title. */
   aside?: ReactNode;
   className?: string;
   children: ReactNode;
 }
 
-/** A titled region of the page. */
+/** A section of the page with a title. */
 export function Panel({ title, aside, className, children }: PanelProps): ReactNode {
   const id = useId();
   return (

@@ -4,13 +4,13 @@ import { PERIOD_NAMES, PERIODS, startOf, type Period, type Range } from "@/lib/f
 import { localMinute } from "@/lib/format";
 import { serverNow } from "@/lib/server-clock";
 
-/** A period that ends now, or a stretch of one's own; null: as things come. */
+/** A period that ends now, or entered bounds; null: live. */
 export type Time<P = Period> = Range & { period: P };
 
 interface PeriodPickerProps<P extends Period | null> {
   label: string;
   chosen: Time<P>;
-  /** What no period is called, where there may be none. */
+  /** The label of the choice without a period, if there is one. */
   none?: string;
   onChange: (change: Partial<Time<P>>) => void;
 }
@@ -69,7 +69,7 @@ interface MomentProps {
   onChange: (moment: string | null) => void;
 }
 
-/** In the viewer's own time; empty is open. */
+/** A time in the viewer's time zone; empty leaves the bound open. */
 function Moment({ label, value, onChange }: MomentProps): ReactNode {
   return (
     <label className="flex items-center gap-1.5 text-[13px] text-soft">

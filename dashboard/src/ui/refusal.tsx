@@ -1,29 +1,29 @@
 import type { ReactNode } from "react";
 
 import { useAccess } from "@/api/access";
-import { isForbidden } from "@/api/replays";
+import { isForbidden } from "@/api/replay";
 
 import { Button } from "./button";
 import { Code } from "./code";
 
-/** Why something could not be done, and where another token would do, which one. */
+/** Why the API refused a request, and which token it requires. */
 export function Refusal({ error }: { error: Error }): ReactNode {
-  const { refuse } = useAccess();
+  const { requestToken } = useAccess();
   return (
     <div role="alert" className="rounded-lg bg-bad-soft px-3 py-2.5 text-[13px] text-ink">
       <p className="break-words">
-        <strong className="font-semibold text-bad">That was refused.</strong> {error.message}
+        <strong className="font-semibold text-bad">Request failed.</strong> {error.message}
       </p>
       {isForbidden(error) && (
         <>
           <p className="mt-1.5 text-soft">
-            Replaying takes a token with the scope <b>replay</b>; whoever runs this Helios makes one:{" "}
+            A replay requires a token with the scope <b>replay</b>. An administrator creates one with{" "}
             <Code>helios tokens create --name me --scope replay</Code>
           </p>
           <Button
             className="mt-2"
             onClick={() => {
-              refuse("Give one with the scope replay.");
+              requestToken("Enter a token with the scope replay.");
             }}
           >
             Use another token

@@ -12,7 +12,7 @@ interface SearchFieldProps {
   onChange: (value: string) => void;
 }
 
-/** The view's search: its own text while one types, the given one otherwise. */
+/** The search of a view. It shows the typed text while the viewer types, and the property `value` otherwise. */
 export function SearchField({ label, placeholder, value, onChange }: SearchFieldProps): ReactNode {
   const [typed, setTyped] = useState(value);
   const [known, setKnown] = useState(value);

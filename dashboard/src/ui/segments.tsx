@@ -7,7 +7,7 @@ interface SegmentsProps<T extends string> {
   onChange: (value: T) => void;
 }
 
-/** One of a few, all of them in sight. */
+/** A choice of one, with all options visible. */
 export function Segments<T extends string>({ label, value, choices, onChange }: SegmentsProps<T>): ReactNode {
   return (
     <div role="group" aria-label={label} className="flex h-8 overflow-hidden rounded-lg border border-edge">

@@ -4,7 +4,7 @@ import { cx } from "./class-names";
 
 interface SelectProps<T extends string> {
   label: string;
-  /** What stands for null: everything. */
+  /** The label of null, which selects everything. */
   any: string;
   value: T | null;
   choices: readonly (readonly [value: T, name: string])[];
@@ -12,7 +12,7 @@ interface SelectProps<T extends string> {
   className?: string;
 }
 
-/** One of several, or any. */
+/** A choice of one option, or any. */
 export function Select<T extends string>({ label, any, value, choices, onChange, className }: SelectProps<T>): ReactNode {
   return (
     <select

@@ -12,7 +12,7 @@ const COLORS: Record<FlowStatus, string> = {
   matched: "bg-good-soft text-good",
 };
 
-/** Never colour alone: an unequal sign, a ring with a gap, a clock, a ring, a tick. */
+/** A shape per status, so that colour is never the only distinction. */
 const SHAPES: Record<FlowStatus, string> = {
   mismatched: "M2 4.5h8M2 7.5h8M7.5 2l-3 8",
   incomplete: "M6 1.8A4.2 4.2 0 1 0 10.2 6",

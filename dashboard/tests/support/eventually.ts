@@ -1,9 +1,9 @@
 import { vi } from "vitest";
 
-/** On a busy machine anything may take a while; a test that passes never waits so long. */
+/** The longest wait on a busy machine; a passing test never waits that long. */
 export const PATIENCE_MS = 10_000;
 
-/** Wait until the expectations in it hold. */
+/** Waits until the expectations hold. */
 export function eventually(expectations: () => void): Promise<void> {
   return vi.waitFor(expectations, { timeout: PATIENCE_MS });
 }

@@ -1,6 +1,6 @@
-/** Orders as the API tells them. */
+/** Orders as the API returns them. */
 import type { FlowChange,
-  FlowDeclaration, FlowLeg, FlowRow, FlowStory, FlowSummary } from "@/api/flows";
+  FlowDeclaration, FlowLeg, FlowInstance, FlowInstanceDetails, FlowSummary } from "@/api/flows";
 import type { Source } from "@/lib/clouds";
 
 import { START } from "./frames";
@@ -27,7 +27,7 @@ export function leg(name: string, source: Source, change: Partial<FlowLeg> = {})
 export const gone = (name: string, source: Source, state: "pending" | "missing" = "missing"): FlowLeg =>
   leg(name, source, { state, event_id: null, time: null, received_at: null, fields: {}, deliveries: 0 });
 
-export function row(key: string, change: Partial<FlowRow> = {}): FlowRow {
+export function row(key: string, change: Partial<FlowInstance> = {}): FlowInstance {
   return {
     flow: "order",
     key,
@@ -45,8 +45,8 @@ export function row(key: string, change: Partial<FlowRow> = {}): FlowRow {
   };
 }
 
-/** Azure reserved another quantity than AWS ordered, and said so twice; the issues are what the API says of that. */
-export const mismatched = (key: string): FlowRow =>
+/** Azure reserved another quantity than AWS ordered, and sent the event twice; the API reports these issues for it. */
+export const mismatched = (key: string): FlowInstance =>
   row(key, {
     status: "mismatched",
     time_to_match_seconds: null,
@@ -55,10 +55,10 @@ export const mismatched = (key: string): FlowRow =>
       leg("payment", "gcp"),
       leg("inventory", "azure", { fields: { quantity: "2" }, deliveries: 2 }),
     ],
-    issues: issues as FlowRow["issues"],
+    issues: issues as FlowInstance["issues"],
   });
 
-export const open = (key: string): FlowRow =>
+export const open = (key: string): FlowInstance =>
   row(key, {
     status: "open",
     settled_at: null,
@@ -66,7 +66,7 @@ export const open = (key: string): FlowRow =>
     legs: [leg("order", "aws"), leg("payment", "gcp"), gone("inventory", "azure", "pending")],
   });
 
-export function story(of: FlowRow): FlowStory {
+export function details(of: FlowInstance): FlowInstanceDetails {
   const plain = { version: null, status: null };
   const legs = of.legs.flatMap(({ name, source, event_id, received_at }) =>
     received_at === null
@@ -89,8 +89,8 @@ export const declaration = (name: string, ...legs: Omit<FlowDeclaration["leg"][0
 });
 
 export const change = (
-  { flow, key, status, amount, opened_at, issues }: FlowRow,
-  previous: FlowRow["status"] | null,
+  { flow, key, status, amount, opened_at, issues }: FlowInstance,
+  previous: FlowInstance["status"] | null,
 ): FlowChange => ({ flow, key, status, previous, amount, opened_at, issues: issues.map(({ kind }) => kind) });
 
 export function summary(of: Partial<FlowSummary> = {}): FlowSummary {

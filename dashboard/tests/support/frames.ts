@@ -1,4 +1,4 @@
-/** Frames as the API makes them. */
+/** Frames as the API returns them. */
 import type { Source } from "@/lib/clouds";
 import type { EventSummary } from "@/live/model";
 import type { FetchFrames, Frame } from "@/live/protocol";
@@ -43,24 +43,24 @@ export function frames(from: number, to: number): Frame[] {
 
 /** The outbox behind GET /api/v1/frames. */
 export class Outbox {
-  kept: Frame[] = [];
+  stored: Frame[] = [];
   position = 0;
 
   publish(...more: Frame[]): void {
-    this.kept.push(...more);
+    this.stored.push(...more);
     this.position = Math.max(this.position, ...more.map((one) => one.position));
   }
 
-  /** What the hourly sweep does. */
-  forgetBefore(position: number): void {
-    this.kept = this.kept.filter((one) => one.position >= position);
+  /** Does what the hourly sweep does. */
+  deleteBefore(position: number): void {
+    this.stored = this.stored.filter((one) => one.position >= position);
   }
 
   page(after: number, limit: number): Awaited<ReturnType<FetchFrames>> {
     return {
-      frames: this.kept.filter((one) => one.position > after).slice(0, limit),
+      frames: this.stored.filter((one) => one.position > after).slice(0, limit),
       position: this.position,
-      oldest: this.kept[0]?.position ?? null,
+      oldest: this.stored[0]?.position ?? null,
     };
   }
 }

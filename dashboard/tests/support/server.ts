@@ -1,21 +1,21 @@
-/** A small Helios: the API's answers and its live stream, on a real port, to be stopped and started again. */
+/** A fake Helios: the API and its live stream on a real port. It can be stopped and restarted. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 import { WebSocketServer, type WebSocket } from "ws";
 
-import type { FlowDeclaration, FlowRow } from "@/api/flows";
+import type { FlowDeclaration, FlowInstance } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 
-import { story, summary } from "./flows";
-import { Replays } from "./replays";
+import { details, summary } from "./flows";
+import { Replays } from "./replay";
 import { Outbox } from "./frames";
 import type { Frame } from "@/live/protocol";
 
 export class TestServer {
   readonly outbox = new Outbox();
   readonly received: string[] = [];
-  /** The bounds of the last question for flows. */
+  /** The bounds of the last request for flows. */
   flowBounds: (string | null)[] = [];
   events: Schemas["Event"][] = [];
   minutes: Schemas["MinuteCount"][] = [];
@@ -29,20 +29,20 @@ export class TestServer {
     rejected: 0,
     health: { database: "healthy", redis: "healthy", kafka: "disabled" },
   };
-  flows: FlowRow[] = [];
-  /** The most rows of flows that an answer holds. */
+  flows: FlowInstance[] = [];
+  /** The most rows in a response. */
   page = 50;
   flowSummary = summary();
   declarations: FlowDeclaration[] = [];
   readonly replays = new Replays();
-  /** The queries of all questions for events, as they came. */
+  /** The query strings of all requests for events. */
   readonly eventQueries: string[] = [];
-  /** Paths of the API that answer 503. */
+  /** Paths that respond with 503. */
   readonly broken = new Set<string>();
-  /** API Gateway says nothing on connect; the API itself says hello. */
+  /** Whether the server sends hello on connect, as the API does; API Gateway does not. */
   greets = true;
   answersPings = true;
-  /** Who asks has to show it; null: nobody has to. */
+  /** The token that the API requires; null: none. */
   token: string | null = null;
   private readonly tickets = new Set<string>();
   port = 0;
@@ -86,7 +86,7 @@ export class TestServer {
     return `ws://127.0.0.1:${this.port}/api/v1/ws/events`;
   }
 
-  /** End every connection at once, as a killed server does. */
+  /** Ends every connection at once, as a killed server does. */
   kick(): void {
     for (const socket of this.sockets?.clients ?? []) socket.terminate();
   }
@@ -95,7 +95,7 @@ export class TestServer {
     for (const socket of this.sockets?.clients ?? []) socket.send(JSON.stringify(message));
   }
 
-  /** Store frames, and tell everybody who watches. */
+  /** Stores frames and sends them to all connections. */
   publish(...frames: Frame[]): void {
     this.outbox.publish(...frames);
     this.send({ type: "frames", frames });
@@ -114,10 +114,10 @@ export class TestServer {
     const url = new URL(request.url ?? "/", this.url);
     const allowed = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "authorization, content-type" };
     const open = !this.token || request.method === "OPTIONS" || request.headers.authorization === `Bearer ${this.token}`;
-    const given = await textOf(request);
-    const [status, body] = open ? (this.replays.answer(request.method ?? "", url, given) ?? this.find(url)) : [401, { detail: "Unknown token." }];
+    const body = await textOf(request);
+    const [status, payload] = open ? (this.replays.answer(request.method ?? "", url, body) ?? this.find(url)) : [401, { detail: "Unknown token." }];
     response.writeHead(status, { "Content-Type": "application/json", ...allowed });
-    response.end(typeof body === "string" ? body : JSON.stringify(body));
+    response.end(typeof payload === "string" ? payload : JSON.stringify(payload));
   }
 
   private find({ pathname, searchParams }: URL): [number, unknown] {
@@ -151,18 +151,18 @@ export class TestServer {
         return [200, this.declarations];
       default: {
         const flow = this.flows.find((one) => pathname === `/api/v1/flows/${one.flow}/${one.key}`);
-        if (flow) return [200, story(flow)];
-        const found = this.events.find((one) => pathname === `/api/v1/events/${one.source}/${one.id}`);
-        return found ? [200, found] : [404, { detail: `No event has this id` }];
+        if (flow) return [200, details(flow)];
+        const event = this.events.find((one) => pathname === `/api/v1/events/${one.source}/${one.id}`);
+        return event ? [200, event] : [404, { detail: `No event has this id` }];
       }
     }
   }
 
-  private findFlows(query: URLSearchParams): { items: FlowRow[]; next_cursor: string | null } {
+  private findFlows(query: URLSearchParams): { items: FlowInstance[]; next_cursor: string | null } {
     const statuses = query.getAll("status");
     this.flowBounds = [query.get("since"), query.get("until")];
     const [issue, key] = [query.get("issue"), query.get("key")];
-    const found = this.flows.filter(
+    const matches = this.flows.filter(
       (one) =>
         (statuses.length === 0 || statuses.includes(one.status)) &&
         (issue === null || one.issues.some(({ kind }) => kind === issue)) &&
@@ -170,7 +170,7 @@ export class TestServer {
     );
     const start = Number(query.get("after") ?? 0);
     const end = start + this.page;
-    return { items: found.slice(start, end), next_cursor: end < found.length ? String(end) : null };
+    return { items: matches.slice(start, end), next_cursor: end < matches.length ? String(end) : null };
   }
 }
 

@@ -71,7 +71,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     access = Access(
         services.tokens,
         services.tickets,
-        oidc=webhook_auth.people(services.settings),
+        oidc=webhook_auth.oidc_provider(services.settings),
         loopback=authenticators.loopback,
         origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),

@@ -1,4 +1,4 @@
-/** How each cloud is drawn: its colour, and a stroke or pattern that tells it apart without colour. */
+/** The colour of each cloud, and a stroke or pattern that distinguishes it without colour. */
 import type { Source } from "@/lib/clouds";
 
 export const FILL: Record<Source, string> = {

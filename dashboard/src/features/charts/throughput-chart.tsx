@@ -13,7 +13,7 @@ const MINUTES = [15, 12, 9, 6, 3, 0];
 
 /** Events per second of each cloud, stacked, over the last 15 minutes. */
 export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode {
-  // A new picture every few seconds is enough: what moves each second are the sparklines.
+  // A new chart every few seconds is enough: the sparklines show each second.
   const step = Math.floor((pulse.second + 1) / STEP_SECONDS);
   // eslint-disable-next-line react-hooks/exhaustive-deps -- redrawn by the step, with the pulse of that moment
   const data = useMemo(() => points(pulse), [step, pulse.since]);
@@ -23,10 +23,10 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
 
   return (
     <figure
-      aria-label={`Events per second over the last 15 minutes; at most ${rate(peak(data))}`}
+      aria-label={`Events per second over the last 15 minutes, peak ${rate(peak(data))}`}
       className="relative h-56 px-2 pb-3 sm:px-3"
     >
-      {since > start && <NotWatched share={(Math.min(since, end) - start) / (end - start)} />}
+      {since > start && <NoData share={(Math.min(since, end) - start) / (end - start)} />}
       <AreaChart
           data={data}
           responsive
@@ -79,8 +79,8 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
 const MARGIN = { top: 8, right: 12, bottom: 0, left: 0 };
 const AXIS = { width: 40, height: 30 };
 
-/** Behind the chart: the time of which nothing is known, from its left edge. */
-function NotWatched({ share }: { share: number }): ReactNode {
+/** The period without data, drawn behind the chart from its left edge. */
+function NoData({ share }: { share: number }): ReactNode {
   return (
     <div
       className="absolute inset-x-2 top-0 bottom-3 sm:inset-x-3"
@@ -90,13 +90,13 @@ function NotWatched({ share }: { share: number }): ReactNode {
         className="flex h-full items-center justify-center overflow-hidden bg-raised/70 text-[11px] whitespace-nowrap text-faint"
         style={{ width: `${100 * share}%` }}
       >
-        {share > 0.3 && "not watched"}
+        {share > 0.3 && "no data"}
       </p>
     </div>
   );
 }
 
-/** What the pointer is on. Recharts fills in the properties. */
+/** The values under the pointer. Recharts sets the properties. */
 function Reading({ active, payload }: { active?: boolean; payload?: readonly { payload: Point }[] }): ReactNode {
   const point = payload?.[0]?.payload;
   if (!active || !point) return null;

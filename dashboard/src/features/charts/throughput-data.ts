@@ -1,16 +1,16 @@
-/** From seconds to the points of a chart. */
+/** Turns counts per second into the points of a chart. */
 import { SOURCES, type Source } from "@/lib/clouds";
 import type { Pulse } from "@/live/model";
-import { KEPT_SECONDS } from "@/live/throughput";
+import { WINDOW_SECONDS } from "@/live/throughput";
 
 export const STEP_SECONDS = 10;
 
-/** Events per second over the step that ends at `at`, in ms; null: nobody was watching all of it. */
+/** Events per second over the step that ends at `at`, in ms; null when data for part of the step is missing. */
 export type Point = { at: number } & Record<Source, number | null>;
 
-/** Points on round times, so that a step keeps its value while the window moves on; an unfinished one is left out. */
+/** Points on round times, so that a step keeps its value while the window moves; an unfinished step is left out. */
 export function points({ second, series, since }: Pulse): Point[] {
-  const first = second - KEPT_SECONDS + 1;
+  const first = second - WINDOW_SECONDS + 1;
   const result: Point[] = [];
   for (let start = roundUp(first); start + STEP_SECONDS - 1 <= second; start += STEP_SECONDS) {
     const mean = (source: Source): number | null =>
@@ -20,7 +20,7 @@ export function points({ second, series, since }: Pulse): Point[] {
   return result;
 }
 
-/** The busiest step of all that were watched. */
+/** The highest rate of all steps that have data. */
 export function peak(all: readonly Point[]): number {
   return Math.max(0, ...all.map((point) => sum(SOURCES.map((source) => point[source] ?? 0))));
 }

@@ -7,28 +7,28 @@ const EVERY_MS = 30_000;
 
 const CONNECTION: Record<Connection["phase"], string> = {
   connecting: "",
-  live: "Live.",
-  waiting: "The live stream is interrupted; reconnecting.",
+  live: "The live stream is connected.",
+  waiting: "The live stream is disconnected. The page reconnects.",
 };
 
-/** Tells a screen reader what happens, in one sentence now and then: reading every event aloud would help nobody. */
+/** Gives a screen reader one summary sentence per interval, since reading every event aloud would be unusable. */
 export function Announcer(): ReactNode {
   const feed = useFeed();
   const { phase } = useConnection();
   const latest = useRef(feed);
-  const [news, setNews] = useState("");
+  const [summary, setSummary] = useState("");
 
   useEffect(() => {
     latest.current = feed;
   }, [feed]);
 
   useEffect(() => {
-    let told = latest.current;
+    let last = latest.current;
     const timer = setInterval(() => {
-      const more = latest.current.arrived - told.arrived;
-      const atLeast = latest.current.untold > told.untold ? "At least " : "";
-      told = latest.current;
-      if (more > 0) setNews(`${atLeast}${plural(more, "new event")} in the last ${EVERY_MS / 1000} seconds.`);
+      const more = latest.current.arrived - last.arrived;
+      const atLeast = latest.current.undecided > last.undecided ? "At least " : "";
+      last = latest.current;
+      if (more > 0) setSummary(`${atLeast}${plural(more, "new event")} in the last ${EVERY_MS / 1000} seconds.`);
     }, EVERY_MS);
     return () => {
       clearInterval(timer);
@@ -38,7 +38,7 @@ export function Announcer(): ReactNode {
   return (
     <div className="sr-only">
       <p role="status">{CONNECTION[phase]}</p>
-      <p role="status">{news}</p>
+      <p role="status">{summary}</p>
     </div>
   );
 }

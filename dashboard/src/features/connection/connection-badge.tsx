@@ -13,7 +13,7 @@ const COLORS: Record<Connection["phase"], string> = {
   waiting: "bg-bad-soft text-bad",
 };
 
-/** Whether what is shown is live; if not, when the next try is. */
+/** Whether the stream is live; if not, when the page reconnects. */
 export function ConnectionBadge(): ReactNode {
   const connection = useConnection();
   const client = useLiveClient();
@@ -32,7 +32,7 @@ export function ConnectionBadge(): ReactNode {
       </span>
       {connection.phase === "waiting" && (
         <Button className="h-7 px-2.5 text-xs" onClick={client.retryNow}>
-          Try now
+          Retry now
         </Button>
       )}
     </div>
@@ -50,7 +50,7 @@ function words(connection: Connection, now: number): string {
   }
 }
 
-/** Beats while live; hollow when not. */
+/** Pulses while live; hollow otherwise. */
 function Dot({ live }: { live: boolean }): ReactNode {
   if (!live) return <span aria-hidden className="size-2 rounded-full border-2 border-current" />;
   return (

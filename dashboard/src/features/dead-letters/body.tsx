@@ -10,12 +10,12 @@ import type { DeadLetter } from "./api";
 
 type Form = "indented" | "received";
 const FORMS = [
-  ["indented", "Indented"],
+  ["indented", "Formatted"],
   ["received", "As received"],
 ] as const;
 
-/** What was received; indented, the field at fault stands out. */
-export function Body({ letter: { body, body_bytes, field } }: { letter: DeadLetter }): ReactNode {
+/** The received body. The formatted view highlights the field at fault. */
+export function Body({ deadLetter: { body, body_bytes, field } }: { deadLetter: DeadLetter }): ReactNode {
   const readable = isJson(body);
   const [form, setForm] = useState<Form>(readable ? "indented" : "received");
   const text = form === "indented" ? indent(body) : body;
@@ -23,24 +23,24 @@ export function Body({ letter: { body, body_bytes, field } }: { letter: DeadLett
   return (
     <section aria-label="Body">
       <div className="flex flex-wrap items-center gap-2">
-        {readable && <Segments label="Form" value={form} choices={FORMS} onChange={setForm} />}
+        {readable && <Segments label="Format" value={form} choices={FORMS} onChange={setForm} />}
         <span className="mr-auto text-xs text-faint tabular-nums">
-          {count(body_bytes)} bytes{readable ? "" : ", no JSON"}
-          {body.includes("\uFFFD") && "; what is no UTF-8 shows as \uFFFD"}
+          {count(body_bytes)} bytes{readable ? "" : ", not JSON"}
+          {body.includes("\uFFFD") && "; \uFFFD marks invalid UTF-8"}
         </span>
         <CopyButton text={text}>Copy</CopyButton>
       </div>
       <pre
-        // Long lines scroll, and a keyboard must reach them.
+        // Long lines scroll, so the keyboard must be able to focus the element.
         // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         tabIndex={0}
         role="region"
-        aria-label="What was received"
+        aria-label="Received body"
         className="mt-3 max-h-80 overflow-auto rounded-lg border border-line bg-page p-4 font-mono text-xs leading-5"
       >
-        {text === "" && <span className="text-faint">nothing</span>}
+        {text === "" && <span className="text-faint">empty</span>}
         {text.split("\n").map((line, index) => (
-          // The lines of a text that never changes.
+          // The index is a stable key because the text never changes.
           <span key={index} className={cx(index === marked && "-mx-4 block bg-bad-soft px-4 font-semibold text-bad")}>
             {line}
             {index === marked ? "" : "\n"}

@@ -1,43 +1,43 @@
 import type { ReactNode } from "react";
 
 import { sourceName } from "@/lib/flows";
-import { LETTER_SOURCES, LETTER_STATUSES, setLetterFilter, useAddress } from "@/state/address";
+import { DEAD_LETTER_SOURCES, DEAD_LETTER_STATUSES, setDeadLetterFilter, useAddress } from "@/state/address";
 import { Icon } from "@/ui/icons";
 import { SearchField } from "@/ui/search-field";
 import { Select } from "@/ui/select";
 
-const SOURCES = LETTER_SOURCES.map((source) => [source, source === "unknown" ? "Unknown" : sourceName(source)] as const);
-const STATUSES = LETTER_STATUSES.map((status) => [status, status] as const);
+const SOURCES = DEAD_LETTER_SOURCES.map((source) => [source, source === "unknown" ? "Unknown" : sourceName(source)] as const);
+const STATUSES = DEAD_LETTER_STATUSES.map((status) => [status, status] as const);
 const REPLAYED = [
-  ["no", "Not taken in again"],
-  ["yes", "Taken in again"],
+  ["no", "Not replayed"],
+  ["yes", "Replayed"],
 ] as const;
 
-/** What narrows the letters: the cloud, the status, the field at fault, and whether they were taken in again. */
+/** Filters the dead letters by field, cloud, status and replay. */
 export function Filters(): ReactNode {
-  const { cloud, status, field, reason, replayed } = useAddress().letters;
+  const { cloud, status, field, reason, replayed } = useAddress().deadLetters;
   return (
-    <div role="search" aria-label="Filter the dead letters" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
+    <div role="search" aria-label="Filter dead letters" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
       <SearchField
-        label="Field at fault"
-        placeholder="Field, as it is spelt"
+        label="Field"
+        placeholder="Exact field name"
         value={field ?? ""}
         onChange={(value) => {
-          setLetterFilter({ field: value || null });
+          setDeadLetterFilter({ field: value || null });
         }}
       />
-      <Select label="Cloud" any="Every cloud" value={cloud} choices={SOURCES} onChange={(value) => { setLetterFilter({ cloud: value }); }} />
-      <Select label="Status" any="Every status" value={status} choices={STATUSES} onChange={(value) => { setLetterFilter({ status: value }); }} />
-      <Select label="Taken in again?" any="Taken in again or not" value={replayed} choices={REPLAYED} onChange={(value) => { setLetterFilter({ replayed: value }); }} />
+      <Select label="Cloud" any="All clouds" value={cloud} choices={SOURCES} onChange={(value) => { setDeadLetterFilter({ cloud: value }); }} />
+      <Select label="Status" any="All statuses" value={status} choices={STATUSES} onChange={(value) => { setDeadLetterFilter({ status: value }); }} />
+      <Select label="Replay" any="Replayed or not" value={replayed} choices={REPLAYED} onChange={(value) => { setDeadLetterFilter({ replayed: value }); }} />
       {reason !== null && (
         <button
           type="button"
           onClick={() => {
-            setLetterFilter({ reason: null });
+            setDeadLetterFilter({ reason: null });
           }}
           className="inline-flex min-h-8 max-w-full items-center gap-1.5 rounded-lg bg-raised px-2.5 text-left text-[13px] hover:text-soft"
         >
-          <span className="sr-only">Any reason, not only: </span>
+          <span className="sr-only">Remove the reason filter: </span>
           <span className="truncate">{reason}</span>
           <Icon name="close" className="size-3.5" />
         </button>

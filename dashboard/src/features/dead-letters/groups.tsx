@@ -1,30 +1,30 @@
 import type { ReactNode } from "react";
 
 import { count, plural } from "@/lib/format";
-import { setLetterFilter, toLetter, useAddress } from "@/state/address";
-import { Age } from "@/ui/age";
+import { setDeadLetterFilter, toDeadLetter, useAddress } from "@/state/address";
+import { Ago } from "@/ui/age";
 import { Link } from "@/ui/link";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 import { SourceBadge } from "@/ui/source-badge";
 
-import { useGroups, type LetterGroup } from "./api";
+import { useDeadLetterGroups, type DeadLetterGroup } from "./api";
 
-/** Dead letters by what is wrong with them, the most frequent first: each group is one thing to put right. */
+/** Dead letters grouped by reason, most frequent first. One fix usually solves a whole group. */
 export function Groups(): ReactNode {
-  const { letters: filter } = useAddress();
-  const { data, error, refetch } = useGroups(filter);
+  const { deadLetters: filter } = useAddress();
+  const { data, error, refetch } = useDeadLetterGroups(filter);
   return (
     <Panel
       title="By reason"
       aside={data && data.length > 0 && <span className="text-xs text-faint">{plural(data.length, "reason")}</span>}
     >
       {error && !data ? (
-        <Notice tone="bad" title="The reasons can't be shown" onRetry={() => void refetch()}>
+        <Notice tone="bad" title="Could not load the reasons" onRetry={() => void refetch()}>
           {error.message}
         </Notice>
       ) : data?.length === 0 ? (
-        <Notice title="None">What is wrong with dead letters is summed up here.</Notice>
+        <Notice title="No dead letters">Dead letters with the same reason form a group here.</Notice>
       ) : (
         <ul className="max-h-[26rem] overflow-y-auto pb-2 has-[>span]:h-[26rem]">
           {data?.map((group) => <Group key={Object.values(group).join()} group={group} />) ?? (
@@ -36,22 +36,22 @@ export function Groups(): ReactNode {
   );
 }
 
-function Group({ group }: { group: LetterGroup }): ReactNode {
-  const { source, status, field, reason, count: letters, first, last, example_id } = group;
+function Group({ group }: { group: DeadLetterGroup }): ReactNode {
+  const { source, status, field, reason, count: total, first, last, example_id } = group;
   return (
     <li className="border-t border-line px-4 py-2.5 text-[13px] first:border-t-0 sm:px-5">
       <div className="flex items-center gap-2">
         <SourceBadge source={source} />
         <span className="text-soft">{status}</span>
         <strong className="ml-auto text-base leading-6 font-semibold tabular-nums">
-          {count(letters)}
-          <span className="sr-only"> letters</span>
+          {count(total)}
+          <span className="sr-only"> dead letters</span>
         </strong>
       </div>
       <button
         type="button"
         onClick={() => {
-          setLetterFilter({ cloud: source, status, field, reason });
+          setDeadLetterFilter({ cloud: source, status, field, reason });
         }}
         className="mt-0.5 block min-h-6 w-full rounded text-left leading-5 break-words hover:underline"
       >
@@ -59,9 +59,9 @@ function Group({ group }: { group: LetterGroup }): ReactNode {
       </button>
       <p className="mt-1 flex flex-wrap items-baseline gap-x-3 text-xs text-faint">
         <span>
-          last <Age at={Date.parse(last)} /> ago, first <Age at={Date.parse(first)} /> ago
+          last <Ago at={Date.parse(last)} />, first <Ago at={Date.parse(first)} />
         </span>
-        <Link to={toLetter(example_id)} className="ml-auto py-1 text-accent underline underline-offset-2">
+        <Link to={toDeadLetter(example_id)} className="ml-auto py-1 text-accent underline underline-offset-2">
           Example
         </Link>
       </p>

@@ -1,4 +1,4 @@
-/** One event with its payload, as the API sends it. */
+/** The request for one event with its payload. */
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 
 import { useAccess } from "@/api/access";
@@ -8,9 +8,9 @@ import type { EventKey } from "@/state/address";
 
 export interface EventDetails {
   event: Schemas["Event"];
-  /** All of it, as text. */
+  /** The whole event, as text. */
   normalised: string;
-  /** The payload as it was sent: its numbers and the order of its members are the sender's. */
+  /** The payload's original text, with the sender's number formats and member order. */
   payload: string;
 }
 
@@ -29,12 +29,15 @@ export function useEvent(key: EventKey): UseQueryResult<EventDetails> {
         payload: indent(member(text, "data") ?? ""),
       };
     },
-    // An event never changes.
+    // A stored event never changes.
     staleTime: Infinity,
   });
 }
 
-/** A command for a POSIX shell that fetches the same; a token is the shell's to know, and in no history. */
+/**
+ * A POSIX shell command that fetches the same URL. The command names the token's variable, so that no shell history
+ * holds the token.
+ */
 export function asCurl(url: string): string {
   const token = useAccess.getState().token ? '-H "Authorization: Bearer $HELIOS_TOKEN" ' : "";
   return `curl --fail-with-body ${token}'${url.replaceAll("'", "'\\''")}'`;

@@ -1,40 +1,40 @@
-/** What Helios made of a payload: where each of its own fields stands there, and what it left where it was. */
+/** Maps each field of an event to its place in the payload, and lists the payload fields that Helios did not read. */
 import { entries, member } from "@/lib/json-text";
 
-/** Of the envelope and of Helios itself; `data` is the payload. */
+/** Fields that never come from the payload; `data` is the payload itself. */
 const OWN = ["data", "digest", "received_at"];
 
 export interface Field {
   name: string;
-  /** As Helios keeps it. */
-  kept: string;
-  /** Where the payload says it; null: the envelope does. */
+  /** The value that Helios stores. */
+  value: string;
+  /** The field of the payload that has this value; null: the value comes from the envelope. */
   path: string | null;
-  /** As the payload spells it, where that differs. */
-  spelt: string | null;
+  /** The value as the payload writes it, if it differs. */
+  spelling: string | null;
 }
 
 export interface Difference {
   fields: Field[];
-  /** Members of the payload that no field of Helios was read from. */
-  untouched: string[];
+  /** Payload fields that no field of the event was read from. */
+  unread: string[];
 }
 
-/** @param normalised all of the event, as text. */
+/** @param normalised the whole event, as text. */
 export function differenceOf(normalised: string): Difference {
   const payload = entries(member(normalised, "data") ?? "");
   const fields = entries(normalised)
     .filter(([name, json]) => !OWN.includes(name) && json !== "null")
     .map(([name, json]): Field => {
-      const kept = text(json);
-      const [path, spelt] = payload.find(([, value]) => same(value, json)) ?? [null, null];
-      return { name, kept, path, spelt: spelt !== null && spelt !== json ? spelt : null };
+      const value = textOf(json);
+      const [path, spelling] = payload.find(([, text]) => same(text, json)) ?? [null, null];
+      return { name, value, path, spelling: spelling !== null && spelling !== json ? spelling : null };
     });
   const read = new Set(fields.map(({ path }) => path));
-  return { fields, untouched: payload.map(([name]) => name).filter((name) => !read.has(name)) };
+  return { fields, unread: payload.map(([name]) => name).filter((name) => !read.has(name)) };
 }
 
-const text = (json: string): string => (json.startsWith('"') ? (JSON.parse(json) as string) : json);
+const textOf = (json: string): string => (json.startsWith('"') ? (JSON.parse(json) as string) : json);
 
-/** 10.00 and "10.00" say the same: an amount is kept as text, digit by digit as it was sent. */
-const same = (one: string, other: string): boolean => text(one) === text(other);
+/** 10.00 and "10.00" are the same value: Helios stores an amount as text, with the digits that were sent. */
+const same = (first: string, second: string): boolean => textOf(first) === textOf(second);

@@ -16,7 +16,7 @@ function close(): void {
   openEvent(null);
 }
 
-/** The event that the URL names, over the page's right side. */
+/** The event in the URL, shown over the right side of the page. */
 export default function EventDrawer({ eventKey }: { eventKey: EventKey }): ReactNode {
   const { data, error, refetch } = useEvent(eventKey);
   const heading = (
@@ -33,9 +33,9 @@ export default function EventDrawer({ eventKey }: { eventKey: EventKey }): React
       {data ? (
         <Details details={data} url={eventUrl(eventKey)} />
       ) : error instanceof ApiError && error.status === 404 ? (
-        <Notice title="There is no such event">It was never stored, or the address is not quite right.</Notice>
+        <Notice title="Event not found">Helios has not stored this event, or the address is wrong.</Notice>
       ) : error ? (
-        <Notice tone="bad" title="The event can't be shown" onRetry={() => void refetch()}>
+        <Notice tone="bad" title="Could not load the event" onRetry={() => void refetch()}>
           {error.message}
         </Notice>
       ) : (
@@ -60,7 +60,7 @@ function Details({ details, url }: { details: EventDetails; url: string }): Reac
       <Facts event={details.event} payload={details.payload} />
       <div className="mt-5 flex flex-wrap items-center gap-2">
         <div className="mr-auto">
-          <Segments label="Form" value={view} choices={VIEWS} onChange={setView} />
+          <Segments label="Format" value={view} choices={VIEWS} onChange={setView} />
         </div>
         <div className="flex gap-2">
           <CopyButton text={text}>Copy JSON</CopyButton>
@@ -71,11 +71,11 @@ function Details({ details, url }: { details: EventDetails; url: string }): Reac
         <Comparison normalised={details.normalised} />
       ) : (
         <pre
-          // Long lines scroll, and a keyboard must reach them.
+          // Long lines scroll, so the keyboard must be able to focus the element.
           // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
           tabIndex={0}
           role="region"
-          aria-label={view === "normalised" ? "The event as Helios keeps it" : "The payload as it was sent"}
+          aria-label={view === "normalised" ? "Normalised event" : "Raw payload"}
           className="mt-3 overflow-x-auto rounded-lg border border-line bg-page p-4 font-mono text-xs leading-5"
         >
           {text}

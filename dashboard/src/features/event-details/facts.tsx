@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 
-import { storiesOf, useDeclarations } from "@/api/flows";
+import { flowInstancesOf, useDeclarations } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 import { amount, duration } from "@/lib/format";
 import { toView } from "@/state/address";
@@ -10,22 +10,22 @@ import { Moment } from "@/ui/moment";
 
 import { Verdict } from "./verdict";
 
-/** What one wants to know first; what the event does not say is left out. */
+/** The main fields of an event; missing fields are left out. */
 export function Facts({ event, payload }: { event: Schemas["Event"]; payload: string }): ReactNode {
-  const stories = storiesOf(event, payload, useDeclarations().data ?? []);
+  const instances = flowInstancesOf(event, payload, useDeclarations().data ?? []);
   const lag = Date.parse(event.received_at) - Date.parse(event.time);
   return (
     <FactList>
       <Fact name="Order">{event.order_id && <OrderLink id={event.order_id} />}</Fact>
-      <Fact name="Clouds agree?">
-        {stories.length > 0 &&
-          stories.map((story) => (
-            <Verdict key={story.flow} event={event} story={story} named={stories.length > 1} />
+      <Fact name="Reconciliation">
+        {instances.length > 0 &&
+          instances.map((instance) => (
+            <Verdict key={instance.flow} event={event} instance={instance} named={instances.length > 1} />
           ))}
       </Fact>
       <Fact name="Customer">{event.customer_id}</Fact>
       <Fact name="Amount">{event.amount && <span className="tabular-nums">{amount(event.amount)}</span>}</Fact>
-      <Fact name="Happened"><Moment at={event.time} /></Fact>
+      <Fact name="Occurred"><Moment at={event.time} /></Fact>
       <Fact name="Received">
         <Moment at={event.received_at} /> ({duration(lag)} later)
       </Fact>
@@ -40,7 +40,7 @@ export function Facts({ event, payload }: { event: Schemas["Event"]; payload: st
 
 const LINK = "text-accent underline underline-offset-2";
 
-/** Leads to everything that was received about the same order. */
+/** Links to all events of the same order. */
 function OrderLink({ id }: { id: string }): ReactNode {
   return (
     <Link to={{ ...toView("events"), source: null, type: null, q: id }} className={`font-mono text-xs break-all ${LINK}`}>

@@ -1,36 +1,36 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 
-import { storyQuery } from "@/api/flows";
+import { flowInstanceQuery } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 import { sentence } from "@/lib/flows";
 import { plural } from "@/lib/format";
-import { toStory, type FlowKey } from "@/state/address";
+import { toFlowInstance, type FlowInstanceKey } from "@/state/address";
 import { Link } from "@/ui/link";
 import { StatusBadge } from "@/ui/status-badge";
 
 interface VerdictProps {
   event: Schemas["Event"];
-  story: FlowKey;
-  /** There are several, so that the flow has to be named. */
+  instance: FlowInstanceKey;
+  /** Name the flow, because the event belongs to several. */
   named: boolean;
 }
 
-/** What the clouds say together of the story that an event is part of. */
-export function Verdict({ event, story, named }: VerdictProps): ReactNode {
-  const { data } = useQuery(storyQuery(story.flow, story.key));
+/** The status of the flow instance that an event belongs to. */
+export function Verdict({ event, instance, named }: VerdictProps): ReactNode {
+  const { data } = useQuery(flowInstanceQuery(instance.flow, instance.key));
   const issue = data?.issues[0];
-  const told = data?.legs.find((leg) => leg.source === event.source && leg.event_id === event.id)?.deliveries ?? 1;
+  const deliveries = data?.legs.find((leg) => leg.source === event.source && leg.event_id === event.id)?.deliveries ?? 1;
   return (
     <div className="mb-1 last:mb-0">
       <span className="flex flex-wrap items-center gap-x-3 gap-y-1">
         {data && <StatusBadge status={data.status} />}
-        <Link to={toStory(story)} className="py-1 text-accent underline underline-offset-2">
-          {named ? `Its place in the ${story.flow} flow` : "Its reconciliation"}
+        <Link to={toFlowInstance(instance)} className="py-1 text-accent underline underline-offset-2">
+          {named ? `Show in the ${instance.flow} flow` : "Show reconciliation"}
         </Link>
       </span>
       {issue && <span className="mt-1 block text-xs leading-4.5 text-soft">{sentence(issue.detail)}</span>}
-      {told > 1 && <span className="mt-1 block text-xs text-warn">Told {plural(told, "time")}</span>}
+      {deliveries > 1 && <span className="mt-1 block text-xs text-warn">Delivered {plural(deliveries, "time")}</span>}
     </div>
   );
 }

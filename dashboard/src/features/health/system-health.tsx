@@ -9,7 +9,7 @@ import { Panel } from "@/ui/panel";
 import { useHealth } from "./api";
 import { cloudLines, partLines, streamLine, type Line, type Tone } from "./wording";
 
-/** The parts of Helios and the three clouds, each with what is wrong. */
+/** The services of Helios and the three clouds, with the reason for each problem. */
 export function SystemHealth(): ReactNode {
   const now = useNow();
   const { data, error } = useHealth();
@@ -26,7 +26,7 @@ export function SystemHealth(): ReactNode {
         ))}
       </ul>
       <h3 className="border-t border-line px-4 pt-3 pb-1 text-xs font-medium text-faint sm:px-5">
-        How far behind each cloud is
+        Lag by cloud
       </h3>
       <ul className="px-4 pb-3 sm:px-5">
         {cloudLines(pulse, now).map((line) => (

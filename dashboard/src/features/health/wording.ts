@@ -1,4 +1,4 @@
-/** What is wrong, in words, and what it means for the viewer. */
+/** The health of each service in words, and its effect on the viewer. */
 import type { Schemas } from "@/api/http";
 import { CLOUD_NAMES, SOURCES } from "@/lib/clouds";
 import { age, duration, secondsUntil, timeOfDay } from "@/lib/format";
@@ -12,7 +12,7 @@ export interface Line {
   tone: Tone;
   /** One or two words. */
   state: string;
-  /** A sentence, when there is more to say. */
+  /** A sentence with the details, if there are any. */
   detail?: string;
 }
 
@@ -20,22 +20,22 @@ type Health = Schemas["DetailedHealth"];
 type Part = "database" | "redis" | "kafka";
 
 const NAMES: Record<Part, string> = { database: "Database", redis: "Redis", kafka: "Kafka" };
-/** What it means that a part is away. */
+/** The effect when a service is unavailable. */
 const MEANS: Record<Part, [Tone, string]> = {
-  database: ["bad", "Nothing can be stored. Senders are told to send again, so nothing is lost."],
-  redis: ["warn", "Duplicates are found by the database alone: slower, as exact."],
-  kafka: ["warn", "Events wait in the database until it is back."],
+  database: ["bad", "Helios cannot store events. Senders retry, so no event is lost."],
+  redis: ["warn", "The database alone detects duplicates: slower, but as exact."],
+  kafka: ["warn", "Events wait in the database until Kafka is available."],
 };
 const NOT_USED: Record<Part, string> = {
-  database: "No database is set.",
-  redis: "No Redis is set: duplicates are found by the database alone.",
-  kafka: "No broker is set.",
+  database: "No database is configured.",
+  redis: "No Redis is configured. The database alone detects duplicates.",
+  kafka: "No Kafka broker is configured.",
 };
 
-/** @param failure why the API itself did not answer. */
+/** @param failure why the API did not respond. */
 export function partLines(health: Health | undefined, failure: Error | null): Line[] {
   if (failure) {
-    return [{ name: "API", tone: "bad", state: "Away", detail: failure.message }];
+    return [{ name: "API", tone: "bad", state: "Unavailable", detail: failure.message }];
   }
   return (["database", "redis", "kafka"] as const).map((part) => partLine(part, health));
 }
@@ -44,25 +44,25 @@ function partLine(part: Part, health: Health | undefined): Line {
   const name = NAMES[part];
   switch (health?.[part]) {
     case undefined:
-      return { name, tone: "off", state: "Asking" };
+      return { name, tone: "off", state: "Checking" };
     case "healthy":
       return { name, tone: "good", state: "Healthy" };
     case "disabled":
       return { name, tone: "off", state: "Not in use", detail: NOT_USED[part] };
     case "unhealthy": {
       const [tone, meaning] = MEANS[part];
-      return { name, tone, state: "Away", detail: `${meaning} It said: ${health.reasons[part] ?? "nothing"}` };
+      return { name, tone, state: "Unavailable", detail: `${meaning} Error: ${health.reasons[part] ?? "none reported"}` };
     }
   }
 }
 
-/** @param now the server's clock. */
+/** @param now the server's time. */
 export function streamLine(connection: Connection, now: number): Line {
   const name = "Live stream";
   switch (connection.phase) {
     case "live":
       return connection.catchingUp
-        ? { name, tone: "warn", state: "Catching up", detail: "What was missed is being fetched." }
+        ? { name, tone: "warn", state: "Catching up", detail: "The page is fetching the events that it missed." }
         : { name, tone: "good", state: "Connected" };
     case "connecting":
       return { name, tone: "off", state: "Connecting" };
@@ -71,32 +71,32 @@ export function streamLine(connection: Connection, now: number): Line {
         name,
         tone: "bad",
         state: "Disconnected",
-        detail: `Next try in ${secondsUntil(connection.retryAt, now)} s. What is missed meanwhile is fetched then.`,
+        detail: `Next attempt in ${secondsUntil(connection.retryAt, now)} s. The page then fetches the events that it missed.`,
       };
   }
 }
 
-/** A cloud that says nothing for so long is worth a look: it, or the way from it, may be down. */
+/** A cloud that is silent for this long needs attention: the cloud or its delivery may be down. */
 const SILENT_MS = 60_000;
 
-/** @param now the server's clock. */
+/** @param now the server's time. */
 export function cloudLines(pulse: Pulse | null, now: number): Line[] {
   return SOURCES.map((source) => {
     const name = CLOUD_NAMES[source];
     const cloud = pulse?.clouds[source];
     const lastReceivedAt = cloud?.lastReceivedAt ?? null;
     if (!cloud || lastReceivedAt === null) {
-      return { name, tone: "off", state: "Nothing yet", detail: "No event since this page was opened." };
+      return { name, tone: "off", state: "No events", detail: "No event has arrived since this page was opened." };
     }
     const silence = now - lastReceivedAt;
     const behind = `${lagInWords(cloud, "p50")} behind`;
-    const detail = `${tailInWords(cloud)}; told up to ${timeOfDay(cloud.watermark ?? lastReceivedAt)}`;
+    const detail = `${tailInWords(cloud)}; events up to ${timeOfDay(cloud.watermark ?? lastReceivedAt)}`;
     if (silence < SILENT_MS) return { name, tone: "good", state: behind, detail };
-    return { name, tone: "warn", state: `Silent for ${age(silence)}`, detail: `Its last events came ${behind}; ${detail}.` };
+    return { name, tone: "warn", state: `Silent for ${age(silence)}`, detail: `Its last events were ${behind}; ${detail}.` };
   });
 }
 
-/** A cloud whose clock is ahead of ours is not behind at all. */
+/** A cloud whose clock is ahead of the server's has no lag. */
 function lagInWords({ lag, coarse }: CloudPulse, share: keyof Lag): string {
   const ms = Math.max(0, lag?.[share] ?? 0);
   return coarse && ms < 1000 ? "less than 1 s" : duration(ms);

@@ -1,4 +1,4 @@
-/** The sums of reconciliation, kept current by the stream. */
+/** The summary of reconciliation, which the stream keeps current. */
 import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
 
 import type { FlowSummary } from "@/api/flows";
@@ -6,7 +6,7 @@ import { apiUrl, get } from "@/api/http";
 import { boundsOf, STATUSES } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
 import { AGGREGATES } from "@/live/client";
-import { noStatuses, type CountedFlows, type StatusCounts } from "@/live/flows";
+import { noStatuses, type FlowStatusCounts, type StatusCounts } from "@/live/flows";
 import { useFlows } from "@/live/keys";
 import { useLiveClient } from "@/live/provider";
 import type { FlowFilter } from "@/state/address";
@@ -19,7 +19,7 @@ export interface Summary extends FlowSummary {
 
 type Scope = Pick<FlowFilter, "flow" | "period" | "from" | "to">;
 
-/** The sums of a period as of now, and the query that they rest on. */
+/** The current summary of a period, and the query that it is based on. */
 export function useSummary({ flow, period, from, to }: Scope): { summary: Summary | null; query: UseQueryResult<FlowSummary> } {
   const client = useLiveClient();
   const query = useQuery({
@@ -32,17 +32,17 @@ export function useSummary({ flow, period, from, to }: Scope): { summary: Summar
     placeholderData: keepPreviousData,
   });
   const now = useFlows();
-  const told = query.data;
-  if (!told) return { summary: null, query };
-  // What the stream tells of now says nothing of a stretch that is over: its next answer does.
-  return { summary: addUp(told, to ? now : client.flowsAt(told.position, now), now, flow), query };
+  const summary = query.data;
+  if (!summary) return { summary: null, query };
+  // The stream reports current changes only. A period that has ended waits for the next response of the API.
+  return { summary: addUp(summary, to ? now : client.flowsAt(summary.position, now), now, flow), query };
 }
 
 /**
- * The summary with the statuses that frames after its position tell; `before` says what those up to it had added. A
- * story that began before the period and changed just now is counted too, until the next answer puts it right.
+ * The summary plus the status changes of frames after its position; `before` holds the changes of the frames up to it.
+ * A change of an instance that began before the period is counted too, until the next response corrects it.
  */
-export function addUp(summary: FlowSummary, before: CountedFlows, now: CountedFlows, flow: string | null): Summary {
+export function addUp(summary: FlowSummary, before: FlowStatusCounts, now: FlowStatusCounts, flow: string | null): Summary {
   const statuses = { ...noStatuses(), ...summary.by_status };
   for (const name of flow === null ? Object.keys(now.statuses) : [flow]) {
     for (const status of STATUSES) {

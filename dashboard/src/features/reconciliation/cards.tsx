@@ -6,10 +6,10 @@ import { Skeleton } from "@/ui/notice";
 
 import type { Summary } from "./api";
 
-/** The four figures at the top. */
+/** The four key figures at the top. */
 export function Cards({ summary }: { summary: Summary | null }): ReactNode {
   return (
-    <section aria-label="Reconciliation" className="grid grid-cols-2 gap-3 sm:gap-4 xl:grid-cols-4">
+    <section aria-label="Summary" className="grid grid-cols-2 gap-3 sm:gap-4 xl:grid-cols-4">
       {cards(summary).map(({ title, lines, note, bad }) => (
         <article
           key={title}
@@ -17,7 +17,7 @@ export function Cards({ summary }: { summary: Summary | null }): ReactNode {
           className="min-w-0 rounded-xl border border-line bg-panel px-4 py-3.5 shadow-panel sm:px-5"
         >
           <h3 className="text-[13px] font-medium text-soft">{title}</h3>
-          {/* Three lines have room, so that nothing below moves when they come. */}
+          {/* The card reserves room for three lines, so that the layout does not shift. */}
           <p
             className={cx(
               "mt-1.5 flex min-h-15 flex-col justify-center font-semibold tracking-tight tabular-nums",
@@ -36,7 +36,7 @@ export function Cards({ summary }: { summary: Summary | null }): ReactNode {
 
 interface Card {
   title: string;
-  /** The figure, one for each currency; none while it is not known. */
+  /** The figure, one line per currency; empty while it is loading. */
   lines: readonly string[];
   note: string;
   bad?: boolean;
@@ -54,7 +54,7 @@ function cards(summary: Summary | null): Card[] {
     {
       title: "Match rate",
       lines: [percent(matched + matched_late, settled)],
-      note: settled === 0 ? "nothing settled yet" : `${count(matched + matched_late)} of ${count(settled)} settled`,
+      note: settled === 0 ? "no settled orders yet" : `${count(matched + matched_late)} of ${count(settled)} settled orders`,
     },
     {
       title: "Amount at risk",
@@ -65,14 +65,14 @@ function cards(summary: Summary | null): Card[] {
     {
       title: "Open",
       lines: [count(open)],
-      note: oldest_open_seconds === null ? "none waits" : `the oldest for ${age(oldest_open_seconds * 1000)}`,
+      note: oldest_open_seconds === null ? "no open orders" : `oldest open for ${age(oldest_open_seconds * 1000)}`,
     },
     {
       title: "Settled",
       lines: [count(settled)],
-      note: matched_late === 0 ? "none of them late" : plural(matched_late, "matched late", "matched late"),
+      note: matched_late === 0 ? "none matched late" : plural(matched_late, "matched late", "matched late"),
     },
   ];
 }
 
-const inWords = (one: Summary["amount_at_risk"][number]): string => `${amount(one.amount)} ${one.currency ?? ""}`.trim();
+const inWords = ({ amount: value, currency }: Summary["amount_at_risk"][number]): string => `${amount(value)} ${currency ?? ""}`.trim();

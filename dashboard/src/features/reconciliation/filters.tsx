@@ -8,14 +8,14 @@ import { StatusMark } from "@/ui/status-badge";
 
 import type { Summary } from "./api";
 
-/** What narrows the table: the status, the kind of issue, and the order's key. */
+/** Filters the table by order ID, issue and status. */
 export function Filters({ summary }: { summary: Summary | null }): ReactNode {
   const { key } = useAddress().flows;
   return (
-    <div role="search" aria-label="Filter the orders" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
+    <div role="search" aria-label="Filter orders" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
       <SearchField
         label="Search orders"
-        placeholder="Order id"
+        placeholder="Order ID"
         value={key}
         onChange={(value) => {
           setFlowFilter({ key: value });
@@ -30,19 +30,19 @@ export function Filters({ summary }: { summary: Summary | null }): ReactNode {
 function IssueSelect({ issues }: { issues: Readonly<Record<string, number>> }): ReactNode {
   const { issue, show } = useAddress().flows;
   const choose = (kind: IssueKind | null): void => {
-    // A duplicate alone does not keep an order from matching.
+    // An order that has only a duplicate still matches, so it is not among the problems.
     setFlowFilter({ issue: kind, show: kind && show === "problems" ? "all" : show });
   };
   return (
     <select
-      aria-label="Kind of issue"
+      aria-label="Issue type"
       value={issue ?? ""}
       onChange={(event) => {
         choose((event.target.value || null) as IssueKind | null);
       }}
       className="h-8 min-w-40 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft max-sm:flex-1"
     >
-      <option value="">Every issue</option>
+      <option value="">All issues</option>
       {ISSUE_KINDS.map((kind) => (
         <option key={kind} value={kind}>
           {ISSUE_NAMES[kind]} ({count(issues[kind] ?? 0)})
@@ -55,7 +55,7 @@ function IssueSelect({ issues }: { issues: Readonly<Record<string, number>> }): 
 const nameOf = (show: Show): string =>
   show === "problems" ? "Problems" : show === "all" ? "All" : STATUS_NAMES[show];
 
-/** One choice; each tells how many orders it holds. */
+/** The status to show, with the number of orders that have it. */
 function Shows({ summary }: { summary: Summary | null }): ReactNode {
   const { show: chosen } = useAddress().flows;
   return (
@@ -73,7 +73,7 @@ function Shows({ summary }: { summary: Summary | null }): ReactNode {
           {show !== "problems" && show !== "all" && <StatusMark status={show} />}
           {nameOf(show)}
           <span className="min-w-[3ch] font-normal text-faint tabular-nums">
-            {summary && shortCount(held(show, summary))}
+            {summary && shortCount(countOf(show, summary))}
           </span>
         </button>
       ))}
@@ -81,7 +81,7 @@ function Shows({ summary }: { summary: Summary | null }): ReactNode {
   );
 }
 
-function held(show: Show, { total, by_status }: Summary): number {
+function countOf(show: Show, { total, by_status }: Summary): number {
   if (show === "all") return total;
   return statusesOf(show).reduce((sum, status) => sum + by_status[status], 0);
 }

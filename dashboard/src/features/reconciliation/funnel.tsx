@@ -8,22 +8,22 @@ import type { Summary } from "./api";
 
 interface Step {
   name: string;
-  /** Orders that came so far, or further. */
+  /** Orders that reached this number of clouds, or more. */
   reached: number;
-  /** Orders that came no further. */
+  /** Orders that reached exactly this number of clouds. */
   stayed: number;
 }
 
-/** How many orders one, two and three clouds have spoken of. */
+/** How many orders have events from one, two and three clouds. */
 export function Funnel({ summary }: { summary: Summary | null }): ReactNode {
   const steps = summary && stepsOf(summary.seen_on);
   const all = steps?.[0]?.reached ?? 0;
   return (
-    <Panel title="How far orders come">
+    <Panel title="Orders by number of clouds">
       {!steps ? (
         <Skeleton className="mx-5 mb-5 h-43.5" />
       ) : all === 0 ? (
-        <Notice title="No orders yet">The first one appears with its first event.</Notice>
+        <Notice title="No orders yet">An order appears with its first event.</Notice>
       ) : (
         <ol className="flex flex-1 flex-col justify-center gap-3.5 px-4 pb-5 sm:px-5">
           {steps.map((step, index) => (
@@ -48,14 +48,14 @@ function StepBar({ step: { name, reached, stayed }, all, last }: { step: Step; a
       <div aria-hidden className="mt-1.5 h-2.5 overflow-hidden rounded-full bg-raised">
         <div className="h-full rounded-full bg-accent" style={{ width: `${(100 * reached) / all}%` }} />
       </div>
-      {!last && stayed > 0 && <p className="mt-1 text-xs text-faint tabular-nums">{count(stayed)} no further so far</p>}
+      {!last && stayed > 0 && <p className="mt-1 text-xs text-faint tabular-nums">{count(stayed)} with no further cloud</p>}
     </li>
   );
 }
 
-const NAMES = ["Seen on one cloud", "on two", "on three"];
+const NAMES = ["At least one cloud", "At least two clouds", "Three clouds"];
 
-/** @param seenOn orders by how many clouds have spoken of them. */
+/** @param seenOn orders by the number of clouds that sent an event. */
 export function stepsOf(seenOn: Readonly<Record<string, number>>): Step[] {
   return NAMES.map((name, index) => ({
     name,

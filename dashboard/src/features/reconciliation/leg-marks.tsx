@@ -5,7 +5,7 @@ import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
 import { CloudMark } from "@/ui/cloud-mark";
 
-/** Which legs are there: filled when present, underlined when late, an outline when not. */
+/** The state of each leg: filled if present, underlined if late, an outline if missing. */
 export function LegMarks({ legs }: { legs: readonly FlowLeg[] }): ReactNode {
   return (
     <span className="flex items-center gap-1.5">

@@ -9,17 +9,17 @@ import { useSummary } from "./api";
 import { Cards } from "./cards";
 import { Funnel } from "./funnel";
 import { Silence } from "./silence";
-import { StoryTable } from "./story-table";
+import { FlowInstanceTable } from "./flow-instance-table";
 import { Trend } from "./trend";
 
-/** Whether the clouds tell the same story, and of which orders they do not. */
+/** The summary of reconciliation, and the orders with their status. */
 export default function Overview(): ReactNode {
   const { flows } = useAddress();
   const { summary, query } = useSummary(flows);
   return (
     <>
       <div className="flex flex-wrap items-center justify-between gap-x-4 gap-y-2 px-1">
-        <h2 className="text-base font-semibold tracking-tight">Do the three clouds agree?</h2>
+        <h2 className="text-base font-semibold tracking-tight">Reconciliation</h2>
         <div className="flex flex-wrap gap-2">
           <Flows />
           <PeriodPicker label="Period" chosen={flows} onChange={setFlowFilter} />
@@ -27,7 +27,7 @@ export default function Overview(): ReactNode {
       </div>
       {summary && <Silence sources={summary.silent} />}
       {query.error && !summary ? (
-        <Notice tone="bad" title="The sums can't be shown" onRetry={() => void query.refetch()}>
+        <Notice tone="bad" title="Could not load the summary" onRetry={() => void query.refetch()}>
           {query.error.message}
         </Notice>
       ) : (
@@ -39,12 +39,12 @@ export default function Overview(): ReactNode {
           </div>
         </>
       )}
-      <StoryTable summary={summary} />
+      <FlowInstanceTable summary={summary} />
     </>
   );
 }
 
-/** Which flow, when there are several. */
+/** Selects a flow, if there are several. */
 function Flows(): ReactNode {
   const { flow } = useAddress().flows;
   const declared = useDeclarations().data ?? [];
@@ -58,7 +58,7 @@ function Flows(): ReactNode {
       }}
       className="h-8 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft"
     >
-      <option value="">Every flow</option>
+      <option value="">All flows</option>
       {declared.map(({ name }) => (
         <option key={name}>{name}</option>
       ))}

@@ -7,15 +7,15 @@ import { Panel } from "@/ui/panel";
 
 type Bucket = FlowSummary["trend"][number];
 
-/** What was settled over time, and how much of it matched. */
+/** Settled orders over time, and how many of them matched. */
 export function Trend({ trend }: { trend: readonly Bucket[] | null }): ReactNode {
   const settled = trend?.filter((bucket) => bucket.settled > 0);
   return (
-    <Panel title="Settled orders, and how many matched" className="xl:col-span-2">
+    <Panel title="Settled and matched orders" className="xl:col-span-2">
       {!trend || !settled ? (
         <Skeleton className="mx-5 mb-5 h-45 sm:h-40.5" />
       ) : settled.length === 0 ? (
-        <Notice title="Nothing settled yet">An order settles when its legs agree, or when its deadline passes.</Notice>
+        <Notice title="No settled orders yet">An order settles when its legs agree, or when its deadline passes.</Notice>
       ) : (
         <Chart trend={trend} lowest={settled.reduce((one, other) => (rateOf(other) < rateOf(one) ? other : one))} />
       )}
@@ -25,14 +25,14 @@ export function Trend({ trend }: { trend: readonly Bucket[] | null }): ReactNode
 
 const rateOf = ({ settled, matched }: Bucket): number => matched / settled;
 
-/** Recharts would double what this view downloads, for bars. */
+/** A plain SVG: Recharts would double the download of this view. */
 function Chart({ trend, lowest }: { trend: readonly Bucket[]; lowest: Bucket }): ReactNode {
   const first = trend[0];
   const last = trend.at(-1);
-  const lowestInWords = `lowest ${percent(lowest.matched, lowest.settled)} at ${timeOf(lowest)}`;
+  const lowestInWords = `lowest match rate ${percent(lowest.matched, lowest.settled)} at ${timeOf(lowest)}`;
   return (
     <figure className="px-4 pb-4 sm:px-5">
-      <Bars trend={trend} label={`Settled orders from ${timeOf(first)} to ${timeOf(last)}; match rate ${lowestInWords}`} />
+      <Bars trend={trend} label={`Settled orders from ${timeOf(first)} to ${timeOf(last)}; ${lowestInWords}`} />
       <figcaption className="mt-1.5 flex flex-wrap justify-between gap-x-4 text-xs text-faint tabular-nums">
         <span>{timeOf(first)}</span>
         <span className="flex flex-wrap justify-center gap-x-4 max-sm:order-last max-sm:basis-full">

@@ -1,11 +1,11 @@
-/** The totals: what the API counted, and what the stream has added since. */
+/** The totals: the API's counts plus those of the stream. */
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 
 import { apiUrl, get, type Schemas } from "@/api/http";
 import { SOURCES, type Source } from "@/lib/clouds";
 import { AGGREGATES } from "@/live/client";
-import { useCounted } from "@/live/keys";
-import type { Counted } from "@/live/model";
+import { useStreamCounts } from "@/live/keys";
+import type { StreamCounts } from "@/live/model";
 import { useLiveClient } from "@/live/provider";
 
 const REFRESH_MS = 5000;
@@ -21,7 +21,7 @@ export interface Totals {
   rejected: number;
 }
 
-/** The totals as of now, and the query that they rest on. */
+/** The current totals, and the query that they are based on. */
 export function useTotals(): { totals: Totals | null; query: UseQueryResult<Stats> } {
   const client = useLiveClient();
   const query = useQuery({
@@ -29,13 +29,13 @@ export function useTotals(): { totals: Totals | null; query: UseQueryResult<Stat
     queryFn: ({ signal }) => get<Stats>(apiUrl("/api/v1/stats"), signal),
     refetchInterval: REFRESH_MS,
   });
-  const now = useCounted();
+  const now = useStreamCounts();
   const stats = query.data;
-  return { totals: stats ? addUp(stats, client.countedAt(stats.position, now), now) : null, query };
+  return { totals: stats ? addUp(stats, client.countsAt(stats.position, now), now) : null, query };
 }
 
-/** Exact: the answer counts the frames up to its position, and `before` says what these had added. */
-export function addUp(stats: Stats, before: Counted, now: Counted): Totals {
+/** Exact: the response counts the frames up to its position, and `before` holds the counts of these frames. */
+export function addUp(stats: Stats, before: StreamCounts, now: StreamCounts): Totals {
   const since = (field: "duplicate" | "contradictory" | "rejected"): number => now[field] - before[field];
   const stored = { aws: 0, gcp: 0, azure: 0 };
   let fresh = 0;

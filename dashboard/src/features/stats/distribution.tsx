@@ -9,11 +9,11 @@ import { Panel } from "@/ui/panel";
 import { useTotals } from "./api";
 import { Donut } from "./donut";
 
-/** The share of each cloud in all stored events, drawn and in figures. */
+/** The share of each cloud in all stored events, as a chart and a table. */
 export function Distribution(): ReactNode {
   const { totals, query } = useTotals();
   return (
-    <Panel title="Where events come from">
+    <Panel title="Events by cloud">
       {totals ? (
         totals.total > 0 ? (
           <Shares stored={totals.stored} total={totals.total} />
@@ -21,7 +21,7 @@ export function Distribution(): ReactNode {
           <Notice title="No events yet">The shares appear with the first event.</Notice>
         )
       ) : query.error ? (
-        <Notice title="Not known">The API does not answer.</Notice>
+        <Notice title="Not available">The API does not answer.</Notice>
       ) : (
         <Skeleton className="mx-5 mb-5 h-44" />
       )}

@@ -12,7 +12,10 @@ const FILL: Record<Source, string> = {
   azure: "var(--color-azure)",
 };
 
-/** A ring whose slices differ without colour too: AWS plain, GCP dotted, Azure striped. Its figures stand beside it. */
+/**
+ * A donut chart whose slices differ without colour too: AWS plain, GCP dotted, Azure striped. The table beside it has
+ * the numbers.
+ */
 export function Donut({ values }: { values: Readonly<Record<Source, number>> }): ReactNode {
   const id = useId();
   const total = SOURCES.reduce((sum, source) => sum + values[source], 0);
@@ -25,7 +28,7 @@ export function Donut({ values }: { values: Readonly<Record<Source, number>> }):
       {SOURCES.map((source, index) => {
         const start = ends[index - 1] ?? 0;
         const end = ends[index] ?? 0;
-        // What is too small for the gap between slices still shows as a line; nothing shows as nothing.
+        // A slice smaller than the gap still shows as a line; an empty slice is not drawn.
         if (values[source] === 0) return null;
         const path = values[source] === total ? ring() : arc(start, Math.max(start + 0.8, end - GAP_DEGREES));
         return <path key={source} d={path} fill="none" stroke={`url(#${id}${source})`} strokeWidth={WIDTH} />;

@@ -5,7 +5,7 @@ import { cx } from "@/ui/class-names";
 const WIDTH = 120;
 const HEIGHT = 32;
 
-/** The shape of a minute; its figure stands beside it in words. */
+/** The shape of the last minute; the number beside it is text. */
 export function Sparkline({ values, className }: { values: readonly number[]; className: string }): ReactNode {
   const top = Math.max(1, ...values);
   const step = WIDTH / Math.max(1, values.length - 1);

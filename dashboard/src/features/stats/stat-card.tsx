@@ -8,15 +8,15 @@ import { Sparkline } from "./sparkline";
 interface StatCardProps {
   title: string;
   mark?: ReactNode;
-  /** Null while it is not known; undefined when it could not be had. */
+  /** Null while it is loading; undefined when it is not available. */
   value: number | null | undefined;
   note: string;
-  /** Events of each of the last 60 seconds, the oldest first. */
+  /** Events in each of the last 60 seconds, oldest first. */
   minute: readonly number[];
   color: string;
 }
 
-/** Seconds over which the rate is averaged: a single second jumps about. */
+/** Seconds over which the rate is averaged: a single second varies too much. */
 const RATE_SECONDS = 10;
 
 export function StatCard({ title, mark, value, note, minute, color }: StatCardProps): ReactNode {

@@ -12,11 +12,11 @@ const SECONDS = 60;
 const NONE = Array.from({ length: SECONDS }, () => 0);
 const COLORS: Record<Source, string> = { aws: "text-aws-line", gcp: "text-gcp-line", azure: "text-azure-line" };
 
-/** The four figures at the top: all events, and those of each cloud. */
+/** The four key figures at the top: all events, and the events of each cloud. */
 export function StatsCards(): ReactNode {
   const { totals, query } = useTotals();
   const unknown = query.error ? undefined : null;
-  const wait = query.error ? "not known" : "counting";
+  const wait = query.error ? "not available" : "loading";
   const series = usePulse()?.series;
   const minute = (source: Source): readonly number[] => series?.[source].slice(-SECONDS) ?? NONE;
   const all = SOURCES.map(minute).reduce((sum, one) => sum.map((value, index) => value + (one[index] ?? 0)));

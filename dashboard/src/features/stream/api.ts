@@ -18,8 +18,8 @@ import type { EventTime } from "@/state/address";
 export type History = UseQueryResult<Row[]>;
 
 /**
- * The last events that a filter finds in the store, as rows. The API compares order ids as a whole, so a text finds
- * older events only when it is one.
+ * The latest stored events that match a filter, as rows. The API compares whole order IDs, so a text finds older
+ * events only if it is a complete order ID.
  */
 export function useHistory({ source, type, text }: Filter): History {
   const url = apiUrl("/api/v1/events", { source, type, order_id: text, limit: MAX_ROWS });
@@ -32,7 +32,7 @@ export function useHistory({ source, type, text }: Filter): History {
   });
 }
 
-/** The events of a stretch of time, page by page, the last received first. */
+/** The events of a period, page by page, last received first. */
 export function useStored({ source, type, text }: Filter, time: EventTime): UseInfiniteQueryResult<Row[]> {
   return useInfiniteQuery({
     queryKey: ["stored", source, type, text, time],

@@ -7,16 +7,16 @@ import { Icon } from "@/ui/icons";
 
 interface ControlsProps {
   paused: boolean;
-  /** Held without having been asked to. */
+  /** The rows are held because the viewer works with them, not because of the button. */
   browsing: boolean;
-  /** Events that came meanwhile. */
+  /** Events that arrived while the rows were held. */
   waiting: number;
-  /** And perhaps more. */
+  /** More events than `waiting` may have arrived. */
   atLeast: boolean;
   onResume: () => void;
 }
 
-/** Pause, and the way back, which tells what one would see. */
+/** The buttons to pause and resume; the latter shows how many events arrived. */
 export function Controls({ paused, browsing, waiting, atLeast, onResume }: ControlsProps): ReactNode {
   const { setPaused } = useView();
   if (!paused && !browsing) {
@@ -34,7 +34,7 @@ export function Controls({ paused, browsing, waiting, atLeast, onResume }: Contr
   }
   return (
     <div className="flex items-center gap-3">
-      <span className="text-xs text-soft">{paused ? "Paused" : "Held while you browse"}</span>
+      <span className="text-xs text-soft">{paused ? "Paused" : "On hold while you browse"}</span>
       <Button
         look="filled"
         className="tabular-nums"

@@ -14,7 +14,7 @@ import { ReplayThese, Stored } from "./stored";
 import { Toolbar } from "./toolbar";
 import { useRows } from "./use-rows";
 
-/** Events as they come, or those of a time that the viewer chose. */
+/** Live events, or the events of a selected period. */
 export function EventStream(): ReactNode {
   const { period, from, to } = useAddress().time;
   return (period ?? from ?? to) === null ? <Live /> : <Chosen />;
@@ -27,13 +27,13 @@ function Chosen(): ReactNode {
       <Headings />
       <Stored />
       <p className="border-t border-line px-4 py-2 text-xs text-faint sm:px-5">
-        As they were stored, the last received on top; new ones show when this is live again.
+        Newest first. Select Live to show new events.
       </p>
     </Panel>
   );
 }
 
-/** The last events, the newest on top; held while the viewer pauses, or is busy with them. */
+/** The latest events, newest first. Rows are held while the viewer pauses, or works with them. */
 function Live(): ReactNode {
   const { paused, setPaused } = useView();
   const { browsing, stop, handlers } = useBrowsing();
@@ -73,8 +73,8 @@ function Live(): ReactNode {
       </div>
       <p className="border-t border-line px-4 py-2 text-xs text-faint sm:px-5">
         {sampled
-          ? "Faster than one can read: the list shows a sample, the figures count every event."
-          : "The last 100 events, the newest on top."}
+          ? "Events arrive too fast to read: the list shows a sample, the totals count every event."
+          : "The last 100 events, newest first."}
       </p>
     </Panel>
   );

@@ -23,16 +23,16 @@ export function RowList({ rows, sampled, history }: RowListProps): ReactNode {
   return <Rows rows={rows} sampled={sampled} />;
 }
 
-/** Drawn anew only when the rows are others: at speed most pictures of the page change nothing but its figures. */
+/** Renders only when the rows change: most updates of the page change only its totals. */
 export const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "rows" | "sampled">): ReactNode {
   const { event: opened } = useAddress();
   const openedKey = opened && `${opened.source}/${opened.id}`;
-  // One row alone is reached by Tab; the arrows lead to the others.
+  // Tab reaches one row only; the arrow keys lead to the others.
   const head = useHead(rows);
   const tabbable = (rows.find((row) => row.key === openedKey) ?? rows.find((row) => row.kind === "event"))?.key;
   return (
     <div className={cx("relative contain-content", ROW_HEIGHT)} style={{ height: `calc(var(--row) * ${rows.length})` }}>
-      {/* At speed a row that lights up is noise, and painting it costs more than all else. */}
+      {/* At high rates, highlighting new rows distracts, and painting it is the most expensive part. */}
       <ol
         className="group/rows"
         data-calm={!sampled || undefined}
@@ -56,12 +56,12 @@ export const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "ro
   );
 });
 
-/** Where places are counted anew: a browser is exact up to here. */
+/** Positions start over here: browsers compute exact positions up to this value. */
 const FARTHEST = 20_000;
 
 /**
- * The place of the first row, counted upwards. A row keeps its place while others come above it and go below, so that
- * the list moves as a whole: nothing in it is laid out or drawn by React again.
+ * The position of the first row, counted upwards. A row keeps its position while new rows appear above it, so that
+ * the list moves as a whole: the browser lays out no existing row, and React renders none.
  */
 function useHead(rows: readonly Row[]): number {
   const [last, setLast] = useState({ rows, head: rows.length });
@@ -81,30 +81,30 @@ function NoRows({ history }: { history: History }): ReactNode {
   }
   if (history.isError) {
     return (
-      <Notice tone="bad" title="Earlier events can't be shown" onRetry={() => void history.refetch()}>
-        {history.error.message} New ones appear here as soon as they come.
+      <Notice tone="bad" title="Could not load earlier events" onRetry={() => void history.refetch()}>
+        {history.error.message} New events still appear here.
       </Notice>
     );
   }
   if (isFiltering(filter)) return <NoMatch />;
   return (
     <Notice title="No events yet">
-      {phase === "live" && "Helios listens. "}Send some: <Code>python -m scripts.simulator</Code>
+      {phase === "live" && "Helios is ready to receive events. "}Send some: <Code>python -m scripts.simulator</Code>
     </Notice>
   );
 }
 
 function NoMatch(): ReactNode {
   return (
-    <Notice title="Nothing matches">
-      <p>New events that match appear here. Older ones are found by their whole order id.</p>
+    <Notice title="No matches">
+      <p>New matching events appear here. To find older events, enter a complete order ID.</p>
       <Button
         className="mt-3"
         onClick={() => {
           setFilter(NO_FILTER);
         }}
       >
-        Clear the filter
+        Clear the filters
       </Button>
     </Notice>
   );

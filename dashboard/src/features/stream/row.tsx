@@ -7,29 +7,29 @@ import { Age } from "@/ui/age";
 import { CloudBadge } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
 
-/** Shared with the heading above the rows. */
+/** Used by the column headings too. */
 export const COLUMNS = "sm:grid-cols-[4.75rem_minmax(8rem,1.2fr)_minmax(9rem,1.4fr)_minmax(5.5rem,0.8fr)_5.5rem_3.5rem]";
 
-/** Of every row, so that its place alone tells where it stands. */
+/** All rows have the same height, so that a row's position follows from its place alone. */
 export const ROW_HEIGHT = "[--row:3.5625rem] sm:[--row:2.5625rem]";
 
 const AT_PLACE = "absolute inset-x-0 h-(--row) border-t border-line";
 
-const standing = (place: number): CSSProperties => ({ top: `calc(var(--row) * -${place})` });
+const positionStyle = (place: number): CSSProperties => ({ top: `calc(var(--row) * -${place})` });
 
 interface EventRowProps {
   row: Extract<Row, { kind: "event" }>;
-  /** How many rows up it stands. */
+  /** The row's distance from the bottom, in rows. */
   place: number;
   tabbable: boolean;
   selected: boolean;
 }
 
-/** One event; the whole row opens it. */
+/** One event; the whole row is a button that opens it. */
 export const EventRow = memo(function EventRow({ row, place, tabbable, selected }: EventRowProps): ReactNode {
   const { event } = row;
   return (
-    <li className={cx(AT_PLACE, "group-data-[calm]/rows:animate-arrive first:border-t-0")} style={standing(place)}>
+    <li className={cx(AT_PLACE, "group-data-[calm]/rows:animate-arrive first:border-t-0")} style={positionStyle(place)}>
       <button
         type="button"
         data-row={row.key}
@@ -80,17 +80,17 @@ function Cell({ label, value, className }: { label: string; value: string | null
   );
 }
 
-/** Where the stream has a hole that can't be filled. */
+/** Marks frames that the page missed and cannot fetch. */
 export function GapRow({ row, place }: { row: Extract<Row, { kind: "gap" }>; place: number }): ReactNode {
-  const what = row.missing === null ? "The stream began anew" : `${plural(row.missing, "frame")} of the stream missed`;
+  const what = row.missing === null ? "The stream restarted" : `${plural(row.missing, "frame")} of the stream missed`;
   return (
     <li
       className={cx(AT_PLACE, "flex items-center border-dashed border-warn bg-warn-soft px-4 text-[13px] sm:px-5")}
-      style={standing(place)}
+      style={positionStyle(place)}
     >
       <p className="line-clamp-2 text-soft">
-        <strong className="font-semibold text-warn">{what}</strong> at {timeOfDay(row.receivedAt)}. The totals count what
-        came meanwhile, this list does not show it.
+        <strong className="font-semibold text-warn">{what}</strong> at {timeOfDay(row.receivedAt)}. The totals
+        include the missed events; this list does not show them.
       </p>
     </li>
   );

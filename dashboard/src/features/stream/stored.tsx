@@ -12,7 +12,7 @@ import { Notice, Skeleton } from "@/ui/notice";
 import { useStored } from "./api";
 import { Rows } from "./row-list";
 
-/** The events of a time that is over, or that ended just now: they stand still. */
+/** The events of a selected period. The list does not move. */
 export function Stored(): ReactNode {
   const { filter, time } = useAddress();
   const query = useStored(filter, time);
@@ -33,18 +33,18 @@ export function Stored(): ReactNode {
       ) : isPending ? (
         Array.from({ length: 8 }, (_, index) => <Skeleton key={index} className="mx-5 my-3 h-5" />)
       ) : error ? (
-        <Notice tone="bad" title="These events can't be shown" onRetry={() => void query.refetch()}>
+        <Notice tone="bad" title="Could not load the events" onRetry={() => void query.refetch()}>
           {error.message}
         </Notice>
       ) : (
-        <Notice title="Nothing matches">
-          {filter.text ? "Of a time that is chosen, a text finds the whole id of an order." : "No event came in this time."}
+        <Notice title="No matches">
+          {filter.text ? "In a selected period, the search finds complete order IDs only." : "Helios received no event in this period."}
         </Notice>
       )}
       {hasNextPage && (
         <div className="border-t border-line p-3 text-center">
           <Button disabled={isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
-            {isFetchingNextPage ? "Fetching" : "Show more"}
+            {isFetchingNextPage ? "Loading" : "Show more"}
           </Button>
         </div>
       )}
@@ -52,19 +52,19 @@ export function Stored(): ReactNode {
   );
 }
 
-/** Sends what is listed once more. */
+/** Replays the listed events. */
 export function ReplayThese(): ReactNode {
   const { filter, time } = useAddress();
   const { source, type, text } = filter;
-  const { askReplay } = useView();
+  const { openReplay } = useView();
   return (
     <Button
       onClick={() => {
-        askReplay({ what: "events", filter: { source, type, order_id: text || null, ...boundsOf(time, serverNow()) } });
+        openReplay({ what: "events", filter: { source, type, order_id: text || null, ...boundsOf(time, serverNow()) } });
       }}
     >
       <Icon name="replay" className="size-3.5" />
-      Replay these
+      Replay these events
     </Button>
   );
 }

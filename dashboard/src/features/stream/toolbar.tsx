@@ -8,10 +8,10 @@ import { cx } from "@/ui/class-names";
 import { PeriodPicker } from "@/ui/period-picker";
 import { SearchField } from "@/ui/search-field";
 
-/** What narrows the stream: the cloud, the type, and a text. */
+/** Filters the stream by text, cloud, type and time. */
 export function Toolbar(): ReactNode {
   return (
-    <div role="search" aria-label="Filter the stream" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
+    <div role="search" aria-label="Filter events" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
       <Search />
       <Clouds />
       <Types />
@@ -24,8 +24,8 @@ function Search(): ReactNode {
   const { text } = useAddress().filter;
   return (
     <SearchField
-      label="Search the stream"
-      placeholder="Order, customer, id or type"
+      label="Search events"
+      placeholder="Order, customer, ID or type"
       value={text}
       onChange={(value) => {
         setFilter({ text: value });
@@ -34,7 +34,7 @@ function Search(): ReactNode {
   );
 }
 
-/** As they come, or of which time. */
+/** Selects live events or a period. */
 function When(): ReactNode {
   const { time } = useAddress();
   return (
@@ -71,11 +71,11 @@ function Clouds(): ReactNode {
   );
 }
 
-/** The types seen so far, and the one in the URL, which may not have come yet. */
+/** The types received so far, and the type in the URL, which may not have been received yet. */
 function Types(): ReactNode {
   const { type } = useAddress().filter;
-  const seen = usePulse()?.types ?? [];
-  const types = type === null || seen.includes(type) ? seen : [type, ...seen];
+  const received = usePulse()?.types ?? [];
+  const types = type === null || received.includes(type) ? received : [type, ...received];
   return (
     <select
       aria-label="Event type"
@@ -85,7 +85,7 @@ function Types(): ReactNode {
       }}
       className="h-8 min-w-28 flex-1 rounded-lg border border-edge bg-panel px-2 text-[13px] text-soft sm:max-w-44 sm:flex-none"
     >
-      <option value="">Every type</option>
+      <option value="">All types</option>
       {types.map((each) => (
         <option key={each}>{each}</option>
       ))}

@@ -1,4 +1,4 @@
-/** The rows that are shown: live or held, with older events below them. */
+/** The rows of the list: live or held, with older events below them. */
 import { useDeferredValue, useEffect, useMemo, useState } from "react";
 
 import type { Filter } from "@/lib/filter";
@@ -11,15 +11,15 @@ import { useHistory, type History } from "./api";
 
 export interface Rows {
   rows: readonly Row[];
-  /** How many matching events came while the rows were held. */
+  /** Matching events that arrived while the rows were held. */
   waiting: number;
-  /** There may be more: the stream told of some only how many they were. */
+  /** More events may match: for some events the stream reported only a number. */
   atLeast: boolean;
   sampled: boolean;
   history: History;
 }
 
-/** @param held the rows stay as they are, while the stream goes on behind them. */
+/** @param held keep the rows as they are; the stream continues in the background. */
 export function useRows(held: boolean): Rows {
   const { filter } = useAddress();
   useLiveFilter(filter);
@@ -30,7 +30,7 @@ export function useRows(held: boolean): Rows {
   return {
     rows,
     waiting: feed.arrived - shown.arrived,
-    atLeast: feed.untold > shown.untold,
+    atLeast: feed.undecided > shown.undecided,
     sampled: feed.sampled,
     history,
   };
@@ -44,8 +44,8 @@ function useLiveFilter(filter: Filter): void {
 }
 
 /**
- * The feed, or what was on the screen when holding began: not the feed of that moment, which may be newer and would
- * move the row that is being pressed just then. Another filter is applied to held rows too.
+ * The feed, or the rows that were on the screen when holding began. The feed of that moment may be newer, and would
+ * move the row that the viewer is pressing. A new filter applies to held rows too.
  */
 function useHeld(feed: Feed, held: boolean): Feed {
   const [shown, setShown] = useState(feed);
@@ -54,7 +54,7 @@ function useHeld(feed: Feed, held: boolean): Feed {
   return follows ? feed : shown;
 }
 
-/** Fill up with older events; what both have is shown once. */
+/** Appends older events to the live rows, without duplicates. */
 export function withHistory(live: readonly Row[], history: readonly Row[]): readonly Row[] {
   if (live.length >= MAX_ROWS || history.length === 0) return live;
   const known = new Set(live.map((row) => row.key));

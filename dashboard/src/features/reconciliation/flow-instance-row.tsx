@@ -1,9 +1,9 @@
 import { memo, type ReactNode } from "react";
 
-import type { FlowRow } from "@/api/flows";
+import type { FlowInstance } from "@/api/flows";
 import { amount } from "@/lib/format";
 import { sentence, sourceName } from "@/lib/flows";
-import { toStory } from "@/state/address";
+import { toFlowInstance } from "@/state/address";
 import { Age } from "@/ui/age";
 import { cx } from "@/ui/class-names";
 import { Link } from "@/ui/link";
@@ -11,22 +11,22 @@ import { StatusBadge } from "@/ui/status-badge";
 
 import { LegMarks } from "./leg-marks";
 
-/** Shared with the heading above the rows. */
+/** Used by the column headings too. */
 export const COLUMNS =
   "lg:grid-cols-[minmax(9rem,0.8fr)_7.5rem_minmax(12rem,2fr)_4rem_6.5rem_3.5rem] lg:gap-x-4";
 
-interface StoryRowProps {
-  row: FlowRow;
-  /** There are several flows, so that a key alone says too little. */
+interface FlowInstanceRowProps {
+  row: FlowInstance;
+  /** Name the flow, because there are several. */
   named: boolean;
 }
 
-/** One order; the whole row leads to its page. */
-export const StoryRow = memo(function StoryRow({ row, named }: StoryRowProps): ReactNode {
+/** One order; the whole row is a link to its page. */
+export const FlowInstanceRow = memo(function FlowInstanceRow({ row, named }: FlowInstanceRowProps): ReactNode {
   return (
     <li className="border-t border-line first:border-t-0">
       <Link
-        to={toStory(row)}
+        to={toFlowInstance(row)}
         data-row={`${row.flow}/${row.key}`}
         className={cx(
           "grid w-full grid-cols-[1fr_auto] items-center gap-x-3 gap-y-1 px-4 py-2.5 text-[13px]",
@@ -53,10 +53,10 @@ export const StoryRow = memo(function StoryRow({ row, named }: StoryRowProps): R
   );
 });
 
-/** What is to be said about it, in a line. */
-export function summary({ issues, legs, status }: FlowRow): string {
+/** The first issue, or the state of the legs, in one line. */
+export function summary({ issues, legs, status }: FlowInstance): string {
   const pending = legs.filter((leg) => leg.state === "pending" && !leg.optional).map((leg) => sourceName(leg.source));
   const [first, ...others] = issues.map((issue) => sentence(issue.detail));
   if (first) return others.length > 0 ? `${first}, and ${others.length} more` : first;
-  return status === "open" ? `Pending (${[...new Set(pending)].join(", ")})` : "All agree";
+  return status === "open" ? `Pending (${[...new Set(pending)].join(", ")})` : "All clouds agree";
 }

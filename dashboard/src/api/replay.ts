@@ -1,4 +1,4 @@
-/** Sending stored events or dead letters once more: the words for it, and who may not. */
+/** Types and requests for replaying stored events or dead letters. */
 import { apiUrl, ApiError, post, type Schemas } from "./http";
 
 export type ReplayJob = Schemas["ReplayJob"];
@@ -6,10 +6,10 @@ export type ReplayRequest = Schemas["ReplayRequest"];
 export type ReplayTarget = Schemas["Target"];
 export type Matching = Schemas["Matching"];
 
-/** Queries under this key tell of jobs. */
+/** The key of all queries for replay jobs. */
 export const REPLAYS = ["replays"] as const;
 
-/** What a job would send; nothing is sent. */
+/** What a job would send. This request sends nothing. */
 export const preview = (request: ReplayRequest, signal: AbortSignal): Promise<Matching> =>
   post<Matching>(apiUrl("/api/v1/replays"), signal, { ...request, dry_run: true });
 
@@ -18,5 +18,5 @@ export const start = (request: ReplayRequest): Promise<ReplayJob> =>
 
 export const cancel = (id: number): Promise<ReplayJob> => post<ReplayJob>(apiUrl(`/api/v1/replays/${id}/cancel`));
 
-/** Whether another token would be let in. */
+/** Whether the API would accept the request with another token. */
 export const isForbidden = (error: unknown): boolean => error instanceof ApiError && error.status === 403;

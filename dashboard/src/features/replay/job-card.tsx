@@ -1,13 +1,13 @@
 import type { ReactNode } from "react";
 
-import type { ReplayJob } from "@/api/replays";
-import { Age } from "@/ui/age";
+import type { ReplayJob } from "@/api/replay";
+import { Ago } from "@/ui/age";
 import { Button } from "@/ui/button";
 import { cx } from "@/ui/class-names";
 import { Refusal } from "@/ui/refusal";
 
 import { useCancel } from "./api";
-import { counted, dealtWith, scopeOf, standing, targetName } from "./words";
+import { countOf, processed, scopeOf, progressOf, targetName } from "./wording";
 
 const STATES: Record<ReplayJob["state"], string> = {
   running: "bg-raised text-soft",
@@ -16,7 +16,7 @@ const STATES: Record<ReplayJob["state"], string> = {
   failed: "bg-bad-soft text-bad",
 };
 
-/** One job: what it sends where, how far it is, and the way to end it. */
+/** One job: its scope, target and progress, and a button to cancel it. */
 export function JobCard({ job }: { job: ReplayJob }): ReactNode {
   const { mutate, isPending, error } = useCancel();
   return (
@@ -24,16 +24,16 @@ export function JobCard({ job }: { job: ReplayJob }): ReactNode {
       <p className="flex flex-wrap items-center gap-x-2.5 gap-y-1">
         <span className={cx("rounded-md px-1.5 text-xs leading-5.5 font-semibold", STATES[job.state])}>{job.state}</span>
         <span className="min-w-0 font-medium break-words">
-          {counted(job.what, job.matching)} to {targetName(job.target)}
+          {countOf(job.what, job.matching)} to {targetName(job.target)}
         </span>
         <span className="ml-auto text-xs text-faint">
-          job {job.id} by {job.who}, <Age at={Date.parse(job.created_at)} /> ago
+          job {job.id} by {job.actor}, <Ago at={Date.parse(job.created_at)} />
         </span>
       </p>
       <Bar job={job} />
       <div className="flex flex-wrap items-center justify-between gap-x-3 gap-y-1 text-xs text-soft tabular-nums">
         <span className="min-w-0 break-words">
-          {standing(job)}; {scopeOf(job)}; {job.per_second}/s at most
+          {progressOf(job)}; {scopeOf(job)}; at most {job.per_second}/s
         </span>
         {job.state === "running" && (
           <Button
@@ -46,14 +46,14 @@ export function JobCard({ job }: { job: ReplayJob }): ReactNode {
           </Button>
         )}
       </div>
-      {job.last_error && <p className="text-xs break-words text-bad">It was told: {job.last_error}</p>}
+      {job.last_error && <p className="text-xs break-words text-bad">Error: {job.last_error}</p>}
       {error && <Refusal error={error} />}
     </div>
   );
 }
 
 function Bar({ job }: { job: ReplayJob }): ReactNode {
-  const done = dealtWith(job);
+  const done = processed(job);
   return (
     <div
       role="progressbar"

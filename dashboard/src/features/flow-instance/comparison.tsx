@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 
-import type { FlowIssue, FlowLeg, FlowStory } from "@/api/flows";
+import type { FlowIssue, FlowLeg, FlowInstanceDetails } from "@/api/flows";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
 import { span, timeOfDay } from "@/lib/format";
@@ -9,14 +9,14 @@ import { cx } from "@/ui/class-names";
 import { CloudBadge } from "@/ui/cloud-mark";
 import { Link } from "@/ui/link";
 
-/** The legs side by side; what differs stands out. */
-export function Comparison({ story: { legs, issues } }: { story: FlowStory }): ReactNode {
+/** The legs side by side, with differing values highlighted. */
+export function Comparison({ instance: { legs, issues } }: { instance: FlowInstanceDetails }): ReactNode {
   const fields = [...new Set(legs.flatMap((leg) => Object.keys(leg.fields)))].sort();
   return (
     <div
       role="region"
-      aria-label="The legs side by side"
-      // A narrow screen scrolls it, and a keyboard must be able to.
+      aria-label="Leg comparison"
+      // A narrow screen scrolls the table, so the keyboard must be able to focus it.
       // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
       tabIndex={0}
       className="overflow-x-auto pb-3 focus-visible:-outline-offset-2"
@@ -40,7 +40,7 @@ export function Comparison({ story: { legs, issues } }: { story: FlowStory }): R
               ))}
             </Row>
           ))}
-          <Row name="happened">
+          <Row name="occurred">
             {legs.map((leg) => (
               <Cell key={leg.name}>{leg.time && timeOfDay(Date.parse(leg.time))}</Cell>
             ))}
@@ -78,7 +78,7 @@ function Heading({ leg }: { leg: FlowLeg }): ReactNode {
           {type}
         </Link>
       ) : (
-        <span className="mt-1 block text-xs font-normal text-faint">{type}, not there</span>
+        <span className="mt-1 block text-xs font-normal text-faint">{type}, not received</span>
       )}
     </>
   );
@@ -99,7 +99,7 @@ function Cell({ children }: { children: ReactNode }): ReactNode {
   return <td className="px-3 py-2 tabular-nums">{children || <span className="text-faint">–</span>}</td>;
 }
 
-/** Colour, weight and words tell that it differs. */
+/** Colour, weight and a word mark a differing value. */
 function Field({ value, differs }: { value: string | undefined; differs: boolean }): ReactNode {
   return (
     <td className="px-3 py-1.5 tabular-nums">
@@ -118,7 +118,7 @@ function Field({ value, differs }: { value: string | undefined; differs: boolean
 function lag({ time, received_at }: FlowLeg): string | null {
   if (time === null || received_at === null) return null;
   const ms = Date.parse(received_at) - Date.parse(time);
-  return ms < 0 ? `${span(-ms)} before, by its clock` : `${span(ms)} later`;
+  return ms < 0 ? `${span(-ms)} earlier (clock skew)` : `${span(ms)} later`;
 }
 
 export function differs(issues: readonly FlowIssue[], leg: string, field: string): boolean {

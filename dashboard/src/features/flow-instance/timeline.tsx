@@ -31,13 +31,13 @@ const COLORS: Partial<Record<Moment["what"], string>> = {
   deadline: "text-warn",
 };
 
-/** All that happened to the order, in Helios' own time. */
+/** The history of the order, by the clock of Helios. */
 export function Timeline({ moments }: { moments: readonly Moment[] }): ReactNode {
   const first = moments[0] ? Date.parse(moments[0].at) : 0;
   return (
     <ol className="px-4 pb-4 sm:px-5">
       {moments.map((moment, index) => (
-        // Several things happen in one moment; a timeline only grows.
+        // Several steps can share a time; the index is a stable key because a timeline only grows.
         <li key={index} className="relative flex gap-3 pb-4 text-[13px] last:pb-0">
           <Stop moment={moment} last={index === moments.length - 1} />
           <div className="min-w-0 flex-1">

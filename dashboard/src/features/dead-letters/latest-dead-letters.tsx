@@ -7,58 +7,58 @@ import { CloudBadge } from "@/ui/cloud-mark";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 
-import { useLatestLetters, type DeadLetter } from "./api";
+import { useLatestDeadLetters, type DeadLetter } from "./api";
 
-/** The last deliveries that could not be taken in, each with its reason; one opens to show what was received. */
-export function DeadLetters(): ReactNode {
-  const { data, error, refetch } = useLatestLetters();
+/** The latest dead letters with their reasons; a click shows the received body. */
+export function LatestDeadLetters(): ReactNode {
+  const { data, error, refetch } = useLatestDeadLetters();
   return (
-    <Panel title="Dead letters" aside={<span className="text-xs text-faint">the latest</span>}>
+    <Panel title="Dead letters" aside={<span className="text-xs text-faint">latest</span>}>
       {error && !data ? (
-        <Notice tone="bad" title="Dead letters can't be shown" onRetry={() => void refetch()}>
+        <Notice tone="bad" title="Could not load the dead letters" onRetry={() => void refetch()}>
           {error.message}
         </Notice>
       ) : data?.length === 0 ? (
-        <Notice title="None">Every delivery could be read, and none contradicted another.</Notice>
+        <Notice title="No dead letters">Every delivery was valid, and none contradicted a stored event.</Notice>
       ) : (
         <ul className="pb-2">
-          {data?.map((letter) => <Letter key={letter.id} letter={letter} />) ?? <Skeleton className="mx-5 mb-3 h-16" />}
+          {data?.map((deadLetter) => <DeadLetterItem key={deadLetter.id} deadLetter={deadLetter} />) ?? <Skeleton className="mx-5 mb-3 h-16" />}
         </ul>
       )}
     </Panel>
   );
 }
 
-function Letter({ letter }: { letter: DeadLetter }): ReactNode {
+function DeadLetterItem({ deadLetter }: { deadLetter: DeadLetter }): ReactNode {
   return (
     <li className="border-t border-line first:border-t-0">
       <details>
         <summary className="cursor-pointer list-none px-4 py-2 hover:bg-raised focus-visible:-outline-offset-2 sm:px-5">
           <span className="flex items-center gap-2 text-[13px]">
-            {isSource(letter.source) ? (
-              <CloudBadge source={letter.source} />
+            {isSource(deadLetter.source) ? (
+              <CloudBadge source={deadLetter.source} />
             ) : (
               <span className="rounded-md bg-raised px-1.5 text-xs leading-5.5 font-semibold text-soft">unknown</span>
             )}
-            <span className="font-medium">{letter.status}</span>
+            <span className="font-medium">{deadLetter.status}</span>
             <span className="ml-auto text-xs whitespace-nowrap text-faint tabular-nums">
-              {letter.attempts > 1 && `× ${letter.attempts} · `}
-              <Age at={letter.last_received_at} />
+              {deadLetter.attempts > 1 && `× ${deadLetter.attempts} · `}
+              <Age at={deadLetter.last_received_at} />
             </span>
           </span>
           <span className="mt-1 block text-xs leading-4.5 break-words text-soft">
-            <code className="font-mono text-ink">{letter.field}</code> {letter.reason}
+            <code className="font-mono text-ink">{deadLetter.field}</code> {deadLetter.reason}
           </span>
         </summary>
         <pre
-          // Long lines scroll, and a keyboard must reach them.
+          // Long lines scroll, so the keyboard must be able to focus the element.
           // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
           tabIndex={0}
           role="region"
-          aria-label="What was received"
+          aria-label="Received body"
           className="mx-4 mb-3 max-h-40 overflow-auto rounded-lg bg-raised p-3 font-mono text-[11px] break-all whitespace-pre-wrap sm:mx-5"
         >
-          {letter.body}
+          {deadLetter.body}
         </pre>
       </details>
     </li>

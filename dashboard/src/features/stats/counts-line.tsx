@@ -4,10 +4,10 @@ import { count } from "@/lib/format";
 
 import { useTotals } from "./api";
 
-/** Nothing gets lost between receiving and storing: the sum that shows it. */
-export function LedgerLine(): ReactNode {
+/** Shows that every delivery is accounted for: deliveries received = stored + duplicate + contradictory + rejected. */
+export function CountsLine(): ReactNode {
   const { totals } = useTotals();
-  // Its place is kept, so that what is below does not jump.
+  // The empty line prevents a layout shift.
   if (!totals) return <p className="min-h-10 sm:min-h-5" />;
   const parts: [number, string][] = [
     [totals.total, "stored"],

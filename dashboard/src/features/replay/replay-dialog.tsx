@@ -1,6 +1,6 @@
 import { useState, type ReactNode } from "react";
 
-import type { ReplayRequest } from "@/api/replays";
+import type { ReplayRequest } from "@/api/replay";
 import { count } from "@/lib/format";
 import { useView, type ReplayDraft } from "@/state/view";
 import { Button } from "@/ui/button";
@@ -12,17 +12,17 @@ import { Refusal } from "@/ui/refusal";
 import { useJob, useStart } from "./api";
 import { JobCard } from "./job-card";
 import { Preview } from "./preview";
-import { TargetFields, type Aim } from "./target-fields";
-import { NAMES, scopeOf } from "./words";
+import { TargetFields, type TargetDraft } from "./target-fields";
+import { NAMES, scopeOf } from "./wording";
 
 const RATES = { least: 1, first: 100, most: 10_000 };
 
-/** What is about to be sent once more: how many, where to and how fast; then how far that is. */
+/** Starts a replay: shows the number of items, takes the target and the rate, then shows the progress. */
 export default function ReplayDialog({ draft }: { draft: ReplayDraft }): ReactNode {
-  const { askReplay } = useView();
+  const { openReplay } = useView();
   const starting = useStart();
   const close = (): void => {
-    askReplay(null);
+    openReplay(null);
   };
   const [, many] = NAMES[draft.what];
   return (
@@ -61,7 +61,7 @@ interface FormProps {
 
 function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
   const [rate, setRate] = useState(RATES.first);
-  const [aim, setAim] = useState<Aim>({ kind: draft.what === "events" ? "relay" : "ingest", url: "" });
+  const [aim, setAim] = useState<TargetDraft>({ kind: draft.what === "events" ? "relay" : "ingest", url: "" });
   const [matching, setMatching] = useState<number | null>(null);
   return (
     <form
@@ -74,7 +74,7 @@ function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
       <Preview request={requestOf(draft, { kind: draft.what === "events" ? "relay" : "ingest", url: "" }, rate)} onKnown={setMatching} rate={rate} />
       {draft.what === "events" && <TargetFields aim={aim} source={draft.filter.source} onChange={setAim} />}
       <label className="flex items-center gap-2.5 font-medium">
-        At most
+        Send at most
         <input
           type="number"
           required
@@ -86,7 +86,7 @@ function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
           }}
           className="h-8 w-24 rounded-lg border border-edge bg-panel px-2.5 text-right font-normal tabular-nums"
         />
-        a second
+        per second
       </label>
       {error && <Refusal error={error} />}
       <Button look="filled" type="submit" className="self-end" disabled={pending || !matching}>
@@ -96,7 +96,7 @@ function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
   );
 }
 
-function requestOf({ what, filter }: ReplayDraft, { kind, url }: Aim, rate: number): ReplayRequest {
+function requestOf({ what, filter }: ReplayDraft, { kind, url }: TargetDraft, rate: number): ReplayRequest {
   const cloud = kind === "cloud" && filter.source !== "unknown" ? filter.source : null;
   return {
     what,

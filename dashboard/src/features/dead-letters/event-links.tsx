@@ -1,11 +1,11 @@
 import type { ReactNode } from "react";
 
 import { isSource } from "@/lib/clouds";
-import { toEvent, toLetter } from "@/state/address";
+import { toEvent, toDeadLetter } from "@/state/address";
 import { Link } from "@/ui/link";
 
 /** Links to the events that a dead letter became. */
-export function Events({ keys }: { keys: readonly string[] }): ReactNode {
+export function EventLinks({ keys }: { keys: readonly string[] }): ReactNode {
   return keys.map((key) => {
     const at = key.indexOf("/");
     const [source, id] = [key.slice(0, at), key.slice(at + 1)];
@@ -13,7 +13,7 @@ export function Events({ keys }: { keys: readonly string[] }): ReactNode {
     return (
       <Link
         key={key}
-        to={{ ...toEvent({ source, id }), ...toLetter(null) }}
+        to={{ ...toEvent({ source, id }), ...toDeadLetter(null) }}
         className="block font-mono text-xs break-all text-accent underline underline-offset-2"
       >
         {key}

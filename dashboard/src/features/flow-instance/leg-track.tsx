@@ -1,17 +1,17 @@
 import type { ReactNode } from "react";
 
-import { useDeclarations, type FlowLeg, type FlowStory } from "@/api/flows";
+import { useDeclarations, type FlowLeg, type FlowInstanceDetails } from "@/api/flows";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
 import { span, timeOfDay } from "@/lib/format";
 import { CloudMark } from "@/ui/cloud-mark";
 import { cx } from "@/ui/class-names";
 
-/** One lane a leg, on one scale from the first word to the last, or to the deadline of what has not come. */
-export function LegTrack({ story }: { story: FlowStory }): ReactNode {
-  const opened = Date.parse(story.opened_at);
-  const end = lastMoment(story, opened);
-  const window = useDeclarations().data?.find(({ name }) => name === story.flow)?.window_seconds;
+/** One lane per leg, on one time scale that ends with the last leg, or with the deadline while a leg is missing. */
+export function LegTrack({ instance }: { instance: FlowInstanceDetails }): ReactNode {
+  const opened = Date.parse(instance.opened_at);
+  const end = lastMoment(instance, opened);
+  const window = useDeclarations().data?.find(({ name }) => name === instance.flow)?.window_seconds;
   const late = window === undefined ? end : opened + window * 1000;
   const place = (at: number): number => Math.max(0, (100 * (at - opened)) / (end - opened));
   return (
@@ -25,21 +25,21 @@ export function LegTrack({ story }: { story: FlowStory }): ReactNode {
             />
           </li>
         )}
-        {story.legs.map((leg) => (
+        {instance.legs.map((leg) => (
           <Lane key={leg.name} leg={leg} opened={opened} place={place} />
         ))}
       </ul>
       <p className="mt-2 flex justify-between gap-3 pl-24 text-xs text-faint tabular-nums sm:pl-36">
         <span>{timeOfDay(opened)}</span>
-        {late < end && <span className="whitespace-nowrap text-warn">late from {timeOfDay(late)}</span>}
+        {late < end && <span className="whitespace-nowrap text-warn">late after {timeOfDay(late)}</span>}
         <span className="whitespace-nowrap max-sm:hidden">+{span(end - opened)}</span>
       </p>
     </div>
   );
 }
 
-/** The scale ends with what has come, so that quick orders are not all squeezed to the left. */
-function lastMoment({ legs, status, deadline }: FlowStory, opened: number): number {
+/** The scale ends with the last arrival, so that the legs of a fast order do not all crowd on the left. */
+function lastMoment({ legs, status, deadline }: FlowInstanceDetails, opened: number): number {
   const received = legs.flatMap((leg) => (leg.received_at === null ? [] : [Date.parse(leg.received_at)]));
   const lacks = status === "incomplete" || status === "open";
   return Math.max(opened + 1, ...received, lacks ? Date.parse(deadline) : 0);
@@ -64,7 +64,7 @@ function Lane({ leg, opened, place }: LaneProps): ReactNode {
         <span aria-hidden className="absolute top-1/2 right-0 left-0 h-px bg-line" />
         {at === null ? (
           <span className="absolute top-1/2 right-0 -translate-y-1/2 bg-panel pl-2 text-xs text-soft">
-            {leg.state === "pending" ? `pending (${sourceName(leg.source)})` : leg.optional ? "not sent" : "missing"}
+            {leg.state === "pending" ? `pending (${sourceName(leg.source)})` : leg.optional ? "not received" : "missing"}
           </span>
         ) : (
           <span

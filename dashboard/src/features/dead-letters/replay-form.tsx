@@ -3,17 +3,17 @@ import { useState, type ReactNode } from "react";
 import { Button } from "@/ui/button";
 import { Refusal } from "@/ui/refusal";
 
-import { useReplayLetter, type DeadLetter, type Result } from "./api";
-import { Events } from "./events";
+import { useReplayDeadLetter, type DeadLetter, type Result } from "./api";
+import { EventLinks } from "./event-links";
 
-/** Takes the letter in again, as it was or put right. */
-export function Repair({ letter: { id, body, replayed_as } }: { letter: DeadLetter }): ReactNode {
+/** Replays the dead letter, unchanged or with an edited body. */
+export function ReplayForm({ deadLetter: { id, body, replayed_as } }: { deadLetter: DeadLetter }): ReactNode {
   const [text, setText] = useState(body);
-  const { mutate, isPending, error, data } = useReplayLetter(id);
+  const { mutate, isPending, error, data } = useReplayDeadLetter(id);
   if (replayed_as && !data) return null;
   return (
     <form
-      aria-label="Take it in again"
+      aria-label="Replay"
       className="flex flex-col gap-2.5 text-[13px]"
       onSubmit={(event) => {
         event.preventDefault();
@@ -21,7 +21,7 @@ export function Repair({ letter: { id, body, replayed_as } }: { letter: DeadLett
       }}
     >
       <label className="flex flex-col gap-1.5 font-semibold">
-        Put it right, and take it in again
+        Fix and replay
         <textarea
           value={text}
           onChange={(event) => {
@@ -34,7 +34,7 @@ export function Repair({ letter: { id, body, replayed_as } }: { letter: DeadLett
       </label>
       <div className="flex flex-wrap items-center gap-2">
         <Button look="filled" type="submit" disabled={isPending}>
-          {text === body ? "Replay as it is" : "Replay as edited"}
+          {text === body ? "Replay unchanged" : "Replay edited body"}
         </Button>
         {text !== body && (
           <Button
@@ -43,25 +43,25 @@ export function Repair({ letter: { id, body, replayed_as } }: { letter: DeadLett
               setText(body);
             }}
           >
-            As it was
+            Discard changes
           </Button>
         )}
       </div>
       {error && <Refusal error={error} />}
-      {data?.map((result, index) => <Became key={index} result={result} />)}
+      {data?.map((result, index) => <Outcome key={index} result={result} />)}
     </form>
   );
 }
 
-function Became({ result: { status, source, id, field, reason } }: { result: Result }): ReactNode {
+function Outcome({ result: { status, source, id, field, reason } }: { result: Result }): ReactNode {
   const good = status === "stored" || status === "duplicate";
   return (
     <div role="status" className={good ? "rounded-lg bg-good-soft px-3 py-2.5" : "rounded-lg bg-bad-soft px-3 py-2.5"}>
       <strong className={good ? "font-semibold text-good" : "font-semibold text-bad"}>
-        {good ? `It is ${status === "stored" ? "stored" : "stored already"}.` : `Still ${status}.`}
+        {status === "stored" ? "The event is stored." : good ? "The event was already stored." : `The delivery is still ${status}.`}
       </strong>{" "}
       {field && <code className="font-mono text-xs">{field}</code>} {reason}
-      {source && id && <Events keys={[`${source}/${id}`]} />}
+      {source && id && <EventLinks keys={[`${source}/${id}`]} />}
     </div>
   );
 }

@@ -1,13 +1,13 @@
 import { useEffect, type ReactNode } from "react";
 
-import type { ReplayRequest } from "@/api/replays";
+import type { ReplayRequest } from "@/api/replay";
 import { span } from "@/lib/format";
 import { Moment } from "@/ui/moment";
 import { Skeleton } from "@/ui/notice";
 import { Refusal } from "@/ui/refusal";
 
 import { usePreview } from "./api";
-import { counted } from "./words";
+import { countOf } from "./wording";
 
 interface PreviewProps {
   request: ReplayRequest;
@@ -15,7 +15,7 @@ interface PreviewProps {
   onKnown: (matching: number) => void;
 }
 
-/** What would be sent, before anything is. */
+/** What the job would send, before the viewer starts it. */
 export function Preview({ request, rate, onKnown }: PreviewProps): ReactNode {
   const { data, error } = usePreview({ ...request, per_second: 1 });
   const matching = data?.matching;
@@ -27,14 +27,14 @@ export function Preview({ request, rate, onKnown }: PreviewProps): ReactNode {
   return (
     <div role="status" className="rounded-lg bg-raised px-3.5 py-3">
       <p className="font-semibold tabular-nums">
-        {data.matching === 0 ? `No ${request.what === "events" ? "event" : "dead letter"} to send` : counted(request.what, data.matching)}
+        {data.matching === 0 ? `No ${request.what === "events" ? "events" : "dead letters"} to replay` : countOf(request.what, data.matching)}
         {data.matching > 0 && rate > 0 && (
-          <span className="font-normal text-soft">, in {span((data.matching / rate) * 1000)} or more</span>
+          <span className="font-normal text-soft">, takes at least {span((data.matching / rate) * 1000)}</span>
         )}
       </p>
       {data.oldest && data.newest && (
         <p className="mt-1 text-xs text-soft">
-          received from <Moment at={data.oldest} /> to <Moment at={data.newest} />
+          received between <Moment at={data.oldest} /> and <Moment at={data.newest} />
         </p>
       )}
       {data.examples.length > 0 && (

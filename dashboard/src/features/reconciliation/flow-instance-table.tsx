@@ -12,14 +12,14 @@ import { Panel } from "@/ui/panel";
 
 import type { Summary } from "./api";
 import { Filters } from "./filters";
-import { useStories } from "./stories";
-import { COLUMNS, StoryRow } from "./story-row";
+import { useFlowInstances } from "./flow-instances";
+import { COLUMNS, FlowInstanceRow } from "./flow-instance-row";
 
-/** The orders that a filter finds, the newest on top; held while the viewer is busy with them. */
-export function StoryTable({ summary }: { summary: Summary | null }): ReactNode {
+/** The orders that match the filter, newest first. Rows stay in place while the viewer works with them. */
+export function FlowInstanceTable({ summary }: { summary: Summary | null }): ReactNode {
   const { flows: filter } = useAddress();
   const { browsing, stop, handlers } = useBrowsing();
-  const { query, changed } = useStories(filter, browsing);
+  const { query, changed } = useFlowInstances(filter, browsing);
   const several = (useDeclarations().data?.length ?? 1) > 1;
   const { data, hasNextPage, isFetchingNextPage } = query;
 
@@ -51,7 +51,7 @@ export function StoryTable({ summary }: { summary: Summary | null }): ReactNode 
         {data && data.rows.length > 0 ? (
           <ol className={cx(query.isPlaceholderData && "opacity-60")}>
             {data.rows.map((row) => (
-              <StoryRow key={`${row.flow}/${row.key}`} row={row} named={several && filter.flow === null} />
+              <FlowInstanceRow key={`${row.flow}/${row.key}`} row={row} named={several && filter.flow === null} />
             ))}
           </ol>
         ) : (
@@ -62,7 +62,7 @@ export function StoryTable({ summary }: { summary: Summary | null }): ReactNode 
       {hasNextPage && (
         <div className="border-t border-line p-3 text-center">
           <Button disabled={isFetchingNextPage || query.isPlaceholderData} onClick={() => void query.fetchNextPage()}>
-            {isFetchingNextPage ? "Fetching" : "Show more"}
+            {isFetchingNextPage ? "Loading" : "Show more"}
           </Button>
         </div>
       )}
@@ -78,7 +78,7 @@ function Headings(): ReactNode {
     >
       <span>Order</span>
       <span>Status</span>
-      <span>What the clouds say</span>
+      <span>Details</span>
       <span>Legs</span>
       <span className="text-right">Amount</span>
       <span className="text-right">Age</span>
@@ -106,7 +106,7 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
   if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
-      <Notice tone="bad" title="The orders can't be shown" onRetry={onRetry}>
+      <Notice tone="bad" title="Could not load the orders" onRetry={onRetry}>
         {error.message}
       </Notice>
     );
@@ -114,20 +114,20 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
   if (show === "problems" && issue === null && key === "") {
     return (
       <Notice title="No problems">
-        Every order that is settled is told the same way by all of its clouds, in time.
+        For every settled order, all clouds sent the same values in time.
       </Notice>
     );
   }
   return (
-    <Notice title="Nothing matches">
-      <p>Only orders of the chosen period are looked at.</p>
+    <Notice title="No matches">
+      <p>The search covers only orders of the selected period.</p>
       <Button
         className="mt-3"
         onClick={() => {
           setFlowFilter({ show: "all", issue: null, key: "" });
         }}
       >
-        Show every order
+        Show all orders
       </Button>
     </Notice>
   );

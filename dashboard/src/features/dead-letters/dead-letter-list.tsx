@@ -1,18 +1,18 @@
 import type { KeyboardEvent, ReactNode } from "react";
 
 import { moveFocus, ROWS_ID } from "@/lib/row-focus";
-import { setLetterFilter, useAddress } from "@/state/address";
+import { setDeadLetterFilter, useAddress } from "@/state/address";
 import { Button } from "@/ui/button";
 import { cx } from "@/ui/class-names";
 import { Notice, Skeleton } from "@/ui/notice";
 
-import { useLetters } from "./api";
-import { COLUMNS, LetterRow } from "./letter-row";
+import { useDeadLetters } from "./api";
+import { COLUMNS, DeadLetterRow } from "./dead-letter-row";
 
-/** The letters that a filter finds, the last received on top. */
-export function LetterList(): ReactNode {
-  const { letters: filter, letter } = useAddress();
-  const query = useLetters(filter);
+/** The dead letters that match the filter, last received first. */
+export function DeadLetterList(): ReactNode {
+  const { deadLetters: filter, deadLetter } = useAddress();
+  const query = useDeadLetters(filter);
   const { data, error, hasNextPage, isFetchingNextPage, isPlaceholderData } = query;
   const onKeyDown = (event: KeyboardEvent): void => {
     if (moveFocus(event.key)) event.preventDefault();
@@ -26,7 +26,7 @@ export function LetterList(): ReactNode {
         {data && data.length > 0 ? (
           <ol className={cx(isPlaceholderData && "opacity-60")}>
             {data.map((each) => (
-              <LetterRow key={each.id} letter={each} selected={each.id === letter} />
+              <DeadLetterRow key={each.id} deadLetter={each} selected={each.id === deadLetter} />
             ))}
           </ol>
         ) : (
@@ -36,7 +36,7 @@ export function LetterList(): ReactNode {
       {hasNextPage && (
         <div className="border-t border-line p-3 text-center">
           <Button disabled={isFetchingNextPage || isPlaceholderData} onClick={() => void query.fetchNextPage()}>
-            {isFetchingNextPage ? "Fetching" : "Show more"}
+            {isFetchingNextPage ? "Loading" : "Show more"}
           </Button>
         </div>
       )}
@@ -52,8 +52,8 @@ function Headings(): ReactNode {
     >
       <span>Cloud</span>
       <span>Status</span>
-      <span>What is wrong</span>
-      <span>Taken in again</span>
+      <span>Reason</span>
+      <span>Replayed</span>
       <span className="text-right">Attempts</span>
       <span className="text-right">Age</span>
     </div>
@@ -67,29 +67,31 @@ interface NoRowsProps {
 }
 
 function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
-  const { cloud, status, field, reason, replayed } = useAddress().letters;
+  const { cloud, status, field, reason, replayed } = useAddress().deadLetters;
   if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
-      <Notice tone="bad" title="Dead letters can't be shown" onRetry={onRetry}>
+      <Notice tone="bad" title="Could not load the dead letters" onRetry={onRetry}>
         {error.message}
       </Notice>
     );
   }
   if (!(cloud ?? status ?? field ?? reason ?? replayed)) {
     return (
-      <Notice title="No dead letters">In this time every delivery could be read, and none contradicted another.</Notice>
+      <Notice title="No dead letters">
+        In this period, every delivery was valid, and none contradicted a stored event.
+      </Notice>
     );
   }
   return (
-    <Notice title="Nothing matches">
+    <Notice title="No matches">
       <Button
         className="mt-1"
         onClick={() => {
-          setLetterFilter({ cloud: null, status: null, field: null, reason: null, replayed: null });
+          setDeadLetterFilter({ cloud: null, status: null, field: null, reason: null, replayed: null });
         }}
       >
-        Clear the filter
+        Clear the filters
       </Button>
     </Notice>
   );

@@ -1,8 +1,8 @@
-/** The stories behind the sums, page by page, asked again when the stream tells of changes among them. */
+/** The list of flow instances, page by page. The list refetches when the stream reports a relevant change. */
 import { keepPreviousData, useInfiniteQuery, type UseInfiniteQueryResult } from "@tanstack/react-query";
 import { useEffect } from "react";
 
-import type { FlowPage, FlowRow } from "@/api/flows";
+import type { FlowPage, FlowInstance } from "@/api/flows";
 import { apiUrl, get } from "@/api/http";
 import { boundsOf, STATUSES, statusesOf } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
@@ -12,28 +12,28 @@ import { useLiveClient } from "@/live/provider";
 import type { FlowFilter } from "@/state/address";
 
 const PAGE = 50;
-/** Between two answers, however fast the orders change. */
+/** The shortest pause between two requests, however fast the orders change. */
 const PAUSE_MS = 2000;
 
-interface Found {
-  rows: FlowRow[];
+interface Listing {
+  rows: FlowInstance[];
   pages: number;
-  /** What the stream had counted when the first page came. */
-  counted: LiveFlows | undefined;
+  /** The status counts of the stream when the first page arrived. */
+  counts: LiveFlows | undefined;
 }
 
-interface Stories {
-  query: UseInfiniteQueryResult<Found>;
-  /** Orders of these statuses have changed since, and are not shown because the rows are held. */
+interface FlowInstanceList {
+  query: UseInfiniteQueryResult<Listing>;
+  /** Matching orders have changed, but the rows are held and do not show it. */
   changed: boolean;
 }
 
-/** @param held the rows stay as they are until they are asked for; so they do once there is more than one page. */
-export function useStories(filter: FlowFilter, held: boolean): Stories {
+/** @param held keep the rows as they are. Rows are also held once there is more than one page. */
+export function useFlowInstances(filter: FlowFilter, held: boolean): FlowInstanceList {
   const live = useFlows();
-  const query = useStoryPages(filter);
+  const query = useFlowInstancePages(filter);
   const { data, isFetching, refetch, dataUpdatedAt, errorUpdatedAt } = query;
-  const stale = data?.counted !== undefined && differs(live, data.counted, filter);
+  const stale = data?.counts !== undefined && differs(live, data.counts, filter);
   const follows = !held && data?.pages === 1;
 
   useEffect(() => {
@@ -48,7 +48,7 @@ export function useStories(filter: FlowFilter, held: boolean): Stories {
   return { query, changed: stale && !follows };
 }
 
-function useStoryPages({ flow, period, from, to, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Found> {
+function useFlowInstancePages({ flow, period, from, to, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Listing> {
   const client = useLiveClient();
   return useInfiniteQuery({
     queryKey: ["flows", flow, period, from, to, show, issue, key],
@@ -56,31 +56,34 @@ function useStoryPages({ flow, period, from, to, show, issue, key }: FlowFilter)
       const bounds = boundsOf({ period, from, to }, serverNow());
       const query = { flow, status: statusesOf(show), issue, key, ...bounds, after: pageParam, limit: PAGE };
       const page = await get<FlowPage>(apiUrl("/api/v1/flows", query), signal);
-      return { ...page, counted: client.flows() };
+      return { ...page, counts: client.flows() };
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor,
-    select: ({ pages }): Found => ({
+    select: ({ pages }): Listing => ({
       rows: pages.flatMap((page) => page.items),
       pages: pages.length,
-      counted: pages[0]?.counted,
+      counts: pages[0]?.counts,
     }),
     placeholderData: keepPreviousData,
-    // Held rows must not move because a window was looked at.
+    // Held rows must not move when the window gets the focus.
     refetchOnWindowFocus: false,
   });
 }
 
-/** Whether an order came into what is shown, or left it; an issue comes and goes while the status stays. */
+/**
+ * Whether an order entered or left the selection. With a filter on issues every change counts: an issue can change
+ * while the status stays.
+ */
 function differs(now: LiveFlows, before: LiveFlows, filter: FlowFilter): boolean {
-  return filter.issue === null ? mark(now, filter) !== mark(before, filter) : now.changes !== before.changes;
+  return filter.issue === null ? signature(now, filter) !== signature(before, filter) : now.changes !== before.changes;
 }
 
-/** Differs when an order came into one of the statuses that are shown, or left one. */
-function mark({ statuses }: LiveFlows, { flow, show }: FlowFilter): string {
+/** A text that changes when an order enters or leaves a selected status. */
+function signature({ statuses }: LiveFlows, { flow, show }: FlowFilter): string {
   const shown = show === "all" ? STATUSES : statusesOf(show);
   return Object.entries(statuses)
     .filter(([name]) => flow === null || name === flow)
-    .flatMap(([, counts]) => shown.map((status) => counts[status]))
+    .flatMap(([, byStatus]) => shown.map((status) => byStatus[status]))
     .join();
 }

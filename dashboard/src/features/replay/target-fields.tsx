@@ -1,34 +1,34 @@
 import type { ReactNode } from "react";
 
-import type { ReplayTarget } from "@/api/replays";
+import type { ReplayTarget } from "@/api/replay";
 import { isSource } from "@/lib/clouds";
 import { sourceName } from "@/lib/flows";
-import type { LetterSource } from "@/state/address";
+import type { DeadLetterSource } from "@/state/address";
 
-/** Where to. */
-export interface Aim {
+/** The target as the form holds it. */
+export interface TargetDraft {
   kind: ReplayTarget["kind"];
   url: string;
 }
 
 interface TargetFieldsProps {
-  aim: Aim;
-  /** Whose events they are; null: of several clouds. */
-  source: LetterSource | null;
-  onChange: (aim: Aim) => void;
+  aim: TargetDraft;
+  /** The source of the selected events; null: several clouds. */
+  source: DeadLetterSource | null;
+  onChange: (aim: TargetDraft) => void;
 }
 
-/** Stored events can be sent to whoever watches, to a webhook, or back to the cloud that they came from. */
+/** The targets of stored events: the live stream, a webhook, or the cloud that the events came from. */
 export function TargetFields({ aim, source, onChange }: TargetFieldsProps): ReactNode {
-  const cloud = isSource(source) ? sourceName(source) : "The cloud they came from: choose one first";
-  const kinds: [Aim["kind"], string][] = [
-    ["relay", "Whoever watches the stream"],
-    ["webhook", "A webhook"],
+  const cloud = isSource(source) ? sourceName(source) : "Source cloud (filter by one cloud first)";
+  const kinds: [TargetDraft["kind"], string][] = [
+    ["relay", "Live stream"],
+    ["webhook", "Webhook"],
     ["cloud", cloud],
   ];
   return (
     <fieldset className="flex flex-col gap-1.5">
-      <legend className="mb-1.5 font-medium">Send them to</legend>
+      <legend className="mb-1.5 font-medium">Target</legend>
       {kinds.map(([kind, name]) => (
         <label key={kind} className="flex min-h-6 items-center gap-2.5">
           <input
@@ -48,7 +48,7 @@ export function TargetFields({ aim, source, onChange }: TargetFieldsProps): Reac
         <input
           type="url"
           required
-          aria-label="Address of the webhook"
+          aria-label="Webhook URL"
           placeholder="https://"
           value={aim.url}
           onChange={({ target }) => {

@@ -6,17 +6,17 @@ import { Panel } from "@/ui/panel";
 import { useJobs } from "./api";
 import { JobCard } from "./job-card";
 
-/** What is being sent once more, and what was. */
+/** The running and finished replay jobs. */
 export function Jobs(): ReactNode {
   const { data, error, refetch } = useJobs();
   return (
-    <Panel title="Replays" aside={<span className="text-xs text-faint">the latest</span>}>
+    <Panel title="Replay jobs" aside={<span className="text-xs text-faint">latest</span>}>
       {error && !data ? (
-        <Notice tone="bad" title="Replays can't be shown" onRetry={() => void refetch()}>
+        <Notice tone="bad" title="Could not load the replay jobs" onRetry={() => void refetch()}>
           {error.message}
         </Notice>
       ) : data?.length === 0 ? (
-        <Notice title="None yet">What is sent once more is listed here, with how far it has come.</Notice>
+        <Notice title="No replay jobs yet">Replay jobs appear here with their progress.</Notice>
       ) : (
         <ul className="max-h-[26rem] overflow-y-auto pb-2">
           {data?.map((job) => (

@@ -2,31 +2,31 @@ import type { ReactNode } from "react";
 
 import { Filters } from "@/features/dead-letters/filters";
 import { Groups } from "@/features/dead-letters/groups";
-import { LetterDrawer } from "@/features/dead-letters/letter-drawer";
-import { LetterList } from "@/features/dead-letters/letter-list";
-import { Jobs } from "@/features/replays/jobs";
+import { DeadLetterDrawer } from "@/features/dead-letters/dead-letter-drawer";
+import { DeadLetterList } from "@/features/dead-letters/dead-letter-list";
+import { Jobs } from "@/features/replay/jobs";
 import { boundsOf } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
-import { setLetterFilter, useAddress } from "@/state/address";
+import { setDeadLetterFilter, useAddress } from "@/state/address";
 import { useView } from "@/state/view";
 import { Button } from "@/ui/button";
 import { Icon } from "@/ui/icons";
 import { Panel } from "@/ui/panel";
 import { PeriodPicker } from "@/ui/period-picker";
 
-/** What did not become events, why, and the way to take it in again. */
-export default function LettersView(): ReactNode {
-  const { letters } = useAddress();
+/** The dead letters, their reasons, and the controls to replay them. */
+export default function DeadLettersView(): ReactNode {
+  const { deadLetters } = useAddress();
   return (
     <>
       <div className="flex flex-wrap items-center justify-between gap-x-4 gap-y-2 px-1">
-        <h2 className="text-base font-semibold tracking-tight">What did not become events</h2>
+        <h2 className="text-base font-semibold tracking-tight">Dead letters</h2>
         <div className="flex flex-wrap gap-2">
-          <PeriodPicker label="Period" chosen={letters} onChange={setLetterFilter} />
+          <PeriodPicker label="Period" chosen={deadLetters} onChange={setDeadLetterFilter} />
         </div>
       </div>
       <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
-        {/* On a narrow screen what is wrong comes first, and what is being done about it last. */}
+        {/* On a narrow screen the reasons come first and the replay jobs last. */}
         <div className="contents min-w-0 flex-col gap-4 xl:order-last xl:flex">
           <Groups />
           <div className="min-w-0 max-xl:order-last">
@@ -34,30 +34,30 @@ export default function LettersView(): ReactNode {
           </div>
         </div>
         <div className="min-w-0 xl:col-span-2">
-          <Panel title="Dead letters" aside={<ReplayThese />}>
+          <Panel title="Deliveries" aside={<ReplayThese />}>
             <Filters />
-            <LetterList />
+            <DeadLetterList />
           </Panel>
         </div>
       </div>
-      <LetterDrawer />
+      <DeadLetterDrawer />
     </>
   );
 }
 
-/** What contradicts a stored event would again; all else that the filter finds can be taken in. */
+/** Replays the filtered dead letters, except contradictory ones: they would contradict the stored event again. */
 function ReplayThese(): ReactNode {
-  const { cloud, field, reason, status, replayed, ...time } = useAddress().letters;
-  const { askReplay } = useView();
+  const { cloud, field, reason, status, replayed, ...time } = useAddress().deadLetters;
+  const { openReplay } = useView();
   if (status === "contradictory" || replayed === "yes") return null;
   return (
     <Button
       onClick={() => {
-        askReplay({ what: "dead_letters", filter: { source: cloud, field, reason, ...boundsOf(time, serverNow()) } });
+        openReplay({ what: "dead_letters", filter: { source: cloud, field, reason, ...boundsOf(time, serverNow()) } });
       }}
     >
       <Icon name="replay" className="size-3.5" />
-      Replay these
+      Replay these dead letters
     </Button>
   );
 }

@@ -1,8 +1,8 @@
-/** Jobs that send stored events or dead letters once more. */
+/** Replay jobs, which send stored events or dead letters again. */
 import { useMutation, useQuery, useQueryClient, type UseMutationResult, type UseQueryResult } from "@tanstack/react-query";
 
 import { apiUrl, get, type Schemas } from "@/api/http";
-import { cancel, preview, REPLAYS, start, type Matching, type ReplayJob, type ReplayRequest } from "@/api/replays";
+import { cancel, preview, REPLAYS, start, type Matching, type ReplayJob, type ReplayRequest } from "@/api/replay";
 
 const SHOWN = 20;
 const RUNNING_MS = 1000;
@@ -10,7 +10,7 @@ const RESTING_MS = 10_000;
 
 const isRunning = ({ state }: ReplayJob): boolean => state === "running";
 
-/** The last jobs; often asked for while one runs. */
+/** The latest jobs; refreshed more often while a job is running. */
 export function useJobs(): UseQueryResult<ReplayJob[]> {
   return useQuery({
     queryKey: [...REPLAYS, "list"],
@@ -28,7 +28,7 @@ export function useJob(id: number): UseQueryResult<ReplayJob> {
   });
 }
 
-/** What a job would send now; an older answer says nothing. */
+/** What a job would send now; an older response is not reused. */
 export function usePreview(request: ReplayRequest): UseQueryResult<Matching> {
   return useQuery({
     queryKey: [...REPLAYS, "preview", request],
@@ -41,7 +41,7 @@ export function usePreview(request: ReplayRequest): UseQueryResult<Matching> {
 export const useStart = (): UseMutationResult<ReplayJob, Error, ReplayRequest> => useChange(start);
 export const useCancel = (): UseMutationResult<ReplayJob, Error, number> => useChange(cancel);
 
-function useChange<T>(change: (given: T) => Promise<ReplayJob>): UseMutationResult<ReplayJob, Error, T> {
+function useChange<T>(change: (variables: T) => Promise<ReplayJob>): UseMutationResult<ReplayJob, Error, T> {
   const queries = useQueryClient();
   return useMutation({
     mutationFn: change,

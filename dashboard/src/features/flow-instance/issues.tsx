@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 
-import type { FlowStory } from "@/api/flows";
+import type { FlowInstanceDetails } from "@/api/flows";
 import { ISSUE_NAMES, sentence, sourceName, type IssueKind } from "@/lib/flows";
 import { cx } from "@/ui/class-names";
 import { Panel } from "@/ui/panel";
@@ -13,13 +13,13 @@ const COLORS: Record<IssueKind, string> = {
   duplicate: "bg-raised text-soft",
 };
 
-/** What is wrong with the order, a sentence each. */
-export function Issues({ story }: { story: FlowStory }): ReactNode {
-  const { issues, status } = story;
+/** The issues of the order, one sentence each. */
+export function Issues({ instance }: { instance: FlowInstanceDetails }): ReactNode {
+  const { issues, status } = instance;
   return (
     <Panel title={issues.length > 0 ? "Issues" : "No issues"}>
       {issues.length === 0 ? (
-        <p className="px-4 pb-4 text-[13px] text-soft sm:px-5">{status === "open" ? waiting(story) : "All clouds agree."}</p>
+        <p className="px-4 pb-4 text-[13px] text-soft sm:px-5">{status === "open" ? waiting(instance) : "All clouds agree."}</p>
       ) : (
         <ul className="pb-2">
           {issues.map((issue) => (
@@ -44,8 +44,8 @@ export function Issues({ story }: { story: FlowStory }): ReactNode {
   );
 }
 
-function waiting({ legs }: FlowStory): string {
+function waiting({ legs }: FlowInstanceDetails): string {
   const pending = legs.filter(({ state, optional }) => state === "pending" && !optional);
   const names = pending.map((leg) => `${leg.name} (${sourceName(leg.source)})`);
-  return names.length === 0 ? "It is about to be settled." : `It waits for ${names.join(" and ")}.`;
+  return names.length === 0 ? "All legs have arrived. The order settles next." : `Waiting for ${names.join(" and ")}.`;
 }
