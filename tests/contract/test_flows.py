@@ -19,9 +19,9 @@ from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.model.flows import FlowFilter, FlowInstance
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.record import told
+from helios.reconciliation.record import to_instance
 from helios.reconciliation.silence import silent
-from helios.reconciliation.summary import at_risk
+from helios.reconciliation.summary import amounts_at_risk
 from helios.reconciliation.timeline import timeline
 from helios.services.ingest import ingest
 from helios.services.reconciler import MAX_DEFERRAL, MIN_ROWS_TO_HALVE, Reconciler
@@ -49,7 +49,7 @@ def ingest_all(store, *deliveries):
 
 
 def instance(store, key: str = "ORD-1", flow=ORDER) -> FlowInstance:
-    return told(FlowEvaluator(flow), store.flow((flow.name, key)))
+    return to_instance(FlowEvaluator(flow), store.flow((flow.name, key)))
 
 
 def kinds(row: FlowInstance) -> list[str]:
@@ -71,7 +71,7 @@ def statuses(store) -> dict[str, int]:
 def risks(store) -> list[tuple[str | None, Decimal]]:
     """The amounts at risk by currency."""
     counts = store.flow_counts("order", since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
-    return [(money.currency, money.amount) for money in at_risk(counts)]
+    return [(money.currency, money.amount) for money in amounts_at_risk(counts)]
 
 
 def test_three_legs_that_agree_match(store):
@@ -111,7 +111,7 @@ def test_an_absent_leg_is_missing_after_the_deadline_and_not_before(store):
     assert expire_flows(OVERDUE, store=store, reconciler=RECONCILER) == 1
     row = instance(store)
     assert (row.status, kinds(row), row.settled_at) == ("incomplete", ["missing"], NOON + timedelta(seconds=90))
-    assert row.issues[0].detail == "inventory: InventoryReserved from Azure never came"
+    assert row.issues[0].detail == "inventory: no InventoryReserved from Azure"
     assert expire_flows(OVERDUE, store=store, reconciler=RECONCILER) == 0
     assert statuses(store) == {"incomplete": 1}
 
@@ -138,7 +138,7 @@ def test_an_open_flow_instance_is_evaluated_by_the_current_rules(store, window, 
         return expire_flows(NOON + timedelta(seconds=seconds), store=store, reconciler=changed)
 
     assert (expired_at(due - 1), expired_at(due)) == (0, 1)
-    row = told(changed.evaluators["order"], store.flow(("order", "ORD-1")))
+    row = to_instance(changed.evaluators["order"], store.flow(("order", "ORD-1")))
     assert (row.status, row.settled_at, row.legs[2].state) == ("incomplete", NOON + timedelta(seconds=due), "missing")
 
 
@@ -230,7 +230,7 @@ def test_the_sums_at_a_position_equal_the_sums_of_its_frames(store):
         sums = store.flow_sums(flow, **period)
         assert sums.counts == store.flow_counts(flow, **period)
         counted = Counter({count.value: count.instances for count in sums.counts if count.what == "status"})
-        counted.subtract(sums.untold)
+        counted.subtract(sums.unnumbered)
         changes: Counter[str] = Counter()
         for frame in outbox.frames(after=0, limit=sums.position):
             changes.update(frame.flow_statuses.get("order", {}))
@@ -247,7 +247,7 @@ def test_the_sums_at_a_position_equal_the_sums_of_its_frames(store):
     ingest_all(store, leg("payment", "ORD-2"), leg("order", "ORD-3"))
     expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
     check("order")
-    assert store.flow_sums("shipment", **period).untold == {}
+    assert store.flow_sums("shipment", **period).unnumbered == {}
 
 
 def test_flow_instances_are_paged_and_filtered(store):
@@ -320,7 +320,7 @@ def test_a_leg_of_a_silent_cloud_is_not_missing(store):
     ingest_orders(store, 660, 780)
     sweep_between(store, 670, 790)
     assert statuses(store) == {"matched": 98, "matched_late": 28, "incomplete": 31}
-    assert instance(store, "ORD-305").issues[0].detail == "inventory: InventoryReserved from Azure never came"
+    assert instance(store, "ORD-305").issues[0].detail == "inventory: no InventoryReserved from Azure"
 
 
 def test_a_flow_instance_is_evaluated_after_the_maximum_deferral(store):
@@ -496,7 +496,7 @@ def in_batches(
             expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     for record in store.flows(FlowFilter(key=prefix or None), after=None, limit=500).items:
-        row = told(FlowEvaluator(ORDER), record)
+        row = to_instance(FlowEvaluator(ORDER), record)
         *_, last = [step.status for step in timeline(FlowEvaluator(ORDER), record) if step.what == "verdict"]
         assert last == row.status
         yield row

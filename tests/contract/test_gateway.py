@@ -114,7 +114,7 @@ def test_an_unreached_connection_is_not_removed_and_is_counted(gateway, status, 
         broadcaster(gateway, connections).broadcast(b"{}")
 
     assert connections.names == ["200-a", f"{status}-b", f"{status}-c"]
-    assert [record.getMessage() for record in caplog.records] == [f"not everybody was reached: 2 {REFUSALS[status]}"]
+    assert [record.getMessage() for record in caplog.records] == [f"connections were not reached: 2 {REFUSALS[status]}"]
 
 
 def test_a_gone_connection_is_removed(gateway, caplog):
@@ -128,7 +128,7 @@ def test_a_gone_connection_is_removed(gateway, caplog):
 def test_a_message_that_reached_no_connection_is_retryable(gateway):
     """The role may lack a permission, for example. No connection is removed, and the frames wait."""
     connections = FakeConnections("403-a", "403-b", "429-c")
-    with pytest.raises(Retryable, match="nobody was reached: 2 ForbiddenException, 1 LimitExceededException"):
+    with pytest.raises(Retryable, match="no connection was reached: 2 ForbiddenException, 1 LimitExceededException"):
         broadcaster(gateway, connections).broadcast(b"{}")
 
     assert connections.names == ["403-a", "403-b", "429-c"]

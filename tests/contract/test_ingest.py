@@ -15,7 +15,7 @@ from helios.errors import Rejected, Retryable
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
 from helios.model.events import Delivery, EventFilter, Fault
 from helios.normalise import normalise
-from helios.reconciliation.evidence import Interest
+from helios.reconciliation.evidence import EvidenceExtractor
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from tests.fakes.store import MemoryDeadLetterWriter, MemoryDedupeCache, MemoryStore
@@ -297,7 +297,9 @@ def test_counts_are_read_by_minute(store):
     assert sum(count.rejected for count in store.minutes(NOON)) == 1
 
 
-@pytest.mark.parametrize("step", ["helios.services.ingest.normalise", "helios.reconciliation.evidence.Interest.clues"])
+@pytest.mark.parametrize(
+    "step", ["helios.services.ingest.normalise", "helios.reconciliation.evidence.EvidenceExtractor.extract"]
+)
 def test_an_event_that_triggers_a_bug_is_a_dead_letter_alone_with_its_stack_logged(store, monkeypatch, caplog, step):
     """The cloud must not redeliver the batch until the bug is fixed."""
     real = resolve_name(step)
@@ -324,10 +326,10 @@ def test_an_event_that_triggers_a_bug_is_a_dead_letter_alone_with_its_stack_logg
 
 @pytest.mark.parametrize("fault", [MemoryError, OSError, Retryable])
 def test_an_error_of_the_machine_rejects_no_event(store, monkeypatch, fault):
-    def clues(*_: object):
+    def extract(*_: object):
         raise fault
 
-    monkeypatch.setattr(Interest, "clues", clues)
+    monkeypatch.setattr(EvidenceExtractor, "extract", extract)
     with pytest.raises(fault):
         ingest(
             [eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER])

@@ -22,7 +22,7 @@ from helios.errors import ConfigurationError, Rejected, Retryable
 from helios.model.flows import FlowFilter, FlowStatus
 from helios.normalise import normalise
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import MIN_ROWS_TO_HALVE, Reconciler
@@ -114,12 +114,12 @@ def test_flow_instances_survive_the_migration_from_objects(empty_database, monke
     migrate(empty_database)
     order, payment = leg("order"), leg("payment", after=1)
     first = normalise(order)
-    (clue,) = Interest([ORDER]).clues(first)
+    (keyed,) = EvidenceExtractor([ORDER]).extract(first)
     item = {
         "leg": "order",
         "source": "aws",
         "id": first.id,
-        "content": clue.evidence.content,
+        "content": keyed.evidence.content,
         "time": "2025-11-26T12:00:00Z",
         "received_at": "2025-11-26T11:59:59Z",
         "fields": {"amount": "10", "currency": "EUR", "note": 'a "b"\\ ü\n'},
@@ -280,9 +280,9 @@ def test_the_oldest_and_the_overdue_read_only_a_bounded_number_of_rows(explainin
 
 def test_flow_instances_are_locked_in_the_given_order(pool):
     """The plan does not reorder the parameters. Otherwise writers of the same instances would deadlock."""
-    (clue,) = Interest([ORDER]).clues(normalise(leg("order")))
+    (keyed,) = EvidenceExtractor([ORDER]).extract(normalise(leg("order")))
     records = [
-        record(FlowEvaluator(ORDER), f"ORD-{n}", EvidenceSet(items=[clue.evidence]), now=BEFORE, version=1)
+        record(FlowEvaluator(ORDER), f"ORD-{n}", EvidenceSet(items=[keyed.evidence]), now=BEFORE, version=1)
         for n in range(500)
     ]
     with pool.connection() as connection:
@@ -349,19 +349,19 @@ def test_the_sums_at_a_position_name_the_changes_in_unnumbered_frames(pool):
         legs = [leg(name) for name in names]
         ingest(legs, dedupe=NullDedupeCache(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
 
-    def position_and_untold() -> tuple[int, dict[FlowStatus, int]]:
+    def unnumbered() -> tuple[int, dict[FlowStatus, int]]:
         sums = reader.flow_sums(None, since=NOON - day, until=NOON + day, bucket=2 * day)
-        return (sums.position, sums.untold)
+        return (sums.position, sums.unnumbered)
 
     ingest_legs("order")
-    assert position_and_untold() == (0, {"open": 1})
+    assert unnumbered() == (0, {"open": 1})
     outbox.number()
-    assert position_and_untold() == (1, {})
+    assert unnumbered() == (1, {})
     ingest_legs("payment")
     ingest_legs("inventory")
-    assert position_and_untold() == (1, {"open": -1, "matched": 1})
+    assert unnumbered() == (1, {"open": -1, "matched": 1})
     outbox.number()
-    assert position_and_untold() == (3, {})
+    assert unnumbered() == (3, {})
 
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])

@@ -88,7 +88,7 @@ def test_a_recompute_with_unchanged_rules_changes_nothing(chosen):
     ingest_all(store, *chosen)
     before = (rows_of(store), sums(store))
 
-    assert recompute_with(store, ORDER).changed == {}
+    assert recompute_with(store, ORDER).changes == {}
     assert (rows_of(store), sums(store)) == before
 
 
@@ -99,11 +99,11 @@ def test_changed_rules_act_as_if_they_had_always_applied(chosen, rules):
     changed, fresh = MemoryStore(), MemoryStore()
     ingest_all(changed, *chosen)
     ingest_all(fresh, *chosen, flows=[rules])
-    would_change = recompute_with(changed, rules, dry_run=True).changed
+    would_change = recompute_with(changed, rules, dry_run=True).changes
 
-    assert recompute_with(changed, rules).changed == would_change
+    assert recompute_with(changed, rules).changes == would_change
     assert (rows_of(changed), sums(changed)) == (rows_of(fresh), sums(fresh))
-    assert recompute_with(changed, rules).changed == {}
+    assert recompute_with(changed, rules).changes == {}
 
 
 prefixes = count()
@@ -130,17 +130,17 @@ def test_rules_that_need_new_evidence_read_it_from_the_events(store):
     ingest_all(store, leg("order", parts={"first": "a"}), leg("payment", parts={"first": "b"}), leg("inventory"))
     assert [row.status for row in rows_of(store)] == ["matched"]
 
-    assert recompute_with(store, DEEPER).changed == {("order", "ORD-1"): ("matched", "mismatched")}
-    assert recompute_with(store, FOUR_LEGS).changed == {("order", "ORD-1"): ("mismatched", "incomplete")}
+    assert recompute_with(store, DEEPER).changes == {("order", "ORD-1"): ("matched", "mismatched")}
+    assert recompute_with(store, FOUR_LEGS).changes == {("order", "ORD-1"): ("mismatched", "incomplete")}
     other = replace(ORDER, name="purchase")
-    assert recompute_with(store, FOUR_LEGS, other, SHIPMENT).changed == {("purchase", "ORD-1"): (None, "matched")}
+    assert recompute_with(store, FOUR_LEGS, other, SHIPMENT).changes == {("purchase", "ORD-1"): (None, "matched")}
 
 
 def test_a_dry_run_writes_nothing(store):
     ingest_all(store, leg("order"), leg("payment", amount=20), leg("inventory"))
     before = (rows_of(store), sums(store))
 
-    assert recompute_with(store, LENIENT, dry_run=True).changed == {("order", "ORD-1"): ("mismatched", "matched")}
+    assert recompute_with(store, LENIENT, dry_run=True).changes == {("order", "ORD-1"): ("mismatched", "matched")}
     assert (rows_of(store), sums(store)) == before
 
 
@@ -154,9 +154,9 @@ def test_a_period_and_a_flow_limit_a_recompute(store):
             leg("inventory", key, after=after),
         )
 
-    assert recompute_with(store, LENIENT, SHIPMENT, flow="shipment").changed == {}
+    assert recompute_with(store, LENIENT, SHIPMENT, flow="shipment").changes == {}
     period = EventFilter(since=NOON + timedelta(minutes=5), until=NOON + timedelta(minutes=15))
-    assert list(recompute_with(store, LENIENT, where=period).changed) == [("order", "ORD-1")]
+    assert list(recompute_with(store, LENIENT, where=period).changes) == [("order", "ORD-1")]
 
 
 def test_overflowing_evidence_is_counted_once(store):
@@ -164,7 +164,7 @@ def test_overflowing_evidence_is_counted_once(store):
         store, *(leg("payment", id_=str(number), amount=number, after=number) for number in range(12)), leg("order")
     )
 
-    assert recompute_with(store, ORDER).changed == {}
+    assert recompute_with(store, ORDER).changes == {}
 
 
 def test_a_recompute_beside_ingest_neither_deadlocks_nor_loses_evidence(postgres_store):

@@ -15,7 +15,7 @@ from helios.normalise import NORMALISERS
 from helios.services import replay as replay_worker
 from helios.services.ingest import ingest
 from helios.services.replay import ReplayWorker
-from helios.services.replay_jobs import Start
+from helios.services.replay_jobs import ReplayStarter
 from tests.fakes.replay import MemoryReplayJobs
 from tests.fakes.store import MemoryOutbox
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
@@ -110,7 +110,7 @@ def start(jobs, target):
 
     def begin(*, what="events", to=WEBHOOK, per_second=10_000, **where):
         request = ReplayRequest(what=what, target=to, filter=ReplayFilter(**where), per_second=per_second)
-        return Start(jobs, target)(request, actor="ann", now=LATER)
+        return ReplayStarter(jobs, target)(request, actor="ann", now=LATER)
 
     return begin
 
@@ -163,7 +163,7 @@ def test_an_event_received_after_the_start_of_a_job_is_not_sent(ingest_now, work
 def test_a_dry_run_counts_the_matching_events_and_stores_no_job(jobs, target, event_ids):
     request = ReplayRequest(what="events", target=WEBHOOK, dry_run=True)
 
-    preview = Start(jobs, target).would(request, LATER)
+    preview = ReplayStarter(jobs, target).preview(request, LATER)
 
     assert (preview.matching, preview.oldest, preview.newest) == (7, NOON, NOON + timedelta(seconds=5))
     assert preview.examples == [f"aws/{id_}" for id_ in event_ids[:5]]
@@ -373,7 +373,7 @@ def test_jobs_are_listed_newest_first(jobs, start):
 )
 def test_an_inconsistent_job_is_refused_with_its_field(jobs, target, request_fields, field, store):
     with pytest.raises(Rejected) as refused:
-        Start(jobs, target)(ReplayRequest(**request_fields), actor="ann", now=LATER)
+        ReplayStarter(jobs, target)(ReplayRequest(**request_fields), actor="ann", now=LATER)
 
     assert refused.value.field == field
     assert store.audit_log(limit=1).items == []

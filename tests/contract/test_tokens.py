@@ -12,7 +12,7 @@ from helios.adapters.redis import rate_limit
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.redis.tickets import RedisTickets
 from helios.errors import Retryable
-from helios.model.tokens import TICKET_SECONDS, Token, digest, mint, opens
+from helios.model.tokens import TICKET_SECONDS, Token, digest, grants, mint
 from local.stack.ports import HOST, free_port
 from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from tests.support.deliveries import NOON
@@ -109,7 +109,7 @@ def test_the_database_does_not_store_the_token_itself(pool):
     [(("read",), ["read"]), (("replay",), ["read", "replay"]), (("admin",), ["read", "replay", "admin"]), ((), [])],
 )
 def test_a_scope_includes_the_lower_ones(scopes, expected):
-    assert [scope for scope in ("read", "replay", "admin") if opens(scopes, scope)] == expected
+    assert [scope for scope in ("read", "replay", "admin") if grants(scopes, scope)] == expected
 
 
 def test_a_ticket_is_redeemed_once(tickets):
@@ -157,4 +157,6 @@ def test_each_process_counts_alone_while_redis_is_unavailable(monkeypatch, caplo
 
     assert [limit.wait_seconds("kim") for _ in range(2)] == [0, 0]
     assert limit.wait_seconds("kim") > 0
-    assert [record.message for record in caplog.records] == ["Redis is not answering; this process counts alone"]
+    assert [record.message for record in caplog.records] == [
+        "Redis is not answering; this process counts requests alone"
+    ]

@@ -239,7 +239,7 @@ class MemoryStore:
         """The same sums, with the position of the last frame that they include."""
         with self._lock:
             counts = self.flow_counts(flow, since=since, until=until, bucket=bucket)
-            return FlowSums(position=self.position, counts=counts, untold={})
+            return FlowSums(position=self.position, counts=counts, unnumbered={})
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
         """The opening time of the oldest open instance of these flows. None if no instance is open."""

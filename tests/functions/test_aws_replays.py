@@ -74,7 +74,7 @@ def test_running_jobs_are_completed_within_one_call(replays, pool, jobs, start, 
     ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     to_stream, dead_letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
 
-    assert replays.handler({}, Context(MAX_SECONDS)) == {"had_its_turn": True}
+    assert replays.handler({}, Context(MAX_SECONDS)) == {"lock_acquired": True}
 
     assert [(jobs.get(job.id).state, jobs.get(job.id).sent) for job in (to_stream, dead_letters)] == [
         ("done", 12),
@@ -111,7 +111,7 @@ def test_a_call_during_another_one_does_nothing(replays, stored, jobs, start):
 
     with jobs.turn() as is_turn:
         assert is_turn
-        assert replays.handler({}, Context(MAX_SECONDS)) == {"had_its_turn": False}
+        assert replays.handler({}, Context(MAX_SECONDS)) == {"lock_acquired": False}
 
     assert (jobs.get(job.id).state, jobs.get(job.id).sent) == ("running", 0)
 
@@ -127,7 +127,7 @@ def test_without_a_database_the_call_fails_and_a_later_one_completes_the_job(
     finally:
         postgres_server.start()
 
-    assert replays.handler({}, Context(MAX_SECONDS)) == {"had_its_turn": True}
+    assert replays.handler({}, Context(MAX_SECONDS)) == {"lock_acquired": True}
     assert jobs.get(job.id).state == "done"
 
 

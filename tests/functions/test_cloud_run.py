@@ -1,4 +1,4 @@
-"""The authentication before the Cloud Function: the admitted tokens, and the answers to others."""
+"""The check in front of the Cloud Function: which callers it lets through, and how it answers the others."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import jwt
 import pytest
 from werkzeug.test import Client
 
-from local.emulators.cloud_run import ISSUERS, Door
+from local.emulators.cloud_run import ISSUERS, InvokerAuth
 from local.emulators.issuer import Issuer
 from local.stack.ports import HOST, free_port
 from tests.support.listener import listening
@@ -35,9 +35,9 @@ def application(_environ, start_response):
 
 
 def status(keys_url: str, authorization: str | None) -> int:
-    door = Door(application, keys_url=keys_url, audience=AUDIENCE, invoker=INVOKER)
+    protected = InvokerAuth(application, keys_url=keys_url, audience=AUDIENCE, invoker=INVOKER)
     headers = {"Authorization": authorization} if authorization else {}
-    return Client(door).post("/", headers=headers).status_code
+    return Client(protected).post("/", headers=headers).status_code
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def status(keys_url: str, authorization: str | None) -> int:
     ],
     ids=["invoker", "Google's other name", "other issuer", "other audience", "other account", "unverified"],
 )
-def test_only_the_invokers_token_for_this_service_is_admitted(issuer, keys_url, claims, expected):
+def test_only_the_invoker_s_token_for_this_service_is_accepted(issuer, keys_url, claims, expected):
     assert status(keys_url, f"Bearer {issuer.token(CLAIMS | claims)}") == expected
 
 
@@ -70,7 +70,7 @@ def test_a_token_of_another_key_is_unauthorized(keys_url):
     assert status(keys_url, f"Bearer {Issuer().token(CLAIMS)}") == 401
 
 
-def test_an_expired_token_is_unauthorized(issuer, keys_url):
+def test_an_old_token_is_unauthorized(issuer, keys_url):
     times = {"iat": int(time.time()) - 7200, "exp": int(time.time()) - 3600}
     token = jwt.encode(CLAIMS | times, issuer.key, algorithm="RS256", headers={"kid": issuer.key_id})
     assert status(keys_url, f"Bearer {token}") == 401
@@ -81,5 +81,5 @@ def test_a_token_without_a_signature_is_unauthorized(issuer, keys_url):
     assert status(keys_url, f"Bearer {token}") == 401
 
 
-def test_a_token_is_answered_503_while_the_keys_are_unavailable(issuer):
+def test_while_the_keys_are_not_available_the_answer_makes_pub_sub_retry(issuer):
     assert status(f"http://{HOST}:{free_port()}/", f"Bearer {issuer.token(CLAIMS)}") == 503

@@ -234,7 +234,7 @@ def test_a_name_that_leads_elsewhere_by_the_time_it_is_dialled_is_refused(receiv
     target = WebhookTarget(receiver.url, hosts=HERE, keys=KEYS, loopback=True)
     monkeypatch.setattr(socket, "getaddrinfo", rebound)
 
-    with pytest.raises(Rejected, match=r"leads to 169\.254\.169\.254, a link-local or metadata address"):
+    with pytest.raises(Rejected, match=r"resolves to 169\.254\.169\.254, a link-local or metadata address"):
         list(target.send(job, EVENTS))
     assert receiver.got == []
 
@@ -258,15 +258,15 @@ def targets(**settings) -> ConfiguredTargets:
 @pytest.mark.parametrize(
     ("settings", "url", "reason"),
     [
-        ({}, "https://hooks.example/", "HELIOS_REPLAY_HOSTS does not name"),
-        ({"replay_hosts": "hooks.example"}, "https://evil.example/", "HELIOS_REPLAY_HOSTS does not name"),
-        ({"replay_hosts": "hooks.example"}, "https://x.hooks.example/", "HELIOS_REPLAY_HOSTS does not name"),
+        ({}, "https://hooks.example/", "which is not in HELIOS_REPLAY_HOSTS"),
+        ({"replay_hosts": "hooks.example"}, "https://evil.example/", "which is not in HELIOS_REPLAY_HOSTS"),
+        ({"replay_hosts": "hooks.example"}, "https://x.hooks.example/", "which is not in HELIOS_REPLAY_HOSTS"),
         ({"replay_hosts": "hooks.example"}, "http://hooks.example/", "is not https"),
         ({"replay_hosts": "hooks.example"}, "https://hooks.example@evil.example/", "without a user"),
         ({"replay_hosts": "hooks.example"}, "ftp://hooks.example/", "is not https"),
-        ({"replay_hosts": "hooks.example"}, "https://hooks.example/\r\nx: y", "percent-encoded"),
-        ({"replay_hosts": "hooks.example"}, "https://hooks.example:99999/", "is no URL"),
-        ({"replay_hosts": "hooks.example"}, "https://[/", "is no URL"),
+        ({"replay_hosts": "hooks.example"}, "https://hooks.example/\r\nx: y", "percent-encode it"),
+        ({"replay_hosts": "hooks.example"}, "https://hooks.example:99999/", "is not a URL"),
+        ({"replay_hosts": "hooks.example"}, "https://[/", "is not a URL"),
     ],
 )
 def test_a_webhook_that_nobody_has_allowed_is_refused(settings, url, reason):
@@ -299,9 +299,9 @@ def test_a_setting_of_another_form_is_named(settings, said):
 
 
 def test_a_cloud_without_a_topic_or_its_library_is_refused_by_name(monkeypatch):
-    with pytest.raises(Rejected, match="HELIOS_REPLAY_TOPICS names none"):
+    with pytest.raises(Rejected, match="add one to HELIOS_REPLAY_TOPICS"):
         targets().open(Target(kind="cloud", cloud="aws"))
 
     monkeypatch.setitem(sys.modules, "helios.adapters.replay.pubsub", None)
-    with pytest.raises(Rejected, match="gcp takes google-cloud-pubsub, which this process does not have"):
+    with pytest.raises(Rejected, match="gcp requires google-cloud-pubsub, which is not installed here"):
         targets(replay_topics="gcp=projects/p/topics/t").open(Target(kind="cloud", cloud="gcp"))

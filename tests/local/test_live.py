@@ -234,7 +234,7 @@ def test_the_schedule_s_sweep_removes_what_everybody_has_seen(aws_stack, functio
     add_frame(aws_stack, published="now() - interval '2 days'")
     invoke(functions, RELAY_FUNCTION)
     # How many is not certain: the schedule may be there first, and other tests' orders fall due.
-    assert invoke(functions, SWEEP_FUNCTION).keys() == {"frames_removed", "flows_judged"}
+    assert invoke(functions, SWEEP_FUNCTION).keys() == {"frames_removed", "flows_evaluated"}
     with psycopg.connect(aws_stack.database_url) as connection:
         old = connection.execute("SELECT count(*) FROM frames WHERE created_at < now() - interval '1 day'").fetchone()
     assert old == (0,)

@@ -66,12 +66,12 @@ def test_health_needs_no_credentials(client, path):
         (bearer("read"), 200, "total_events"),
         (bearer("replay"), 200, "total_events"),
         (bearer("admin"), 200, "total_events"),
-        (bearer("expired"), 401, "this token is expired"),
-        (bearer("revoked"), 401, "this token is revoked"),
-        (bearer("nobody"), 401, "there is no such token"),
-        ({"authorization": "Bearer a.b.c"}, 401, "this is no token of Helios"),
-        ({"authorization": f"Basic {PREFIX}read"}, 401, "this takes a token"),
-        ({}, 401, "this takes a token"),
+        (bearer("expired"), 401, "The token has expired."),
+        (bearer("revoked"), 401, "The token was revoked."),
+        (bearer("nobody"), 401, "Unknown token."),
+        ({"authorization": "Bearer a.b.c"}, 401, "This is not a token of Helios."),
+        ({"authorization": f"Basic {PREFIX}read"}, 401, "Missing token."),
+        ({}, 401, "Missing token."),
     ],
 )
 def test_only_a_valid_token_is_admitted(client, headers, status, expected):
@@ -190,8 +190,8 @@ def test_admissions_of_websockets_and_notifications_are_counted(monkeypatch):
         ("api", "ticket", "wrong_origin"),
         ("api", "ticket", "undecided"),
         ("api", "token", "undecided"),
-        ("ring", "secret", "admitted"),
-        ("ring", "secret", "wrong_key"),
+        ("notify", "secret", "admitted"),
+        ("notify", "secret", "wrong_key"),
     ]:
         assert (
             f'helios_admissions_total{{authenticator="{authenticator}",channel="{channel}",result="{result}"}} 1.0'

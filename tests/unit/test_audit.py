@@ -1,4 +1,4 @@
-"""The audit finds a committed secret, and distinguishes a missing answer of a registry from a clean one."""
+"""The audit finds committed secrets, and distinguishes a registry without an answer from one without findings."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Makes a fake program with this answer, first on PATH, and returns its folder."""
+    """Makes a stand-in for a program, with this output; it is in the returned folder, which is first on PATH."""
 
     def make(name: str, answer: str):
         program = tmp_path / name
@@ -49,7 +49,7 @@ def print_answer(answer: str) -> str:
     return f"cat <<'ANSWER'\n{answer}\nANSWER"
 
 
-def test_a_secret_is_found_in_tracked_files_only(programs, repository):
+def test_a_secret_in_a_tracked_file_is_reported(programs, repository):
     folder, commit = repository
     commit("deploy.py", 'AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"\n')
     (folder / "ignored.py").write_text('AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"\n')
@@ -57,26 +57,26 @@ def test_a_secret_is_found_in_tracked_files_only(programs, repository):
     assert list(audit.secrets(programs, folder)) == ["deploy.py:1: AWS Access Key"]
 
 
-def test_a_line_with_the_allowlist_pragma_is_ignored(programs, repository):
+def test_a_marked_line_is_no_secret(programs, repository):
     folder, commit = repository
     commit("deploy.py", 'AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"  # pragma: allowlist secret\n')
 
     assert list(audit.secrets(programs, folder)) == []
 
 
-def test_a_scan_of_no_files_is_an_error(programs, repository):
+def test_a_scan_without_files_is_an_error(programs, repository):
     folder, _ = repository
-    with pytest.raises(FileNotFoundError, match="git names no file to look through"):
+    with pytest.raises(FileNotFoundError, match="git lists no files to scan"):
         list(audit.secrets(programs, folder))
 
 
-def test_a_failure_of_git_is_an_error(programs, tmp_path):
+def test_a_scan_outside_a_repository_is_an_error(programs, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a git repository"):
         list(audit.secrets(programs, tmp_path))
 
 
-def test_the_audit_covers_every_lock_file():
-    """This includes the lock of each tool and each function, so a new one can't be missed."""
+def test_every_lock_file_is_audited():
+    """Including the lock files of tools and functions, so that a new one can't be forgotten."""
     functions = {f"{path.parent.relative_to(ROOT)}" for path in ROOT.glob("functions/**/requirements.in")}
 
     assert functions
@@ -90,7 +90,7 @@ def test_the_audit_covers_every_lock_file():
     }
 
 
-def test_a_python_vulnerability_is_reported_with_the_fixed_version(stand_in):
+def test_a_vulnerability_is_reported_with_its_remedy(stand_in):
     package = {"name": "left", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
     answer = json.dumps({"dependencies": [package, {"name": "right", "skip_reason": "?"}]})
     programs = stand_in("pip-audit", f'case "$*" in */some.lock) ;; *) exit ;; esac\n{print_answer(answer)}')
@@ -99,7 +99,7 @@ def test_a_python_vulnerability_is_reported_with_the_fixed_version(stand_in):
 
 
 def test_a_vulnerability_of_the_dashboard_is_reported(stand_in):
-    """npm exits with 1 when it finds a vulnerability."""
+    """npm exits with 1 when it finds any."""
     report = {"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}
     stand_in("npm", f'test "$*" = "audit --json" || exit\n{print_answer(json.dumps(report))}\nexit 1')
 
@@ -107,22 +107,22 @@ def test_a_vulnerability_of_the_dashboard_is_reported(stand_in):
 
 
 @pytest.mark.parametrize("answer", ["", json.dumps({"dependencies": [{"name": "left", "skip_reason": "not found"}]})])
-def test_an_incomplete_answer_of_pip_audit_is_an_error(stand_in, answer):
+def test_a_registry_without_an_answer_is_not_one_without_findings(stand_in, answer):
     with pytest.raises(audit.Unanswered):
         list(audit.python_vulnerabilities(stand_in("pip-audit", print_answer(answer)), "some.lock"))
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("answer", "reason"),
     [("", "no connection"), ("{}", "no advisories"), ('{"message": "404 Not Found"}', "404 Not Found")],
 )
-def test_an_incomplete_answer_of_npm_is_an_error(stand_in, answer, message):
+def test_the_reason_for_no_answer_about_the_dashboard_is_reported(stand_in, answer, reason):
     stand_in("npm", print_answer(answer))
-    with pytest.raises(audit.Unanswered, match=message):
+    with pytest.raises(audit.Unanswered, match=reason):
         list(audit.npm_vulnerabilities())
 
 
-def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_no_process(stand_in, monkeypatch, tmp_path, capsys):
+def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_nothing_behind(stand_in, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(audit, "SECONDS", 1)
     monkeypatch.setattr(audit, "locks", lambda: ["some.lock"])
     monkeypatch.setattr(audit, "secrets", lambda _: iter(()))
@@ -132,15 +132,15 @@ def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_no_process(stand_in
 
     assert audit.main() == 0
     output = capsys.readouterr().out
-    assert "pip-audit some.lock: SKIPPED, it gave no answer within 1 s" in output
-    assert "npm audit: SKIPPED, it gave no answer within 1 s" in output
+    assert "pip-audit some.lock: SKIPPED, no answer within 1 s" in output
+    assert "npm audit: SKIPPED, no answer within 1 s" in output
     children = (tmp_path / "children").read_text().split()
     assert len(children) == 2
     eventually(lambda: not any(alive(int(child)) for child in children))
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs. A killed process may stay a zombie until its new parent reaps it."""
+    """Whether the process runs; a killed one may be a zombie until its new parent reaps it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] != "Z"
     except FileNotFoundError:

@@ -23,9 +23,9 @@ from google.auth import jwt as google_jwt
 from standardwebhooks.webhooks import Webhook
 
 from helios.auth.authenticator import Refused
-from helios.auth.certificates import ABSENT_SECONDS, PAUSE_SECONDS, Certificates
+from helios.auth.certificates import NOT_FOUND_SECONDS, PAUSE_SECONDS, Certificates
 from helios.auth.hmac_signature import StandardWebhooks
-from helios.auth.keys import AGAIN_SECONDS, FRESH_SECONDS, Absent, KeySet, fetch
+from helios.auth.keys import FRESH_SECONDS, RETRY_SECONDS, KeySet, NotFound, fetch
 from helios.auth.oidc import LEEWAY_SECONDS, BearerToken, permit_application, permit_service_account
 from helios.auth.secret import HEADER, SecretHeader
 from helios.auth.sns import SnsSignature
@@ -355,7 +355,7 @@ def test_a_token_of_a_new_key_is_undecided_while_the_issuer_is_unavailable():
     verdict(authenticator, bearer(keys, claims()))
     keys.rotate("second")
     keys.unavailable = True
-    clock.now += AGAIN_SECONDS
+    clock.now += RETRY_SECONDS
 
     assert verdict(authenticator, bearer(keys, claims())) == "503"
 
@@ -365,7 +365,7 @@ def test_a_rotated_key_is_fetched_and_made_up_key_ids_do_not_cause_a_fetch_each(
     authenticator = google(keys, clock)
     verdict(authenticator, bearer(keys, claims()))
     keys.rotate("second")
-    clock.now += AGAIN_SECONDS
+    clock.now += RETRY_SECONDS
     assert verdict(authenticator, bearer(keys, claims())) == "admitted"
     fetches = keys.fetches
 
@@ -410,16 +410,16 @@ def test_a_slow_answer_times_out_and_is_not_requested_twice(monkeypatch):
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SlowHandler) as server, serving(server):
         url = f"http://127.0.0.1:{server.server_address[1]}/"
         try:
-            with pytest.raises(Retryable, match="did not come within"):
+            with pytest.raises(Retryable, match="no response from"):
                 fetch(url)
-            with pytest.raises(Retryable, match="are still awaited"):
+            with pytest.raises(Retryable, match="has not ended yet"):
                 fetch(url)
         finally:
             SlowHandler.ended.set()
         eventually(lambda: "keys" not in {thread.name for thread in threading.enumerate()})
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, Absent), (404, Absent), (410, Absent), (429, Retryable)])
+@pytest.mark.parametrize(("status", "kind"), [(403, NotFound), (404, NotFound), (410, NotFound), (429, Retryable)])
 def test_a_missing_resource_is_distinguished_from_an_unavailable_one(status, kind):
     with listening(status, {}) as url, pytest.raises(Retryable) as raised:
         fetch(url)
@@ -669,13 +669,13 @@ def certificate_url(name: str) -> str:
 
 def test_a_missing_certificate_is_a_wrong_key_and_is_not_fetched_again():
     """A client can name any certificate. A missing one must not cause a fetch for every message."""
-    clock, server = Clock(), CertificateServer(Absent("404"))
+    clock, server = Clock(), CertificateServer(NotFound("404"))
     certificates = Certificates(mirror=None, fetch=server, clock=clock)
     for _ in range(3):
-        with pytest.raises(Refused, match="names no certificate"):
+        with pytest.raises(Refused, match="No certificate exists at SigningCertURL"):
             certificates.get(CERTIFICATE)
         clock.now += PAUSE_SECONDS
-    clock.now += ABSENT_SECONDS
+    clock.now += NOT_FOUND_SECONDS
     with pytest.raises(Refused):
         certificates.get(CERTIFICATE)
 
@@ -696,7 +696,7 @@ def test_an_unavailable_certificate_is_fetched_again_later(amazon):
 
 
 def test_fetches_of_made_up_certificates_are_limited_to_one_per_pause(amazon):
-    clock, server = Clock(), CertificateServer(Absent("404"))
+    clock, server = Clock(), CertificateServer(NotFound("404"))
     authenticator = SnsSignature([TOPIC], fetch=server, clock=clock)
     bodies = [message(amazon, SigningCertURL=certificate_url(f"{number:x}")) for number in range(20)]
 
@@ -740,17 +740,15 @@ def sns_server():
 
 
 @pytest.mark.parametrize(
-    ("changed", "expected"),
+    ("changed", "said"),
     [({}, "admitted"), ({"Message": "[]"}, "401 wrong_key"), ({"SigningCertURL": "{mirror}"}, "401 wrong_issuer")],
 )
-def test_a_mirror_serves_certificates_and_the_message_must_still_name_amazons_url(
-    amazon, sns_server, changed, expected
-):
+def test_a_mirror_gives_certificates_and_the_message_has_to_name_amazon_all_the_same(amazon, sns_server, changed, said):
     mirror = f"http://127.0.0.1:{sns_server.server_port}"
-    signed_message = sns_server.notary.sign(json.loads(message(amazon, Subject="a beat")))
-    body = json.dumps(signed_message | {name: value.format(mirror=mirror) for name, value in changed.items()}).encode()
+    signed_there = sns_server.signer.sign(json.loads(message(amazon, Subject="a beat")))
+    body = json.dumps(signed_there | {name: value.format(mirror=mirror) for name, value in changed.items()}).encode()
 
-    assert verdict(SnsSignature([TOPIC], mirror=mirror), {}, body) == expected
+    assert verdict(SnsSignature([TOPIC], mirror=mirror), {}, body) == said
 
 
 def settings(**values) -> Settings:
@@ -764,9 +762,9 @@ def settings(**values) -> Settings:
         ({"trust_loopback": "loopback"}, {"AWS_LAMBDA_FUNCTION_NAME": "helios-api"}, "HELIOS_TRUST_LOOPBACK"),
         ({"trust_loopback": "loopback"}, {"K_SERVICE": "helios-api"}, "HELIOS_TRUST_LOOPBACK"),
         ({"trust_loopback": "loopback"}, {"FUNCTIONS_WORKER_RUNTIME": "python"}, "HELIOS_TRUST_LOOPBACK"),
-        ({"webhook_auth": "eventbridge=none"}, {}, "'eventbridge=none' is not known"),
-        ({"webhook_auth": "eventbridge"}, {}, "'eventbridge' is not known"),
-        ({"webhook_auth": "smtp=key"}, {}, "'smtp=key' is not known"),
+        ({"webhook_auth": "eventbridge=none"}, {}, "unknown entry 'eventbridge=none'"),
+        ({"webhook_auth": "eventbridge"}, {}, "unknown entry 'eventbridge'"),
+        ({"webhook_auth": "smtp=key"}, {}, "unknown entry 'smtp=key'"),
         ({"webhook_auth": "eventbridge=key"}, {}, "HELIOS_EVENTBRIDGE_SECRET is not set"),
         ({"webhook_auth": "eventbridge=sns"}, {}, "HELIOS_SNS_TOPICS is not set"),
         ({"webhook_auth": "pubsub=oidc"}, {}, "HELIOS_PUBSUB_AUDIENCE is not set"),

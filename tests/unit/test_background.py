@@ -1,4 +1,4 @@
-"""The API's background tasks: one unexpected error does not end a task for the life of the process."""
+"""The API's background tasks: an exception does not end them for the rest of the process' life."""
 
 import threading
 
@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 20
 
 
 class FailingStore(MemoryStore):
-    """A store whose first transaction raises an unexpected error."""
+    """A store whose first transaction raises an unexpected exception."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,4 +67,4 @@ def test_the_live_stream_resumes_after_a_failed_read(caplog):
         frame = socket.receive_json()["frames"][0]
 
     assert frame["events"][0]["id"] == "1"
-    assert "the live stream is interrupted" in caplog.text
+    assert "live stream interrupted" in caplog.text

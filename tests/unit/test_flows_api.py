@@ -101,12 +101,12 @@ def test_the_summary_is_as_of_a_position_unless_its_period_is_over(store, get, m
     def number(outbox: MemoryOutbox) -> None:
         numbered_outboxes.append(outbox)
 
-    def sums_with_untold(*arguments, **period):
+    def unnumbered(*arguments, **period):
         assert numbered_outboxes
-        return msgspec.structs.replace(read(*arguments, **period), untold={"open": -1, "matched": 2})
+        return msgspec.structs.replace(read(*arguments, **period), unnumbered={"open": -1, "matched": 2})
 
     monkeypatch.setattr(MemoryOutbox, "number", number)
-    monkeypatch.setattr(store, "flow_sums", sums_with_untold)
+    monkeypatch.setattr(store, "flow_sums", unnumbered)
     summary = get("/summary")[1]
     assert (summary["position"], summary["total"], summary["match_rate"]) == (position, 4, 0.0)
     assert summary["by_status"] == {"open": 2, "matched": 0, "matched_late": 0, "mismatched": 1, "incomplete": 1}

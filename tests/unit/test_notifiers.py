@@ -199,7 +199,7 @@ def test_a_recompute_that_is_committed_succeeds_when_its_notification_fails(capl
         notifier=failing,
     )
 
-    assert (len(recomputed.changed), failing.attempts) == (1, 1)
+    assert (len(recomputed.changes), failing.attempts) == (1, 1)
     assert "notification failed" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""The redrive command moves messages from SQS' dead-letter queue back to its source, on moto's SQS."""
+"""The redrive from SQS' dead-letter queue, on moto's SQS."""
 
 import boto3
 import pytest
@@ -19,10 +19,10 @@ def sqs(monkeypatch):
 
 def bodies(sqs, name):
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    texts = []
+    result = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        texts += [message["Body"] for message in messages]
-    return sorted(texts)
+        result += [message["Body"] for message in messages]
+    return sorted(result)
 
 
 def test_every_message_is_moved_once(sqs, capsys):
@@ -38,6 +38,6 @@ def test_every_message_is_moved_once(sqs, capsys):
     assert bodies(sqs, redrive.DEAD_LETTER_QUEUE) == []
 
 
-def test_a_missing_queue_is_reported_with_exit_code_1(sqs, capsys):
+def test_a_missing_queue_is_reported(sqs, capsys):
     assert redrive.main(["--dead-letter-queue", "nothing"]) == 1
     assert "redrive: " in capsys.readouterr().err

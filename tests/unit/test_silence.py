@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from helios.model.counts import MinuteCount
-from helios.reconciliation.silence import LISTENED, excused, silent
+from helios.reconciliation.silence import LOOKBACK, deferring_sources, silent
 from tests.support.deliveries import NOON
 
 
@@ -66,18 +66,18 @@ def test_no_cloud_is_silent_when_all_stop(stragglers):
 def test_a_cloud_that_stopped_long_ago_is_not_expected():
     counts = minute_counts("aws", range(300)) + minute_counts("azure", range(30))
 
-    assert silent(counts, at(30) + LISTENED - timedelta(minutes=2)) == ["azure"]
-    assert silent(counts, at(30) + LISTENED) == []
+    assert silent(counts, at(30) + LOOKBACK - timedelta(minutes=2)) == ["azure"]
+    assert silent(counts, at(30) + LOOKBACK) == []
 
 
 def test_a_cloud_that_resumes_is_excused_for_the_grace_period():
     counts = TWO_ACTIVE_CLOUDS + minute_counts("azure", [*range(30), *range(40, 60)])
     grace = timedelta(seconds=60)
 
-    assert excused(counts, at(39.9), grace) == {"azure"}
+    assert deferring_sources(counts, at(39.9), grace) == {"azure"}
     assert silent(counts, at(40.1)) == []
-    assert excused(counts, at(41), grace) == {"azure"}
-    assert excused(counts, at(42), grace) == set()
+    assert deferring_sources(counts, at(41), grace) == {"azure"}
+    assert deferring_sources(counts, at(42), grace) == set()
 
 
 def test_a_cloud_that_sends_only_duplicates_is_silent():

@@ -44,14 +44,14 @@ def test_a_sink_that_keeps_up_is_healthy(store, kafka, health):
 
 
 def test_a_sink_that_never_ran_is_unhealthy(health):
-    assert health() == ("unhealthy", "Kafka: the sink was never seen: does `python -m helios sink` run?")
+    assert health() == ("unhealthy", "Kafka: the sink has never run; check that `helios sink` is running")
 
 
 def test_a_sink_that_has_stopped_is_unhealthy(store, kafka, health):
     sink("kafka", outbox=MemoryOutbox(store), target=kafka)
     store.seen_at["kafka"] -= timedelta(seconds=90)
 
-    assert health() == ("unhealthy", "Kafka: the sink was last seen 90 s ago: does `python -m helios sink` run?")
+    assert health() == ("unhealthy", "Kafka: the sink last ran 90 s ago; check that `helios sink` is running")
 
 
 def test_a_sink_that_lags_is_unhealthy_with_its_lag(store, kafka, health, monkeypatch):
@@ -60,7 +60,7 @@ def test_a_sink_that_lags_is_unhealthy_with_its_lag(store, kafka, health, monkey
     store.seen_at["kafka"] = datetime.now(UTC) + timedelta(hours=1)
     monkeypatch.setattr(status, "SINK_SECONDS", 0.0)
 
-    assert health() == ("unhealthy", "Kafka: 1 frames wait to be passed on, the oldest for 0 s")
+    assert health() == ("unhealthy", "Kafka: the sink is 1 frames behind; the oldest has waited 0 s")
 
 
 def test_unavailable_brokers_are_the_first_reason(kafka, health):

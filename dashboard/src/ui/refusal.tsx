@@ -12,13 +12,13 @@ export function Refusal({ error }: { error: Error }): ReactNode {
   return (
     <div role="alert" className="rounded-lg bg-bad-soft px-3 py-2.5 text-[13px] text-ink">
       <p className="break-words">
-        <strong className="font-semibold text-bad">Request refused.</strong> {error.message}
+        <strong className="font-semibold text-bad">Request failed.</strong> {error.message}
       </p>
       {isForbidden(error) && (
         <>
           <p className="mt-1.5 text-soft">
             A replay requires a token with the scope <b>replay</b>. An administrator creates one with{" "}
-            <Code>python -m helios tokens create --name me --scope replay</Code>
+            <Code>helios tokens create --name me --scope replay</Code>
           </p>
           <Button
             className="mt-2"
