@@ -71,7 +71,7 @@ class Keys:
     def fetch(self, _: str) -> bytes:
         self.fetches += 1
         if self.unavailable:
-            raise Retryable("the keys can't be had")
+            raise Retryable("the keys are unavailable")
         key = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         return json.dumps({"keys": [key | {"kid": self.key_id, "use": "sig", "alg": "RS256"}]}).encode()
 

@@ -28,7 +28,7 @@ def test_a_setting_is_read_from_its_variable():
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DEDUPE_TTL_SECONDS": "soon"}, "HELIOS_DEDUPE_TTL_SECONDS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DATABASE_CONNECTIONS": "0"}, "HELIOS_DATABASE_CONNECTIONS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_LOG_LEVEL": "LOUD"}, "HELIOS_LOG_LEVEL: "),
-        ({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": "fifteen letters"}, "HELIOS_NOTIFY_SECRET: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": "fifteen characs"}, "HELIOS_NOTIFY_SECRET: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTBRIDGE_SECRET": "s" * 15}, "HELIOS_EVENTBRIDGE_SECRET: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTGRID_SECRET": "s" * 16 + " short"}, "HELIOS_EVENTGRID_SECRET: "),
     ],
