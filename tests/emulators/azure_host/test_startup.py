@@ -1,4 +1,4 @@
-"""What the host says at its start, and what it refuses to host."""
+"""What the host logs when it starts, and which apps it refuses."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ from tests.emulators.azure_host.hosted import KEYS, Hosted, run_to_its_end, writ
 EVENT_GRID = '@app.event_grid_trigger(arg_name="event")\ndef f(event{annotation}): ...\n'
 
 
-def test_the_log_tells_what_is_hosted_and_what_of_host_json_has_no_effect(host: Hosted):
+def test_the_log_lists_the_functions_and_the_ignored_settings_of_host_json(host: Hosted):
     lines = [json.loads(line) for line in host.log.read_text().splitlines()]
-    hosting = {one["function"]: one for one in lines if one["message"] == "hosting"}
+    hosting = {line["function"]: line for line in lines if line["message"] == "hosting"}
     assert hosting["inventory"]["path"] == "/runtime/webhooks/EventGrid?functionName=inventory"
     assert (hosting["order"]["path"], hosting["order"]["methods"]) == ("/shop/orders/{number:int}", ["GET", "POST"])
     assert hosting["tick"]["schedule"] == "0 0 0 1 1 *"
-    assert [one["settings"] for one in lines if "settings" in one] == [["functionTimeout"]]
+    assert [line["settings"] for line in lines if "settings" in line] == [["functionTimeout"]]
 
 
 def test_no_key_is_logged(host: Hosted):
@@ -71,12 +71,12 @@ def test_no_key_is_logged(host: Hosted):
         (EVENT_GRID.format(annotation=""), '{"version": "1.0"}', "host.json"),
     ],
 )
-def test_what_can_not_be_hosted_is_a_clear_sentence(tmp_path: Path, source: str, host_json: str | None, said: str):
+def test_an_unsupported_app_gets_a_clear_message(tmp_path: Path, source: str, host_json: str | None, said: str):
     code, log = run_to_its_end(Hosted(tmp_path, write_app(tmp_path, source, host_json)))
     assert (code, said in log, "Traceback" in log) == (1, True, False), log
 
 
-def test_a_folder_without_an_app_is_a_clear_sentence(tmp_path: Path):
+def test_a_folder_without_an_app_gets_a_clear_message(tmp_path: Path):
     (tmp_path / "host.json").write_text('{"version": "2.0"}')
     code, log = run_to_its_end(Hosted(tmp_path, tmp_path))
     assert (code, "has no function_app.py" in log) == (1, True)
@@ -89,6 +89,6 @@ def test_a_folder_without_an_app_is_a_clear_sentence(tmp_path: Path):
         ("PYTHON_THREADPOOL_THREAD_COUNT", "many", "write a number from 1 to 1000"),
     ],
 )
-def test_a_wrong_setting_is_a_clear_sentence(tmp_path: Path, name: str, value: str, said: str):
+def test_a_wrong_setting_gets_a_clear_message(tmp_path: Path, name: str, value: str, said: str):
     code, log = run_to_its_end(Hosted(tmp_path, env={name: value}))
     assert (code, said in log) == (1, True), log
