@@ -11,14 +11,10 @@ from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 from local.emulators.eventgrid import client
 from tests.emulators.azure_host.hosted import EVENT_GRID, MASTER, Hosted, grid_event
 from tests.emulators.eventgrid.emulated import KEY, Emulated
-from tests.support.envelopes import cloudevent
+from tests.support.envelopes import cloudevent, eventgrid_validation
 
 URL = "/runtime/webhooks/EventGrid"
-VALIDATION = {
-    "id": "v",
-    "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
-    "data": {"validationCode": "abc", "validationUrl": "http://127.0.0.1:1/"},
-}
+VALIDATION = eventgrid_validation("abc")
 
 
 def test_an_event_reaches_the_function_as_an_event_grid_event(host: Hosted):
@@ -54,7 +50,7 @@ def test_one_failed_invocation_fails_the_batch_although_the_others_ran(host: Hos
 
 def test_the_host_answers_the_validation_event(host: Hosted):
     answer = host.call(
-        "POST", host.event_grid_url().removeprefix(host.url), [VALIDATION], aeg_event_type="SubscriptionValidation"
+        "POST", host.event_grid_url().removeprefix(host.url), VALIDATION, aeg_event_type="SubscriptionValidation"
     )
     assert (answer.status, json.loads(answer.body)) == (200, {"validationResponse": "abc"})
 

@@ -72,7 +72,7 @@ def test_a_partial_line_in_the_journal_is_skipped(killable, project):
 
 
 def test_an_emulator_without_its_journal_gives_no_id_twice(killable, project, tmp_path):
-    """Helios identifies an event by its message id unless the publisher sets an id: a reused one would be a duplicate."""
+    """Helios takes the message id as the event's id if the publisher sets none: a reused id would be a duplicate."""
     (before,) = Queue(killable, project).publish(b"1")
     killable.process.kill()
     (tmp_path / "journal.jsonl").unlink()
