@@ -131,8 +131,8 @@ def test_an_order_replayed_to_a_webhook_is_signed(stack):
     with receiving() as receiver:
         job = replayed(stack, "--to-webhook", receiver.url, "--order", order)
 
-    assert (job["state"], job["sent"], job["failed"]) == ("done", len(receiver.got), 0)
-    ids = [Webhook(REPLAY_SECRET).verify(body, headers)["id"] for _, headers, body in receiver.got]
+    assert (job["state"], job["sent"], job["failed"]) == ("done", len(receiver.requests), 0)
+    ids = [Webhook(REPLAY_SECRET).verify(body, headers)["id"] for _, headers, body in receiver.requests]
     assert set(ids) == {event["id"] for event in stack.get(f"/api/v1/events?order_id={order}")["items"]}
 
 

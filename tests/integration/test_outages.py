@@ -86,7 +86,7 @@ def test_senders_are_asked_to_retry_while_postgres_is_down(fail, api, records, p
 
 
 def test_senders_wait_while_postgres_hangs(api, records, postgres_server):
-    """Postgres hangs for as long as a health check waits, which is shorter than any timeout, so every request succeeds."""
+    """Postgres hangs for the time of a health check, which is shorter than any timeout, so every request succeeds."""
     with Load(api.url) as load, ThreadPoolExecutor(1) as thread:
         postgres_server.pause()
         try:
