@@ -18,7 +18,7 @@ from local.demo import stats
 from local.servers.postgres import Postgres
 from local.stack import config, reaper
 from local.stack.ports import HOST
-from tests.local.living import wait_until_gone
+from tests.local.processes import wait_until_gone
 from tests.support.waiting import eventually
 
 START_SECONDS = 180
