@@ -71,8 +71,8 @@ def test_the_dashboard_shows_events_of_three_clouds_and_the_totals_of_the_api(da
 
 
 def test_pause_freezes_the_rows_and_counts_new_events(dashboard, stack):
-    known = post_events(stack.config.api_url)
-    dashboard.wait_for_rows(known)
+    posted = post_events(stack.config.api_url)
+    dashboard.wait_for_rows(posted)
     dashboard.page.get_by_role("button", name="Pause").click()
     frozen = dashboard.rows()
     fresh = post_events(stack.config.api_url, 7)
@@ -280,19 +280,19 @@ def self_hosted(stack, tmp_path) -> Iterator[tuple[Api, str]]:
 def test_a_restart_of_the_api_causes_no_gap_and_no_repeated_row(browser, self_hosted, stack, request):
     api, url = self_hosted
     with opened(browser, url, name=request.node.name) as dashboard:
-        known = post_events(stack.config.api_url, 5)
-        dashboard.wait_for_rows(known)
+        posted = post_events(stack.config.api_url, 5)
+        dashboard.wait_for_rows(posted)
         api.kill()
         dashboard.wait_for_phase("waiting")
-        known += post_events(stack.config.api_url, 20)
+        posted += post_events(stack.config.api_url, 20)
         api.start()
         dashboard.wait_until_live()
-        known += post_events(stack.config.api_url, 5)
-        dashboard.wait_for_rows(known)
+        posted += post_events(stack.config.api_url, 5)
+        dashboard.wait_for_rows(posted)
         dashboard.wait_for_total(stack.stats().total_events)
 
         keys = dashboard.rows()
-        assert [key for key in reversed(keys) if key in known] == known
+        assert [key for key in reversed(keys) if key in posted] == posted
         assert dashboard.page.get_by_text("of the stream missed").count() == 0
         dashboard.faults.clear()  # the browser logs every request that failed during the restart
     assert call(api.url, "/api/v1/health").status == 200

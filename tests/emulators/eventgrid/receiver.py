@@ -128,5 +128,5 @@ class Receiver:
 
 def in_turn(*statuses: int) -> Callable[[Received], Answer]:
     """Answers with these statuses, one each, and with 200 after them."""
-    left = list(statuses)
-    return lambda _request: Answer(left.pop(0) if left else 200)
+    remaining = list(statuses)
+    return lambda _request: Answer(remaining.pop(0) if remaining else 200)

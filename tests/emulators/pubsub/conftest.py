@@ -28,9 +28,9 @@ def emulator(request, tmp_path_factory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def ours(tmp_path_factory) -> Iterator[Helios]:
+def helios_emulator(tmp_path_factory) -> Iterator[Helios]:
     """The emulator of Helios alone, for features that Google's emulator lacks."""
-    running = Helios(tmp_path_factory.mktemp("ours"))
+    running = Helios(tmp_path_factory.mktemp("helios-only"))
     running.start()
     yield running
     running.close()

@@ -266,9 +266,9 @@ def test_messages_of_one_ordering_key_are_delivered_in_order(emulator, project):
         ('attributes:cloud AND NOT (attributes.cloud = "gcp")', {b"aws"}),
     ],
 )
-def test_a_filter_selects_messages_by_their_attributes(ours, project, text, expected):
+def test_a_filter_selects_messages_by_their_attributes(helios_emulator, project, text, expected):
     """Google's emulator accepts a filter and ignores it."""
-    queue = Queue(ours, project, filter=text)
+    queue = Queue(helios_emulator, project, filter=text)
     queue.publish(b"gcp", cloud="gcp")
     queue.publish(b"aws", cloud="aws")
     queue.publish(b"none")
@@ -276,17 +276,17 @@ def test_a_filter_selects_messages_by_their_attributes(ours, project, text, expe
     assert set(payloads(queue.pull_all(len(expected)))) == expected
 
 
-def test_an_invalid_filter_is_refused(ours, project):
+def test_an_invalid_filter_is_refused(helios_emulator, project):
     """Google's emulator does not parse filters."""
     with pytest.raises(InvalidArgument):
-        Queue(ours, project, filter="payload.amount > 10")
+        Queue(helios_emulator, project, filter="payload.amount > 10")
 
 
-def test_a_message_goes_to_the_dead_letter_topic_after_its_last_attempt(ours, project):
+def test_a_message_goes_to_the_dead_letter_topic_after_its_last_attempt(helios_emulator, project):
     """Google's emulator counts attempts and forwards nothing."""
-    dead = Queue(ours, f"{project}-dead")
+    dead = Queue(helios_emulator, f"{project}-dead")
     policy = types.DeadLetterPolicy(dead_letter_topic=dead.topic, max_delivery_attempts=5)
-    queue = Queue(ours, project, dead_letter_policy=policy)
+    queue = Queue(helios_emulator, project, dead_letter_policy=policy)
     queue.publish(b"poison", order="1")
     attempts = []
     for _ in range(5):
@@ -347,10 +347,12 @@ def test_a_subscription_can_be_updated_by_a_field_mask(queue):
     assert (subscription.ack_deadline_seconds, dict(subscription.labels)) == (42, {})
 
 
-def test_a_field_mask_may_name_a_nested_field(ours, project):
+def test_a_field_mask_may_name_a_nested_field(helios_emulator, project):
     """Google's emulator refuses a path with a dot."""
     token = types.PushConfig.OidcToken(service_account_email="a@b", audience="https://helios.example")
-    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint="http://127.0.0.1:1/", oidc_token=token))
+    queue = Queue(
+        helios_emulator, project, push_config=types.PushConfig(push_endpoint="http://127.0.0.1:1/", oidc_token=token)
+    )
 
     def updated(push: types.PushConfig, path: str) -> types.PushConfig:
         request = {
@@ -382,9 +384,9 @@ def test_a_topic_can_be_updated_by_a_field_mask(queue):
     assert (topic.message_retention_duration, dict(topic.labels)) == (timedelta(hours=1), {})
 
 
-def test_the_labels_of_a_topic_can_be_updated(ours, project):
+def test_the_labels_of_a_topic_can_be_updated(helios_emulator, project):
     """Google's emulator supports only two fields of a topic in a mask."""
-    queue = Queue(ours, project)
+    queue = Queue(helios_emulator, project)
     changed = types.Topic(name=queue.topic, labels={"team": "shop"})
     queue.publisher.update_topic(request={"topic": changed, "update_mask": {"paths": ["labels"]}})
 
@@ -399,10 +401,10 @@ def test_an_unknown_topic_can_not_be_updated(emulator, project):
 
 
 @pytest.mark.parametrize("seconds", [5, 601])
-def test_an_ack_deadline_out_of_range_is_refused(ours, project, seconds):
+def test_an_ack_deadline_out_of_range_is_refused(helios_emulator, project, seconds):
     """Google's emulator accepts 5 seconds, the service does not."""
     with pytest.raises(InvalidArgument):
-        Queue(ours, project, ack_deadline_seconds=seconds)
+        Queue(helios_emulator, project, ack_deadline_seconds=seconds)
 
 
 def test_a_number_of_attempts_out_of_range_is_refused(emulator, project):
@@ -472,18 +474,18 @@ def test_more_than_1000_messages_in_a_request_are_refused(queue):
     ],
     ids=["bytes", "ordering key", "attribute's key", "attribute's value", "attributes"],
 )
-def test_a_request_beyond_the_limits_is_refused(ours, project, messages):
+def test_a_request_beyond_the_limits_is_refused(helios_emulator, project, messages):
     """Google's emulator has none of these limits."""
-    queue = Queue(ours, project)
+    queue = Queue(helios_emulator, project)
     with pytest.raises(InvalidArgument):
         GapicPublisher.publish(queue.publisher, request={"topic": queue.topic, "messages": messages}, timeout=20)
 
 
-def test_a_message_is_not_lost_when_its_dead_letter_topic_is_deleted(ours, project):
+def test_a_message_is_not_lost_when_its_dead_letter_topic_is_deleted(helios_emulator, project):
     """Google's emulator never forwards."""
-    dead = Queue(ours, f"{project}-dead")
+    dead = Queue(helios_emulator, f"{project}-dead")
     policy = types.DeadLetterPolicy(dead_letter_topic=dead.topic, max_delivery_attempts=5)
-    queue = Queue(ours, project, dead_letter_policy=policy)
+    queue = Queue(helios_emulator, project, dead_letter_policy=policy)
     dead.publisher.delete_topic(topic=dead.topic)
     queue.publish(b"precious")
     for _ in range(5):
@@ -497,10 +499,10 @@ def test_an_empty_message_is_refused(queue):
         queue.publisher.publish(queue.topic, b"").result(timeout=30)
 
 
-def test_a_retry_policy_delays_a_failed_message(ours, project):
+def test_a_retry_policy_delays_a_failed_message(helios_emulator, project):
     """Google's emulator stores a retry policy and redelivers at once."""
     policy = types.RetryPolicy(minimum_backoff=timedelta(seconds=1), maximum_backoff=timedelta(seconds=2))
-    queue = Queue(ours, project, retry_policy=policy)
+    queue = Queue(helios_emulator, project, retry_policy=policy)
     queue.publish(b"1")
     (first,) = queue.pull()
     failed = time.monotonic()

@@ -54,8 +54,8 @@ def test_helios_reads_both_forms_of_a_push(emulator, project, receiver, options)
     assert is_the_payment(pushed(emulator, project, receiver, **options))
 
 
-def test_helios_reads_a_push_of_eventarc(ours, project, receiver):
-    assert is_the_payment(pushed(ours, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}"))
+def test_helios_reads_a_push_of_eventarc(helios_emulator, project, receiver):
+    assert is_the_payment(pushed(helios_emulator, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}"))
 
 
 def test_the_body_of_an_unwrapped_push_is_the_message_s_data(emulator, project, receiver):
@@ -65,8 +65,8 @@ def test_the_body_of_an_unwrapped_push_is_the_message_s_data(emulator, project, 
     assert [name for name in received.headers if name.startswith("x-goog")] == []
 
 
-def test_a_push_of_eventarc_is_a_cloud_event_in_binary_mode(ours, project, receiver):
-    received = pushed(ours, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}")
+def test_a_push_of_eventarc_is_a_cloud_event_in_binary_mode(helios_emulator, project, receiver):
+    received = pushed(helios_emulator, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}")
 
     assert received.headers["ce-type"] == MESSAGE_PUBLISHED
     assert received.headers["ce-source"] == f"//pubsub.googleapis.com/projects/{project}/topics/orders"
@@ -74,21 +74,21 @@ def test_a_push_of_eventarc_is_a_cloud_event_in_binary_mode(ours, project, recei
 
 
 @pytest.mark.parametrize("status", [102, 200, 201, 202, 204])
-def test_a_status_of_success_acknowledges(ours, project, receiver, status):
+def test_a_status_of_success_acknowledges(helios_emulator, project, receiver, status):
     receiver.answers = [status]
-    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint=receiver.url))
+    queue = Queue(helios_emulator, project, push_config=types.PushConfig(push_endpoint=receiver.url))
     queue.publish(b"1")
-    eventually(lambda: ours.status()[queue.name] == NOTHING)
+    eventually(lambda: helios_emulator.status()[queue.name] == NOTHING)
 
     assert len(receiver.received) == 1
 
 
 @pytest.mark.parametrize("status", [206, 302, 404, 429])
-def test_any_other_status_is_retried(ours, project, receiver, status):
+def test_any_other_status_is_retried(helios_emulator, project, receiver, status):
     receiver.answers = [status]
-    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint=receiver.url))
+    queue = Queue(helios_emulator, project, push_config=types.PushConfig(push_endpoint=receiver.url))
     queue.publish(b"1")
-    eventually(lambda: ours.status()[queue.name] == NOTHING)
+    eventually(lambda: helios_emulator.status()[queue.name] == NOTHING)
 
     assert len(receiver.received) == 2
 
@@ -105,9 +105,9 @@ def test_any_other_status_is_retried(ours, project, receiver, status):
     ],
     ids=lambda attributes: next(iter(attributes)),
 )
-def test_an_attribute_can_not_change_the_headers_of_http_or_pub_sub(ours, project, receiver, attributes):
+def test_an_attribute_can_not_change_the_headers_of_http_or_pub_sub(helios_emulator, project, receiver, attributes):
     config = types.PushConfig(push_endpoint=receiver.url, no_wrapper=types.PushConfig.NoWrapper(write_metadata=True))
-    queue = Queue(ours, project, push_config=config)
+    queue = Queue(helios_emulator, project, push_config=config)
     (id_,) = queue.publish(PAYMENT, kind="allowed", **attributes)
     eventually(lambda: len(receiver.received) == 1)
     received = receiver.received[0]
@@ -117,25 +117,25 @@ def test_an_attribute_can_not_change_the_headers_of_http_or_pub_sub(ours, projec
     assert {"authorization", "lines", "transfer-encoding"}.isdisjoint(headers)
 
 
-def test_google_s_library_accepts_the_token(ours, project, receiver):
+def test_google_s_library_accepts_the_token(helios_emulator, project, receiver):
     token = types.PushConfig.OidcToken(service_account_email=ACCOUNT, audience="https://helios.example")
-    received = pushed(ours, project, receiver, oidc_token=token)
+    received = pushed(helios_emulator, project, receiver, oidc_token=token)
     with requests.Session() as session:
         claims = id_token.verify_token(
             received.headers["authorization"].removeprefix("Bearer "),
             Request(session),
             audience="https://helios.example",
-            certs_url=f"{ours.url}/oauth2/v1/certs",
+            certs_url=f"{helios_emulator.url}/oauth2/v1/certs",
         )
 
     assert (claims["email"], claims["email_verified"], claims["iss"]) == (ACCOUNT, True, "https://accounts.google.com")
 
 
-def test_the_key_set_and_the_certificate_have_the_same_key(ours):
+def test_the_key_set_and_the_certificate_have_the_same_key(helios_emulator):
     """Some verifiers read the key set, others the certificate."""
     with requests.Session() as session:
-        ((key_id, certificate),) = session.get(f"{ours.url}/oauth2/v1/certs").json().items()
-        (key,) = session.get(f"{ours.url}/oauth2/v3/certs").json()["keys"]
+        ((key_id, certificate),) = session.get(f"{helios_emulator.url}/oauth2/v1/certs").json().items()
+        (key,) = session.get(f"{helios_emulator.url}/oauth2/v3/certs").json()["keys"]
     public_key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
     assert isinstance(public_key, RSAPublicKey)
     numbers = public_key.public_numbers()
@@ -176,8 +176,8 @@ def test_a_pusher_that_fails_is_logged_and_restarted(tmp_path, receiver, monkeyp
     assert "pushing broke off: beginning anew" in caplog.messages
 
 
-def test_the_setup_is_idempotent_and_applies_a_new_endpoint(ours, project, receiver, monkeypatch):
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{ours.port}")
+def test_the_setup_is_idempotent_and_applies_a_new_endpoint(helios_emulator, project, receiver, monkeypatch):
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{helios_emulator.port}")
     for path in ("old", "new", "new"):
         ensure(
             project=project,
@@ -187,9 +187,9 @@ def test_the_setup_is_idempotent_and_applies_a_new_endpoint(ours, project, recei
             service_account=ACCOUNT,
             dead_letter_topic="dead",
         )
-    publisher = ours.publisher()
+    publisher = helios_emulator.publisher()
     publisher.publish(f"projects/{project}/topics/orders", b"1").result(timeout=30)
     eventually(lambda: len(receiver.received) == 1)
 
     assert receiver.received[0].path == "/new"
-    assert f"projects/{project}/subscriptions/dead" in ours.status()
+    assert f"projects/{project}/subscriptions/dead" in helios_emulator.status()
