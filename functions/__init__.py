@@ -1,1 +1,1 @@
-"""The functions that run in the clouds, a folder per cloud; each translates in, calls one flow, translates out."""
+"""The functions that run in the clouds, in one folder per cloud. Each converts its input and calls one service."""

@@ -1,1 +1,1 @@
-"""AWS Lambda: one folder is one function and, with the helios wheel and its requirements, one zip."""
+"""AWS Lambda: each folder is a function. Its zip has the folder, the helios wheel and the requirements."""

@@ -1,4 +1,4 @@
-"""What the Lambdas with Powertools share; every package for AWS holds this module under this name."""
+"""Code that the Lambdas with Powertools share. Every AWS package has this module under the same name."""
 
 import logging
 
@@ -7,8 +7,8 @@ from aws_lambda_powertools.logging.utils import copy_config_to_registered_logger
 
 
 def powertools_logger(service: str) -> Logger:
-    """A logger of this service, whose JSON form the core's own log lines take as well."""
+    """A logger for this service. The loggers of the core write the same JSON format."""
     logger = Logger(service=service)
-    logging.getLogger("helios")  # only registered loggers take the form
+    logging.getLogger("helios")  # only existing loggers get the format
     copy_config_to_registered_loggers(logger, include={"helios"})
     return logger

@@ -1,1 +1,1 @@
-"""Azure Functions, Python v2 programming model: one folder, one function app."""
+"""Azure Functions in the Python v2 programming model. This folder is one function app."""

@@ -1,4 +1,4 @@
-"""Function app: Event Grid events, and the sweep on a timer."""
+"""Function app: ingests Event Grid events, and runs the sweep on a timer."""
 
 import asyncio
 import json
@@ -23,40 +23,40 @@ app = func.FunctionApp()
 
 @cache
 def services() -> Services:
-    """Built when first needed: the host loads this file to list its functions, maybe before Key Vault lets it in."""
-    return bootstrap.build_to_stay(configured)
+    """The services, built on first use: the host may load this file to list functions before it can read Key Vault."""
+    return bootstrap.build_long_lived(configured)
 
 
 @cache
 def coalescer() -> Coalescer:
-    """One for all calls."""
+    """The coalescer that all calls share."""
     return Coalescer(services().ingest, timeout_seconds=2 * configured.database_timeout_seconds)
 
 
 @app.event_grid_trigger(arg_name="event")
 async def ingest(event: func.EventGridEvent) -> None:
-    """Store one event of either schema. Returning acknowledges it; raising makes Event Grid send it again.
+    """Store one event of either schema. Returning acknowledges the event; raising makes Event Grid deliver it again.
 
-    The host calls once for each event of an array, all at the same time; the coalescer makes one batch of them again.
+    The host calls this once for each event of an array, all in parallel. The coalescer joins the events into a batch.
 
     Raises:
         Retryable: nothing was stored.
     """
-    delivery = Delivery(channel="eventgrid", body=_json(_as_sent(event)), received_at=datetime.now(UTC))
+    delivery = Delivery(channel="eventgrid", body=_json(_attributes(event)), received_at=datetime.now(UTC))
     await coalescer().submit([delivery])
 
 
 @app.timer_trigger(schedule="0 * * * * *", arg_name="timer")
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it by this name
     """Sweep once a minute."""
-    parts = services()
+    built = services()
     await asyncio.to_thread(
-        sweep_store, datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, notifier=parts.notifier
+        sweep_store, datetime.now(UTC), store=built.store, reconciler=built.reconciler, notifier=built.notifier
     )
 
 
-def _as_sent(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:
-    """The event in the words of its schema again: the host has parsed it, and keeps no text."""
+def _attributes(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:
+    """The event's attributes by their names in its schema: the host parses the event and does not pass the JSON on."""
     if isinstance(event, func.CloudEvent):
         attributes = event.extension_attrs | {  # data_base64 is one of them
             "specversion": event.specversion,
@@ -82,11 +82,11 @@ def _as_sent(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:
 
 
 def _json(event: Mapping[str, Any]) -> bytes:
-    """The event's text again. What JSON or UTF-8 lacks stays as it is, so that it is refused and kept, and no null.
+    """The event as JSON. A value that JSON or UTF-8 lacks does not become null, so that Helios rejects and stores it.
 
-    Not msgspec, which writes an infinite number as null, and raises for one of more than 64 bits.
+    msgspec is not used, because it writes an infinite number as null, and raises for an integer of more than 64 bits.
     """
     try:
         return json.dumps(event, default=datetime.isoformat, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: only as an escape can it be written at all
+    except UnicodeEncodeError:  # an unpaired surrogate, which can only be written as an escape
         return json.dumps(event, default=datetime.isoformat).encode()

@@ -1,1 +1,1 @@
-"""Google Cloud Functions (2nd gen): one folder, one source archive."""
+"""Google Cloud Functions (2nd gen). This folder is one source archive."""

@@ -1,4 +1,4 @@
-"""Cloud Functions: Pub/Sub messages, as Eventarc delivers them, one CloudEvent a request; and the sweep."""
+"""Cloud Functions: ingests Pub/Sub messages from Eventarc, one CloudEvent per request, and runs the sweep."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -23,21 +23,21 @@ _building = Lock()
 
 
 def services() -> Services:
-    """Built with the first request: the framework's server forks after the import, and threads don't survive that."""
-    with _building:  # the first requests may be several
+    """The services, built on the first request: the framework's server forks after the import, and ends all threads."""
+    with _building:  # the first requests may come in parallel
         return _services()
 
 
 @cache
 def _services() -> Services:
-    return bootstrap.build_to_stay(configured)
+    return bootstrap.build_long_lived(configured)
 
 
 @functions_framework.cloud_event
 def ingest(event: CloudEvent) -> None:
-    """Store one message. Returning acknowledges it; raising makes Pub/Sub send it again.
+    """Store one message. Returning acknowledges it; raising makes Pub/Sub deliver it again.
 
-    A message that can't be read is kept as a dead letter and acknowledged: a 4xx would bring it back for ever.
+    An unreadable message is stored as a dead letter and acknowledged: after a 4xx, Pub/Sub would deliver it repeatedly.
 
     Raises:
         Retryable: nothing was stored.
@@ -53,7 +53,7 @@ def ingest(event: CloudEvent) -> None:
 
 @functions_framework.http
 def sweep(_request: Request) -> tuple[str, int]:
-    """Sweep, once a minute by Cloud Scheduler's clock; an error is answered 500, and the next minute makes it good."""
-    parts = services()
-    sweep_store(datetime.now(UTC), store=parts.store, reconciler=parts.reconciler, notifier=parts.notifier)
+    """Sweep. Cloud Scheduler calls this once a minute; after an error, which returns 500, the next call repeats it."""
+    built = services()
+    sweep_store(datetime.now(UTC), store=built.store, reconciler=built.reconciler, notifier=built.notifier)
     return "", 204

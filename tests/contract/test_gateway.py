@@ -114,7 +114,7 @@ def test_who_is_not_reached_stays_connected_and_is_counted(gateway, status, capl
         broadcaster(gateway, watching).broadcast(b"{}")
 
     assert watching.names == ["200-a", f"{status}-b", f"{status}-c"]
-    assert [record.getMessage() for record in caplog.records] == [f"not everybody was reached: 2 {REFUSALS[status]}"]
+    assert [record.getMessage() for record in caplog.records] == [f"connections were not reached: 2 {REFUSALS[status]}"]
 
 
 def test_who_has_left_is_forgotten(gateway, caplog):
@@ -128,7 +128,7 @@ def test_who_has_left_is_forgotten(gateway, caplog):
 def test_when_nobody_is_reached_the_message_is_to_be_sent_again(gateway):
     """The role may not post, say: nobody is forgotten for that, and the frames wait."""
     watching = Watching("403-a", "403-b", "429-c")
-    with pytest.raises(Retryable, match="nobody was reached: 2 ForbiddenException, 1 LimitExceededException"):
+    with pytest.raises(Retryable, match="no connection was reached: 2 ForbiddenException, 1 LimitExceededException"):
         broadcaster(gateway, watching).broadcast(b"{}")
 
     assert watching.names == ["403-a", "403-b", "429-c"]

@@ -150,7 +150,7 @@ def test_every_injected_anomaly_is_counted_as_what_it_is(stack):
     assert after.duplicates - before.duplicates == repeats["duplicate"]
     assert after.contradictory - before.contradictory == repeats["contradictory"]
     assert after.rejected - before.rejected == poison > 0
-    assert after.taken - before.taken == traffic.summary["total"]["accepted"]
+    assert after.deliveries - before.deliveries == traffic.summary["total"]["accepted"]
     check_counts(stack)
 
 
@@ -168,9 +168,9 @@ def test_a_function_that_was_down_gets_every_event_later(stack, name):
     """The cloud holds the events that it could not deliver, and delivers them once the function is back."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.stats().taken > before.taken)
+    eventually(lambda: stack.stats().deliveries > before.deliveries)
     stack.service(name).kill()
-    eventually(lambda: stack.stats().taken - before.taken > 100)
+    eventually(lambda: stack.stats().deliveries - before.deliveries > 100)
     stack.service(name).start()
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
@@ -187,7 +187,7 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     killed = set()
     for share in (1, 2, 3):
-        eventually(lambda: stack.stats().taken - before.taken > 50 * share)  # noqa: B023 - called at once
+        eventually(lambda: stack.stats().deliveries - before.deliveries > 50 * share)  # noqa: B023 - called at once
         for pid in ministack.workers(stack.service("aws").pid):
             killed.add(pid)
             with contextlib.suppress(ProcessLookupError):
@@ -206,7 +206,7 @@ def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     """The simulator reconnects, and the next process delivers the events that the emulator had acknowledged."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.stats().taken > before.taken)
+    eventually(lambda: stack.stats().deliveries > before.deliveries)
     stack.service(name).kill()
     stack.service(name).start()
     traffic = simulation.finish()
@@ -223,7 +223,7 @@ def test_an_outage_of_postgres_delays_events_and_loses_none(stack):
     """Each cloud redelivers the events that were not acknowledged."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "40", "--count", "200", "--error-rate", "0")
-    eventually(lambda: stack.stats().taken > before.taken)
+    eventually(lambda: stack.stats().deliveries > before.deliveries)
     stack.service("postgres").stop()
     stack.service("postgres").start()
     simulation.finish()

@@ -72,7 +72,7 @@ def test_the_jobs_that_run_are_done_within_one_call(replays, pool, jobs, start, 
     ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     watched, dead_letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
 
-    assert replays.handler({}, Context(MOST_SECONDS)) == {"had_its_turn": True}
+    assert replays.handler({}, Context(MOST_SECONDS)) == {"lock_acquired": True}
 
     assert [(jobs.get(job.id).state, jobs.get(job.id).sent) for job in (watched, dead_letters)] == [
         ("done", 12),
@@ -109,7 +109,7 @@ def test_a_call_while_another_is_at_work_leaves_the_job_to_it(replays, stored, j
 
     with jobs.turn() as mine:
         assert mine
-        assert replays.handler({}, Context(MOST_SECONDS)) == {"had_its_turn": False}
+        assert replays.handler({}, Context(MOST_SECONDS)) == {"lock_acquired": False}
 
     assert (jobs.get(job.id).state, jobs.get(job.id).sent) == ("running", 0)
 
@@ -123,7 +123,7 @@ def test_without_a_database_the_call_fails_and_a_later_one_makes_it_good(replays
     finally:
         postgres_server.start()
 
-    assert replays.handler({}, Context(MOST_SECONDS)) == {"had_its_turn": True}
+    assert replays.handler({}, Context(MOST_SECONDS)) == {"lock_acquired": True}
     assert jobs.get(job.id).state == "done"
 
 

@@ -306,8 +306,8 @@ def test_stored_events_are_sent_once_more_and_the_job_is_shown(api, helios, reco
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--to-webhook", "https://hooks.example/"], "HELIOS_REPLAY_HOSTS does not name"),
-        (["--to-cloud", "aws"], "HELIOS_REPLAY_TOPICS names none"),
+        (["--to-webhook", "https://hooks.example/"], "which is not in HELIOS_REPLAY_HOSTS"),
+        (["--to-cloud", "aws"], "add one to HELIOS_REPLAY_TOPICS"),
         (["--to-cloud", "aws", "--source", "gcp"], "leave out --source gcp"),
         ([], "one of the arguments --to-watchers"),
     ],

@@ -236,7 +236,7 @@ def test_a_name_that_resolves_to_another_address_at_connect_time_is_refused(rece
     target = WebhookTarget(receiver.url, hosts=HERE, keys=KEYS, loopback=True)
     monkeypatch.setattr(socket, "getaddrinfo", rebound)
 
-    with pytest.raises(Rejected, match=r"leads to 169\.254\.169\.254, a link-local or metadata address"):
+    with pytest.raises(Rejected, match=r"resolves to 169\.254\.169\.254, a link-local or metadata address"):
         list(target.send(job, EVENTS))
     assert receiver.requests == []
 
@@ -260,15 +260,15 @@ def targets(**settings) -> ConfiguredTargets:
 @pytest.mark.parametrize(
     ("settings", "url", "reason"),
     [
-        ({}, "https://hooks.example/", "HELIOS_REPLAY_HOSTS does not name"),
-        ({"replay_hosts": "hooks.example"}, "https://evil.example/", "HELIOS_REPLAY_HOSTS does not name"),
-        ({"replay_hosts": "hooks.example"}, "https://x.hooks.example/", "HELIOS_REPLAY_HOSTS does not name"),
+        ({}, "https://hooks.example/", "which is not in HELIOS_REPLAY_HOSTS"),
+        ({"replay_hosts": "hooks.example"}, "https://evil.example/", "which is not in HELIOS_REPLAY_HOSTS"),
+        ({"replay_hosts": "hooks.example"}, "https://x.hooks.example/", "which is not in HELIOS_REPLAY_HOSTS"),
         ({"replay_hosts": "hooks.example"}, "http://hooks.example/", "is not https"),
         ({"replay_hosts": "hooks.example"}, "https://hooks.example@evil.example/", "without a user"),
         ({"replay_hosts": "hooks.example"}, "ftp://hooks.example/", "is not https"),
-        ({"replay_hosts": "hooks.example"}, "https://hooks.example/\r\nx: y", "percent-encoded"),
-        ({"replay_hosts": "hooks.example"}, "https://hooks.example:99999/", "is no URL"),
-        ({"replay_hosts": "hooks.example"}, "https://[/", "is no URL"),
+        ({"replay_hosts": "hooks.example"}, "https://hooks.example/\r\nx: y", "percent-encode it"),
+        ({"replay_hosts": "hooks.example"}, "https://hooks.example:99999/", "is not a URL"),
+        ({"replay_hosts": "hooks.example"}, "https://[/", "is not a URL"),
     ],
 )
 def test_a_webhook_that_is_not_allowed_is_refused(settings, url, reason):
@@ -301,9 +301,9 @@ def test_an_invalid_setting_is_named(settings, variable):
 
 
 def test_a_cloud_without_a_topic_or_its_library_is_refused_by_name(monkeypatch):
-    with pytest.raises(Rejected, match="HELIOS_REPLAY_TOPICS names none"):
+    with pytest.raises(Rejected, match="add one to HELIOS_REPLAY_TOPICS"):
         targets().open(Target(kind="cloud", cloud="aws"))
 
     monkeypatch.setitem(sys.modules, "helios.adapters.replay.pubsub", None)
-    with pytest.raises(Rejected, match="gcp takes google-cloud-pubsub, which this process does not have"):
+    with pytest.raises(Rejected, match="gcp requires google-cloud-pubsub, which is not installed here"):
         targets(replay_topics="gcp=projects/p/topics/t").open(Target(kind="cloud", cloud="gcp"))

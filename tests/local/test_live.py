@@ -236,7 +236,7 @@ def test_the_scheduled_sweep_removes_old_frames(aws_stack, functions):
     add_frame(aws_stack, published="now() - interval '2 days'")
     invoke(functions, RELAY_FUNCTION)
     # The numbers vary: the schedule may run the sweep first, and orders of other tests fall due.
-    assert invoke(functions, SWEEP_FUNCTION).keys() == {"frames_removed", "flows_judged"}
+    assert invoke(functions, SWEEP_FUNCTION).keys() == {"frames_removed", "flows_evaluated"}
     with psycopg.connect(aws_stack.database_url) as connection:
         old = connection.execute("SELECT count(*) FROM frames WHERE created_at < now() - interval '1 day'").fetchone()
     assert old == (0,)

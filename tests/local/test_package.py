@@ -174,4 +174,4 @@ def test_a_package_over_the_limits_of_its_cloud_does_not_fit():
 def test_the_error_for_an_unknown_function_lists_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         package.main(["aws-nothing"])
-    assert "no such function: aws-nothing; there are aws-api" in capsys.readouterr().err
+    assert "no such function: aws-nothing; known functions: aws-api" in capsys.readouterr().err

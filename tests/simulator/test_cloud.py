@@ -93,7 +93,7 @@ def test_the_entries_of_a_call_can_fail_separately(aws):
     aws.next = [(200, {"FailedEntryCount": 2, "Entries": entries})]
     answers = publish(bus(aws.url), some("aws", 3))
 
-    assert [(answer.outcome, answer.again) for answer in answers] == [
+    assert [(answer.outcome, answer.retryable) for answer in answers] == [
         ("accepted", False),
         ("failed", True),
         ("failed", False),
@@ -101,7 +101,7 @@ def test_the_entries_of_a_call_can_fail_separately(aws):
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "again"),
+    ("status", "code", "retryable"),
     [
         (500, "InternalException", True),
         (400, "ThrottlingException", True),
@@ -110,25 +110,25 @@ def test_the_entries_of_a_call_can_fail_separately(aws):
         (403, "InvalidSignatureException", False),
     ],
 )
-def test_an_error_of_a_bus_fails_every_event_of_the_call(aws, status, code, again):
+def test_an_error_of_a_bus_fails_every_event_of_the_call(aws, status, code, retryable):
     aws.next = [(status, {"__type": code, "message": "no"})]
     answers = publish(bus(aws.url), some("aws", 2))
 
-    assert [(answer.outcome, answer.again) for answer in answers] == [("failed", again)] * 2
+    assert [(answer.outcome, answer.retryable) for answer in answers] == [("failed", retryable)] * 2
     assert len(aws.calls) == 1, "the SDK retried the call"
 
 
 def test_an_unreachable_bus_has_accepted_no_event():
     (answer,) = publish(bus(f"http://127.0.0.1:{free_port()}"), some("aws", 1))
 
-    assert (answer.again, answer.maybe_taken) == (True, False)
+    assert (answer.retryable, answer.maybe_accepted) == (True, False)
 
 
 def test_a_bus_that_closes_the_connection_may_have_accepted_the_event(aws):
     aws.next = [None]
     (answer,) = publish(bus(aws.url), some("aws", 1))
 
-    assert (answer.again, answer.maybe_taken) == (True, True)
+    assert (answer.retryable, answer.maybe_accepted) == (True, True)
 
 
 def test_a_topic_accepts_cloudevents(gcp):
@@ -144,7 +144,7 @@ def test_a_topic_accepts_cloudevents(gcp):
 
 
 @pytest.mark.parametrize(
-    ("code", "again", "maybe_taken"),
+    ("code", "retryable", "maybe_accepted"),
     [
         (grpc.StatusCode.UNAVAILABLE, True, True),
         (grpc.StatusCode.DEADLINE_EXCEEDED, True, True),
@@ -154,11 +154,11 @@ def test_a_topic_accepts_cloudevents(gcp):
         (grpc.StatusCode.PERMISSION_DENIED, False, False),
     ],
 )
-def test_the_error_of_a_topic_decides_whether_the_event_is_retried(gcp, code, again, maybe_taken):
+def test_the_error_of_a_topic_decides_whether_the_event_is_retried(gcp, code, retryable, maybe_accepted):
     gcp.next = [code]
     (answer,) = publish(PubSub(topic=TOPIC), some("gcp", 1))
 
-    assert (answer.outcome, answer.again, answer.maybe_taken) == ("failed", again, maybe_taken)
+    assert (answer.outcome, answer.retryable, answer.maybe_accepted) == ("failed", retryable, maybe_accepted)
     assert not gcp.messages, "the SDK retried the call"
 
 
@@ -175,17 +175,17 @@ def test_event_grid_that_closes_the_connection_may_have_accepted_every_event(azu
     azure.next = [None]
     answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
 
-    assert [(answer.again, answer.maybe_taken) for answer in answers] == [(True, True)] * 2
+    assert [(answer.retryable, answer.maybe_accepted) for answer in answers] == [(True, True)] * 2
 
 
 def test_an_unreachable_event_grid_has_accepted_no_event():
     (answer,) = publish(EventGrid(f"http://127.0.0.1:{free_port()}/api/events", key="secret"), some("azure", 1))
 
-    assert (answer.again, answer.maybe_taken) == (True, False)
+    assert (answer.retryable, answer.maybe_accepted) == (True, False)
 
 
 @pytest.mark.parametrize(
-    ("status", "again", "maybe_taken"),
+    ("status", "retryable", "maybe_accepted"),
     [
         (500, True, True),
         (503, True, False),
@@ -196,12 +196,12 @@ def test_an_unreachable_event_grid_has_accepted_no_event():
         (413, False, False),
     ],
 )
-def test_the_error_of_event_grid_decides_whether_the_events_are_retried(azure, status, again, maybe_taken):
+def test_the_error_of_event_grid_decides_whether_the_events_are_retried(azure, status, retryable, maybe_accepted):
     azure.next = [(status, {"error": {"code": "Whatever", "message": "no"}})]
     answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
 
-    found = [(answer.outcome, answer.again, answer.maybe_taken) for answer in answers]
-    assert found == [("failed", again, maybe_taken)] * 2
+    results = [(answer.outcome, answer.retryable, answer.maybe_accepted) for answer in answers]
+    assert results == [("failed", retryable, maybe_accepted)] * 2
     assert len(azure.calls) == 1, "the SDK retried the call"
 
 

@@ -45,8 +45,8 @@ def markers(tmp_path_factory):
 
 def chosen_by(target, markers):
     """The tests that a target of the Makefile runs."""
-    recipe = run("make", "--dry-run", target).stdout
-    (words,) = [words for words in map(shlex.split, recipe.splitlines()) if "pytest" in words]
+    recipe = run("make", "--dry-run", target).stdout.splitlines()
+    (words,) = [shlex.split(line) for line in recipe if "-m pytest" in line]
     assert not any(word.startswith("tests") or word == "-k" for word in words)
     expression = Expression.compile(words[words.index("-m", words.index("pytest")) + 1])
     return {nodeid for nodeid, names in markers.items() if expression.evaluate(_known(names))}

@@ -557,20 +557,20 @@ export interface components {
         };
         /**
          * Event
-         * @description What happened, in CloudEvents' words (CloudEvents 1.0, "Context Attributes") and ours.
+         * @description A fact that a cloud reported, with the attributes of CloudEvents 1.0 ("Context Attributes") and some of Helios.
          *
          *     Attributes:
-         *         source: the cloud it happened on.
+         *         source: the cloud in which it happened.
          *         id: the sender's id, unique within the source.
-         *         type: as the sender spells it: ``OrderPlaced``.
-         *         subject: what it is about, if the sender says.
-         *         time: when it happened *there*, never when we heard of it.
+         *         type: the type in the sender's spelling: ``OrderPlaced``.
+         *         subject: the subject, if the sender names one.
+         *         time: when it happened in the cloud, not when Helios received it.
          *         received_at: when Helios received it.
-         *         origin: where on that cloud: EventBridge source/account/region, Pub/Sub topic, Event Grid topic.
-         *         data: the payload's JSON text, byte for byte as it was sent.
-         *         order_id: taken from the payload.
-         *         customer_id: taken from the payload.
-         *         amount: taken from the payload; exact, never through a float.
+         *         origin: where in that cloud: EventBridge source/account/region, Pub/Sub topic, Event Grid topic.
+         *         data: the JSON text of the payload, byte for byte as it was sent.
+         *         order_id: read from the payload.
+         *         customer_id: read from the payload.
+         *         amount: read from the payload; exact, never converted to a float.
          *         digest: 16 hex digits over type, subject, time and data: equal digests mean equal content.
          */
         Event: {
@@ -780,11 +780,11 @@ export interface components {
         DeadLetterGroups: components["schemas"]["DeadLetterGroup"][];
         /**
          * ReplayRequest
-         * @description A job that somebody wants.
+         * @description The request for a job.
          *
          *     Attributes:
-         *         per_second: at most so many in a second.
-         *         dry_run: only say what it would be.
+         *         per_second: the maximum number of items sent per second.
+         *         dry_run: return what the job would send, and start nothing.
          */
         ReplayRequest: {
             /** @enum {unknown} */
@@ -810,18 +810,18 @@ export interface components {
         };
         /**
          * ReplayJob
-         * @description A job as it is kept.
+         * @description A job as it is stored.
          *
          *     Attributes:
-         *         id: what marks all that it sends.
-         *         filter: its ``until`` is never later than ``created_at``: what arrives meanwhile is no part of it.
-         *         actor: asked for it.
-         *         matching: how many there were when it began.
-         *         checkpoint: where it stands; None: at the beginning.
-         *         sent: that reached the target.
-         *         failed: that the target will not take.
-         *         skipped: dead letters that were dealt with otherwise meanwhile.
-         *         last_error: what the target said last, when it refused or was away.
+         *         id: the id of the job, which marks everything that it sends.
+         *         filter: the items; ``until`` is never after ``created_at``, so the job excludes what arrives while it runs.
+         *         actor: the user who requested the job.
+         *         matching: the number of items when the job started.
+         *         checkpoint: the last processed item; None: none yet.
+         *         sent: the number of items that reached the target.
+         *         failed: the number of items that the target refused permanently.
+         *         skipped: the number of dead letters that were replayed in another way meanwhile.
+         *         last_error: the last answer of a target that refused an item or was unavailable.
          */
         ReplayJob: {
             id: number;
@@ -851,13 +851,13 @@ export interface components {
         ReplayPage: components["schemas"]["Page_ReplayJob_"];
         /**
          * Matching
-         * @description What a job would send.
+         * @description The items that a job would send.
          *
          *     Attributes:
-         *         matching: how many.
-         *         oldest: ``received_at`` of the first; None if there is none.
-         *         newest: and of the last.
-         *         examples: the first MAX_EXAMPLES: ``source/id`` of events, ids of dead letters.
+         *         matching: the number of items.
+         *         oldest: ``received_at`` of the first item; None if there is none.
+         *         newest: ``received_at`` of the last item; None if there is none.
+         *         examples: the first MAX_EXAMPLES items: ``source/id`` of events, ids of dead letters.
          */
         Matching: {
             matching: number;
@@ -869,11 +869,11 @@ export interface components {
         FlowPage: components["schemas"]["Page_FlowInstance_"];
         /**
          * FlowInstanceDetails
-         * @description One story with everything it was made from.
+         * @description A flow instance with its events and its timeline.
          *
          *     Attributes:
-         *         events: the stored events, first received first.
-         *         timeline: what happened when.
+         *         events: the stored events, the first received first.
+         *         timeline: the steps, in order of time.
          */
         FlowInstanceDetails: {
             flow: string;
@@ -894,22 +894,22 @@ export interface components {
         };
         /**
          * FlowSummary
-         * @description The stories that began within a period, summed up.
+         * @description A summary of the flow instances that opened within a period.
          *
          *     Attributes:
-         *         position: of the live stream: ``by_status`` and what follows from it hold its frames up to here, and no later
-         *             one; of a period that is over they hold everything.
-         *         since: its beginning, UTC.
-         *         until: its end, UTC.
-         *         total: stories.
-         *         by_status: how many have each verdict, every status named.
-         *         match_rate: matched and matched late among the settled; None when none is settled.
-         *         oldest_open_seconds: the age of the story that has been open longest; None when none is.
-         *         amount_at_risk: the amounts of the mismatched and the incomplete, by currency; currencies are not added up.
-         *         seen_on: how many stories one cloud, two clouds, three clouds have told of.
-         *         issues: how many stories have each kind of issue, every kind named.
-         *         silent: clouds that have fallen silent although others speak; what only they have not told of is not judged.
-         *         trend: the period in at most MAX_TREND_POINTS stretches; those without stories are left out.
+         *         position: the position of the live stream: ``by_status``, ``total`` and ``match_rate`` include its frames up to
+         *             here and no later ones; if the period is over they include everything.
+         *         since: the beginning of the period, UTC.
+         *         until: the end of the period, UTC.
+         *         total: the number of instances.
+         *         by_status: the number of instances by verdict; every verdict is listed.
+         *         match_rate: the share of matched and matched late instances among the settled ones; None when none is settled.
+         *         oldest_open_seconds: the age of the oldest open instance; None when none is open.
+         *         amount_at_risk: the amounts of mismatched and incomplete instances by currency; currencies are never added.
+         *         seen_on: the number of instances with events from one cloud, two clouds, three clouds.
+         *         issues: the number of instances by kind of issue; every kind is listed.
+         *         silent: the clouds that are silent while others send; an instance that waits only for them stays open.
+         *         trend: the period in at most MAX_TREND_POINTS buckets; buckets without instances are left out.
          */
         FlowSummary: {
             position: number;
@@ -935,7 +935,7 @@ export interface components {
         Declarations: components["schemas"]["Flow"][];
         /**
          * Page[Event]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_Event_: {
             items: components["schemas"]["Event"][];
@@ -943,10 +943,10 @@ export interface components {
         };
         /**
          * StreamFrame
-         * @description A frame in its place.
+         * @description A frame with its position in the stream.
          *
          *     Attributes:
-         *         position: one more than that of the frame before.
+         *         position: one more than the position of the previous frame.
          *         published_at: when its batch was stored, UTC.
          */
         StreamFrame: {
@@ -967,15 +967,15 @@ export interface components {
         };
         /**
          * Count
-         * @description Deliveries of one type in one minute by what became of them; ``received`` is their sum.
+         * @description Deliveries of one type in one minute by outcome; ``received`` is their sum.
          *
          *     Attributes:
-         *         minute: of ``received_at``, UTC.
+         *         minute: the minute of ``received_at``, UTC.
          *         source: the cloud.
-         *         type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
+         *         type: the event type; empty if it could not be read, ``*`` for the rarest types of a message with too many.
          *         stored: new events.
-         *         duplicate: deliveries of events already stored.
-         *         contradictory: deliveries that gave a stored event other content.
+         *         duplicate: deliveries of events that were already stored.
+         *         contradictory: deliveries whose content differs from the stored event.
          *         rejected: deliveries that could not be read.
          */
         Count: {
@@ -1009,12 +1009,12 @@ export interface components {
         };
         /**
          * FlowChange
-         * @description What one batch or sweep changed about a story.
+         * @description The change of a flow instance by a batch or a sweep.
          *
          *     Attributes:
          *         status: the verdict now.
-         *         previous: the verdict before; None for a story that has just begun.
-         *         issues: the kinds of what is wrong now.
+         *         previous: the verdict before; None for a new instance.
+         *         issues: the kinds of the issues now.
          */
         FlowChange: {
             flow: string;
@@ -1056,7 +1056,7 @@ export interface components {
         };
         /**
          * MinuteCount
-         * @description One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC.
+         * @description The counts of one minute, all types of a cloud together; ``minute`` is the minute of ``received_at``, UTC.
          */
         MinuteCount: {
             minute: string;
@@ -1068,7 +1068,7 @@ export interface components {
         };
         /**
          * AuditEntry
-         * @description A line of the audit log: who did what to what.
+         * @description An entry of the audit log: the actor, the action, and its subject.
          */
         AuditEntry: {
             at: string;
@@ -1080,7 +1080,7 @@ export interface components {
         };
         /**
          * Page[DeadLetterView]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_DeadLetterView_: {
             items: components["schemas"]["DeadLetterView"][];
@@ -1088,13 +1088,13 @@ export interface components {
         };
         /**
          * DeadLetterGroup
-         * @description Dead letters with the same thing wrong with them.
+         * @description Dead letters with the same source, status, field and reason.
          *
          *     Attributes:
-         *         count: how many letters, however often each was delivered.
-         *         first: when the first of them came first, UTC.
-         *         last: when one of them came last.
-         *         example_id: the id of the newest.
+         *         count: the number of dead letters, however often each was delivered.
+         *         first: the earliest first arrival, UTC.
+         *         last: the latest arrival, UTC.
+         *         example_id: the id of the newest dead letter.
          */
         DeadLetterGroup: {
             source: ("aws" | "azure" | "gcp") | "unknown";
@@ -1109,12 +1109,12 @@ export interface components {
         };
         /**
          * Target
-         * @description Where a job sends.
+         * @description The target of a job.
          *
          *     Attributes:
-         *         kind: what it is.
-         *         url: of a webhook.
-         *         cloud: whose topic or bus.
+         *         kind: the kind of target.
+         *         url: the URL of a webhook.
+         *         cloud: the cloud of a topic or bus.
          */
         Target: {
             /** @enum {unknown} */
@@ -1126,9 +1126,9 @@ export interface components {
         };
         /**
          * ReplayFilter
-         * @description Which ones; None means any. ``since`` and ``until`` bound ``received_at``: since <= it < until.
+         * @description Which items; None means any. ``since`` and ``until`` limit ``received_at``: since <= received_at < until.
          *
-         *     ``type`` and ``order_id`` are of events; ``status``, ``field`` and ``reason`` of dead letters.
+         *     ``type`` and ``order_id`` apply to events; ``status``, ``field`` and ``reason`` apply to dead letters.
          */
         ReplayFilter: {
             /** @default null */
@@ -1150,7 +1150,7 @@ export interface components {
         };
         /**
          * Checkpoint
-         * @description The last one that was dealt with; those of a job are dealt with in this order.
+         * @description The last item that was processed. A job processes its items in the order of their checkpoints.
          */
         Checkpoint: {
             received_at: string;
@@ -1159,7 +1159,7 @@ export interface components {
         };
         /**
          * Page[ReplayJob]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_ReplayJob_: {
             items: components["schemas"]["ReplayJob"][];
@@ -1167,7 +1167,7 @@ export interface components {
         };
         /**
          * Page[AuditEntry]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_AuditEntry_: {
             items: components["schemas"]["AuditEntry"][];
@@ -1175,7 +1175,7 @@ export interface components {
         };
         /**
          * Page[FlowInstance]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_FlowInstance_: {
             items: components["schemas"]["FlowInstance"][];
@@ -1183,21 +1183,21 @@ export interface components {
         };
         /**
          * FlowInstance
-         * @description One story and its verdict.
+         * @description A flow instance and its verdict.
          *
          *     Attributes:
-         *         flow: the flow's name.
-         *         key: the story's.
+         *         flow: the name of the flow.
+         *         key: the key of the instance.
          *         status: the verdict.
-         *         amount: what it is about in money, if a leg says so.
-         *         currency: in which money, if a leg says so.
-         *         opened_at: when Helios first heard of it, UTC.
-         *         deadline: until when it is waited for, UTC; longer while a silent cloud is the excuse.
-         *         settled_at: since when the verdict has stood; None while it is open.
-         *         updated_at: when Helios last heard of it, UTC.
-         *         time_to_match_seconds: from the first leg to the last; None unless it matched.
-         *         legs: in the order in which they are declared.
-         *         issues: what is wrong, if anything.
+         *         amount: the amount of money, if a leg has one.
+         *         currency: the currency of the amount, if a leg has one.
+         *         opened_at: when Helios received its first event, UTC.
+         *         deadline: until when Helios waits for its events, UTC; deferred while a cloud is silent.
+         *         settled_at: since when the verdict has been final; None while the instance is open.
+         *         updated_at: when Helios received its latest event, UTC.
+         *         time_to_match_seconds: seconds from the first leg to the last; None unless the instance matched.
+         *         legs: the legs in the order of their declaration.
+         *         issues: the problems, if any.
          */
         FlowInstance: {
             flow: string;
@@ -1219,16 +1219,17 @@ export interface components {
          * @description What is known of one leg.
          *
          *     Attributes:
-         *         name: of the leg.
-         *         source: the cloud that tells of it; None while any may, and none has.
+         *         name: the name of the leg.
+         *         source: the cloud that sends it; None if any cloud may, and none has.
          *         type: the event type.
-         *         optional: whether the story is complete without it.
-         *         state: ``pending``: waited for. ``missing``: waited for in vain. ``late``: it came after the window.
-         *         event_id: of the first event that told of it.
-         *         time: when that happened there, UTC.
-         *         received_at: when Helios heard of it, UTC.
+         *         optional: whether the instance is complete without it.
+         *         state: ``pending``: not received, before the deadline. ``missing``: not received, after the deadline.
+         *             ``late``: received after the window.
+         *         event_id: the id of its first event.
+         *         time: when that event happened in the cloud, UTC.
+         *         received_at: when Helios received that event, UTC.
          *         fields: the payload's own scalar fields, as text.
-         *         deliveries: how often it was told, duplicates and contradictions included.
+         *         deliveries: the number of deliveries, duplicates and contradictions included.
          */
         FlowLeg: {
             name: string;
@@ -1247,14 +1248,15 @@ export interface components {
         };
         /**
          * FlowIssue
-         * @description One thing that is wrong with a story.
+         * @description A problem of a flow instance.
          *
          *     Attributes:
-         *         kind: what.
-         *         legs: which legs it concerns.
-         *         field: which field; None when it is not about one.
-         *         values: what each leg says, or how often; for ``contradictory``: each variant by its number.
-         *         detail: the same in plain words.
+         *         kind: the kind of problem.
+         *         legs: the names of the legs concerned.
+         *         field: the field concerned; None if there is none.
+         *         values: by leg, the value of the field, the seconds of lateness, or the number of deliveries; for
+         *             ``contradictory``, the values by the number of the variant.
+         *         detail: the issue in plain words.
          */
         FlowIssue: {
             /** @enum {unknown} */
@@ -1268,18 +1270,18 @@ export interface components {
         };
         /**
          * Step
-         * @description A moment of a story.
+         * @description A step in the timeline of a flow instance.
          *
          *     Attributes:
          *         at: when, UTC, by Helios' clock.
-         *         what: ``leg``: a leg was first told of. ``duplicate``, ``contradictory``: it was told of again. ``verdict``:
-         *             something else follows than before.
-         *         leg: which, if any.
-         *         source: who told.
-         *         event_id: the event's.
-         *         version: the verdict's number, from 1.
-         *         status: that verdict.
-         *         detail: in words.
+         *         what: ``leg``: the first event of a leg arrived. ``duplicate``, ``contradictory``: a further event of a leg
+         *             arrived. ``verdict``: the verdict or its issues changed.
+         *         leg: the name of the leg, if any.
+         *         source: the cloud that sent the event.
+         *         event_id: the id of the event.
+         *         version: the number of the verdict, from 1.
+         *         status: the verdict.
+         *         detail: the step in words.
          */
         Step: {
             at: string;
@@ -1299,7 +1301,7 @@ export interface components {
         };
         /**
          * Money
-         * @description An amount in one currency; ``currency`` is None where no leg says which.
+         * @description An amount in one currency; ``currency`` is None if no leg has one.
          */
         Money: {
             currency: string | null;
@@ -1308,12 +1310,12 @@ export interface components {
         };
         /**
          * TrendPoint
-         * @description The stories that began in one stretch of time.
+         * @description The flow instances that opened in one bucket of a trend.
          *
          *     Attributes:
-         *         minute: its beginning, UTC.
-         *         settled: stories with a verdict.
-         *         matched: those of them on which the clouds agree.
+         *         minute: the beginning of the bucket, UTC.
+         *         settled: the number of instances with a final verdict.
+         *         matched: the number of these on which the clouds agree.
          */
         TrendPoint: {
             minute: string;
@@ -1322,7 +1324,7 @@ export interface components {
         };
         /**
          * Page[KeyedIssue]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_KeyedIssue_: {
             items: components["schemas"]["KeyedIssue"][];
@@ -1330,7 +1332,7 @@ export interface components {
         };
         /**
          * KeyedIssue
-         * @description An issue and the story it belongs to.
+         * @description An issue and the flow instance to which it belongs.
          */
         KeyedIssue: {
             /** @enum {unknown} */
@@ -1349,17 +1351,17 @@ export interface components {
         };
         /**
          * Flow
-         * @description A story that is told in legs.
+         * @description A declared flow: events of several clouds that belong together, one per leg.
          *
          *     Attributes:
-         *         name: of the flow.
-         *         key: where in every leg's payload the story's key stands.
+         *         name: the name of the flow.
+         *         key: the path of the instance's key in the payload of every leg.
          *         window_seconds: how long after the first leg the others are in time, by Helios' own clock.
-         *         grace_seconds: how much longer they are waited for before they are called missing.
+         *         grace_seconds: how much longer Helios waits for the others before it reports them as missing.
          *         leg: the legs.
-         *         rule: where they must agree.
-         *         amount: what the story is about in money, as ``leg.field``; the first that is known counts.
-         *         currency: in which money that is, in the same way. Amounts of different currencies are never added together.
+         *         rule: the fields that must agree.
+         *         amount: the amount of money in an instance, as ``leg.field``; the first field that has a value counts.
+         *         currency: the currency of that amount, in the same form. Amounts of different currencies are never added.
          */
         Flow: {
             name: string;
@@ -1376,14 +1378,14 @@ export interface components {
         };
         /**
          * Leg
-         * @description One cloud's part of the story.
+         * @description One cloud's part of a flow.
          *
          *     Attributes:
-         *         name: what issues call it.
-         *         type: the event type that tells of it.
-         *         source: the only cloud that may tell of it; None: any.
-         *         optional: True when the story is complete without it.
-         *         verb: what the cloud did, in the past, for issues in words: ``ordered`` gives "AWS ordered 3".
+         *         name: the name of the leg in issues.
+         *         type: the event type that belongs to the leg.
+         *         source: the only cloud that may send the leg; None: any cloud.
+         *         optional: whether an instance is complete without the leg.
+         *         verb: what the cloud did, in the past tense, for the text of issues: ``ordered`` gives "AWS ordered 3".
          */
         Leg: {
             name: string;
@@ -1397,11 +1399,11 @@ export interface components {
         };
         /**
          * Rule
-         * @description Two fields that must say the same.
+         * @description Two fields that must agree.
          *
          *     Attributes:
-         *         equal: each as ``leg.field``, where ``field`` may be a path into the payload.
-         *         within: by how much two numbers may differ, as decimal text; None: not at all.
+         *         equal: the two fields as ``leg.field``, where ``field`` may be a path into the payload.
+         *         within: the largest difference between two numbers that agree, as decimal text; None: 0.
          */
         Rule: {
             equal: [

@@ -12,7 +12,7 @@ export function Refusal({ error }: { error: Error }): ReactNode {
   return (
     <div role="alert" className="rounded-lg bg-bad-soft px-3 py-2.5 text-[13px] text-ink">
       <p className="break-words">
-        <strong className="font-semibold text-bad">Request refused.</strong> {error.message}
+        <strong className="font-semibold text-bad">Request failed.</strong> {error.message}
       </p>
       {isForbidden(error) && (
         <>

@@ -8,5 +8,5 @@ from helios.api import create_app
 configured = bootstrap.configure()
 logs.configure(configured.log_level)
 services = bootstrap.build(configured)
-# No lifespan: Mangum would run it, and so close the database connections, with every request.
+# No lifespan: Mangum would run it with every request, and close the database connections each time.
 handler = Mangum(create_app(services), lifespan="off")

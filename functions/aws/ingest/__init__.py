@@ -1,1 +1,1 @@
-"""EventBridge events, by way of SQS."""
+"""Ingests EventBridge events from SQS."""

@@ -1,4 +1,4 @@
-"""Lambda: batches of EventBridge events from SQS, each batch one ``ingest``."""
+"""Lambda: ingests batches of EventBridge events from SQS."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -14,16 +14,17 @@ from helios.model.events import Delivery
 
 logger = powertools_logger("helios-ingest")
 metrics = Metrics(namespace="Helios", service="ingest")
-services = bootstrap.build_to_stay(bootstrap.configure())
+services = bootstrap.build_long_lived(bootstrap.configure())
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str, str]]]:
-    """Store an SQS batch, and name the messages that SQS must deliver again.
+    """Store an SQS batch, and return the messages that SQS must deliver again.
 
-    What can't be read is kept as a dead letter and acknowledged: delivering it again would not help. When the
-    database is away every message is handed back; what is still here after half a day, SQS moves to its dead letters.
+    An unreadable message is stored as a dead letter and acknowledged, because another delivery would not help. When the
+    database is not available, every message is returned to the queue. After half a day, SQS moves a message to its
+    dead-letter queue.
 
     AWS Lambda Developer Guide, "Implementing partial batch responses" (``ReportBatchItemFailures``).
     """
@@ -35,7 +36,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, list[dict[str,
     try:
         outcomes = services.ingest(deliveries)
     except Retryable as error:
-        logger.warning("handed back", extra={"events": len(records), "error": str(error)})
+        logger.warning("batch returned to the queue", extra={"events": len(records), "error": str(error)})
         metrics.add_metric("retryable", MetricUnit.Count, len(records))
         return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in records]}
     for status, count in Counter(outcome.status for outcome in outcomes).items():

@@ -1,1 +1,1 @@
-"""From the outbox to everybody who watches through API Gateway."""
+"""Relays frames from the outbox to the WebSocket clients of API Gateway."""

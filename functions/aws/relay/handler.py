@@ -1,4 +1,4 @@
-"""Lambda: relays what is new, when SQS rings and once a minute in case a ring was lost."""
+"""Lambda: relays new frames, on each notification from SQS and once a minute in case a notification was lost."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from helios.adapters.redis.connections import RedisConnections
 from helios.services.relay import GATEWAY, relay
 
 RESERVE_SECONDS: Final = BROADCAST_SECONDS + 1
-"""What the last message and its note may take: Lambda ends a call that runs out of time, and with it what it noted."""
+"""Time for the last broadcast and for committing the offset, which is lost if Lambda ends the call at its timeout."""
 
 logger = powertools_logger("helios-relay")
 configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))
@@ -21,7 +21,7 @@ broadcaster = ApiGatewayBroadcaster(configured.websocket_endpoint or "", RedisCo
 
 @logger.inject_lambda_context
 def handler(_event: dict[str, Any], context: LambdaContext) -> None:
-    """Relay what there is time for, and ring for the rest; an error makes SQS ring again, as the schedule does."""
+    """Relay frames while there is time, and notify for the rest. After an error, SQS and the schedule call it again."""
     seconds = context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
     sent = relay(GATEWAY, outbox=services.outbox, broadcaster=broadcaster, seconds=seconds, notifier=services.notifier)
     logger.info("relayed", extra={"frames": sent})

@@ -1,1 +1,1 @@
-"""What works on replay jobs."""
+"""Works on replay jobs."""

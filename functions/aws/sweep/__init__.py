@@ -1,1 +1,1 @@
-"""What has to be done once a minute."""
+"""Runs the sweep once a minute."""

@@ -1,4 +1,4 @@
-"""Lambda: the sweep, on an EventBridge schedule of once a minute."""
+"""Lambda: the sweep, once a minute on an EventBridge schedule."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,6 @@ services = bootstrap.build(bootstrap.configure())
 
 @logger.inject_lambda_context
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
-    """Sweep; an error is Lambda's to report and the next minute's to make good."""
+    """Sweep. Lambda reports an error, and the next minute's call repeats the sweep."""
     swept = sweep(datetime.now(UTC), store=services.store, reconciler=services.reconciler, notifier=services.notifier)
-    return {"frames_removed": swept.frames, "flows_judged": swept.flows}
+    return {"frames_removed": swept.frames, "flows_evaluated": swept.flows}

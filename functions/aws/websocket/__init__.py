@@ -1,1 +1,1 @@
-"""Who watches: the routes of the API Gateway WebSocket."""
+"""Handles the routes of the API Gateway WebSocket."""

@@ -1,4 +1,4 @@
-"""Lambda: $connect, $disconnect and $default of the API Gateway WebSocket."""
+"""Lambda: the routes $connect, $disconnect and $default of the API Gateway WebSocket."""
 
 from typing import Any
 
@@ -20,33 +20,33 @@ gateway = ApiGatewayBroadcaster(configured.websocket_endpoint or "", connections
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
-    """Keep the list of connections, and answer a ping with the position of the stream.
+    """Maintain the list of connections, and answer a ping with the position of the stream.
 
-    What ``$connect`` answers decides: with anything but 2xx there is no connection.
+    API Gateway refuses the connection if ``$connect`` returns a status other than 2xx.
 
     Amazon API Gateway Developer Guide, "Working with WebSocket APIs".
     """
     route = event["requestContext"]["routeKey"]
     connection = event["requestContext"]["connectionId"]
-    answered = None
-    if route == "$connect" and not _may_watch(event):
+    pong = None
+    if route == "$connect" and not _may_connect(event):
         logger.warning("refused", extra={"connection": connection})
         return {"statusCode": 401}
     if route == "$disconnect":
         connections.remove(connection)
     else:
-        connections.add(connection)  # also with each ping, so that a flushed Redis heals
+        connections.add(connection)  # also with each ping, which restores the list after a flush of Redis
     if route == "$default":
-        pong = {"type": "pong", "position": services.outbox.window().position}
-        answered = gateway.post(connection, msgspec.json.encode(pong))
-    logger.info("watched", extra={"route": route, "connection": connection, "answered": answered})
+        message = {"type": "pong", "position": services.outbox.window().position}
+        pong = gateway.post(connection, msgspec.json.encode(message))
+    logger.info("route handled", extra={"route": route, "connection": connection, "pong": pong})
     return {"statusCode": 200}
 
 
-def _may_watch(event: dict[str, Any]) -> bool:
-    """Whether it brought a ticket of ``POST /api/v1/ws/tickets`` that nobody has used yet, and is no other web page's.
+def _may_connect(event: dict[str, Any]) -> bool:
+    """Whether the request has an unused ticket of ``POST /api/v1/ws/tickets``, and does not come from another web page.
 
-    A browser says which page asks; who sends no Origin is none, and has a ticket all the same.
+    A browser sends the page's origin. A client without an Origin header is not a browser, and needs only the ticket.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if headers.get("origin", configured.dashboard_origin) != configured.dashboard_origin:

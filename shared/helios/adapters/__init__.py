@@ -1,1 +1,1 @@
-"""How the ports are kept: Postgres and Redis for real, memory for trying things out."""
+"""Implementations of the ports: Postgres, Redis, Kafka, the notifiers, and the targets of replay jobs."""

@@ -1,6 +1,6 @@
-"""What only AWS has: Secrets Manager for settings, SQS to ring with, API Gateway to broadcast through.
+"""Services that only AWS has: Secrets Manager for settings, SQS for notifications, API Gateway for broadcasts.
 
-Only AWS' functions and demos load it.
+Only the functions and demos of AWS import this module.
 """
 
 import logging
@@ -22,22 +22,22 @@ from helios.ports.stream import Connections
 log = logging.getLogger("helios.aws")
 
 PARALLEL_POSTS = 32
-"""Posts under way at once: each waits for API Gateway, hardly any for the CPU."""
+"""The most concurrent posts. A post waits for API Gateway and uses hardly any CPU time."""
 
 BROADCAST_SECONDS: Final = 5.0
-"""Longest time for one message to all: who has not been posted to by then catches up later."""
+"""The longest time for one broadcast. A client that has not received the message by then catches up later."""
 
 REST_SECONDS: Final = 10.0
-"""How long a connection is left alone once a post to it took too long: it must not slow the others each time."""
+"""How long a connection is skipped after a post to it timed out, so that it does not slow down every broadcast."""
 
 SENT, GONE, LATE, RESTING = "sent", "gone", "late", "resting"
-"""What becomes of a post, unless API Gateway or the network has a name for it."""
+"""The outcomes of a post, besides the error names of API Gateway and botocore."""
 
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
 
 _SLOW: Final = {ReadTimeoutError.__name__, ConnectTimeoutError.__name__}
 
-# One attempt: whom it does not reach sees a gap, and closes it from the frames.
+# One attempt: a client that misses a message sees a gap in the positions, and fetches the missing frames.
 _POSTING = Config(
     connect_timeout=1,
     read_timeout=2,
@@ -53,7 +53,7 @@ def secret_variables(secret_id: str) -> dict[str, str]:
         secret_id: its name or ARN.
 
     Raises:
-        ConfigurationError: there is no such secret, this role may not read it, or it is no JSON object of strings.
+        ConfigurationError: the secret does not exist, this role may not read it, or it is not a JSON object of strings.
         Retryable: Secrets Manager does not answer.
     """
     client: Any = boto3.client("secretsmanager", config=_CONFIG)
@@ -69,34 +69,34 @@ def secret_variables(secret_id: str) -> dict[str, str]:
         client.close()
     try:
         return msgspec.json.decode(text, type=dict[str, str])
-    except msgspec.DecodeError as error:  # without its text: that is the secret
-        raise ConfigurationError("HELIOS_SECRET_ID: the secret is no JSON object of strings") from error
+    except msgspec.DecodeError as error:  # the message leaves out the text, which is the secret
+        raise ConfigurationError("HELIOS_SECRET_ID: the secret is not a JSON object of strings") from error
 
 
 class SqsNotifier:
-    """Keeps ``Notifier`` with a message to the queue that starts the relay function."""
+    """Implements ``Notifier`` with a message to the queue that starts the relay function."""
 
     def __init__(self, queue_url: str) -> None:
         self._queue_url = queue_url
         self._sqs: Any = boto3.client("sqs", config=_CONFIG)
 
     def notify(self) -> None:
-        """Start the relay function; what the message says doesn't matter."""
+        """Start the relay function. The function ignores the content of the message."""
         try:
-            self._sqs.send_message(QueueUrl=self._queue_url, MessageBody="ring")
+            self._sqs.send_message(QueueUrl=self._queue_url, MessageBody="notify")
         except (BotoCoreError, ClientError) as error:
             raise Retryable(f"SQS: {error}") from error
 
 
 class ApiGatewayBroadcaster:
-    """Keeps ``Broadcaster`` with API Gateway's ``@connections``."""
+    """Implements ``Broadcaster`` with API Gateway's ``@connections``."""
 
     def __init__(self, endpoint_url: str, connections: Connections) -> None:
         """Broadcast to these connections.
 
         Args:
             endpoint_url: the stage's ``https://...execute-api.../{stage}`` (not ``wss``).
-            connections: who is connected.
+            connections: the connected clients.
         """
         self._connections = connections
         self._gateway: Any = boto3.client("apigatewaymanagementapi", endpoint_url=endpoint_url, config=_POSTING)
@@ -104,13 +104,13 @@ class ApiGatewayBroadcaster:
         self._resting: dict[str, float] = {}
 
     def broadcast(self, message: bytes) -> None:
-        """Post to every connection at once, and forget those that are gone.
+        """Post to all connections in parallel, and remove those that are gone.
 
-        Whoever is not reached for another reason stays connected: it sees from the next position that it has missed
-        something, and asks for that.
+        A client that is not reached for another reason stays connected. It sees from the next position that it has
+        missed frames, and fetches them.
 
         Raises:
-            Retryable: not one could be reached.
+            Retryable: no connection was reached.
         """
         outcomes = self._post_to_all(self._connections.all(), message)
         for connection, outcome in outcomes.items():
@@ -121,24 +121,28 @@ class ApiGatewayBroadcaster:
             return
         reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(missed.items()))
         if missed.total() == len(outcomes):
-            raise Retryable(f"API Gateway: nobody was reached: {reasons}")
-        log.warning("not everybody was reached: %s", reasons)
+            raise Retryable(f"API Gateway: no connection was reached: {reasons}")
+        log.warning("connections were not reached: %s", reasons)
 
     def post(self, connection: str, message: bytes) -> str:
-        """Post to one connection, and tell what became of it: SENT, GONE, or the error's name."""
+        """Post to one connection, and return the outcome: SENT, GONE, or the name of the error."""
         try:
             self._gateway.post_to_connection(ConnectionId=connection, Data=message)
         except ClientError as error:
             gone = error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.GONE
             return GONE if gone else str(error.response["Error"]["Code"])
-        except BotoCoreError as error:  # it did not answer in time, or can't be reached
+        except BotoCoreError as error:  # API Gateway is not reachable, or did not answer in time
             return type(error).__name__
         return SENT
 
     def _post_to_all(self, connections: Sequence[str], message: bytes) -> dict[str, str]:
         now = time.monotonic()
-        self._resting = {one: until for one, until in self._resting.items() if until > now}
-        posts = {one: self._threads.submit(self.post, one, message) for one in connections if one not in self._resting}
+        self._resting = {connection: until for connection, until in self._resting.items() if until > now}
+        posts = {
+            connection: self._threads.submit(self.post, connection, message)
+            for connection in connections
+            if connection not in self._resting
+        }
         wait(posts.values(), timeout=BROADCAST_SECONDS)
         outcomes = dict.fromkeys(connections, RESTING)
         for connection, post in posts.items():

@@ -1,4 +1,4 @@
-"""Stored events as CloudEvents 1.0 again, for others and for Helios itself."""
+"""Converts stored events back to CloudEvents 1.0, for other systems and for Helios itself."""
 
 from typing import Final
 from urllib.parse import quote
@@ -7,15 +7,15 @@ from helios.model.events import Event
 from helios.normalise.replay_marks import EXTENSION
 
 _URI_CHARACTERS: Final = "/:?#[]@!$&'()*+,;=%-._~"
-"""RFC 3986, "Characters": what a URI-reference may hold besides letters and digits."""
+"""The characters, besides letters and digits, that a URI-reference may contain (RFC 3986, "Characters")."""
 
 
 def attributes(event: Event) -> dict[str, str]:
     """The event's context attributes.
 
-    ``cloud`` is an extension of ours: id is unique within it, whatever the sender calls its sources.
+    ``cloud`` is an extension that Helios adds. An id is unique within it, whatever sources the sender names.
     """
-    given = {
+    values = {
         "specversion": "1.0",
         "id": event.id,
         "source": quote(event.origin, safe=_URI_CHARACTERS) or event.source,
@@ -24,12 +24,15 @@ def attributes(event: Event) -> dict[str, str]:
         "time": event.time.isoformat().replace("+00:00", "Z"),
         "cloud": event.source,
     }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def replayed_attributes(event: Event, job: int) -> dict[str, str]:
-    """The same, marked; without a time that the sender never told, or Helios would find that it contradicts itself."""
-    given = attributes(event) | {EXTENSION: str(job)}
+    """The context attributes with the mark of a replay job.
+
+    The time is left out if the sender never set it: otherwise Helios would count the replayed event as contradictory.
+    """
+    marked = attributes(event) | {EXTENSION: str(job)}
     if event.time == event.received_at:
-        del given["time"]
-    return given
+        del marked["time"]
+    return marked

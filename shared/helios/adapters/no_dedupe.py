@@ -1,4 +1,4 @@
-"""Running without Redis: no duplicate filter."""
+"""The deduplication cache for running without Redis: it stores nothing."""
 
 from collections.abc import Collection
 
@@ -6,19 +6,19 @@ from helios.model.events import Key
 
 
 class NullDedupeCache:
-    """Keeps ``DedupeCache`` by remembering nothing: what Helios runs with when no Redis is set."""
+    """Implements ``DedupeCache`` without storing any key. Helios uses it when HELIOS_REDIS_URL is not set."""
 
     failures = 0
 
     def lookup(self, keys: Collection[Key]) -> set[Key]:  # noqa: ARG002 - the port's signature
-        """Nothing."""
+        """Always the empty set."""
         return set()
 
     def add(self, keys: Collection[Key]) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def probe(self) -> None:
-        """Always answers."""
+        """Return: there is no server to probe."""
 
     def close(self) -> None:
-        """Has nothing to let go of."""
+        """Do nothing: there is no connection to close."""

@@ -1,4 +1,4 @@
-"""Bells: over HTTPS from another cloud, several at once, and one that keeps nobody waiting."""
+"""Notifiers: one that posts over HTTPS from another cloud, a group of several, and one in the background."""
 
 import http.client
 import threading
@@ -14,18 +14,18 @@ from helios.ports.stream import Notifier
 TIMEOUT_SECONDS = 2.0
 
 PAUSE_SECONDS = 0.02
-"""Shortest time from the end of one ring in the background to the next: each costs the CPU a few milliseconds."""
+"""The shortest pause between two notifications in the background. Each takes a few milliseconds of CPU time."""
 
 
 class HttpNotifier:
-    """Keeps ``Notifier`` with a POST to Helios' API, from a cloud where the relay does not run."""
+    """Implements ``Notifier`` with a POST to the API, from a cloud where the relay does not run."""
 
     def __init__(self, url: str, secret: str) -> None:
-        """Ring there.
+        """Take the endpoint to notify.
 
         Args:
             url: ``https://.../api/v1/relay/notify``.
-            secret: what the API asks for; of two, while one is being replaced, the first.
+            secret: the secret that the API requires. During a rotation there are two, and the first is sent.
         """
         secret = secret.partition(" ")[0]
         self._request = urllib.request.Request(  # noqa: S310 - the URL is a setting
@@ -33,7 +33,7 @@ class HttpNotifier:
         )
 
     def notify(self) -> None:
-        """Ask the API to ring."""
+        """Ask the API to notify the relay."""
         try:
             with open_directly(self._request, timeout_seconds=TIMEOUT_SECONDS):
                 pass
@@ -45,13 +45,13 @@ class HttpNotifier:
 
 
 class NotifierGroup:
-    """Keeps ``Notifier`` with several: each is rung, whatever became of the one before."""
+    """Implements ``Notifier`` with several notifiers. One that fails does not stop the others."""
 
     def __init__(self, notifiers: Sequence[Notifier]) -> None:
         self._notifiers = notifiers
 
     def notify(self) -> None:
-        """Ring all."""
+        """Notify through each of them, and raise the failures together."""
         failures = []
         for notifier in self._notifiers:
             try:
@@ -63,26 +63,26 @@ class NotifierGroup:
 
 
 class BackgroundNotifier:
-    """Keeps ``Notifier`` without a wait for who rings: a thread does it, once for all that rang meanwhile.
+    """Implements ``Notifier`` without blocking the caller: a thread sends one notification for all pending requests.
 
-    For processes that live on. A function may be frozen as soon as it has answered, so it never starts the thread, and
-    rings by itself.
+    This is for long-running processes. A cloud may freeze a function as soon as it has answered, so a function never
+    starts the thread, and notifies in the caller's thread.
     """
 
     def __init__(self, notifier: Notifier) -> None:
-        """Pass rings on to this bell, at once and in the caller's thread until ``start`` is called."""
+        """Take the notifier to call: immediately in the caller's thread, until ``start`` is called."""
         self._notifier = notifier
         self._notified = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Ring in the background from now on; a ring that nobody hears is then only logged."""
-        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        """Notify in the background from now on. A notification that fails is then only logged."""
+        self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, after a last ring in case that one is owed."""
+        """End the thread, after a last notification if one is pending."""
         self._stopping.set()
         self._notified.set()
         if self._thread:
@@ -90,7 +90,7 @@ class BackgroundNotifier:
             self._thread = None
 
     def notify(self) -> None:
-        """Ring soon: now, or a moment after the ring that is under way."""
+        """Notify soon: immediately, or shortly after the notification in progress."""
         if self._thread:
             self._notified.set()
         else:
@@ -99,8 +99,8 @@ class BackgroundNotifier:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._notified.wait()
-            self._notified.clear()  # before it notifies: a later request may be for newer frames
+            self._notified.clear()  # before notifying: a later request may be for newer frames
             notify_best_effort(self._notifier)
             self._stopping.wait(PAUSE_SECONDS)
-        if self._notified.is_set():  # during the last pause
+        if self._notified.is_set():  # a request came during the last pause
             notify_best_effort(self._notifier)

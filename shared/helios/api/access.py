@@ -16,7 +16,7 @@ from helios.api.webhook_receiver import is_local
 from helios.auth.authenticator import Refused
 from helios.auth.oidc import BearerToken
 from helios.errors import Retryable
-from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
+from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, grants
 from helios.ports.access import RateLimit, Tickets, Tokens
 
 CACHE_SECONDS = 10.0
@@ -153,7 +153,7 @@ class Access:
             raise Refused("this is no token of Helios", code="malformed")
         if wait := await run_in_threadpool(self._limit.wait_seconds, f"caller {caller.name}"):
             raise _too_often(wait)
-        if not opens(caller.scopes, scope):
+        if not grants(caller.scopes, scope):
             raise Refused(f"this takes a token with the scope {scope}", status=403, code="scope")
         return caller
 

@@ -32,7 +32,7 @@ from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.services.batching import Coalescer
 from helios.services.replay import ReplayWorker
-from helios.services.replay_jobs import Start
+from helios.services.replay_jobs import ReplayStarter
 from helios.services.sweep import expire_flows, sweep
 
 log = logging.getLogger("helios.api")
@@ -62,7 +62,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     if services is None:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
-        services = bootstrap.build_to_stay(configured)
+        services = bootstrap.build_long_lived(configured)
     authenticators = webhook_auth.build(services.settings)
     hub = Hub()
     metrics = Metrics(dedupe=services.dedupe, watchers=lambda: hub.clients)
@@ -70,7 +70,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     access = Access(
         services.tokens,
         services.tickets,
-        people=webhook_auth.people(services.settings),
+        people=webhook_auth.oidc_provider(services.settings),
         loopback=authenticators.loopback,
         origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
@@ -93,7 +93,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         notifier=notifier,
         is_busy=lambda: coalescer.is_busy,
     )
-    replaying = threading.Thread(target=worker.run_for_ever, name="replays", daemon=True)
+    replaying = threading.Thread(target=worker.run_forever, name="replays", daemon=True)
 
     chores: list[tuple[float, Chore]] = [
         (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, notifier=notifier)),
@@ -149,7 +149,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     app.include_router(
         replay.router(
-            Start(services.jobs, targets, begun=worker.wake),
+            ReplayStarter(services.jobs, targets, on_start=worker.wake),
             services.jobs,
             access,
             max_body_bytes=services.settings.max_body_bytes,

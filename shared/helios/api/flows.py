@@ -25,9 +25,9 @@ from helios.ports.events import EventReader
 from helios.ports.flows import FlowReader
 from helios.ports.stream import Outbox
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.record import FlowRecord, told
-from helios.reconciliation.silence import LISTENED, silent
-from helios.reconciliation.summary import summed, trend_bucket
+from helios.reconciliation.record import FlowRecord, to_instance
+from helios.reconciliation.silence import LOOKBACK, silent
+from helios.reconciliation.summary import summarise, trend_bucket
 from helios.reconciliation.timeline import timeline
 
 LONGEST_PERIOD = timedelta(days=31)
@@ -49,7 +49,7 @@ def router(
         return (flow,) if flow is not None else tuple(evaluators)
 
     def rows(kept: list[FlowRecord]) -> list[FlowInstance]:
-        return [told(evaluators[one.flow], one) for one in kept if one.flow in evaluators]
+        return [to_instance(evaluators[one.flow], one) for one in kept if one.flow in evaluators]
 
     @routes.get("", responses=documented(200, "FlowPage", 400, 401, 403, 422, 429, 503))
     def flows(
@@ -88,12 +88,12 @@ def router(
         if begin >= end:
             return problem(422, "The period is empty: since must be before until")
         return reply(
-            summed(
+            summarise(
                 reader.flow_sums(flow, since=begin, until=end, bucket=trend_bucket(begin, end)),
                 since=begin,
                 until=end,
                 oldest_open=reader.oldest_open(named(flow)),
-                silent=silent(events.minutes(now - LISTENED), now),
+                silent=silent(events.minutes(now - LOOKBACK), now),
                 now=now,
             )
         )
@@ -128,7 +128,7 @@ def router(
         kept = reader.flow((flow, key)) if flow in evaluators else None
         if kept is None:
             return problem(404, f"No story of the flow {flow!r} has the key {key!r}")
-        row = told(evaluators[flow], kept)
+        row = to_instance(evaluators[flow], kept)
         keys = dict.fromkeys((item.source, item.id) for item in kept.evidence_set.items)
         stored = [event for identity in keys if (event := events.event(identity))]
         return reply(

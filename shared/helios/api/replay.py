@@ -14,14 +14,14 @@ from helios.api.replies import asked, documented, problem, rejection, reply
 from helios.errors import Rejected
 from helios.model.replay import ReplayRequest
 from helios.ports.replay import ReplayJobs
-from helios.services.replay_jobs import Start
+from helios.services.replay_jobs import ReplayStarter
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 _job = msgspec.json.Decoder(ReplayRequest)
 
 
-def router(start: Start, jobs: ReplayJobs, access: Access, *, max_body_bytes: int) -> APIRouter:
+def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, *, max_body_bytes: int) -> APIRouter:
     """The routes for whoever looks after what did not reach others."""
     routes = APIRouter(prefix="/api/v1", tags=["replays"])
     may_replay, may_read = Depends(access.needs("replay")), Depends(access.needs("read"))
@@ -46,7 +46,7 @@ def router(start: Start, jobs: ReplayJobs, access: Access, *, max_body_bytes: in
     def _create(wanted: ReplayRequest, actor: str) -> Response:
         now = datetime.now(UTC)
         if wanted.dry_run:
-            return reply(start.would(wanted, now))
+            return reply(start.preview(wanted, now))
         return reply(start(wanted, actor=actor, now=now), status=201)
 
     @routes.get(

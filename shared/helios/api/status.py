@@ -134,11 +134,13 @@ def _probe_sink(target: EventSink, outbox: Outbox) -> None:
     target.probe()
     now = datetime.now(UTC)
     (sink,) = (one for one in outbox.consumers(KAFKA) if one.name == KAFKA)
-    if sink.silent(now) > SINK_SECONDS:
-        seen = f"was last seen {sink.silent(now):.0f} s ago" if sink.seen_at else "was never seen"
+    if sink.silent_seconds(now) > SINK_SECONDS:
+        seen = f"was last seen {sink.silent_seconds(now):.0f} s ago" if sink.seen_at else "was never seen"
         raise Retryable(f"Kafka: the sink {seen}: does `python -m helios sink` run?")
-    if sink.waits(now) > SINK_SECONDS:
-        raise Retryable(f"Kafka: {sink.behind} frames wait to be passed on, the oldest for {sink.waits(now):.0f} s")
+    if sink.wait_seconds(now) > SINK_SECONDS:
+        raise Retryable(
+            f"Kafka: {sink.behind} frames wait to be passed on, the oldest for {sink.wait_seconds(now):.0f} s"
+        )
 
 
 def _nothing() -> None:

@@ -13,8 +13,8 @@ from helios.model.events import SOURCES
 from helios.model.flows import SETTLED
 from helios.model.stream import Consumer
 from helios.reconciliation.record import MATCH_BOUNDS, FlowCount
-from helios.reconciliation.silence import LISTENED, silent
-from helios.reconciliation.summary import at_risk
+from helios.reconciliation.silence import LOOKBACK, silent
+from helios.reconciliation.summary import amounts_at_risk
 from helios.services.relay import GATEWAY
 from helios.services.sink import KAFKA
 from helios.settings import Settings
@@ -56,7 +56,7 @@ class StoreCollector(Collector):
         yield _match_rate(counts)
         yield _amount_at_risk(counts)
         yield from _time_to_match(recent)
-        yield _silent(silent(self._services.reader.minutes(now - LISTENED), now))
+        yield _silent(silent(self._services.reader.minutes(now - LOOKBACK), now))
         totals = self._services.reader.totals(now)
         dead_letters = GaugeMetricFamily(
             "helios_dead_letters", "Deliveries that did not become events", labels=["status"]
@@ -74,9 +74,13 @@ def expected(settings: Settings) -> list[str]:
 
 def _consumers(found: Sequence[Consumer], now: datetime) -> Iterator[Metric]:
     figures: list[tuple[str, str, Callable[[Consumer], float]]] = [
-        ("relay_lag_seconds", "Age of the oldest frame that a consumer has not dealt with", lambda one: one.waits(now)),
+        (
+            "relay_lag_seconds",
+            "Age of the oldest frame that a consumer has not dealt with",
+            lambda one: one.wait_seconds(now),
+        ),
         ("relay_lag_frames", "Frames that a consumer has not dealt with", lambda one: one.behind),
-        ("consumer_silent_seconds", "Time since a consumer last had its turn", lambda one: one.silent(now)),
+        ("consumer_silent_seconds", "Time since a consumer last had its turn", lambda one: one.silent_seconds(now)),
         ("parked_events", "Events that a consumer was refused for good", lambda one: one.parked),
     ]
     for name, text, read in figures:
@@ -109,7 +113,7 @@ def _amount_at_risk(counts: Sequence[FlowCount]) -> Metric:
         "helios_flow_amount_at_risk", "Amounts of a day's stories with a problem", labels=["flow", "currency"]
     )
     for flow in sorted({count.flow for count in counts}):
-        for money in at_risk(count for count in counts if count.flow == flow):
+        for money in amounts_at_risk(count for count in counts if count.flow == flow):
             family.add_metric([flow, money.currency or ""], float(money.amount))
     return family
 

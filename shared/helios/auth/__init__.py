@@ -1,6 +1,6 @@
-"""Who may send: one guard per proof that a sender can carry; none of them knows a web framework.
+"""Authenticates senders: one authenticator for each kind of credentials. No module here depends on a web framework.
 
-``oidc`` checks the bearer tokens of Google and Microsoft Entra, ``sns`` Amazon SNS' signature, ``hmac_signature`` that
-of Standard Webhooks, ``secret`` a secret header. ``keys`` and ``certificates`` fetch and remember what they check with,
-and ``webhook_auth`` says which of them stand at which way in.
+``oidc`` checks the bearer tokens of Google and Microsoft Entra, ``sns`` the signatures of Amazon SNS,
+``hmac_signature`` those of Standard Webhooks, and ``secret`` a secret header. ``keys`` and ``certificates`` fetch and
+cache the public keys for these checks. ``webhook_auth`` reads from the settings which authenticators each channel has.
 """

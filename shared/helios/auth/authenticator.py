@@ -1,4 +1,4 @@
-"""What a guard promises, and how it says no."""
+"""The interface of every authenticator, and the error that refuses a request."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -6,11 +6,11 @@ from typing import Protocol
 from helios.errors import HeliosError
 
 Headers = Mapping[str, str]
-"""A request's headers; names are looked up in lower case."""
+"""The headers of a request. Authenticators look names up in lower case."""
 
 
 class Refused(HeliosError):  # noqa: N818 - the word of the metric and the log
-    """The request is not let in, whatever it contains; nothing of it is kept."""
+    """The request is refused, whatever it contains. Helios stores no part of it."""
 
     def __init__(
         self, reason: str, *, status: int = 401, code: str = "invalid", retry_after_seconds: int | None = None
@@ -18,11 +18,11 @@ class Refused(HeliosError):  # noqa: N818 - the word of the metric and the log
         """Build a refusal.
 
         Args:
-            reason: what is wrong with the proof; never the proof itself.
-            status: 401 for a proof that is absent or does not hold, 403 for one that holds but opens nothing here,
-                413 for a body too large to be checked, 429 for who asks too often.
-            code: the same in one word, for the metric.
-            retry_after_seconds: when to come again, for who asks too often.
+            reason: what is wrong with the credentials and what to send; never the credentials themselves.
+            status: 401 for credentials that are missing or invalid, 403 for valid ones without access to this endpoint,
+                413 for a body too large to check, 429 for a client that exceeds its rate limit.
+            code: the reason in one word, for the metric.
+            retry_after_seconds: when a client that exceeds its rate limit may retry.
         """
         super().__init__(reason)
         self.reason = reason
@@ -32,25 +32,25 @@ class Refused(HeliosError):  # noqa: N818 - the word of the metric and the log
 
 
 class Authenticator(Protocol):
-    """Checks one kind of proof. A guard that can't decide raises Retryable, so that the sender comes again.
+    """Checks one kind of credentials. When it can't decide, it raises Retryable, so that the sender retries.
 
     Attributes:
-        reads_body: the proof covers the body, which is therefore read, up to its limit, before it is checked.
-        may_wait: checking may fetch a key, and so belongs into a worker thread.
+        reads_body: the credentials cover the body, so the caller reads the body, up to its limit, before the check.
+        may_wait: the check may fetch a key, so the caller runs it in a worker thread.
     """
 
     reads_body: bool
     may_wait: bool
 
     def applies(self, headers: Headers) -> bool:
-        """Whether the request claims to carry this proof."""
+        """Whether the request carries this kind of credentials, valid or not."""
         ...
 
     def check(self, headers: Headers, body: bytes) -> None:
-        """Return if the proof holds.
+        """Return if the credentials are valid.
 
         Raises:
-            Refused: it does not.
-            Retryable: that can't be known now.
+            Refused: the credentials are not valid.
+            Retryable: the check is not possible now.
         """
         ...

@@ -1,4 +1,4 @@
-"""Amazon SNS' certificates: fetched once, and not for everybody who names one."""
+"""The certificates of Amazon SNS: fetched once each, at a limited rate."""
 
 import threading
 import time
@@ -9,18 +9,15 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from helios.auth.authenticator import Refused
-from helios.auth.keys import Absent, Fetch, fetch
+from helios.auth.keys import RETRY_SECONDS, Fetch, NotFound, fetch
 from helios.errors import Retryable
 
 MAX_CERTIFICATES = 16
 PAUSE_SECONDS = 1
-"""The shortest time between two fetches: nobody has proved anything yet who makes us ask."""
+"""The shortest time between two fetches: the sender that causes a fetch is not authenticated yet."""
 
-ABSENT_SECONDS = 600
-"""How long a certificate that is not there stays so."""
-
-AGAIN_SECONDS = 10
-"""The shortest time until one that could not be had is asked for again."""
+NOT_FOUND_SECONDS = 600
+"""How long Helios remembers that a certificate does not exist."""
 
 
 class _Miss(NamedTuple):
@@ -30,60 +27,61 @@ class _Miss(NamedTuple):
 
 
 class Certificates:
-    """By the URL that a message names, which has passed a pinned pattern. Safe to share between threads."""
+    """Certificates by URL. A message names the URL, and the caller has checked it. Safe to share between threads."""
 
     def __init__(
         self, *, mirror: str | None, fetch: Fetch = fetch, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Fetch nothing yet; ``mirror`` is the URL of a server that is asked for the same paths instead."""
+        """Fetch nothing yet. ``mirror`` is the URL of a server that serves the same paths and replaces Amazon's."""
         self._mirror = mirror
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, x509.Certificate] = {}
-        self._missed: dict[str, _Miss] = {}
+        self._certificates: dict[str, x509.Certificate] = {}
+        self._misses: dict[str, _Miss] = {}
         self._pause_until = float("-inf")
 
     def get(self, url: str) -> x509.Certificate:
-        """The certificate. One caller at a time fetches one, and no other waits for it.
+        """The certificate at this URL. One caller at a time fetches; the others raise Retryable instead of waiting.
 
         Raises:
-            Refused: there is none at this URL.
-            Retryable: it can't be had now.
+            Refused: there is no certificate at this URL.
+            Retryable: the certificate is not available now.
         """
-        if known := self._known.get(url):
-            return known
+        if certificate := self._certificates.get(url):
+            return certificate
         if not self._lock.acquire(blocking=False):
-            raise Retryable("a certificate is being fetched")
+            raise Retryable("another request is fetching a certificate")
         try:
-            return self._known.get(url) or self._fetched(url, self._clock())
+            return self._certificates.get(url) or self._fetch_limited(url, self._clock())
         finally:
             self._lock.release()
 
-    def _fetched(self, url: str, now: float) -> x509.Certificate:
-        self._missed = {known: miss for known, miss in self._missed.items() if now < miss.until}
-        if url not in self._missed:
+    def _fetch_limited(self, url: str, now: float) -> x509.Certificate:
+        self._misses = {missed: miss for missed, miss in self._misses.items() if now < miss.until}
+        if url not in self._misses:
             if now < self._pause_until:
-                raise Retryable("another certificate was fetched just now")
+                raise Retryable(f"Helios fetches at most one certificate in {PAUSE_SECONDS} s")
             self._pause_until = now + PAUSE_SECONDS
             try:
-                return self._keep(url, x509.load_pem_x509_certificate(self._fetch(self._source(url))))
+                return self._store(url, x509.load_pem_x509_certificate(self._fetch(self._fetch_url(url))))
             except Retryable as error:
-                seconds = ABSENT_SECONDS if isinstance(error, Absent) else AGAIN_SECONDS
-                self._missed[url] = _Miss(type(error), str(error), now + seconds)
+                seconds = NOT_FOUND_SECONDS if isinstance(error, NotFound) else RETRY_SECONDS
+                self._misses[url] = _Miss(type(error), str(error), now + seconds)
             except ValueError:
-                reason = f"what stands at {url} is no certificate"
-                self._missed[url] = _Miss(Retryable, reason, now + AGAIN_SECONDS)
-        miss = self._missed[url]
-        if miss.kind is Absent:
-            raise Refused("SigningCertURL names no certificate that there is", code="wrong_key")
+                self._misses[url] = _Miss(Retryable, f"{url} is not a certificate", now + RETRY_SECONDS)
+        miss = self._misses[url]
+        if miss.kind is NotFound:
+            raise Refused(
+                "No certificate exists at SigningCertURL. Send the message as SNS signed it.", code="wrong_key"
+            )
         raise Retryable(miss.reason)
 
-    def _keep(self, url: str, certificate: x509.Certificate) -> x509.Certificate:
-        if len(self._known) >= MAX_CERTIFICATES:
-            self._known.clear()
-        self._known[url] = certificate
+    def _store(self, url: str, certificate: x509.Certificate) -> x509.Certificate:
+        if len(self._certificates) >= MAX_CERTIFICATES:
+            self._certificates.clear()
+        self._certificates[url] = certificate
         return certificate
 
-    def _source(self, url: str) -> str:
+    def _fetch_url(self, url: str) -> str:
         return f"{self._mirror.rstrip('/')}{urlsplit(url).path}" if self._mirror else url

@@ -1,4 +1,4 @@
-"""Standard Webhooks: lets in what was signed with one of our secrets, not long ago."""
+"""Standard Webhooks: accepts bodies that were signed recently with one of the shared secrets."""
 
 import hmac
 import time
@@ -8,37 +8,47 @@ from helios.auth.authenticator import Headers, Refused
 from helios.standard_webhooks import ID, SIGNATURE, TIMESTAMP, key_of, sign
 
 TOLERANCE_SECONDS = 300
-"""How old, or how far ahead, a signed time may be; a copy that comes back within it is a duplicate to ``ingest``."""
+"""How far in the past or future the signed time may be. ``ingest`` counts a copy sent within it as a duplicate."""
 
 
 class StandardWebhooks:
-    """Lets in bodies that were signed with one of the secrets; two are valid while one is being replaced."""
+    """Accepts bodies that were signed with one of the secrets. Two are valid during a rotation."""
 
     reads_body = True
     may_wait = False
 
     def __init__(self, secrets: Sequence[str], *, now: Callable[[], float] = time.time) -> None:
-        """Take the valid secrets, ``whsec_`` and base64.
+        """Take the valid secrets, each ``whsec_`` and base64.
 
         Raises:
-            ConfigurationError: one is of another form, or too short.
+            ConfigurationError: a secret has another form, or its key is not of an allowed length.
         """
         self._keys = [key_of(secret, variable="HELIOS_CLOUDEVENTS_SECRET") for secret in secrets]
         self._now = now
 
     def applies(self, headers: Headers) -> bool:
-        """Whether there is a signature."""
+        """Whether the request has a signature header."""
         return SIGNATURE in headers
 
     def check(self, headers: Headers, body: bytes) -> None:
-        """Check the time first, as a body that is replayed carries a true signature."""
-        given = headers.get(TIMESTAMP, "")
-        if not (given.isascii() and given.isdecimal() and len(given) < len("10000000000000")):
-            raise Refused(f"header {TIMESTAMP} is not a time in seconds", code="malformed")
-        if abs(self._now() - int(given)) > TOLERANCE_SECONDS:
-            raise Refused(f"header {TIMESTAMP} is more than {TOLERANCE_SECONDS} s away from now", code="replayed")
-        wanted = [sign(key, id=headers.get(ID, ""), timestamp=given, body=body).encode() for key in self._keys]
-        applies = [signature.encode() for signature in headers.get(SIGNATURE, "").split(" ")]
-        fits = [hmac.compare_digest(one, other) for one in wanted for other in applies]
-        if not any(fits):
-            raise Refused(f"header {SIGNATURE} does not fit this body and a secret of this way in", code="wrong_key")
+        """Check the time first, because the signature of a replayed body is valid."""
+        timestamp = headers.get(TIMESTAMP, "")
+        if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) < len("10000000000000")):
+            raise Refused(
+                f"Invalid header {TIMESTAMP}. Send the time of signing as Unix time in seconds.", code="malformed"
+            )
+        if abs(self._now() - int(timestamp)) > TOLERANCE_SECONDS:
+            raise Refused(
+                f"Header {TIMESTAMP} differs from the current time by more than {TOLERANCE_SECONDS} s. Sign the "
+                "request again, and check the sender's clock.",
+                code="replayed",
+            )
+        expected = [sign(key, id=headers.get(ID, ""), timestamp=timestamp, body=body).encode() for key in self._keys]
+        signatures = [signature.encode() for signature in headers.get(SIGNATURE, "").split(" ")]
+        matches = [hmac.compare_digest(mac, signature) for mac in expected for signature in signatures]
+        if not any(matches):
+            raise Refused(
+                f"Header {SIGNATURE} does not match the body. Sign {ID}, {TIMESTAMP} and the body with the secret of "
+                "this endpoint.",
+                code="wrong_key",
+            )

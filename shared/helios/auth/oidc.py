@@ -1,4 +1,4 @@
-"""Bearer tokens: Pub/Sub push's OpenID Connect token, and Event Grid's of Microsoft Entra."""
+"""Bearer tokens: the OpenID Connect tokens of Pub/Sub push, and the Microsoft Entra tokens of Event Grid."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -9,30 +9,30 @@ from helios.auth.authenticator import Headers, Refused
 from helios.auth.keys import KeySet
 
 LEEWAY_SECONDS = 60
-"""How far the issuer's clock and ours may be apart."""
+"""How far the clocks of the issuer and of Helios may differ."""
 
 MAX_TOKEN_CHARACTERS = 8192
 ALGORITHMS = ["RS256"]
-"""The only one that either issuer uses; ``none`` and the symmetric ones are not in it."""
+"""The only algorithm that either issuer uses. ``none`` and the symmetric algorithms are left out on purpose."""
 
 Permit = Callable[[Mapping[str, Any]], None]
-"""Raises Refused unless the claims of a true token may come in here."""
+"""Raises Refused unless the claims of a valid token allow access to this endpoint."""
 
 
 class BearerToken:
-    """Lets in who carries a token of this issuer, for this audience, that is in its time."""
+    """Accepts tokens of this issuer, for this audience, that are currently valid."""
 
     reads_body = False
     may_wait = True
 
     def __init__(self, keys: KeySet, *, issuers: Collection[str], audience: str, permit: Permit) -> None:
-        """Take what a token must say.
+        """Take the claims that a token must have.
 
         Args:
-            keys: the issuer's.
-            issuers: the spellings of its name that it uses.
-            audience: for whom the token must be made out.
-            permit: the judge of its other claims.
+            keys: the issuer's public keys.
+            issuers: every spelling of its own name that the issuer uses.
+            audience: the audience that the token must name.
+            permit: checks the other claims.
         """
         self._keys = keys
         self._issuers = issuers
@@ -40,28 +40,33 @@ class BearerToken:
         self._permit = permit
 
     def applies(self, headers: Headers) -> bool:
-        """Whether there is a token."""
+        """Whether the request has a bearer token."""
         return headers.get("authorization", "")[:7].lower() == "bearer "
 
-    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the token says nothing of the body
-        """Check everything that RFC 7519 has, then what is ours to permit."""
+    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the token does not cover the body
+        """Check the claims that RFC 7519 registers, then the claims that ``permit`` checks."""
         token = headers.get("authorization", "")[7:].strip()
         self._permit(self.claims(token))
 
     def claims(self, token: str) -> Mapping[str, Any]:
-        """What a token says that is true, in its time, and made out for us.
+        """The claims of a token whose signature, issuer, audience and times are valid.
 
         Raises:
-            Refused: it is not.
-            Retryable: that can't be known now.
+            Refused: the token is not valid.
+            Retryable: the check is not possible now.
         """
         if len(token) > MAX_TOKEN_CHARACTERS:
-            raise Refused(f"the token is longer than {MAX_TOKEN_CHARACTERS} characters", code="oversized")
+            raise Refused(
+                f"The token is too long. Send one of at most {MAX_TOKEN_CHARACTERS} characters.", code="oversized"
+            )
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             key = self._keys.get(key_id) if isinstance(key_id, str) else None
             if key is None:
-                raise Refused("the token is signed with no key of its issuer", code="wrong_key")
+                raise Refused(
+                    "The token is not signed with a key of the expected issuer. Send a token of that issuer.",
+                    code="wrong_key",
+                )
             return jwt.decode(
                 token,
                 key,
@@ -77,46 +82,66 @@ class BearerToken:
 
 
 _REASONS: tuple[tuple[type[jwt.PyJWTError], str, str], ...] = (
-    (jwt.ExpiredSignatureError, "the token has expired", "expired"),
-    (jwt.ImmatureSignatureError, "the token is not valid yet", "not_yet_valid"),
-    (jwt.InvalidAudienceError, "the token is for another audience", "wrong_audience"),
-    (jwt.InvalidIssuerError, "the token is of another issuer", "wrong_issuer"),
-    (jwt.InvalidAlgorithmError, "the token is signed with an algorithm that is not RS256", "wrong_algorithm"),
-    (jwt.InvalidSignatureError, "the token's signature does not fit", "wrong_key"),
-    (jwt.PyJWTError, "the token can't be read", "malformed"),
+    (jwt.ExpiredSignatureError, "The token has expired. Send a new one.", "expired"),
+    (jwt.ImmatureSignatureError, "The token is not valid yet. Check the clock of its issuer.", "not_yet_valid"),
+    (
+        jwt.InvalidAudienceError,
+        "The token is for another audience. Request one for this endpoint.",
+        "wrong_audience",
+    ),
+    (
+        jwt.InvalidIssuerError,
+        "The token has another issuer. Send one of the expected issuer.",
+        "wrong_issuer",
+    ),
+    (jwt.InvalidAlgorithmError, "The token is not signed with RS256. Sign it with RS256.", "wrong_algorithm"),
+    (
+        jwt.InvalidSignatureError,
+        "The token's signature is invalid. Send it as its issuer signed it.",
+        "wrong_key",
+    ),
+    (jwt.PyJWTError, "The token is malformed. Send a signed JSON Web Token with exp, iat, iss and aud.", "malformed"),
 )
 
 
 def _reason(error: jwt.PyJWTError) -> tuple[str, str]:
-    """What is said of it: PyJWT's own messages repeat parts of the token."""
+    """The reason and code of an error. PyJWT's own messages are not shown, because they repeat parts of the token."""
     return next((reason, code) for kind, reason, code in _REASONS if isinstance(error, kind))
 
 
 def permit_anyone(claims: Mapping[str, Any]) -> None:
-    """Whoever the issuer vouches for; what they may do is decided elsewhere."""
+    """Accept every subject of the issuer. The caller decides what the subject may do."""
 
 
 def permit_service_account(email: str) -> Permit:
-    """Only this service account, whose address Google has verified.
+    """Accept only this service account, whose address Google has verified.
 
     Google Cloud Pub/Sub documentation, "Authentication for push subscriptions".
     """
 
     def permit(claims: Mapping[str, Any]) -> None:
         if claims.get("email") != email or claims.get("email_verified") is not True:
-            raise Refused("the token is of another service account", status=403, code="wrong_account")
+            raise Refused(
+                "The token is from another service account. Use the one that is configured for this endpoint.",
+                status=403,
+                code="wrong_account",
+            )
 
     return permit
 
 
 def permit_application(application: str) -> Permit:
-    """Only this application: Event Grid's own, under which it asks Entra for its tokens.
+    """Accept only this application, such as the one under which Event Grid requests its tokens from Entra.
 
     Azure Event Grid documentation, "Secure webhook delivery with Microsoft Entra ID".
     """
 
     def permit(claims: Mapping[str, Any]) -> None:
         if application not in {claims.get("azp"), claims.get("appid")}:
-            raise Refused("the token is of another application", status=403, code="wrong_account")
+            raise Refused(
+                "The token is from another application. Send one that Event Grid requested.",
+                status=403,
+                code="wrong_account",
+            )
 
     return permit

@@ -1,7 +1,7 @@
-"""Amazon SNS: its signature, version 2, with a certificate that only Amazon's own host may give.
+"""Amazon SNS: signature version 2, verified with a certificate from Amazon's own host.
 
-Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages". The SubscribeURL of a message is never
-opened: who subscribes Helios to a topic confirms it there.
+Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages". Helios never opens the SubscribeURL of a
+message: the operator who subscribes Helios to a topic confirms the subscription in SNS.
 """
 
 import base64
@@ -26,7 +26,7 @@ CERTIFICATE_URL = re.compile(
     re.ASCII,
 )
 OLDEST_SECONDS = 2 * 3600
-"""SNS gives up after an hour at most ("Amazon SNS message delivery retries": total policy retry time)."""
+"""SNS stops retrying after an hour at most ("Amazon SNS message delivery retries": total policy retry time)."""
 
 AHEAD_SECONDS = 300
 
@@ -51,7 +51,7 @@ _decode = msgspec.json.Decoder(_Message).decode
 
 
 class SnsSignature:
-    """Lets in messages that SNS has signed, of the topics that are ours."""
+    """Accepts messages that SNS has signed, of the configured topics."""
 
     reads_body = True
     may_wait = True
@@ -65,40 +65,49 @@ class SnsSignature:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what may send.
+        """Take the topics whose messages are accepted.
 
         Args:
-            topics: the ARNs of the topics that are ours.
-            mirror: the URL of a server that has Amazon's certificates at the same paths, asked instead of Amazon's
-                own, for an API that can't reach that. A message has to name Amazon's host all the same.
-            fetch: how a certificate is had.
-            now: the time.
-            clock: measures how long ago a certificate was asked for.
+            topics: the ARNs of the topics.
+            mirror: the URL of a server that serves Amazon's certificates at the same paths, for an API that can't reach
+                Amazon's own host. A message must name Amazon's host even so.
+            fetch: fetches a certificate.
+            now: returns the current time.
+            clock: measures the age of a fetch.
         """
         self._topics = frozenset(topics)
         self._certificates = Certificates(mirror=mirror, fetch=fetch, clock=clock)
         self._now = now
 
     def applies(self, headers: Headers) -> bool:
-        """Whether it says that SNS sends it."""
+        """Whether the request has the header of an SNS message."""
         return TYPE_HEADER in headers
 
-    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - all of the proof is in the body
-        """Check topic, time and host before anything is fetched, then the signature."""
+    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the signature is in the body
+        """Check topic, time and host of the certificate before fetching it, then the signature."""
         try:
             message = _decode(body)
             sent = datetime.strptime(message.timestamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
         except (*UNREADABLE, ValueError) as error:
-            raise Refused("the body is no message of SNS", code="malformed") from error
+            raise Refused("The body is not an SNS message. Turn off raw message delivery.", code="malformed") from error
         if message.topic_arn not in self._topics:
-            raise Refused("the topic is not one of HELIOS_SNS_TOPICS", status=403, code="wrong_account")
+            raise Refused(
+                "Unknown topic. Send from one of the topics in HELIOS_SNS_TOPICS.", status=403, code="wrong_account"
+            )
         if message.signature_version != "2":
-            raise Refused("SignatureVersion is not 2: set it on the topic", code="wrong_algorithm")
+            raise Refused("SignatureVersion is not 2. Set it to 2 on the topic.", code="wrong_algorithm")
         if not -AHEAD_SECONDS <= self._now() - sent <= OLDEST_SECONDS:
-            raise Refused("Timestamp is not of the last hours", code="replayed")
+            raise Refused(
+                f"Timestamp is more than {OLDEST_SECONDS // 3600} hours old or more than {AHEAD_SECONDS // 60} minutes "
+                "in the future. Publish the message again.",
+                code="replayed",
+            )
         url = CERTIFICATE_URL.fullmatch(message.signing_cert_url)
         if not url or f":{url['region']}:" not in message.topic_arn:
-            raise Refused("SigningCertURL is not one of Amazon SNS in the topic's region", code="wrong_issuer")
+            raise Refused(
+                "SigningCertURL is not a URL of Amazon SNS in the topic's region. Send the message as SNS signed it.",
+                code="wrong_issuer",
+            )
         self._check_signature(message)
 
     def _check_signature(self, message: _Message) -> None:
@@ -106,18 +115,18 @@ class SnsSignature:
         key = certificate.public_key()
         now = datetime.fromtimestamp(self._now(), UTC)
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-            raise Refused("the certificate is not in its time", code="expired")
+            raise Refused("The signing certificate has expired or is not valid yet. Publish again.", code="expired")
         if not isinstance(key, rsa.RSAPublicKey):
-            raise Refused("the certificate's key is not RSA", code="wrong_algorithm")
+            raise Refused("The signing certificate has no RSA key. Sign with an RSA key.", code="wrong_algorithm")
         try:
             signature = base64.b64decode(message.signature, validate=True)
             key.verify(signature, _signed(message), padding.PKCS1v15(), hashes.SHA256())
         except (binascii.Error, InvalidSignature, ValueError) as error:
-            raise Refused("Signature does not fit the message", code="wrong_key") from error
+            raise Refused("Signature does not match. Send the message as SNS signed it.", code="wrong_key") from error
 
 
 def _signed(message: _Message) -> bytes:
-    """The fields that a signature covers, in byte order of their names, each name and value on a line."""
+    """The fields that a signature covers, sorted by name in byte order; each name and each value is a line."""
     fields = {
         "Message": message.message,
         "MessageId": message.message_id,

@@ -16,7 +16,7 @@ from helios.errors import ConfigurationError
 from helios.model.events import SOURCES, Event
 from helios.model.flows import ISSUE_KINDS, PROBLEMS, STATUSES, FlowInstance, FlowInstanceDetails
 from helios.reconciliation import declaration
-from helios.reconciliation.preview import patience, preview
+from helios.reconciliation.preview import longest_time_to_deadline, preview
 
 DEFAULT_URL = "http://127.0.0.1:8001"
 PAUSE_SECONDS = 0.5
@@ -93,7 +93,7 @@ def _preview(given: argparse.Namespace) -> None:
         raise ConfigurationError(f"{given.file}: there is no [[flow]] in it")
     api, now = client(given), datetime.now(UTC)
     since = now - timedelta(minutes=given.minutes)
-    begin = since - patience(flows)
+    begin = since - longest_time_to_deadline(flows)
     events = api.items("events", Event, limit=sys.maxsize, since=begin.isoformat(), until=now.isoformat())
     recorded = api.items("flows", FlowInstance, limit=sys.maxsize, since=since.isoformat())
     found = preview(flows, events, recorded, since=since, now=now)

@@ -47,12 +47,12 @@ def _recompute(given: argparse.Namespace) -> None:
         services.listener.close()
         services.close()
     if given.json:
-        for (flow, key), (before, after) in sorted(found.changed.items()):
+        for (flow, key), (before, after) in sorted(found.changes.items()):
             line = {"flow": flow, "key": key, "before": before, "after": after}
             sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         return
     verb = "would be" if given.dry_run else "were"
-    sys.stdout.write(f"{found.events:,} events read; {len(found.changed):,} stories {verb} written anew\n")
-    sums = Counter((flow, before or "none", after) for (flow, _), (before, after) in found.changed.items())
+    sys.stdout.write(f"{found.events:,} events read; {len(found.changes):,} stories {verb} written anew\n")
+    sums = Counter((flow, before or "none", after) for (flow, _), (before, after) in found.changes.items())
     for (flow, was, is_now), number in sorted(sums.items()):
         sys.stdout.write(f"{flow:<20} {was:>12} -> {is_now:<12} {number:>9,}\n")

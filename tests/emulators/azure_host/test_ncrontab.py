@@ -35,7 +35,7 @@ def at(text: str) -> datetime:
     ],
 )
 def test_a_schedule_has_the_expected_next_run(expression: str, now: str, due: str):
-    assert ncrontab.parsed(expression).after(at(now)) == at(due)
+    assert ncrontab.parse(expression).after(at(now)) == at(due)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_schedule_has_the_expected_next_run(expression: str, now: str, due: st
 )
 def test_an_invalid_schedule_is_refused(expression: str):
     with pytest.raises(ValueError, match=r"schedule|second|hour|day|month|minute"):
-        ncrontab.parsed(expression)
+        ncrontab.parse(expression)
 
 
 @given(
@@ -67,7 +67,7 @@ def test_an_invalid_schedule_is_refused(expression: str):
 )
 def test_the_next_run_is_the_first_matching_second(second: str, minute: str, hour: str, day: str, now: datetime):
     """Compared with a search through every second of the next minute."""
-    schedule = ncrontab.parsed(f"{second} {minute} {hour} {day} * *")
+    schedule = ncrontab.parse(f"{second} {minute} {hour} {day} * *")
     assert isinstance(schedule, ncrontab.Cron)
     due = schedule.after(now)
     whole = now.replace(microsecond=0)

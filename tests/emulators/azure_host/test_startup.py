@@ -43,13 +43,13 @@ def test_no_key_is_logged(host: Hosted):
         (
             '@app.event_grid_trigger(arg_name="event", cardinality="many")\ndef f(event): ...\n',
             '{"version": "2.0"}',
-            "function f: cardinality many is refused",
+            "function f: cardinality many is not supported",
         ),
         (EVENT_GRID.format(annotation=": str"), '{"version": "2.0"}', "does not fit eventGridTrigger"),
         (
             '@app.event_grid_trigger(arg_name="event")\ndef f(other): ...\n',
             '{"version": "2.0"}',
-            "the trigger's arg_name event is no parameter",
+            "the trigger's arg_name event is not a parameter",
         ),
         (
             '@app.timer_trigger(arg_name="t", schedule="0 0 0 30 2 *")\ndef f(t): ...\n',
@@ -59,7 +59,7 @@ def test_no_key_is_logged(host: Hosted):
         (
             '@app.timer_trigger(arg_name="t", schedule="%NOT_SET%")\ndef f(t): ...\n',
             '{"version": "2.0"}',
-            "names the setting 'NOT_SET', not set",
+            "uses the setting 'NOT_SET', which is not set",
         ),
         (
             '@app.route(route="{x:regex(a)}")\ndef f(req): ...\n',
@@ -85,8 +85,8 @@ def test_a_folder_without_an_app_gets_a_clear_message(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("AZURE_HOST_MASTER_KEY", "", "set AZURE_HOST_MASTER_KEY"),
-        ("PYTHON_THREADPOOL_THREAD_COUNT", "many", "write a number from 1 to 1000"),
+        ("AZURE_HOST_MASTER_KEY", "", "Set AZURE_HOST_MASTER_KEY"),
+        ("PYTHON_THREADPOOL_THREAD_COUNT", "many", "Set it to a number from 1 to 1000"),
     ],
 )
 def test_a_wrong_setting_gets_a_clear_message(tmp_path: Path, name: str, value: str, said: str):

@@ -8,8 +8,8 @@ import pytest
 from msgspec import Raw
 
 from local.emulators.eventgrid import filters, retry
-from local.emulators.eventgrid.journal import Debts
-from local.emulators.eventgrid.retry import Again, GiveUp
+from local.emulators.eventgrid.journal import PendingEvents
+from local.emulators.eventgrid.retry import GiveUp, RetryAfter
 from local.emulators.eventgrid.subscription import Filter, RetryPolicy
 
 EVENT = {
@@ -23,7 +23,7 @@ EVENT = {
 
 def passes(condition: dict[str, Any], event: dict[str, Any] = EVENT) -> bool:
     fields = {name: Raw(msgspec.json.encode(value)) for name, value in event.items()}
-    return filters.compiled(msgspec.convert(condition, Filter))(fields)
+    return filters.compile_filter(msgspec.convert(condition, Filter))(fields)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_all_advanced_filters_must_match():
 def test_a_number_beyond_the_range_of_floats_matches_no_comparison():
     fields = {"id": Raw(b'"1"'), "data": Raw(b'{"n": 1e400}')}
     condition = {"advancedFilters": [{"operatorType": "NumberGreaterThan", "key": "data.n", "value": 1}]}
-    assert filters.compiled(msgspec.convert(condition, Filter))(fields) is False
+    assert filters.compile_filter(msgspec.convert(condition, Filter))(fields) is False
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_invalid_filter_is_refused(condition: dict[str, Any]):
 
 def wait(status: int | None, attempts: int) -> float:
     step = retry.after_failure(status, attempts, RetryPolicy())
-    assert isinstance(step, Again)
+    assert isinstance(step, RetryAfter)
     return step.seconds
 
 
@@ -125,7 +125,7 @@ def test_some_failures_have_a_longer_delay(status: int | None, least: float):
 
 
 def test_an_event_is_given_up_after_thirty_attempts():
-    assert isinstance(retry.after_failure(500, 29, RetryPolicy()), Again)
+    assert isinstance(retry.after_failure(500, 29, RetryPolicy()), RetryAfter)
     assert retry.after_failure(500, 30, RetryPolicy()) == GiveUp("MaxDeliveryAttemptsExceeded")
 
 
@@ -135,36 +135,39 @@ def test_the_default_time_to_live_is_a_day():
 
 
 def test_a_journal_restores_the_events_that_are_not_settled(tmp_path: Path):
-    journal = Debts(tmp_path / "j")
+    journal = PendingEvents(tmp_path / "j")
     journal.add([b'"a"', b'"b"', b'"c"'], 1.0)
     journal.settle([1])
     journal.close()
-    reopened = Debts(tmp_path / "j")
-    assert [(debt.number, bytes(debt.event)) for debt in reopened.owed.values()] == [(0, b'"a"'), (2, b'"c"')]
-    assert [debt.number for debt in reopened.add([b'"d"'], 2.0)] == [3]
+    reopened = PendingEvents(tmp_path / "j")
+    assert [(pending.number, bytes(pending.event)) for pending in reopened.events.values()] == [
+        (0, b'"a"'),
+        (2, b'"c"'),
+    ]
+    assert [pending.number for pending in reopened.add([b'"d"'], 2.0)] == [3]
     reopened.close()
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5, 9])
 def test_a_journal_with_a_partial_last_record_restores_the_records_before_it(tmp_path: Path, cut: int):
     path = tmp_path / "j"
-    journal = Debts(path)
+    journal = PendingEvents(path)
     journal.add([b'"whole"'], 1.0)
     size = path.stat().st_size
     journal.add([b'"partial"'], 1.0)
     journal.close()
     with path.open("r+b") as file:
         file.truncate(size + cut)
-    reopened = Debts(path)
-    assert [bytes(debt.event) for debt in reopened.owed.values()] == [b'"whole"']
+    reopened = PendingEvents(path)
+    assert [bytes(pending.event) for pending in reopened.events.values()] == [b'"whole"']
     reopened.close()
 
 
 def test_a_journal_does_not_grow_with_delivered_events(tmp_path: Path):
     path = tmp_path / "j"
-    journal = Debts(path)
+    journal = PendingEvents(path)
     for _ in range(200):
         added = journal.add([b'"' + b"x" * 100_000 + b'"'], 1.0)
-        journal.settle([debt.number for debt in added])
+        journal.settle([pending.number for pending in added])
     journal.close()
     assert path.stat().st_size < 5_000_000

@@ -173,7 +173,7 @@ def test_a_pusher_that_fails_is_logged_and_restarted(tmp_path, receiver, monkeyp
     asyncio.run(pushed())
     broker.close()
 
-    assert "pushing broke off: beginning anew" in caplog.messages
+    assert "pushing failed; restarting it" in caplog.messages
 
 
 def test_the_setup_is_idempotent_and_applies_a_new_endpoint(helios_emulator, project, receiver, monkeypatch):

@@ -12,7 +12,7 @@ def message(number: int, key: str = "") -> Message:
     return Message(str(number), b"x", {}, key, 0.0)
 
 
-def subscription(given_up=None, **policy) -> Subscription:
+def subscription(give_up=None, **policy) -> Subscription:
     rules = {
         "ack_deadline": 10.0,
         "minimum_backoff": 0.0,
@@ -21,7 +21,7 @@ def subscription(given_up=None, **policy) -> Subscription:
         "ordered": False,
         "matches": parse(""),
     }
-    return Subscription(Policy(**rules | policy), given_up=given_up or (lambda _message, _attempts: True))
+    return Subscription(Policy(**rules | policy), give_up=give_up or (lambda _message, _attempts: True))
 
 
 def ids(deliveries):
@@ -72,7 +72,7 @@ def test_a_message_is_given_up_after_its_last_attempt():
         given_up.append((message.id, attempts))
         return True
 
-    state = subscription(given_up=forward, max_attempts=5)
+    state = subscription(give_up=forward, max_attempts=5)
     state.add(message(1))
     for _ in range(5):
         (delivery,) = state.take(1, now=0)
@@ -89,7 +89,7 @@ def nack(state, *deliveries, now=0.0):
 
 def test_a_message_that_can_not_be_forwarded_is_delivered_again():
     """For example because its dead-letter topic was deleted."""
-    state = subscription(given_up=lambda _message, _attempts: False, max_attempts=1)
+    state = subscription(give_up=lambda _message, _attempts: False, max_attempts=1)
     state.add(message(1))
     nack(state, *state.take(1, now=0))
 
@@ -102,7 +102,7 @@ def test_an_error_of_the_dead_letter_callback_loses_no_message():
     def failing(_message, _attempts):
         raise OSError(errno.ENOSPC, "the disk is full")
 
-    state = subscription(given_up=failing, max_attempts=1)
+    state = subscription(give_up=failing, max_attempts=1)
     state.add(message(1))
     (delivery,) = state.take(1, now=0)
     with pytest.raises(OSError, match="full"):

@@ -1,1 +1,5 @@
-"""Postgres: the judge. ``connection`` opens it, ``migrate`` lays it out, ``store`` writes, ``reader`` reads."""
+"""Postgres, which decides what is stored.
+
+``connection`` opens connections, ``migrate`` creates the tables, ``unit_of_work`` writes, and ``reader`` reads. Each
+topic has a module with its SQL.
+"""

@@ -1,4 +1,4 @@
-"""Connections to Postgres, and what its errors mean to Helios."""
+"""Connections to Postgres, and the translation of its errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,38 +11,38 @@ from helios.errors import Rejected, Retryable
 Pool = ConnectionPool[psycopg.Connection]
 
 WAIT_SECONDS = 2
-"""How long a caller waits for a connection before it hears that there is none."""
+"""How long a caller waits for a free connection before the pool raises an error."""
 
 KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
-"""Between clouds lie NAT gateways, which forget a connection that was idle for minutes and may tell neither side: it is
-said in time that it is in use, and noticed within 90 s that it is gone."""
+"""A NAT gateway between clouds drops a connection that was idle for minutes, and may notify neither side. Keepalives
+keep the connection in use, and detect within 90 s that it is lost."""
 
 PAYLOAD_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
-"""Errors that a value causes, whoever writes it, whenever."""
+"""Errors that a value causes on every attempt to write it."""
 
 
 def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> Pool:
-    """A pool that opens its connections when they are first needed, and replaces those that broke.
+    """A pool that opens connections on demand and replaces broken ones.
 
     Args:
         database_url: a ``postgresql://`` URL.
-        connections: most connections open at once.
-        timeout_seconds: longest time for a statement, or for a new connection to be made.
+        connections: the most open connections.
+        timeout_seconds: the longest time for a statement, and for opening a connection.
     """
     return ConnectionPool(
         database_url,
         min_size=0,
         max_size=connections,
         timeout=WAIT_SECONDS,
-        # Give up at once: the next caller tries again, where the pool would wait longer each time it fails.
+        # Do not retry in the pool, which would wait longer after each failure: the next caller tries again.
         reconnect_timeout=0,
-        # A connection that the server closed meanwhile costs a round trip to find out, not a failed batch.
+        # If the server has closed a connection, the check costs a round trip, and no batch fails.
         check=ConnectionPool.check_connection,
         kwargs={
             "connect_timeout": timeout_seconds,
             "application_name": "helios",
             **KEEPALIVES,
-            # What was sent and not acknowledged by then went nowhere. Without it Linux tries for a quarter of an hour.
+            # Gives up data that is not acknowledged by then. Without it, Linux retries for a quarter of an hour.
             "tcp_user_timeout": 1000 * timeout_seconds,
             "options": f"-c statement_timeout={timeout_seconds}s -c timezone=UTC"
             f" -c idle_in_transaction_session_timeout={timeout_seconds}s",
@@ -53,12 +53,12 @@ def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> P
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Give psycopg's errors the names that the core knows.
+def translate_errors() -> Iterator[None]:
+    """Translate the errors of psycopg into Rejected and Retryable.
 
     Raises:
-        Rejected: a value is at fault.
-        Retryable: anything else is.
+        Rejected: a value can't be stored.
+        Retryable: any other error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Counts of deliveries, and their sums: the SQL, and a row as counts."""
+"""Counts of deliveries, and their sums: the SQL, and the conversion of the rows."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,34 +12,34 @@ from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
 from helios.model.events import SOURCES
 
 ADD_COUNTS = """
-INSERT INTO event_counts AS known (minute, source, type, stored, duplicate, contradictory, rejected)
+INSERT INTO event_counts AS existing (minute, source, type, stored, duplicate, contradictory, rejected)
 SELECT minute, source, type, stored, duplicate, contradictory, rejected
-FROM json_to_recordset(%s::json) AS given (
+FROM json_to_recordset(%s::json) AS input (
     minute timestamptz, source text, type text,
     stored bigint, duplicate bigint, contradictory bigint, rejected bigint
 )
 ON CONFLICT (minute, source, type) DO UPDATE SET
-    stored = known.stored + excluded.stored,
-    duplicate = known.duplicate + excluded.duplicate,
-    contradictory = known.contradictory + excluded.contradictory,
-    rejected = known.rejected + excluded.rejected
+    stored = existing.stored + excluded.stored,
+    duplicate = existing.duplicate + excluded.duplicate,
+    contradictory = existing.contradictory + excluded.contradictory,
+    rejected = existing.rejected + excluded.rejected
 """
 
 
-# Ordered, as the counts are: concurrent writers of the same rows in different order deadlock.
+# Sorted, as the counts are: concurrent writers of the same rows in different orders would deadlock.
 ADD_TOTALS = """
-INSERT INTO event_totals AS total (since, source, stored, duplicate, contradictory, rejected)
+INSERT INTO event_totals AS existing (since, source, stored, duplicate, contradictory, rejected)
 SELECT bucket.since, source, sum(stored), sum(duplicate), sum(contradictory), sum(rejected)
-FROM json_to_recordset(%s::json) AS given (
+FROM json_to_recordset(%s::json) AS input (
     minute timestamptz, source text, stored bigint, duplicate bigint, contradictory bigint, rejected bigint
 ), LATERAL (VALUES ('-infinity'::timestamptz), (date_trunc('hour', minute, 'UTC'))) AS bucket (since)
 GROUP BY bucket.since, source
 ORDER BY bucket.since, source
 ON CONFLICT (since, source) DO UPDATE SET
-    stored = total.stored + excluded.stored,
-    duplicate = total.duplicate + excluded.duplicate,
-    contradictory = total.contradictory + excluded.contradictory,
-    rejected = total.rejected + excluded.rejected
+    stored = existing.stored + excluded.stored,
+    duplicate = existing.duplicate + excluded.duplicate,
+    contradictory = existing.contradictory + excluded.contradictory,
+    rejected = existing.rejected + excluded.rejected
 """
 
 
@@ -50,26 +50,26 @@ GROUP BY minute, source ORDER BY minute, source
 """
 
 
-# The last day is its full hours, and the minutes before the first of these. What only frames without a position tell is
-# left out of what is told.
+# The last 24 hours are the sums of the full hours, plus the minutes before the first full hour. ``unnumbered`` are the
+# counts in frames without a position, which are subtracted if the caller asks for the sums at the latest position.
 SELECT_TOTALS = """
-WITH untold AS (
-    SELECT count.source, sum(count.stored)::bigint AS stored, sum(count.duplicate)::bigint AS duplicate,
-           sum(count.contradictory)::bigint AS contradictory, sum(count.rejected)::bigint AS rejected
-    FROM frames, json_to_recordset(body -> 'counts') AS count (
+WITH unnumbered AS (
+    SELECT frame.source, sum(frame.stored)::bigint AS stored, sum(frame.duplicate)::bigint AS duplicate,
+           sum(frame.contradictory)::bigint AS contradictory, sum(frame.rejected)::bigint AS rejected
+    FROM frames, json_to_recordset(body -> 'counts') AS frame (
         source text, stored bigint, duplicate bigint, contradictory bigint, rejected bigint
     )
-    WHERE position IS NULL AND %(only_numbered)s GROUP BY count.source
+    WHERE position IS NULL AND %(only_numbered)s GROUP BY frame.source
 )
-SELECT source, total.stored - coalesce(untold.stored, 0), total.duplicate - coalesce(untold.duplicate, 0),
-       total.contradictory - coalesce(untold.contradictory, 0), total.rejected - coalesce(untold.rejected, 0), (
+SELECT source, total.stored - coalesce(unnumbered.stored, 0), total.duplicate - coalesce(unnumbered.duplicate, 0),
+       total.contradictory - coalesce(unnumbered.contradictory, 0), total.rejected - coalesce(unnumbered.rejected, 0), (
     SELECT coalesce(sum(hour.stored), 0) FROM event_totals AS hour
     WHERE hour.source = total.source AND hour.since >= %(first_hour)s
 )::bigint + (
-    SELECT coalesce(sum(known.stored), 0) FROM event_counts AS known
-    WHERE known.source = total.source AND known.minute >= %(since)s AND known.minute < %(first_hour)s
-)::bigint - coalesce(untold.stored, 0), (SELECT position FROM stream)
-FROM event_totals AS total LEFT JOIN untold USING (source) WHERE since = '-infinity'
+    SELECT coalesce(sum(minutes.stored), 0) FROM event_counts AS minutes
+    WHERE minutes.source = total.source AND minutes.minute >= %(since)s AND minutes.minute < %(first_hour)s
+)::bigint - coalesce(unnumbered.stored, 0), (SELECT position FROM stream)
+FROM event_totals AS total LEFT JOIN unnumbered USING (source) WHERE since = '-infinity'
 """
 
 
@@ -80,13 +80,13 @@ class PostgresCountWriter:
         self._connection = connection
 
     def add(self, counts: Sequence[Count]) -> None:
-        """Add to the ledger and to its sums."""
+        """Add to the counts of each minute and to their sums."""
         parameters = (to_json(counts),)
         self._connection.execute(ADD_COUNTS, parameters)
         self._connection.execute(ADD_TOTALS, parameters)
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
-        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        """The counts from the minute ``since`` on, sorted by minute and source; empty minutes are left out."""
         return [minute_from_row(row) for row in self._connection.execute(SELECT_MINUTES, [since]).fetchall()]
 
 
@@ -94,7 +94,7 @@ class PostgresCountReader(Query):
     """Implements ``CountReader`` on a pool of connections."""
 
     def totals(self, now: datetime, *, only_numbered: bool = False) -> Totals:
-        """The ledger summed up; reads the sums of a day's hours, and the counts of at most one hour."""
+        """All counts, summed up. It reads the hourly sums of a day, and the minute counts of at most one hour."""
         since = now - LAST_DAY
         hour = since.replace(minute=0, second=0, microsecond=0)
         first_hour = hour if hour == since else hour + timedelta(hours=1)
@@ -111,7 +111,7 @@ class PostgresCountReader(Query):
         )
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
-        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        """The counts from the minute ``since`` on, sorted by minute and source; empty minutes are left out."""
         return [minute_from_row(row) for row in self._all(SELECT_MINUTES, [since])]
 
 

@@ -1,4 +1,4 @@
-"""Stored events: the SQL, and a row as an Event."""
+"""Events: the SQL, and the conversion of the rows."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ import psycopg
 from msgspec import Raw
 
 from helios.adapters.postgres.parameters import keys_as_json, to_json
-from helios.adapters.postgres.query import Conditions, Query, given
+from helios.adapters.postgres.query import Conditions, Query, with_values
 from helios.model.events import Event, EventFilter, Key
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.ports.pending import Pending
@@ -23,7 +23,7 @@ INSERT_EVENTS = """
 INSERT INTO events
     (source, id, type, subject, time, received_at, origin, data, order_id, customer_id, amount, digest)
 SELECT source, id, type, subject, time, received_at, origin, data, order_id, customer_id, amount, digest
-FROM json_to_recordset(%s::json) AS given (
+FROM json_to_recordset(%s::json) AS input (
     source text, id text, type text, subject text, time timestamptz, received_at timestamptz, origin text,
     data json, order_id text, customer_id text, amount numeric, digest text
 )
@@ -34,19 +34,19 @@ RETURNING source, id
 
 SELECT_DIGESTS = """
 SELECT source, id, digest
-FROM json_to_recordset(%s::json) AS given (source text, id text)
+FROM json_to_recordset(%s::json) AS input (source text, id text)
 JOIN events USING (source, id)
 """
 
 
 SELECT_EVENTS = f"""
 SELECT {EVENT_COLUMNS}
-FROM json_to_recordset(%s::json) AS given (source text, id text)
+FROM json_to_recordset(%s::json) AS input (source text, id text)
 JOIN events USING (source, id)
-"""  # noqa: S608 - only a constant of ours is filled in
+"""  # noqa: S608 - only a constant is filled in
 
 
-SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - a constant of ours
+SELECT_EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE source = %s AND id = %s"  # noqa: S608 - only a constant is filled in
 
 
 class PostgresEventWriter:
@@ -70,7 +70,7 @@ class PostgresEventWriter:
         return {(source, id_): digest for source, id_, digest in rows}
 
     def get(self, keys: Collection[Key]) -> dict[Key, Event]:
-        """The stored events among the keys, whole."""
+        """The stored events among the keys."""
         if not keys:
             return {}
         rows = self._connection.execute(SELECT_EVENTS, (keys_as_json(keys),)).fetchall()
@@ -82,13 +82,13 @@ class PostgresEventReader(Query):
     """Implements ``EventReader`` on a pool of connections."""
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
-        """Events, newest ``received_at`` first."""
+        """A page of events, the newest ``received_at`` first."""
         conditions = event_conditions(where)
         if after:
             position = decode_cursor(after, tuple[datetime, str, str])
             conditions.append(("(received_at, source, id) < (%s, %s, %s)", list(position)))
         rows = self._page(
-            f"SELECT {EVENT_COLUMNS} FROM events",  # noqa: S608 - a constant of ours
+            f"SELECT {EVENT_COLUMNS} FROM events",  # noqa: S608 - only a constant is filled in
             conditions,
             "ORDER BY received_at DESC, source DESC, id DESC",
             limit,
@@ -99,14 +99,14 @@ class PostgresEventReader(Query):
         return Page(items=events, next_cursor=encode_cursor(last) if last else None)
 
     def event(self, key: Key) -> Event | None:
-        """One event, or None."""
+        """The event with this identity, or None."""
         rows = self._all(SELECT_EVENT, list(key))
         return event_from_row(rows[0]) if rows else None
 
 
 def event_conditions(where: EventFilter) -> list[Conditions]:
-    """The conditions of a filter on ``events``."""
-    return given(
+    """The SQL conditions of a filter on ``events``."""
+    return with_values(
         [
             ("source = %s", where.source),
             ("type = %s", where.type),

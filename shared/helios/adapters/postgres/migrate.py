@@ -1,4 +1,4 @@
-"""Bring a database to the layout this version needs: plain SQL files, forward only, each applied once."""
+"""Migrates a database to the schema of this version: plain SQL files, forward only, each applied once."""
 
 import hashlib
 from importlib import resources
@@ -8,10 +8,10 @@ import psycopg
 from helios.errors import ConfigurationError, Retryable
 
 LOCK = 4_869_532_071
-"""Advisory lock: two deployments that migrate at once take turns."""
+"""The advisory lock that serializes deployments that migrate at the same time."""
 
 CONNECT_SECONDS = 15
-"""How long to try to reach it: a firewall that lets nobody in says nothing, for minutes."""
+"""How long to try to connect. Without a limit, a firewall that drops packets would delay the error by minutes."""
 
 CREATE_HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -23,17 +23,17 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 def migrations() -> list[tuple[str, str]]:
-    """Name and SQL of every migration, in the order in which they apply."""
+    """The name and SQL of every migration, in the order of application."""
     folder = resources.files(__package__) / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [(file.name, file.read_text(encoding="utf-8")) for file in files]
 
 
 def migrate(database_url: str) -> list[str]:
-    """Apply what is missing, all or nothing, and return the names applied.
+    """Apply all missing migrations in one transaction, and return their names.
 
     Raises:
-        ConfigurationError: an applied migration's file has changed since, or the database is newer than this code.
+        ConfigurationError: the file of an applied migration has changed, or the database is newer than this code.
         Retryable: the database can't be reached, or a statement failed; nothing was applied.
     """
     try:
@@ -52,7 +52,7 @@ def _apply(connection: psycopg.Connection) -> list[str]:
     applied: dict[str, str] = dict(rows)
     known = migrations()
     if unknown := sorted(applied.keys() - {name for name, _ in known}):
-        raise ConfigurationError(f"the database has migrations that this version doesn't know: {', '.join(unknown)}")
+        raise ConfigurationError(f"the database has migrations that this version does not have: {', '.join(unknown)}")
     missing = [(name, sql) for name, sql in known if not _is_applied(name, sql, applied)]
     for name, sql in missing:
         connection.execute(sql.encode())
@@ -64,7 +64,9 @@ def _is_applied(name: str, sql: str, applied: dict[str, str]) -> bool:
     if name not in applied:
         return False
     if applied[name] != _checksum(sql):
-        raise ConfigurationError(f"{name} was changed after it was applied: undo that, and write a new migration")
+        raise ConfigurationError(
+            f"{name} was changed after it was applied. Restore the file, and write a new migration."
+        )
     return True
 
 

@@ -1,4 +1,4 @@
-"""Python values as parameters of statements.
+"""Converts Python values to parameters of statements.
 
 A single JSON parameter read by ``json_to_recordset`` moves a batch about three times as fast as psycopg's adaptation of
 twelve lists, and as fast as COPY into a temporary table, without one.
@@ -12,17 +12,17 @@ from helios.model.events import Key
 
 
 class _Key(msgspec.Struct, gc=False):
-    """Not a dict: hundreds of dicts at once start the garbage collector."""
+    """The identity of an event. A struct, because hundreds of dicts at once would start the garbage collector."""
 
     source: str
     id: str
 
 
 def to_json(value: object) -> str:
-    """JSON text. msgspec writes bytes as base64, which ADD_DEAD_LETTERS decodes."""
+    """The value as JSON. msgspec writes bytes as base64, which ADD_DEAD_LETTERS decodes."""
     return msgspec.json.encode(value).decode()
 
 
 def keys_as_json(keys: Collection[Key]) -> str:
-    """Identities of events, as a JSON array of objects."""
+    """The identities of events as a JSON array of objects."""
     return to_json([_Key(*key) for key in keys])

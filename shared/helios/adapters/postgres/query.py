@@ -1,17 +1,17 @@
-"""Reading on a pool of connections: conditions, pages, and rows."""
+"""Queries on a pool of connections: conditions, pages and rows."""
 
 from typing import Any, LiteralString
 
 from psycopg.rows import TupleRow
 
-from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.connection import Pool, translate_errors
 
 Conditions = tuple[LiteralString, list[Any]]
-"""A condition, and the values in it."""
+"""An SQL condition, and its parameters."""
 
 
 class Query:
-    """What every reader of Postgres needs: a pool, and a way to ask on it."""
+    """The base of every reader: runs queries on a pool of connections."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -19,21 +19,21 @@ class Query:
     def _page(
         self, select: LiteralString, conditions: list[Conditions], order: LiteralString, limit: int
     ) -> list[TupleRow]:
-        """At most one row more than ``limit``: a further row means that another page follows."""
+        """At most ``limit`` + 1 rows: the additional row means that another page follows."""
         where, values = conjunction(conditions)
         return self._all(f"{select} {where} {order} LIMIT %s", [*values, limit + 1])
 
     def _all(self, query: LiteralString, parameters: list[Any] | dict[str, Any]) -> list[TupleRow]:
-        with translated(), self._pool.connection() as connection:
+        with translate_errors(), self._pool.connection() as connection:
             return connection.execute(query, parameters).fetchall()
 
 
 def conjunction(conditions: list[Conditions]) -> tuple[LiteralString, list[Any]]:
-    """The conditions as a WHERE clause, empty without any, and the values in it."""
+    """The conditions as a WHERE clause, empty if there are none, and its parameters."""
     sql = " AND ".join(sql for sql, _ in conditions)
     return (f"WHERE {sql}" if conditions else ""), [value for _, values in conditions for value in values]
 
 
-def given(conditions: list[tuple[LiteralString, Any]]) -> list[Conditions]:
-    """The conditions that have a value."""
+def with_values(conditions: list[tuple[LiteralString, Any]]) -> list[Conditions]:
+    """The conditions whose value is not None."""
     return [(sql, [value]) for sql, value in conditions if value is not None]

@@ -1,4 +1,4 @@
-"""Every topic's reader as one object, on one pool of connections."""
+"""The readers of every topic in one object, on one pool of connections."""
 
 from helios.adapters.postgres.audit import PostgresAuditReader
 from helios.adapters.postgres.counts import PostgresCountReader

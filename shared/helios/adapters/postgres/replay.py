@@ -1,4 +1,4 @@
-"""Replay jobs in Postgres, and what they send."""
+"""Replay jobs in Postgres, and the events and dead letters that they send."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.audit import ADD_AUDIT_ENTRY, audit_columns
-from helios.adapters.postgres.connection import KEEPALIVES, Pool, translated
+from helios.adapters.postgres.connection import KEEPALIVES, Pool, translate_errors
 from helios.adapters.postgres.dead_letters import DEAD_LETTER_COLUMNS, dead_letter_conditions, dead_letter_from_row
 from helios.adapters.postgres.events import EVENT_COLUMNS, event_conditions, event_from_row
 from helios.adapters.postgres.parameters import to_json
@@ -34,7 +34,7 @@ from helios.model.replay import (
 )
 
 LOCK = 4_869_532_072
-"""Advisory lock: whoever holds it works on the jobs."""
+"""The advisory lock of the process that works on the jobs."""
 
 _COLUMNS = """
 id, what, filter::text, target::text, per_second, actor, state, created_at, finished_at, matching, checkpoint::text,
@@ -45,11 +45,11 @@ _ADD = f"""
 INSERT INTO replay_jobs (what, filter, target, per_second, actor, state, created_at, matching)
 VALUES (%s, %s::json, %s::json, %s, %s, 'running', %s, %s)
 RETURNING {_COLUMNS}
-"""  # noqa: S608 - only a constant of ours is filled in
+"""  # noqa: S608 - only a constant is filled in
 
 _SELECT: LiteralString = f"SELECT {_COLUMNS} FROM replay_jobs"  # noqa: S608 - the same
 
-# It moves from where it was known to stand, so that a worker that lost its turn unawares can't move it back.
+# Updates the checkpoint only if it is unchanged, so that a worker that has lost the lock unnoticed can't move it back.
 _ADVANCE = """
 UPDATE replay_jobs SET checkpoint = %s::jsonb, sent = %s, failed = %s, skipped = %s, last_error = %s
 WHERE id = %s AND state = 'running' AND checkpoint IS NOT DISTINCT FROM %s::jsonb
@@ -63,14 +63,14 @@ RETURNING {_COLUMNS}
 
 
 class PostgresReplayJobs(Query):
-    """Keeps ``ReplayJobs`` on a pool of connections; a turn has one of its own."""
+    """Implements ``ReplayJobs`` on a pool of connections. ``turn`` uses a connection of its own."""
 
     def __init__(self, pool: Pool, database_url: str) -> None:
         super().__init__(pool)
         self._database_url = database_url
 
     def matching(self, what: What, where: ReplayFilter) -> Matching:
-        """What a job would send now."""
+        """The number, period and examples of what a job would send now."""
         if what == "events":
             table, conditions = "events", event_conditions(where.events())
             first: LiteralString = "SELECT source || '/' || id FROM events"
@@ -80,15 +80,15 @@ class PostgresReplayJobs(Query):
             table, conditions = "dead_letters", dead_letter_conditions(where.dead_letters())
             first, order, moment = "SELECT id::text AS shown FROM dead_letters", "ORDER BY id", "first_received_at"
         sql, values = conjunction(conditions)
-        count = f"SELECT count(*), min({moment}), max({moment}) FROM {table} {sql}"  # noqa: S608 - constants of ours
-        with translated(), self._pool.connection() as connection:
+        count = f"SELECT count(*), min({moment}), max({moment}) FROM {table} {sql}"  # noqa: S608 - only constants are filled in
+        with translate_errors(), self._pool.connection() as connection:
             number, oldest, newest = connection.execute(count, values).fetchone() or (0, None, None)
             rows = connection.execute(f"{first} {sql} {order} LIMIT %s", [*values, MAX_EXAMPLES]).fetchall()
         return Matching(matching=number, oldest=oldest, newest=newest, examples=[shown for (shown,) in rows])
 
     def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
-        """Keep a job, running, and its line of the audit log."""
-        given = (
+        """Store a running job, with its entry in the audit log."""
+        parameters = (
             request.what,
             to_json(request.filter),
             to_json(request.target),
@@ -97,21 +97,21 @@ class PostgresReplayJobs(Query):
             now,
             matching,
         )
-        with translated(), self._pool.connection() as connection:
-            row = connection.execute(_ADD, given).fetchone()
+        with translate_errors(), self._pool.connection() as connection:
+            row = connection.execute(_ADD, parameters).fetchone()
             if row is None:
-                raise AssertionError("INSERT ... RETURNING gives a row")
+                raise AssertionError("INSERT ... RETURNING returned no row")
             job = _job(row)
             connection.execute(ADD_AUDIT_ENTRY, audit_columns(started(job)))
         return job
 
     def get(self, number: int) -> ReplayJob | None:
-        """One job, or None."""
+        """The job with this id, or None."""
         rows = self._all(f"{_SELECT} WHERE id = %s", [number])
         return _job(rows[0]) if rows else None
 
     def page(self, *, after: str | None, limit: int) -> Page[ReplayJob]:
-        """Jobs, the newest first."""
+        """A page of jobs, the newest first."""
         conditions: list[Conditions] = [("id < %s", [decode_cursor(after, int)])] if after else []
         sql, values = conjunction(conditions)
         rows = self._all(f"{_SELECT} {sql} ORDER BY id DESC LIMIT %s", [*values, limit + 1])
@@ -124,7 +124,7 @@ class PostgresReplayJobs(Query):
         return _job(rows[0]) if rows else None
 
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
-        """The events that follow in a job, the first received first."""
+        """The next events of a job after its checkpoint, the first received first."""
         conditions = event_conditions(where.events())
         if after:
             conditions.append(("(received_at, source, id) > (%s, %s, %s)", [after.received_at, after.source, after.id]))
@@ -133,7 +133,7 @@ class PostgresReplayJobs(Query):
         return [event_from_row(row) for row in self._all(query, [*values, limit])]
 
     def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
-        """The dead letters that follow in a job, the first received first."""
+        """The next dead letters of a job after its checkpoint, the first received first."""
         conditions = dead_letter_conditions(where.dead_letters())
         if after:
             conditions.append(("id > %s", [int(after.id)]))
@@ -142,17 +142,17 @@ class PostgresReplayJobs(Query):
         return [dead_letter_from_row(row) for row in self._all(query, [*values, limit])]
 
     def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
-        """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""
+        """Store a job's checkpoint, counts and last error; False if it has ended or its checkpoint is not ``was``."""
         counts = (moved.sent, moved.failed, moved.skipped, moved.last_error)
-        given = (_checkpoint(moved.checkpoint), *counts, moved.id, _checkpoint(was))
-        with translated(), self._pool.connection() as connection:
-            return connection.execute(_ADVANCE, given).rowcount == 1
+        parameters = (_checkpoint(moved.checkpoint), *counts, moved.id, _checkpoint(was))
+        with translate_errors(), self._pool.connection() as connection:
+            return connection.execute(_ADVANCE, parameters).rowcount == 1
 
     def end(
         self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
     ) -> ReplayJob | None:
-        """End a job that runs, with its line of the audit log; None if it does not run."""
-        with translated(), self._pool.connection() as connection:
+        """End a running job, with its entry in the audit log; None if the job is not running."""
+        with translate_errors(), self._pool.connection() as connection:
             row = connection.execute(_END, (state, now, error, number)).fetchone()
             if row is None:
                 return None
@@ -162,7 +162,7 @@ class PostgresReplayJobs(Query):
 
     @contextmanager
     def turn(self) -> Iterator[bool]:
-        """Whether it is this process' turn; Postgres gives it to another when the connection is gone."""
+        """Whether this process holds the lock. Postgres releases the lock when the connection is lost."""
         try:
             database = make_conninfo(self._database_url, **KEEPALIVES)
             connection = psycopg.connect(database, autocommit=True, application_name="helios-replays")
@@ -170,10 +170,10 @@ class PostgresReplayJobs(Query):
             raise Retryable(f"Postgres: {error}") from error
         with connection:
             try:
-                (mine,) = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() or (False,)
+                (acquired,) = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() or (False,)
             except psycopg.Error as error:
                 raise Retryable(f"Postgres: {error}") from error
-            yield mine
+            yield acquired
 
 
 def _job(row: TupleRow) -> ReplayJob:

@@ -1,4 +1,4 @@
-"""The outbox as a stream: frames get their positions here, and those who follow it are woken."""
+"""The outbox as a stream: the positions of frames, the consumers, and the notifications."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from helios.adapters.postgres.connection import KEEPALIVES, Pool, translated
+from helios.adapters.postgres.connection import KEEPALIVES, Pool, translate_errors
 from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
 from helios.adapters.postgres.parameters import keys_as_json, to_json
 from helios.errors import Retryable
@@ -19,7 +19,7 @@ NOTIFY_CHANNEL = "helios_frames"
 
 ANY_WAITING = "SELECT EXISTS (SELECT FROM frames WHERE position IS NULL)"
 
-# The lock first, in a statement of its own: the next one must see what the holder before us has numbered.
+# The lock is a statement of its own, so that the next statement sees the frames that the previous holder numbered.
 LOCK_STREAM = "SELECT position FROM stream FOR UPDATE"
 
 NUMBER_FRAMES = """
@@ -43,26 +43,26 @@ FROM (SELECT position, keys FROM frames WHERE position > %s ORDER BY position LI
 LEFT JOIN LATERAL json_to_recordset(page.keys) AS stored (source text, id text) ON true
 LEFT JOIN events USING (source, id)
 ORDER BY page.position
-"""  # noqa: S608 - only a constant of ours is filled in
+"""  # noqa: S608 - only a constant is filled in
 
 SELECT_WINDOW = "SELECT (SELECT min(position) FROM frames), (SELECT position FROM stream)"
 
-# A frame without a position comes after all that have one.
+# Frames without a position come after all frames with one.
 SELECT_CONSUMERS = """
-WITH known AS (
+WITH consumer AS (
     SELECT name, consumers.position, seen_at
     FROM (SELECT name FROM consumers UNION SELECT unnest(%s::text[])) AS names LEFT JOIN consumers USING (name)
 ), unnumbered AS (
     SELECT count(*) AS frames, min(created_at) AS oldest FROM frames WHERE position IS NULL
 )
-SELECT name, stream.position - coalesce(known.position, 0) + unnumbered.frames, coalesce(
+SELECT name, stream.position - coalesce(consumer.position, 0) + unnumbered.frames, coalesce(
     (
         SELECT created_at FROM frames
-        WHERE frames.position > coalesce(known.position, 0) ORDER BY frames.position LIMIT 1
+        WHERE frames.position > coalesce(consumer.position, 0) ORDER BY frames.position LIMIT 1
     ),
     unnumbered.oldest
-), seen_at, (SELECT count(*) FROM parked WHERE consumer = name)
-FROM known, stream, unnumbered
+), seen_at, (SELECT count(*) FROM parked WHERE parked.consumer = name)
+FROM consumer, stream, unnumbered
 ORDER BY name
 """
 
@@ -76,7 +76,7 @@ ADVANCE_CONSUMER = "UPDATE consumers SET position = %s WHERE name = %s"
 
 PARK = """
 INSERT INTO parked (consumer, source, id, reason)
-SELECT %s, source, id, reason FROM json_to_recordset(%s::json) AS given (source text, id text, reason text)
+SELECT %s, source, id, reason FROM json_to_recordset(%s::json) AS input (source text, id text, reason text)
 ON CONFLICT (consumer, source, id) DO UPDATE SET reason = excluded.reason
 """
 
@@ -87,18 +87,18 @@ FROM (
 ) AS page
 JOIN events USING (source, id)
 ORDER BY source, id
-"""  # noqa: S608 - only a constant of ours is filled in
+"""  # noqa: S608 - only a constant is filled in
 
 RELEASE = """
-DELETE FROM parked USING json_to_recordset(%s::json) AS given (source text, id text)
-WHERE consumer = %s AND parked.source = given.source AND parked.id = given.id
+DELETE FROM parked USING json_to_recordset(%s::json) AS input (source text, id text)
+WHERE consumer = %s AND parked.source = input.source AND parked.id = input.id
 """
 
 
 APPEND_FRAME = "INSERT INTO frames (body, keys) VALUES (%s::json, %s::json)"
 
 
-# SKIP LOCKED: two sweeps at once share the work instead of waiting for each other.
+# SKIP LOCKED: concurrent sweeps share the work instead of waiting for each other.
 REMOVE_FRAMES = """
 DELETE FROM frames WHERE id IN (
     SELECT id FROM frames
@@ -123,45 +123,45 @@ class PostgresStreamWriter:
 
 
 class PostgresOutbox:
-    """Keeps ``Outbox`` on a pool of connections."""
+    """Implements ``Outbox`` on a pool of connections."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def number(self) -> None:
-        """Give every frame that waits for one its position, gapless, in the order of the outbox."""
-        with translated(), self._pool.connection() as connection:
-            (waiting,) = connection.execute(ANY_WAITING).fetchone() or (False,)
-            if waiting:
+        """Assign a position to every frame without one, gapless and in the order of the outbox."""
+        with translate_errors(), self._pool.connection() as connection:
+            (any_waiting,) = connection.execute(ANY_WAITING).fetchone() or (False,)
+            if any_waiting:
                 connection.execute(LOCK_STREAM)
                 connection.execute(NUMBER_FRAMES)
 
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
-        """The numbered frames that follow a position, in order."""
-        with translated(), self._pool.connection() as connection:
+        """The frames after a position, in order; frames without a position are left out."""
+        with translate_errors(), self._pool.connection() as connection:
             rows = connection.execute(SELECT_FRAMES, (after, limit)).fetchall()
         return [_frame(position, published_at, body) for position, published_at, body in rows]
 
     def events(self, *, after: int, limit: int) -> list[StreamEvents]:
-        """The same frames, each as the events that it stored: all of them, and whole."""
-        with translated(), self._pool.connection() as connection:
+        """All events that each of the frames after a position stored, by frame and in order."""
+        with translate_errors(), self._pool.connection() as connection:
             rows = connection.execute(SELECT_EVENTS_OF_FRAMES, (after, limit)).fetchall()
-        found: dict[int, list[Event]] = {}
-        for position, *event in rows:
-            events = found.setdefault(position, [])
-            if event[0] is not None:  # a frame of duplicates stored nothing
-                events.append(event_from_row(tuple(event)))
-        return [StreamEvents(position=position, events=events) for position, events in found.items()]
+        events_by_position: dict[int, list[Event]] = {}
+        for position, *columns in rows:
+            events = events_by_position.setdefault(position, [])
+            if columns[0] is not None:  # a frame of duplicates stored no event
+                events.append(event_from_row(tuple(columns)))
+        return [StreamEvents(position=position, events=events) for position, events in events_by_position.items()]
 
     def window(self) -> StreamWindow:
-        """Which positions can still be had."""
-        with translated(), self._pool.connection() as connection:
+        """The oldest position that can still be read, and the latest position."""
+        with translate_errors(), self._pool.connection() as connection:
             oldest, latest = connection.execute(SELECT_WINDOW).fetchone() or (None, 0)
         return StreamWindow(oldest=oldest, position=latest)
 
     def consumers(self, *expected: str) -> list[Consumer]:
-        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
-        with translated(), self._pool.connection() as connection:
+        """The state of every consumer with an offset, and of the expected ones, sorted by name."""
+        with translate_errors(), self._pool.connection() as connection:
             rows = connection.execute(SELECT_CONSUMERS, (list(expected),)).fetchall()
         return [
             Consumer(name=name, behind=behind, waiting_since=waiting_since, seen_at=seen_at, parked=parked)
@@ -170,14 +170,14 @@ class PostgresOutbox:
 
     @contextmanager
     def offset(self, consumer: str) -> Iterator["PostgresConsumerOffset"]:
-        """This consumer's place in the stream; a second one of the same name waits until the first has left."""
-        with translated(), self._pool.connection() as connection:
+        """The offset of a consumer, locked: another caller with the same name waits until this block ends."""
+        with translate_errors(), self._pool.connection() as connection:
             (position,) = connection.execute(LOCK_CONSUMER, (consumer,)).fetchone() or (0,)
             yield PostgresConsumerOffset(connection, consumer, position)
 
 
 class PostgresConsumerOffset:
-    """Keeps ``ConsumerOffset``: the place moves when the block is left normally."""
+    """Implements ``ConsumerOffset``. Its changes are committed when the block of ``offset`` ends without an error."""
 
     def __init__(self, connection: psycopg.Connection, consumer: str, position: int) -> None:
         self.position = position
@@ -185,47 +185,47 @@ class PostgresConsumerOffset:
         self._consumer = consumer
 
     def commit(self, position: int) -> None:
-        """Everything up to here is dealt with."""
+        """Move the offset: everything up to this position has been processed."""
         self.position = position
         self._connection.execute(ADVANCE_CONSUMER, (position, self._consumer))
 
     def park(self, refused: Sequence[Parked]) -> None:
-        """Keep what this consumer was refused for good, with the reason."""
-        rows = [_named(one.key) | {"reason": one.reason} for one in refused]
+        """Store the events that this consumer's target refused permanently, each with the reason."""
+        rows = [_identity(parked.key) | {"reason": parked.reason} for parked in refused]
         self._connection.execute(PARK, (self._consumer, to_json(rows)))
 
     def parked(self, *, after: Key | None, limit: int) -> list[Event]:
-        """What is parked, by key, after this one."""
+        """The parked events after this key, sorted by key."""
         source, id_ = after or ("", "")
         rows = self._connection.execute(SELECT_PARKED, (self._consumer, source, id_, limit)).fetchall()
         return [event_from_row(row) for row in rows]
 
     def release(self, keys: Collection[Key]) -> None:
-        """These are not parked any more."""
-        self._connection.execute(RELEASE, (to_json([_named(key) for key in keys]), self._consumer))
+        """Remove these events from the parked ones."""
+        self._connection.execute(RELEASE, (to_json([_identity(key) for key in keys]), self._consumer))
 
 
 class PostgresNotifier:
-    """Keeps ``Notifier`` with NOTIFY, which reaches every process that follows the stream."""
+    """Implements ``Notifier`` with NOTIFY, which reaches every process that listens to the stream."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def notify(self) -> None:
-        """Wake those who follow the stream; outside of the ingest transaction, since NOTIFY makes commits queue up."""
-        with translated(), self._pool.connection() as connection, connection.pipeline(), connection.transaction():
+        """Notify the listeners, outside the ingest transaction, because a NOTIFY makes commits wait for each other."""
+        with translate_errors(), self._pool.connection() as connection, connection.pipeline(), connection.transaction():
             connection.execute(f"NOTIFY {NOTIFY_CHANNEL}")
 
 
 class PostgresListener:
-    """Waits for the bell, on a connection of its own."""
+    """Implements ``Listener`` with LISTEN, on a connection of its own."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._connection: psycopg.Connection | None = None
 
     def wait(self, seconds: float) -> None:
-        """Return when the bell has rung since the last call, or after so many seconds.
+        """Return after a notification since the last call, or after this many seconds.
 
         Raises:
             Retryable: the database can't be reached.
@@ -235,7 +235,7 @@ class PostgresListener:
                 database = make_conninfo(self._database_url, **KEEPALIVES)
                 self._connection = psycopg.connect(database, autocommit=True, application_name="helios-live")
                 self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
-                return  # it may have rung before we listened
+                return  # a notification may have come before LISTEN
             for _ in self._connection.notifies(timeout=seconds, stop_after=1):
                 pass
         except psycopg.Error as error:
@@ -243,13 +243,13 @@ class PostgresListener:
             raise Retryable(f"Postgres: {error}") from error
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening, and close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
-def _named(key: Key) -> dict[str, str]:
+def _identity(key: Key) -> dict[str, str]:
     return {"source": key[0], "id": key[1]}
 
 

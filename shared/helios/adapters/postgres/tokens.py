@@ -1,35 +1,35 @@
-"""Bearer tokens in Postgres."""
+"""API tokens in Postgres."""
 
 from datetime import datetime
 
 import msgspec
 from psycopg.rows import TupleRow
 
-from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.connection import Pool, translate_errors
 from helios.model.audit import token_created, token_revoked
 from helios.model.tokens import COMMAND_LINE, Token
 
 _COLUMNS = "name, scopes, created_at, expires_at, revoked_at, last_used_at"
 
-# With its line of the audit log, or not at all.
+# The token and its audit entry in one statement, so that neither exists without the other.
 _ADD = """
-WITH made AS (
+WITH added AS (
     INSERT INTO tokens (digest, name, scopes, created_at, expires_at)
     VALUES (%(digest)s, %(name)s, %(scopes)s, %(created_at)s, %(expires_at)s)
     ON CONFLICT (name) DO NOTHING RETURNING name
 )
 INSERT INTO audit_log (at, actor, action, subject, detail)
-SELECT %(at)s, %(actor)s, %(action)s, %(subject)s, %(detail)s FROM made
+SELECT %(at)s, %(actor)s, %(action)s, %(subject)s, %(detail)s FROM added
 """
 
-# Written once a minute at most: who asks often costs no write each time.
+# Writes at most once a minute per token, so that frequent requests do not each cost a write.
 _USE = f"""
 WITH used AS (
     UPDATE tokens SET last_used_at = %(minute)s
     WHERE digest = %(digest)s AND (last_used_at IS NULL OR last_used_at < %(minute)s)
 )
 SELECT {_COLUMNS} FROM tokens WHERE digest = %(digest)s
-"""  # noqa: S608 - only a constant of ours is filled in
+"""  # noqa: S608 - only a constant is filled in
 
 _LIST = f"SELECT {_COLUMNS} FROM tokens ORDER BY created_at, name"  # noqa: S608 - the same
 
@@ -43,40 +43,40 @@ SELECT %(at)s, %(actor)s, %(action)s, %(subject)s, %(detail)s FROM revoked
 
 
 class PostgresTokens:
-    """Keeps ``Tokens`` on a pool of connections."""
+    """Implements ``Tokens`` on a pool of connections."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def add(self, digest: str, token: Token, *, actor: str = COMMAND_LINE) -> bool:
-        """Keep a new token; False if its name is taken, though by one that was revoked."""
-        given = {
+        """Store a new token; False if its name is taken, even by a revoked token."""
+        parameters = {
             "digest": digest,
             "name": token.name,
             "scopes": list(token.scopes),
             "created_at": token.created_at,
             "expires_at": token.expires_at,
         } | msgspec.structs.asdict(token_created(token, actor))
-        with translated(), self._pool.connection() as connection:
-            return connection.execute(_ADD, given).rowcount == 1
+        with translate_errors(), self._pool.connection() as connection:
+            return connection.execute(_ADD, parameters).rowcount == 1
 
     def use(self, digest: str, now: datetime) -> Token | None:
-        """The token with this digest, valid or not, as it was before; it is marked as used."""
-        with translated(), self._pool.connection() as connection:
-            given = {"digest": digest, "minute": now.replace(second=0, microsecond=0)}
-            row = connection.execute(_USE, given).fetchone()
+        """The token with this digest, valid or not, as it was before this call marks it as used."""
+        with translate_errors(), self._pool.connection() as connection:
+            parameters = {"digest": digest, "minute": now.replace(second=0, microsecond=0)}
+            row = connection.execute(_USE, parameters).fetchone()
         return _token(row) if row else None
 
     def all(self) -> list[Token]:
-        """Every token that was ever made, the oldest first."""
-        with translated(), self._pool.connection() as connection:
+        """Every token, also expired and revoked ones; the oldest first."""
+        with translate_errors(), self._pool.connection() as connection:
             return [_token(row) for row in connection.execute(_LIST).fetchall()]
 
     def revoke(self, name: str, now: datetime, *, actor: str = COMMAND_LINE) -> bool:
-        """Take a token back; False if there is none of this name that still opens anything."""
-        given = {"name": name, "now": now} | msgspec.structs.asdict(token_revoked(name, actor, now))
-        with translated(), self._pool.connection() as connection:
-            return connection.execute(_REVOKE, given).rowcount == 1
+        """Revoke a token; False if no token of this name is unrevoked."""
+        parameters = {"name": name, "now": now} | msgspec.structs.asdict(token_revoked(name, actor, now))
+        with translate_errors(), self._pool.connection() as connection:
+            return connection.execute(_REVOKE, parameters).rowcount == 1
 
 
 def _token(row: TupleRow) -> Token:

@@ -1,4 +1,4 @@
-"""One batch, one transaction, in pipeline mode: a statement whose answer nothing needs yet is not waited for."""
+"""Writes each batch in one transaction, in pipeline mode: no statement waits for an answer that is not needed yet."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from datetime import datetime
 import psycopg
 
 from helios.adapters.postgres.audit import PostgresAuditWriter
-from helios.adapters.postgres.connection import Pool, translated
+from helios.adapters.postgres.connection import Pool, translate_errors
 from helios.adapters.postgres.counts import PostgresCountWriter
 from helios.adapters.postgres.dead_letters import PostgresDeadLetterWriter
 from helios.adapters.postgres.events import PostgresEventWriter
@@ -23,9 +23,9 @@ class PostgresStore:
 
     @contextmanager
     def transaction(self) -> Iterator["PostgresUnitOfWork"]:
-        """Begin a write; it is durable when the block has been left normally."""
+        """Begin a unit of work. It is durable when the block ends without an error."""
         with (
-            translated(),
+            translate_errors(),
             self._pool.connection() as connection,
             connection.pipeline() as pipeline,
             connection.transaction(),
@@ -33,8 +33,8 @@ class PostgresStore:
             yield PostgresUnitOfWork(connection, pipeline)
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
-        """Remove old frames that every consumer is past, and very old ones in any case; return how many."""
-        with translated(), self._pool.connection() as connection:
+        """Remove old frames that every consumer has passed, and very old ones in any case; return their number."""
+        with translate_errors(), self._pool.connection() as connection:
             parameters = {"before": before, "at_last": at_last, "limit": limit}
             return connection.execute(REMOVE_FRAMES, parameters).rowcount
 
@@ -52,8 +52,8 @@ class PostgresUnitOfWork:
         self._pipeline = pipeline
 
     def sync(self) -> None:
-        """Wait for the answers to what was begun, so that reading them does not wait for later statements too.
+        """Wait for the answers to every statement that has begun, so that reading them waits for no later one.
 
-        psycopg reads one answer together with those of all statements that were sent since.
+        psycopg reads an answer together with the answers to all statements sent since.
         """
         self._pipeline.sync()

@@ -1,4 +1,4 @@
-"""Who is connected to the API Gateway WebSocket, as a set in Redis."""
+"""The connections of the API Gateway WebSocket, as a set in Redis."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,34 +11,34 @@ KEY = "helios:connections"
 
 
 class RedisConnections:
-    """Keeps ``Connections`` in Redis; a flush heals with the clients' next pings."""
+    """Implements ``Connections`` in Redis. After a flush, the clients' next pings restore the set."""
 
     def __init__(self, url: str) -> None:
-        """Connect when first used; ``url`` is ``redis://`` or ``rediss://``."""
+        """Take the URL, ``redis://`` or ``rediss://``. The first use connects."""
         self._redis = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True)
 
     def add(self, connection: str) -> None:
-        """It is connected."""
-        with translated():
+        """Add a connection. Adding it twice has no effect."""
+        with translate_errors():
             self._redis.sadd(KEY, connection)
 
     def remove(self, connection: str) -> None:
-        """It has left."""
-        with translated():
+        """Remove a connection."""
+        with translate_errors():
             self._redis.srem(KEY, connection)
 
     def all(self) -> list[str]:
-        """Everybody who is connected, as far as is known."""
-        with translated():
+        """The ids of all known connections, sorted."""
+        with translate_errors():
             return sorted(map(str, self._redis.smembers(KEY)))
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Give Redis' errors the name that the core knows.
+def translate_errors() -> Iterator[None]:
+    """Translate the errors of the Redis client into Retryable.
 
     Raises:
-        Retryable: Redis can't be reached, or refuses.
+        Retryable: Redis can't be reached, or refuses the command.
     """
     try:
         yield

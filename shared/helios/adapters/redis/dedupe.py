@@ -1,4 +1,4 @@
-"""The seen-filter in Redis or Valkey: what makes duplicates cheap, and never what makes them correct."""
+"""The deduplication cache in Redis or Valkey. It makes duplicates cheap; only Postgres decides what is a duplicate."""
 
 import logging
 import time
@@ -12,29 +12,29 @@ from helios.model.events import Key
 log = logging.getLogger("helios.dedupe")
 
 TIMEOUT_SECONDS = 0.25
-"""Longest wait for an answer: a filter that is slower than the database is none."""
+"""The longest wait for an answer. A cache that is slower than the database would be useless."""
 
 PAUSE_SECONDS = 2.0
-"""How long it is left alone after it failed, so that an outage costs one timeout and not one a batch."""
+"""How long Redis is not used after a failure, so that an outage does not cost a timeout for every batch."""
 
 # One hash tag, one slot: a multi-key command works on a cluster too.
 KEY_PREFIX = "{helios:dedupe}"
 
-# A script, because a pipeline of 500 SETs costs the client ten times as much as the server.
+# A script, because a pipeline of 500 SETs takes the client ten times as long as the server.
 ADD = """
 for _, key in ipairs(KEYS) do redis.call('SET', key, '', 'EX', ARGV[1]) end
 """
 
 
 class RedisDedupeCache:
-    """Keeps ``DedupeCache`` in Redis; ``failures`` counts the calls that it could not serve."""
+    """Implements ``DedupeCache`` in Redis. ``failures`` counts the calls that Redis failed to answer."""
 
     def __init__(self, url: str, *, ttl_seconds: int) -> None:
-        """Connect when first used.
+        """Take the settings. The first use connects.
 
         Args:
             url: ``redis://`` or ``rediss://``.
-            ttl_seconds: how long a key is remembered.
+            ttl_seconds: how long a key is stored.
         """
         self._redis = redis.Redis.from_url(
             url,
@@ -50,19 +50,19 @@ class RedisDedupeCache:
         self.failures = 0
 
     def lookup(self, keys: Collection[Key]) -> set[Key]:
-        """Those of the keys that are remembered; none when Redis is down."""
-        asked = list(keys)
-        if not asked or self._is_paused():
+        """The keys that are in the cache; none when Redis is down."""
+        ordered_keys = list(keys)
+        if not ordered_keys or self._is_paused():
             return set()
         try:
-            marks = self._redis.mget([_name(key) for key in asked])
+            marks = self._redis.mget([_name(key) for key in ordered_keys])
         except redis.RedisError as error:
             self._pause(error)
             return set()
-        return {key for key, mark in zip(asked, marks, strict=True) if mark is not None}
+        return {key for key, mark in zip(ordered_keys, marks, strict=True) if mark is not None}
 
     def add(self, keys: Collection[Key]) -> None:
-        """Remember keys whose events are committed; forget it if Redis is down."""
+        """Add the keys of committed events; do nothing when Redis is down."""
         if not keys or self._is_paused():
             return
         try:
@@ -71,10 +71,10 @@ class RedisDedupeCache:
             self._pause(error)
 
     def probe(self) -> None:
-        """Return if Redis answers now, whatever it did before.
+        """Return if Redis answers now, even during a pause, and end the pause.
 
         Raises:
-            Retryable: it does not.
+            Retryable: Redis does not answer.
         """
         try:
             self._redis.ping()
@@ -93,7 +93,7 @@ class RedisDedupeCache:
         self.failures += 1
         self._paused_until = time.monotonic() + PAUSE_SECONDS
         log.warning(
-            "Redis is not answering; Postgres alone tells duplicates",
+            "Redis is not answering; deduplication uses Postgres alone",
             extra={"error": f"{type(error).__name__}: {error}", "failures": self.failures},
         )
 

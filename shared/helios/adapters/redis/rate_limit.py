@@ -1,4 +1,4 @@
-"""How often somebody may ask: counted in Redis for all processes together, and in this one while Redis is away."""
+"""Rate limits: counted in Redis for all processes together, and in this process alone while Redis is down."""
 
 import logging
 import math
@@ -14,45 +14,47 @@ log = logging.getLogger("helios.rate_limit")
 
 TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 5.0
-"""How long Redis is left alone after it failed."""
+"""How long Redis is not used after a failure."""
 
 
 class SlidingMinute:
-    """Keeps ``RateLimit``: so many questions in any minute."""
+    """Implements ``RateLimit`` with a sliding window of one minute."""
 
     def __init__(self, per_minute: int, *, redis_url: str | None) -> None:
-        """Connect when first used.
+        """Take the limit. The first use connects.
 
         Args:
-            per_minute: the most questions.
-            redis_url: ``redis://`` or ``rediss://``; None: each process counts for itself.
+            per_minute: the most requests in a minute.
+            redis_url: ``redis://`` or ``rediss://``; None if each process counts alone.
         """
         self._item = RateLimitItemPerMinute(per_minute, namespace="helios:rate")
         self._own = Strategy(MemoryStorage())
         self._shared = Strategy(_redis(redis_url)) if redis_url else self._own
         self._paused_until = 0.0
 
-    def wait_seconds(self, who: str) -> int:
-        """Count one question; 0 if it may be answered, else how long to wait before the next one."""
-        return self._asked(Strategy.hit, who)
+    def wait_seconds(self, actor: str) -> int:
+        """Count one request; 0 if it is within the limit, else the seconds to wait before the next request."""
+        return self._seconds(Strategy.hit, actor)
 
-    def spent_seconds(self, who: str) -> int:
-        """Count nothing; 0 if a question might be answered now, else how long to wait."""
-        return self._asked(Strategy.test, who)
+    def spent_seconds(self, actor: str) -> int:
+        """Count nothing; 0 if a request would be within the limit now, else the seconds to wait."""
+        return self._seconds(Strategy.test, actor)
 
-    def _asked(self, may: Callable[[Strategy, RateLimitItem, str], bool], who: str) -> int:
+    def _seconds(self, allows: Callable[[Strategy, RateLimitItem, str], bool], actor: str) -> int:
         if time.monotonic() >= self._paused_until:
             try:
-                return self._answer(self._shared, may, who)
+                return self._seconds_in(self._shared, allows, actor)
             except StorageError as error:
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
-                log.warning("Redis is not answering; this process counts alone", extra={"error": str(error)})
-        return self._answer(self._own, may, who)
+                log.warning("Redis is not answering; this process counts requests alone", extra={"error": str(error)})
+        return self._seconds_in(self._own, allows, actor)
 
-    def _answer(self, strategy: Strategy, may: Callable[[Strategy, RateLimitItem, str], bool], who: str) -> int:
-        if may(strategy, self._item, who):
+    def _seconds_in(
+        self, strategy: Strategy, allows: Callable[[Strategy, RateLimitItem, str], bool], actor: str
+    ) -> int:
+        if allows(strategy, self._item, actor):
             return 0
-        reset = strategy.get_window_stats(self._item, who).reset_time
+        reset = strategy.get_window_stats(self._item, actor).reset_time
         return max(1, math.ceil(reset - time.time()))
 
 

@@ -1,1 +1,1 @@
-"""Where replayed events are sent: a webhook, or a cloud's own bus or topic."""
+"""The targets of replay jobs: a webhook, or the bus or topic of a cloud."""

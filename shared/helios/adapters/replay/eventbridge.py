@@ -1,4 +1,4 @@
-"""Stored events back to an EventBridge bus."""
+"""Sends stored events back to an EventBridge bus."""
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
@@ -15,22 +15,22 @@ from helios.model.replay import SENT, Replayed, ReplayJob
 from helios.normalise.replay_marks import RESOURCE, Original
 
 _PASSING: Final = {"InternalException", "InternalFailure", "ServiceUnavailable", "Throttling", "ThrottlingException"}
-"""EventBridge's error codes that may pass; the others say that the entry or the credentials are wrong."""
+"""The transient error codes of EventBridge. The others mean that the entry or the credentials are wrong."""
 
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
 
 
 class EventBridgeTarget:
-    """Keeps ``ReplayTarget`` with PutEvents; a bus gives each event a new id, so the old one stands in a resource."""
+    """Implements ``ReplayTarget`` with PutEvents. A bus assigns new ids, so a resource carries the original id."""
 
     batch = 10
-    """Amazon EventBridge API Reference, "PutEvents": the most entries of one call."""
+    """The most entries of one call (Amazon EventBridge API Reference, "PutEvents")."""
 
     def __init__(self, bus: str) -> None:
         """Build a client for a bus, by name or ARN.
 
         Raises:
-            Rejected: boto3 finds no region to call.
+            Rejected: boto3 finds no AWS region in its configuration.
         """
         self._bus = bus
         try:
@@ -39,7 +39,7 @@ class EventBridgeTarget:
             raise Rejected(f"aws: {error}", field="target.cloud") from error
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
-        """Put the events in one call, and report each up to the first that has to be put again."""
+        """Put the events in one call, and yield the results up to the first event that must be sent again."""
         try:
             answers = self._client.put_events(Entries=[self._entry(job, event) for event in events])["Entries"]
         except ClientError as error:
@@ -47,7 +47,7 @@ class EventBridgeTarget:
                 raise TargetUnavailable(f"EventBridge: {error}") from error
             if error.response["Error"]["Code"] in _PASSING:
                 raise TargetUnavailable(f"EventBridge: {error}") from error
-            if len(events) > 1:  # one that is too large spoils them all
+            if len(events) > 1:  # one event that is too large fails the whole call
                 for event in events:
                     yield from self.send(job, [event])
                 return
@@ -66,8 +66,8 @@ class EventBridgeTarget:
         self._client.close()
 
     def _entry(self, job: ReplayJob, event: Event) -> dict[str, Any]:
-        told = None if event.time == event.received_at else event.time
-        original = Original(job=job.id, id=event.id, time=told, subject=event.subject)
+        time = None if event.time == event.received_at else event.time  # None: the sender never set it
+        original = Original(job=job.id, id=event.id, time=time, subject=event.subject)
         return {
             "EventBusName": self._bus,
             "Source": event.origin.rsplit("/", 2)[0] or "helios",

@@ -1,4 +1,4 @@
-"""What only Azure has: Event Grid, to send stored events back to. Loaded only where a topic is set."""
+"""Sends stored events back to Azure Event Grid. Imported only if a topic is configured."""
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
@@ -11,27 +11,27 @@ from azure.eventgrid import EventGridPublisherClient
 from helios.errors import Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
-from helios.normalise.replay_marks import RESOURCE, UNTOLD
+from helios.normalise.replay_marks import NO_TIME, RESOURCE
 
 
 class EventGridTarget:
-    """Keeps ``ReplayTarget`` on a basic topic with the Event Grid schema, where an event's id is its publisher's."""
+    """Implements ``ReplayTarget`` on a basic topic with the Event Grid schema, in which events keep their ids."""
 
     batch = 50
-    """Far below the 1 MB that Event Grid takes at once, unless the events are large."""
+    """Far below the 1 MB that Event Grid accepts in a request, unless the events are large."""
 
     def __init__(self, url: str, key: str) -> None:
-        """Build a publisher; the client posts to the URL exactly as it is given.
+        """Build a publisher. The client posts to exactly this URL.
 
         Raises:
-            Rejected: it is no https:// or http:// URL.
+            Rejected: the URL does not begin with https:// or http://.
         """
         if not url.startswith(("https://", "http://")):
-            raise Rejected("azure: HELIOS_REPLAY_TOPICS names no https:// URL", field="target.cloud")
+            raise Rejected("azure: the topic in HELIOS_REPLAY_TOPICS is not an https:// URL", field="target.cloud")
         self._client = EventGridPublisherClient(url, AzureKeyCredential(key))
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
-        """Publish the events in one request, of which all are taken or none is; too many at once, one by one."""
+        """Publish the events in one request, which Event Grid accepts or refuses as a whole; if refused, one by one."""
         try:
             self._publish(job, events)
         except Rejected as fault:
@@ -49,7 +49,7 @@ class EventGridTarget:
 
     def _publish(self, job: ReplayJob, events: Sequence[Event]) -> None:
         try:
-            # retry_total: the worker sends again, and shows that it does. The constructor would ignore it.
+            # retry_total: the worker retries, and reports that it does. The constructor would ignore this parameter.
             self._client.send([_as_sent(event, job.id) for event in events], retry_total=0)
         except HttpResponseError as error:
             status = error.status_code or 0
@@ -62,12 +62,12 @@ class EventGridTarget:
 
 
 def _as_sent(event: Event, job: int) -> dict[str, object]:
-    """The event in the Event Grid schema, which has no room for a mark but its version of the data."""
+    """The event in the Event Grid schema. Only its dataVersion has room for the mark of a replay job."""
     return {
         "id": event.id,
         "subject": event.subject or "",
         "eventType": event.type,
         "eventTime": event.time.isoformat().replace("+00:00", "Z"),
         "data": msgspec.json.decode(event.data),
-        "dataVersion": f"{RESOURCE}{job}{UNTOLD if event.time == event.received_at else ''}",
+        "dataVersion": f"{RESOURCE}{job}{NO_TIME if event.time == event.received_at else ''}",
     }

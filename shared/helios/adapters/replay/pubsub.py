@@ -1,4 +1,4 @@
-"""What only Google Cloud has: Pub/Sub, to send stored events back to. Loaded only where a topic is set."""
+"""Sends stored events back to Google Cloud Pub/Sub. Imported only if a topic is configured."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -16,12 +16,12 @@ from helios.model.replay import SENT, Replayed, ReplayJob
 
 SECONDS = 10.0
 
-_AT_FAULT = (exceptions.InvalidArgument, exceptions.NotFound, exceptions.PermissionDenied, exceptions.Unauthenticated)
-"""What sending again does not mend."""
+_PERMANENT = (exceptions.InvalidArgument, exceptions.NotFound, exceptions.PermissionDenied, exceptions.Unauthenticated)
+"""Errors that a retry does not fix."""
 
 
 class PubSubTarget:
-    """Keeps ``ReplayTarget`` with messages that say what they were, in CloudEvents' Pub/Sub binding."""
+    """Implements ``ReplayTarget`` with messages that carry the event's attributes, in CloudEvents' Pub/Sub binding."""
 
     batch = 100
 
@@ -33,7 +33,7 @@ class PubSubTarget:
         """
         try:
             self._client: Any = pubsub_v1.PublisherClient(
-                # The worker sends again, and shows that it does: the library's own retries hide ten minutes of outage.
+                # The worker retries, and reports it. The library's own retries would hide ten minutes of outage.
                 publisher_options=pubsub_v1.types.PublisherOptions(
                     retry=Retry(predicate=lambda _: False), timeout=SECONDS
                 )
@@ -43,7 +43,7 @@ class PubSubTarget:
         self._topic = topic
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
-        """Publish all, then wait for each in turn; the library puts several into one request, which one can spoil."""
+        """Publish all events, then wait for each result. The library batches them, and one can fail a whole request."""
         published = [self._publish(job, event) for event in events]
         for number, future in enumerate(published):
             result = _result(events[number], future)
@@ -66,9 +66,9 @@ class PubSubTarget:
 
 def _result(event: Event, future: "Future[str]") -> Replayed:
     try:
-        # Twice the library's own limit: an error that it doesn't translate would leave the future open.
+        # Twice the library's own limit: an error that the library doesn't translate leaves the future pending.
         future.result(2 * SECONDS)
-    except _AT_FAULT as error:
+    except _PERMANENT as error:
         return Replayed("failed", f"{event.source}/{event.id}: Pub/Sub: {error}")
     except (exceptions.GoogleAPIError, GoogleAuthError, TimeoutError) as error:
         raise TargetUnavailable(f"Pub/Sub: {error or 'no answer'}") from error

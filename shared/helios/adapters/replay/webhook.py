@@ -1,6 +1,6 @@
-"""Stored events to a webhook: CloudEvents in structured mode, signed; and to no address that nobody meant.
+"""Sends stored events to a webhook: signed CloudEvents in structured mode, and only to allowed addresses.
 
-The body carries every attribute, so that the signature covers them; in binary mode it would cover the payload alone.
+The body carries every attribute, so the signature covers all of them. In binary mode it would cover the payload alone.
 """
 
 import hashlib
@@ -28,31 +28,32 @@ from helios.standard_webhooks import ID, SIGNATURE, TIMESTAMP, sign
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 SECONDS: Final = 10.0
-"""How long an answer may take, from the first byte that is sent to the last that is read."""
+"""The longest time for a request, from the first byte that is sent to the last byte that is read."""
 
 MAX_ANSWER_BYTES: Final = 65_536
 
-NEVER: Final = tuple(
+FORBIDDEN_NETWORKS: Final = tuple(
     ipaddress.ip_network(network)
     for network in (
         "169.254.0.0/16",  # link-local, and the metadata of AWS, Google Cloud and Azure
         "fe80::/10",
-        "fd00:ec2::/32",  # metadata of AWS
-        "100.100.100.200/32",  # of Alibaba Cloud
-        "168.63.129.16/32",  # Azure's own services for its machines
-        "192.0.0.192/32",  # of Oracle Cloud
+        "fd00:ec2::/32",  # the metadata of AWS
+        "100.100.100.200/32",  # the metadata of Alibaba Cloud
+        "168.63.129.16/32",  # Azure's platform services for virtual machines
+        "192.0.0.192/32",  # the metadata of Oracle Cloud
     )
 )
-"""What no name may lead to, whoever allows it."""
+"""Addresses that no host may resolve to, even if a setting allows the host."""
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Host(msgspec.Struct, frozen=True):
-    """A host that events may be sent to.
+    """A host that Helios may send events to.
 
     Attributes:
-        may_be_private: whether it may have an address that only our network knows.
+        name: its host name, in lower case.
+        may_be_private: whether it may have an address of a private network.
     """
 
     name: str
@@ -60,42 +61,40 @@ class Host(msgspec.Struct, frozen=True):
 
 
 def hosts_of(setting: str) -> list[Host]:
-    """The hosts that HELIOS_REPLAY_HOSTS names."""
-    return [Host(one.removeprefix("private:").lower(), one.startswith("private:")) for one in setting.split()]
+    """The hosts in HELIOS_REPLAY_HOSTS."""
+    return [Host(entry.removeprefix("private:").lower(), entry.startswith("private:")) for entry in setting.split()]
 
 
 class WebhookTarget:
-    """Keeps ``ReplayTarget`` with a POST an event, on a connection to an address that was checked."""
+    """Implements ``ReplayTarget`` with one POST for each event, on a connection to an address that was checked."""
 
     batch = 10
 
     def __init__(self, url: str, *, hosts: Sequence[Host], keys: Sequence[bytes], loopback: bool) -> None:
-        """Check the URL; nothing is resolved or connected yet.
+        """Check the URL. Nothing is resolved or connected yet.
 
         Args:
-            url: where to post.
-            hosts: those that are allowed.
-            keys: sign each request; more than one while one is being replaced.
-            loopback: whether this machine itself may be posted to.
+            url: the URL to post to.
+            hosts: the allowed hosts.
+            keys: the keys that sign each request; more than one during a rotation.
+            loopback: whether this machine itself is an allowed target.
 
         Raises:
-            Rejected: it is no URL, or its host is not allowed.
+            Rejected: the URL is malformed, or its host is not allowed.
         """
         self._url = _parsed(url)
         name = (self._url.hostname or "").lower()
         host = next((host for host in hosts if host.name == name), None)
         if host is None:
-            raise Rejected(f"leads to {name}, which HELIOS_REPLAY_HOSTS does not name", field="target.url")
+            raise Rejected(f"has the host {name}, which is not in HELIOS_REPLAY_HOSTS", field="target.url")
         if self._url.scheme == "http" and not (host.may_be_private or loopback):
-            raise Rejected(
-                "is not https://, which only a private host or this machine may do without", field="target.url"
-            )
+            raise Rejected("is not https://, which only a private host or this machine may omit", field="target.url")
         self._host = host
         self._keys = keys
         self._loopback = loopback
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
-        """Post each event until it was answered; no redirect is followed."""
+        """Post the events in turn, each after the response to the one before. Redirects are not followed."""
         connection = self._connection()
         try:
             for event in events:
@@ -104,14 +103,14 @@ class WebhookTarget:
             connection.close()
 
     def close(self) -> None:
-        """Has nothing to let go of: a connection lasts for a batch."""
+        """Do nothing: ``send`` closes its connection after each batch."""
 
-    def _post(self, connection: "_Pinned", job: ReplayJob, event: Event) -> Replayed:
+    def _post(self, connection: "_PinnedConnection", job: ReplayJob, event: Event) -> Replayed:
         body = msgspec.json.encode(
             replayed_attributes(event, job.id) | {"datacontenttype": "application/json", "data": event.data}
         )
         path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
-        status, headers = _answer(connection, path, body, self._headers(job, event, body), self._url.hostname or "")
+        status, headers = _exchange(connection, path, body, self._headers(job, event, body), self._url.hostname or "")
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return SENT
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -119,7 +118,7 @@ class WebhookTarget:
         return Replayed("failed", f"{event.source}/{event.id}: the webhook answers {status}")
 
     def _headers(self, job: ReplayJob, event: Event, body: bytes) -> dict[str, str]:
-        """The same id each time that it is sent by this job, so that its receiver can tell."""
+        """The headers. A job repeats an event with the same webhook-id, so that the receiver can detect duplicates."""
         name = hashlib.sha256(f"{job.id}/{event.source}/{event.id}".encode()).hexdigest()[:32]
         id_, timestamp = f"replay_{name}", str(int(time.time()))
         return {
@@ -131,44 +130,44 @@ class WebhookTarget:
             SIGNATURE: " ".join(sign(key, id=id_, timestamp=timestamp, body=body) for key in self._keys),
         }
 
-    def _connection(self) -> "_Pinned":
-        """To the address that its name has now, which is looked up here and nowhere else."""
+    def _connection(self) -> "_PinnedConnection":
+        """A connection to the current addresses of the host, which are resolved and checked here only."""
         name = self._url.hostname or ""
         port = self._url.port or (443 if self._url.scheme == "https" else 80)
         try:
-            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+            entries = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise TargetUnavailable(f"{name} can't be resolved: {error}") from error
-        addresses = [ipaddress.ip_address(str(place[4][0]).partition("%")[0]) for place in found]
+        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries]
         for address in addresses:
             if reason := forbidden(address, private=self._host.may_be_private, loopback=self._loopback):
-                raise Rejected(f"leads to {address}, {reason}", field="target.url")
+                raise Rejected(f"resolves to {address}, {reason}", field="target.url")
         context = ssl.create_default_context() if self._url.scheme == "https" else None
-        return _Pinned(name, port, [str(address) for address in addresses], context)
+        return _PinnedConnection(name, port, [str(address) for address in addresses], context)
 
 
 def forbidden(address: Address, *, private: bool, loopback: bool) -> str | None:
-    """Why nothing may be sent to an address; None if it may.
+    """The reason why Helios may not send to an address; None if it may.
 
     Args:
-        address: what a name was resolved to.
-        private: whether an address of our own network will do.
-        loopback: whether one of this machine will.
+        address: the resolved address of a host.
+        private: whether an address of a private network is allowed.
+        loopback: whether an address of this machine is allowed.
     """
     address = _embedded(address)
     if address.is_loopback:
         return None if loopback else "this machine itself"
-    if any(address in network for network in NEVER) or address.is_link_local:
+    if any(address in network for network in FORBIDDEN_NETWORKS) or address.is_link_local:
         return "a link-local or metadata address"
     if address.is_multicast or address.is_unspecified or address.is_reserved:
-        return "no address of one host"
+        return "not the address of a single host"
     if not address.is_global and not private:
-        return "a private address: HELIOS_REPLAY_HOSTS names it without private:"
+        return "a private address: write private: before the host in HELIOS_REPLAY_HOSTS"
     return None
 
 
 def _embedded(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one leads to, if it does: mapped, 6to4, Teredo and NAT64."""
+    """The IPv4 address in an IPv6 address that is mapped, 6to4, Teredo or NAT64; otherwise the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     teredo = address.teredo
@@ -178,47 +177,47 @@ def _embedded(address: Address) -> Address:
     return inner or address
 
 
-class _Pinned(http.client.HTTPConnection):
-    """Connects to the first of these addresses that answers, whatever its host's name leads to by then."""
+class _PinnedConnection(http.client.HTTPConnection):
+    """Connects to the first of these addresses that answers, even if the host name resolves to others by then."""
 
     def __init__(self, host: str, port: int, addresses: Sequence[str], context: ssl.SSLContext | None) -> None:
         super().__init__(host, port, timeout=SECONDS)
         self._addresses = addresses
         self._context = context
-        self.was_cut = False
+        self.timed_out = False
 
     def connect(self) -> None:
-        self.sock = self._dialled()
+        self.sock = self._open_socket()
         if self._context:
             self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
 
-    def _dialled(self) -> socket.socket:
+    def _open_socket(self) -> socket.socket:
         *others, last = self._addresses
         for address in others:
             with suppress(OSError):
                 return socket.create_connection((address, self.port), self.timeout)
         return socket.create_connection((last, self.port), self.timeout)
 
-    def cut(self) -> None:
-        """Wake whoever reads from it."""
-        self.was_cut = True
+    def abort(self) -> None:
+        """Shut the socket down, which wakes the thread that reads from it."""
+        self.timed_out = True
         if self.sock:
             self.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _answer(
-    connection: _Pinned, path: str, body: bytes, headers: dict[str, str], host: str
+def _exchange(
+    connection: _PinnedConnection, path: str, body: bytes, headers: dict[str, str], host: str
 ) -> tuple[int, http.client.HTTPMessage]:
-    """The status and headers of the answer; the rest of it is read as far as it is short."""
-    watch = threading.Timer(SECONDS, _cut, [connection])  # a socket's own timeout begins anew with each byte
+    """The status and headers of the response to a POST. A body longer than MAX_ANSWER_BYTES closes the connection."""
+    watch = threading.Timer(SECONDS, _abort, [connection])  # a socket's own timeout restarts with each byte
     watch.start()
     try:
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
         if len(response.read(MAX_ANSWER_BYTES + 1)) > MAX_ANSWER_BYTES:
             connection.close()
-        if connection.was_cut:  # http.client takes the end of a connection for that of the headers
-            raise TimeoutError(f"its answer took more than {SECONDS:g} s")
+        if connection.timed_out:  # http.client takes the end of a connection for the end of the headers
+            raise TimeoutError(f"the response took more than {SECONDS:g} s")
     except (OSError, http.client.HTTPException) as error:
         connection.close()
         raise TargetUnavailable(f"{host} does not answer: {error or type(error).__name__}") from error
@@ -227,9 +226,9 @@ def _answer(
     return response.status, response.headers
 
 
-def _cut(connection: _Pinned) -> None:
-    with suppress(OSError):  # it has ended by itself
-        connection.cut()
+def _abort(connection: _PinnedConnection) -> None:
+    with suppress(OSError):  # the connection has ended already
+        connection.abort()
 
 
 def _parsed(url: str) -> SplitResult:
@@ -237,16 +236,16 @@ def _parsed(url: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise Rejected(f"is no URL: {error}", field="target.url") from error
+        raise Rejected(f"is not a URL: {error}", field="target.url") from error
     if parts.scheme not in {"https", "http"} or not parts.hostname or parts.username is not None or port == 0:
         raise Rejected("is not https://HOST/PATH, without a user", field="target.url")
     if any(character <= " " or character >= "\x7f" for character in url):
-        raise Rejected("holds a character that no URL has: write it percent-encoded", field="target.url")
+        raise Rejected("contains a character that is not allowed in a URL: percent-encode it", field="target.url")
     return parts
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """RFC 9110, section 10.2.3: seconds, or a date."""
+    """The seconds to wait, from a number of seconds or a date (RFC 9110, section 10.2.3)."""
     if retry_after is None:
         return None
     if retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < len("1000000"):
