@@ -34,8 +34,8 @@ def assert_exact(load, records):
         assert counts == load.answered
 
 
-@pytest.mark.parametrize(("fail", "heal"), [("stop", "start"), ("kill", "start"), ("pause", "resume")])
-def test_every_event_is_stored_while_redis_is_down(fail, heal, api, records, valkey_server):
+@pytest.mark.parametrize(("fail", "restore"), [("stop", "start"), ("kill", "start"), ("pause", "resume")])
+def test_every_event_is_stored_while_redis_is_down(fail, restore, api, records, valkey_server):
     with Load(api.url) as load:
         getattr(valkey_server, fail)()
         try:
@@ -43,7 +43,7 @@ def test_every_event_is_stored_while_redis_is_down(fail, heal, api, records, val
             answer = health(api)
             load.go_on()
         finally:
-            getattr(valkey_server, heal)()
+            getattr(valkey_server, restore)()
         wait_health(api, "healthy")
         load.go_on()
 

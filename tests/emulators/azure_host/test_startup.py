@@ -25,7 +25,7 @@ def test_no_key_is_logged(host: Hosted):
 
 
 @pytest.mark.parametrize(
-    ("source", "host_json", "said"),
+    ("source", "host_json", "message"),
     [
         (
             '@app.queue_trigger(arg_name="q", queue_name="x", connection="y")\ndef f(q): ...\n',
@@ -71,9 +71,9 @@ def test_no_key_is_logged(host: Hosted):
         (EVENT_GRID.format(annotation=""), '{"version": "1.0"}', "host.json"),
     ],
 )
-def test_an_unsupported_app_gets_a_clear_message(tmp_path: Path, source: str, host_json: str | None, said: str):
+def test_an_unsupported_app_gets_a_clear_message(tmp_path: Path, source: str, host_json: str | None, message: str):
     code, log = run_to_its_end(Hosted(tmp_path, write_app(tmp_path, source, host_json)))
-    assert (code, said in log, "Traceback" in log) == (1, True, False), log
+    assert (code, message in log, "Traceback" in log) == (1, True, False), log
 
 
 def test_a_folder_without_an_app_gets_a_clear_message(tmp_path: Path):
@@ -83,12 +83,12 @@ def test_a_folder_without_an_app_gets_a_clear_message(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("AZURE_HOST_MASTER_KEY", "", "Set AZURE_HOST_MASTER_KEY"),
         ("PYTHON_THREADPOOL_THREAD_COUNT", "many", "Set it to a number from 1 to 1000"),
     ],
 )
-def test_a_wrong_setting_gets_a_clear_message(tmp_path: Path, name: str, value: str, said: str):
+def test_a_wrong_setting_gets_a_clear_message(tmp_path: Path, name: str, value: str, message: str):
     code, log = run_to_its_end(Hosted(tmp_path, env={name: value}))
-    assert (code, said in log) == (1, True), log
+    assert (code, message in log) == (1, True), log
