@@ -161,12 +161,12 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
     run.wait_for("First traffic event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
-    pids = run.commands()
+    commands = run.commands()
     for service in SERVICES:
-        assert any(service in words for words in pids.values()), service
+        assert any(service in words for words in commands.values()), service
     run.process.kill()
     run.process.wait()
-    assert wait_until_gone(pids) == []
+    assert wait_until_gone(commands) == []
 
 
 def test_an_interrupted_start_leaves_nothing(demo):
