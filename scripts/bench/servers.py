@@ -79,7 +79,7 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
         HELIOS_DATABASE_URL=running.database_url,
         HELIOS_REDIS_URL=running.redis_url,
         HELIOS_LOG_LEVEL="WARNING",
-        HELIOS_TRUST_LOOPBACK="loopback",
+        HELIOS_TRUST_LOOPBACK="true",
     )
     with Process(
         "api",

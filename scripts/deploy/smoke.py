@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from helios.cli.client import TOKEN, Client, Unanswered
+from helios.cli.client import TOKEN, ApiError, Client
 from helios.errors import HeliosError
 from helios.model.events import SOURCES, Source
 from scripts.deploy.clouds import CLOUDS
@@ -71,15 +71,15 @@ def fetch(client: Client, path: str, **query: str) -> Any:
     """The API's response, decoded from JSON; None for 404.
 
     Raises:
-        Unanswered: the API did not answer, or returned another error.
+        ApiError: the API did not answer, or returned another error.
     """
     try:
         return client.get(path, object, **query)
-    except Unanswered as error:
+    except ApiError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
         if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise Unanswered(f"{error}. Set {TOKEN} to a token with the scope read.", status=error.status) from error
+            raise ApiError(f"{error}. Set {TOKEN} to a token with the scope read.", status=error.status) from error
         raise
 
 
@@ -105,10 +105,10 @@ def require_api(client: Client) -> None:
     """Return if the URL is a Helios API.
 
     Raises:
-        Unanswered: the URL does not answer, or is not a Helios API.
+        ApiError: the URL does not answer, or is not a Helios API.
     """
     if fetch(client, "health") is None:
-        raise Unanswered("This URL is not a Helios API: it has no /api/v1/health.", status=HTTPStatus.NOT_FOUND)
+        raise ApiError("This URL is not a Helios API: it has no /api/v1/health.", status=HTTPStatus.NOT_FOUND)
 
 
 def wait(client: Client, order_id: str, sources: Sequence[Source], *, seconds: float) -> str:
@@ -116,7 +116,7 @@ def wait(client: Client, order_id: str, sources: Sequence[Source], *, seconds: f
 
     Raises:
         NotDelivered: the order did not arrive in time, or its legs do not match.
-        Unanswered: the API does not answer.
+        ApiError: the API does not answer.
     """
     declared: list[Any] = fetch(client, "flows/declarations") or []
     has_flow = any(flow["name"] == _FLOW for flow in declared)
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         began = time.monotonic()
         asyncio.run(publish(legs, {**os.environ, **variables}))
         state = wait(client, legs[0].order_id, sources, seconds=options.timeout)
-    except (NotDelivered, Unanswered) as error:
+    except (NotDelivered, ApiError) as error:
         sys.stderr.write(f"smoke: {error}\n")
         return EXIT_FAILED
     except (HeliosError, StepFailed) as error:

@@ -32,7 +32,7 @@ def admissions(stack) -> Counter[tuple[str, str, str]]:
         families = list(text_string_to_metric_families(answer.read().decode()))
     samples = [sample for family in families for sample in family.samples if sample.name == "helios_admissions_total"]
     # The other requests are queries, such as this one, and notifications.
-    deliveries = [sample for sample in samples if sample.labels["channel"] not in {"api", "ring"}]
+    deliveries = [sample for sample in samples if sample.labels["channel"] not in {"api", "notify"}]
     return Counter(
         {
             (sample.labels["channel"], sample.labels["authenticator"], sample.labels["result"]): int(sample.value)

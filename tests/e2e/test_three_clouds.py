@@ -88,7 +88,7 @@ def test_the_smoke_test_publishes_one_order_that_arrives_from_every_cloud(stack)
 
 def replayed(stack, *where) -> dict[str, Any]:
     """A replay job that has ended, as the command line prints it."""
-    command = [sys.executable, "-m", "helios", "replays", "start", "--url", stack.config.api_url, "--json", *where]
+    command = [sys.executable, "-m", "helios", "replay", "start", "--url", stack.config.api_url, "--json", *where]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=scrubbed_environment(), check=False, capture_output=True, text=True, timeout=120
     )

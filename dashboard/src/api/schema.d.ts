@@ -14,10 +14,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Eventbridge
-         * @description Take in an EventBridge event: from an API destination, or inside an SNS notification.
+         * Ingest Eventbridge
+         * @description Ingest an EventBridge event from an API destination or inside an SNS notification.
          */
-        post: operations["eventbridge_api_v1_webhooks_aws_eventbridge_post"];
+        post: operations["ingest_eventbridge_api_v1_webhooks_aws_eventbridge_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -34,10 +34,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Pubsub
-         * @description Take in a Pub/Sub push: wrapped, unwrapped with metadata, or as a CloudEvent.
+         * Ingest Pubsub
+         * @description Ingest a Pub/Sub push: wrapped, unwrapped with metadata, or as a CloudEvent.
          */
-        post: operations["pubsub_api_v1_webhooks_gcp_pubsub_post"];
+        post: operations["ingest_pubsub_api_v1_webhooks_gcp_pubsub_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -54,10 +54,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Eventgrid
-         * @description Take in Event Grid events of either schema, and answer its validation handshake.
+         * Ingest Eventgrid
+         * @description Ingest Event Grid events of either schema, and answer its validation handshake.
          */
-        post: operations["eventgrid_api_v1_webhooks_azure_eventgrid_post"];
+        post: operations["ingest_eventgrid_api_v1_webhooks_azure_eventgrid_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -74,10 +74,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cloudevents
-         * @description Take in CloudEvents 1.0: structured, batch or binary.
+         * Ingest Cloudevents
+         * @description Ingest CloudEvents 1.0: structured, batch or binary.
          */
-        post: operations["cloudevents_api_v1_webhooks_cloudevents_post"];
+        post: operations["ingest_cloudevents_api_v1_webhooks_cloudevents_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -92,10 +92,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Events
+         * List Events
          * @description List events, the last received first.
          */
-        get: operations["events_api_v1_events_get"];
+        get: operations["list_events_api_v1_events_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -112,10 +112,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Event
-         * @description Show one event, its payload as it was sent.
+         * Show Event
+         * @description Show one event, with its payload as it was sent.
          */
-        get: operations["event_api_v1_events__source___id__get"];
+        get: operations["show_event_api_v1_events__source___id__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -132,10 +132,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Counts
-         * @description Count what arrived, by minute and cloud; minutes without anything are left out.
+         * Count Deliveries
+         * @description Count the deliveries by minute and cloud; minutes without deliveries are left out.
          */
-        get: operations["counts_api_v1_counts_get"];
+        get: operations["count_deliveries_api_v1_counts_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -152,10 +152,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dead Letters
-         * @description List the deliveries that did not become events, each with its reason; the newest first.
+         * List Dead Letters
+         * @description List the deliveries that did not become events, with the reasons, the newest first.
          */
-        get: operations["dead_letters_api_v1_dead_letters_get"];
+        get: operations["list_dead_letters_api_v1_dead_letters_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -172,10 +172,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dead Letter Groups
-         * @description Group the dead letters by what is wrong with them, the most frequent first.
+         * Group Dead Letters
+         * @description Count the dead letters by cloud, field and reason, the most frequent first.
          */
-        get: operations["dead_letter_groups_api_v1_dead_letters_groups_get"];
+        get: operations["group_dead_letters_api_v1_dead_letters_groups_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -192,10 +192,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dead Letter
-         * @description Show one dead letter, with all that was kept of its body, and its replays.
+         * Show Dead Letter
+         * @description Show one dead letter with its replays, and all of its body that is stored.
          */
-        get: operations["dead_letter_api_v1_dead_letters__id__get"];
+        get: operations["show_dead_letter_api_v1_dead_letters__id__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -212,10 +212,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Audit
-         * @description List who did what, the last first.
+         * List Audit Entries
+         * @description List the entries of the audit log, the newest first.
          */
-        get: operations["audit_api_v1_audit_get"];
+        get: operations["list_audit_entries_api_v1_audit_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -232,10 +232,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Flows
-         * @description List stories, the last opened first.
+         * List Flow Instances
+         * @description List flow instances, the last opened first.
          */
-        get: operations["flows_api_v1_flows_get"];
+        get: operations["list_flow_instances_api_v1_flows_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -252,10 +252,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Declarations
-         * @description List the flows that are declared.
+         * List Declared Flows
+         * @description List the declared flows.
          */
-        get: operations["declarations_api_v1_flows_declarations_get"];
+        get: operations["list_declared_flows_api_v1_flows_declarations_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -272,10 +272,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Summary
-         * @description Sum up the stories that began within a period of at most 31 days, as the live stream tells them.
+         * Summarize Flow Instances
+         * @description Summarize the flow instances opened in a period of at most 31 days, up to a position of the live stream.
          */
-        get: operations["summary_api_v1_flows_summary_get"];
+        get: operations["summarize_flow_instances_api_v1_flows_summary_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -292,10 +292,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Issues
-         * @description List what is wrong, of the last opened stories first.
+         * List Flow Issues
+         * @description List the issues of flow instances, the last opened instance first.
          */
-        get: operations["issues_api_v1_flows_issues_get"];
+        get: operations["list_flow_issues_api_v1_flows_issues_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -312,10 +312,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Instance
-         * @description Show one story: what each cloud told, and what follows from it.
+         * Show Flow Instance
+         * @description Show one flow instance: its legs, issues, events and timeline.
          */
-        get: operations["instance_api_v1_flows__flow___key__get"];
+        get: operations["show_flow_instance_api_v1_flows__flow___key__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -332,10 +332,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Frames
-         * @description List the frames that follow a position; there is a gap if ``after + 1`` is less than ``oldest``.
+         * List Frames
+         * @description List the frames after a position. Frames are missing if ``after + 1`` is less than ``oldest``.
          */
-        get: operations["frames_api_v1_frames_get"];
+        get: operations["list_frames_api_v1_frames_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -352,10 +352,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Stats
-         * @description Show the totals, as the live stream tells them.
+         * Show Stats
+         * @description Show the totals, up to a position of the live stream.
          */
-        get: operations["stats_api_v1_stats_get"];
+        get: operations["show_stats_api_v1_stats_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -374,11 +374,11 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Replay
-         * @description Take a rejected delivery in again, as it was or with a repaired body; twice is as good as once.
+         * Replay Dead Letter
+         * @description Replay a rejected delivery, as it was received or with a repaired body. Repeating the request is safe.
          *
-         *     A body that is an array has a result an element; it is taken in whole or not at all. A letter that has become
-         *     an event becomes no other one: 409.
+         *     A body that is an array has one result for each element; either all of its elements are ingested or none. A
+         *     dead letter that has become an event can't become a different one: 409.
          */
         post: operations["replay_api_v1_dead_letters__id__replay_post"];
         delete?: never;
@@ -395,18 +395,18 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Listed
-         * @description List the jobs, the newest first.
+         * List Replay Jobs
+         * @description List the replay jobs, the newest first.
          */
-        get: operations["listed_api_v1_replays_get"];
+        get: operations["list_replay_jobs_api_v1_replays_get"];
         put?: never;
         /**
-         * Create
-         * @description Begin to send stored events or dead letters once more; with ``dry_run`` only say what that would be.
+         * Start Replay Job
+         * @description Start a job that sends stored events or dead letters again; with ``dry_run``, only count them.
          *
-         *     What arrives after the job was made is no part of it.
+         *     The job does not include what arrives after its creation.
          */
-        post: operations["create_api_v1_replays_post"];
+        post: operations["start_replay_job_api_v1_replays_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -421,10 +421,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * One
-         * @description Show how far a job has come.
+         * Show Replay Job
+         * @description Show a replay job and its progress.
          */
-        get: operations["one_api_v1_replays__id__get"];
+        get: operations["show_replay_job_api_v1_replays__id__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -443,10 +443,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel
-         * @description End a job that runs; the batch that is under way is the last one.
+         * Cancel Replay Job
+         * @description Cancel a running replay job; the batch in progress is still sent.
          */
-        post: operations["cancel_api_v1_replays__id__cancel_post"];
+        post: operations["cancel_replay_job_api_v1_replays__id__cancel_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -463,10 +463,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Notify
-         * @description Wake the relay from another cloud: what a function there has stored is shown now, not within a minute.
+         * Notify Relay
+         * @description Wake the relay from another cloud, so that clients see its events now and not within a minute.
          */
-        post: operations["notify_api_v1_relay_notify_post"];
+        post: operations["notify_relay_api_v1_relay_notify_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -483,10 +483,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Issue
-         * @description Issue a ticket that opens one WebSocket, once and soon: ``?ticket=``, where a token would end up in logs.
+         * Issue Ticket
+         * @description Issue a ticket for ``?ticket=`` that opens one WebSocket, once. A token in a URL would end up in logs.
          */
-        post: operations["issue_api_v1_ws_tickets_post"];
+        post: operations["issue_ticket_api_v1_ws_tickets_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -501,10 +501,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Health
-         * @description Answer, and so show that this process is alive.
+         * Check Liveness
+         * @description Check that this process is alive.
          */
-        get: operations["health_api_v1_health_get"];
+        get: operations["check_liveness_api_v1_health_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -521,10 +521,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Detailed Health
-         * @description Probe every part now; 503 when events can't be stored.
+         * Probe Services
+         * @description Probe every service that Helios needs; 503 when events can't be stored.
          */
-        get: operations["detailed_health_api_v1_health_detailed_get"];
+        get: operations["probe_services_api_v1_health_detailed_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -595,7 +595,7 @@ export interface components {
         EventPage: components["schemas"]["Page_Event_"];
         /**
          * Result
-         * @description What became of one delivery.
+         * @description The outcome of one delivery.
          */
         Result: {
             /** @enum {unknown} */
@@ -611,7 +611,7 @@ export interface components {
         };
         /**
          * Results
-         * @description What became of each element of an array, in its order.
+         * @description The outcome of each element of an array, in the array's order.
          */
         Results: {
             results: components["schemas"]["Result"][];
@@ -625,25 +625,32 @@ export interface components {
         };
         /**
          * FramePage
-         * @description Part of the stream.
+         * @description Part of the live stream.
          *
          *     Attributes:
-         *         frames: in order of their positions, without a hole.
-         *         position: the latest position given.
-         *         oldest: the first position that is still kept; None when there is none.
+         *         frames: in the order of their positions, without gaps.
+         *         position: the latest position of the stream.
+         *         oldest: the first position that is still stored; None if no frame is.
          */
         FramePage: {
             frames: components["schemas"]["StreamFrame"][];
             position: number;
             oldest: number | null;
         };
-        Rung: components["schemas"]["Notified"];
+        /**
+         * Notified
+         * @description The relay was notified.
+         */
+        Notified: {
+            /** @enum {unknown} */
+            status: "notified";
+        };
         /**
          * Ticket
-         * @description What opens one WebSocket, once.
+         * @description A ticket that opens one WebSocket, once.
          *
          *     Attributes:
-         *         expires_in: seconds for which it does.
+         *         expires_in: seconds until the ticket expires.
          */
         Ticket: {
             ticket: string;
@@ -663,10 +670,10 @@ export interface components {
         };
         /**
          * Stats
-         * @description The totals since the first event; the deliveries that did not become events are counted beside them.
+         * @description The totals since the first event. The total of events excludes deliveries that did not become events.
          *
          *     Attributes:
-         *         position: of the live stream: its frames up to here are in the totals, and no later one is.
+         *         position: a position of the live stream: the totals include exactly the frames up to it.
          */
         Stats: {
             position: number;
@@ -682,12 +689,12 @@ export interface components {
         };
         /**
          * Counts
-         * @description A stretch of the ledger.
+         * @description The counts of deliveries in a period.
          *
          *     Attributes:
-         *         since: from this minute on.
-         *         until: when it was read, UTC; the minute of this moment goes on.
-         *         minutes: those in which something arrived, in order.
+         *         since: the first minute of the period.
+         *         until: when the counts were read, UTC; the count of that minute is still growing.
+         *         minutes: the minutes with at least one delivery, in order.
          */
         Counts: {
             since: string;
@@ -696,7 +703,7 @@ export interface components {
         };
         /**
          * Health
-         * @description This process answers.
+         * @description The process is alive.
          */
         Health: {
             /** @enum {unknown} */
@@ -704,17 +711,17 @@ export interface components {
         };
         /**
          * DetailedHealth
-         * @description Each part, probed just now.
+         * @description The state of each service that Helios needs, as probed for this response.
          *
          *     Attributes:
-         *         status: ``degraded``: exact, but slower (no Redis) or not passed on (no Kafka). ``unhealthy``: nothing can be
-         *             stored (no database).
+         *         status: ``degraded``: events are stored exactly once, but more slowly (no Redis), or are not passed on (no
+         *             Kafka). ``unhealthy``: nothing can be stored (no database).
          *         database: Postgres answered a query.
          *         redis: Redis answered a PING.
          *         kafka: a broker answered a request for the list of topics.
          *         uptime: seconds since this process started.
-         *         timestamp: of this answer, UTC.
-         *         reasons: of each part that is unhealthy, what it said.
+         *         timestamp: time of this response, UTC.
+         *         reasons: for each unhealthy service, why.
          */
         DetailedHealth: {
             /** @enum {unknown} */
@@ -733,15 +740,16 @@ export interface components {
         };
         /**
          * DeadLetterView
-         * @description A dead letter as text.
+         * @description A dead letter, with its body as text.
          *
          *     Attributes:
-         *         body: what was received, bytes that are no UTF-8 as U+FFFD; in a list only the first PREVIEW_BYTES.
-         *         body_bytes: how many bytes are kept.
-         *         replayed_as: what its replay became; None when it was not replayed with success.
-         *         replayed_at: when, UTC.
-         *         replayed_keys: the events that it became, as ``source/id``.
-         *         replays: the last MAX_REPLAYS lines of the audit log about it, the newest first; in a list none.
+         *         body: the received body, with U+FFFD for bytes that are not UTF-8; in a list only the first PREVIEW_BYTES.
+         *         body_bytes: how many bytes of the body are stored.
+         *         replayed_as: the outcome of the successful replay; None if no replay has succeeded.
+         *         replayed_at: time of the successful replay, UTC.
+         *         replayed_keys: the events that the dead letter became, as ``source/id``.
+         *         replays: the latest MAX_REPLAYS entries of the audit log about the dead letter, the newest first; empty in a
+         *             list.
          */
         DeadLetterView: {
             id: number;
@@ -771,7 +779,10 @@ export interface components {
         DeadLetterPage: components["schemas"]["Page_DeadLetterView_"];
         /**
          * Repair
-         * @description What to read in place of what was received; None: that, once more.
+         * @description The request to replay a dead letter.
+         *
+         *     Attributes:
+         *         body: the repaired body; None: the body as it was received.
          */
         Repair: {
             /** @default null */
@@ -1027,16 +1038,8 @@ export interface components {
             opened_at: string;
         };
         /**
-         * Notified
-         * @description The relay has been woken.
-         */
-        Notified: {
-            /** @enum {unknown} */
-            status: "rung";
-        };
-        /**
          * FieldError
-         * @description One thing that is wrong with a request, and where.
+         * @description An invalid field of a request, and the reason.
          */
         FieldError: {
             field: string;
@@ -1044,7 +1047,7 @@ export interface components {
         };
         /**
          * ComponentHealth
-         * @description The parts Helios stands on.
+         * @description The state of each service that Helios needs.
          */
         ComponentHealth: {
             /** @enum {unknown} */
@@ -1422,7 +1425,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    eventbridge_api_v1_webhooks_aws_eventbridge_post: {
+    ingest_eventbridge_api_v1_webhooks_aws_eventbridge_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1516,7 +1519,7 @@ export interface operations {
             };
         };
     };
-    pubsub_api_v1_webhooks_gcp_pubsub_post: {
+    ingest_pubsub_api_v1_webhooks_gcp_pubsub_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1607,7 +1610,7 @@ export interface operations {
             };
         };
     };
-    eventgrid_api_v1_webhooks_azure_eventgrid_post: {
+    ingest_eventgrid_api_v1_webhooks_azure_eventgrid_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1701,7 +1704,7 @@ export interface operations {
             };
         };
     };
-    cloudevents_api_v1_webhooks_cloudevents_post: {
+    ingest_cloudevents_api_v1_webhooks_cloudevents_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1793,20 +1796,20 @@ export interface operations {
             };
         };
     };
-    events_api_v1_events_get: {
+    list_events_api_v1_events_get: {
         parameters: {
             query?: {
-                /** @description The cloud */
+                /** @description Only events of this cloud */
                 source?: ("aws" | "gcp" | "azure") | null;
                 type?: string | null;
                 order_id?: string | null;
-                /** @description received_at at or after this */
+                /** @description received_at at or after this time */
                 since?: string | null;
-                /** @description received_at before this */
+                /** @description received_at before this time */
                 until?: string | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -1880,7 +1883,7 @@ export interface operations {
             };
         };
     };
-    event_api_v1_events__source___id__get: {
+    show_event_api_v1_events__source___id__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -1957,10 +1960,10 @@ export interface operations {
             };
         };
     };
-    counts_api_v1_counts_get: {
+    count_deliveries_api_v1_counts_get: {
         parameters: {
             query?: {
-                /** @description From the minute of this on, a day ago at most; without it, for an hour */
+                /** @description Start of the period: at most a day ago; by default an hour ago */
                 since?: string | null;
             };
             header?: never;
@@ -2025,25 +2028,25 @@ export interface operations {
             };
         };
     };
-    dead_letters_api_v1_dead_letters_get: {
+    list_dead_letters_api_v1_dead_letters_get: {
         parameters: {
             query?: {
-                /** @description The cloud */
+                /** @description Only dead letters of this cloud */
                 source?: ("aws" | "gcp" | "azure") | "unknown" | null;
                 status?: ("rejected" | "contradictory") | null;
-                /** @description Exactly this field at fault */
+                /** @description Only dead letters with exactly this field at fault */
                 field?: string | null;
-                /** @description Exactly this reason */
+                /** @description Only dead letters with exactly this reason */
                 reason?: string | null;
-                /** @description Received (last) at or after this */
+                /** @description Last received at or after this time */
                 since?: string | null;
-                /** @description Received (first) before this */
+                /** @description First received before this time */
                 until?: string | null;
-                /** @description Whether a replay succeeded */
+                /** @description Only dead letters whose replay has, or has not, succeeded */
                 replayed?: boolean | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -2117,19 +2120,19 @@ export interface operations {
             };
         };
     };
-    dead_letter_groups_api_v1_dead_letters_groups_get: {
+    group_dead_letters_api_v1_dead_letters_groups_get: {
         parameters: {
             query?: {
-                /** @description The cloud */
+                /** @description Only dead letters of this cloud */
                 source?: ("aws" | "gcp" | "azure") | "unknown" | null;
                 status?: ("rejected" | "contradictory") | null;
-                /** @description Received (last) at or after this */
+                /** @description Last received at or after this time */
                 since?: string | null;
-                /** @description Received (first) before this */
+                /** @description First received before this time */
                 until?: string | null;
-                /** @description Whether a replay succeeded */
+                /** @description Only dead letters whose replay has, or has not, succeeded */
                 replayed?: boolean | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -2194,7 +2197,7 @@ export interface operations {
             };
         };
     };
-    dead_letter_api_v1_dead_letters__id__get: {
+    show_dead_letter_api_v1_dead_letters__id__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2270,16 +2273,16 @@ export interface operations {
             };
         };
     };
-    audit_api_v1_audit_get: {
+    list_audit_entries_api_v1_audit_get: {
         parameters: {
             query?: {
-                /** @description Only lines of this action */
+                /** @description Only entries with this action */
                 action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked") | null;
-                /** @description Only lines of this: `replay job 3`, `dead letter 17` */
+                /** @description Only entries about this subject: `replay job 3`, `dead letter 17` */
                 subject?: string | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -2353,24 +2356,24 @@ export interface operations {
             };
         };
     };
-    flows_api_v1_flows_get: {
+    list_flow_instances_api_v1_flows_get: {
         parameters: {
             query?: {
-                /** @description The flow's name */
+                /** @description Only this flow */
                 flow?: string | null;
-                /** @description Any of these verdicts */
+                /** @description Only with one of these statuses */
                 status?: ("open" | "matched" | "matched_late" | "mismatched" | "incomplete")[] | null;
-                /** @description With any of these issues */
+                /** @description Only with one of these issues */
                 issue?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
-                /** @description The beginning of the key */
+                /** @description Beginning of the key */
                 key?: string | null;
-                /** @description opened_at at or after this */
+                /** @description opened_at at or after this time */
                 since?: string | null;
-                /** @description opened_at before this */
+                /** @description opened_at before this time */
                 until?: string | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -2444,7 +2447,7 @@ export interface operations {
             };
         };
     };
-    declarations_api_v1_flows_declarations_get: {
+    list_declared_flows_api_v1_flows_declarations_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2500,14 +2503,14 @@ export interface operations {
             };
         };
     };
-    summary_api_v1_flows_summary_get: {
+    summarize_flow_instances_api_v1_flows_summary_get: {
         parameters: {
             query?: {
-                /** @description The flow's name */
+                /** @description Only this flow */
                 flow?: string | null;
-                /** @description Stories that began then or later; a day ago */
+                /** @description opened_at at or after this time; by default a day before until */
                 since?: string | null;
-                /** @description Stories that began before; now */
+                /** @description opened_at before this time; by default now */
                 until?: string | null;
             };
             header?: never;
@@ -2572,18 +2575,18 @@ export interface operations {
             };
         };
     };
-    issues_api_v1_flows_issues_get: {
+    list_flow_issues_api_v1_flows_issues_get: {
         parameters: {
             query?: {
-                /** @description Of any of these kinds */
+                /** @description Only issues of one of these kinds */
                 kind?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
-                /** @description The flow's name */
+                /** @description Only this flow */
                 flow?: string | null;
-                /** @description Of stories that began then or later */
+                /** @description opened_at at or after this time */
                 since?: string | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most stories on this page */
+                /** @description Maximum number of instances on this page */
                 limit?: number;
             };
             header?: never;
@@ -2657,7 +2660,7 @@ export interface operations {
             };
         };
     };
-    instance_api_v1_flows__flow___key__get: {
+    show_flow_instance_api_v1_flows__flow___key__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2734,12 +2737,12 @@ export interface operations {
             };
         };
     };
-    frames_api_v1_frames_get: {
+    list_frames_api_v1_frames_get: {
         parameters: {
             query?: {
-                /** @description The last position that was seen */
+                /** @description The last position that the client has seen */
                 after?: number;
-                /** @description Most frames on this page */
+                /** @description Maximum number of frames on this page */
                 limit?: number;
             };
             header?: never;
@@ -2804,7 +2807,7 @@ export interface operations {
             };
         };
     };
-    stats_api_v1_stats_get: {
+    show_stats_api_v1_stats_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2958,12 +2961,12 @@ export interface operations {
             };
         };
     };
-    listed_api_v1_replays_get: {
+    list_replay_jobs_api_v1_replays_get: {
         parameters: {
             query?: {
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -3037,7 +3040,7 @@ export interface operations {
             };
         };
     };
-    create_api_v1_replays_post: {
+    start_replay_job_api_v1_replays_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -3124,7 +3127,7 @@ export interface operations {
             };
         };
     };
-    one_api_v1_replays__id__get: {
+    show_replay_job_api_v1_replays__id__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -3200,7 +3203,7 @@ export interface operations {
             };
         };
     };
-    cancel_api_v1_replays__id__cancel_post: {
+    cancel_replay_job_api_v1_replays__id__cancel_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -3285,7 +3288,7 @@ export interface operations {
             };
         };
     };
-    notify_api_v1_relay_notify_post: {
+    notify_relay_api_v1_relay_notify_post: {
         parameters: {
             query?: never;
             header?: {
@@ -3302,7 +3305,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Rung"];
+                    "application/json": components["schemas"]["Notified"];
                 };
             };
             /** @description Unauthorized */
@@ -3334,7 +3337,7 @@ export interface operations {
             };
         };
     };
-    issue_api_v1_ws_tickets_post: {
+    issue_ticket_api_v1_ws_tickets_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -3390,7 +3393,7 @@ export interface operations {
             };
         };
     };
-    health_api_v1_health_get: {
+    check_liveness_api_v1_health_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -3410,7 +3413,7 @@ export interface operations {
             };
         };
     };
-    detailed_health_api_v1_health_detailed_get: {
+    probe_services_api_v1_health_detailed_get: {
         parameters: {
             query?: never;
             header?: never;
