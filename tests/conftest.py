@@ -1,4 +1,4 @@
-"""What every test may use: real servers, and the stores on top of them."""
+"""Fixtures of every test: real servers and the stores on top of them. Hooks: markers, order and progress."""
 
 import json
 import os
@@ -28,15 +28,17 @@ TABLES = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--progress", action="store_true", help="say how far the tests are, and sum them up by tier")
-    parser.addoption("--record-durations", action="store_true", help=f"write what each took into {DURATIONS.name}")
+    parser.addoption("--progress", action="store_true", help="print the progress of the tests and a summary by tier")
+    parser.addoption(
+        "--record-durations", action="store_true", help=f"write the duration of each unit of work to {DURATIONS.name}"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
-    controls = not hasattr(config, "workerinput")
-    if controls and (config.option.progress or config.option.record_durations) and not config.option.collectonly:
+    is_controller = not hasattr(config, "workerinput")
+    if is_controller and (config.option.progress or config.option.record_durations) and not config.option.collectonly:
         config.pluginmanager.register(Progress(config), "progress")
 
 
@@ -47,28 +49,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeUnits:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a test by its folder, unless it says itself what it starts; and give each an id of its own.
+    """Mark a test by its folder, unless the test has a marker of its own, and give each test a unique id.
 
-    Schemathesis puts the operation into a test's name only. pytest-xdist knows tests by their ids: of those that share
-    one it would run the first.
+    Schemathesis adds the operation to a test's name, but not to its id. pytest-xdist identifies tests by their ids: of
+    several tests with the same id it would run the first only.
     """
     if item.parent and not item.nodeid.endswith(item.name):
         item._id = type(item.id).parse(f"{item.parent.nodeid}::{item.name}")
-    own = MARKERS.keys() - {SLOW}
-    if not any(item.get_closest_marker(name) for name in own):
+    kinds = MARKERS.keys() - {SLOW}
+    if not any(item.get_closest_marker(name) for name in kinds):
         item.add_marker(tier_of(item.nodeid).marker)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under pytest-xdist, begin with what takes longest; every worker must have the same order."""
+    """Under pytest-xdist, start with the longest unit of work; every worker must have the same order."""
     if hasattr(config, "workerinput"):
-        place = {unit: number for number, unit in enumerate(longest_first([item.nodeid for item in items]))}
-        items.sort(key=lambda item: place[unit_of(item.nodeid)])
+        positions = {unit: number for number, unit in enumerate(longest_first([item.nodeid for item in items]))}
+        items.sort(key=lambda item: positions[unit_of(item.nodeid)])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a skipped check is a failed one: nobody reads a list of skips."""
+    """In CI a skipped test fails the run, because skips are easily overlooked."""
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -81,7 +83,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class PostgresSides(PostgresStore, PostgresReader):
-    """Both sides of Postgres as one object, as the memory store has them."""
+    """The writing and the reading side of Postgres in one object, like the memory store."""
 
 
 @pytest.fixture(scope="session")
@@ -114,5 +116,5 @@ def postgres_store(pool) -> PostgresSides:
 
 @pytest.fixture(params=["memory", "postgres"])
 def store(request: pytest.FixtureRequest) -> MemoryStore | PostgresSides:
-    """Every store that Helios ships; each keeps every promise below."""
+    """Every implementation of the store; each passes every test that uses this fixture."""
     return request.getfixturevalue(f"{request.param}_store")

@@ -1,4 +1,4 @@
-"""The dashboard's own unit tests, which vitest runs, as one test among the others."""
+"""Runs the dashboard's unit tests with vitest, as one test of this suite."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from local.stack.config import REPOSITORY
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
-def test_the_dashboard_passes_its_own_tests():
+def test_the_unit_tests_of_the_dashboard_pass():
     vitest = subprocess.run(
         ["npm", "test", "--silent"],
         cwd=REPOSITORY / "dashboard",

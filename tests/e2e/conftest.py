@@ -1,4 +1,4 @@
-"""All of Helios on free ports, as the demo starts it, without its traffic."""
+"""The whole local stack on free ports, as the demo starts it, without the demo's traffic."""
 
 import http.client
 import json
@@ -28,8 +28,8 @@ class Traffic:
     """A finished run of the simulator.
 
     Attributes:
-        summary: what it says of itself.
-        truth: the anomalies that it injected.
+        summary: the summary that the simulator wrote.
+        truth: the anomalies that the simulator injected.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,7 @@ class Traffic:
 
 
 class Stack:
-    """The running services."""
+    """The running local stack."""
 
     def __init__(self, config: Config, folder: Path, running: dict[str, Server]) -> None:
         self.config = config
@@ -50,39 +50,39 @@ class Stack:
         return self._running[name]
 
     def simulate(self, *options: str) -> "Simulation":
-        """Begin traffic through the vendors' SDKs."""
+        """Start the simulator, which publishes through the vendors' SDKs."""
         self._runs += 1
         folder = self._folder / f"traffic-{self._runs}"
         folder.mkdir()
         return Simulation(folder, self.config, options)
 
     def stats(self) -> Stats:
-        found = stats.fetch(f"{HOST}:{self.config.api_port}")
-        assert found
-        return found
+        current = stats.fetch(f"{HOST}:{self.config.api_port}")
+        assert current
+        return current
 
     def get(self, path: str) -> Any:
         connection = http.client.HTTPConnection(HOST, self.config.api_port, timeout=30)
         connection.request("GET", path)
-        answer = json.load(connection.getresponse())
+        body = json.load(connection.getresponse())
         connection.close()
-        return answer
+        return body
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(postgres.url(self.config.postgres_port)) as connection:
             return connection.execute(query.encode()).fetchall()
 
     def wait_until_taken(self, before: Stats, count: int) -> None:
-        """Return once Helios accounts for so many deliveries more than before."""
+        """Return once Helios has counted ``count`` more deliveries than ``before``."""
         eventually(lambda: self.stats().deliveries - before.deliveries >= count, seconds=90)
 
     def wait_until_stored(self, before: Stats, count: int) -> None:
-        """Return once so many more events are stored; those that came twice don't count."""
+        """Return once ``count`` more events are stored than ``before``; duplicates do not count."""
         eventually(lambda: self.stats().total_events - before.total_events >= count, seconds=90)
 
 
 class Simulation:
-    """A run of the simulator under way."""
+    """A run of the simulator that has been started."""
 
     def __init__(self, folder: Path, config: Config, options: tuple[str, ...]) -> None:
         self._folder = folder
@@ -98,11 +98,11 @@ class Simulation:
 
     @property
     def running(self) -> bool:
-        """Whether it goes on."""
+        """Whether the simulator still runs."""
         return self._process.poll() is None
 
     def finish(self) -> Traffic:
-        """Wait for its end, which must be a good one."""
+        """Wait until the simulator ends, and fail if its exit status is not 0."""
         status = self._process.wait(180)
         assert status == 0, (self._folder / "output").read_text()[-3000:]
         return Traffic(self._folder)
@@ -110,14 +110,14 @@ class Simulation:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Everything, ready."""
+    """The local stack, with every service ready."""
     folder = tmp_path_factory.mktemp("stack")
     config = msgspec.convert({"state": str(folder / "state")} | free_port_fields(), Config)
-    every = services(config)
-    said: list[str] = []
-    with Supervisor(every, said.append) as supervisor:
+    all_services = services(config)
+    log_lines: list[str] = []
+    with Supervisor(all_services, log_lines.append) as supervisor:
         supervisor.start()
-        yield Stack(config, folder, {service.name: service.server for service in every})
-    for service in every:
+        yield Stack(config, folder, {service.name: service.server for service in all_services})
+    for service in all_services:
         if isinstance(service.server, postgres.Postgres):
             service.server.discard()

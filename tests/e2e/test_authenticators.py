@@ -1,4 +1,4 @@
-"""Each guard of the API is at work in the running demo: it lets in what the emulators sign, and nothing else."""
+"""Each authenticator of the running API accepts what the emulators sign, and refuses everything else."""
 
 import base64
 import json
@@ -23,23 +23,26 @@ CLOUDEVENTS = "/api/v1/webhooks/cloudevents"
 CANARY_EVENTS = "SELECT source, id, data ->> 'past' FROM events WHERE type = 'Canary'"
 
 HANDSHAKE = 1
-"""Event Grid asks the API for its consent when the subscription is made, with the same proof."""
+"""Event Grid sends the validation request of a new subscription with the same credentials."""
 
 
 def admissions(stack) -> Counter[tuple[str, str, str]]:
-    """How many deliveries there were by way in, guard and what it said."""
+    """The number of deliveries by channel, authenticator and result."""
     with urllib.request.urlopen(f"{stack.config.api_url}/metrics", timeout=20) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
-    every = [sample for family in families for sample in family.samples if sample.name == "helios_admissions_total"]
-    # The others are questions, such as this one, and rings.
-    sent = [one for one in every if one.labels["channel"] not in {"api", "notify"}]
+    samples = [sample for family in families for sample in family.samples if sample.name == "helios_admissions_total"]
+    # The other requests are queries, such as this one, and notifications.
+    deliveries = [sample for sample in samples if sample.labels["channel"] not in {"api", "notify"}]
     return Counter(
-        {(one.labels["channel"], one.labels["authenticator"], one.labels["result"]): int(one.value) for one in sent}
+        {
+            (sample.labels["channel"], sample.labels["authenticator"], sample.labels["result"]): int(sample.value)
+            for sample in deliveries
+        }
     )
 
 
-def test_every_guard_lets_a_canary_event_in(stack):
-    """One event each, at once and not after a refusal; ready means that all of them are stored."""
+def test_every_authenticator_admits_a_canary_event(stack):
+    """One event for each authenticator, admitted at the first attempt; the canary is ready once all are stored."""
     before, rows = admissions(stack), stack.rows(CANARY_EVENTS)
     stack.service("canary").stop()
     stack.service("canary").start()
@@ -58,7 +61,7 @@ def test_every_guard_lets_a_canary_event_in(stack):
 
 
 def forged(**claims: Any) -> dict[str, str]:
-    """A token that says the right things, signed with a key that nobody knows."""
+    """A token with the right claims, signed with a key that its issuer does not publish."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     times = {"iat": int(time.time()), "exp": int(time.time()) + 600}
     return {"authorization": "Bearer " + jwt.encode(claims | times, key, algorithm="RS256", headers={"kid": "forged"})}
@@ -87,7 +90,7 @@ def webhook() -> dict[str, str]:
 
 
 def notification() -> bytes:
-    """As SNS has it, but for the signature: its certificate does not exist."""
+    """A notification of SNS with a signature whose certificate does not exist."""
     return json.dumps(
         {
             "Type": "Notification",
@@ -103,7 +106,7 @@ def notification() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("path", "authenticator", "proof", "body", "said"),
+    ("path", "authenticator", "credentials", "body", "result"),
     [
         (EVENTBRIDGE, "key", lambda: {"x-helios-key": "wrong"}, b"{}", "wrong_key"),
         (EVENTBRIDGE, "sns", lambda: {"x-amz-sns-message-type": "Notification"}, notification(), "wrong_issuer"),
@@ -113,14 +116,14 @@ def notification() -> bytes:
         (CLOUDEVENTS, "hmac", webhook, b"{}", "wrong_key"),
     ],
 )
-def test_a_wrong_proof_is_refused_where_none_would_be_let_in(stack, path, authenticator, proof, body, said):
-    """Each proof is made now: one that is some minutes old would be refused for that."""
+def test_wrong_credentials_are_refused_where_loopback_is_trusted(stack, path, authenticator, credentials, body, result):
+    """The credentials are made when the test runs, because old ones would be refused for their age."""
     channel = path.rpartition("/")[2]
     before = admissions(stack)
     rows = stack.rows("SELECT count(*) FROM dead_letters")
 
-    answer = call(stack.config.api_url, path, body, {**JSON, **proof()})
+    answer = call(stack.config.api_url, path, body, {**JSON, **credentials()})
 
     assert (answer.status, answer.body["title"]) == (401, "Unauthorized")
-    assert admissions(stack) - before == {(channel, authenticator, said): 1}
+    assert admissions(stack) - before == {(channel, authenticator, result): 1}
     assert stack.rows("SELECT count(*) FROM dead_letters") == rows

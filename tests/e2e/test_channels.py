@@ -1,7 +1,7 @@
-"""Each cloud's way in refuses a bad token, key or handshake, with the status that its vendor answers.
+"""Each cloud's channel refuses a bad token, key or handshake with the status that the vendor documents.
 
-AWS' own is not among them: what is put on a bus is signed, and ministack does not look at the signature. Its emulated
-API Gateway leads to Helios' own guards.
+EventBridge is not tested here: requests to a bus are signed, and ministack does not verify the signature. The API
+behind its emulated API Gateway has the authenticators of Helios.
 """
 
 import http.client
@@ -37,9 +37,9 @@ def post(url: str, headers: Mapping[str, str], body: object = None) -> int:
 
 
 def authorization_for(stack, monkeypatch, account: str, audience: str) -> str:
-    """What Pub/Sub would send in the name of this account: a token of its own key."""
+    """The Authorization header of a push for this account: a token signed with Pub/Sub's key."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{stack.config.pubsub_port}")
-    name = f"way-in-{uuid.uuid4().hex[:8]}"
+    name = f"channel-{uuid.uuid4().hex[:8]}"
     with Receiver() as receiver, pubsub_v1.PublisherClient() as publisher, pubsub_v1.SubscriberClient() as subscriber:
         topic, subscription = publisher.topic_path(GCP_PROJECT, name), subscriber.subscription_path(GCP_PROJECT, name)
         token = types.PushConfig.OidcToken(service_account_email=account, audience=audience)
@@ -52,18 +52,18 @@ def authorization_for(stack, monkeypatch, account: str, audience: str) -> str:
         return receiver.received[0].headers["authorization"]
 
 
-def test_the_cloud_function_takes_only_what_pub_sub_sends_in_the_invoker_s_name(stack, monkeypatch):
+def test_the_cloud_function_accepts_only_pushes_of_the_invoker_s_account(stack, monkeypatch):
     function = stack.config.gcp_function_url
-    other = authorization_for(stack, monkeypatch, "other@shop.iam.gserviceaccount.com", function)
-    elsewhere = authorization_for(stack, monkeypatch, GCP_INVOKER, "http://127.0.0.1:1")
+    other_account = authorization_for(stack, monkeypatch, "other@shop.iam.gserviceaccount.com", function)
+    other_audience = authorization_for(stack, monkeypatch, GCP_INVOKER, "http://127.0.0.1:1")
 
     assert post(function, {}) == 403
     assert post(function, {"authorization": "Bearer nonsense"}) == 401
-    assert post(function, {"authorization": elsewhere}) == 401
-    assert post(function, {"authorization": other}) == 403
+    assert post(function, {"authorization": other_audience}) == 401
+    assert post(function, {"authorization": other_account}) == 403
 
 
-def test_event_grid_s_topic_takes_only_its_key(stack):
+def test_event_grid_s_topic_accepts_only_its_key(stack):
     url = topic_url(stack.config.eventgrid_url, AZURE_TOPIC)
     event = EventGridEvent(subject="s", event_type="InventoryReserved", data={}, data_version="1.0")
     with (
@@ -76,25 +76,25 @@ def test_event_grid_s_topic_takes_only_its_key(stack):
 
 
 @pytest.mark.parametrize("code", ["", "&code=wrong"])
-def test_the_azure_function_takes_only_event_grid_s_key(stack, code):
+def test_the_azure_function_accepts_only_event_grid_s_key(stack, code):
     url = f"{stack.config.azure_function_url}/runtime/webhooks/EventGrid?functionName=ingest{code}"
 
     assert post(url, {"aeg-event-type": "Notification"}, []) == 401
 
 
-def test_event_grid_delivers_nowhere_without_a_handshake(stack):
-    """The function's host answers 401 without the key, so no subscription comes of it: 400, as Azure says."""
+def test_event_grid_creates_no_subscription_without_a_handshake(stack):
+    """The function's host answers 401 without the key, so Event Grid refuses the subscription with 400, like Azure."""
     with pytest.raises(SetupFailed, match="handshake failed"):
         ensure(
             stack.config.eventgrid_url,
-            topic=f"way-in-{uuid.uuid4().hex[:8]}",
+            topic=f"channel-{uuid.uuid4().hex[:8]}",
             key="d3Jvbmc=",
             subscription="helios",
             endpoint_url=f"{stack.config.azure_function_url}/runtime/webhooks/EventGrid?functionName=ingest",
         )
 
 
-def test_the_api_behind_aws_gateway_takes_only_the_bus_s_key(stack):
+def test_the_api_behind_aws_gateway_accepts_only_the_bus_s_key(stack):
     url = f"{deployer.api_url(stack.config.aws_url)}/api/v1/webhooks/aws/eventbridge"
 
     assert post(url, {"x-helios-key": "wrong"}, {}) == 401

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, over all of Helios."""
+"""The dashboard in a real browser, on the whole local stack."""
 
 import contextlib
 import json
@@ -29,18 +29,18 @@ from tests.support.waiting import eventually
 SOURCES = ("aws", "gcp", "azure")
 NARROW = {"width": 360, "height": 740}
 PAGE_OF_FRAMES = 500
-"""What the page asks for at once."""
+"""The number of frames that the page requests at once."""
 HEAP_GROWTH_MB = 20
-"""A page keeps the last 2000 rows at most."""
+"""A page holds the last 2000 rows at most."""
 LATER_HEAP_GROWTH_MB = 5
-"""Once it has those, nothing more: what is left is the collector's."""
+"""Once the page has 2000 rows it must not grow; the rest is noise of the garbage collector."""
 FIRST_PAINT_MS = 1000
-"""The promise for a page on the same machine; of several tries the best, since others may use the machine too."""
+"""The limit for a page on the same machine; the best of several attempts counts, because the machine may be busy."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Any Chromium or Chrome; in CI there must be one."""
+    """Any installed Chromium or Chrome; CI requires one."""
     executable = chromium.find()
     if executable is None:
         pytest.skip("neither Chromium nor Chrome is installed: the dashboard was not tried in a browser")
@@ -52,12 +52,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def dashboard(browser, stack, request) -> Iterator[Dashboard]:
-    """The demo's, which watches through API Gateway."""
+    """The demo's dashboard, which is connected through API Gateway."""
     with opened(browser, stack.config.dashboard_url, name=request.node.name) as page:
         yield page
 
 
-def test_events_of_three_clouds_appear_and_the_totals_are_those_of_the_api(dashboard, stack):
+def test_the_dashboard_shows_events_of_three_clouds_and_the_totals_of_the_api(dashboard, stack):
     before = stack.stats()
     stack.simulate("--rate", "20", "--count", "60", "--error-rate", "0").finish()
     stack.wait_until_stored(before, 60)
@@ -70,15 +70,15 @@ def test_events_of_three_clouds_appear_and_the_totals_are_those_of_the_api(dashb
         expect(card.get_by_text(shown, exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
 
-def test_pause_holds_the_rows_and_counts_what_comes(dashboard, stack):
-    known = post_events(stack.config.api_url)
-    dashboard.wait_for_rows(known)
+def test_pause_freezes_the_rows_and_counts_new_events(dashboard, stack):
+    posted = post_events(stack.config.api_url)
+    dashboard.wait_for_rows(posted)
     dashboard.page.get_by_role("button", name="Pause").click()
-    held = dashboard.rows()
+    frozen = dashboard.rows()
     fresh = post_events(stack.config.api_url, 7)
     resume = dashboard.page.get_by_role("button", name="7 new, resume")
     expect(resume).to_be_visible(timeout=PATIENCE_MS)
-    assert dashboard.rows() == held
+    assert dashboard.rows() == frozen
 
     resume.click()
     dashboard.wait_for_rows(fresh)
@@ -86,20 +86,20 @@ def test_pause_holds_the_rows_and_counts_what_comes(dashboard, stack):
 
 def test_the_filter_is_in_the_url_and_survives_a_reload(dashboard, stack):
     other = post_events(stack.config.api_url, source="aws")
-    wanted = post_events(stack.config.api_url, source="gcp")
-    dashboard.wait_for_rows(other + wanted)
+    matching = post_events(stack.config.api_url, source="gcp")
+    dashboard.wait_for_rows(other + matching)
     dashboard.page.get_by_role("group", name="Cloud").get_by_role("button", name="GCP").click()
     expect(dashboard.page).to_have_url(re.compile(r"source=gcp"))
     dashboard.page.reload()
     dashboard.wait_until_live()
     post_events(stack.config.api_url, source="azure")
-    wanted += post_events(stack.config.api_url, source="gcp")
-    dashboard.wait_for_rows(wanted)
+    matching += post_events(stack.config.api_url, source="gcp")
+    dashboard.wait_for_rows(matching)
 
     assert {key.partition("/")[0] for key in dashboard.rows()} == {"gcp"}
 
 
-def test_a_row_opens_the_event_as_it_was_sent(dashboard, stack):
+def test_a_row_opens_the_stored_event(dashboard, stack):
     (key,) = post_events(stack.config.api_url)
     dashboard.wait_for_rows([key])
     dashboard.page.locator(f"[data-row='{key}']").click()
@@ -111,13 +111,13 @@ def test_a_row_opens_the_event_as_it_was_sent(dashboard, stack):
     expect(drawer).not_to_be_visible()
 
 
-def test_a_connection_that_api_gateway_closes_is_made_again(dashboard, stack):
-    """As every two hours: nothing is missed meanwhile, and nothing is shown twice."""
+def test_the_dashboard_reconnects_after_api_gateway_closes_its_connection(dashboard, stack):
+    """API Gateway does so every two hours: the dashboard misses no event and shows none twice."""
     dashboard.wait_for_rows(post_events(stack.config.api_url))
     endpoint = deployer.websocket_url(stack.config.aws_url).replace("ws", "http", 1)
     connections = RedisConnections(valkey.url(stack.config.valkey_port)).all()
-    anybody = {"region_name": AWS_REGION, "aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    gateway = boto3.client("apigatewaymanagementapi", endpoint_url=endpoint, **anybody)
+    test_credentials = {"region_name": AWS_REGION, "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    gateway = boto3.client("apigatewaymanagementapi", endpoint_url=endpoint, **test_credentials)
     with contextlib.closing(gateway):
         for connection in connections:
             gateway.delete_connection(ConnectionId=connection)
@@ -128,8 +128,8 @@ def test_a_connection_that_api_gateway_closes_is_made_again(dashboard, stack):
     assert sorted(dashboard.rows()) == sorted(set(dashboard.rows()))
 
 
-def test_a_page_that_was_hidden_catches_up(dashboard, stack):
-    """Frozen, as browsers do with pages in the background: it runs nothing, and hears nothing."""
+def test_a_page_that_was_hidden_shows_the_events_it_missed(dashboard, stack):
+    """The page is frozen, as browsers do with pages in the background: it runs no script and receives no message."""
     dashboard.wait_for_rows(post_events(stack.config.api_url))
     browser_page = dashboard.page.context.new_cdp_session(dashboard.page)
     browser_page.send("Page.setWebLifecycleState", {"state": "frozen"})
@@ -142,13 +142,13 @@ def test_a_page_that_was_hidden_catches_up(dashboard, stack):
 
 
 @pytest.mark.slow  # soaks
-def test_the_totals_stay_exact_and_memory_flat_under_load(dashboard, stack):
-    """The list samples, the stats do not. `make bench` does the same for longer, and counts the pictures."""
+def test_under_load_the_totals_stay_exact_and_memory_stays_flat(dashboard, stack):
+    """The list shows a sample of the events, the stats count all. `make bench` does the same for longer."""
     before, heaps = stack.stats(), [dashboard.heap_megabytes()]
     for count in (3000, 6000):
         simulation = stack.simulate("--rate", "300", "--count", "3000", "--error-rate", "0")
         while simulation.running:
-            # All that was stored when we asked comes, and nothing that was not when we ask again.
+            # The page shows at least the total before the wait and at most the total after it.
             shown = dashboard.wait_for_at_least(stack.stats().total_events)
             assert shown <= stack.stats().total_events
         simulation.finish()
@@ -163,14 +163,14 @@ def test_the_totals_stay_exact_and_memory_flat_under_load(dashboard, stack):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [{"width": 1440, "height": 1000}, NARROW], ids=["wide", "narrow"])
-def test_everybody_can_use_it(browser, stack, request, viewport, scheme):
-    """No serious finding of axe, and nothing to scroll sideways for, on a phone as on a desk.
+def test_the_dashboard_is_accessible_and_fits_the_viewport(browser, stack, request, viewport, scheme):
+    """Axe reports no serious violation, and nothing scrolls sideways, on a phone or on a desktop.
 
-    axe is a script of its own, which the page's policy rightly refuses: here the policy is off.
+    The page's content security policy refuses axe's script, so this test bypasses the policy.
     """
     key = post_events(stack.config.api_url)[0]
-    how = {"viewport": viewport, "color_scheme": scheme, "bypass_csp": True}
-    with opened(browser, stack.config.dashboard_url, name=request.node.name, **how) as dashboard:
+    options = {"viewport": viewport, "color_scheme": scheme, "bypass_csp": True}
+    with opened(browser, stack.config.dashboard_url, name=request.node.name, **options) as dashboard:
         dashboard.wait_for_rows([key])
         dashboard.page.locator(".recharts-area").first.wait_for()
         assert dashboard.overflow() <= 0
@@ -182,7 +182,7 @@ def test_everybody_can_use_it(browser, stack, request, viewport, scheme):
         assert dashboard.violations() == []
 
 
-def test_the_first_paint_comes_within_a_second(dashboard):
+def test_the_first_paint_takes_less_than_a_second(dashboard):
     def paints_in_time():
         dashboard.page.reload()
         dashboard.wait_until_live()
@@ -192,8 +192,8 @@ def test_the_first_paint_comes_within_a_second(dashboard):
     eventually(paints_in_time, seconds=60)
 
 
-def test_an_order_is_followed_live_from_the_list_to_its_page(dashboard, stack):
-    """It is open with its first leg, and mismatched as soon as another cloud says another amount."""
+def test_an_order_is_updated_live_in_the_list_and_on_its_page(dashboard, stack):
+    """The order is open after its first leg, and mismatched as soon as another cloud reports another amount."""
     api, order = stack.config.api_url, uuid.uuid4().hex
     dashboard.page.get_by_role("link", name="Reconciliation").click()
     dashboard.page.get_by_role("button", name=re.compile("^All ")).click()
@@ -255,7 +255,7 @@ def test_stored_events_are_replayed_to_the_live_stream_and_counted_once(dashboar
 
 @pytest.fixture
 def self_hosted(stack, tmp_path) -> Iterator[tuple[Api, str]]:
-    """Another API over the same database, and a dashboard that watches through it."""
+    """Another API on the same database, and a dashboard that is connected to it."""
     port = free_port()
     url = f"http://localhost:{port}"
     config = stack.config
@@ -277,22 +277,22 @@ def self_hosted(stack, tmp_path) -> Iterator[tuple[Api, str]]:
         yield api, url
 
 
-def test_a_restart_of_the_api_leaves_no_gap_and_no_repeats(browser, self_hosted, stack, request):
+def test_a_restart_of_the_api_causes_no_gap_and_no_repeated_row(browser, self_hosted, stack, request):
     api, url = self_hosted
     with opened(browser, url, name=request.node.name) as dashboard:
-        known = post_events(stack.config.api_url, 5)
-        dashboard.wait_for_rows(known)
+        posted = post_events(stack.config.api_url, 5)
+        dashboard.wait_for_rows(posted)
         api.kill()
         dashboard.wait_for_phase("waiting")
-        known += post_events(stack.config.api_url, 20)
+        posted += post_events(stack.config.api_url, 20)
         api.start()
         dashboard.wait_until_live()
-        known += post_events(stack.config.api_url, 5)
-        dashboard.wait_for_rows(known)
+        posted += post_events(stack.config.api_url, 5)
+        dashboard.wait_for_rows(posted)
         dashboard.wait_for_total(stack.stats().total_events)
 
         keys = dashboard.rows()
-        assert [key for key in reversed(keys) if key in known] == known
+        assert [key for key in reversed(keys) if key in posted] == posted
         assert dashboard.page.get_by_text("of the stream missed").count() == 0
-        dashboard.faults.clear()  # the browser logs every request that found no server
+        dashboard.faults.clear()  # the browser logs every request that failed during the restart
     assert call(api.url, "/api/v1/health").status == 200

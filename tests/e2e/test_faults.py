@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled while parts of Helios fail: the short form of the fault suite, without clouds."""
+"""No event is lost or stored twice while services of Helios fail: the short fault suite, without clouds."""
 
 import subprocess
 import sys
@@ -8,9 +8,9 @@ import pytest
 from local.stack.config import REPOSITORY
 
 
-@pytest.mark.slow  # one round of every fault
-def test_every_promise_is_kept_after_every_fault():
-    """The suite exits with 1 if one is broken; ``test_three_clouds`` has the faults of the clouds."""
+@pytest.mark.slow  # runs one round of every fault
+def test_every_guarantee_holds_after_every_fault():
+    """The suite exits with 1 if a guarantee is violated; ``test_three_clouds`` has the faults of the clouds."""
     suite = subprocess.run(
         [sys.executable, "-m", "scripts.faults", "--short", "--seed", "2"],
         cwd=REPOSITORY,

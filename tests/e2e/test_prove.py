@@ -1,4 +1,4 @@
-"""Helios tells the truth: known anomalies in live traffic are reported, each of them and no others."""
+"""Helios reports every known anomaly in live traffic, and no other."""
 
 import subprocess
 import sys
@@ -11,8 +11,8 @@ OPTIONS = ["--orders", "60", "--rate", "40", "--error-rate", "0.4", "--seed", "3
 
 
 @pytest.mark.slow  # waits until every window has passed
-def test_every_anomaly_is_reported_and_nothing_else():
-    """Through restarts of the functions, the API and Redis."""
+def test_every_injected_anomaly_is_reported_and_no_other():
+    """The functions, the API and Redis are restarted during the traffic."""
     proof = subprocess.run(
         [sys.executable, "-m", "scripts.prove", *OPTIONS],
         cwd=REPOSITORY,

@@ -1,4 +1,4 @@
-"""Orders cross three clouds through the vendors' own SDKs, the emulators and the real function code."""
+"""Orders cross three clouds: the vendors' SDKs, the emulators and the real function code."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ STORED = "SELECT source, count(*), count(DISTINCT id) FROM events GROUP BY 1"
 
 
 def check_counts(stack) -> None:
-    """The ledger says of each cloud what its rows say."""
+    """The counts of each cloud equal its stored rows."""
     counts = {source: int(stored) for source, stored in stack.rows(COUNTS)}
     rows = stack.rows(STORED)
 
@@ -39,7 +39,7 @@ def check_counts(stack) -> None:
 
 
 def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
-    """At 200 events a second. A bus gives what it takes twice two ids, so each order's legs are counted, too."""
+    """At 200 events a second. A bus gives an event that it accepts twice two ids, so the legs are counted as well."""
     before, began = stack.stats(), datetime.now(UTC)
     traffic = stack.simulate("--rate", "200", "--count", "2000", "--error-rate", "0").finish()
     stack.wait_until_stored(before, 2000)
@@ -54,7 +54,7 @@ def test_every_event_of_three_clouds_is_stored_exactly_once(stack):
     check_counts(stack)
 
 
-def test_an_order_is_seen_on_every_cloud(stack):
+def test_an_order_has_events_of_every_cloud(stack):
     before = stack.stats()
     traffic = stack.simulate("--rate", "50", "--orders", "5", "--jitter", "0.1", "--error-rate", "0").finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
@@ -67,7 +67,7 @@ def test_an_order_is_seen_on_every_cloud(stack):
     assert len({Decimal(event["amount"]) for event in legs if event["amount"]}) == 1
 
 
-def test_a_smoke_test_publishes_one_order_and_sees_it_arrive(stack):
+def test_the_smoke_test_publishes_one_order_that_arrives_from_every_cloud(stack):
     done = subprocess.run(
         [sys.executable, "-m", "scripts.deploy.smoke", stack.config.api_url],
         cwd=REPOSITORY,
@@ -79,15 +79,15 @@ def test_a_smoke_test_publishes_one_order_and_sees_it_arrive(stack):
     )
 
     assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()[-1]
-    assert ": matched after" in said
-    order = said.split()[1].rstrip(":")
+    verdict_line = done.stdout.splitlines()[-1]
+    assert ": matched after" in verdict_line
+    order = verdict_line.split()[1].rstrip(":")
     legs = stack.get(f"/api/v1/events?order_id={order}")["items"]
     assert {event["source"] for event in legs} == set(SOURCES)
 
 
 def replayed(stack, *where) -> dict[str, Any]:
-    """A replay job that has ended, as the command line tells it."""
+    """A replay job that has ended, as the command line prints it."""
     command = [sys.executable, "-m", "helios", "replay", "start", "--url", stack.config.api_url, "--json", *where]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=scrubbed_environment(), check=False, capture_output=True, text=True, timeout=120
@@ -98,7 +98,7 @@ def replayed(stack, *where) -> dict[str, Any]:
 
 
 def placed(stack) -> str:
-    """An order of which every cloud has told."""
+    """The key of an order with events of every cloud."""
     before = stack.stats()
     traffic = stack.simulate("--rate", "50", "--orders", "1", "--error-rate", "0").finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
@@ -111,10 +111,10 @@ def verdict(stack, order: str) -> tuple[Any, Any]:
     return instance["status"], instance["issues"]
 
 
-def test_an_order_goes_back_to_its_clouds_and_comes_as_what_it_was(stack):
-    """Through each cloud's own topic and function once more; nothing is stored twice, or held against the order."""
+def test_an_order_replayed_to_its_clouds_comes_back_as_duplicates(stack):
+    """Each event passes its cloud's topic and function again; none is stored twice, and the verdict stays the same."""
     order = placed(stack)
-    was, before = verdict(stack, order), stack.stats()
+    verdict_before, before = verdict(stack, order), stack.stats()
 
     jobs = [replayed(stack, "--to-cloud", source, "--order", order) for source in SOURCES]
 
@@ -123,29 +123,29 @@ def test_an_order_goes_back_to_its_clouds_and_comes_as_what_it_was(stack):
     assert sent == len(stack.get(f"/api/v1/events?order_id={order}")["items"]) >= 3
     eventually(lambda: stack.stats().duplicates - before.duplicates == sent, seconds=60)
     assert stack.stats().total_events == before.total_events
-    assert verdict(stack, order) == was
+    assert verdict(stack, order) == verdict_before
 
 
-def test_an_order_goes_to_a_webhook_on_this_machine_signed(stack):
+def test_an_order_replayed_to_a_webhook_is_signed(stack):
     order = placed(stack)
     with receiving() as receiver:
         job = replayed(stack, "--to-webhook", receiver.url, "--order", order)
 
-    assert (job["state"], job["sent"], job["failed"]) == ("done", len(receiver.got), 0)
-    said = [Webhook(REPLAY_SECRET).verify(body, headers)["id"] for _, headers, body in receiver.got]
-    assert set(said) == {event["id"] for event in stack.get(f"/api/v1/events?order_id={order}")["items"]}
+    assert (job["state"], job["sent"], job["failed"]) == ("done", len(receiver.requests), 0)
+    ids = [Webhook(REPLAY_SECRET).verify(body, headers)["id"] for _, headers, body in receiver.requests]
+    assert set(ids) == {event["id"] for event in stack.get(f"/api/v1/events?order_id={order}")["items"]}
 
 
-def test_what_is_wrong_is_told_from_what_is_right(stack):
-    """Duplicates, contradictions and poison, as many as were injected; nothing else suffers from them."""
+def test_every_injected_anomaly_is_counted_as_what_it_is(stack):
+    """Duplicates, contradictions and poison are counted exactly, and do not affect other events."""
     before = stack.stats()
     options = ("--rate", "100", "--orders", "150", "--error-rate", "0.4", "--lateness", "2", "--jitter", "0.2")
     traffic = stack.simulate(*options).finish()
     stack.wait_until_taken(before, traffic.summary["total"]["accepted"])
     after = stack.stats()
-    # EventBridge gives each event an id of its own, so what is published twice there is two events.
-    repeats = Counter(one["anomaly"] for one in traffic.truth if one["source"] != "aws")
-    poison = sum(one["anomaly"] == "poison" for one in traffic.truth)
+    # EventBridge gives each event its own id, so an event that is published there twice is two events.
+    repeats = Counter(injected["anomaly"] for injected in traffic.truth if injected["source"] != "aws")
+    poison = sum(injected["anomaly"] == "poison" for injected in traffic.truth)
 
     assert after.duplicates - before.duplicates == repeats["duplicate"]
     assert after.contradictory - before.contradictory == repeats["contradictory"]
@@ -154,8 +154,8 @@ def test_what_is_wrong_is_told_from_what_is_right(stack):
     check_counts(stack)
 
 
-def test_a_poison_message_is_one_dead_letter_with_its_reason(stack):
-    """It is acknowledged: no cloud sends it for ever, and what follows is not held up."""
+def test_a_poison_message_becomes_one_dead_letter_with_a_reason(stack):
+    """Helios acknowledges it, so the cloud does not redeliver it, and the messages after it are not delayed."""
     dead_letters = stack.get("/api/v1/dead-letters?status=rejected&limit=500")["items"]
 
     assert {dead_letter["source"] for dead_letter in dead_letters} <= set(SOURCES)
@@ -164,8 +164,8 @@ def test_a_poison_message_is_one_dead_letter_with_its_reason(stack):
 
 
 @pytest.mark.parametrize("name", ["gcp-function", "azure-function"])
-def test_a_function_that_is_down_gets_everything_later(stack, name):
-    """The cloud keeps what it could not deliver, and delivers it once the function is back."""
+def test_a_function_that_was_down_gets_every_event_later(stack, name):
+    """The cloud holds the events that it could not deliver, and delivers them once the function is back."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     eventually(lambda: stack.stats().deliveries > before.deliveries)
@@ -180,9 +180,9 @@ def test_a_function_that_is_down_gets_everything_later(stack, name):
     check_counts(stack)
 
 
-@pytest.mark.slow  # SQS delivers again after a minute
+@pytest.mark.slow  # SQS redelivers after a minute
 def test_lambda_workers_that_are_killed_lose_nothing(stack):
-    """SQS delivers again what no worker has acknowledged, once its visibility timeout is over."""
+    """SQS redelivers the messages that no worker acknowledged, once their visibility timeout has passed."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     killed = set()
@@ -195,7 +195,7 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
 
-    assert len(killed) >= 3, "nothing ran that could be killed"
+    assert len(killed) >= 3, "no worker was running"
     assert traffic.summary["total"]["accepted"] == 300
     assert stack.stats().total_events - before.total_events == 300
     check_counts(stack)
@@ -203,7 +203,7 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
 
 @pytest.mark.parametrize("name", ["pubsub", "eventgrid"])
 def test_an_emulator_that_is_killed_loses_nothing(stack, name):
-    """The simulator reconnects, and what had been acknowledged to it is delivered by the next process."""
+    """The simulator reconnects, and the next process delivers the events that the emulator had acknowledged."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     eventually(lambda: stack.stats().deliveries > before.deliveries)
@@ -213,14 +213,14 @@ def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     stack.wait_until_stored(before, 300)
 
     assert traffic.summary["total"]["accepted"] == 300
-    # A cloud may deliver an event twice when its answer was lost: that is a duplicate, never a second row.
+    # A cloud may deliver an event twice when the answer was lost: the second is a duplicate, never a second row.
     assert stack.stats().total_events - before.total_events == 300
     check_counts(stack)
 
 
-@pytest.mark.slow  # SQS delivers again after a minute
-def test_postgres_away_delays_events_and_loses_none(stack):
-    """Each cloud keeps what was not acknowledged, in its own way."""
+@pytest.mark.slow  # SQS redelivers after a minute
+def test_an_outage_of_postgres_delays_events_and_loses_none(stack):
+    """Each cloud redelivers the events that were not acknowledged."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "40", "--count", "200", "--error-rate", "0")
     eventually(lambda: stack.stats().deliveries > before.deliveries)
@@ -233,18 +233,18 @@ def test_postgres_away_delays_events_and_loses_none(stack):
     check_counts(stack)
 
 
-def test_every_stored_event_is_passed_on_to_kafka(stack):
+def test_every_stored_event_is_sent_to_kafka(stack):
     before = stack.stats()
     stack.simulate("--rate", "50", "--count", "60", "--error-rate", "0").finish()
     stack.wait_until_stored(before, 60)
     stored = {tuple(row) for row in stack.rows("SELECT source, id FROM events")}
-    passed_on: set[tuple[str, ...]] = set()
+    delivered: set[tuple[str, ...]] = set()
     consumer = Consumer(
         {
             "bootstrap.servers": stack.config.kafka_brokers,
             "group.id": "e2e",
             "auto.offset.reset": "earliest",
-            # How soon a topic that the sink makes meanwhile is seen; five minutes unless told.
+            # How soon the consumer discovers a topic that the sink creates; the default is five minutes.
             "topic.metadata.refresh.interval.ms": 1000,
         }
     )
@@ -252,12 +252,12 @@ def test_every_stored_event_is_passed_on_to_kafka(stack):
 
     deadline = time.monotonic() + 90
     try:
-        while not passed_on >= stored and time.monotonic() < deadline:
+        while not delivered >= stored and time.monotonic() < deadline:
             for message in consumer.consume(500, timeout=0.5):
                 if not message.error():
                     headers: Any = dict(message.headers() or [])
-                    passed_on.add((headers["ce_cloud"].decode(), headers["ce_id"].decode()))
+                    delivered.add((headers["ce_cloud"].decode(), headers["ce_id"].decode()))
     finally:
         consumer.close()
-    assert passed_on == stored
+    assert delivered == stored
     assert stack.stats().health["kafka"] == "healthy"

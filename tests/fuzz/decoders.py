@@ -1,7 +1,7 @@
-"""A program for libFuzzer, by atheris: any bytes, as any cloud's delivery, become events or reasons, and nothing else.
+"""A libFuzzer program (atheris): any bytes, delivered by any channel, become an event or a rejection with a reason.
 
-An event tells each leg of a story, and is judged as such.
-Its arguments are libFuzzer's own. The first byte chooses the way in, so that one corpus serves all.
+Each event is evaluated as every leg of an order. The arguments are libFuzzer's. The first byte of the input selects the
+channel, so that one corpus serves all channels.
 """
 
 import sys
@@ -32,7 +32,7 @@ HEADERS = {
 
 
 def decode(data: bytes) -> None:
-    """Take in one delivery, with CloudEvents' headers if its first byte is odd."""
+    """Normalise one delivery, with the headers of CloudEvents if its first byte is odd."""
     choice, body = (data[0], data[1:]) if data else (0, b"")
     channel = CHANNELS[choice // 2 % len(CHANNELS)]
     for delivery in split(channel, body, HEADERS if choice % 2 else {}, RECEIVED_AT):
@@ -44,11 +44,11 @@ def decode(data: bytes) -> None:
         else:
             if not isinstance(event, Event):
                 raise TypeError(f"{event!r} is no event")
-            evaluator(event)
+            evaluate(event)
 
 
-def evaluator(event: Event) -> None:
-    """Let it tell every leg of an order, first as it is and then, against that, with each field cut by a character."""
+def evaluate(event: Event) -> None:
+    """Evaluate the event as every leg of an order, against evidence whose fields are one character shorter."""
     extracted = [
         keyed for leg in ORDER.leg for keyed in EXTRACTOR.extract(replace(event, type=leg.type, source=leg.source))
     ]

@@ -1,4 +1,4 @@
-"""Generated requests to the API as it stands in a cloud, on real servers: with the proofs it asks for, and without."""
+"""Generated requests to the API with the authenticators of a cloud deployment, with and without credentials."""
 
 import base64
 import json
@@ -39,11 +39,11 @@ for_readers = schema.exclude(path_regex="/webhooks/|/relay/notify|/health")
 for_operators = schema.include(method="POST", path_regex="/replay$|/replays$|/cancel$")
 
 
-class Proofs(AuthBase):
-    """Adds to a request, once its body is known, what its way in asks for."""
+class Credentials(AuthBase):
+    """Adds the credentials of the request's channel, once its body is known."""
 
     def __init__(self, issuer: Issuer, *, key: str, grid: str, webhook: str, notify: str) -> None:
-        self._proofs: dict[str, Callable[[bytes], dict[str, str]]] = {
+        self._headers_by_path: dict[str, Callable[[bytes], dict[str, str]]] = {
             EVENTBRIDGE: lambda _: {"x-helios-key": key},
             PUBSUB: lambda _: _bearer(issuer, GOOGLE),
             EVENTGRID: lambda body: {"x-helios-key": grid} if len(body) % 2 else _bearer(issuer, ENTRA),
@@ -54,9 +54,9 @@ class Proofs(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         path = request.path_url.partition("?")[0]
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-        if path in self._proofs:
+        if path in self._headers_by_path:
             assert isinstance(body, bytes)
-            request.headers.update(self._proofs[path](body))
+            request.headers.update(self._headers_by_path[path](body))
         return request
 
 
@@ -87,16 +87,16 @@ def _signed(secret: str, body: bytes) -> dict[str, str]:
 
 
 class WebhookAuth(NamedTuple):
-    """A guarded API, what it asks for, and what it must not take for that."""
+    """An API with authenticators, valid and invalid credentials for it, and the SNS that signs for it."""
 
     api: Api
-    right: Proofs
-    wrong: Proofs
+    valid: Credentials
+    invalid: Credentials
     sns: Server
 
 
 @pytest.fixture(scope="module")
-def guarded_process(database_url, valkey_server, server_folder) -> Iterator[WebhookAuth]:
+def api_process(database_url, valkey_server, server_folder) -> Iterator[WebhookAuth]:
     issuer = Issuer()
     with ExitStack() as stack:
         keys_url = stack.enter_context(listening(200, {}, json.dumps(issuer.keys).encode()))
@@ -109,11 +109,11 @@ def guarded_process(database_url, valkey_server, server_folder) -> Iterator[Webh
             "HELIOS_SNS_CERTIFICATES_URL": f"http://127.0.0.1:{sns.server_port}",
             "HELIOS_NOTIFY_SECRET": NOTIFY_SECRET,
         }
-        log = server_folder / "guarded-api.log"
+        log = server_folder / "authenticated-api.log"
         api = stack.enter_context(
             Api(database_url=database_url, redis_url=valkey_server.url, log=log, webhook_auth=webhook_auth)
         )
-        right = Proofs(
+        valid = Credentials(
             issuer,
             key=webhook_auth["HELIOS_EVENTBRIDGE_SECRET"],
             grid=webhook_auth["HELIOS_EVENTGRID_SECRET"],
@@ -121,26 +121,26 @@ def guarded_process(database_url, valkey_server, server_folder) -> Iterator[Webh
             notify=NOTIFY_SECRET,
         )
         other = "whsec_" + base64.b64encode(b"another secret, as long").decode()
-        wrong = Proofs(Issuer(), key="wrong", grid="wrong", webhook=other, notify="wrong")
-        yield WebhookAuth(api, right, wrong, sns)
+        invalid = Credentials(Issuer(), key="wrong", grid="wrong", webhook=other, notify="wrong")
+        yield WebhookAuth(api, valid, invalid, sns)
 
 
 @pytest.fixture
-def webhook_auth(guarded_process, pool) -> WebhookAuth:
-    """With an empty database."""
-    return guarded_process
+def webhook_auth(api_process, pool) -> WebhookAuth:
+    """The API with authenticators, on an empty database."""
+    return api_process
 
 
 @pytest.fixture
 def token(pool) -> str:
-    """One that may read."""
+    """A token with the scope ``read``."""
     minted = mint()
     assert PostgresTokens(pool).add(digest(minted), Token(name="fuzz", scopes=("read",), created_at=datetime.now(UTC)))
     return minted
 
 
 class Bearer(AuthBase):
-    """Adds this token to a request."""
+    """Adds a bearer token to a request."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -151,24 +151,24 @@ class Bearer(AuthBase):
 
 
 def ask(case: Case, webhook_auth: WebhookAuth, *, auth: AuthBase | None) -> Response:
-    """The answer, which is as described."""
+    """The answer, after it is checked against the API's description."""
     assume(is_read(case))
     return case.call_and_validate(base_url=webhook_auth.api.url, checks=CHECKS, timeout=20, auth=auth)
 
 
 @channels.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
-def test_who_may_send_gets_an_answer_as_described(case, webhook_auth):
-    answer = ask(case, webhook_auth, auth=webhook_auth.right)
+def test_a_sender_with_credentials_gets_an_answer_as_described(case, webhook_auth):
+    answer = ask(case, webhook_auth, auth=webhook_auth.valid)
 
     assert answer.status_code not in {401, 403}
 
 
-@pytest.mark.parametrize("proof", [None, "wrong"])
+@pytest.mark.parametrize("credentials", [None, "wrong"])
 @channels.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=examples(10, long=40))
-def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, webhook_auth, proof, pool):
-    answer = ask(case, webhook_auth, auth=webhook_auth.wrong if proof else None)
+def test_a_sender_without_valid_credentials_is_refused_whatever_it_sends(case, webhook_auth, credentials, pool):
+    answer = ask(case, webhook_auth, auth=webhook_auth.invalid if credentials else None)
 
     assert answer.status_code == 401 or answer.request.method != case.operation.method.upper()
     assert not Records(pool).counts()
@@ -176,7 +176,7 @@ def test_nobody_else_gets_past_a_guard_whatever_is_sent(case, webhook_auth, proo
 
 @for_readers.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=examples(5, long=15))
-def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, webhook_auth):
+def test_a_request_without_a_token_is_refused_whatever_it_asks_for(case, webhook_auth):
     answer = ask(case, webhook_auth, auth=None)
 
     assert answer.status_code == 401 or answer.request.method != case.operation.method.upper()
@@ -184,7 +184,7 @@ def test_nobody_reads_or_replays_without_a_token_whatever_is_asked(case, webhook
 
 @for_readers.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
-def test_who_may_read_gets_an_answer_as_described(case, webhook_auth, token):
+def test_a_reader_gets_an_answer_as_described(case, webhook_auth, token):
     answer = ask(case, webhook_auth, auth=Bearer(token))
 
     assert answer.status_code != 401
@@ -192,7 +192,7 @@ def test_who_may_read_gets_an_answer_as_described(case, webhook_auth, token):
 
 @for_operators.parametrize()
 @settings(SAME_EVERY_TIME, max_examples=examples(6, long=25))
-def test_who_may_read_does_not_replay(case, webhook_auth, token):
+def test_a_reader_may_not_replay(case, webhook_auth, token):
     answer = ask(case, webhook_auth, auth=Bearer(token))
 
     assert answer.status_code == 403 or answer.request.method != case.operation.method.upper()
@@ -200,7 +200,7 @@ def test_who_may_read_does_not_replay(case, webhook_auth, token):
 
 @settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
 @given(message=st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps), subject=st.text())
-def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, webhook_auth):
+def test_a_signed_sns_message_is_rejected_with_a_field_and_a_reason(message, subject, webhook_auth):
     signed = webhook_auth.sns.signer.sign(
         {
             "Type": "Notification",

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of every decoder, bounded in runs and seeded: it begins with the golden payloads."""
+"""Coverage-guided fuzzing of every decoder, seeded with the golden payloads and limited to a number of runs."""
 
 import importlib.util
 import re
@@ -13,17 +13,17 @@ from helios.normalise import NORMALISERS
 CHANNELS = sorted(NORMALISERS)
 RUNS = 200_000
 PAYLOADS = Path(__file__).parents[1] / "payloads"
-ABSURD = [b"1e2000000", b"1e9999999999999999999", b"1e-9999999999999999999", b"1" * 3000]
+EXTREME_AMOUNTS = [b"1e2000000", b"1e9999999999999999999", b"1e-9999999999999999999", b"1" * 3000]
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Each golden payload, with and without CloudEvents' headers; and an order of an absurd amount."""
-    for number, amount in enumerate(ABSURD):
+    """Each golden payload, with and without the headers of CloudEvents, and orders with extreme amounts."""
+    for number, amount in enumerate(EXTREME_AMOUNTS):
         order = (PAYLOADS / "eventbridge" / "order_placed.in.json").read_bytes()
-        absurd = re.sub(rb'("amount": ?)[0-9.]+', rb"\g<1>" + amount, order)
-        assert absurd != order
-        (tmp_path / f"absurd-{number}").write_bytes(bytes([2 * CHANNELS.index("eventbridge")]) + absurd)
+        changed = re.sub(rb'("amount": ?)[0-9.]+', rb"\g<1>" + amount, order)
+        assert changed != order
+        (tmp_path / f"extreme-{number}").write_bytes(bytes([2 * CHANNELS.index("eventbridge")]) + changed)
     for number, channel in enumerate(CHANNELS):
         for file in (PAYLOADS / channel).glob("*.in.json"):
             for odd in (0, 1):
@@ -32,7 +32,7 @@ def corpus(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no package for this platform")
-def test_no_bytes_surprise_a_decoder(corpus, tmp_path):
+def test_no_bytes_make_a_decoder_fail(corpus, tmp_path):
     limits = [f"-runs={RUNS}", "-seed=1", "-max_len=4096", "-timeout=10", "-rss_limit_mb=1024", "-max_total_time=120"]
     fuzzer = [sys.executable, str(Path(__file__).with_name("decoders.py")), *limits, f"-artifact_prefix={tmp_path}/"]
 

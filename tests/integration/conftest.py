@@ -1,4 +1,4 @@
-"""The API as a real process, and what the tests ask the database about it."""
+"""The API as a real process, and the rows that it wrote to the database."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.support.records import Records
 
 @pytest.fixture(scope="module")
 def api_process(database_url, valkey_server, server_folder) -> Iterator[Api]:
-    """One API for the tests of a module; it outlives whatever happens to its servers."""
+    """One API for the tests of a module; it keeps running while its servers fail."""
     with Api(database_url=database_url, redis_url=valkey_server.url, log=server_folder / "api.log") as api:
         yield api
 
@@ -26,11 +26,11 @@ def redis_url(valkey_server) -> str:
 
 @pytest.fixture
 def api(api_process, pool, redis_url) -> Api:
-    """The API with an empty database and an empty Redis. Whoever ends it starts it again."""
+    """The API with an empty database and an empty Redis. A test that stops it starts it again."""
     return api_process
 
 
 @pytest.fixture
 def records(pool) -> Records:
-    """What the database holds."""
+    """The rows of the database."""
     return Records(pool)

@@ -1,4 +1,4 @@
-"""However deliveries are ordered, repeated, cut into batches and hinted at by Redis: each fact comes out once."""
+"""Whatever the order, repetition and batches of deliveries and the answers of Redis: each event is stored once."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SAME_EVERY_TIME = settings(derandomize=True, database=None, suppress_health_chec
 
 
 class Sent(NamedTuple):
-    """A delivery by what matters here: equal keys with other content contradict each other."""
+    """A delivery as its source, id and content: two with equal keys and different content contradict each other."""
 
     source: str
     id: str
@@ -40,8 +40,8 @@ class Sent(NamedTuple):
         return poison(b"{" * (1 + self.content))
 
 
-class WilfulDedupeCache(MemoryDedupeCache):
-    """Recalls what it likes: too little after a restart of Redis, too much after a restore of the database."""
+class UnreliableDedupeCache(MemoryDedupeCache):
+    """Returns random keys: too few, as after a restart of Redis, or too many, as after a restore of the database."""
 
     def __init__(self, random: Random) -> None:
         super().__init__()
@@ -60,29 +60,29 @@ randoms = st.randoms(use_true_random=False)
 prefixes = count()
 
 
-def one_by_one(sent: Sequence[Sent]) -> tuple[list[str], dict[Key, Sent]]:
-    """What must become of each delivery, and what is believed in the end: the first of a key wins."""
-    believed: dict[Key, Sent] = {}
+def expected_results(sent: Sequence[Sent]) -> tuple[list[str], dict[Key, Sent]]:
+    """The expected status of each delivery, and the expected events by key: the first delivery of a key is stored."""
+    expected: dict[Key, Sent] = {}
     statuses = []
-    for one in sent:
-        if one.source == "nowhere":
+    for delivery in sent:
+        if delivery.source == "nowhere":
             statuses.append("rejected")
-        elif one.key not in believed:
-            believed[one.key] = one
+        elif delivery.key not in expected:
+            expected[delivery.key] = delivery
             statuses.append("stored")
         else:
-            statuses.append("duplicate" if one == believed[one.key] else "contradictory")
-    return statuses, believed
+            statuses.append("duplicate" if delivery == expected[delivery.key] else "contradictory")
+    return statuses, expected
 
 
 def in_batches(sent: Sequence[Sent], cut_at: set[int], *, dedupe, store) -> list[str]:
-    """Take everything in, and return what became of each delivery."""
-    edges = sorted({0, len(sent), *(cut for cut in cut_at if cut < len(sent))})
-    batches = [sent[start:end] for start, end in pairwise(edges)]
+    """Ingest the deliveries in batches, and return the status of each delivery."""
+    bounds = sorted({0, len(sent), *(cut for cut in cut_at if cut < len(sent))})
+    batches = [sent[start:end] for start, end in pairwise(bounds)]
     return [
         outcome.status
         for batch in batches
-        for outcome in ingest([one.delivery() for one in batch], dedupe=dedupe, store=store)
+        for outcome in ingest([delivery.delivery() for delivery in batch], dedupe=dedupe, store=store)
     ]
 
 
@@ -91,66 +91,68 @@ def counts(store) -> Counter[str]:
     return Counter({name: getattr(totals, name) for name in ("stored", "duplicate", "contradictory", "rejected")})
 
 
-def facts(store) -> dict[Key, bytes]:
-    """The stored events by what they say."""
+def stored_data(store) -> dict[Key, bytes]:
+    """The data of each stored event by its key."""
     return {event.key: bytes(event.data) for event in store.events(EventFilter(), after=None, limit=500).items}
 
 
 @settings(SAME_EVERY_TIME, max_examples=examples(200, long=1000))
 @given(sent=anything, cut_at=cuts, random=randoms)
-def test_batches_and_hints_change_nothing(sent, cut_at, random):
+def test_batches_and_the_dedupe_cache_do_not_change_the_result(sent, cut_at, random):
     store = MemoryStore()
-    statuses, believed = one_by_one(sent)
+    statuses, expected = expected_results(sent)
 
-    assert in_batches(sent, cut_at, dedupe=WilfulDedupeCache(random), store=store) == statuses
-    assert facts(store) == {key: b'{"content": %d}' % one.content for key, one in believed.items()}
+    assert in_batches(sent, cut_at, dedupe=UnreliableDedupeCache(random), store=store) == statuses
+    assert stored_data(store) == {key: b'{"content": %d}' % delivery.content for key, delivery in expected.items()}
     assert counts(store) == Counter(statuses)
     for status in ("rejected", "contradictory"):
-        kept = store.dead_letters(DeadLetterFilter(status=status), after=None, limit=500).items
-        assert sum(dead.dead_letter.attempts for dead in kept) == statuses.count(status)
+        dead_letters = store.dead_letters(DeadLetterFilter(status=status), after=None, limit=500).items
+        assert sum(stored.dead_letter.attempts for stored in dead_letters) == statuses.count(status)
     streamed = [event.key for batch in MemoryOutbox(store).events(after=0, limit=500) for event in batch.events]
-    assert sorted(streamed) == sorted(believed)
+    assert sorted(streamed) == sorted(expected)
 
 
 @settings(SAME_EVERY_TIME, max_examples=examples(40, long=200))
 @given(sent=anything, cut_at=cuts, random=randoms)
-def test_nor_do_they_in_postgres(sent, cut_at, random, postgres_store, records):
-    """Each example has ids of its own, in a database that fills."""
+def test_batches_and_the_dedupe_cache_do_not_change_the_result_in_postgres(
+    sent, cut_at, random, postgres_store, records
+):
+    """Each example has its own ids, because the database is not emptied between examples."""
     prefix = next(prefixes)
-    sent = [one._replace(id=f"{prefix}-{one.id}") for one in sent]
-    statuses, believed = one_by_one(sent)
+    sent = [delivery._replace(id=f"{prefix}-{delivery.id}") for delivery in sent]
+    statuses, expected = expected_results(sent)
     before = counts(postgres_store)
 
-    assert in_batches(sent, cut_at, dedupe=WilfulDedupeCache(random), store=postgres_store) == statuses
-    for key, one in believed.items():
-        assert bytes(postgres_store.event(key).data) == b'{"content": %d}' % one.content
+    assert in_batches(sent, cut_at, dedupe=UnreliableDedupeCache(random), store=postgres_store) == statuses
+    for key, delivery in expected.items():
+        assert bytes(postgres_store.event(key).data) == b'{"content": %d}' % delivery.content
     assert counts(postgres_store) == before + Counter(statuses)
     records.assert_exact()
 
 
 @settings(SAME_EVERY_TIME, max_examples=examples(100, long=500))
 @given(sent=agreeing, cut_at=cuts, other_cuts=cuts, random=randoms)
-def test_order_changes_nothing_among_senders_that_agree(sent, cut_at, other_cuts, random):
+def test_the_order_of_consistent_deliveries_does_not_change_the_result(sent, cut_at, other_cuts, random):
     shuffled = random.sample(sent, len(sent))
-    one, other = MemoryStore(), MemoryStore()
-    in_batches(sent, cut_at, dedupe=NullDedupeCache(), store=one)
-    in_batches(shuffled, other_cuts, dedupe=NullDedupeCache(), store=other)
+    first, second = MemoryStore(), MemoryStore()
+    in_batches(sent, cut_at, dedupe=NullDedupeCache(), store=first)
+    in_batches(shuffled, other_cuts, dedupe=NullDedupeCache(), store=second)
 
-    assert facts(one) == facts(other)
-    assert counts(one) == counts(other)
+    assert stored_data(first) == stored_data(second)
+    assert counts(first) == counts(second)
 
 
 @settings(SAME_EVERY_TIME, max_examples=examples(100, long=500))
 @given(sent=anything, random=randoms)
-def test_order_decides_no_more_than_whom_to_believe(sent, random):
-    """Among contradictions the first wins; how many facts there are, and that each delivery is counted, stays."""
+def test_the_order_of_deliveries_decides_only_which_content_is_stored(sent, random):
+    """Of contradictory deliveries the first is stored; the number of events and of counted deliveries is the same."""
     shuffled = random.sample(sent, len(sent))
-    one, other = MemoryStore(), MemoryStore()
-    in_batches(sent, set(), dedupe=NullDedupeCache(), store=one)
-    in_batches(shuffled, set(), dedupe=NullDedupeCache(), store=other)
+    first, second = MemoryStore(), MemoryStore()
+    in_batches(sent, set(), dedupe=NullDedupeCache(), store=first)
+    in_batches(shuffled, set(), dedupe=NullDedupeCache(), store=second)
 
-    assert facts(one).keys() == facts(other).keys()
-    for store in (one, other):
+    assert stored_data(first).keys() == stored_data(second).keys()
+    for store in (first, second):
         assert counts(store).total() == len(sent)
-    assert counts(one)["stored"] == counts(other)["stored"]
-    assert counts(one)["rejected"] == counts(other)["rejected"]
+    assert counts(first)["stored"] == counts(second)["stored"]
+    assert counts(first)["rejected"] == counts(second)["rejected"]

@@ -1,4 +1,4 @@
-"""Senders that race: through HTTP, in one process, into a real database."""
+"""Concurrent senders, over HTTP, into a real database."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ from tests.support.deliveries import eventbridge, eventgrid
 
 CURL = r"""
 curl -X POST http://localhost:8001/api/v1/webhooks/aws/eventbridge -H 'Content-Type: application/json' -d '{"version":"0","id":"test-123","detail-type":"OrderPlaced","source":"test","account":"123","time":"2025-11-26T12:00:00Z","region":"us-east-1","detail":{"order_id":"ORD-TEST-123","customer_id":"CUST-TEST","amount":999.99}}'
-"""  # noqa: E501 - as the documentation has it
+"""  # noqa: E501 - copied from the documentation
 DEMO_PORT = ":8001/"
 
 
 def run_curl(command: str, url: str) -> int:
-    """Send what the command sends, but to this API's port, and return the status; by curl where there is one."""
+    """The status of the command's request, sent to this API's port, by curl if it is installed."""
     arguments = shlex.split(command.replace(DEMO_PORT, f":{urlsplit(url).port}/"))
     if shutil.which("curl"):
         extra = ["--silent", "--show-error", "--output", "/dev/null", "--write-out", "%{http_code}"]
@@ -34,7 +34,7 @@ def run_curl(command: str, url: str) -> int:
 
 
 def at_once(url: str, *requests: tuple[str, bytes]):
-    """The answers to requests that are sent together, each on a connection of its own."""
+    """The answers to requests that are sent concurrently, each on its own connection."""
 
     async def send():
         async with session(url, clients=len(requests)) as opened:
@@ -45,16 +45,17 @@ def at_once(url: str, *requests: tuple[str, bytes]):
 
 @pytest.fixture
 def second_api(database_url, redis_url, server_folder):
-    """Another process on the same servers."""
+    """Another API process on the same servers."""
     with Api(database_url=database_url, redis_url=redis_url, log=server_folder / "second-api.log") as running:
         yield running
 
 
 def array(*ids: str) -> bytes:
+    """An Event Grid array of events with these ids."""
     return json.dumps([json.loads(eventgrid(id_).body) for id_ in ids]).encode()
 
 
-def test_the_first_event_by_curl(api, records):
+def test_the_documented_curl_command_stores_an_event(api, records):
     assert run_curl(CURL, api.url) == 202
 
     (event,) = call(api.url, "/api/v1/events").body["items"]
@@ -67,7 +68,7 @@ def test_the_first_event_by_curl(api, records):
     records.assert_exact()
 
 
-def test_fifty_identical_posts_are_one_event(api, records):
+def test_fifty_identical_requests_store_one_event(api, records):
     answers = at_once(api.url, *[(EVENTBRIDGE, eventbridge("1").body)] * 50)
 
     assert {answer.status for answer in answers} == {202}
@@ -77,7 +78,7 @@ def test_fifty_identical_posts_are_one_event(api, records):
     records.assert_exact()
 
 
-def test_one_id_from_two_clouds_is_two_events(api, records):
+def test_the_same_id_from_two_clouds_is_two_events(api, records):
     answers = at_once(api.url, (EVENTBRIDGE, eventbridge("1").body), (EVENTGRID, eventgrid("1").body))
 
     assert [answer.body["status"] for answer in answers] == ["stored", "stored"]
@@ -85,7 +86,7 @@ def test_one_id_from_two_clouds_is_two_events(api, records):
     records.assert_exact()
 
 
-def test_an_array_may_hold_what_is_known(api, records):
+def test_an_array_may_contain_a_stored_event(api, records):
     call(api.url, EVENTGRID, array("1"))
     answer = call(api.url, EVENTGRID, array("1", "2", "3"))
 
@@ -95,8 +96,8 @@ def test_an_array_may_hold_what_is_known(api, records):
     records.assert_exact()
 
 
-def test_two_processes_race_for_the_same_arrays(api, second_api, records):
-    """Every event is sent four times, in other arrays and in other orders: one writes it, nobody waits for ever."""
+def test_two_processes_that_ingest_the_same_arrays_store_each_event_once(api, second_api, records):
+    """Each event is sent four times, in different arrays and orders: one request stores it, and none deadlocks."""
     ids = [f"{number:03}" for number in range(200)]
     orders = [ids, ids[::-1], ids[1::2] + ids[::2], ids[100:] + ids[:100]]
     requests = [[(EVENTGRID, array(*order[at : at + 50])) for at in range(0, 200, 50)] for order in orders]

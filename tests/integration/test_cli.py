@@ -281,7 +281,7 @@ def test_a_replay_waits_as_long_as_retry_after_says(helios):
         answer = helios("dead-letters", "replay", "1", "2", "--per-second", "1000", url=api.url.partition("/hook")[0])
 
         assert (answer.returncode, answer.stdout) == (0, "1 duplicate, 2 stored\n"), answer.stderr
-        assert [path for path, _, _ in api.got] == ["/api/v1/dead-letters/1/replay"] * 3 + [
+        assert [path for path, _, _ in api.requests] == ["/api/v1/dead-letters/1/replay"] * 3 + [
             "/api/v1/dead-letters/2/replay"
         ]
 

@@ -1,4 +1,4 @@
-"""kill -9 between any two steps of ingest, then the same batch again: nothing lost, nothing doubled."""
+"""kill -9 between any two steps of ingest, then the same batch again: no event is lost or stored twice."""
 
 import json
 import signal
@@ -16,37 +16,37 @@ from tests.support.deliveries import eventbridge, eventgrid, poison
 from tests.support.envelopes import sqs_event
 
 IDS = [f"{number:02}" for number in range(20)]
-"""As they sort in the database."""
+"""In the sort order of the database."""
 ONCE = Counter(stored=20, duplicate=1, rejected=1)
-"""What becomes of the batch, when it comes once."""
-AGAIN = Counter(duplicate=21, rejected=1)
-"""And when it comes again: no delivery goes uncounted."""
+"""The counts after the batch is ingested once."""
+REPEATED = Counter(duplicate=21, rejected=1)
+"""The additional counts when the batch is ingested again: every delivery is counted."""
 END_SECONDS = 20
 
 each_step = pytest.mark.parametrize("step", STEPS)
 
 
 def sqs_batch() -> dict:
-    """Twenty events, one of them twice, and a message that can't be read: what SQS delivers, again and again."""
+    """An SQS batch of twenty events, one of them twice, and a message that can't be read."""
     return sqs_event(*(eventbridge(id_).body for id_ in [*IDS, IDS[0]]), poison().body)
 
 
 def array() -> bytes:
-    """The same as an Event Grid array."""
+    """The same deliveries as an Event Grid array."""
     events = [json.loads(eventgrid(id_).body) for id_ in [*IDS, IDS[0]]]
     return json.dumps([*events, {"data": "no id"}]).encode()
 
 
 def assert_exact(records, source, step):
-    """Nothing is lost or doubled, and the ledger knows how often the batch was taken."""
+    """No event is lost or stored twice, and the counts include each ingest of the batch that was committed."""
     assert records.ids(source) == IDS
-    assert records.counts() == (ONCE + AGAIN if step.is_committed else ONCE)
+    assert records.counts() == (ONCE + REPEATED if step.is_committed else ONCE)
     records.assert_exact()
 
 
 @pytest.fixture
 def invoke(database_url, redis_url):
-    """A cold Lambda in a process of its own, given the batch."""
+    """Run a cold Lambda function with the batch, in a process of its own."""
 
     def run(step: str | None = None) -> subprocess.CompletedProcess:
         crash = ["tests.support.crash", step, "-m"] if step else []
@@ -69,25 +69,27 @@ def invoke(database_url, redis_url):
 
 
 @each_step
-def test_lambda(step, invoke, records):
+def test_a_killed_lambda_function_loses_and_doubles_no_event(step, invoke, records):
     crashed = invoke(step)
 
     assert crashed.returncode == -signal.SIGKILL, crashed.stderr
     assert records.ids("aws") == (IDS if STEPS[step].is_committed else [])
 
-    survived = invoke()
+    second = invoke()
 
-    assert survived.returncode == 0, survived.stderr
-    assert json.loads(survived.stdout.splitlines()[-1]) == {"batchItemFailures": []}
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout.splitlines()[-1]) == {"batchItemFailures": []}
     assert_exact(records, "aws", STEPS[step])
 
 
 @each_step
-def test_api(step, api, records, database_url, redis_url, server_folder):
-    with Api(database_url=database_url, redis_url=redis_url, log=server_folder / "crash.log", crash_at=step) as doomed:
+def test_a_killed_api_loses_and_doubles_no_event(step, api, records, database_url, redis_url, server_folder):
+    with Api(
+        database_url=database_url, redis_url=redis_url, log=server_folder / "crash.log", crash_at=step
+    ) as crashing:
         with pytest.raises(ConnectionResetError):
-            call(doomed.url, EVENTGRID, array())
-        assert doomed.ending(END_SECONDS) == "by SIGKILL"
+            call(crashing.url, EVENTGRID, array())
+        assert crashing.ending(END_SECONDS) == "by SIGKILL"
     assert records.ids("azure") == (IDS if STEPS[step].is_committed else [])
 
     assert call(api.url, EVENTGRID, array()).status == 200

@@ -1,4 +1,4 @@
-"""Many watch one API process: each gets every position, and one that does not read is no other's trouble."""
+"""Many clients of one API process: each gets every position, and one that stops reading does not affect the others."""
 
 import asyncio
 import json
@@ -27,16 +27,16 @@ STREAM = "/api/v1/ws/events"
 FEW = 8
 SOME_FRAMES = 50
 LARGE_FRAMES = 600
-"""Of nearly 32 KB each: more than the kernel, the server and a client's backlog hold together."""
+"""Of nearly 32 KB each: more than the buffers of the kernel and the server and a client's backlog together."""
 
 
 class Watcher:
     """A client of the stream.
 
     Attributes:
-        positions: what it got, in order of arrival.
+        positions: the received positions, in order of arrival.
         largest: the size of the largest message, in bytes.
-        greetings: the positions that it was greeted with, the first one and those of streams that began anew.
+        greetings: the positions in the received greetings: the first one, and one for each reset of the stream.
     """
 
     def __init__(self, opened: aiohttp.ClientWebSocketResponse, position: int) -> None:
@@ -57,7 +57,7 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(http: aiohttp.ClientSession, clients: int) -> AsyncIterator[list[Watcher]]:
-    """So many clients, which the server has greeted, and who read until the block ends."""
+    """Open ``clients`` clients, each after its greeting; they read until the block ends."""
     async with AsyncExitStack() as stack:
         watchers = []
         for _ in range(clients):
@@ -65,32 +65,32 @@ async def watching(http: aiohttp.ClientSession, clients: int) -> AsyncIterator[l
             greeting = json.loads((await opened.receive()).data)
             assert greeting["type"] == "hello"
             watchers.append(Watcher(opened, greeting["position"]))
-        reading = [asyncio.create_task(one.watch()) for one in watchers]
+        reading = [asyncio.create_task(watcher.watch()) for watcher in watchers]
         yield watchers
         for task in reading:
             task.cancel()
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Return as soon as it holds; the caller limits the time."""
-    while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - what it waits for happens in another process
+    """Return as soon as ``holds`` returns true; the caller limits the time."""
+    while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - the condition depends on another process
         await asyncio.sleep(0.05)
 
 
 async def until_all_have_all(http: aiohttp.ClientSession, watchers: list[Watcher]) -> None:
-    """Return once each has come to the latest position of the stream, and fail if one has missed or repeated any."""
+    """Return once each client has the latest position of the stream; fail if one missed or repeated a position."""
     async with http.get("/api/v1/frames", params={"limit": 1}) as answer:
         last = (await answer.json())["position"]
-    await until(lambda: all(one.positions and one.positions[-1] >= last for one in watchers))
-    assert [one.positions for one in watchers if one.positions != list(range(1, last + 1))] == []
+    await until(lambda: all(watcher.positions and watcher.positions[-1] >= last for watcher in watchers))
+    assert [watcher.positions for watcher in watchers if watcher.positions != list(range(1, last + 1))] == []
 
 
 def counted_watchers(url: str) -> int:
-    """How many watch, as the process itself counts them."""
+    """The number of clients in the metrics of the API."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE_SECONDS) as answer:
-        found = re.search(r"^helios_watchers (\d+)", answer.read().decode(), re.MULTILINE)
-    assert found
-    return int(found[1])
+        gauge = re.search(r"^helios_watchers (\d+)", answer.read().decode(), re.MULTILINE)
+    assert gauge
+    return int(gauge[1])
 
 
 async def store(http: aiohttp.ClientSession, events: int = 1, note: str = "") -> None:
@@ -100,7 +100,7 @@ async def store(http: aiohttp.ClientSession, events: int = 1, note: str = "") ->
 
 
 async def store_by_schedule(http: aiohttp.ClientSession) -> None:
-    """Store single events at their rate, whether or not the answers keep up."""
+    """Store single events at a fixed rate, without waiting for the answers."""
     clock = asyncio.get_running_loop().time
     began = clock()
     async with asyncio.TaskGroup() as group:
@@ -109,7 +109,7 @@ async def store_by_schedule(http: aiohttp.ClientSession) -> None:
             group.create_task(store(http))
 
 
-def test_two_hundred_clients_get_every_position(api, records):
+def test_each_of_two_hundred_clients_gets_every_position(api, records):
     async def run() -> None:
         async with (
             asyncio.timeout(PATIENCE_SECONDS),
@@ -124,7 +124,7 @@ def test_two_hundred_clients_get_every_position(api, records):
 
 
 def stuck_client(url: str) -> socket.socket:
-    """A client of the stream that asks for it and never reads."""
+    """A client that requests the stream and never reads."""
     host, _, port = url.removeprefix("http://").partition(":")
     stuck = socket.socket()
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -136,8 +136,8 @@ def stuck_client(url: str) -> socket.socket:
     return stuck
 
 
-def test_a_client_that_stops_reading_is_dropped_and_no_other_misses_anything(api, records):
-    """Dropped while it still does not read: what waited for it is forgotten, and can be had from the frames."""
+def test_a_client_that_stops_reading_is_dropped_and_no_other_misses_a_position(api, records):
+    """The API drops it without waiting for it to read. Its backlog is discarded; the client can request the frames."""
 
     async def run() -> None:
         async with (
@@ -150,7 +150,7 @@ def test_a_client_that_stops_reading_is_dropped_and_no_other_misses_anything(api
                 for _ in range(SOME_FRAMES):
                     await store(http, events=20, note="x" * 1000)
                 await until_all_have_all(http, watchers)
-                assert counted_watchers(api.url) == FEW + 1  # nobody waited for it to be dropped
+                assert counted_watchers(api.url) == FEW + 1  # the others did not wait until it was dropped
                 for _ in range(LARGE_FRAMES):
                     await store(http, events=20, note="x" * 1000)
                 await until_all_have_all(http, watchers)
@@ -160,8 +160,8 @@ def test_a_client_that_stops_reading_is_dropped_and_no_other_misses_anything(api
     assert call(api.url, "/api/v1/health").status == 200
 
 
-def test_a_stream_that_a_restore_has_set_back_begins_anew_for_who_watches(api, pool):
-    """They are told, so that they load everything anew, and what comes next reaches them."""
+def test_after_a_restore_of_the_database_the_clients_get_a_new_greeting(api, pool):
+    """With the greeting they load all data again, and later frames reach them."""
 
     async def run() -> None:
         async with (
@@ -182,8 +182,8 @@ def test_a_stream_that_a_restore_has_set_back_begins_anew_for_who_watches(api, p
     asyncio.run(run())
 
 
-def test_a_batch_of_many_long_types_is_no_larger_than_a_message_may_be(api):
-    """Any sender could otherwise end every connection."""
+def test_a_batch_of_many_long_types_does_not_exceed_the_size_of_a_message(api):
+    """Otherwise a sender could end every connection."""
     batch = [json.loads(eventgrid(f"{n}").body) | {"eventType": f"{n:0>256}"} for n in range(400)]
 
     async def run() -> None:
@@ -194,13 +194,13 @@ def test_a_batch_of_many_long_types_is_no_larger_than_a_message_may_be(api):
         ):
             assert (await post(http, EVENTGRID, json.dumps(batch).encode())).status == 200
             await until_all_have_all(http, watchers)
-            assert [0 < one.largest <= MAX_MESSAGE_BYTES for one in watchers] == [True, True]
+            assert [0 < watcher.largest <= MAX_MESSAGE_BYTES for watcher in watchers] == [True, True]
 
     asyncio.run(run())
 
 
-def test_five_minutes_of_a_busy_stream_can_be_had_again_without_a_gap(api, pool):
-    """What a page asks for that was hidden as long; an hour is kept."""
+def test_five_minutes_of_a_busy_stream_can_be_read_again_without_a_gap(api, pool):
+    """A page requests them after it was hidden for that time; frames are stored for an hour."""
     empty = json.dumps({"counts": [], "events": []})
     with pool.connection() as connection:
         connection.execute("INSERT INTO frames (body, keys) SELECT %s, '[]' FROM generate_series(1, 20500)", [empty])
@@ -219,8 +219,8 @@ def test_five_minutes_of_a_busy_stream_can_be_had_again_without_a_gap(api, pool)
     assert asyncio.run(run()) == list(range(20_501))
 
 
-def test_a_binary_message_is_not_ours_to_understand(api):
-    """Nor is it a reason to end the connection."""
+def test_a_binary_message_is_ignored(api):
+    """The connection stays open."""
 
     async def run() -> None:
         async with (
@@ -236,8 +236,8 @@ def test_a_binary_message_is_not_ours_to_understand(api):
     asyncio.run(run())
 
 
-def test_whether_a_ticket_opens_anything_may_not_be_known(database_url, pool, server_folder):
-    """Redis is away: that is no refusal, and whoever asks is told to come again."""
+def test_a_ticket_that_can_not_be_checked_is_answered_with_503(database_url, pool, server_folder):
+    """While Redis is down, the client is not refused but asked to retry."""
 
     async def run(url: str) -> None:
         async with session(url, clients=0) as http:

@@ -1,4 +1,4 @@
-"""How much memory the API takes under load, as the kernel counts it."""
+"""The memory of the API under load, as the kernel reports it."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ import pytest
 from tests.support.client import deliver, session
 from tests.support.deliveries import eventbridge
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux' own (man 5 proc)")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="VmHWM exists on Linux only (man 5 proc)")
 
 LIMIT_MIB = 200
 CLIENTS = 64
@@ -19,18 +19,18 @@ LARGE_BYTES = 1_000_000
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that a process has had resident."""
+    """The peak resident memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(peak) / 1024
 
 
 async def send(url: str, bodies: list[bytes]) -> None:
-    """Send each until it is taken, by so many clients at once."""
-    left = iter(bodies)
+    """Send each body until it is acknowledged, with ``CLIENTS`` concurrent clients."""
+    remaining = iter(bodies)
 
     async def client(opened) -> None:
-        for body in left:
+        for body in remaining:
             await deliver(opened, body)
 
     async with session(url, clients=CLIENTS) as opened, asyncio.timeout(60):

@@ -1,4 +1,4 @@
-"""Redis, Postgres or the API itself fails under load: nothing lost, nothing doubled, and the API says how it is."""
+"""Redis, Postgres or the API fails under load: no event is lost or stored twice, and the API reports its health."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,23 +19,23 @@ def wait_health(api, status):
 
 
 def assert_exact(load, records):
-    """What was acknowledged is what is stored, and every delivery that was taken is counted as what it was called.
+    """The stored events are the acknowledged ones, and the counts equal the statuses in the answers.
 
-    A request that was refused or broke off may have been stored all the same, its answer alone being lost: then the
-    ledger holds that delivery too, and what was sent again is called a duplicate.
+    A request that was refused or got no answer may have been stored all the same. Then that delivery is counted too,
+    and its retry is a duplicate.
     """
     assert sorted(load.acknowledged) == records.ids("aws")
     records.assert_exact()
-    kept = records.counts()
+    counts = records.counts()
     unanswered = len(load.refused) + load.broken
-    assert kept["stored"] == len(load.acknowledged)
-    assert load.told.total() <= kept.total() <= load.told.total() + unanswered
+    assert counts["stored"] == len(load.acknowledged)
+    assert load.answered.total() <= counts.total() <= load.answered.total() + unanswered
     if not unanswered:
-        assert kept == load.told
+        assert counts == load.answered
 
 
-@pytest.mark.parametrize(("fail", "heal"), [("stop", "start"), ("kill", "start"), ("pause", "resume")])
-def test_without_redis_everything_is_stored(fail, heal, api, records, valkey_server):
+@pytest.mark.parametrize(("fail", "restore"), [("stop", "start"), ("kill", "start"), ("pause", "resume")])
+def test_every_event_is_stored_while_redis_is_down(fail, restore, api, records, valkey_server):
     with Load(api.url) as load:
         getattr(valkey_server, fail)()
         try:
@@ -43,7 +43,7 @@ def test_without_redis_everything_is_stored(fail, heal, api, records, valkey_ser
             answer = health(api)
             load.go_on()
         finally:
-            getattr(valkey_server, heal)()
+            getattr(valkey_server, restore)()
         wait_health(api, "healthy")
         load.go_on()
 
@@ -53,7 +53,7 @@ def test_without_redis_everything_is_stored(fail, heal, api, records, valkey_ser
     assert_exact(load, records)
 
 
-def test_redis_may_forget_everything(api, records, redis_url):
+def test_a_flush_of_redis_loses_and_doubles_no_event(api, records, redis_url):
     with Load(api.url) as load, redis.Redis.from_url(redis_url) as connection:
         for _ in range(5):
             connection.flushall()
@@ -65,7 +65,7 @@ def test_redis_may_forget_everything(api, records, redis_url):
 
 
 @pytest.mark.parametrize("fail", ["stop", "kill"])
-def test_without_postgres_senders_are_asked_to_come_back(fail, api, records, postgres_server):
+def test_senders_are_asked_to_retry_while_postgres_is_down(fail, api, records, postgres_server):
     with Load(api.url) as load:
         getattr(postgres_server, fail)()
         try:
@@ -85,8 +85,8 @@ def test_without_postgres_senders_are_asked_to_come_back(fail, api, records, pos
     assert_exact(load, records)
 
 
-def test_while_postgres_hangs_senders_wait(api, records, postgres_server):
-    """It hangs for as long as a probe waits, which is less than any timeout: what waits for it succeeds in the end."""
+def test_senders_wait_while_postgres_hangs(api, records, postgres_server):
+    """Postgres hangs for the time of a health check, which is shorter than any timeout, so every request succeeds."""
     with Load(api.url) as load, ThreadPoolExecutor(1) as thread:
         postgres_server.pause()
         try:
@@ -103,11 +103,11 @@ def test_while_postgres_hangs_senders_wait(api, records, postgres_server):
     assert (acknowledgement.status, acknowledgement.body["status"]) == (202, "stored")
     assert (load.refused, load.broken) == ([], 0)
     load.acknowledged.append("late")
-    load.told["stored"] += 1
+    load.answered["stored"] += 1
     assert_exact(load, records)
 
 
-def test_the_api_itself_is_killed(api, records):
+def test_a_killed_api_loses_and_doubles_no_event(api, records):
     with Load(api.url) as load:
         for _ in range(2):
             api.kill()

@@ -1,4 +1,4 @@
-"""Stored events back to a cloud's topic, through the vendor's library, and from there into Helios again."""
+"""Stored events are sent to a cloud's topic through the vendor's library, and Helios ingests them again."""
 
 import json
 
@@ -24,7 +24,7 @@ from tests.support.receiver import receiving
 from tests.support.waiting import eventually
 
 COUNT = 12
-"""More than EventBridge takes at once."""
+"""More than the ten entries of one PutEvents call."""
 
 
 def job_of(cloud) -> ReplayJob:
@@ -42,16 +42,16 @@ def job_of(cloud) -> ReplayJob:
 
 
 def opened(cloud, topic, **settings):
-    given = Settings(database_url="postgresql://nowhere", replay_topics=f"{cloud}={topic}", **settings)
-    return ConfiguredTargets(given).open(Target(kind="cloud", cloud=cloud))
+    configured = Settings(database_url="postgresql://nowhere", replay_topics=f"{cloud}={topic}", **settings)
+    return ConfiguredTargets(configured).open(Target(kind="cloud", cloud=cloud))
 
 
 def stored(deliveries):
-    """A store that has them, and its events."""
+    """A store with these deliveries, and its events."""
     store = MemoryStore()
     outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=store)
-    assert [one.status for one in outcomes] == ["stored"] * COUNT
-    return store, [one.event for one in outcomes if one.event]
+    assert [outcome.status for outcome in outcomes] == ["stored"] * COUNT
+    return store, [outcome.event for outcome in outcomes if outcome.event]
 
 
 def sent(target, cloud, events):
@@ -63,11 +63,11 @@ def sent(target, cloud, events):
 
 
 def assert_all_come_back(store, channel, bodies):
-    """Each as a duplicate of the event that it was."""
+    """Each body is ingested as a duplicate of its stored event."""
     deliveries = [Delivery(channel=channel, body=body, received_at=NOON) for body in bodies]
     outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=store)
-    assert {(one.status, one.reason) for one in outcomes} == {("duplicate", None)}
-    assert {one.event.id for one in outcomes if one.event} == {str(number) for number in range(COUNT)}
+    assert {(outcome.status, outcome.reason) for outcome in outcomes} == {("duplicate", None)}
+    assert {outcome.event.id for outcome in outcomes if outcome.event} == {str(number) for number in range(COUNT)}
 
 
 def pubsub(number: int) -> Delivery:
@@ -77,7 +77,7 @@ def pubsub(number: int) -> Delivery:
     return Delivery(channel="pubsub", body=body, received_at=NOON)
 
 
-def test_pubsub(tmp_path, monkeypatch):
+def test_events_replayed_to_pub_sub_come_back_as_duplicates(tmp_path, monkeypatch):
     emulator = Helios(tmp_path)
     emulator.start()
     try:
@@ -91,8 +91,8 @@ def test_pubsub(tmp_path, monkeypatch):
 
             assert sent(opened("gcp", topic), "gcp", events) == [SENT] * COUNT
 
-            eventually(lambda: len(endpoint.got) >= COUNT)
-            assert_all_come_back(store, "pubsub", [body for _, _, body in endpoint.got])
+            eventually(lambda: len(endpoint.requests) >= COUNT)
+            assert_all_come_back(store, "pubsub", [body for _, _, body in endpoint.requests])
 
         missing = sent(opened("gcp", "projects/shop/topics/none"), "gcp", events[:1])
         assert (missing[0].state, "gcp/0: Pub/Sub: 404" in missing[0].reason) == ("failed", True)
@@ -102,7 +102,7 @@ def test_pubsub(tmp_path, monkeypatch):
         sent(opened("gcp", topic), "gcp", events[:1])
 
 
-def test_event_grid(tmp_path):
+def test_events_replayed_to_event_grid_come_back_as_duplicates(tmp_path):
     grid = Emulated(tmp_path)
     grid.start()
     try:
@@ -115,7 +115,9 @@ def test_event_grid(tmp_path):
             assert sent(opened("azure", grid.endpoint(topic), **settings), "azure", events) == [SENT] * COUNT
 
             grid.wait_counts(topic, lambda counts: counts["delivered"] == COUNT)
-            bodies = [json.dumps(event).encode() for got in endpoint.notifications for event in got.json]
+            bodies = [
+                json.dumps(event).encode() for notification in endpoint.notifications for event in notification.json
+            ]
             assert_all_come_back(store, "eventgrid", bodies)
 
         other = opened("azure", grid.endpoint(topic), replay_eventgrid_secret="d3Jvbmc=")
@@ -127,7 +129,7 @@ def test_event_grid(tmp_path):
         sent(opened("azure", grid.endpoint(topic), **settings), "azure", events[:1])
 
 
-def test_eventbridge(monkeypatch):
+def test_events_replayed_to_eventbridge_come_back_as_duplicates(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     with mock_aws():
         bus, queues = boto3.client("events"), boto3.client("sqs")
@@ -141,8 +143,8 @@ def test_eventbridge(monkeypatch):
         assert sent(opened("aws", "shop"), "aws", events) == [SENT] * COUNT
 
         bodies: list[bytes] = []
-        while found := queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-            bodies += [message["Body"].encode() for message in found]
+        while messages := queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+            bodies += [message["Body"].encode() for message in messages]
         assert_all_come_back(store, "eventbridge", bodies)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(TargetUnavailable, match="EventBridge"):

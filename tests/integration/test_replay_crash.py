@@ -1,4 +1,4 @@
-"""kill -9 of whoever works on a replay job: it goes on from its checkpoint, and every event arrives, in order."""
+"""kill -9 of the worker of a replay job: the job continues from its checkpoint, and every event arrives, in order."""
 
 import os
 import signal
@@ -72,20 +72,20 @@ def worker(database_url):
         process.stderr.close()
 
 
-def arrive(receiver: Receiver, least: int) -> None:
-    """Return once so many have arrived."""
-    eventually(lambda: len(receiver.got) >= least, seconds=40)
+def wait_until_arrived(receiver: Receiver, least: int) -> None:
+    """Return once at least ``least`` events have arrived."""
+    eventually(lambda: len(receiver.requests) >= least, seconds=40)
 
 
-def test_a_worker_that_is_killed_three_times_leaves_nothing_out(worker, job, jobs, receiver):
+def test_a_job_whose_worker_is_killed_three_times_sends_every_event(worker, job, jobs, receiver):
     checkpoints: list[Checkpoint] = []
     for stop_at in (7, 20, 41):
         process = worker()
-        arrive(receiver, stop_at)
+        wait_until_arrived(receiver, stop_at)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        if (stands := jobs.get(job.id).checkpoint) is not None:
-            checkpoints.append(stands)
+        if (checkpoint := jobs.get(job.id).checkpoint) is not None:
+            checkpoints.append(checkpoint)
 
     last = worker()
     assert last.wait(60) == 0
@@ -93,19 +93,21 @@ def test_a_worker_that_is_killed_three_times_leaves_nothing_out(worker, job, job
     arrived = receiver.ids
     assert sorted(set(arrived)) == IDS
     firsts = [id_ for number, id_ in enumerate(arrived) if id_ not in arrived[:number]]
-    assert firsts == IDS  # in order, though some come twice
+    assert firsts == IDS  # in order, although some are sent twice
     assert checkpoints == sorted(checkpoints)
     ended = jobs.get(job.id)
     assert (ended.state, ended.sent, ended.failed) == ("done", COUNT, 0)
     assert ended.checkpoint.id == IDS[-1]
 
 
-def test_another_process_takes_over_when_the_first_has_died(worker, job, jobs, receiver):
+def test_another_worker_continues_the_job_of_a_killed_one(worker, job, jobs, receiver):
     first = worker()
-    arrive(receiver, 5)
-    os.kill(first.pid, signal.SIGSTOP)  # else it could be done before the second has started, on a busy machine
+    wait_until_arrived(receiver, 5)
+    os.kill(
+        first.pid, signal.SIGSTOP
+    )  # otherwise the job could end before the second worker has started, on a busy machine
     second = worker()
-    assert second.wait(60) == 0  # it is not its turn
+    assert second.wait(60) == 0  # the first worker still holds the job
     assert jobs.get(job.id).state == "running"
 
     first.kill()

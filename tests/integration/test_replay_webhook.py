@@ -1,4 +1,4 @@
-"""Stored events to a real HTTP server: what it answers, where it may be, and who could check who sent them."""
+"""Stored events are sent to a real HTTP server: signatures, answers, and the addresses that are allowed."""
 
 import ipaddress
 import json
@@ -60,54 +60,54 @@ def target(receiver) -> WebhookTarget:
     return WebhookTarget(receiver.url, hosts=HERE, keys=KEYS, loopback=True)
 
 
-def test_each_event_is_a_cloudevent_that_is_signed_and_marked(receiver, target, job):
+def test_each_event_is_a_signed_cloudevent_with_the_replay_id(receiver, target, job):
     assert list(target.send(job, EVENTS)) == [SENT] * 3
 
-    path, headers, body = receiver.got[0]
+    path, headers, body = receiver.requests[0]
     assert (path, headers["content-type"]) == ("/hook?from=helios", "application/cloudevents+json; charset=utf-8")
     assert headers["helios-replay"] == "7"
-    said = Webhook(SECRET).verify(body, headers)
-    assert (said["id"], said["cloud"], said["heliosreplay"]) == ("0", "aws", "7")
-    assert said["data"] == json.loads(bytes(EVENTS[0].data))
-    assert [json.loads(got[2])["id"] for got in receiver.got] == ["0", "1", "2"]
+    payload = Webhook(SECRET).verify(body, headers)
+    assert (payload["id"], payload["cloud"], payload["heliosreplay"]) == ("0", "aws", "7")
+    assert payload["data"] == json.loads(bytes(EVENTS[0].data))
+    assert [json.loads(request[2])["id"] for request in receiver.requests] == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize(("given", "asked"), [("", "/"), ("?a=b", "/?a=b"), ("/a//b#c", "/a//b")])
-def test_what_follows_the_host_is_asked_for(receiver, job, given, asked):
-    url = f"http://127.0.0.1:{receiver.server_port}{given}"
+@pytest.mark.parametrize(("suffix", "target"), [("", "/"), ("?a=b", "/?a=b"), ("/a//b#c", "/a//b")])
+def test_the_path_and_the_query_of_the_url_are_requested(receiver, job, suffix, target):
+    url = f"http://127.0.0.1:{receiver.server_port}{suffix}"
 
     list(WebhookTarget(url, hosts=HERE, keys=KEYS, loopback=True).send(job, EVENTS[:1]))
 
-    assert receiver.got[0][0] == asked
+    assert receiver.requests[0][0] == target
 
 
-def test_an_event_has_the_same_id_each_time_it_is_sent(receiver, target, job):
+def test_an_event_has_the_same_id_each_time_a_job_sends_it(receiver, target, job):
     list(target.send(job, EVENTS[:1]))
     list(target.send(job, EVENTS[:1]))
     list(target.send(msgspec.structs.replace(job, id=8), EVENTS[:1]))
 
-    first, again, other = (got[1]["webhook-id"] for got in receiver.got)
-    assert first == again != other
+    first, second, other_job = (request[1]["webhook-id"] for request in receiver.requests)
+    assert first == second != other_job
 
 
-def test_while_a_secret_is_replaced_either_of_two_fits(receiver, job):
+def test_during_a_rotation_both_secrets_verify_the_signature(receiver, job):
     secrets = [SECRET, "whsec_YW5vdGhlciBzZWNyZXQsIGFsc28gbG9uZw=="]  # pragma: allowlist secret
-    keys = [key_of(one, variable="HELIOS_REPLAY_SECRET") for one in secrets]
+    keys = [key_of(secret, variable="HELIOS_REPLAY_SECRET") for secret in secrets]
     list(WebhookTarget(receiver.url, hosts=HERE, keys=keys, loopback=True).send(job, EVENTS[:1]))
 
     for secret in secrets:
-        Webhook(secret).verify(receiver.got[0][2], receiver.got[0][1])
+        Webhook(secret).verify(receiver.requests[0][2], receiver.requests[0][1])
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 302, 307, 304])
-def test_what_sending_again_would_not_mend_is_failed_and_the_next_is_sent(receiver, target, job, status):
+def test_a_permanent_error_fails_the_event_and_the_next_is_sent(receiver, target, job, status):
     receiver.answers = [(status, {"location": "http://169.254.169.254/"}, b"")]
 
     results = list(target.send(job, EVENTS))
 
     assert [result.state for result in results] == ["failed", "sent", "sent"]
     assert results[0].reason == f"aws/0: the webhook answers {status}"
-    assert len(receiver.got) == 3  # a redirect is not followed
+    assert len(receiver.requests) == 3  # a redirect is not followed
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_what_sending_again_would_not_mend_is_failed_and_the_next_is_sent(receiv
         (503, {"retry-after": "Wed, 26 Nov 2025 12:00:00 GMT"}, 0.0),
     ],
 )
-def test_one_that_can_not_take_it_now_is_asked_again_when_it_says(receiver, target, job, status, headers, after):
+def test_a_temporary_error_is_retried_after_the_time_of_retry_after(receiver, target, job, status, headers, after):
     receiver.answers = [(204, {}, b""), (status, headers, b"busy")]
     sending = target.send(job, EVENTS)
 
@@ -129,27 +129,27 @@ def test_one_that_can_not_take_it_now_is_asked_again_when_it_says(receiver, targ
     assert unavailable.value.after_seconds == after
 
 
-def test_an_answer_that_trickles_or_never_ends_is_cut_off(receiver, target, job, monkeypatch):
+def test_an_answer_that_never_ends_times_out(receiver, target, job, monkeypatch):
     monkeypatch.setattr(webhook, "SECONDS", 0.3)
     receiver.stalls = True
 
     with pytest.raises(TargetUnavailable, match="does not answer"):
         list(target.send(job, EVENTS))
-    assert len(receiver.got) == 1
+    assert len(receiver.requests) == 1
 
 
-def test_of_a_long_answer_no_more_is_read_than_it_takes(receiver, target, job):
+def test_a_long_answer_is_accepted(receiver, target, job):
     receiver.answers = [(200, {}, b"x" * (webhook.MAX_ANSWER_BYTES * 3))]
 
     assert list(target.send(job, EVENTS)) == [SENT] * 3
 
 
 def certificate(tmp_path: Path, name: str) -> Path:
-    """A key and a certificate of this name that vouches for itself, in one file."""
+    """A file with a key and a self-signed certificate for this name."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
-    made = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -163,14 +163,16 @@ def certificate(tmp_path: Path, name: str) -> Path:
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     file = tmp_path / f"{name}.pem"
-    file.write_bytes(private + made.public_bytes(pem))
+    file.write_bytes(private + signed.public_bytes(pem))
     return file
 
 
 @pytest.mark.parametrize(
-    ("name", "trusted", "taken"), [("localhost", True, True), ("other", True, False), ("localhost", False, False)]
+    ("name", "trusted", "accepted"), [("localhost", True, True), ("other", True, False), ("localhost", False, False)]
 )
-def test_over_tls_the_certificate_must_be_of_the_name(receiver, job, tmp_path, monkeypatch, name, trusted, taken):
+def test_over_tls_the_certificate_must_be_trusted_and_match_the_name(
+    receiver, job, tmp_path, monkeypatch, name, trusted, accepted
+):
     file = certificate(tmp_path, name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
@@ -179,17 +181,17 @@ def test_over_tls_the_certificate_must_be_of_the_name(receiver, job, tmp_path, m
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
     target = WebhookTarget(f"https://localhost:{receiver.server_port}/", hosts=HERE, keys=KEYS, loopback=True)
 
-    if taken:
+    if accepted:
         assert list(target.send(job, EVENTS)) == [SENT] * 3
         return
     with pytest.raises(TargetUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         list(target.send(job, EVENTS))
-    assert receiver.got == []
+    assert receiver.requests == []
 
 
-def test_nobody_there_is_put_off(job):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_an_unreachable_webhook_is_unavailable(job):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
     target = WebhookTarget(f"http://127.0.0.1:{port}/", hosts=HERE, keys=KEYS, loopback=True)
 
     with pytest.raises(TargetUnavailable, match="does not answer"):
@@ -203,30 +205,30 @@ def test_nobody_there_is_put_off(job):
         *("::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "0.0.0.0", "224.0.0.1", "::"),
     ],
 )
-def test_no_setting_opens_metadata_and_link_local_addresses(address):
+def test_no_setting_allows_metadata_and_link_local_addresses(address):
     assert forbidden(ipaddress.ip_address(address), private=True, loopback=True)
 
 
 @pytest.mark.parametrize(
     "address", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "fd12::1", "100.64.0.1", "::ffff:10.0.0.1"]
 )
-def test_a_private_address_takes_a_host_that_is_named_as_private(address):
+def test_a_private_address_needs_a_host_that_is_configured_as_private(address):
     assert forbidden(ipaddress.ip_address(address), private=False, loopback=True)
     assert forbidden(ipaddress.ip_address(address), private=True, loopback=False) is None
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
-def test_this_machine_is_reached_only_where_that_is_the_setting(address):
+def test_a_loopback_address_needs_the_loopback_setting(address):
     assert forbidden(ipaddress.ip_address(address), private=True, loopback=False)
     assert forbidden(ipaddress.ip_address(address), private=False, loopback=True) is None
 
 
-def test_a_public_address_will_do():
+def test_a_public_address_is_allowed():
     assert forbidden(ipaddress.ip_address("93.184.216.34"), private=False, loopback=False) is None
 
 
-def test_a_name_that_leads_elsewhere_by_the_time_it_is_dialled_is_refused(receiver, job, monkeypatch):
-    """The check is of the address that is dialled, not of the name that was allowed."""
+def test_a_name_that_resolves_to_another_address_at_connect_time_is_refused(receiver, job, monkeypatch):
+    """The target checks the address that it connects to, not only the name."""
 
     def rebound(*_args, **_options):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", receiver.server_port))]
@@ -236,16 +238,16 @@ def test_a_name_that_leads_elsewhere_by_the_time_it_is_dialled_is_refused(receiv
 
     with pytest.raises(Rejected, match=r"resolves to 169\.254\.169\.254, a link-local or metadata address"):
         list(target.send(job, EVENTS))
-    assert receiver.got == []
+    assert receiver.requests == []
 
 
-def test_one_bad_address_among_good_ones_is_enough(receiver, job, monkeypatch):
-    places = [
+def test_one_forbidden_address_among_others_is_refused(receiver, job, monkeypatch):
+    addresses = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, receiver.server_port))
         for address in ("127.0.0.1", "169.254.169.254")
     ]
     target = WebhookTarget(receiver.url, hosts=HERE, keys=KEYS, loopback=True)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: places)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: addresses)
 
     with pytest.raises(Rejected):
         list(target.send(job, EVENTS))
@@ -269,7 +271,7 @@ def targets(**settings) -> ConfiguredTargets:
         ({"replay_hosts": "hooks.example"}, "https://[/", "is not a URL"),
     ],
 )
-def test_a_webhook_that_nobody_has_allowed_is_refused(settings, url, reason):
+def test_a_webhook_that_is_not_allowed_is_refused(settings, url, reason):
     opened = targets(replay_secret=SECRET, **settings)
 
     with pytest.raises(Rejected, match=reason) as refused:
@@ -277,7 +279,7 @@ def test_a_webhook_that_nobody_has_allowed_is_refused(settings, url, reason):
     assert refused.value.field == "target.url"
 
 
-def test_what_is_allowed_is_opened():
+def test_an_allowed_webhook_is_opened():
     allowed = targets(replay_hosts="hooks.example private:collector.internal", replay_secret=SECRET)
 
     allowed.open(Target(kind="webhook", url="https://HOOKS.example/x")).close()
@@ -285,7 +287,7 @@ def test_what_is_allowed_is_opened():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "variable"),
     [
         ({"replay_hosts": "hooks.example"}, "HELIOS_REPLAY_SECRET"),
         ({"replay_secret": "whsec_short"}, "HELIOS_REPLAY_SECRET"),
@@ -293,8 +295,8 @@ def test_what_is_allowed_is_opened():
         ({"replay_topics": "kafka=x"}, "HELIOS_REPLAY_TOPICS"),
     ],
 )
-def test_a_setting_of_another_form_is_named(settings, said):
-    with pytest.raises(ConfigurationError, match=said):
+def test_an_invalid_setting_is_named(settings, variable):
+    with pytest.raises(ConfigurationError, match=variable):
         targets(**settings)
 
 

@@ -1,4 +1,4 @@
-"""What generated requests make of the API on real servers: no 5xx, and no answer that its description does not name."""
+"""Generated requests to the API on real servers: no 5xx, and no answer that the API's description does not name."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ TOKEN = mint()
 
 @pytest.fixture
 def filled_api(api, pool):
-    """With an event and a dead letter to show, and a token to ask with."""
+    """The API with an event, a dead letter and a token."""
     token = Token(name="fuzz", scopes=("admin",), created_at=datetime.now(UTC))
     assert PostgresTokens(pool).add(digest(TOKEN), token)
     assert call(api.url, EVENTBRIDGE, eventbridge().body).status == 202
@@ -46,18 +46,18 @@ ENVELOPES: dict[str, tuple[str, Any, Any]] = {
     "eventgrid": (EVENTGRID, EXAMPLE_EVENTGRID, EXAMPLE_EVENTGRID[0]["id"]),
     "cloudevents": ("/api/v1/webhooks/cloudevents", EXAMPLE_CLOUDEVENT, EXAMPLE_CLOUDEVENT["id"]),
 }
-"""Of each way in: its path, a good body, and the id in it."""
+"""For each channel: its path, a valid body, and the id in the body."""
 
 DEEP = "[" * 20_000 + "]" * 20_000
 
-# Texts of JSON, not values: what a parser in another language would let through.
+# JSON texts, not values: texts that parsers in other languages accept.
 AWKWARD = [
     *("NaN", "-Infinity", "1e999", "1e-999", "-0", "9" * 400, "1." + "0" * 400, "1e131072", "true", "null", "{}", "[]"),
     *('"\\u0000"', '"\\ud800"', '"\\udc00\\ud800"', '"\ufeff"', '"\u202e"', '""', '" "', '"' + "é" * 3000 + '"'),
     *('"0000-00-00T00:00:00Z"', '"9999-12-31T23:59:59.999999999-14:00"', '"0001-01-01T00:00:00+14:00"'),
     *('"2025-02-30T12:00:00Z"', '"2016-12-31T23:59:60Z"', '"2025-11-26"', '"====="', '"e30"', '"gICA"', DEEP),
 ]
-"""What a field may hold that no sender should write."""
+"""Values of a field that a sender should not send."""
 
 values = st.sampled_from(AWKWARD) | st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -69,29 +69,31 @@ values = st.sampled_from(AWKWARD) | st.recursive(
 def places(value, path=()):
     """The path of every field and element in a JSON value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [found for name, item in inner for found in [(*path, name), *places(item, (*path, name))]]
+    return [full for name, item in inner for full in [(*path, name), *places(item, (*path, name))]]
 
 
-def spoiled(value, path, text: str) -> str:
-    """The value as JSON, with other JSON text at one place."""
+def with_text(value, path, text: str) -> str:
+    """The value as JSON, with this JSON text at one path."""
     if not path:
         return text
     name, *rest = path
     if isinstance(value, list):
-        return "[" + ",".join(spoiled(v, rest, text) if i == name else json.dumps(v) for i, v in enumerate(value)) + "]"
-    fields = (f"{json.dumps(k)}:{spoiled(v, rest, text) if k == name else json.dumps(v)}" for k, v in value.items())
+        return (
+            "[" + ",".join(with_text(v, rest, text) if i == name else json.dumps(v) for i, v in enumerate(value)) + "]"
+        )
+    fields = (f"{json.dumps(k)}:{with_text(v, rest, text) if k == name else json.dumps(v)}" for k, v in value.items())
     return "{" + ",".join(fields) + "}"
 
 
 def request(channel: str, number: int, place, text: str) -> tuple[str, bytes]:
-    """The path and body of an event of its own, with this text at that place."""
+    """The URL path and the body of a new event, with this text at that place."""
     path, envelope, id_ = ENVELOPES[channel]
-    fresh = json.loads(json.dumps(envelope).replace(id_, f"spoiled-{number}"))
-    return path, spoiled(fresh, place, text).encode()
+    fresh = json.loads(json.dumps(envelope).replace(id_, f"changed-{number}"))
+    return path, with_text(fresh, place, text).encode()
 
 
-def assert_taken_or_refused(answer, case) -> None:
-    """Never a 5xx, and a refusal names the field; the case is what a failure shows."""
+def assert_accepted_or_refused(answer, case) -> None:
+    """The answer is no 5xx, and a refusal names the field. The case appears in the message of a failure."""
     assert answer.status in {200, 202, 400, 415}, (case, answer)
     errors = [] if answer.status < 400 else answer.body["errors"]
     assert all(error["field"] and error["reason"] for error in errors), (case, answer)
@@ -103,26 +105,26 @@ numbers = count()
 @pytest.mark.parametrize("channel", ENVELOPES)
 @settings(SAME_EVERY_TIME, max_examples=examples(12, long=50))
 @given(data=st.data())
-def test_a_spoiled_field_is_no_error_of_the_server(channel, data, api):
+def test_an_invalid_field_is_no_error_of_the_server(channel, data, api):
     place = data.draw(st.sampled_from(places(ENVELOPES[channel][1])))
     text = data.draw(values)
 
-    assert_taken_or_refused(call(api.url, *request(channel, next(numbers), place, text)), (place, text))
+    assert_accepted_or_refused(call(api.url, *request(channel, next(numbers), place, text)), (place, text))
 
 
 @pytest.mark.parametrize("channel", ENVELOPES)
-def test_an_awkward_value_is_no_error_of_the_server_anywhere(channel, api, records):
-    """Many at once: what can't be stored is found among what can."""
+def test_no_awkward_value_in_any_field_is_an_error_of_the_server(channel, api, records):
+    """The requests are concurrent, so rejected events share batches with valid ones."""
     cases = list(product(places(ENVELOPES[channel][1]), AWKWARD))
 
     async def send():
         async with session(api.url, clients=8) as opened:
             requests = [request(channel, number, *case) for number, case in enumerate(cases)]
-            return await asyncio.gather(*(post(opened, *one) for one in requests))
+            return await asyncio.gather(*(post(opened, *arguments) for arguments in requests))
 
     for case, answer in zip(cases, asyncio.run(send()), strict=True):
-        assert_taken_or_refused(answer, case)
-    assert len(records.keys()) > len(AWKWARD)  # some do fit
+        assert_accepted_or_refused(answer, case)
+    assert len(records.keys()) > len(AWKWARD)  # some values are valid
     for path in ("/api/v1/events?limit=500", "/api/v1/dead-letters?limit=500"):
         assert call(api.url, path).status == 200
     records.assert_exact()

@@ -1,4 +1,4 @@
-"""The sink as a program: killed between Kafka's acknowledgement and its own note, it loses nothing."""
+"""The sink as a program: killed between Kafka's acknowledgement and its commit of the offset, it loses no event."""
 
 import os
 import signal
@@ -20,11 +20,11 @@ from tests.support.waiting import eventually
 
 END_SECONDS = 20
 
-# Its place in the stream moves when the block around the cursor is left: it dies just before.
-KILLED_BEFORE_ITS_NOTE = """
+# The sink commits its offset after Kafka has acknowledged the events: this one is killed before the commit.
+KILLED_BEFORE_THE_COMMIT = """
 import os, signal, sys
 from helios.adapters.postgres.stream import PostgresConsumerOffset
-PostgresConsumerOffset.advance = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+PostgresConsumerOffset.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from helios.__main__ import main
 sys.exit(main(["sink"]))
 """
@@ -32,13 +32,13 @@ sys.exit(main(["sink"]))
 
 @pytest.fixture
 def topic(request) -> str:
-    """Of this test alone."""
+    """The name of a topic that no other test uses."""
     return str(request.node.name)
 
 
 @pytest.fixture
 def sink(database_url, kafka, topic):
-    """Start the sink, with a topic of this test's."""
+    """Start the sink with the topic of this test."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start(*command: str) -> "subprocess.Popen[bytes]":
@@ -55,12 +55,12 @@ def sink(database_url, kafka, topic):
         process.wait(END_SECONDS)
 
 
-def test_killed_before_its_note_it_sends_again_and_then_goes_on(api, sink, kafka, topic, pool, records):
+def test_a_sink_killed_before_its_commit_sends_the_events_again_and_continues(api, sink, kafka, topic, pool, records):
     for number in range(5):
         assert call(api.url, EVENTBRIDGE, eventbridge(str(number)).body).status == 202
-    assert sink("-c", KILLED_BEFORE_ITS_NOTE).wait(END_SECONDS) == -signal.SIGKILL
+    assert sink("-c", KILLED_BEFORE_THE_COMMIT).wait(END_SECONDS) == -signal.SIGKILL
 
-    again = sink("-m", "helios", "sink")
+    restarted = sink("-m", "helios", "sink")
     assert call(api.url, EVENTBRIDGE, eventbridge("5").body).status == 202
     outbox = PostgresOutbox(pool)
 
@@ -71,30 +71,30 @@ def test_killed_before_its_note_it_sends_again_and_then_goes_on(api, sink, kafka
     eventually(done)
     sent = Counter(message.headers["ce_id"] for message in kafka.messages(topic, 11))
     assert sent == Counter("01234" * 2 + "5")
-    again.send_signal(signal.SIGTERM)
-    assert again.wait(END_SECONDS) == 0
+    restarted.send_signal(signal.SIGTERM)
+    assert restarted.wait(END_SECONDS) == 0
 
 
-def test_a_sink_with_nothing_to_do_shows_that_it_lives(sink, database_url, pool):
-    """The demo takes it for ready only then."""
-    lives = follows(database_url, KAFKA)
-    assert not lives()
+def test_an_idle_sink_reports_that_it_runs(sink, database_url, pool):
+    """The demo waits for this before it takes the sink for ready."""
+    runs = follows(database_url, KAFKA)
+    assert not runs()
     sink("-m", "helios", "sink")
-    eventually(lives)
+    eventually(runs)
 
 
-def test_what_was_refused_is_sent_again_when_it_is_told_to(api, sink, kafka, topic, pool, records):
+def test_parked_events_are_sent_again_by_the_option_parked(api, sink, kafka, topic, pool, records):
     assert call(api.url, EVENTBRIDGE, eventbridge("refused").body).status == 202
     outbox = PostgresOutbox(pool)
     with outbox.offset(KAFKA) as offset:
         offset.park([Parked(key=("aws", "refused"), reason=f"topic {topic}: unknown")])
 
     assert sink("-m", "helios", "sink", "--parked").wait(END_SECONDS) == 0
-    assert [one.parked for one in outbox.consumers()] == [0]
+    assert [consumer.parked for consumer in outbox.consumers()] == [0]
     assert [message.headers["ce_id"] for message in kafka.messages(topic, 1)] == ["refused"]
 
 
-def test_without_brokers_it_says_which_setting_it_needs(database_url):
+def test_without_brokers_the_sink_names_the_missing_setting(database_url):
     environment = scrubbed_environment(HELIOS_DATABASE_URL=database_url)
     ended = subprocess.run(
         [sys.executable, "-m", "helios", "sink"],

@@ -1,4 +1,4 @@
-"""What is put on the bus arrives in Postgres, through a real queue and the real function."""
+"""Events on the emulated bus reach Postgres through the emulated queue and the real function."""
 
 import contextlib
 import json
@@ -15,14 +15,14 @@ from scripts.build.package import NATIVE
 
 @pytest.fixture
 def client(aws_stack):
-    """Gives boto3 clients, and closes them."""
+    """Makes boto3 clients, which are closed after the test."""
     with contextlib.ExitStack() as stack:
         endpoint = aws_stack.deployed.endpoint
         yield lambda service: stack.enter_context(contextlib.closing(resources.client(service, endpoint)))
 
 
 def put(client, *details):
-    """Put events on the bus; their ids."""
+    """The ids of new events on the bus, one for each detail."""
     entries = [
         {"EventBusName": BUS, "Source": "shop", "DetailType": "OrderPlaced", "Detail": json.dumps(detail)}
         for detail in details
@@ -33,36 +33,36 @@ def put(client, *details):
 
 
 def stored(aws_stack, ids):
-    """Those of the ids that are in Postgres."""
+    """The ids that Postgres has."""
     with psycopg.connect(aws_stack.database_url) as connection:
         rows = connection.execute("SELECT id FROM events WHERE source = 'aws' AND id = ANY(%s)", [list(ids)])
         return {row[0] for row in rows}
 
 
 def wait_until_stored(aws_stack, ids, seconds=60):
-    """Those of the ids that are in Postgres, once all are or the time is over."""
+    """The ids that Postgres has, once it has all of them or the time is over."""
     deadline = time.monotonic() + seconds
-    while (found := stored(aws_stack, ids)) != ids and time.monotonic() < deadline:
+    while (stored_ids := stored(aws_stack, ids)) != ids and time.monotonic() < deadline:
         time.sleep(0.05)
-    return found
+    return stored_ids
 
 
-def test_an_event_put_on_the_bus_is_stored(aws_stack, client):
+def test_an_event_on_the_bus_is_stored(aws_stack, client):
     ids = put(client, *({"order_id": f"ORD-{n}", "amount": 9.5} for n in range(10)))
     assert wait_until_stored(aws_stack, ids) == ids
 
 
-def test_the_functions_never_see_the_developer_s_own_account(aws_stack):
+def test_the_functions_do_not_get_the_developer_s_aws_settings(aws_stack):
     assert not [name for name in aws_stack.server._environment() if name.startswith("AWS_") and "METADATA" not in name]
 
 
-def test_the_api_answers_behind_the_http_api(aws_stack):
+def test_the_api_answers_through_api_gateway(aws_stack):
     with urllib.request.urlopen(f"{aws_stack.deployed.api_url}/api/v1/health", timeout=60) as answer:
         assert json.load(answer) == {"status": "healthy"}
 
 
 def deployed_resources(client):
-    """How many there are of what a deployment creates, a number per kind."""
+    """The number of resources of each kind."""
     functions, gateway, events = client("lambda"), client("apigatewayv2"), client("events")
     apis = gateway.get_apis()["Items"]
     rules = [(QUEUE, BUS), (SCHEDULE, "default")]
@@ -76,10 +76,10 @@ def deployed_resources(client):
     }
 
 
-def test_deploying_again_leaves_one_of_each(aws_stack, client):
+def test_a_second_deployment_creates_no_second_resource(aws_stack, client):
     packages = {row.package: NATIVE / f"{row.package}.zip" for row in deployer.FUNCTIONS}
-    again = deployer.deploy(aws_stack.deployed.endpoint, packages, aws_stack.environment, visibility_seconds=2)
-    assert again == aws_stack.deployed
+    second = deployer.deploy(aws_stack.deployed.endpoint, packages, aws_stack.environment, visibility_seconds=2)
+    assert second == aws_stack.deployed
     assert deployed_resources(client) == {
         "functions": 5,
         "mappings": 2,
@@ -92,13 +92,13 @@ def test_deploying_again_leaves_one_of_each(aws_stack, client):
     assert wait_until_stored(aws_stack, ids) == ids
 
 
-def test_what_is_known_before_the_deployment_is_true_after_it(aws_stack):
-    """The demo's API is told where to ring before there is a queue."""
+def test_the_url_of_the_relay_queue_is_known_before_the_deployment(aws_stack):
+    """The demo's API gets the URL for its notifications before the queue exists."""
     endpoint = aws_stack.deployed.endpoint
     assert aws_stack.deployed.relay_queue_url == deployer.relay_queue_url(endpoint)
 
 
-def test_the_queue_does_not_give_up_while_a_database_is_mended(aws_stack, client):
+def test_the_queue_retries_for_twelve_hours_before_it_dead_letters(aws_stack, client):
     attributes = client("sqs").get_queue_attributes(QueueUrl=aws_stack.deployed.queue_url, AttributeNames=["All"])
     redrive = json.loads(attributes["Attributes"]["RedrivePolicy"])
     assert int(redrive["maxReceiveCount"]) * deployer.VISIBILITY_SECONDS == 12 * 3600
@@ -107,7 +107,7 @@ def test_the_queue_does_not_give_up_while_a_database_is_mended(aws_stack, client
     assert policy["Statement"][0]["Principal"] == {"Service": "events.amazonaws.com"}
 
 
-def test_the_mapping_lets_the_function_hand_back_a_part_of_a_batch(client):
+def test_the_mapping_lets_the_function_report_failed_items_of_a_batch(client):
     mappings = client("lambda").list_event_source_mappings(FunctionName=INGEST_FUNCTION)
     (mapping,) = mappings["EventSourceMappings"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]

@@ -40,11 +40,11 @@ def services():
     return configured(COMPOSE_PROFILES="*")
 
 
-def test_google_s_emulator_takes_the_place_of_ours_for_the_traffic():
-    ours = configured()
+def test_the_google_profile_sends_the_traffic_to_google_s_emulator():
+    default = configured()
     google = configured(COMPOSE_PROFILES="google", HELIOS_PUBSUB="pubsub-google")
-    assert set(google) - set(ours) == {"pubsub-google", "gcp-function-google", "gcp-topic-google"}
-    assert ours["traffic"]["environment"]["PUBSUB_EMULATOR_HOST"] == "pubsub:8085"
+    assert set(google) - set(default) == {"pubsub-google", "gcp-function-google", "gcp-topic-google"}
+    assert default["traffic"]["environment"]["PUBSUB_EMULATOR_HOST"] == "pubsub:8085"
     assert google["traffic"]["environment"]["PUBSUB_EMULATOR_HOST"] == "pubsub-google:8085"
     assert "gcp-topic-google" in google["traffic"]["depends_on"]
 
@@ -60,16 +60,17 @@ def test_without_the_images_the_error_names_their_file():
     assert "add --env-file local/images.env" in done.stderr
 
 
-def test_every_image_is_pinned_in_the_one_file(services):
+def test_every_image_is_pinned_in_images_env(services):
     pinned = dict(line.split("=", 1) for line in Path(REPOSITORY, "local/images.env").read_text().splitlines()[1:])
     assert all(":" in image and not image.endswith(":latest") for image in pinned.values())
-    used = {one["image"] for one in services.values() if "build" not in one}
-    arguments = {value for one in services.values() for value in one.get("build", {}).get("args", {}).values()}
+    used = {service["image"] for service in services.values() if "build" not in service}
+    builds = [service.get("build", {}) for service in services.values()]
+    arguments = {value for build in builds for value in build.get("args", {}).values()}
     assert used | arguments == set(pinned.values())
 
 
-def test_every_port_is_open_to_this_machine_only(services):
-    ports = [port for one in services.values() for port in one.get("ports", [])]
+def test_every_port_is_published_on_loopback_only(services):
+    ports = [port for service in services.values() for port in service.get("ports", [])]
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
     assert {int(port["published"]) for port in ports} == {
         config.Config().aws_port,
@@ -78,28 +79,29 @@ def test_every_port_is_open_to_this_machine_only(services):
     }
 
 
-def test_who_is_waited_for_can_tell_that_it_is_ready(services):
+def test_every_dependency_has_a_health_check_or_ends(services):
     for name, service in services.items():
-        for needed, how in service.get("depends_on", {}).items():
-            if how["condition"] == "service_healthy":
-                assert "healthcheck" in services[needed], f"{name} waits for {needed}"
+        for dependency, options in service.get("depends_on", {}).items():
+            if options["condition"] == "service_healthy":
+                assert "healthcheck" in services[dependency], f"{name} waits for {dependency}"
             else:
-                assert services[needed]["restart"] == "no", f"{needed} must end"
+                assert services[dependency]["restart"] == "no", f"{dependency} must end"
 
 
-def test_every_command_is_a_module_of_ours_or_of_the_lock(services):
-    modules = {one["command"][2] for one in services.values() if (one.get("command") or [""])[0] == "python"}
+def test_every_command_is_an_importable_module(services):
+    commands = [service.get("command") or [""] for service in services.values()]
+    modules = {command[2] for command in commands if command[0] == "python"}
     assert {module for module in modules if find_spec(module) is None} == set()
     assert len(modules) > 8
 
 
-def test_names_and_keys_are_those_of_the_demo(services):
+def test_the_compose_file_has_the_names_and_keys_of_the_demo(services):
     azure = services["azure-topic"]["command"]
     key = config.AZURE_HOST_KEYS["AZURE_HOST_EVENT_GRID_KEY"]
     assert azure[azure.index("--endpoint-url") + 1] == event_grid_url("http://azure-function:7071", "ingest", key)
     assert azure[azure.index("--key") + 1] == config.AZURE_TOPIC_KEY
-    hosted = services["azure-function"]["environment"]
-    assert {name: hosted[name] for name in config.AZURE_HOST_KEYS} == config.AZURE_HOST_KEYS
+    function = services["azure-function"]["environment"]
+    assert {name: function[name] for name in config.AZURE_HOST_KEYS} == config.AZURE_HOST_KEYS
     dashboard = services["dashboard"]["command"]
     assert dashboard[dashboard.index("--ws-url") + 1] == deployer.websocket_url("http://localhost:4566")
     assert services["api"]["environment"]["HELIOS_RELAY_QUEUE_URL"] == deployer.relay_queue_url("http://aws:4566")

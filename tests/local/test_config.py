@@ -1,4 +1,4 @@
-"""Every local fact can be changed, and a wrong value is named."""
+"""The settings of the local stack can be changed, and the error for an invalid value names the setting."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from helios.errors import ConfigurationError
 from local.stack import config
 
 
-def test_a_port_and_the_state_folder_can_be_moved(tmp_path):
+def test_a_port_and_the_state_folder_can_be_changed(tmp_path):
     moved = config.load({"HELIOS_LOCAL_POSTGRES_PORT": "5544", "HELIOS_LOCAL_STATE": str(tmp_path)})
     assert (moved.postgres_port, moved.log("api")) == (5544, tmp_path / "logs/api.log")
 
@@ -20,6 +20,6 @@ def test_a_port_and_the_state_folder_can_be_moved(tmp_path):
         ({"HELIOS_LOCAL_API_PORT": "4566"}, "HELIOS_LOCAL_AWS_PORT and HELIOS_LOCAL_API_PORT are both 4566"),
     ],
 )
-def test_a_wrong_setting_is_named(environ, message):
+def test_an_invalid_setting_is_named(environ, message):
     with pytest.raises(ConfigurationError, match=message):
         config.load(environ)

@@ -1,4 +1,4 @@
-"""What the dashboard's own web server hands out, and what it lets the page do."""
+"""The files that the demo's dashboard server serves, and the headers that it sends."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ STREAM = "ws://127.0.0.1:4566/_aws/execute-api/4e110506/live"
 
 
 class Answer(NamedTuple):
-    """What a request was answered."""
+    """The answer to a request."""
 
     status: int
     headers: dict[str, str]
@@ -35,7 +35,7 @@ class Served(NamedTuple):
     port: int
 
     def get(self, path: str) -> Answer:
-        """GET this path exactly as it is written."""
+        """The answer to a GET of this path, which is sent unchanged."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
         connection.putrequest("GET", path)
         connection.endheaders()
@@ -47,7 +47,7 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[Served]:
-    """The server over a small page, with a file beside its folder that is none of its business."""
+    """The server on a small page, with a file next to its folder that it must not serve."""
     folder: Path = tmp_path_factory.mktemp("dashboard")
     (folder / "secret.txt").write_text("secret")
     (folder / "dist" / "assets").mkdir(parents=True)
@@ -67,7 +67,7 @@ def served(tmp_path_factory) -> Iterator[Served]:
         yield Served(port)
 
 
-def test_the_page_is_told_where_the_api_is(served):
+def test_config_js_has_the_addresses_of_the_api(served):
     answer = served.get("/config.js")
 
     assert answer.headers["content-type"].startswith("text/javascript")
@@ -76,7 +76,7 @@ def test_the_page_is_told_where_the_api_is(served):
 
 
 @pytest.mark.parametrize("path", ["/", "/config.js", "/assets/page-1a2b.js", "/no-such.js"])
-def test_every_answer_carries_a_policy_that_allows_own_files_and_the_api(served, path):
+def test_every_answer_has_a_policy_that_allows_own_files_and_the_api(served, path):
     headers = served.get(path).headers
     rules = dict(rule.split(maxsplit=1) for rule in headers["content-security-policy"].split("; "))
 
@@ -99,24 +99,26 @@ def test_every_answer_carries_a_policy_that_allows_own_files_and_the_api(served,
         ("/%2e%2e/secret.txt", 404, "404: Not Found"),
     ],
 )
-def test_an_address_is_a_file_of_the_folder_or_the_page(served, path, status, body):
+def test_a_path_is_a_file_of_the_folder_or_the_page(served, path, status, body):
     answer = served.get(path)
 
     assert (answer.status, answer.body) == (status, body)
 
 
-def test_only_what_carries_a_digest_in_its_name_is_kept_by_browsers(served):
-    kept = {path: served.get(path).headers["cache-control"] for path in ("/", "/config.js", "/assets/page-1a2b.js")}
+def test_browsers_may_cache_only_files_with_a_digest_in_their_name(served):
+    cache_control = {
+        path: served.get(path).headers["cache-control"] for path in ("/", "/config.js", "/assets/page-1a2b.js")
+    }
 
-    assert kept == {
+    assert cache_control == {
         "/": "no-cache",
         "/config.js": "no-cache",
         "/assets/page-1a2b.js": "public, max-age=31536000, immutable",
     }
 
 
-def test_an_answer_that_nothing_has_changed_has_no_body(served):
-    """A body would be taken for the beginning of the next response on the same connection."""
+def test_a_304_answer_has_no_body(served):
+    """The client would take a body for the start of the next response on the same connection."""
     etag = served.get("/").headers["etag"]
     first = f"GET / HTTP/1.1\r\nHost: helios\r\nAccept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n\r\n"
     second = "GET / HTTP/1.1\r\nHost: helios\r\nConnection: close\r\n\r\n"
@@ -129,7 +131,7 @@ def test_an_answer_that_nothing_has_changed_has_no_body(served):
     assert rest.startswith(b"HTTP/1.1 200 ")
 
 
-def test_without_a_build_it_says_how_to_make_one(tmp_path):
+def test_without_a_build_the_error_says_how_to_make_one(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-m", "local.demo.dashboard", "--dist", str(tmp_path)],
         cwd=REPOSITORY,

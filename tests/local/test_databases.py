@@ -1,4 +1,4 @@
-"""Postgres and Valkey start, stop, survive kill -9 and come back in place."""
+"""Postgres and Valkey start, stop, survive kill -9 and restart on the same port and data."""
 
 import os
 
@@ -14,7 +14,7 @@ from local.stack.process import ServiceFailed
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory):
-    """A Postgres that no other test needs."""
+    """A Postgres for this module."""
     folder = tmp_path_factory.mktemp("postgres")
     server = Postgres(folder / "data", free_port(), log=folder / "log")
     server.start()
@@ -24,19 +24,19 @@ def postgres(tmp_path_factory):
 
 @pytest.fixture
 def valkey(tmp_path):
-    """A Valkey that no other test needs."""
+    """A Valkey for one test."""
     with Valkey(tmp_path / "data", free_port(), log=tmp_path / "log") as server:
         yield server
 
 
 def query(server, statement):
-    """The rows that a statement gives; each call is a connection and a transaction of its own."""
+    """The rows of a statement, which runs on a new connection in a transaction of its own."""
     with psycopg.connect(server.url) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
-def test_postgres_keeps_its_promises_about_durability(postgres):
+def test_postgres_runs_with_full_durability(postgres):
     settings = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('port')"
     assert query(postgres, settings) == [("on", "on", str(postgres.port))]
 
@@ -46,14 +46,14 @@ def test_postgres_listens_on_loopback_only(postgres):
     assert query(postgres, addresses) == [("127.0.0.1", "")]
 
 
-def test_what_postgres_committed_survives_kill_9(postgres):
-    query(postgres, "CREATE TABLE kept AS SELECT 42 AS answer")
+def test_committed_rows_survive_kill_9_of_postgres(postgres):
+    query(postgres, "CREATE TABLE durable AS SELECT 42 AS answer")
     postgres.kill()
     postgres.start()
-    assert query(postgres, "SELECT answer FROM kept") == [(42,)]
+    assert query(postgres, "SELECT answer FROM durable") == [(42,)]
 
 
-def test_postgres_stops_in_order_and_starts_again(postgres):
+def test_postgres_stops_and_starts_again(postgres):
     postgres.stop()
     with pytest.raises(psycopg.OperationalError):
         query(postgres, "SELECT 1")
@@ -61,11 +61,11 @@ def test_postgres_stops_in_order_and_starts_again(postgres):
     assert query(postgres, "SELECT 1") == [(1,)]
 
 
-def test_a_lock_of_a_killed_server_whose_number_is_someone_else_s_is_no_obstacle(postgres):
+def test_a_stale_lock_with_the_id_of_another_process_does_not_prevent_a_start(postgres):
     lock = postgres._place.data / "postmaster.pid"
-    whole = lock.read_text()
+    content = lock.read_text()
     postgres.kill()
-    lock.write_text(whole.replace(whole.split("\n")[0], str(os.getpid()), 1))
+    lock.write_text(content.replace(content.split("\n")[0], str(os.getpid()), 1))
     postgres.start()
     assert query(postgres, "SELECT 1") == [(1,)]
 
@@ -76,7 +76,7 @@ def test_a_second_server_on_the_same_data_is_refused(postgres, tmp_path):
         second.start()
 
 
-def test_a_paused_postgres_hangs_and_goes_on(postgres):
+def test_a_paused_postgres_hangs_until_it_is_resumed(postgres):
     postgres.pause()
     try:
         with pytest.raises(psycopg.errors.ConnectionTimeout):
@@ -86,10 +86,10 @@ def test_a_paused_postgres_hangs_and_goes_on(postgres):
     assert query(postgres, "SELECT 1") == [(1,)]
 
 
-def test_an_unfinished_data_folder_is_made_anew(tmp_path):
+def test_an_unfinished_data_folder_is_created_again(tmp_path):
     server = Postgres(tmp_path / "data", free_port(), log=tmp_path / "log")
     server._place.data.mkdir(parents=True)
-    (server._place.data / "half").write_text("an interrupted run")
+    (server._place.data / "partial").write_text("an interrupted run")
     try:
         server.start()
         assert query(server, "SELECT 1") == [(1,)]
@@ -97,7 +97,7 @@ def test_an_unfinished_data_folder_is_made_anew(tmp_path):
         server.discard()
 
 
-def test_valkey_forgets_when_it_is_killed_and_comes_back(valkey):
+def test_a_killed_valkey_starts_again_without_its_data(valkey):
     with redis.Redis.from_url(valkey.url) as client:
         client.set("key", "value")
         valkey.kill()
@@ -107,7 +107,7 @@ def test_valkey_forgets_when_it_is_killed_and_comes_back(valkey):
         assert client.get("key") is None
 
 
-def test_valkey_remembers_when_it_is_asked_to(tmp_path):
+def test_valkey_restores_its_data_with_persistence(tmp_path):
     with Valkey(tmp_path / "data", free_port(), log=tmp_path / "log", persist=True) as server:
         with redis.Redis.from_url(server.url) as client:
             client.set("key", "value")

@@ -18,7 +18,7 @@ from local.demo import stats
 from local.servers.postgres import Postgres
 from local.stack import config, reaper
 from local.stack.ports import HOST
-from tests.local.living import wait_until_gone
+from tests.local.processes import wait_until_gone
 from tests.support.waiting import eventually
 
 START_SECONDS = 180
@@ -89,10 +89,10 @@ def demo(tmp_path):
 
     yield start
     for one in demos:
-        everyone = reaper.descendants(one.process.pid)
+        pids = reaper.descendants(one.process.pid)
         one.process.kill()
         one.process.wait()
-        assert wait_until_gone(everyone) == []
+        assert wait_until_gone(pids) == []
         # As root its data lie outside the test's folder.
         Postgres(one.config.folder / "postgres", one.config.postgres_port, log=one.output).discard()
 
@@ -137,12 +137,12 @@ def test_an_api_that_dies_is_restarted_and_stop_ends_every_process(demo):
     os.kill(run.service("uvicorn"), signal.SIGKILL)
     run.wait_for("api ended by SIGKILL. Restarting it.", seconds=60)
     run.wait_for_stats(lambda _: True)
-    everyone = reaper.descendants(run.process.pid)
+    pids = reaper.descendants(run.process.pid)
     stop = [sys.executable, "-m", "local.demo.stop"]
     stopped = subprocess.run(stop, cwd=config.REPOSITORY, env=run.environ, check=True, capture_output=True, text=True)
     assert stopped.stdout == "The demo has stopped.\n"
     assert run.wait()[0] == 0
-    assert wait_until_gone(everyone) == []
+    assert wait_until_gone(pids) == []
 
 
 SERVICES = (
@@ -161,22 +161,22 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
     run.wait_for("First traffic event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
-    everyone = run.commands()
+    commands = run.commands()
     for service in SERVICES:
-        assert any(service in words for words in everyone.values()), service
+        assert any(service in words for words in commands.values()), service
     run.process.kill()
     run.process.wait()
-    assert wait_until_gone(everyone) == []
+    assert wait_until_gone(commands) == []
 
 
 def test_an_interrupted_start_leaves_nothing(demo):
     run = demo("--no-traffic")
     run.wait_for("valkey          ready")
-    everyone = reaper.descendants(run.process.pid)
+    pids = reaper.descendants(run.process.pid)
     run.process.send_signal(signal.SIGINT)
     status, output = run.wait(60)
     assert status == 0, output
-    assert wait_until_gone(everyone) == []
+    assert wait_until_gone(pids) == []
 
 
 @pytest.mark.slow  # sets AWS up twice, and waits for what is lost

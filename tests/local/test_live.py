@@ -1,4 +1,4 @@
-"""What is stored reaches those who watch through API Gateway's WebSocket, each frame in its place."""
+"""The frames of stored events reach the clients of API Gateway's WebSocket, each at its position."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ from tests.support.crash import RELAY_STEPS
 from tests.support.waiting import eventually
 
 SECONDS = 60
-"""Far more than anything takes: a cold start on a busy machine."""
+"""A generous limit, because a cold start on a busy machine is slow."""
 
 WATCHERS = 5
 MANY_WATCHERS = 200
@@ -36,23 +36,23 @@ class Watcher:
     """A client of the WebSocket API.
 
     Attributes:
-        frames: every frame it got, in order of arrival.
+        frames: the received frames, in order of arrival.
     """
 
     def __init__(self, socket):
         self.socket = socket
         self.frames = []
-        self.ping()  # as the dashboard does: only now is it certain that API Gateway knows the connection
+        self.ping()  # as the dashboard does: after the answer API Gateway is certain to know the connection
 
     def ping(self):
-        """The position of the stream, asked through the socket; frames that come meanwhile are kept."""
+        """The position of the stream, requested through the socket. Frames that arrive meanwhile are stored."""
         self.socket.send(json.dumps({"type": "ping"}))
         while (message := self._receive())["type"] != "pong":
             pass
         return message["position"]
 
     def wait_for(self, condition):
-        """Read until the condition holds for the frames."""
+        """The frames, once the condition holds for them."""
         while not condition(self.frames):
             self._receive()
         return self.frames
@@ -69,7 +69,7 @@ class Watcher:
 
 @pytest.fixture
 def watch(aws_stack):
-    """Opens watchers, each with a ticket of its own, and closes those that are left."""
+    """Opens watchers, each with its own ticket, and closes them after the test."""
     tickets = RedisTickets(aws_stack.environment["HELIOS_REDIS_URL"])
     with contextlib.closing(tickets), contextlib.ExitStack() as stack:
 
@@ -82,21 +82,21 @@ def watch(aws_stack):
 
 @pytest.fixture
 def connections(aws_stack):
-    """The Redis of the functions."""
+    """A client of the functions' Redis."""
     with redis.Redis.from_url(aws_stack.environment["HELIOS_REDIS_URL"], decode_responses=True) as client:
         yield client
 
 
 @pytest.fixture
 def functions(aws_stack):
-    """Lambda."""
+    """A client of Lambda."""
     with contextlib.closing(resources.client("lambda", aws_stack.deployed.endpoint)) as client:
         yield client
 
 
 @pytest.fixture
 def put(aws_stack):
-    """Puts events on the bus, at most ten at a time, and tells their ids."""
+    """Puts events on the bus, at most ten at a time, and returns their ids."""
     with contextlib.closing(resources.client("events", aws_stack.deployed.endpoint)) as client:
 
         def put_events(*order_ids):
@@ -105,38 +105,40 @@ def put(aws_stack):
                     "EventBusName": BUS,
                     "Source": "shop",
                     "DetailType": "OrderPlaced",
-                    "Detail": json.dumps({"order_id": one}),
+                    "Detail": json.dumps({"order_id": order_id}),
                 }
-                for one in order_ids
+                for order_id in order_ids
             ]
             return {entry["EventId"] for entry in client.put_events(Entries=entries)["Entries"]}
 
         yield put_events
 
 
-def shown(frames):
-    """The ids of the events that the frames show."""
+def event_ids(frames):
+    """The ids of the events in the frames."""
     return {event["id"] for frame in frames for event in frame["events"]}
 
 
 def count(frames, outcome):
-    """How many deliveries had this outcome."""
-    return sum(one[outcome] for frame in frames for one in frame["counts"])
+    """The number of deliveries with this outcome in the frames."""
+    return sum(row[outcome] for frame in frames for row in frame["counts"])
 
 
 def assert_gapless(watchers, after, last):
-    """Each got every position after the one that stood when all of them were connected, once and in order.
+    """Each watcher got every position after ``after``, the position when all were connected, once and in order.
 
-    What was numbered before that, as a sweep's frame may be, reaches those who were connected by then; and more may
-    come at any time.
+    A frame with an earlier position, such as one of a sweep, reaches only the watchers that were connected by then.
+    More frames may arrive at any time.
     """
     for watcher in watchers:
         watcher.wait_for(lambda frames: frames and frames[-1]["position"] >= last)
-        assert [one for one in watcher.positions if after < one <= last] == list(range(after + 1, last + 1))
+        assert [position for position in watcher.positions if after < position <= last] == list(
+            range(after + 1, last + 1)
+        )
 
 
 @pytest.mark.parametrize("query", ["", "?ticket=", "?ticket=guess"])
-def test_who_has_no_ticket_is_not_connected(aws_stack, connections, query):
+def test_a_client_without_a_valid_ticket_is_not_connected(aws_stack, connections, query):
     url = f"{aws_stack.deployed.websocket_url}{query}"
     before = connections.smembers(KEY)
 
@@ -145,10 +147,10 @@ def test_who_has_no_ticket_is_not_connected(aws_stack, connections, query):
     assert connections.smembers(KEY) == before
 
 
-def test_an_event_put_on_the_bus_reaches_who_watches(watch, put):
+def test_an_event_on_the_bus_reaches_a_watcher(watch, put):
     watcher = watch()
     ids = put("ORD-1", "ORD-2", "ORD-3")
-    frames = watcher.wait_for(lambda frames: ids <= shown(frames))
+    frames = watcher.wait_for(lambda frames: ids <= event_ids(frames))
     assert watcher.positions == list(range(watcher.positions[0], watcher.positions[0] + len(frames)))
     assert count(frames, "stored") == 3
 
@@ -159,34 +161,34 @@ def test_every_watcher_gets_every_position(watch, put):
     ids = set()
     for number in range(20):
         ids |= put(f"ORD-A{number}", f"ORD-B{number}")
-    watchers[0].wait_for(lambda frames: ids <= shown(frames))
+    watchers[0].wait_for(lambda frames: ids <= event_ids(frames))
     assert_gapless(watchers, before, watchers[0].positions[-1])
 
 
-def test_two_hundred_watchers_get_every_position(watch, put):
-    """The emulator posts to one after the other, so a few events a second are all that it can do."""
+def test_each_of_two_hundred_watchers_gets_every_position(watch, put):
+    """The emulator posts to one watcher after the other, so it sends only a few events a second."""
     with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
         watchers = list(pool.map(lambda _: watch(), range(MANY_WATCHERS)))
     before = watchers[0].ping()
     for number in range(6):
         ids = put(f"ORD-C{number}", f"ORD-D{number}")
-        watchers[0].wait_for(lambda frames, ids=ids: ids <= shown(frames))
+        watchers[0].wait_for(lambda frames, ids=ids: ids <= event_ids(frames))
     assert_gapless(watchers, before, watchers[0].positions[-1])
 
 
 def test_a_ping_is_answered_with_the_position_of_the_latest_frame(watch, put):
     watcher = watch()
     ids = put("ORD-PING")
-    watcher.wait_for(lambda frames: ids <= shown(frames))
+    watcher.wait_for(lambda frames: ids <= event_ids(frames))
     last = watcher.positions[-1]
     position = watcher.ping()
-    watcher.wait_for(lambda frames: frames[-1]["position"] >= position)  # a sweep may just have told something too
+    watcher.wait_for(lambda frames: frames[-1]["position"] >= position)  # a sweep may have published a frame as well
     assert position >= last
     assert position in watcher.positions
 
 
-def test_a_duplicate_is_counted_for_who_watches(aws_stack, watch):
-    """Sent as SQS would: EventBridge gives each event an id of its own."""
+def test_the_count_of_a_duplicate_reaches_a_watcher(aws_stack, watch):
+    """Sent to the queue, because EventBridge gives each event its own id."""
     event = envelopes.eventbridge_event("live-duplicate", detail={"order_id": "ORD-TWICE"})
     watcher = watch()
     with contextlib.closing(resources.client("sqs", aws_stack.deployed.endpoint)) as sqs:
@@ -196,7 +198,7 @@ def test_a_duplicate_is_counted_for_who_watches(aws_stack, watch):
     assert (count(frames, "stored"), count(frames, "duplicate")) == (1, 1)
 
 
-def test_who_leaves_is_forgotten(watch, connections):
+def test_a_closed_connection_is_removed(watch, connections):
     others = connections.smembers(KEY)
     watcher = watch()
     (connection,) = connections.smembers(KEY) - others
@@ -204,24 +206,24 @@ def test_who_leaves_is_forgotten(watch, connections):
     eventually(lambda: not connections.sismember(KEY, connection), seconds=SECONDS)
 
 
-def test_a_connection_that_is_gone_is_forgotten_when_it_is_posted_to(watch, connections, put):
-    """API Gateway answers 410; here for one whose $disconnect was lost."""
+def test_a_connection_that_is_gone_is_removed_after_the_next_post(watch, connections, put):
+    """API Gateway answers 410 for a connection whose $disconnect was lost."""
     connections.sadd(KEY, "gone0123456789ab")
     watcher = watch()
     ids = put("ORD-GONE")
-    watcher.wait_for(lambda frames: ids <= shown(frames))
+    watcher.wait_for(lambda frames: ids <= event_ids(frames))
     eventually(lambda: not connections.sismember(KEY, "gone0123456789ab"), seconds=SECONDS)
 
 
-def test_a_ping_heals_a_redis_that_was_flushed(watch, connections, put):
+def test_a_ping_registers_the_connection_again_after_a_flush_of_redis(watch, connections, put):
     watcher = watch()
     connections.flushall()
     watcher.ping()
-    ids = put("ORD-HEALED")
-    assert ids <= shown(watcher.wait_for(lambda frames: ids <= shown(frames)))
+    ids = put("ORD-RESTORED")
+    assert ids <= event_ids(watcher.wait_for(lambda frames: ids <= event_ids(frames)))
 
 
-def test_the_schedule_s_relay_sends_what_nobody_rang_for(aws_stack, watch, functions):
+def test_the_scheduled_relay_sends_frames_whose_notification_was_lost(aws_stack, watch, functions):
     watcher = watch()
     before = watcher.ping()
     add_frame(aws_stack, published="now()")
@@ -230,10 +232,10 @@ def test_the_schedule_s_relay_sends_what_nobody_rang_for(aws_stack, watch, funct
     assert watcher.positions[0] == before + 1
 
 
-def test_the_schedule_s_sweep_removes_what_everybody_has_seen(aws_stack, functions):
+def test_the_scheduled_sweep_removes_old_frames(aws_stack, functions):
     add_frame(aws_stack, published="now() - interval '2 days'")
     invoke(functions, RELAY_FUNCTION)
-    # How many is not certain: the schedule may be there first, and other tests' orders fall due.
+    # The numbers vary: the schedule may run the sweep first, and orders of other tests fall due.
     assert invoke(functions, SWEEP_FUNCTION).keys() == {"frames_removed", "flows_evaluated"}
     with psycopg.connect(aws_stack.database_url) as connection:
         old = connection.execute("SELECT count(*) FROM frames WHERE created_at < now() - interval '1 day'").fetchone()
@@ -241,8 +243,11 @@ def test_the_schedule_s_sweep_removes_what_everybody_has_seen(aws_stack, functio
 
 
 @pytest.mark.parametrize("step", RELAY_STEPS)
-def test_a_relay_that_is_killed_has_its_frames_sent_again_in_their_places(step, aws_stack, watch, functions):
-    """kill -9 once the positions are given: none is given twice, each frame comes, and who got it twice can tell."""
+def test_frames_of_a_killed_relay_are_sent_again_with_the_same_positions(step, aws_stack, watch, functions):
+    """The relay is killed after it has assigned positions: none is assigned twice, and each frame arrives.
+
+    A watcher recognises a frame that it gets twice by its position.
+    """
     watcher = watch()
     before = watcher.ping()
     frames = 0
@@ -251,23 +256,23 @@ def test_a_relay_that_is_killed_has_its_frames_sent_again_in_their_places(step, 
         nonlocal frames
         add_frame(aws_stack, published="now()")
         frames += 1
-        return relay_that_dies(aws_stack, step) == -signal.SIGKILL  # else the schedule's relay was there first
+        return relay_that_dies(aws_stack, step) == -signal.SIGKILL  # otherwise the scheduled relay sent the frame first
 
     eventually(killed, seconds=SECONDS)
     add_frame(aws_stack, published="now()")
     invoke(functions, RELAY_FUNCTION)
     last = watcher.ping()
-    watcher.wait_for(lambda got: got and got[-1]["position"] >= last)
+    watcher.wait_for(lambda received: received and received[-1]["position"] >= last)
 
-    assert last > before + frames  # a sweep may have told something too
-    assert {one for one in watcher.positions if one <= last} == set(range(before + 1, last + 1))
-    repeated = {frame["position"]: frame for frame in watcher.frames}
-    assert all(frame == repeated[frame["position"]] for frame in watcher.frames)
-    assert (len(repeated) < len(watcher.frames)) == (step == "before-offset-commit")
+    assert last > before + frames  # a sweep may have published frames as well
+    assert {position for position in watcher.positions if position <= last} == set(range(before + 1, last + 1))
+    by_position = {frame["position"]: frame for frame in watcher.frames}
+    assert all(frame == by_position[frame["position"]] for frame in watcher.frames)
+    assert (len(by_position) < len(watcher.frames)) == (step == "before-offset-commit")
 
 
 def relay_that_dies(aws_stack, step):
-    """The relay function in a process of its own, which kills itself there; its exit status."""
+    """The exit status of a relay function that kills itself at this step, in a process of its own."""
     variables = resources.sdk_environment(aws_stack.deployed.endpoint) | aws_stack.environment
     endpoint = aws_stack.deployed.websocket_url.replace("ws", "http", 1)
     finished = subprocess.run(
@@ -283,15 +288,15 @@ def relay_that_dies(aws_stack, step):
 
 
 def add_frame(aws_stack, *, published):
-    """A frame whose ring was lost."""
+    """Insert a frame without a notification."""
     with psycopg.connect(aws_stack.database_url) as connection:
         body = json.dumps({"counts": [], "events": []})
         connection.execute(f"INSERT INTO frames (body, keys, created_at) VALUES (%s, '[]', {published})", [body])
 
 
 def invoke(functions, name):
-    """What the function returns when EventBridge's schedule invokes it."""
-    event = {"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+    """The result of the function when EventBridge's schedule invokes it."""
+    event = envelopes.eventbridge_event(source="aws.events", detail_type="Scheduled Event", detail={})
     answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
     assert "FunctionError" not in answer
     return json.load(answer["Payload"])

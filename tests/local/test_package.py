@@ -1,4 +1,4 @@
-"""Packages are the same bytes every time, whole, and carry no cloud's SDK."""
+"""Packages are reproducible and complete, and contain no SDK of a cloud."""
 
 import hashlib
 import subprocess
@@ -14,10 +14,10 @@ from scripts.build.layouts import LAYOUTS, layout_of
 
 SDKS = {"boto3", "botocore", "google", "azure"}
 OWN = {"azure": "azure/functions"}
-"""What a cloud's own worker asks of a function, and no SDK of its services."""
+"""The library of a cloud's worker that a function needs; it is not an SDK of the cloud's services."""
 
 ELF_AARCH64 = 183
-"""What an ELF file's header calls the processor (e_machine)."""
+"""The number of the processor in the header of an ELF file (e_machine)."""
 
 ON_AWS = [name for name in package.functions() if name.startswith("aws-")]
 VENDORED = [name for name in package.functions() if layout_of(name).vendored]
@@ -26,22 +26,23 @@ ONE_OF_EACH_CLOUD = ("aws-ingest", "azure", "gcp")
 
 
 def built_for_clouds(names):
-    """One function of each cloud; the others, which are built in the same way, only where there is time."""
+    """The names, with all but one function of each cloud marked as slow, since the others are built in the same way."""
     return [name if name in ONE_OF_EACH_CLOUD else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-def inputs_and_bytes(built):
-    """Digests of what a package was made of and of what it became."""
+def digests(built):
+    """Digests of a package's inputs and of its bytes."""
     return built.path.with_suffix(".inputs").read_text(), hashlib.sha256(built.path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", built_for_clouds(package.functions()))
 def test_a_package_is_the_same_bytes_when_it_is_built_again(name):
-    before = inputs_and_bytes(first := package.build(name, native=False))
+    first = package.build(name, native=False)
+    before = digests(first)
     first.path.with_suffix(".inputs").unlink()
-    again = package.build(name, native=False)
-    assert again.fresh
-    assert inputs_and_bytes(again) == before
+    second = package.build(name, native=False)
+    assert second.fresh
+    assert digests(second) == before
 
 
 def test_an_unchanged_package_is_not_built_again():
@@ -51,7 +52,7 @@ def test_an_unchanged_package_is_not_built_again():
 
 @pytest.fixture
 def runtime(tmp_path):
-    """What Lambda's own Python brings: boto3 and what that needs."""
+    """A folder with the libraries of Lambda's Python runtime: boto3 and its dependencies."""
     folder = tmp_path / "runtime"
     folder.mkdir()
     for name in ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"):
@@ -71,7 +72,7 @@ LAMBDA = STORES | {
 }
 ELSEWHERE = STORES | {
     "HELIOS_NOTIFY_URL": "http://127.0.0.1:1/api/v1/relay/notify",
-    "HELIOS_NOTIFY_SECRET": "shown-to-whoever-rings",
+    "HELIOS_NOTIFY_SECRET": "shown-with-each-notification",
 }
 
 
@@ -82,7 +83,7 @@ def unpacked(name, folder):
 
 
 def holds(claim, environment, *paths):
-    """Whether a claim holds for an interpreter without site-packages, which sees these folders only."""
+    """Whether a claim holds in an interpreter without site-packages, which imports from these folders only."""
     script = f"import sys; sys.path[:0] = sys.argv[1:]; {claim}"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", script, *map(str, paths)],
@@ -103,7 +104,7 @@ def test_an_unpacked_package_for_aws_needs_the_runtime_and_nothing_else(name, tm
 
 
 @pytest.mark.parametrize("name", ON_AWS)
-def test_a_package_for_aws_holds_what_its_functions_share(name, tmp_path, runtime):
+def test_a_package_for_aws_has_the_module_that_its_functions_share(name, tmp_path, runtime):
     task = unpacked(name, tmp_path / "task")
     claim = "from functions.aws import _common; assert callable(_common.powertools_logger)"
     assert holds(claim, LAMBDA, task, runtime)
@@ -111,7 +112,7 @@ def test_a_package_for_aws_holds_what_its_functions_share(name, tmp_path, runtim
 
 
 def test_an_unpacked_package_for_azure_needs_nothing_else(tmp_path):
-    """The worker puts .python_packages on the path, and the folder of host.json before it."""
+    """The worker adds .python_packages to the path, after the folder of host.json."""
     task = unpacked("azure", tmp_path / "task")
     claim = "import function_app; assert len(function_app.app.get_functions()) == 2"
     assert holds(claim, ELSEWHERE, task, task / LAYOUTS["azure"].packages)
@@ -119,7 +120,7 @@ def test_an_unpacked_package_for_azure_needs_nothing_else(tmp_path):
 
 
 def test_an_unpacked_package_for_gcp_needs_its_requirements_and_nothing_else(tmp_path):
-    """They are installed as Cloud Build does it: from the zip's own requirements.txt, by their hashes."""
+    """They are installed as Cloud Build does: from the zip's requirements.txt, with hashes."""
     task, site = unpacked("gcp", tmp_path / "task"), tmp_path / "site"
     uv = Path(sys.executable).with_name("uv")
     requirements = ["--require-hashes", "--no-deps", "--requirement", task / "requirements.txt"]
@@ -129,16 +130,16 @@ def test_an_unpacked_package_for_gcp_needs_its_requirements_and_nothing_else(tmp
 
 @pytest.mark.parametrize("name", VENDORED)
 def test_every_module_of_a_package_has_its_bytecode(name):
-    """A cold start has no folder to write it to, and takes three times as long without."""
+    """A cold start has no folder to write bytecode to, and takes three times as long without it."""
     with zipfile.ZipFile(package.build(name, native=True).path) as archive:
         entries = set(archive.namelist())
     modules = [PurePosixPath(entry) for entry in entries if entry.endswith(".py")]
-    cached = {str(one.parent / f"__pycache__/{one.stem}.{sys.implementation.cache_tag}.pyc") for one in modules}
+    cached = {str(path.parent / f"__pycache__/{path.stem}.{sys.implementation.cache_tag}.pyc") for path in modules}
     assert cached - entries == set()
 
 
 @pytest.mark.parametrize("name", built_for_clouds(package.functions()))
-def test_a_package_for_the_cloud_fits_and_carries_no_sdk(name):
+def test_a_package_for_the_cloud_is_within_the_limits_and_has_no_sdk(name):
     built = package.build(name, native=False)
     with zipfile.ZipFile(built.path) as archive:
         entries = archive.namelist()
@@ -152,8 +153,8 @@ def test_a_package_for_the_cloud_fits_and_carries_no_sdk(name):
 
 
 @pytest.mark.parametrize("name", built_for_clouds(ON_AWS))
-def test_a_package_for_lambda_s_arm64_fits_it(name):
-    """Every compiled module is of that processor, and of the Python whose Amazon Linux is new enough for it."""
+def test_a_package_for_arm64_has_only_libraries_for_arm64(name):
+    """Each compiled module is for that processor and for Python 3.12, whose Amazon Linux is new enough for it."""
     built = package.build(name, native=False, architecture="arm64")
     assert built.path.parent.name == "arm64"
     with zipfile.ZipFile(built.path) as archive:
@@ -164,13 +165,13 @@ def test_a_package_for_lambda_s_arm64_fits_it(name):
     assert built.fits
 
 
-def test_a_package_that_its_cloud_would_refuse_does_not_fit():
+def test_a_package_over_the_limits_of_its_cloud_does_not_fit():
     built = package.build("gcp", native=False)
     assert not built._replace(zipped=built.layout.max_zipped + 1).fits
     assert not built._replace(unzipped=built.layout.max_unzipped + 1).fits
 
 
-def test_an_unknown_function_is_refused_with_the_known_ones(capsys):
+def test_the_error_for_an_unknown_function_lists_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         package.main(["aws-nothing"])
     assert "no such function: aws-nothing; known functions: aws-api" in capsys.readouterr().err

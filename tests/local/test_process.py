@@ -1,4 +1,4 @@
-"""A service starts, is awaited, is stopped, and never outlives its supervisor."""
+"""A service starts, becomes ready, is stopped, and never outlives its supervisor."""
 
 import os
 import signal
@@ -11,9 +11,9 @@ import pytest
 from local.stack import reaper
 from local.stack.config import REPOSITORY
 from local.stack.process import Process, ServiceFailed, scrubbed_environment
-from tests.local.living import is_alive, wait_until_gone
+from tests.local.processes import is_alive, wait_until_gone
 
-# A service whose child leaves its session and ignores SIGTERM: the hardest to find and to end.
+# A service whose child leaves its session and ignores SIGTERM, so it is hard to find and to end.
 STUBBORN = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -38,7 +38,7 @@ time.sleep(600)
 
 @pytest.fixture
 def orphans(tmp_path):
-    """A supervisor (its process) with a stubborn service: (supervisor, the pids of the service and its grandchild)."""
+    """A supervisor with a stubborn service: (the supervisor's process, the ids of the service and its grandchild)."""
     script, log = tmp_path / "stubborn.py", tmp_path / "stubborn.log"
     script.write_text(STUBBORN)
     command = [sys.executable, "-c", SUPERVISOR, str(script), str(log)]
@@ -51,19 +51,19 @@ def orphans(tmp_path):
             yield supervisor, pids
         finally:
             supervisor.kill()
-            for pid in filter(is_alive, pids):  # a grandchild whose reaper was killed has no one else
+            for pid in filter(is_alive, pids):  # no other process ends a grandchild whose reaper was killed
                 os.kill(pid, signal.SIGKILL)
 
 
 def test_killing_the_supervisor_leaves_no_orphan(orphans):
     supervisor, pids = orphans
-    everyone = {*pids, *reaper.descendants(supervisor.pid)}
+    all_pids = {*pids, *reaper.descendants(supervisor.pid)}
     assert len(pids) == 2
     supervisor.kill()
-    assert wait_until_gone(everyone) == []
+    assert wait_until_gone(all_pids) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child when its parent has died")
 def test_killing_the_reaper_ends_the_service(orphans):
     supervisor, (service, _) = orphans
     for pid in reaper.descendants(supervisor.pid):
@@ -81,13 +81,13 @@ def test_a_service_that_ignores_its_signal_is_killed_with_its_children(tmp_path)
     assert process.ending() == "by SIGKILL"
 
 
-def test_a_service_that_obeys_is_not_killed(tmp_path):
+def test_a_service_that_ends_on_its_signal_is_not_killed(tmp_path):
     process = Process("sleep", ["sleep", "600"], log=tmp_path / "log")
     process.stop()
     assert process.ending() == "by SIGTERM"
 
 
-def test_an_early_end_is_told_with_the_last_lines_of_this_run(tmp_path):
+def test_an_early_end_is_reported_with_the_last_lines_of_this_run(tmp_path):
     log = tmp_path / "log"
     log.write_text("of an earlier run\n")
     process = Process("short", ["sh", "-c", "echo the reason; exit 3"], log=log)
@@ -103,16 +103,16 @@ def test_a_service_that_never_becomes_ready_is_ended(tmp_path):
     assert not process.running
 
 
-def test_a_program_that_does_not_exist_is_named(tmp_path):
+def test_the_error_for_a_missing_program_names_it(tmp_path):
     process = Process("nothing", ["/nonexistent/program"], log=tmp_path / "log")
     with pytest.raises(ServiceFailed, match=r"/nonexistent/program: .*No such file"):
         process.wait_ready(lambda: False, seconds=20)
 
 
-def test_a_service_sees_nothing_of_the_shell_it_was_started_from(tmp_path, monkeypatch):
+def test_a_service_does_not_inherit_the_environment_of_the_shell(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "production")
     process = Process("env", ["env"], log=tmp_path / "log", env=scrubbed_environment(HELIOS_LOG_LEVEL="DEBUG"))
     process.finish(seconds=20)
-    seen = (tmp_path / "log").read_text()
-    assert "HELIOS_LOG_LEVEL=DEBUG" in seen
-    assert "AWS_PROFILE" not in seen
+    environment = (tmp_path / "log").read_text()
+    assert "HELIOS_LOG_LEVEL=DEBUG" in environment
+    assert "AWS_PROFILE" not in environment

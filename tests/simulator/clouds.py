@@ -1,6 +1,6 @@
-"""Three small servers that take what the clouds' SDKs publish, and fail on demand as the clouds do.
+"""Three small servers that accept the requests of the clouds' SDKs, and fail on demand as the clouds do.
 
-The emulators are the place to see events delivered; here the question is what a publisher makes of each answer.
+They test how a publisher handles each answer. Delivery of events is tested with the emulators.
 """
 
 import json
@@ -17,10 +17,10 @@ Reply = tuple[int, Any]
 
 
 class HttpCloud:
-    """Takes JSON over HTTP: PutEvents calls, or arrays of Event Grid events."""
+    """Accepts JSON over HTTP: PutEvents calls, or arrays of Event Grid events."""
 
     def __init__(self, reply: Callable[[Any], Reply]) -> None:
-        """``reply`` makes the usual answer from a request's body."""
+        """Prepare a server whose default answer to a request's body is ``reply(body)``."""
         self.calls: list[Any] = []
         self.headers: list[dict[str, str]] = []
         self.next: list[Reply | None] = []
@@ -47,7 +47,7 @@ class HttpCloud:
                 cloud.calls.append(body)
                 cloud.headers.append({name.lower(): value for name, value in self.headers.items()})
                 planned = cloud.next.pop(0) if cloud.next else cloud._reply(body)
-                if planned is None:  # the connection breaks before the answer
+                if planned is None:  # close the connection without an answer
                     self.close_connection = True
                     return
                 status, answer = planned
@@ -65,18 +65,18 @@ class HttpCloud:
 
 
 def put_events(body: Any) -> Reply:
-    """PutEvents: every entry is taken and gets an id."""
+    """The reply of PutEvents that accepts every entry and gives it an id."""
     entries = [{"EventId": f"aws-{number}"} for number in range(len(body["Entries"]))]
     return 200, {"FailedEntryCount": 0, "Entries": entries}
 
 
 def event_grid(_: Any) -> Reply:
-    """Event Grid: taken."""
+    """The reply of Event Grid that accepts every event."""
     return 200, ""
 
 
 class PubSubCloud:
-    """A gRPC server with the one method that publishers call."""
+    """A gRPC server with the method ``Publish``."""
 
     def __init__(self) -> None:
         self.messages: list[types.PubsubMessage] = []
@@ -103,7 +103,7 @@ class PubSubCloud:
 
     def _publish(self, request: types.PublishRequest, context: grpc.ServicerContext) -> types.PublishResponse:
         if self.next:
-            context.abort(self.next.pop(0), "as the test asked for")
+            context.abort(self.next.pop(0), "requested by the test")
         self.topics.add(request.topic)
         self.messages += request.messages
         return types.PublishResponse(message_ids=[str(number) for number in range(len(request.messages))])

@@ -1,4 +1,4 @@
-"""A real Helios API for the simulator to talk to: over HTTP, with the store in memory, and with outages on demand."""
+"""A real Helios API for the simulator, over HTTP, with a store in memory and outages on demand."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ from tests.support.services import in_memory
 
 
 class Helios:
-    """The API on a port of its own."""
+    """The API on a free port."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -42,7 +42,7 @@ class Helios:
         self._socket.close()
 
     def refuse(self, requests: int) -> None:
-        """Answer so many requests with 503, as when Postgres is away, before anything is stored."""
+        """Answer the next ``requests`` requests with 503 and store nothing, as during an outage of Postgres."""
         self.refusals = requests
 
     def events(self) -> list[Event]:
@@ -66,7 +66,7 @@ class Helios:
 
 @pytest.fixture
 def helios() -> Iterator[Helios]:
-    """A running API whose store is empty."""
+    """A running API with an empty store."""
     api = Helios()
     api.start()
     yield api

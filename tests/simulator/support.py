@@ -1,4 +1,4 @@
-"""Short ways to build what the simulator is made of."""
+"""Short functions that build plans and schedules of the simulator."""
 
 import math
 from datetime import UTC, datetime
@@ -24,20 +24,20 @@ def planner(*, seed=1, via="webhook", sources=SOURCES, error_rate=0.05, jitter=1
 
 
 def schedule(*, rate=100.0, most_events=math.inf, most_orders=math.inf, missing=None, **planned) -> Schedule:
-    """A schedule; anomalies without an event are appended to ``missing``."""
-    kept: list[Injection] = [] if missing is None else missing
+    """A schedule. Anomalies without an event are appended to ``missing``."""
+    injections: list[Injection] = [] if missing is None else missing
     return Schedule(
         planner(**planned),
         start=START,
         rate=rate,
         most_events=most_events,
         most_orders=most_orders,
-        without_event=kept.append,
+        without_event=injections.append,
     )
 
 
 def drain(planned: Schedule) -> list[Emission]:
-    """All events, in the order in which they would be sent."""
+    """All events of the schedule, in the order in which the simulator would send them."""
     emissions = []
     while planned.next_at() is not None:
         emissions.append(planned.take())

@@ -1,4 +1,4 @@
-"""The simulator through the clouds' own SDKs: each publisher's reading of each answer, and a whole run."""
+"""The simulator with the clouds' SDKs: how each publisher handles each answer, and whole runs."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ TOPIC = "projects/shop/topics/helios-events"
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch, tmp_path):
-    """Only what the tests set: nothing of the developer's own."""
+    """Test credentials, and none of the developer's own settings."""
     for variable in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "PUBSUB_EMULATOR_HOST"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -83,8 +83,8 @@ def test_a_bus_gives_each_event_its_id(aws):
     assert entry["Time"] == emissions[0].time.timestamp()
 
 
-def test_entries_fail_one_by_one(aws):
-    """FailedEntryCount: the call succeeds, and only some of its entries do."""
+def test_the_entries_of_a_call_can_fail_separately(aws):
+    """With a FailedEntryCount above 0 the call succeeds, and only some of its entries are accepted."""
     entries = [
         {"EventId": "a"},
         {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"},
@@ -101,7 +101,7 @@ def test_entries_fail_one_by_one(aws):
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "again"),
+    ("status", "code", "retryable"),
     [
         (500, "InternalException", True),
         (400, "ThrottlingException", True),
@@ -110,28 +110,28 @@ def test_entries_fail_one_by_one(aws):
         (403, "InvalidSignatureException", False),
     ],
 )
-def test_a_call_to_a_bus_fails_as_a_whole(aws, status, code, again):
+def test_an_error_of_a_bus_fails_every_event_of_the_call(aws, status, code, retryable):
     aws.next = [(status, {"__type": code, "message": "no"})]
     answers = publish(bus(aws.url), some("aws", 2))
 
-    assert [(answer.outcome, answer.retryable) for answer in answers] == [("failed", again)] * 2
-    assert len(aws.calls) == 1, "the SDK tried again by itself"
+    assert [(answer.outcome, answer.retryable) for answer in answers] == [("failed", retryable)] * 2
+    assert len(aws.calls) == 1, "the SDK retried the call"
 
 
-def test_a_bus_that_is_not_there_has_taken_nothing():
+def test_an_unreachable_bus_has_accepted_no_event():
     (answer,) = publish(bus(f"http://127.0.0.1:{free_port()}"), some("aws", 1))
 
     assert (answer.retryable, answer.maybe_accepted) == (True, False)
 
 
-def test_a_bus_that_breaks_off_may_have_taken_everything(aws):
+def test_a_bus_that_closes_the_connection_may_have_accepted_the_event(aws):
     aws.next = [None]
     (answer,) = publish(bus(aws.url), some("aws", 1))
 
     assert (answer.retryable, answer.maybe_accepted) == (True, True)
 
 
-def test_a_topic_takes_cloudevents(gcp):
+def test_a_topic_accepts_cloudevents(gcp):
     (emission,) = some("gcp", 1)
     (answer,) = publish(PubSub(topic=TOPIC), [emission])
     (message,) = gcp.messages
@@ -144,7 +144,7 @@ def test_a_topic_takes_cloudevents(gcp):
 
 
 @pytest.mark.parametrize(
-    ("code", "again", "maybe_accepted"),
+    ("code", "retryable", "maybe_accepted"),
     [
         (grpc.StatusCode.UNAVAILABLE, True, True),
         (grpc.StatusCode.DEADLINE_EXCEEDED, True, True),
@@ -154,15 +154,15 @@ def test_a_topic_takes_cloudevents(gcp):
         (grpc.StatusCode.PERMISSION_DENIED, False, False),
     ],
 )
-def test_a_topic_refuses(gcp, code, again, maybe_accepted):
+def test_the_error_of_a_topic_decides_whether_the_event_is_retried(gcp, code, retryable, maybe_accepted):
     gcp.next = [code]
     (answer,) = publish(PubSub(topic=TOPIC), some("gcp", 1))
 
-    assert (answer.outcome, answer.retryable, answer.maybe_accepted) == ("failed", again, maybe_accepted)
-    assert not gcp.messages, "the SDK tried again by itself"
+    assert (answer.outcome, answer.retryable, answer.maybe_accepted) == ("failed", retryable, maybe_accepted)
+    assert not gcp.messages, "the SDK retried the call"
 
 
-def test_event_grid_takes_a_batch(azure):
+def test_event_grid_accepts_a_batch(azure):
     emissions = some("azure", 5)
     answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), emissions)
 
@@ -171,21 +171,21 @@ def test_event_grid_takes_a_batch(azure):
     assert azure.headers[0]["aeg-sas-key"] == "secret"
 
 
-def test_event_grid_that_breaks_off_may_have_taken_everything(azure):
+def test_event_grid_that_closes_the_connection_may_have_accepted_every_event(azure):
     azure.next = [None]
     answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
 
     assert [(answer.retryable, answer.maybe_accepted) for answer in answers] == [(True, True)] * 2
 
 
-def test_event_grid_that_is_not_there_has_taken_nothing():
+def test_an_unreachable_event_grid_has_accepted_no_event():
     (answer,) = publish(EventGrid(f"http://127.0.0.1:{free_port()}/api/events", key="secret"), some("azure", 1))
 
     assert (answer.retryable, answer.maybe_accepted) == (True, False)
 
 
 @pytest.mark.parametrize(
-    ("status", "again", "maybe_accepted"),
+    ("status", "retryable", "maybe_accepted"),
     [
         (500, True, True),
         (503, True, False),
@@ -196,18 +196,18 @@ def test_event_grid_that_is_not_there_has_taken_nothing():
         (413, False, False),
     ],
 )
-def test_event_grid_refuses(azure, status, again, maybe_accepted):
+def test_the_error_of_event_grid_decides_whether_the_events_are_retried(azure, status, retryable, maybe_accepted):
     azure.next = [(status, {"error": {"code": "Whatever", "message": "no"}})]
     answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
 
-    found = [(answer.outcome, answer.retryable, answer.maybe_accepted) for answer in answers]
-    assert found == [("failed", again, maybe_accepted)] * 2
-    assert len(azure.calls) == 1, "the SDK tried again by itself"
+    results = [(answer.outcome, answer.retryable, answer.maybe_accepted) for answer in answers]
+    assert results == [("failed", retryable, maybe_accepted)] * 2
+    assert len(azure.calls) == 1, "the SDK retried the call"
 
 
 @pytest.fixture
 def three_clouds(monkeypatch, aws, gcp, azure):
-    """All of them, set up as the SDKs' own variables say."""
+    """The three servers, configured with the variables of the SDKs."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.url)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
     monkeypatch.setenv("HELIOS_AZURE_EVENTGRID_ENDPOINT", f"{azure.url}/api/events")
@@ -216,7 +216,7 @@ def three_clouds(monkeypatch, aws, gcp, azure):
 
 
 def simulate(tmp_path, *arguments: str) -> tuple[int, dict, list[dict]]:
-    """The exit status, the summary and the truth of one run."""
+    """The exit status, the summary and the truth file of one run."""
     summary, truth = tmp_path / "summary.json", tmp_path / "truth.jsonl"
     files = ("--summary", str(summary), "--truth", str(truth))
     status = main(["--via", "cloud", "--jitter", "0.2", "--lateness", "0.5", "--patience", "10", *arguments, *files])
@@ -224,10 +224,10 @@ def simulate(tmp_path, *arguments: str) -> tuple[int, dict, list[dict]]:
 
 
 def test_a_run_reaches_every_cloud(three_clouds, tmp_path):
-    """Nothing is lost, nothing comes twice but what the truth tells of."""
+    """No event is lost, and only the events in the truth file are repeated."""
     aws, gcp, azure = three_clouds
     status, summary, truth = simulate(tmp_path, "--rate", "300", "--count", "600", "--error-rate", "0.3")
-    again = Counter(line["source"] for line in truth if line["anomaly"] in {"duplicate", "contradictory"})
+    repeated = Counter(line["source"] for line in truth if line["anomaly"] in {"duplicate", "contradictory"})
     entries = [entry for call in aws.calls for entry in call["Entries"]]
     grid_ids = [event["id"] for call in azure.calls for event in call]
     push_ids = [message.attributes["ce-id"] for message in gcp.messages]
@@ -235,11 +235,11 @@ def test_a_run_reaches_every_cloud(three_clouds, tmp_path):
     assert status == EXIT_OK
     assert len(entries) + len(grid_ids) + len(push_ids) == summary["total"]["accepted"] == 600
     assert max(len(call["Entries"]) for call in aws.calls) <= MOST_ENTRIES
-    assert len(grid_ids) - len(set(grid_ids)) == again["azure"]
-    assert len(push_ids) - len(set(push_ids)) == again["gcp"]
+    assert len(grid_ids) - len(set(grid_ids)) == repeated["azure"]
+    assert len(push_ids) - len(set(push_ids)) == repeated["gcp"]
 
 
-def test_the_truth_tells_that_a_bus_gives_new_ids(aws, monkeypatch, tmp_path):
+def test_the_truth_says_that_a_bus_gives_new_ids(aws, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.url)
     arguments = ("--source", "aws", "--rate", "300", "--count", "200", "--error-rate", "1")
     _, _, truth = simulate(tmp_path, *arguments)
@@ -262,16 +262,16 @@ def test_an_outage_of_every_cloud_loses_nothing(three_clouds, tmp_path):
 
 
 @pytest.mark.parametrize(("source", "same_id"), [("aws", False), ("gcp", True), ("azure", True)])
-def test_what_may_have_been_taken_twice_is_in_the_truth(three_clouds, tmp_path, source, same_id):
+def test_an_event_that_may_have_been_accepted_twice_is_in_the_truth(three_clouds, tmp_path, source, same_id):
     aws, gcp, azure = three_clouds
     aws.next, gcp.next, azure.next = [None], [grpc.StatusCode.UNAVAILABLE], [None]
     status, summary, truth = simulate(tmp_path, "--source", source, "--rate", "5", "--count", "2", "--error-rate", "0")
-    found = [(line["anomaly"], line["details"]["certain"], line["details"]["same_id"]) for line in truth]
+    recorded = [(line["anomaly"], line["details"]["certain"], line["details"]["same_id"]) for line in truth]
 
     assert status == EXIT_OK
-    # Of one event, or of both: the clients choose which share a call.
-    assert set(found) == {("duplicate", False, same_id)}
-    assert summary["anomalies"]["duplicate"] == 0, "nobody knows that it happened"
+    # One or both events: the clients choose which events share a call.
+    assert set(recorded) == {("duplicate", False, same_id)}
+    assert summary["anomalies"]["duplicate"] == 0, "the summary counts certain anomalies only"
 
 
 def test_a_refused_key_fails_the_run(three_clouds, tmp_path):
@@ -283,6 +283,6 @@ def test_a_refused_key_fails_the_run(three_clouds, tmp_path):
     assert summary["total"]["failed"] == 10
 
 
-def test_a_cloud_that_is_not_set_up_is_named(capsys):
+def test_the_error_for_a_cloud_without_settings_names_the_variable(capsys):
     assert main(["--via", "cloud", "--source", "aws"]) == EXIT_USAGE
     assert "AWS_ENDPOINT_URL is not set" in capsys.readouterr().err

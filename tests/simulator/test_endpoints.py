@@ -1,4 +1,4 @@
-"""Where events go is decided by the SDKs' own variables; what can't be meant is refused."""
+"""The variables of the SDKs select the endpoints of the simulator; inconsistent ones are refused."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ AZURE_REAL = {"HELIOS_AZURE_EVENTGRID_ENDPOINT": "https://t.westeurope-1.eventgr
 
 @pytest.fixture(autouse=True)
 def profile(monkeypatch, tmp_path):
-    """A file of profiles, empty: nothing of the developer's own."""
+    """An empty file of AWS profiles, in place of the developer's own."""
     for variable in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(variable, raising=False)
     file = tmp_path / "config"
@@ -35,22 +35,22 @@ def profile(monkeypatch, tmp_path):
     [(AWS_LOCAL | GCP_LOCAL | AZURE_LOCAL, True), (AWS_REAL | GCP_REAL | AZURE_REAL, False)],
     ids=["local", "real"],
 )
-def test_all_local_or_all_real(environ, emulated):
-    found = find(SOURCES, allow_mixed=False, environ=environ)
+def test_the_endpoints_are_all_emulators_or_all_real_clouds(environ, emulated):
+    endpoints = find(SOURCES, allow_mixed=False, environ=environ)
 
-    assert [endpoint.emulated for endpoint in found.values()] == [emulated] * 3
+    assert [endpoint.emulated for endpoint in endpoints.values()] == [emulated] * 3
 
 
-def test_the_names_have_defaults_and_variables():
+def test_the_names_of_bus_and_topic_have_defaults_and_variables():
     names = {"HELIOS_AWS_EVENT_BUS": "orders", "HELIOS_GCP_TOPIC": "payments"}
     local = AWS_LOCAL | GCP_LOCAL
-    plain, named = (
+    defaults, configured = (
         [endpoint.name for endpoint in find(("aws", "gcp"), allow_mixed=False, environ=environ).values()]
         for environ in (local, local | names)
     )
 
-    assert plain == ["helios", "projects/shop/topics/helios-events"]
-    assert named == ["orders", "projects/shop/topics/payments"]
+    assert defaults == ["helios", "projects/shop/topics/helios-events"]
+    assert configured == ["orders", "projects/shop/topics/payments"]
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_the_names_have_defaults_and_variables():
         ("azure", {"HELIOS_AZURE_EVENTGRID_ENDPOINT": "127.0.0.1"} | AZURE_KEY, "HELIOS_AZURE_EVENTGRID_ENDPOINT"),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(source, environ, variable):
+def test_the_error_names_a_missing_or_invalid_variable(source, environ, variable):
     with pytest.raises(ConfigurationError, match=variable):
         find((source,), allow_mixed=False, environ=environ)
 
 
-def test_the_real_event_grid_may_know_publishers_without_a_key():
+def test_the_real_event_grid_needs_no_key():
     environ = {"HELIOS_AZURE_EVENTGRID_ENDPOINT": AZURE_REAL["HELIOS_AZURE_EVENTGRID_ENDPOINT"]}
 
     assert not find(("azure",), allow_mixed=False, environ=environ)["azure"].emulated
@@ -78,19 +78,19 @@ def test_the_real_event_grid_may_know_publishers_without_a_key():
 
 @pytest.fixture
 def az(tmp_path, monkeypatch):
-    """Azure's command line is what says who is signed in: here, whatever a test lets it answer."""
-    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")  # and nobody else of this machine
+    """Replaces Azure's command line, which returns the token of the signed-in user; a test chooses its answer."""
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")  # and no other credential of this machine
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    def says(answer: str, *, code: int):
+    def prepare(answer: str, *, code: int):
         command = tmp_path / "az"
         command.write_text(
-            f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked\ncat <<'ANSWER'\n{answer}\nANSWER\nexit {code}\n"
+            f"#!/bin/sh\necho \"$@\" >> {tmp_path}/calls\ncat <<'ANSWER'\n{answer}\nANSWER\nexit {code}\n"
         )
         command.chmod(0o755)
-        return tmp_path / "asked"
+        return tmp_path / "calls"
 
-    return says
+    return prepare
 
 
 def azure_without_a_key():
@@ -98,14 +98,14 @@ def azure_without_a_key():
     return connect(endpoint, environ={})
 
 
-def test_without_a_key_whoever_is_signed_in_publishes(az):
-    asked = az(json.dumps({"accessToken": "one", "expires_on": 4102444800}), code=0)
+def test_without_a_key_the_signed_in_user_publishes(az):
+    calls = az(json.dumps({"accessToken": "one", "expires_on": 4102444800}), code=0)
     asyncio.run(azure_without_a_key().close())
 
-    assert "--resource https://eventgrid.azure.net" in asked.read_text()
+    assert "--resource https://eventgrid.azure.net" in calls.read_text()
 
 
-def test_without_a_key_and_signed_out_it_is_said_what_helps(az):
+def test_without_a_key_and_a_sign_in_the_error_says_what_to_do(az):
     az("Please run 'az login' to setup account.", code=1)
     with pytest.raises(ConfigurationError, match=r"run `az login` .* or set HELIOS_AZURE_EVENTGRID_KEY"):
         azure_without_a_key()
@@ -116,19 +116,19 @@ def test_without_a_key_and_signed_out_it_is_said_what_helps(az):
     [AWS_LOCAL | GCP_REAL | AZURE_LOCAL, AWS_REAL | GCP_LOCAL | AZURE_LOCAL, AWS_LOCAL | GCP_LOCAL | AZURE_REAL],
 )
 def test_a_mix_of_emulators_and_real_clouds_is_refused(environ):
-    """A forgotten variable must not send a test's events to a real cloud, nor real ones nowhere."""
+    """A forgotten variable must not send test events to a real cloud, or real events to an emulator."""
     with pytest.raises(ConfigurationError, match="--allow-mixed") as refused:
         find(SOURCES, allow_mixed=False, environ=environ)
 
     assert "very-secret" not in str(refused.value)
 
 
-def test_a_mix_can_be_meant():
+def test_a_mix_is_allowed_by_the_option():
     assert len(find(SOURCES, allow_mixed=True, environ=AWS_LOCAL | GCP_REAL | AZURE_LOCAL)) == 3
 
 
-def test_an_endpoint_that_only_a_profile_names_is_found(profile):
-    """boto3 goes there, whatever the variables say, so this is no real cloud."""
+def test_an_endpoint_in_a_profile_is_used(profile):
+    """boto3 uses this endpoint whatever the variables are, so it is not a real cloud."""
     profile.write_text("[default]\nregion = eu-west-1\nendpoint_url = http://127.0.0.1:4566\n")
     (endpoint,) = find(("aws",), allow_mixed=False, environ={"AWS_REGION": "eu-central-1"}).values()
 
@@ -137,14 +137,14 @@ def test_an_endpoint_that_only_a_profile_names_is_found(profile):
         find(SOURCES, allow_mixed=False, environ=AWS_REAL | GCP_REAL | AZURE_REAL)
 
 
-def test_a_region_that_only_a_profile_names_is_found(profile):
+def test_a_region_in_a_profile_is_used(profile):
     profile.write_text("[default]\nregion = eu-west-1\n")
     (endpoint,) = find(("aws",), allow_mixed=False, environ={}).values()
 
     assert (endpoint.address, endpoint.emulated) == ("https://events.eu-west-1.amazonaws.com", False)
 
 
-def test_a_profile_that_is_not_there_is_named(monkeypatch):
+def test_the_error_for_an_unknown_profile_names_it(monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "shop")
     with pytest.raises(ConfigurationError, match="shop"):
         find(("aws",), allow_mixed=False, environ={})
@@ -160,19 +160,19 @@ SECRET = "very-secret"
         ("azure", {"HELIOS_AZURE_EVENTGRID_ENDPOINT": f"http://me:{SECRET}@127.0.0.1/api?code={SECRET}"} | AZURE_KEY),
     ],
 )
-def test_what_is_secret_in_an_address_is_not_shown(source, environ):
+def test_secrets_in_an_address_are_not_shown(source, environ):
     (endpoint,) = find((source,), allow_mixed=False, environ=environ).values()
 
     assert "127.0.0.1" in str(endpoint)
     assert SECRET not in str(endpoint)
 
 
-def test_what_is_secret_in_a_wrong_address_is_not_shown():
+def test_secrets_in_an_invalid_address_are_not_shown():
     with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1") as refused:
         find(("aws",), allow_mixed=False, environ={"AWS_ENDPOINT_URL": f"me:{SECRET}@127.0.0.1:4566?token={SECRET}"})
 
     assert SECRET not in str(refused.value)
 
 
-def test_clouds_that_take_no_part_need_no_settings():
+def test_clouds_that_are_not_selected_need_no_settings():
     assert list(find(("gcp",), allow_mixed=False, environ=GCP_LOCAL)) == ["gcp"]

@@ -1,4 +1,4 @@
-"""What the simulator posts is what each cloud posts: Helios' own readers are the judges."""
+"""The simulator's requests have the form of each cloud's requests: the normalisers of Helios accept them."""
 
 import json
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ CHANNELS: dict[Source, Channel] = {"aws": "eventbridge", "gcp": "pubsub", "azure
 
 
 def deliver(emission: Emission) -> Delivery:
-    """What arrives at the webhook; an array is one delivery an element."""
+    """The delivery of the event at its webhook, without Event Grid's array around it."""
     body = envelopes.body(emission)
     if emission.source == "azure" and body.startswith(b"[") and body.endswith(b"]"):
         body = body[1:-1]
@@ -25,20 +25,20 @@ def deliver(emission: Emission) -> Delivery:
 
 
 def an_order(**planned) -> dict[str, Emission]:
-    """The legs of one order."""
-    return {e.source: e for e in drain(schedule(most_orders=1, error_rate=0, **planned))}
+    """The legs of one order by source."""
+    return {emission.source: emission for emission in drain(schedule(most_orders=1, error_rate=0, **planned))}
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_an_envelope_says_all_of_the_event(source):
+def test_an_envelope_has_all_fields_of_the_event(source):
     emission = an_order()[source]
     event = normalise(deliver(emission))
 
     assert (event.source, event.id, event.type) == (source, emission.id, emission.type)
     assert event.order_id == emission.order_id
     assert bytes(event.data) == emission.data
-    whole = emission.time.replace(microsecond=0) if source == "aws" else emission.time
-    assert event.time == whole
+    expected = emission.time.replace(microsecond=0) if source == "aws" else emission.time
+    assert event.time == expected
 
 
 def test_an_eventbridge_event_has_exactly_the_documented_fields():
@@ -49,7 +49,7 @@ def test_an_eventbridge_event_has_exactly_the_documented_fields():
 
 
 def test_a_push_has_exactly_the_documented_fields():
-    """A republished message keeps its CloudEvent id, and a redelivered one its message id."""
+    """The CloudEvent id identifies a republished message, and the message id a redelivered one."""
     body = json.loads(envelopes.body(an_order()["gcp"]))
     message = body["message"]
 
@@ -76,8 +76,8 @@ def test_an_event_grid_delivery_is_an_array_with_exactly_the_documented_fields()
     }
 
 
-def test_a_duplicate_is_the_same_body_again():
-    """As is a contradictory one, but for its content."""
+def test_a_duplicate_has_the_same_body():
+    """A contradictory event has another body."""
     for emission in drain(schedule(most_events=2000, error_rate=0.5)):
         if emission.original and emission.injection:
             same = envelopes.body(emission) == envelopes.body(emission.original)
@@ -100,10 +100,10 @@ def test_every_poison_is_rejected(source, poison):
 @pytest.mark.parametrize(
     ("source", "poison"), [(source, poison) for source in SOURCES for poison in POISONS["cloud"][source]]
 )
-def test_a_poison_for_a_cloud_is_one_that_the_cloud_lets_through(source, poison):
-    """It is in the payload, and on AWS and Azure it is JSON: those clouds check that."""
+def test_a_poison_for_a_cloud_is_accepted_by_the_cloud(source, poison):
+    """The poison is in the payload. On AWS and Azure the payload is valid JSON, because those clouds check that."""
     assert poison in PAYLOAD_POISONS
     assert poison not in ENVELOPE_POISONS
-    spoilt = PAYLOAD_POISONS[poison](an_order()[source].data)
+    poisoned = PAYLOAD_POISONS[poison](an_order()[source].data)
     if source != "gcp":
-        json.loads(spoilt)
+        json.loads(poisoned)

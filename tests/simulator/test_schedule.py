@@ -1,4 +1,4 @@
-"""What the simulator sends and when, without sending it."""
+"""The simulator's schedule: which events it sends, and when."""
 
 import itertools
 from collections import Counter
@@ -12,27 +12,27 @@ from tests.simulator.support import START, drain, schedule
 
 
 def injections(emissions, missing=()) -> list[Injection]:
-    """Each anomaly once."""
-    found = {id(emission.injection): emission.injection for emission in emissions if emission.injection}
-    return [*found.values(), *missing]
+    """Each injected anomaly once."""
+    by_identity = {id(emission.injection): emission.injection for emission in emissions if emission.injection}
+    return [*by_identity.values(), *missing]
 
 
 @pytest.mark.parametrize("error_rate", [0.0, 0.05, 1.0])
-def test_the_mix_is_40_30_30(error_rate):
-    """Within 2 points over 1000 events, whatever goes wrong with the orders."""
+def test_the_share_of_the_clouds_is_40_30_30(error_rate):
+    """Within 2 percentage points over 1000 events, at any error rate."""
     shares = Counter(emission.source for emission in drain(schedule(most_events=1000, error_rate=error_rate)))
 
     assert [shares[source] / 1000 for source in SOURCES] == pytest.approx([0.4, 0.3, 0.3], abs=0.02)
 
 
-def test_the_mix_is_exact_in_the_long_run():
+def test_the_share_of_the_clouds_is_exact_in_the_long_run():
     shares = Counter(emission.source for emission in drain(schedule(most_events=30_000, error_rate=0)))
 
     assert [shares[source] / 30_000 for source in SOURCES] == pytest.approx([0.4, 0.3, 0.3], abs=0.0005)
 
 
 def test_the_same_seed_gives_the_same_events():
-    """Byte for byte, anomalies and instants included, when the runs begin at the same instant."""
+    """They are equal byte for byte, including anomalies and times, when the runs start at the same instant."""
     first, second = (
         [
             (e.source, e.type, e.id, e.data, e.due, e.time, e.poison)
@@ -51,23 +51,23 @@ def test_another_seed_gives_other_events():
 
 
 def test_every_slot_has_one_event():
-    """Event n is due at n / rate: neither orders nor anomalies make the schedule drift."""
+    """Event n is due at n / rate: orders and anomalies do not make the schedule drift."""
     emissions = drain(schedule(rate=50, most_events=1000, error_rate=0.5, lateness=3))
 
     assert [e.due for e in emissions] == pytest.approx([n / 50 for n in range(1000)])
 
 
-def test_each_order_is_told_to_every_cloud():
-    """Amount, currency and quantity agree, and the amount is the sum of the items."""
+def test_each_order_has_a_consistent_leg_on_every_cloud():
+    """Amount, currency and quantity are equal, and the amount is the sum of the items."""
     emissions = drain(schedule(most_events=1000, error_rate=0))
     orders: dict[str, dict] = {}
     for emission in emissions:
         data = msgspec.json.decode(emission.data)
         orders.setdefault(data["order_id"], {})[emission.type] = data
     legs = [
-        [told["OrderPlaced"], told["PaymentProcessed"], told["InventoryReserved"]]
-        for told in orders.values()
-        if "OrderPlaced" in told
+        [by_type["OrderPlaced"], by_type["PaymentProcessed"], by_type["InventoryReserved"]]
+        for by_type in orders.values()
+        if "OrderPlaced" in by_type
     ]
 
     assert len(legs) > 290
@@ -76,10 +76,10 @@ def test_each_order_is_told_to_every_cloud():
         assert order["amount"] == pytest.approx(total)
         assert (payment["amount"], payment["currency"]) == (order["amount"], order["currency"])
         assert inventory["quantity"] == order["quantity"]
-        assert len({told["customer_id"] for told in (order, payment, inventory)}) == 1
+        assert len({leg["customer_id"] for leg in (order, payment, inventory)}) == 1
 
 
-def test_ids_are_unique_but_for_repeated_events():
+def test_only_repeated_events_share_an_id():
     emissions = drain(schedule(most_events=5000, rate=5000, error_rate=0.5, lateness=0.2, jitter=0.1))
     ids = Counter((e.source, e.id) for e in emissions)
 
@@ -101,14 +101,14 @@ def test_a_count_is_met_exactly(count):
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_one_cloud_alone_gets_all_events(source):
+def test_a_single_source_gets_all_events(source):
     emissions = drain(schedule(sources=(source,), most_events=100, error_rate=0.5))
 
     assert Counter(e.source for e in emissions) == {source: 100}
 
 
-def test_a_number_of_orders_is_played_to_the_end():
-    """Late legs included, at their time."""
+def test_a_number_of_orders_is_sent_completely():
+    """Late legs are sent at their time."""
     missing: list[Injection] = []
     emissions = drain(schedule(most_orders=50, error_rate=1, lateness=60, missing=missing))
     late = [e for e in emissions if e.wait_until_due]
@@ -126,7 +126,7 @@ def test_a_late_leg_comes_after_the_window():
     late = [e.due - first[e.order_id] for e in emissions if e.wait_until_due]
 
     assert late
-    # The order's first leg may itself have waited for a few slots.
+    # The order's first leg may have waited for a few slots.
     assert min(late) > 4.8
 
 
@@ -137,21 +137,21 @@ def test_a_finite_run_plans_no_leg_beyond_its_end():
     assert emissions[-1].due < 5
 
 
-def test_a_repeated_event_keeps_its_id_and_time():
-    """A duplicate also keeps its content; a contradictory one differs in the customer alone."""
-    seen = Counter[str]()
-    for again in drain(schedule(most_events=3000, error_rate=0.5)):
-        if (first := again.original) and again.injection:
-            assert (again.id, again.time, again.type) == (first.id, first.time, first.type)
-            one, two = (msgspec.json.decode(e.data) for e in (first, again))
-            differing = [name for name in one if one[name] != two[name]]
-            assert differing == ([] if again.injection.anomaly == "duplicate" else ["customer_id"])
-            seen[again.injection.anomaly] += 1
+def test_a_repeated_event_has_the_same_id_and_time():
+    """A duplicate has the same content as well; a contradictory event differs in the customer only."""
+    repeats = Counter[str]()
+    for repeat in drain(schedule(most_events=3000, error_rate=0.5)):
+        if (first := repeat.original) and repeat.injection:
+            assert (repeat.id, repeat.time, repeat.type) == (first.id, first.time, first.type)
+            original, repeated = (msgspec.json.decode(e.data) for e in (first, repeat))
+            differing = [name for name in original if original[name] != repeated[name]]
+            assert differing == ([] if repeat.injection.anomaly == "duplicate" else ["customer_id"])
+            repeats[repeat.injection.anomaly] += 1
 
-    assert min(seen["duplicate"], seen["contradictory"]) > 20
+    assert min(repeats["duplicate"], repeats["contradictory"]) > 20
 
 
-def test_a_mismatch_is_what_the_truth_says():
+def test_a_mismatch_has_the_amounts_in_the_truth():
     emissions = drain(schedule(most_events=3000, error_rate=0.5))
     wrong = [(e, e.injection.details) for e in emissions if e.injection and e.injection.anomaly == "mismatch"]
 
@@ -162,8 +162,8 @@ def test_a_mismatch_is_what_the_truth_says():
         assert float(str(details["paid"])) > 0
 
 
-def test_stopping_turns_late_legs_into_missing_ones():
-    """What has begun is sent at once; what would come much later is not, and the truth says so."""
+def test_stop_turns_late_legs_into_missing_ones():
+    """Events of started orders are sent at once. Late legs are not sent, and the truth says so."""
     missing: list[Injection] = []
     planned = schedule(rate=100, error_rate=1, lateness=1000, missing=missing)
     sent = [planned.take() for _ in range(1000)]
@@ -178,14 +178,14 @@ def test_stopping_turns_late_legs_into_missing_ones():
     assert len(rest) < 4 * 1.5 * 100
 
 
-def test_an_event_happens_when_it_is_sent():
+def test_the_time_of_an_event_is_the_time_it_is_sent():
     emissions = [e for e in drain(schedule(most_events=500)) if not e.original]
 
     assert [(e.time - START).total_seconds() for e in emissions] == pytest.approx([e.due for e in emissions], abs=1e-5)
 
 
-def test_any_cloud_may_be_the_first_to_tell():
-    """Of orders to which nothing happens, each cloud opens about a third."""
+def test_each_cloud_sends_the_first_event_of_a_third_of_the_orders():
+    """The orders have no anomalies."""
     firsts: dict[str, str] = {}
     for emission in drain(schedule(most_events=3000, error_rate=0)):
         firsts.setdefault(emission.order_id, emission.source)

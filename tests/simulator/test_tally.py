@@ -1,4 +1,4 @@
-"""Whether an answer was right, and what the books say."""
+"""Whether an answer was the expected one, and the counts of a run."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def inject(emission, anomaly):
     ("answer", "wrong"), [(ACCEPTED, 0), (DUPLICATE, 0), (CONTRADICTORY, 0), (REJECTED, 1), (FAILED, 1)]
 )
 def test_an_event_must_be_accepted(tally, emission, answer, wrong):
-    """A duplicate counts: after a lost answer, Helios knows the event that is sent again."""
+    """A duplicate counts as accepted: after a lost answer, Helios has already stored the event that is sent again."""
     tally.record_final(emission, answer, latency=0.01)
 
     assert tally.wrong == wrong
@@ -49,7 +49,7 @@ def test_poison_must_be_rejected(tally, emission, answer, wrong):
     assert tally.wrong == wrong
 
 
-def test_a_cloud_takes_poison_like_anything_else(emission):
+def test_a_cloud_accepts_poison(emission):
     tally = Tally(Truth(None), answered_by_helios=False)
     emission.poison = "NaN"
     inject(emission, "poison")
@@ -62,8 +62,8 @@ def test_a_cloud_takes_poison_like_anything_else(emission):
     ("anomaly", "answers", "wrong"),
     [
         ("duplicate", [ACCEPTED, DUPLICATE], 0),
-        ("duplicate", [DUPLICATE, ACCEPTED], 0),  # the second overtook the first
-        ("duplicate", [DUPLICATE, DUPLICATE], 0),  # the first was sent again after a lost answer
+        ("duplicate", [DUPLICATE, ACCEPTED], 0),  # the second delivery overtook the first
+        ("duplicate", [DUPLICATE, DUPLICATE], 0),  # the first delivery was sent again after a lost answer
         ("duplicate", [ACCEPTED, ACCEPTED], 1),
         ("duplicate", [ACCEPTED, CONTRADICTORY], 1),
         ("contradictory", [ACCEPTED, CONTRADICTORY], 0),
@@ -72,7 +72,7 @@ def test_a_cloud_takes_poison_like_anything_else(emission):
         ("contradictory", [ACCEPTED, DUPLICATE], 1),
     ],
 )
-def test_what_is_sent_twice_must_be_recognised(tally, emission, anomaly, answers, wrong):
+def test_a_repeated_event_must_be_recognised(tally, emission, anomaly, answers, wrong):
     inject(emission, anomaly)
     for answer in answers:
         tally.record_final(emission, answer, latency=0.01)
@@ -80,8 +80,8 @@ def test_what_is_sent_twice_must_be_recognised(tally, emission, anomaly, answers
     assert tally.wrong == wrong
 
 
-def test_an_anomaly_that_did_not_happen_is_not_the_truth(emission):
-    """If one of its events failed, nobody can expect it to be detected."""
+def test_an_anomaly_that_did_not_happen_is_not_in_the_truth(emission):
+    """If one of its events failed, Helios can't detect the anomaly."""
     truth = Truth(None)
     tally = Tally(truth, answered_by_helios=True)
     inject(emission, "duplicate")
@@ -91,7 +91,7 @@ def test_an_anomaly_that_did_not_happen_is_not_the_truth(emission):
     assert truth.counts["duplicate"] == 0
 
 
-def test_only_the_first_complaints_are_kept(tally, emission):
+def test_only_the_first_complaints_are_stored(tally, emission):
     for _ in range(100):
         tally.record_final(emission, FAILED, latency=0.01)
 
@@ -107,5 +107,5 @@ def test_quantiles_are_within_two_percent():
     assert latencies.quantile(0.99) == pytest.approx(0.99, rel=0.02)
 
 
-def test_no_latency_has_no_quantile():
+def test_without_latencies_there_is_no_quantile():
     assert Latencies().quantile(0.5) is None

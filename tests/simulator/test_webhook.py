@@ -1,4 +1,4 @@
-"""The simulator against the real API: what it sends arrives, and it notices what goes wrong."""
+"""The simulator against the real API: its events arrive, and it detects wrong answers."""
 
 import contextlib
 import json
@@ -28,13 +28,13 @@ def files(tmp_path) -> list[str]:
 
 @pytest.fixture
 def summary(tmp_path):
-    """Reads the summary of the run."""
+    """A function that reads the summary of the run."""
     return lambda: json.loads((tmp_path / "summary.json").read_bytes())
 
 
 @pytest.fixture
 def truth(tmp_path):
-    """Reads the truth of the run."""
+    """A function that reads the truth file of the run."""
     return lambda: [json.loads(line) for line in (tmp_path / "truth.jsonl").read_bytes().splitlines()]
 
 
@@ -42,8 +42,8 @@ def simulate(url: str, *arguments: str) -> int:
     return main(["--url", url, *QUICK, *arguments])
 
 
-def test_everything_arrives_once(helios, files, summary):
-    """The summary agrees with what Helios stored, cloud by cloud."""
+def test_every_event_arrives_once(helios, files, summary):
+    """The summary of each cloud equals the events that Helios stored."""
     status = simulate(helios.url, "--rate", "250", "--count", "500", "--error-rate", "0", *files)
     stored = Counter(event.source for event in helios.events())
 
@@ -53,18 +53,18 @@ def test_everything_arrives_once(helios, files, summary):
     assert [stored[source] / 500 for source in SOURCES] == pytest.approx([0.4, 0.3, 0.3], abs=0.02)
 
 
-def test_the_truth_is_what_helios_saw(helios, files, summary, truth):
-    """Of each line of the truth, Helios has the evidence; and Helios has no evidence of anything else."""
+def test_the_truth_equals_the_records_of_helios(helios, files, summary, truth):
+    """Helios has a record of each anomaly in the truth file, and of no other."""
     status = simulate(helios.url, "--rate", "300", "--count", "900", "--error-rate", "0.5", *files)
     lines = truth()
-    told = Counter(line["anomaly"] for line in lines)
-    dead_letters = Counter(kept.dead_letter.status for kept in helios.dead_letters())
+    injected = Counter(line["anomaly"] for line in lines)
+    dead_letters = Counter(stored.dead_letter.status for stored in helios.dead_letters())
     legs = {(event.order_id, event.type): event for event in helios.events()}
 
     assert status == EXIT_OK
-    assert {kind: count for kind, count in summary()["anomalies"].items() if count} == told
-    assert (dead_letters["rejected"], dead_letters["contradictory"]) == (told["poison"], told["contradictory"])
-    assert sum(count.duplicate for count in helios.store.counts) == told["duplicate"]
+    assert {kind: count for kind, count in summary()["anomalies"].items() if count} == injected
+    assert (dead_letters["rejected"], dead_letters["contradictory"]) == (injected["poison"], injected["contradictory"])
+    assert sum(count.duplicate for count in helios.store.counts) == injected["duplicate"]
     for line in lines:
         event = legs.get((line["order_id"], line["type"]))
         if line["anomaly"] in {"missing", "poison"}:
@@ -80,8 +80,8 @@ def test_the_truth_is_what_helios_saw(helios, files, summary, truth):
     assert {order for order, type_ in legs if type_ == "PaymentProcessed"} - silent == placed - silent
 
 
-def test_the_rate_is_kept(helios, files, summary):
-    """600 events at 200/s take three seconds: no sooner, and not much later."""
+def test_the_simulator_sends_at_the_configured_rate(helios, files, summary):
+    """600 events at 200/s take three seconds, not less and not much more."""
     status = simulate(helios.url, "--rate", "200", "--duration", "3", *files)
 
     assert status == EXIT_OK
@@ -89,8 +89,8 @@ def test_the_rate_is_kept(helios, files, summary):
     assert 2.9 < summary()["seconds"] < 4
 
 
-def test_an_outage_loses_nothing(helios, files, summary):
-    """What is answered 503 is sent again until it is taken, though other events fail meanwhile."""
+def test_an_outage_loses_no_event(helios, files, summary):
+    """An event with the answer 503 is sent again until it is accepted, although other events fail meanwhile."""
     helios.refuse(150)
     status = simulate(helios.url, "--rate", "200", "--count", "200", "--error-rate", "0", *files)
 
@@ -99,8 +99,8 @@ def test_an_outage_loses_nothing(helios, files, summary):
     assert summary()["total"]["retried"] == 150
 
 
-def test_patience_has_an_end(helios, files, summary):
-    """An event that is never taken is counted as failed, and the run fails with it."""
+def test_an_event_fails_when_its_patience_is_over(helios, files, summary):
+    """An event that is never accepted is counted as failed, and fails the run."""
     helios.refuse(10**9)
     status = simulate(helios.url, "--rate", "100", "--count", "20", "--patience", "0.5", *files)
 
@@ -109,7 +109,7 @@ def test_patience_has_an_end(helios, files, summary):
     assert "HTTP 503 Service Unavailable" in summary()["complaints"][0]
 
 
-def test_nobody_at_the_url_is_a_failure(files, summary):
+def test_an_unreachable_url_is_a_failure(files, summary):
     status = simulate(f"http://127.0.0.1:{free_port()}", "--rate", "100", "--count", "5", "--patience", "0.2", *files)
 
     assert status == EXIT_WRONG
@@ -117,7 +117,7 @@ def test_nobody_at_the_url_is_a_failure(files, summary):
 
 
 def test_a_wrong_path_is_a_failure_and_not_a_rejection(helios, files, summary):
-    """Nor is it tried again: it will not become right."""
+    """It is not retried, because the path stays wrong."""
     status = simulate(f"{helios.url}/elsewhere", "--rate", "100", "--count", "5", "--error-rate", "1", *files)
 
     assert status == EXIT_WRONG
@@ -126,7 +126,7 @@ def test_a_wrong_path_is_a_failure_and_not_a_rejection(helios, files, summary):
 
 
 def test_poison_that_is_accepted_is_a_failure(helios, files, summary, monkeypatch):
-    """Here the events are sound, and only called poisoned."""
+    """The events of this test are valid and only labelled as poison."""
     monkeypatch.setattr("scripts.simulator.plan.PAYLOAD_POISONS", {})
     monkeypatch.setattr("scripts.simulator.envelopes.ENVELOPE_POISONS", {})
     status = simulate(helios.url, "--rate", "300", "--count", "300", "--error-rate", "1", *files)
@@ -135,7 +135,7 @@ def test_poison_that_is_accepted_is_a_failure(helios, files, summary, monkeypatc
     assert all("should be rejected, is accepted" in complaint for complaint in summary()["complaints"])
 
 
-def test_one_cloud_alone(helios, files, summary):
+def test_events_can_be_limited_to_one_source(helios, files, summary):
     status = simulate(helios.url, "--rate", "200", "--count", "50", "--source", "gcp", *files)
 
     assert status == EXIT_OK
@@ -160,7 +160,7 @@ def test_sources_can_be_combined(helios, files, summary):
         (["--source", "oracle"], "--source"),
     ],
 )
-def test_a_wrong_option_is_named(arguments, word, capsys):
+def test_the_error_for_an_invalid_option_names_it(arguments, word, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
 
@@ -168,14 +168,14 @@ def test_a_wrong_option_is_named(arguments, word, capsys):
     assert word in capsys.readouterr().err
 
 
-def test_a_wrong_url_is_named(capsys):
+def test_the_error_for_an_invalid_url_names_the_option(capsys):
     assert main(["--url", "localhost:8001"]) == EXIT_USAGE
     assert "--url" in capsys.readouterr().err
 
 
 @contextlib.contextmanager
 def endless(helios, command, files) -> Iterator[subprocess.Popen[str]]:
-    """The simulator as a process of its own, until the block ends."""
+    """Run the simulator in a process of its own until the block ends."""
     process = subprocess.Popen(
         [sys.executable, *command, "--url", helios.url, "--rate", "200", "--error-rate", "0.5", *files],
         cwd=REPOSITORY,
@@ -198,8 +198,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", [["-m", "scripts.simulator"], ["scripts/simulator/__main__.py"]])
-def test_a_signal_ends_an_endless_run_in_good_order(helios, files, summary, truth, number, command):
-    """What has begun is finished, late legs become missing, and the summary is shown."""
+def test_the_first_signal_ends_an_endless_run_in_order(helios, files, summary, truth, number, command):
+    """Started orders are finished, late legs become missing, and the summary is printed."""
     with endless(helios, command, files) as process:
         wait_until(lambda: len(helios.events()) > 300)
         process.send_signal(number)
@@ -216,13 +216,13 @@ def test_a_signal_ends_an_endless_run_in_good_order(helios, files, summary, trut
     assert orders - silent == payments - silent
 
 
-def test_a_later_signal_ends_the_run_at_once(helios, files, summary):
-    """Also in an outage; and what has no answer is told."""
+def test_the_second_signal_ends_the_run_at_once(helios, files, summary):
+    """Also during an outage; the summary counts the events without an answer."""
     helios.refuse(10**9)
     with endless(helios, ["-m", "scripts.simulator"], files) as process:
         wait_until(lambda: helios.refusals < 10**9 - 50)
         process.send_signal(signal.SIGINT)
-        time.sleep(SAME_SIGNAL_S + 0.2)  # the time that has to pass is what is tested
+        time.sleep(SAME_SIGNAL_S + 0.2)  # the time between the signals is under test
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=5)
 
@@ -231,7 +231,7 @@ def test_a_later_signal_ends_the_run_at_once(helios, files, summary):
 
 
 def test_webhooks_need_no_sdk_of_any_cloud():
-    """They take long to import, and need not even be installed."""
+    """The SDKs take long to import, and need not be installed."""
     code = "import sys, scripts.simulator; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=True, text=True)
 

@@ -1,4 +1,4 @@
-"""The API as it runs in production: uvicorn in a process of its own."""
+"""The API in a process of its own, under uvicorn as in production."""
 
 import sys
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ TRUST_LOOPBACK: Mapping[str, str] = MappingProxyType({"HELIOS_TRUST_LOOPBACK": "
 
 
 class Api(Command):
-    """One API process; it keeps its port when it is started again.
+    """One API process, which has the same port after a restart.
 
     Attributes:
-        url: where it answers.
+        url: the base URL.
     """
 
     def __init__(
@@ -34,15 +34,15 @@ class Api(Command):
         dashboard_origin: str = "",
         webhook_auth: Mapping[str, str] = TRUST_LOOPBACK,
     ) -> None:
-        """Describe it; nothing is started yet.
+        """Prepare the process without starting it.
 
         Args:
             database_url: a migrated database.
-            redis_url: its seen-filter.
-            log: its log file.
-            crash_at: a step of ``tests.support.crash`` at which it kills itself.
-            dashboard_origin: the dashboard that may call it; by default the one of the settings.
-            webhook_auth: the settings that say who may send; by default this machine, without a proof.
+            redis_url: the Redis of the dedupe cache.
+            log: the log file.
+            crash_at: a step of ``tests.support.crash`` at which the process kills itself.
+            dashboard_origin: the origin of the dashboard that may call the API; by default the one of the settings.
+            webhook_auth: the settings of the authenticators; by default loopback is trusted without credentials.
         """
         port = free_port()
         self.url = f"http://{HOST}:{port}"
@@ -65,7 +65,7 @@ class Api(Command):
         )
 
     def ending(self, seconds: float) -> str:
-        """How it ended, in words; it is killed when it has not by itself after so many seconds."""
+        """How the process ended, in words; it is killed if it still runs after ``seconds``."""
         self._running.wait(seconds)
         self._running.kill()
         return self._running.ending()

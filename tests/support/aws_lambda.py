@@ -1,7 +1,7 @@
-"""Lambda for tests: its context, and a cold start in a process of its own.
+"""Lambda for tests: the context, and a cold start in a process of its own.
 
-``python -m tests.support.aws_lambda MODULE`` invokes ``MODULE.handler`` once: the event comes as JSON on standard
-input, and the answer is the last line of standard output.
+``python -m tests.support.aws_lambda MODULE`` invokes ``MODULE.handler`` once. It reads the event as JSON from standard
+input and writes the answer as the last line of standard output.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import sys
 
 
 class Context:
-    """Lambda's context, as far as Powertools and Helios read it: so many seconds are left of the call."""
+    """The part of Lambda's context that Powertools and Helios read; ``seconds`` of the call are left."""
 
     function_name = "helios-ingest"
     memory_limit_in_mb = 256
@@ -21,12 +21,12 @@ class Context:
         self._seconds = seconds
 
     def get_remaining_time_in_millis(self) -> int:
-        """As at the beginning of a call."""
+        """The time that is left at the start of a call."""
         return int(1000 * self._seconds)
 
 
 def main() -> None:
-    """Invoke the handler of the module that the first argument names."""
+    """Invoke the handler of the module in the first argument."""
     module = importlib.import_module(sys.argv[1])
     answer = module.handler(json.load(sys.stdin), Context())
     print(json.dumps(answer))

@@ -1,6 +1,5 @@
-"""A page of the dashboard in a real browser, and what a viewer does with it."""
+"""A page of the dashboard in a real browser, with the actions and checks of the tests."""
 
-import base64
 import json
 import uuid
 from collections.abc import Iterator
@@ -12,10 +11,11 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from local.stack.config import REPOSITORY
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
 from tests.support.deliveries import eventbridge, eventgrid
+from tests.support.envelopes import pubsub_message, pubsub_push
 
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 PATIENCE_MS = 30_000
-"""Far more than anything takes: several suites may share the machine."""
+"""A generous limit, because several suites may share the machine."""
 
 _AXE = REPOSITORY / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 PUBSUB = "/api/v1/webhooks/gcp/pubsub"
@@ -25,8 +25,8 @@ class Dashboard:
     """An opened page.
 
     Attributes:
-        page: the browser's.
-        faults: every error that the page logged or threw.
+        page: the page of Playwright.
+        faults: the errors that the page logged or threw.
     """
 
     def __init__(self, page: Page, url: str) -> None:
@@ -46,17 +46,17 @@ class Dashboard:
         self.wait_for_phase("live")
 
     def wait_for_phase(self, phase: str) -> None:
-        """Return when the header's indicator says so: connecting, live or waiting."""
+        """Return when the indicator in the header shows this phase: connecting, live or waiting."""
         expect(self.page.locator(f"[data-phase={phase}]")).to_be_visible(timeout=PATIENCE_MS)
 
     def rows(self) -> list[str]:
-        """What the list shows, the newest first, each event as ``source/id``."""
+        """The keys of the events in the list, ``source/id``, the newest first."""
         every = "[...document.querySelectorAll('[data-row]')]"
         keys: list[str] = self.page.evaluate(f"{every}.map((row) => row.dataset.row)")
         return keys
 
     def wait_for_rows(self, keys: list[str]) -> None:
-        """Return when each of these is in the list."""
+        """Return when each of these keys is in the list."""
         self.page.wait_for_function(
             "(keys) => keys.every((key) => document.querySelector(`[data-row='${key}']`))", arg=keys
         )
@@ -67,7 +67,7 @@ class Dashboard:
         expect(card.get_by_text(f"{total:,}", exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
     def wait_for_at_least(self, total: int) -> int:
-        """The number that the first card shows, as soon as it is no less than this one."""
+        """The number on the first card, as soon as it is at least ``total``."""
         card = self.page.get_by_role("article", name="All events").locator("p").first.element_handle()
         number = "Number(card.textContent.replaceAll(',', ''))"
         shown = self.page.wait_for_function(
@@ -76,11 +76,11 @@ class Dashboard:
         return int(shown.json_value())
 
     def heap_megabytes(self) -> float:
-        """JavaScript objects that are still in use."""
+        """The size of the JavaScript objects that are still in use."""
         devtools = self.page.context.new_cdp_session(self.page)
         devtools.send("Performance.enable")
         devtools.send("HeapProfiler.collectGarbage")
-        metrics = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
+        metrics = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
         devtools.detach()
         return float(metrics["JSHeapUsedSize"]) / 1e6
 
@@ -90,28 +90,30 @@ class Dashboard:
         return pixels
 
     def violations(self) -> list[str]:
-        """What axe finds serious or critical; the page must have been opened without its policy."""
+        """The serious and critical violations that axe finds; the page must be opened without its policy."""
         self.page.evaluate(_AXE.read_text())
-        found: list[dict[str, Any]] = self.page.evaluate("axe.run().then(({ violations }) => violations)")
+        violations: list[dict[str, Any]] = self.page.evaluate("axe.run().then(({ violations }) => violations)")
         return [
-            f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}"
-            for one in found
-            if one["impact"] in {"serious", "critical"}
+            f"{violation['id']}: {violation['help']}: {violation['nodes'][0]['html'][:200]}"
+            for violation in violations
+            if violation["impact"] in {"serious", "critical"}
         ]
 
 
 @contextmanager
 def opened(browser: Browser, url: str, *, name: str, **context: Any) -> Iterator[Dashboard]:
-    """The dashboard, live; at the end it is photographed, and must have logged no error unless the test took it out.
+    """Open the live dashboard. At the end take a screenshot, and fail if ``faults`` has an error.
 
     Args:
-        browser: where.
-        url: the dashboard's.
-        name: the screenshot's.
-        context: of Playwright's ``new_context``.
+        browser: the browser.
+        url: the URL of the dashboard.
+        name: the name of the screenshot.
+        context: arguments of Playwright's ``new_context``.
     """
-    with browser.new_context(viewport=context.pop("viewport", {"width": 1440, "height": 1000}), **context) as made:
-        dashboard = Dashboard(made.new_page(), url)
+    with browser.new_context(
+        viewport=context.pop("viewport", {"width": 1440, "height": 1000}), **context
+    ) as browser_context:
+        dashboard = Dashboard(browser_context.new_page(), url)
         try:
             yield dashboard
         finally:
@@ -120,7 +122,7 @@ def opened(browser: Browser, url: str, *, name: str, **context: Any) -> Iterator
 
 
 def post_events(url: str, count: int = 1, *, source: str = "aws") -> list[str]:
-    """Store new events through this API's webhooks; their keys, ``source/id``."""
+    """The keys, ``source/id``, of new events that are stored through this API's webhooks."""
     ids = [uuid.uuid4().hex for _ in range(count)]
     for id_ in ids:
         answer = call(url, *_request(source, id_))
@@ -135,17 +137,11 @@ def _request(source: str, id_: str) -> tuple[str, bytes]:
         case "azure":
             return EVENTGRID, eventgrid(id_).body
         case _:
-            message = {"messageId": id_, "publishTime": "2025-11-26T12:00:00Z", "data": "e30="}
-            return PUBSUB, json.dumps({"message": message, "subscription": "projects/shop/subscriptions/s"}).encode()
+            return PUBSUB, json.dumps(pubsub_push(pubsub_message(id_, b"{}"))).encode()
 
 
 def payment(order: str, *, amount: float) -> bytes:
-    """A push of Pub/Sub that says what was paid for ``ORD-order``."""
-    said = json.dumps({"order_id": f"ORD-{order}", "amount": amount}).encode()
-    message = {
-        "messageId": uuid.uuid4().hex,
-        "publishTime": "2025-11-26T12:00:00Z",
-        "attributes": {"event_type": "PaymentProcessed"},
-        "data": base64.b64encode(said).decode(),
-    }
-    return json.dumps({"message": message, "subscription": "projects/shop/subscriptions/s"}).encode()
+    """A push of Pub/Sub with the amount that was paid for the order ``ORD-<order>``."""
+    data = json.dumps({"order_id": f"ORD-{order}", "amount": amount}).encode()
+    message = pubsub_message(uuid.uuid4().hex, data, attributes={"event_type": "PaymentProcessed"})
+    return json.dumps(pubsub_push(message)).encode()

@@ -1,4 +1,4 @@
-"""Clients of the API: one request at a time, and load that behaves as a cloud does."""
+"""Clients of the API: single requests, and load that retries like a cloud."""
 
 import asyncio
 import http.client
@@ -22,11 +22,11 @@ JSON = {"content-type": "application/json"}
 
 REQUEST_SECONDS = 30
 RETRY_SECONDS = 0.1
-"""Shorter than any cloud waits, and than the Retry-After that it is told: the test need not take so long."""
+"""Shorter than the delay of any cloud and than the API's Retry-After, to keep the tests short."""
 
 
 class Answer(NamedTuple):
-    """What a request was answered."""
+    """The answer to a request."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,7 +34,11 @@ class Answer(NamedTuple):
 
 
 def call(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = JSON) -> Answer:
-    """GET, or POST a JSON body; the answer's body is read as JSON. Raises OSError or HTTPException without one."""
+    """The answer to a GET, or to a POST of a JSON body, with its body parsed as JSON.
+
+    Raises:
+        OSError, HTTPException: there is no answer.
+    """
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=REQUEST_SECONDS)
     try:
         connection.request("GET" if body is None else "POST", path, body, headers)
@@ -46,7 +50,7 @@ def call(url: str, path: str, body: bytes | None = None, headers: Mapping[str, s
 
 
 def _strict(body: bytes) -> Any:
-    """JSON as RFC 8259 has it: Python's own reader would let NaN through."""
+    """Parsed JSON. NaN is refused, as RFC 8259 demands and Python's parser does not."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
@@ -56,7 +60,7 @@ def _strict(body: bytes) -> Any:
 
 @asynccontextmanager
 async def session(url: str, *, clients: int) -> AsyncIterator[aiohttp.ClientSession]:
-    """So many connections at most, each used again and again."""
+    """A session with at most ``clients`` connections, which are reused."""
     connector = aiohttp.TCPConnector(limit=clients)
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
     async with aiohttp.ClientSession(url, connector=connector, timeout=timeout, headers=JSON) as opened:
@@ -64,7 +68,7 @@ async def session(url: str, *, clients: int) -> AsyncIterator[aiohttp.ClientSess
 
 
 async def post(opened: aiohttp.ClientSession, path: str, body: bytes) -> Answer:
-    """POST a JSON body; the answer's body is read as JSON."""
+    """The answer to a POST of a JSON body, with its body parsed as JSON."""
     async with opened.post(path, data=body) as response:
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, headers, _strict(await response.read()))
@@ -73,12 +77,12 @@ async def post(opened: aiohttp.ClientSession, path: str, body: bytes) -> Answer:
 async def deliver(
     opened: aiohttp.ClientSession, body: bytes, note: Callable[[Answer | None], None] = lambda _: None
 ) -> Answer:
-    """POST an EventBridge event until it is acknowledged, and return the acknowledgement.
+    """The acknowledgement of an EventBridge event, which is posted until there is one.
 
     Args:
-        opened: where.
+        opened: the session.
         body: the event.
-        note: told of every answer that is not 202, and None of every request that has no answer.
+        note: called with every answer that is not 202, and with None for every request without an answer.
     """
     while True:
         try:
@@ -93,18 +97,18 @@ async def deliver(
 
 
 class Load:
-    """Sends new events until the block ends, each again and again until it is acknowledged; every fifth one twice.
+    """Sends new events until the block ends, each until it is acknowledged, and every fifth event twice.
 
     Attributes:
-        acknowledged: the ids that the API has taken, in order.
-        told: how many deliveries it has taken, by what it said became of them.
+        acknowledged: the ids of the acknowledged events, in order.
+        answered: the number of acknowledged deliveries, by the status in the answer.
         refused: every answer that was not 202.
-        broken: how many requests had no answer.
+        broken: the number of requests without an answer.
     """
 
     def __init__(self, url: str, *, clients: int = 16, per_second: int = 150) -> None:
         self.acknowledged: list[str] = []
-        self.told: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
         self.refused: list[Answer] = []
         self.broken = 0
         self._url = url
@@ -127,12 +131,12 @@ class Load:
             raise self._failure
 
     def go_on(self, events: int = 50) -> None:
-        """Return once so many more events have been acknowledged."""
+        """Return once ``events`` more events have been acknowledged."""
         goal = len(self.acknowledged) + events
         eventually(lambda: len(self.acknowledged) >= goal, seconds=40)
 
     def wait_refused(self, answers: int = 5) -> None:
-        """Return once so many more requests have been refused."""
+        """Return once ``answers`` more requests have been refused."""
         goal = len(self.refused) + answers
         eventually(lambda: len(self.refused) >= goal, seconds=40)
 
@@ -151,7 +155,7 @@ class Load:
             id_ = next(self._ids)
             for _ in range(2 if id_.endswith(("0", "5")) else 1):
                 answer = await deliver(opened, eventbridge(id_).body, self._note)
-                self.told[answer.body["status"]] += 1
+                self.answered[answer.body["status"]] += 1
             self.acknowledged.append(id_)
             await asyncio.sleep(self._pause)
 

@@ -1,7 +1,7 @@
 """``python -m tests.support.crash STEP -m MODULE ARGUMENTS``: run a module that kills itself at one step of ingest.
 
-The step's function is wrapped before the module starts, so production code needs no hook for it. The end is a SIGKILL
-to itself: no ``finally``, no exit handler, no goodbye to Postgres.
+The step's function is wrapped before the module starts, so production code needs no hook for it. The process sends
+itself SIGKILL: no ``finally`` block and no exit handler runs, and the connection to Postgres is not closed.
 """
 
 import os
@@ -23,13 +23,13 @@ from helios.services import ingest
 
 
 class Step(NamedTuple):
-    """A place between two steps of ingest.
+    """A point between two steps of ingest.
 
     Attributes:
-        owner: the class or module that has the function.
-        function: the name of the step next to the place.
-        is_after: whether the place is after that step or before it.
-        is_committed: whether the batch is durable there.
+        owner: the class or module of the function.
+        function: the name of the step next to the point.
+        is_after: whether the point is after that step or before it.
+        is_committed: whether the batch is durable at that point.
     """
 
     owner: type | ModuleType
@@ -50,9 +50,9 @@ STEPS = {
     "after-cache": Step(RedisDedupeCache, "add", is_after=True, is_committed=True),
     "before-answer": Step(ingest, "_log", is_after=False, is_committed=True),
 }
-"""Every place between two steps, in the order in which a batch passes them.
+"""Every point between two steps, in the order in which a batch passes them.
 
-There is none within ``add``: it is one script, which Redis runs whole or not at all.
+There is none within ``add``: it is one script, which Redis runs completely or not at all.
 """
 
 
@@ -60,16 +60,16 @@ RELAY_STEPS = {
     "before-broadcast": Step(ApiGatewayBroadcaster, "broadcast", is_after=False, is_committed=True),
     "before-offset-commit": Step(PostgresConsumerOffset, "commit", is_after=False, is_committed=True),
 }
-"""Every place between two steps of the relay at which the frames have their positions."""
+"""Every point between two steps of the relay at which the frames have their positions."""
 
 
 def die() -> None:
-    """End as ``kill -9`` ends a process."""
+    """End this process like ``kill -9``."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def arm(step: Step) -> None:
-    """Wrap the step's function, so that whoever calls it dies there."""
+    """Wrap the step's function, so that the process kills itself at that point."""
     original: Callable[..., Any] = getattr(step.owner, step.function)
 
     @wraps(original)
@@ -82,7 +82,7 @@ def arm(step: Step) -> None:
 
 
 def main() -> None:
-    """Arm the step, then become the module."""
+    """Arm the step, then run the module."""
     _, step, _, module, *arguments = sys.argv
     arm((STEPS | RELAY_STEPS)[step])
     sys.argv = [module, *arguments]

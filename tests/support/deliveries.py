@@ -1,4 +1,4 @@
-"""Deliveries for tests, made the short way."""
+"""Short functions that make deliveries."""
 
 import json
 from datetime import UTC, datetime

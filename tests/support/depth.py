@@ -1,4 +1,4 @@
-"""How many examples a property is tried with: few in ``make test``, many in ``make test-long``."""
+"""The number of examples of a property test: few in ``make test``, many in ``make test-long``."""
 
 from hypothesis import HealthCheck, settings
 
@@ -7,8 +7,8 @@ QUICK, LONG = "helios", "long"
 
 
 def register() -> None:
-    """Make both profiles known, and choose the quick one."""
-    # A busy machine is no reason to fail: time is measured by `make bench`, not here.
+    """Register both profiles, and select the quick one."""
+    # A slow example must not fail a test, because the machine may be busy. `make bench` measures time.
     common = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile(QUICK, common)
     settings.register_profile(LONG, common, max_examples=1000)
@@ -16,5 +16,5 @@ def register() -> None:
 
 
 def examples(quick: int, *, long: int) -> int:
-    """The number for the profile in force. Read when a test module is imported."""
+    """The number of examples for the selected profile. Called when a test module is imported."""
     return long if settings.get_current_profile_name() == LONG else quick

@@ -1,4 +1,4 @@
-"""What the API's description says of requests and answers, for tests that generate the ones and check the others."""
+"""The API's OpenAPI description, for tests that generate requests and check the answers."""
 
 import json
 from urllib.parse import urlencode
@@ -28,7 +28,7 @@ SAME_EVERY_TIME = settings(
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    # The API is one for all examples: that it holds what earlier ones stored is the point.
+    # All examples share one API on purpose: it has the events that earlier examples stored.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
@@ -36,9 +36,9 @@ schema = schemathesis.openapi.from_dict(json.loads(document()))
 
 
 LONGEST_QUERY = 60_000
-"""uvicorn refuses a request line of 64 KB by itself, before the API sees it, and as plain text."""
+"""uvicorn refuses a request line of 64 KB with plain text, before the API receives it."""
 
 
 def is_read(case: Case) -> bool:
-    """Whether the API gets to see this request."""
+    """Whether the API receives this request."""
     return len(urlencode(case.query or {}, doseq=True, errors="replace")) < LONGEST_QUERY

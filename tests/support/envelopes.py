@@ -1,6 +1,6 @@
-"""The one place where tests build what a vendor's service sends: its envelope around a payload.
+"""The envelopes in which a vendor's service sends a payload. Tests build them here and nowhere else.
 
-Each function returns the envelope with the fields that the vendor's page documents; ``fields`` replaces or adds some.
+Each function returns the envelope with the fields that the vendor documents; ``fields`` replaces fields or adds some.
 """
 
 import base64
@@ -16,7 +16,7 @@ def eventbridge_event(id_: str = "1", *, detail: Any = None, **fields: Any) -> d
 
     Args:
         id_: the event's id.
-        detail: the payload; None: an order named after the id.
+        detail: the payload; by default an order whose number contains the id.
         fields: other fields; ``detail_type`` is written as ``detail-type``.
     """
     event = {
@@ -29,8 +29,8 @@ def eventbridge_event(id_: str = "1", *, detail: Any = None, **fields: Any) -> d
         "region": "eu-central-1",
         "resources": [],
     }
-    given = {name.replace("_", "-"): value for name, value in fields.items()}
-    return event | given | {"detail": {"order_id": f"ORD-{id_}", "amount": 10.0} if detail is None else detail}
+    renamed = {name.replace("_", "-"): value for name, value in fields.items()}
+    return event | renamed | {"detail": {"order_id": f"ORD-{id_}", "amount": 10.0} if detail is None else detail}
 
 
 def eventgrid_event(id_: str = "1", *, data: Any = None, **fields: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def eventgrid_event(id_: str = "1", *, data: Any = None, **fields: Any) -> dict[
 
 
 def eventgrid_validation(code: str) -> list[dict[str, Any]]:
-    """The request with which Event Grid asks an endpoint for its consent ("Webhook event delivery")."""
+    """The validation request of Event Grid to a new endpoint (Microsoft Learn, "Webhook event delivery")."""
     return [eventgrid_event(eventType="Microsoft.EventGrid.SubscriptionValidationEvent", data={"validationCode": code})]
 
 
@@ -73,12 +73,12 @@ def cloudevent(id_: str = "1", *, data: Any = None, **attributes: Any) -> dict[s
 
 def cloudevent_headers(id_: str = "1", **attributes: str) -> dict[str, str]:
     """The headers of a CloudEvent in binary mode (CloudEvents 1.0, "HTTP Protocol Binding")."""
-    named = {"specversion": "1.0", "id": id_, "type": "OrderPlaced", "source": "arn:aws:s3:::bucket"} | attributes
-    return {"content-type": "application/json"} | {f"ce-{name}": value for name, value in named.items()}
+    values = {"specversion": "1.0", "id": id_, "type": "OrderPlaced", "source": "arn:aws:s3:::bucket"} | attributes
+    return {"content-type": "application/json"} | {f"ce-{name}": value for name, value in values.items()}
 
 
 def sqs_event(*bodies: bytes) -> dict[str, Any]:
-    """A batch as SQS hands it to a function (AWS Lambda Developer Guide, "Using Lambda with Amazon SQS")."""
+    """A batch as SQS passes it to a function (AWS Lambda Developer Guide, "Using Lambda with Amazon SQS")."""
     return {
         "Records": [
             {

@@ -1,4 +1,4 @@
-"""Deliveries that tell of orders, and of a flow that is not about orders."""
+"""Deliveries of the legs of an order, and a flow that is not about orders."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -36,10 +36,12 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def leg(name: str, key: str = "ORD-1", *, id_: str = "1", after: float = 0.0, **fields: Any) -> Delivery:
-    """A delivery of one leg of an order, so many seconds after noon; its fields agree unless others are given."""
+    """A delivery of one leg of an order, ``after`` seconds after noon; ``fields`` replaces the consistent defaults."""
     channel, type_ = _TYPES[name]
-    known = {"order_id": key, "customer_id": "CUST-1", "amount": Decimal("10.00"), "currency": "EUR", "quantity": 2}
-    return sent(channel, type_, known | fields, id_=f"{key}/{name}/{id_}", received_at=NOON + timedelta(seconds=after))
+    defaults = {"order_id": key, "customer_id": "CUST-1", "amount": Decimal("10.00"), "currency": "EUR", "quantity": 2}
+    return sent(
+        channel, type_, defaults | fields, id_=f"{key}/{name}/{id_}", received_at=NOON + timedelta(seconds=after)
+    )
 
 
 def sent(channel: str, type_: str, data: Any, *, id_: str, received_at: datetime) -> Delivery:

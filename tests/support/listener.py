@@ -1,4 +1,4 @@
-"""An HTTP server that has one answer."""
+"""An HTTP server with one answer."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from socketserver import BaseServer
 
 @contextmanager
 def listening(status: int, headers: Mapping[str, str], body: bytes = b"") -> Iterator[str]:
-    """Its URL, on a free port of this machine."""
+    """Run the server until the block ends, and return its URL on a free port of this machine."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -23,7 +23,7 @@ def listening(status: int, headers: Mapping[str, str], body: bytes = b"") -> Ite
         do_POST = do_GET  # noqa: N815 - the standard library's spelling
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Answer) as server, serving(server):
         yield f"http://127.0.0.1:{server.server_port}/"

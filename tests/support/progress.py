@@ -1,4 +1,4 @@
-"""A pytest plugin (``--progress``) that says how far the tests are: tier by tier, with the time left, and a summary."""
+"""A pytest plugin (``--progress``) that prints the progress of each tier, the time left, and a summary."""
 
 import contextlib
 import functools
@@ -14,42 +14,42 @@ from tests.support.schedule import expected_seconds, known_seconds, longest_firs
 from tests.support.tiers import TIERS, tier_of
 
 LINE_SECONDS = 10.0
-"""Time from one line of progress to the next; a terminal's line is written again every second."""
+"""Time between two lines of progress; on a terminal the line is rewritten every second."""
 TERMINAL_SECONDS = 1.0
 
 
 def minutes(seconds: float) -> str:
-    """As ``4:05``."""
+    """The time in the form ``4:05``."""
     whole = max(0, round(seconds))
     return f"{whole // 60}:{whole % 60:02}"
 
 
 class Estimate:
-    """How long the rest will take, from what each unit of work took last time and from the speed so far."""
+    """The time left, from the last duration of each unit of work and the speed of this run."""
 
     def __init__(self, nodeids: Sequence[str], workers: int) -> None:
         self._workers = workers
         self._expected = expected_seconds(nodeids, known_seconds())
-        self._left_of_unit = longest_first(nodeids)
-        self._total = self._left = sum(self._expected.values())
+        self._remaining_of_unit = longest_first(nodeids)
+        self._total = self._remaining = sum(self._expected.values())
 
     def finished(self, nodeid: str) -> None:
-        """Take a test off what is left."""
+        """Subtract a finished test from the remaining work."""
         seconds = self._expected.pop(nodeid, 0.0)
-        self._left -= seconds
-        self._left_of_unit[unit_of(nodeid)] -= seconds
+        self._remaining -= seconds
+        self._remaining_of_unit[unit_of(nodeid)] -= seconds
 
     def seconds_left(self, elapsed: float) -> float:
-        """Never less than the longest unit of work needs, which one worker alone has to do."""
-        done = self._total - self._left
-        # The speed so far, with last time's as a start: the first tests say little.
-        start = 1 + self._total / 10
-        slower = (elapsed * self._workers + start) / (done + start)
-        return slower * max(self._left / self._workers, max(self._left_of_unit.values(), default=0.0))
+        """The time left: at least the time of the longest unit of work, which a single worker runs."""
+        done = self._total - self._remaining
+        # The speed of this run, weighted with the last one, because the first tests are a small sample.
+        weight = 1 + self._total / 10
+        slowdown = (elapsed * self._workers + weight) / (done + weight)
+        return slowdown * max(self._remaining / self._workers, max(self._remaining_of_unit.values(), default=0.0))
 
 
 class Progress:
-    """Counts the outcomes by tier, and writes them."""
+    """Counts the outcomes by tier, and prints them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -71,16 +71,16 @@ class Progress:
 
     @property
     def seconds_by_unit(self) -> dict[str, float]:
-        """How long each unit of work took, with the start and the end of its servers."""
+        """The duration of each unit of work, including the start and the end of its servers."""
         return dict(self._by_unit)
 
     @property
     def left_out(self) -> int:
-        """How many tests were collected and did not run."""
+        """The number of tests that were collected and did not run."""
         return self._total.total() - sum(outcomes["done"] for outcomes in self._outcomes.values())
 
     def begin(self, nodeids: Sequence[str], workers: int) -> None:
-        """Know what will run; called once, when the tests have been collected."""
+        """Print and store what will run; called when the tests have been collected."""
         if self._estimate is not None or not nodeids:
             return
         self._tests_began = time.monotonic()
@@ -105,9 +105,9 @@ class Progress:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, tuple[str, Any, Any], tuple[str, str, str]]:
-        """Keep the category, which the exit code and pytest's own summary go by, and write no dots."""
-        category, letter, word = yield
-        return (category, letter, word) if self._end.is_set() else (category, "", "")
+        """Return the category, which decides the exit code and pytest's summary, without a dot or a word."""
+        category, short, word = yield
+        return (category, short, word) if self._end.is_set() else (category, "", "")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -136,7 +136,9 @@ class Progress:
         if outcomes["done"] == self._total[tier]:
             with self._writing():
                 passed = outcomes["done"] - outcomes["failed"] - outcomes["skipped"]
-                bad = "".join(f", {outcomes[one]} {one}" for one in ("failed", "skipped") if outcomes[one])
+                bad = "".join(
+                    f", {outcomes[outcome]} {outcome}" for outcome in ("failed", "skipped") if outcomes[outcome]
+                )
                 self._terminal.write_line(f"[{minutes(self._elapsed)}] {tier}: done, {passed} passed{bad}")
 
     @property
@@ -145,7 +147,7 @@ class Progress:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Write whole lines, above the terminal's own line."""
+        """Hold the lock while lines are written above the progress line of a terminal."""
         with self._lock:
             if self._terminal.isatty:
                 self._terminal.rewrite("", erase=True)
@@ -173,7 +175,7 @@ class Progress:
         return f"{clock} {done} of {self._total.total()} done{failed} · {under_way}{self._longest_running()}"
 
     def _longest_running(self) -> str:
-        """The test that has run for longest, if that is long enough to wonder."""
+        """The test that has run for longest, if it has run for at least ``LINE_SECONDS``."""
         running = sorted(self._running.items(), key=lambda entry: entry[1])
         if not running or (seconds := time.monotonic() - running[0][1]) < LINE_SECONDS:
             return ""
@@ -190,8 +192,8 @@ class Progress:
             self._terminal.write_line(f"{'tier':<12}{'tests':>7}{'passed':>8}{'failed':>8}{'skipped':>9}{'work':>8}")
             for name, total, outcomes, seconds in rows:
                 passed = outcomes["done"] - outcomes["failed"] - outcomes["skipped"]
-                figures = f"{total:>7}{passed:>8}{outcomes['failed']:>8}{outcomes['skipped']:>9}{minutes(seconds):>8}"
-                self._terminal.write_line(f"{name:<12}{figures}")
+                columns = f"{total:>7}{passed:>8}{outcomes['failed']:>8}{outcomes['skipped']:>9}{minutes(seconds):>8}"
+                self._terminal.write_line(f"{name:<12}{columns}")
             self._terminal.write_line(f"all in {minutes(self._elapsed)} minutes")
             if self.left_out:
                 self._terminal.write_line(f"{self.left_out} tests were collected and did not run", red=True)

@@ -1,4 +1,4 @@
-"""An HTTP server that is posted to: it answers as it is told, and keeps what it was sent."""
+"""An HTTP server for webhooks that records the requests and sends the answers of the test."""
 
 import json
 import threading
@@ -8,12 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver(ThreadingHTTPServer):
-    """Answers as it is told, and keeps what it was sent.
+    """Records the requests and sends the answers of the test.
 
     Attributes:
-        answers: status, headers and body of the next requests; 204 when there are none.
-        got: headers and body of each request.
-        stalled: set to let a handler that stalls go on.
+        answers: status, headers and body for the next requests, one each; 204 after them.
+        requests: path, headers and body of each request.
+        stalls: whether each answer sends one byte at a time and never ends.
+        released: ends the answers that stall, once it is set.
     """
 
     daemon_threads = True
@@ -21,8 +22,8 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        self.stalled = threading.Event()
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.released = threading.Event()
         self.stalls = False
 
     @property
@@ -31,8 +32,8 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def ids(self) -> list[str]:
-        """Of the CloudEvents that arrived, in order."""
-        return [json.loads(body)["id"] for _, _, body in self.got]
+        """The ids of the received CloudEvents, in order."""
+        return [json.loads(body)["id"] for _, _, body in self.requests]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -41,10 +42,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.got.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+        self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
         if self.server.stalls:
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")  # and a byte now and then, for ever
-            while not self.server.stalled.wait(0.05):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")  # then one byte at a time, without an end
+            while not self.server.released.wait(0.05):
                 try:
                     self.wfile.write(b"x")
                     self.wfile.flush()
@@ -59,18 +60,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """One on a free port of this machine."""
+    """A receiver on a free port of this machine."""
     with Receiver() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
             yield server
         finally:
-            server.stalled.set()
+            server.released.set()
             server.shutdown()
             thread.join()

@@ -1,4 +1,4 @@
-"""What the database holds after a test, as the facts that must agree."""
+"""The rows of the database after a test, and the check that they are consistent."""
 
 from collections import Counter
 from typing import Any
@@ -22,7 +22,7 @@ TOTALS = f"SELECT since::text, source, {SUMS} FROM event_totals GROUP BY since, 
 
 
 class Records:
-    """Reads the tables directly: the judge of what the code under test says of itself."""
+    """Reads the tables directly, independently of the code under test."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -33,18 +33,18 @@ class Records:
 
     def ids(self, source: str) -> list[str]:
         """The ids of one source, sorted."""
-        return [id_ for of, id_ in self.keys() if of == source]
+        return [id_ for row_source, id_ in self.keys() if row_source == source]
 
     def counts(self) -> Counter[str]:
-        """How many deliveries there were by what became of them."""
+        """The number of deliveries by outcome."""
         ((stored, duplicate, contradictory, rejected),) = self._rows(f"SELECT {SUMS} FROM event_counts")
         sums = {"stored": stored, "duplicate": duplicate, "contradictory": contradictory, "rejected": rejected}
         return Counter({outcome: count for outcome, count in sums.items() if count})
 
     def assert_exact(self) -> None:
-        """Each event once in ``events``, in the ledger and in the outbox; dead letters as often as counted.
+        """Each event is once in ``events``, in the counts and in the outbox, and dead letters equal their counts.
 
-        The ledger's sums are those of its minutes.
+        The totals equal the sums of the counts per minute.
         """
         keys = self.keys()
         rows_by_source = dict(self._rows("SELECT source, count(*) FROM events GROUP BY source"))

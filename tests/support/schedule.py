@@ -1,4 +1,4 @@
-"""Which worker of pytest-xdist runs which test: tests that share servers stay together, the longest work goes first."""
+"""How tests are distributed to pytest-xdist workers: tests that share servers stay together, long ones start first."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,18 +10,18 @@ from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parents[2]
 DURATIONS = ROOT / "tests/durations.json"
-"""Seconds of each unit of work, as the last run of ``make durations`` measured them."""
+"""Seconds of each unit of work, measured by the last run of ``make durations``."""
 
 DEFAULT_SECONDS = 0.2
-"""Expected of a test whose unit of work is not in ``DURATIONS``."""
+"""Expected duration of a test whose unit of work is not in ``DURATIONS``."""
 
 TOGETHER = {
     "tests/e2e/": ("tests/e2e/test_faults.py", "tests/e2e/test_prove.py"),
 }
-"""Folders whose files share servers that take long to start: one unit of work each, without these files."""
+"""Folders whose files share servers that take long to start: each is one unit of work, except for these files."""
 
 APART = ("tests/integration/test_crash_points.py", "tests/local/test_demo.py")
-"""Files whose tests share nothing and take long: each test is a unit, so that the file does not hold up the end."""
+"""Files whose tests share no server and take long: each test is a unit, so that the file does not delay the end."""
 
 BY_PARAMETER = {"tests/emulators/pubsub/": ("google", "helios")}
 """Folders whose shared server has a parameter: a unit for each value, so that no server is started twice."""
@@ -42,12 +42,12 @@ def unit_of(nodeid: str) -> str:
 
 
 def known_seconds() -> dict[str, float]:
-    """How long each unit of work took last time."""
+    """The duration of each unit of work in the last measured run."""
     return json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
 
 
 def expected_seconds(nodeids: Iterable[str], known: Mapping[str, float]) -> dict[str, float]:
-    """How long each test should take: its part of its unit of work."""
+    """The expected duration of each test: its share of its unit of work."""
     units: dict[str, list[str]] = {}
     for nodeid in nodeids:
         units.setdefault(unit_of(nodeid), []).append(nodeid)
@@ -59,16 +59,16 @@ def expected_seconds(nodeids: Iterable[str], known: Mapping[str, float]) -> dict
 
 
 def longest_first(nodeids: Iterable[str]) -> dict[str, float]:
-    """The units of work of these tests with the seconds that each should take, in the order in which they start."""
+    """The units of work of these tests with their expected seconds, in the order in which they start."""
     seconds: dict[str, float] = {}
-    for nodeid, each in expected_seconds(nodeids, known_seconds()).items():
+    for nodeid, expected in expected_seconds(nodeids, known_seconds()).items():
         unit = unit_of(nodeid)
-        seconds[unit] = seconds.get(unit, 0.0) + each
+        seconds[unit] = seconds.get(unit, 0.0) + expected
     return dict(sorted(seconds.items(), key=lambda entry: -entry[1]))
 
 
-class WholeUnits(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
-    """Gives a worker a whole unit of work, in the order in which the tests were collected."""
+class WholeUnits(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
+    """Gives each worker whole units of work, in the order in which the tests were collected."""
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         config.option.loadscopereorder = False

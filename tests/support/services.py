@@ -1,4 +1,4 @@
-"""A whole Helios in memory, as the API wants it."""
+"""The services of the API, in memory."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,11 +15,11 @@ from tests.fakes.store import MemoryDedupeCache, MemoryOutbox, MemoryStore
 from tests.fakes.tokens import MemoryTickets, MemoryTokens
 
 TRUST_LOOPBACK = Settings(database_url="postgresql://nowhere", trust_loopback=True)
-"""What this machine sends to itself needs no proof."""
+"""Requests from loopback need no credentials."""
 
 
 def in_memory(store: MemoryStore, settings: Settings = TRUST_LOOPBACK) -> Services:
-    """Services on this store, with a token of each scope; see ``bearer``."""
+    """The services on this store, with a token of each scope (see ``bearer``)."""
     outbox = MemoryOutbox(store)
     return Services(
         settings=settings,
@@ -38,19 +38,19 @@ def in_memory(store: MemoryStore, settings: Settings = TRUST_LOOPBACK) -> Servic
 
 
 def tokens() -> MemoryTokens:
-    """A token of each scope, that has its name, and ``expired`` and ``revoked``, which open nothing."""
-    made = MemoryTokens()
+    """A token of each scope, named after it, and the invalid tokens ``expired`` and ``revoked``."""
+    store = MemoryTokens()
     now = datetime.now(UTC)
     for name in (*SCOPES, "expired", "revoked"):
         expires_at = now - timedelta(seconds=1) if name == "expired" else None
         scopes = (name,) if name in SCOPES else ("admin",)
-        made.add(digest(PREFIX + name), Token(name=name, scopes=scopes, created_at=now, expires_at=expires_at))
-    made.revoke("revoked", now)
-    return made
+        store.add(digest(PREFIX + name), Token(name=name, scopes=scopes, created_at=now, expires_at=expires_at))
+    store.revoke("revoked", now)
+    return store
 
 
 def bearer(name: str) -> dict[str, str]:
-    """The header that shows the token of this name."""
+    """The header with the token of this name."""
     return {"authorization": f"Bearer {PREFIX}{name}"}
 
 

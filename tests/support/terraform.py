@@ -1,4 +1,4 @@
-"""Terraform for tests: the program, the providers that lie on this machine, and a copy of the code to run it on."""
+"""Terraform for tests: the program, the providers on this machine, and a copy of the code."""
 
 import json
 import shutil
@@ -11,32 +11,32 @@ from local.stack.process import scrubbed_environment
 
 SOURCES = Path(__file__).parents[2] / "infra/terraform"
 SECONDS = 500
-"""Longest time for one command: the AWS provider waits 25 s for each queue."""
+"""Time limit of one command: the AWS provider waits 25 s for each queue."""
 
 _REGISTRY = "registry.terraform.io"
 
 
 def program() -> str | None:
-    """Where terraform is; None: it is not installed."""
+    """The path of terraform, or None if it is not installed."""
     return shutil.which("terraform")
 
 
 def mirror() -> Path | None:
-    """A folder that has the AWS provider, so that nothing is downloaded; None: there is none on this machine.
+    """A folder with the AWS provider, so that it is not downloaded; None if this machine has none.
 
-    Terraform's own places for such folders are known to it and need no configuration.
+    Terraform finds the providers in its default folders without configuration.
     """
     patterns = (f"{folders}{_REGISTRY}/hashicorp/aws" for folders in ("*/", "*/*/"))
-    found = (folder for pattern in patterns for folder in Path("/").glob(pattern))
-    return next((folder.parents[2] for folder in found), None)
+    folders_with_provider = (folder for pattern in patterns for folder in Path("/").glob(pattern))
+    return next((folder.parents[2] for folder in folders_with_provider), None)
 
 
 class Done(NamedTuple):
-    """How a command ended.
+    """The result of a command.
 
     Attributes:
-        code: its exit code.
-        text: what it wrote, to both outputs.
+        code: the exit code.
+        text: the output, of standard output and standard error.
     """
 
     code: int
@@ -44,7 +44,7 @@ class Done(NamedTuple):
 
 
 class Root:
-    """A root module in a scratch copy of all Terraform code: what terraform writes next to it stays out of the tree.
+    """A root module in a scratch copy of all Terraform code, so that terraform writes no file into the repository.
 
     Attributes:
         folder: the root's folder in the copy.
@@ -54,9 +54,9 @@ class Root:
         """Copy the code.
 
         Args:
-            name: of the root, ``aws``.
-            scratch: where to; must not exist yet.
-            environment: more variables for terraform.
+            name: the name of the root, for example ``aws``.
+            scratch: the folder of the copy, which must not exist.
+            environment: additional variables for terraform.
         """
         shutil.copytree(SOURCES, scratch, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
         self.folder = scratch / name
@@ -64,12 +64,12 @@ class Root:
             TF_CLI_CONFIG_FILE=str(_configuration(scratch)),
             TF_IN_AUTOMATION="1",
             TF_INPUT="0",
-            CHECKPOINT_DISABLE="1",  # asks for newer versions otherwise
+            CHECKPOINT_DISABLE="1",  # otherwise terraform checks for newer versions
             **(environment or {}),
         )
 
     def run(self, *arguments: str) -> Done:
-        """Run ``terraform`` with these arguments in the root."""
+        """The result of ``terraform`` with these arguments in the root."""
         done = subprocess.run(
             [program() or "terraform", *arguments, "-no-color"],
             cwd=self.folder,
@@ -83,26 +83,26 @@ class Root:
         return Done(done.returncode, done.stdout)
 
     def must(self, *arguments: str) -> str:
-        """The same, and its output; it has to succeed."""
+        """The output of ``terraform`` with these arguments, which must succeed."""
         done = self.run(*arguments)
         assert done.code == 0, done.text
         return done.text
 
     def outputs(self) -> dict[str, Any]:
-        """The root's outputs after an apply, those that are secret too."""
+        """The root's outputs after an apply, including the secret ones."""
         return {name: output["value"] for name, output in json.loads(self.must("output", "-json")).items()}
 
 
 def _configuration(folder: Path) -> Path:
-    """Terraform's own configuration: providers of the mirror come from there, all others are downloaded."""
+    """Terraform's configuration file: the AWS provider comes from the mirror, all others are downloaded."""
     file = folder / "terraform.rc"
-    place = mirror()
+    folder_of_providers = mirror()
     file.write_text(
         ""
-        if place is None
+        if folder_of_providers is None
         else f"""provider_installation {{
   filesystem_mirror {{
-    path    = "{place}"
+    path    = "{folder_of_providers}"
     include = ["{_REGISTRY}/hashicorp/aws"]
   }}
   direct {{

@@ -1,4 +1,4 @@
-"""The tiers of the tests: which folder is of which kind, and what takes too long for ``make test``."""
+"""The tiers of the tests: the kind of each folder, and the marker of tests that take too long for ``make test``."""
 
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -8,8 +8,8 @@ class Tier(NamedTuple):
     """One folder of ``tests``.
 
     Attributes:
-        name: of the folder.
-        marker: the pytest marker of its tests, unless a test has another one of ``MARKERS``.
+        name: the name of the folder.
+        marker: the pytest marker of its tests, unless a test has another marker of ``MARKERS``.
     """
 
     name: str
@@ -19,7 +19,7 @@ class Tier(NamedTuple):
 SLOW = "slow"
 MARKERS = {
     "unit": "pure: starts no server and no other program",
-    "servers": "starts what Helios is made of: Postgres, Valkey, Kafka, the API, a tool",
+    "servers": "starts a server or a program: Postgres, Valkey, Kafka, the API, a tool",
     "clouds": "starts emulated clouds, the whole local stack or Terraform",
     SLOW: "repeats, waits or soaks, or needs more than half a minute: for make test-long",
 }
@@ -38,7 +38,7 @@ TIERS = (
     Tier("e2e", "clouds"),
     Tier("terraform", "clouds"),
 )
-"""In the order in which the summary lists them."""
+"""The tiers in the order of the summary."""
 
 _BY_NAME = {tier.name: tier for tier in TIERS}
 
@@ -47,6 +47,6 @@ def tier_of(nodeid: str) -> Tier:
     """The tier of a test.
 
     Raises:
-        KeyError: its folder is not in ``TIERS``.
+        KeyError: the test's folder is not in ``TIERS``.
     """
     return _BY_NAME[PurePosixPath(nodeid.partition("::")[0]).parts[1]]

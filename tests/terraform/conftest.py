@@ -1,4 +1,4 @@
-"""The AWS root: as code alone, and applied to an emulator of its own."""
+"""The AWS root, without a state and applied to an emulator."""
 
 import contextlib
 import sys
@@ -23,16 +23,16 @@ VISIBILITY_SECONDS = 2
 
 @pytest.fixture(scope="session")
 def terraform_program() -> str:
-    """Where terraform is."""
-    found = terraform.program()
-    if found is None:
+    """The path of terraform."""
+    path = terraform.program()
+    if path is None:
         pytest.skip("terraform is not installed")
-    return found
+    return path
 
 
 @pytest.fixture(scope="session")
 def aws_root(terraform_program, tmp_path_factory: pytest.TempPathFactory) -> terraform.Root:
-    """The AWS root with its provider, and without a state; its packages are empty files."""
+    """The AWS root, initialised without a state; its packages are empty files."""
     scratch = tmp_path_factory.mktemp("terraform")
     packages = scratch / "packages"
     packages.mkdir()
@@ -44,7 +44,7 @@ def aws_root(terraform_program, tmp_path_factory: pytest.TempPathFactory) -> ter
 
 
 class Applied(NamedTuple):
-    """Helios on an emulated AWS, by Terraform; its functions store into a database of their own."""
+    """Helios on an emulated AWS, deployed by Terraform. Its functions write to a database of their own."""
 
     root: terraform.Root
     outputs: dict[str, Any]
@@ -56,7 +56,7 @@ class Applied(NamedTuple):
 def applied(
     terraform_program, tmp_path_factory: pytest.TempPathFactory, postgres_server, valkey_server
 ) -> Iterator[Applied]:
-    """What the README says, on an emulator: a bucket for the state, init, apply."""
+    """The steps of the README on an emulator: a bucket for the state, init, apply."""
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE terraform_stack")
     database_url = postgres_server.url.rpartition("/")[0] + "/terraform_stack"
@@ -70,7 +70,7 @@ def applied(
             "region": AWS_REGION,
             "emulator_endpoint": server.url,
             "packages": str(package.NATIVE),
-            "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",  # the emulator has ours only
+            "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",  # the emulator has no other
             "database_url": database_url,
             "redis_url": valkey_server.url,
             "visibility_seconds": str(VISIBILITY_SECONDS),
@@ -85,7 +85,7 @@ def applied(
 
 
 def _backend(endpoint: str) -> list[str]:
-    """The state's bucket, on the emulator."""
+    """The options for the bucket of the state, on the emulator."""
     settings = {
         "bucket": STATE_BUCKET,
         "region": AWS_REGION,

@@ -1,4 +1,4 @@
-"""What Terraform makes on an emulated AWS is what the demo's deployer makes, and it works."""
+"""On an emulated AWS Terraform creates the same resources as the demo's deployer, and they work."""
 
 import contextlib
 import json
@@ -17,44 +17,46 @@ from helios.model.replay import ReplayFilter, ReplayRequest, Target
 from helios.services.ingest import ingest
 from local.aws import resources
 from local.stack.config import WEBHOOK_AUTH
-from tests.support.aws_seen import seen
+from tests.support.aws_resources import deployed_resources
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.slow  # the AWS provider waits 25 s for each queue that it makes, and that it deletes
+pytestmark = pytest.mark.slow  # the AWS provider waits 25 s for each queue that it creates or deletes
 
 UNCHANGED = 0
-"""What ``plan -detailed-exitcode`` ends with when there is nothing to do."""
+"""The exit code of ``plan -detailed-exitcode`` when there is nothing to change."""
 
 SET_BY_EACH = {"HELIOS_NOTIFY_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *WEBHOOK_AUTH}
-"""The demo sets these itself, in what it hands to the deployer: it has guards of its own, and replays from its API."""
+"""Variables that the demo passes to the deployer: it has its own authenticators, and its API runs replay jobs."""
 
 REPLAYS = "helios-replays"
-"""Terraform's alone. The demo's API works on replay jobs itself, and can do more: it has the libraries of the other
-clouds, and may post to this machine. A function beside it would take jobs from it at which it can only fail."""
+"""A function that only Terraform creates. The demo's API runs replay jobs and supports more targets: it has the
+libraries of the other clouds, and may post to this machine. A function next to it would take jobs that it can't run."""
 
 
 @pytest.fixture(scope="module")
 def deployed(aws_stack):
-    """What the deployer made."""
-    return _without_their_own(seen(aws_stack.deployed.endpoint, addresses={aws_stack.database_url: "DATABASE"}))
+    """The resources that the deployer created."""
+    return _without_separate_variables(
+        deployed_resources(aws_stack.deployed.endpoint, addresses={aws_stack.database_url: "DATABASE"})
+    )
 
 
 @pytest.fixture(scope="module")
 def terraformed(applied):
-    """What Terraform made."""
-    found = seen(applied.endpoint, addresses={applied.database_url: "DATABASE"})
-    del found["functions"][REPLAYS]
-    (schedule,) = [rule for rule in found["rules"] if rule["schedule"]]
+    """The resources that Terraform created, without those that the deployer does not create."""
+    created = deployed_resources(applied.endpoint, addresses={applied.database_url: "DATABASE"})
+    del created["functions"][REPLAYS]
+    (schedule,) = [rule for rule in created["rules"] if rule["schedule"]]
     schedule["targets"] = [target for target in schedule["targets"] if target[0] != REPLAYS]
-    return _without_their_own(found)
+    return _without_separate_variables(created)
 
 
-def _without_their_own(found):
-    for function in found["functions"].values():
+def _without_separate_variables(created):
+    for function in created["functions"].values():
         for name in SET_BY_EACH:
             function["environment"].pop(name, None)
-    return found
+    return created
 
 
 def test_a_second_plan_is_empty(applied):
@@ -63,11 +65,11 @@ def test_a_second_plan_is_empty(applied):
 
 
 @pytest.mark.parametrize("kind", ["functions", "mappings", "queues", "rules", "apis"])
-def test_terraform_makes_what_the_deployer_makes(deployed, terraformed, kind):
+def test_terraform_creates_the_same_resources_as_the_deployer(deployed, terraformed, kind):
     assert terraformed[kind] == deployed[kind]
 
 
-def test_the_api_answers_where_the_output_says(applied):
+def test_the_api_answers_at_the_url_of_the_output(applied):
     with urllib.request.urlopen(f"{applied.outputs['api_url']}/api/v1/health", timeout=60) as answer:
         assert json.load(answer) == {"status": "healthy"}
 
@@ -82,7 +84,7 @@ def test_an_order_on_terraform_s_bus_is_stored(applied):
 
 
 def wait_for_order(database_url, id_, seconds=60):
-    """The order that the event is about, once the event is stored; None if that takes too long."""
+    """The order of the event, once the event is stored; None if that takes too long."""
     deadline = time.monotonic() + seconds
     with psycopg.connect(database_url, autocommit=True) as connection:
         while time.monotonic() < deadline:
@@ -93,8 +95,8 @@ def wait_for_order(database_url, id_, seconds=60):
     return None
 
 
-def test_a_replay_job_is_worked_on_by_terraform_s_function(applied):
-    """Its events go back to the bus, from which they come as duplicates of themselves."""
+def test_terraform_s_function_runs_a_replay_job(applied):
+    """The events go to the bus, and Helios ingests them as duplicates."""
     with contextlib.closing(open_pool(applied.database_url, connections=1, timeout_seconds=10)) as pool:
         ingest([eventbridge("again", type_="OrderAgain")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
         jobs = PostgresReplayJobs(pool, applied.database_url)
@@ -103,35 +105,35 @@ def test_a_replay_job_is_worked_on_by_terraform_s_function(applied):
         job = jobs.add(request, actor="ann", matching=1, now=datetime.now(UTC))
         with contextlib.closing(resources.client("lambda", applied.endpoint)) as functions:
             assert "FunctionError" not in functions.invoke(FunctionName=REPLAYS)
-        eventually(lambda: stands(jobs, job)[0] != "running", seconds=60)  # the schedule may have been there first
+        eventually(lambda: state_of(jobs, job)[0] != "running", seconds=60)  # the schedule may have run the job first
 
-        assert stands(jobs, job) == ("done", 1, None)
-        came = "SELECT sum(stored), sum(duplicate) > 0 FROM event_counts WHERE type = 'OrderAgain'"
+        assert state_of(jobs, job) == ("done", 1, None)
+        counts = "SELECT sum(stored), sum(duplicate) > 0 FROM event_counts WHERE type = 'OrderAgain'"
         with pool.connection() as connection:
-            eventually(lambda: connection.execute(came).fetchone() == (1, True), seconds=60)
+            eventually(lambda: connection.execute(counts).fetchone() == (1, True), seconds=60)
 
 
-def stands(jobs, job):
-    """A job's state, how many events it has sent, and what went wrong last."""
-    now = jobs.get(job.id)
-    return now.state, now.sent, now.last_error
+def state_of(jobs, job):
+    """A job's state, the number of events that it has sent, and its last error."""
+    current = jobs.get(job.id)
+    return current.state, current.sent, current.last_error
 
 
-def test_the_replays_function_has_the_most_time_that_there_is_once_a_minute(applied):
-    found = seen(applied.endpoint, addresses={})
-    assert found["functions"][REPLAYS]["Timeout"] == 900
-    (schedule,) = [rule for rule in found["rules"] if rule["schedule"] == "rate(1 minute)"]
+def test_the_replays_function_runs_every_minute_with_the_longest_timeout(applied):
+    created = deployed_resources(applied.endpoint, addresses={})
+    assert created["functions"][REPLAYS]["Timeout"] == 900
+    (schedule,) = [rule for rule in created["rules"] if rule["schedule"] == "rate(1 minute)"]
     assert REPLAYS in [target[0] for target in schedule["targets"]]
 
 
-def test_destroying_leaves_nothing(applied):
-    """The last one here: nothing is left for another."""
+def test_destroy_leaves_no_resource(applied):
+    """This test must be the last of the file, because it removes what the others use."""
     applied.root.must("destroy", "-auto-approve")
     with resources.Clients(applied.endpoint) as clients:
-        left = {
+        remaining = {
             "functions": clients.functions.list_functions()["Functions"],
             "apis": clients.gateway.get_apis()["Items"],
             "queues": clients.sqs.list_queues().get("QueueUrls", []),
             "buses": [bus["Name"] for bus in clients.events.list_event_buses()["EventBuses"]],
         }
-    assert left == {"functions": [], "apis": [], "queues": [], "buses": ["default"]}
+    assert remaining == {"functions": [], "apis": [], "queues": [], "buses": ["default"]}

@@ -1,4 +1,4 @@
-"""The AWS root as code: its form, what it says of itself, and its own tests."""
+"""The code of the AWS root: its format, its descriptions and its tests."""
 
 import re
 
@@ -13,11 +13,11 @@ FILES = {"versions.tf", "main.tf", "variables.tf", "outputs.tf", "README.md"}
 
 
 def names(folders):
-    """What a parametrised test calls each."""
+    """The ids of the folders in a parametrised test."""
     return [folder.name for folder in folders]
 
 
-def test_the_code_has_terraform_s_own_form(aws_root):
+def test_the_code_is_formatted(aws_root):
     assert aws_root.run("fmt", "-check", "-diff", "-recursive", "..").text == ""
 
 
@@ -35,7 +35,7 @@ def test_a_module_has_the_same_five_files(folder):
 
 
 @pytest.mark.parametrize("folder", [*ROOTS, *MODULES], ids=names([*ROOTS, *MODULES]))
-def test_every_variable_and_output_says_what_it_is(folder):
+def test_every_variable_and_output_has_a_description(folder):
     blocks = re.findall(
         r'^(variable|output) "(\w+)" \{\n(.*?)^\}',
         (folder / "variables.tf").read_text() + (folder / "outputs.tf").read_text(),
@@ -47,7 +47,7 @@ def test_every_variable_and_output_says_what_it_is(folder):
         assert kind == "output" or re.search(r"^  type *= ", body, flags=re.MULTILINE), name
 
 
-STARS = {
+WILDCARDS = {
     ("dashboard", "${aws_s3_bucket.this.arn}/*"): "every file of the one bucket",
     ("function", "${aws_cloudwatch_log_group.this.arn}:*"): "every stream of the one log",
     (
@@ -55,29 +55,33 @@ STARS = {
         "*",
     ): "EC2 has no names for the network interfaces that Lambda makes; the function's own code is denied",
 }
-"""Where no name can stand, and why."""
+"""The wildcards that can't be replaced with a name, and the reasons."""
 
 
-def stars(code):
-    """Whatever ends with a star among the actions and resources of a module's policies."""
-    granted = re.findall(r"^ *(?:not_)?(?:actions|resources) *= *\[(.*?)\]", code, flags=re.MULTILINE | re.DOTALL)
-    return {word for words in granted for word in re.findall(r'"([^"]*\*)"', words)}
+def wildcards(code):
+    """The actions and resources in a module's policies that end with a star."""
+    lists = re.findall(r"^ *(?:not_)?(?:actions|resources) *= *\[(.*?)\]", code, flags=re.MULTILINE | re.DOTALL)
+    return {value for values in lists for value in re.findall(r'"([^"]*\*)"', values)}
 
 
-def test_every_policy_of_the_tree_names_its_actions_and_resources():
-    found = {(folder.name, star) for folder in [*ROOTS, *MODULES] for star in stars((folder / "main.tf").read_text())}
-    assert found == set(STARS)
+def test_policies_use_no_wildcards_but_the_documented_ones():
+    used = {
+        (folder.name, wildcard)
+        for folder in [*ROOTS, *MODULES]
+        for wildcard in wildcards((folder / "main.tf").read_text())
+    }
+    assert used == set(WILDCARDS)
 
 
-def test_a_policy_that_allows_everything_is_seen():
-    assert stars('statement {\n  actions = ["sqs:SendMessage", "sqs:*"]\n  resources = [\n    "*",\n  ]\n}') == {
+def test_the_search_finds_wildcards():
+    assert wildcards('statement {\n  actions = ["sqs:SendMessage", "sqs:*"]\n  resources = [\n    "*",\n  ]\n}') == {
         "sqs:*",
         "*",
     }
 
 
-def test_cloudfront_sends_the_policy_that_the_demo_tries():
-    """Whoever changes what the page may load or call sees it work in the demo, and changes it here."""
+def test_cloudfront_sends_the_same_content_security_policy_as_the_demo():
+    """A change of the policy is tested in the demo, so CloudFront must use the same one."""
     code = (terraform.SOURCES / "modules/aws/dashboard/main.tf").read_text()
     (policy,) = re.findall(r'^ +content_security_policy = "(.*)"$', code, flags=re.MULTILINE)
     sent = policy.replace('${join(" ", var.connect_to)}', "https://api wss://live")

@@ -1,4 +1,4 @@
-"""The roots of Google Cloud and Azure, against their providers' schemas: as they are, and with planted mistakes."""
+"""The roots of Google Cloud and Azure against their providers' schemas, unchanged and with planted mistakes."""
 
 import os
 import re
@@ -23,13 +23,13 @@ SECONDS = 600
 
 
 class Mistake(NamedTuple):
-    """Something that is not so.
+    """A change that makes the code invalid.
 
     Attributes:
-        file: below ``infra/terraform``.
-        old: a text of it.
-        new: what stands there by mistake.
-        message: what Terraform says.
+        file: the path below ``infra/terraform``.
+        old: a text in the file.
+        new: the invalid text that replaces it.
+        message: the error of Terraform.
     """
 
     file: str
@@ -115,17 +115,17 @@ MISTAKES = {
 
 
 AZ = """#!/bin/sh
-said="$(dirname "$0")/said"
-echo "$@" >> "$said"
+calls="$(dirname "$0")/calls"
+echo "$@" >> "$calls"
 case "$*" in
-  "keyvault secret list"*) [ "$(grep -c "^keyvault secret list" "$said")" -gt 2 ] ;;
-  "rest --method get"*) if [ "$(grep -c "^rest --method get" "$said")" -gt 2 ]; then echo 2; else echo 1; fi ;;
+  "keyvault secret list"*) [ "$(grep -c "^keyvault secret list" "$calls")" -gt 2 ] ;;
+  "rest --method get"*) if [ "$(grep -c "^rest --method get" "$calls")" -gt 2 ]; then echo 2; else echo 1; fi ;;
 esac
 """
 
 
 class Answer(NamedTuple):
-    """How terraform ended, and what it said on one long line."""
+    """The exit code of terraform, and its output as one line."""
 
     code: int
     text: str
@@ -144,7 +144,7 @@ def configuration(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """A copy of all Terraform code, to run on and to make mistakes in."""
+    """A copy of all Terraform code, which a test may change."""
     copy = tmp_path / "terraform"
     shutil.copytree(TERRAFORM, copy, ignore=shutil.ignore_patterns(".terraform*", "aws", "schemas"))
     return copy
@@ -152,10 +152,10 @@ def code(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def az(tmp_path: Path) -> Path:
-    """A folder with a stand-in for Azure's command line, which writes down, into ``said``, how it was called.
+    """A folder with a stand-in for Azure's command line, which records its calls in the file ``calls``.
 
-    As at Azure, roles that were just given are not known yet: the vault refuses the first two calls, and the first two
-    looks at the app's references find one of two. Nobody sleeps meanwhile.
+    New roles take effect late, as in Azure: the vault refuses the first two calls, and the first two queries of the
+    app's references return one of two. A stand-in for ``sleep`` returns at once.
     """
     folder = tmp_path / "az"
     folder.mkdir()
@@ -187,7 +187,7 @@ def terraform(code: Path, configuration: Path, az: Path) -> Terraform:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_a_root_fits_its_provider_s_schema(terraform, cloud):
+def test_a_root_matches_the_schema_of_its_provider(terraform, cloud):
     assert terraform(cloud, "get", "-no-color").code == 0
     answer = terraform(cloud, "validate", "-no-color")
     assert answer.code == 0, answer.text
@@ -195,7 +195,7 @@ def test_a_root_fits_its_provider_s_schema(terraform, cloud):
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_root_passes_its_own_tests(terraform, cloud):
-    """Its assertions and refusals, planned and applied with mocks of what the schema names."""
+    """The tests plan and apply with mocks of the resources in the schema."""
     assert terraform(cloud, "get", "-no-color").code == 0
     answer = terraform(cloud, "test", "-no-color")
     assert answer.code == 0, answer.text
@@ -203,27 +203,27 @@ def test_a_root_passes_its_own_tests(terraform, cloud):
 
 
 def test_azure_s_secrets_are_readable_before_the_code_is_published(terraform, az):
-    """One apply is enough, however long Azure takes to know a role."""
+    """One apply is enough, however long a role takes to become effective."""
     assert terraform("azure", "get", "-no-color").code == 0
     answer = terraform("azure", "test", "-no-color", "-filter=tests/root.tftest.hcl")
     assert answer.code == 0, answer.text
-    said = [re.sub(r" --(output|query|src) .*", "", line) for line in (az / "said").read_text().splitlines()]
+    calls = [re.sub(r" --(output|query|src) .*", "", line) for line in (az / "calls").read_text().splitlines()]
     app = "/subscriptions/1/sites/helios42"
     references = f"--url {app}/config/configreferences/appsettings"
-    asked = [
+    checks = [
         f"rest --method post {references}/refresh?api-version=2022-03-01",
         f"rest --method get {references}?api-version=2022-03-01",
     ]
-    assert said == [
+    assert calls == [
         *3 * ["keyvault secret list --vault-name heliosx42 --maxresults 1"],
-        *3 * asked,
+        *3 * checks,
         f"functionapp deployment source config-zip --ids {app}",
         "keyvault secret list --vault-name heliosx42 --maxresults 1",  # the second run names other deployers
     ]
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_the_code_has_terraform_s_own_form(terraform, cloud):
+def test_the_code_is_formatted(terraform, cloud):
     for folder in (".", f"../modules/{cloud}"):
         assert terraform(cloud, "fmt", "-check", "-diff", "-recursive", folder).text == ""
 
@@ -231,9 +231,9 @@ def test_the_code_has_terraform_s_own_form(terraform, cloud):
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_planted_mistake_is_found(terraform, code, mistake):
     file = code / mistake.file
-    right = file.read_text()
-    assert right.count(mistake.old) == 1
-    file.write_text(right.replace(mistake.old, mistake.new))
+    original = file.read_text()
+    assert original.count(mistake.old) == 1
+    file.write_text(original.replace(mistake.old, mistake.new))
     cloud = next(part for part in Path(mistake.file).parts if part in CLOUDS)
     assert terraform(cloud, "get", "-no-color").code == 0
     answer = terraform(cloud, "validate", "-no-color")
@@ -241,8 +241,8 @@ def test_a_planted_mistake_is_found(terraform, code, mistake):
     assert mistake.message in answer.text
 
 
-def test_nothing_is_planned_without_the_real_provider(terraform, code):
-    """The stand-in refuses to be configured."""
+def test_a_plan_needs_the_real_provider(terraform, code):
+    """The schema-only provider refuses its configuration."""
     root = code / "alone"
     root.mkdir()
     (root / "main.tf").write_text('resource "google_pubsub_topic" "this" {\n  name = "events"\n}\n')
@@ -257,7 +257,7 @@ def test_a_module_has_the_same_five_files(folder):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(TERRAFORM)))
-def test_every_variable_and_output_says_what_it_is(folder):
+def test_every_variable_and_output_has_a_description(folder):
     text = (folder / "variables.tf").read_text() + (folder / "outputs.tf").read_text()
     blocks = re.findall(r'^(variable|output) "(\w+)" \{\n(.*?)^\}', text, flags=re.MULTILINE | re.DOTALL)
     assert blocks

@@ -11,7 +11,7 @@ from _pytest.mark.expression import Expression
 
 from local.stack.config import REPOSITORY
 from local.stack.process import scrubbed_environment
-from tests.local.living import wait_until_gone
+from tests.local.processes import wait_until_gone
 from tests.support.schedule import APART, BY_PARAMETER, TOGETHER
 from tests.support.tiers import MARKERS, SLOW, TIERS
 

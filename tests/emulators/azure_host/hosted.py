@@ -1,4 +1,4 @@
-"""The host as a process, with what tests do to it."""
+"""The Functions host as a process, and the requests that tests send to it."""
 
 import http.client
 import json
@@ -13,6 +13,7 @@ from local.emulators.azure_host.client import event_grid_url
 from local.stack.ports import HOST, free_port
 from local.stack.probes import answers
 from local.stack.process import Process, scrubbed_environment
+from tests.support.envelopes import eventgrid_event
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 APP = Path(__file__).parent / "app"
@@ -31,7 +32,7 @@ class Response(NamedTuple):
 
 
 class Hosted:
-    """One host with the small app of these tests, or another."""
+    """One host with the app of these tests, or with another app."""
 
     def __init__(self, folder: Path, app: Path = APP, *, env: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
@@ -42,7 +43,7 @@ class Hosted:
         self._env = {"RECORD": str(self._record), "TICK": "0 0 0 1 1 *", **KEYS, **(env or {})}
 
     def launch(self) -> None:
-        """Start the process, ready or not."""
+        """Start the process and return without waiting until it is ready."""
         self.process = Process(
             "azure-host",
             [sys.executable, "-m", "local.emulators.azure_host", self._app, "--port", str(self.port)],
@@ -64,17 +65,17 @@ class Hosted:
         connection.request(method, path, content, {name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
         text = response.read().decode()
-        found = Response(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
+        answer = Response(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
         connection.close()
-        return found
+        return answer
 
     def notify(self, *events: dict[str, Any], function: str = "inventory") -> Response:
-        """Deliver as Event Grid does."""
+        """Deliver events as Event Grid does."""
         path = self.event_grid_url(function).removeprefix(self.url)
         return self.call("POST", path, list(events), aeg_event_type="Notification")
 
     def records(self) -> list[dict[str, Any]]:
-        """What the functions wrote down so far."""
+        """The calls that the functions have recorded so far."""
         if not self._record.exists():
             return []
         return [json.loads(line) for line in self._record.read_text().splitlines()]
@@ -88,29 +89,21 @@ class Hosted:
 
 
 def grid_event(id_: str, **data: Any) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "topic": "/topics/helios",
-        "subject": "orders/1",
-        "eventType": "InventoryReserved",
-        "eventTime": "2025-11-26T12:00:00Z",
-        "data": data,
-        "dataVersion": "1.0",
-        "metadataVersion": "1",
-    }
+    """An event in Event Grid's schema, of the topic ``/topics/helios``."""
+    return eventgrid_event(id_, topic="/topics/helios", data=data)
 
 
 def run_to_its_end(hosted: Hosted) -> tuple[int | None, str]:
-    """The exit code of a host that does not start, and what it said."""
+    """The exit code and the log of a host that does not start."""
     hosted.launch()
     code = hosted.process.wait(20)
-    said = hosted.log.read_text()
+    log = hosted.log.read_text()
     hosted.process.kill()
-    return code, said
+    return code, log
 
 
 def write_app(folder: Path, source: str, host_json: str | None = '{"version": "2.0"}') -> Path:
-    """A folder with this app."""
+    """A new folder with this app."""
     app = folder / f"app-{os.urandom(4).hex()}"
     app.mkdir()
     (app / "function_app.py").write_text(f"import azure.functions as func\napp = func.FunctionApp()\n{source}")

@@ -41,7 +41,7 @@ def test_a_request_reaches_the_function_and_its_response_comes_back(host: Hosted
         ("GET", "/shop/cookies", 200, "biscuit"),
     ],
 )
-def test_routes_and_answers(host: Hosted, method: str, path: str, status: int, body: str):
+def test_a_route_selects_the_function_and_its_answer(host: Hosted, method: str, path: str, status: int, body: str):
     answer = host.call(method, path)
     assert (answer.status, answer.body) == (status, body)
 
@@ -58,11 +58,11 @@ def test_routes_and_answers(host: Hosted, method: str, path: str, status: int, b
         ("/shop/admin_only", MASTER, 204),
     ],
 )
-def test_keys(host: Hosted, path: str, key: str, status: int):
+def test_an_http_function_needs_a_key_of_its_level(host: Hosted, path: str, key: str, status: int):
     assert host.call("GET", path, x_functions_key=key).status == status
 
 
 def test_an_exception_is_logged_with_its_stack(host: Hosted):
     host.call("GET", "/shop/fails")
     failures = [json.loads(line) for line in host.log.read_text().splitlines() if "Executed: Failed" in line]
-    assert any(one["function"] == "fails" and "told to fail" in one["exception"] for one in failures)
+    assert any(line["function"] == "fails" and "fails on purpose" in line["exception"] for line in failures)

@@ -1,4 +1,4 @@
-"""Schedules: when the next run is due."""
+"""NCRONTAB schedules: the time of the next run."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -34,7 +34,7 @@ def at(text: str) -> datetime:
         ("2.00:00:00", "2025-11-26 12:00:00", "2025-11-28 12:00:00"),
     ],
 )
-def test_the_next_run(expression: str, now: str, due: str):
+def test_a_schedule_has_the_expected_next_run(expression: str, now: str, due: str):
     assert ncrontab.parse(expression).after(at(now)) == at(due)
 
 
@@ -53,7 +53,7 @@ def test_the_next_run(expression: str, now: str, due: str):
         ),
     ],
 )
-def test_what_is_no_schedule_is_refused(expression: str):
+def test_an_invalid_schedule_is_refused(expression: str):
     with pytest.raises(ValueError, match=r"schedule|second|hour|day|month|minute"):
         ncrontab.parse(expression)
 
@@ -63,22 +63,22 @@ def test_what_is_no_schedule_is_refused(expression: str):
     st.sampled_from(["*", "0", "*/7", "15-45", "59"]),
     st.sampled_from(["*", "0", "*/5", "22-23"]),
     st.sampled_from(["*", "1", "28-31"]),
-    st.datetimes(datetime(2024, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001 - Hypothesis wants them so
+    st.datetimes(datetime(2024, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001 - Hypothesis requires naive bounds
 )
-def test_the_next_run_is_the_first_second_that_fits(second: str, minute: str, hour: str, day: str, now: datetime):
-    """Compared with looking at every second of the next minute, and with the run after it."""
+def test_the_next_run_is_the_first_matching_second(second: str, minute: str, hour: str, day: str, now: datetime):
+    """Compared with a search through every second of the next minute."""
     schedule = ncrontab.parse(f"{second} {minute} {hour} {day} * *")
     assert isinstance(schedule, ncrontab.Cron)
     due = schedule.after(now)
     whole = now.replace(microsecond=0)
     seconds = (whole + timedelta(seconds=number) for number in range(1, 61))
-    fitting = [one for one in seconds if _fits(schedule, one)]
+    matching = [moment for moment in seconds if _matches(schedule, moment)]
     assert due > now
-    assert _fits(schedule, due)
-    assert due == fitting[0] if fitting else due > whole + timedelta(seconds=60)
+    assert _matches(schedule, due)
+    assert due == matching[0] if matching else due > whole + timedelta(seconds=60)
 
 
-def _fits(schedule: ncrontab.Cron, moment: datetime) -> bool:
+def _matches(schedule: ncrontab.Cron, moment: datetime) -> bool:
     return (
         moment.second in schedule.seconds
         and moment.minute in schedule.minutes

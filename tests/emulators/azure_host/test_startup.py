@@ -1,4 +1,4 @@
-"""What the host says at its start, and what it refuses to host."""
+"""What the host logs when it starts, and which apps it refuses."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ from tests.emulators.azure_host.hosted import KEYS, Hosted, run_to_its_end, writ
 EVENT_GRID = '@app.event_grid_trigger(arg_name="event")\ndef f(event{annotation}): ...\n'
 
 
-def test_the_log_tells_what_is_hosted_and_what_of_host_json_has_no_effect(host: Hosted):
+def test_the_log_lists_the_functions_and_the_ignored_settings_of_host_json(host: Hosted):
     lines = [json.loads(line) for line in host.log.read_text().splitlines()]
-    hosting = {one["function"]: one for one in lines if one["message"] == "hosting"}
+    hosting = {line["function"]: line for line in lines if line["message"] == "hosting"}
     assert hosting["inventory"]["path"] == "/runtime/webhooks/EventGrid?functionName=inventory"
     assert (hosting["order"]["path"], hosting["order"]["methods"]) == ("/shop/orders/{number:int}", ["GET", "POST"])
     assert hosting["tick"]["schedule"] == "0 0 0 1 1 *"
-    assert [one["settings"] for one in lines if "settings" in one] == [["functionTimeout"]]
+    assert [line["settings"] for line in lines if "settings" in line] == [["functionTimeout"]]
 
 
 def test_no_key_is_logged(host: Hosted):
@@ -25,7 +25,7 @@ def test_no_key_is_logged(host: Hosted):
 
 
 @pytest.mark.parametrize(
-    ("source", "host_json", "said"),
+    ("source", "host_json", "message"),
     [
         (
             '@app.queue_trigger(arg_name="q", queue_name="x", connection="y")\ndef f(q): ...\n',
@@ -71,9 +71,9 @@ def test_no_key_is_logged(host: Hosted):
         (EVENT_GRID.format(annotation=""), '{"version": "1.0"}', "host.json"),
     ],
 )
-def test_an_unsupported_app_gets_a_clear_message(tmp_path: Path, source: str, host_json: str | None, said: str):
+def test_an_unsupported_app_gets_a_clear_message(tmp_path: Path, source: str, host_json: str | None, message: str):
     code, log = run_to_its_end(Hosted(tmp_path, write_app(tmp_path, source, host_json)))
-    assert (code, said in log, "Traceback" in log) == (1, True, False), log
+    assert (code, message in log, "Traceback" in log) == (1, True, False), log
 
 
 def test_a_folder_without_an_app_gets_a_clear_message(tmp_path: Path):
@@ -83,12 +83,12 @@ def test_a_folder_without_an_app_gets_a_clear_message(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("AZURE_HOST_MASTER_KEY", "", "Set AZURE_HOST_MASTER_KEY"),
         ("PYTHON_THREADPOOL_THREAD_COUNT", "many", "Set it to a number from 1 to 1000"),
     ],
 )
-def test_a_wrong_setting_gets_a_clear_message(tmp_path: Path, name: str, value: str, said: str):
+def test_a_wrong_setting_gets_a_clear_message(tmp_path: Path, name: str, value: str, message: str):
     code, log = run_to_its_end(Hosted(tmp_path, env={name: value}))
-    assert (code, said in log) == (1, True), log
+    assert (code, message in log) == (1, True), log

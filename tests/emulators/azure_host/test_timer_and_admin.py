@@ -1,4 +1,4 @@
-"""Timers on their schedule and on demand, and the rest of the admin API."""
+"""Timers on their schedule and on demand, and the other endpoints of the admin API."""
 
 import json
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ def ticking(tmp_path: Path) -> Iterator[Hosted]:
     hosted.process.stop()
 
 
-def test_a_timer_runs_once_each_time_its_schedule_says_so(ticking: Hosted):
-    ticks = [one for one in ticking.wait_records(lambda all_: len(all_) >= 3) if "tick" in one]
-    seconds = [int(one["tick"] + 0.01) for one in ticks]
+def test_a_timer_runs_once_at_each_time_of_its_schedule(ticking: Hosted):
+    ticks = [record for record in ticking.wait_records(lambda records: len(records) >= 3) if "tick" in record]
+    seconds = [int(record["tick"] + 0.01) for record in ticks]
     assert len(set(seconds)) == len(seconds)
     assert ticks[0]["keys"] == ["Last", "LastUpdated", "Next"]
 
@@ -28,13 +28,13 @@ def test_a_timer_runs_once_each_time_its_schedule_says_so(ticking: Hosted):
 def test_a_timer_runs_on_demand(host: Hosted):
     answer = host.call("POST", "/admin/functions/yearly", {}, x_functions_key=MASTER)
     assert (answer.status, answer.body) == (202, "")
-    host.wait_records(lambda all_: {"yearly": False} in all_)
+    host.wait_records(lambda records: {"yearly": False} in records)
 
 
 def test_an_event_grid_function_runs_on_demand(host: Hosted):
-    given = {"input": json.dumps(grid_event("on demand"))}
-    assert host.call("POST", "/admin/functions/inventory", given, x_functions_key=MASTER).status == 202
-    host.wait_records(lambda all_: any(one.get("id") == "on demand" for one in all_))
+    body = {"input": json.dumps(grid_event("on demand"))}
+    assert host.call("POST", "/admin/functions/inventory", body, x_functions_key=MASTER).status == 202
+    host.wait_records(lambda records: any(record.get("id") == "on demand" for record in records))
 
 
 @pytest.mark.parametrize(
@@ -51,18 +51,18 @@ def test_an_event_grid_function_runs_on_demand(host: Hosted):
         ("GET", "/", "", 200),
     ],
 )
-def test_who_may_do_what(host: Hosted, method: str, path: str, key: str, status: int):
+def test_an_endpoint_needs_a_key_of_its_level(host: Hosted, method: str, path: str, key: str, status: int):
     assert host.call(method, path, x_functions_key=key).status == status
 
 
-def test_the_status_says_what_this_is(host: Hosted):
+def test_the_status_says_that_this_is_not_the_azure_runtime(host: Hosted):
     status = json.loads(host.call("GET", "/admin/host/status", x_functions_key=MASTER).body)
     assert (status["state"], status["version"]) == ("Running", "local.emulators.azure_host, not the Azure runtime")
 
 
-def test_the_functions_are_listed(host: Hosted):
+def test_the_admin_api_lists_the_functions(host: Hosted):
     listed = json.loads(host.call("GET", "/admin/functions", x_functions_key=MASTER).body)
-    triggers = {one["name"]: one["config"]["bindings"][0]["type"] for one in listed}
+    triggers = {function["name"]: function["config"]["bindings"][0]["type"] for function in listed}
     assert (triggers["inventory"], triggers["order"], triggers["tick"]) == (
         "eventGridTrigger",
         "httpTrigger",

@@ -1,4 +1,4 @@
-"""One emulator for most tests, each with a topic of its own; receivers for deliveries."""
+"""One emulator that most tests share, each with its own topic, and a receiver of deliveries."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
 
 @pytest.fixture(scope="session")
 def grid_in_real_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """A running emulator whose waits are as long as Azure's."""
+    """A running emulator with the real times of Azure."""
     emulated = Emulated(tmp_path_factory.mktemp("eventgrid"), scale=1)
     emulated.start()
     yield emulated
@@ -28,6 +28,6 @@ def grid_in_real_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emul
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A willing endpoint."""
+    """An endpoint that consents to the handshake and acknowledges every delivery."""
     with Receiver() as receiver:
         yield receiver

@@ -1,4 +1,4 @@
-"""The emulator as a process, with what tests do to it."""
+"""The Event Grid emulator as a process, and the requests that tests send to it."""
 
 import itertools
 import json
@@ -19,12 +19,12 @@ from local.stack.process import Process
 REPOSITORY = Path(__file__).resolve().parents[3]
 KEY = "aGVsaW9zLXRlc3Qta2V5LTE="
 SCALE = 0.001
-"""Ten seconds become ten milliseconds."""
+"""Factor for all times: ten seconds become ten milliseconds."""
 _numbers = itertools.count(1)
 
 
 class Emulated:
-    """One emulator; it may be killed and started again."""
+    """One emulator, which a test may kill and start again."""
 
     def __init__(self, folder: Path, *options: str, scale: float = SCALE) -> None:
         self.folder = folder
@@ -55,17 +55,17 @@ class Emulated:
         self.process.wait_ready(answers(f"{self.url}/health"), seconds=20)
 
     def topic(self, schema: str = "EventGridSchema") -> str:
-        """A new topic's name."""
+        """The name of a new topic."""
         name = f"topic-{next(_numbers)}"
         client.call(self.url, "PUT", f"/topics/{name}", {"key1": KEY, "properties": {"inputSchema": schema}})
         return name
 
     def subscribe(self, topic: str, endpoint: str, name: str = "helios", **properties: Any) -> dict[str, Any]:
-        """Create a subscription; ``webhook`` holds further properties of its destination."""
+        """The new or changed subscription; ``webhook`` adds properties to its destination."""
         webhook = {"endpointUrl": endpoint, **properties.pop("webhook", {})}
-        wanted = {"destination": {"endpointType": "WebHook", "properties": webhook}, **properties}
+        requested = {"destination": {"endpointType": "WebHook", "properties": webhook}, **properties}
         path = f"/topics/{topic}/eventSubscriptions/{name}"
-        answer: dict[str, Any] = client.call(self.url, "PUT", path, {"properties": wanted})
+        answer: dict[str, Any] = client.call(self.url, "PUT", path, {"properties": requested})
         return answer
 
     def subscription(self, topic: str, name: str = "helios") -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Emulated:
         return f"{self.url}/topics/{topic}/api/events"
 
     def publisher(self, topic: str, key: str = KEY) -> EventGridPublisherClient:
-        """The vendor's client, unchanged."""
+        """An unchanged client of the vendor."""
         return EventGridPublisherClient(self.endpoint(topic), AzureKeyCredential(key))
 
     def publish(self, topic: str, *events: Any) -> None:
@@ -90,7 +90,7 @@ class Emulated:
     def wait_counts(
         self, topic: str, reached: Callable[[dict[str, Any]], bool], name: str = "helios"
     ) -> dict[str, Any]:
-        """The subscription's counts, once they are as asked."""
+        """The subscription's counts, once ``reached`` holds for them."""
         deadline = time.monotonic() + 20
         while not reached(counts := self.counts(topic, name)):
             assert time.monotonic() < deadline, counts
@@ -99,7 +99,7 @@ class Emulated:
 
     def dead_letters(self, container: str = "dead") -> list[dict[str, Any]]:
         files = sorted((self.folder / "data" / "dead-letters" / container).rglob("*.json"))
-        return [letter for file in files for letter in json.loads(file.read_bytes())]
+        return [dead_letter for file in files for dead_letter in json.loads(file.read_bytes())]
 
 
 BLOB = {"endpointType": "StorageBlob", "properties": {"blobContainerName": "dead"}}

@@ -1,4 +1,4 @@
-"""Events for tests, as the vendor's client makes them."""
+"""Events of the vendor's client library."""
 
 from datetime import UTC, datetime
 from typing import Any

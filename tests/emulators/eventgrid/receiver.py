@@ -1,4 +1,4 @@
-"""A real HTTP endpoint for deliveries: it keeps what it gets, and answers as the test says."""
+"""An HTTP endpoint for deliveries that stores the requests and sends the answers of the test."""
 
 import json
 import threading
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
 
 
 def consent(request: Received) -> Answer:
-    """Agree to a handshake, in either schema."""
+    """The answer that consents to a handshake, in either schema."""
     if request.method == "OPTIONS":
         return Answer(headers={"WebHook-Allowed-Origin": request.headers["webhook-request-origin"]})
     return Answer(body=json.dumps({"validationResponse": request.json[0]["data"]["validationCode"]}).encode())
@@ -44,11 +44,11 @@ def consent(request: Received) -> Answer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128  # the default of 5 makes a sixth connection wait a second
+    request_queue_size = 128  # with the default of 5 a sixth connection waits a second
 
 
 class Receiver:
-    """The endpoint. `handshake` and `notification` answer; set them to make it misbehave."""
+    """The endpoint. A test may replace `handshake` and `notification`, which make the answers."""
 
     def __init__(self) -> None:
         self.handshake: Callable[[Received], Answer] = consent
@@ -90,27 +90,27 @@ class Receiver:
 
     @property
     def handshakes(self) -> list[Received]:
-        return [one for one in self._received if one.is_handshake]
+        return [request for request in self._received if request.is_handshake]
 
     @property
     def notifications(self) -> list[Received]:
-        return [one for one in self._received if not one.is_handshake]
+        return [request for request in self._received if not request.is_handshake]
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all events delivered, in order of arrival."""
-        bodies = (one.json for one in self.notifications)
+        """The ids of all delivered events, in order of arrival."""
+        bodies = (request.json for request in self.notifications)
         return [event["id"] for body in bodies for event in (body if isinstance(body, list) else [body])]
 
     def wait(self, count: int) -> list[Received]:
-        """The notifications, once there are so many."""
+        """The notifications, once there are at least ``count``."""
         with self._changed:
             done = self._changed.wait_for(lambda: len(self.notifications) >= count, WAIT_SECONDS)
         assert done, f"{len(self.notifications)} notifications came, not {count}"
         return self.notifications
 
     def wait_ids(self, count: int) -> list[str]:
-        """The ids, once there are so many."""
+        """The ids, once there are at least ``count``."""
         with self._changed:
             done = self._changed.wait_for(lambda: len(self.ids) >= count, WAIT_SECONDS)
         assert done, f"{len(self.ids)} events came, not {count}"
@@ -127,6 +127,6 @@ class Receiver:
 
 
 def in_turn(*statuses: int) -> Callable[[Received], Answer]:
-    """Answer with these statuses one after the other, then with 200."""
-    left = list(statuses)
-    return lambda _request: Answer(left.pop(0) if left else 200)
+    """Answers with these statuses, one each, and with 200 after them."""
+    remaining = list(statuses)
+    return lambda _request: Answer(remaining.pop(0) if remaining else 200)

@@ -1,4 +1,4 @@
-"""No event before consent: the validation event, the validation URL, and CloudEvents' OPTIONS."""
+"""No event is delivered before consent: the validation event, the validation URL, and the OPTIONS of CloudEvents."""
 
 import http.client
 import json
@@ -25,11 +25,11 @@ def get(url: str) -> int:
 
 
 def state(grid: Emulated, topic: str) -> str:
-    found: str = grid.subscription(topic)["properties"]["provisioningState"]
-    return found
+    provisioning_state: str = grid.subscription(topic)["properties"]["provisioningState"]
+    return provisioning_state
 
 
-def test_the_validation_event_is_the_vendors(grid: Emulated, receiver: Receiver):
+def test_the_validation_event_has_the_fields_that_the_vendor_documents(grid: Emulated, receiver: Receiver):
     topic = grid.topic()
     created = grid.subscribe(topic, receiver.url)
     (request,) = receiver.handshakes
@@ -41,7 +41,7 @@ def test_the_validation_event_is_the_vendors(grid: Emulated, receiver: Receiver)
     assert set(event["data"]) == {"validationCode", "validationUrl"}
 
 
-def test_the_validation_url_consents_by_hand(grid_in_real_time: Emulated, receiver: Receiver):
+def test_opening_the_validation_url_consents(grid_in_real_time: Emulated, receiver: Receiver):
     grid = grid_in_real_time
     receiver.handshake = lambda _request: Answer(body=b"thanks")
     topic = grid.topic()
@@ -53,7 +53,7 @@ def test_the_validation_url_consents_by_hand(grid_in_real_time: Emulated, receiv
     assert (before, state(grid, topic), receiver.wait_ids(1)) == ("AwaitingManualAction", "Succeeded", ["in time"])
 
 
-def test_the_validation_url_may_be_opened_while_the_endpoint_is_still_being_asked(grid: Emulated, receiver: Receiver):
+def test_the_validation_url_may_be_opened_during_the_handshake(grid: Emulated, receiver: Receiver):
     def open_it_first(request: Received) -> Answer:
         assert get(request.json[0]["data"]["validationUrl"]) == 200
         return Answer()
@@ -64,7 +64,7 @@ def test_the_validation_url_may_be_opened_while_the_endpoint_is_still_being_aske
     assert state(grid, topic) == "Succeeded"
 
 
-def test_the_validation_url_is_good_for_five_minutes(grid: Emulated, receiver: Receiver):
+def test_the_validation_url_expires_after_five_minutes(grid: Emulated, receiver: Receiver):
     receiver.handshake = lambda _request: Answer()
     topic = grid.topic()
     grid.subscribe(topic, receiver.url)
@@ -79,7 +79,7 @@ def test_the_validation_url_is_good_for_five_minutes(grid: Emulated, receiver: R
     [Answer(202), Answer(404), Answer(500), Answer(301, {"location": "/"})],
     ids=["202", "404", "500", "redirect"],
 )
-def test_anything_but_200_is_no_consent(grid: Emulated, receiver: Receiver, answer: Answer):
+def test_any_status_but_200_fails_the_handshake(grid: Emulated, receiver: Receiver, answer: Answer):
     receiver.handshake = lambda _request: answer
     topic = grid.topic()
     with pytest.raises(SetupFailed, match="Webhook validation handshake failed"):
@@ -87,7 +87,7 @@ def test_anything_but_200_is_no_consent(grid: Emulated, receiver: Receiver, answ
     assert state(grid, topic) == "Failed"
 
 
-def test_a_202_with_the_code_is_no_consent_either(grid: Emulated, receiver: Receiver):
+def test_a_202_with_the_code_fails_the_handshake(grid: Emulated, receiver: Receiver):
     receiver.handshake = lambda request: Answer(
         202, body=json.dumps({"validationResponse": request.json[0]["data"]["validationCode"]}).encode()
     )
@@ -95,13 +95,13 @@ def test_a_202_with_the_code_is_no_consent_either(grid: Emulated, receiver: Rece
         grid.subscribe(grid.topic(), receiver.url)
 
 
-def test_an_endpoint_that_is_not_there_fails_without_telling_its_key(grid: Emulated):
+def test_an_unreachable_endpoint_fails_without_a_key_in_the_message(grid: Emulated):
     with pytest.raises(SetupFailed, match="can't be reached") as caught:
         grid.subscribe(grid.topic(), "http://127.0.0.1:1/hook?code=s3cret")
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_cloud_events_subscription_asks_with_options(grid: Emulated, receiver: Receiver):
+def test_a_cloud_events_handshake_is_an_options_request(grid: Emulated, receiver: Receiver):
     topic = grid.topic("CloudEventSchemaV1_0")
     grid.subscribe(topic, receiver.url)
     (request,) = receiver.handshakes
@@ -110,14 +110,14 @@ def test_a_cloud_events_subscription_asks_with_options(grid: Emulated, receiver:
     assert state(grid, topic) == "Succeeded"
 
 
-def test_a_star_allows_every_origin(grid: Emulated, receiver: Receiver):
+def test_a_star_allows_the_origin_of_event_grid(grid: Emulated, receiver: Receiver):
     receiver.handshake = lambda _request: Answer(headers={"WebHook-Allowed-Origin": "*"})
     topic = grid.topic("CloudEventSchemaV1_0")
     grid.subscribe(topic, receiver.url)
     assert state(grid, topic) == "Succeeded"
 
 
-def test_the_callback_consents_later(grid_in_real_time: Emulated, receiver: Receiver):
+def test_opening_the_callback_url_consents(grid_in_real_time: Emulated, receiver: Receiver):
     grid = grid_in_real_time
     receiver.handshake = lambda _request: Answer()
     topic = grid.topic("CloudEventSchemaV1_0")
@@ -132,13 +132,13 @@ def test_the_callback_consents_later(grid_in_real_time: Emulated, receiver: Rece
     [Answer(405), Answer(headers={"WebHook-Allowed-Origin": "example.com"})],
     ids=["405", "another origin"],
 )
-def test_a_declined_options_is_no_consent(grid: Emulated, receiver: Receiver, answer: Answer):
+def test_a_declined_options_request_fails_the_handshake(grid: Emulated, receiver: Receiver, answer: Answer):
     receiver.handshake = lambda _request: answer
     with pytest.raises(SetupFailed, match="Webhook validation handshake failed"):
         grid.subscribe(grid.topic("CloudEventSchemaV1_0"), receiver.url)
 
 
-def test_a_failed_change_leaves_the_subscription_as_it_was(grid: Emulated, receiver: Receiver):
+def test_a_failed_change_leaves_the_subscription_unchanged(grid: Emulated, receiver: Receiver):
     topic = grid.topic()
     grid.subscribe(topic, receiver.url)
     with pytest.raises(SetupFailed):
@@ -147,7 +147,7 @@ def test_a_failed_change_leaves_the_subscription_as_it_was(grid: Emulated, recei
     assert receiver.wait_ids(1) == ["1"]
 
 
-def test_a_change_takes_effect_once_somebody_opens_the_validation_url(grid_in_real_time: Emulated, receiver: Receiver):
+def test_a_change_takes_effect_when_the_validation_url_is_opened(grid_in_real_time: Emulated, receiver: Receiver):
     grid = grid_in_real_time
     topic = grid.topic()
     grid.subscribe(topic, receiver.url)
@@ -157,13 +157,13 @@ def test_a_change_takes_effect_once_somebody_opens_the_validation_url(grid_in_re
     receiver.wait_ids(1)
     assert get(receiver.handshakes[1].json[0]["data"]["validationUrl"]) == 200
     grid.publish(topic, grid_event("filtered"))
-    found = grid.subscription(topic)["properties"]
+    properties = grid.subscription(topic)["properties"]
 
-    assert (found["provisioningState"], found["filter"]["includedEventTypes"]) == ("Succeeded", ["Other"])
+    assert (properties["provisioningState"], properties["filter"]["includedEventTypes"]) == ("Succeeded", ["Other"])
     assert (grid.counts(topic)["matched"], receiver.ids) == (1, ["as before"])
 
 
-def test_a_cloud_events_topic_can_not_deliver_the_other_schema(grid: Emulated, receiver: Receiver):
+def test_a_cloud_events_topic_refuses_delivery_in_event_grid_s_schema(grid: Emulated, receiver: Receiver):
     with pytest.raises(SetupFailed, match="can't be delivered as EventGridSchema"):
         grid.subscribe(grid.topic("CloudEventSchemaV1_0"), receiver.url, eventDeliverySchema="EventGridSchema")
 
@@ -178,7 +178,7 @@ def test_a_cloud_events_topic_can_not_deliver_the_other_schema(grid: Emulated, r
         {"destination": {"endpointType": "WebHook", "properties": {"endpointUrl": "http://x", "colour": 1}}},
     ],
 )
-def test_a_subscription_that_is_not_understood_is_refused(grid: Emulated, properties: object):
+def test_an_invalid_subscription_is_refused(grid: Emulated, properties: object):
     with pytest.raises(SetupFailed):
         client.call(grid.url, "PUT", f"/topics/{grid.topic()}/eventSubscriptions/helios", {"properties": properties})
 
@@ -190,7 +190,7 @@ ENTRA = {
 
 
 @pytest.mark.parametrize("schema", ["EventGridSchema", "CloudEventSchemaV1_0"])
-def test_with_entra_handshake_and_deliveries_carry_a_token_of_the_tenant(grid: Emulated, receiver: Receiver, schema):
+def test_with_entra_every_request_has_a_token_of_the_tenant(grid: Emulated, receiver: Receiver, schema):
     topic = grid.topic()
     grid.subscribe(topic, receiver.url, webhook=ENTRA, eventDeliverySchema=schema)
     grid.publish(topic, grid_event("secured"))
@@ -210,6 +210,6 @@ def test_with_entra_handshake_and_deliveries_carry_a_token_of_the_tenant(grid: E
 
 
 @pytest.mark.parametrize("name", ENTRA)
-def test_half_of_what_entra_is_asked_with_is_refused(grid: Emulated, receiver: Receiver, name):
+def test_one_of_the_two_entra_settings_alone_is_refused(grid: Emulated, receiver: Receiver, name):
     with pytest.raises(SetupFailed, match="belong together"):
         grid.subscribe(grid.topic(), receiver.url, webhook={name: ENTRA[name]})

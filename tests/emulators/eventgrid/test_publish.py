@@ -1,4 +1,4 @@
-"""The vendor's own client publishes, in both schemas; what it sends arrives, and what is wrong is refused its way."""
+"""The vendor's client publishes in both schemas: valid events arrive, and invalid ones get the vendor's errors."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ def without(event: dict[str, Any], name: str) -> dict[str, Any]:
 def post(
     grid: Emulated, topic: str, body: bytes, content_type: str = "application/json", **headers: str
 ) -> tuple[int, Any]:
-    """A request no client of the vendor would make."""
+    """The answer to a request that the vendor's client can't send."""
     connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=20)
     connection.request(
         "POST", f"/topics/{topic}/api/events", body, {"aeg-sas-key": KEY, "content-type": content_type, **headers}
@@ -36,8 +36,8 @@ def post(
     return response.status, json.loads(content) if content else None
 
 
-def test_an_event_arrives_as_it_was_sent(grid: Emulated, receiver: Receiver):
-    """Event Grid stamps the topic and its own metadata version, and changes nothing else."""
+def test_an_event_is_delivered_as_it_was_published(grid: Emulated, receiver: Receiver):
+    """Event Grid adds the topic and the metadata version, and changes nothing else."""
     topic = grid.topic()
     grid.subscribe(topic, receiver.url)
     grid.publish(topic, grid_event())
@@ -58,7 +58,7 @@ def test_an_event_arrives_as_it_was_sent(grid: Emulated, receiver: Receiver):
     assert delivery.headers["content-type"] == "application/json; charset=utf-8"
 
 
-def test_a_delivery_carries_the_headers_of_event_grid(grid: Emulated, receiver: Receiver):
+def test_a_delivery_has_the_headers_of_event_grid(grid: Emulated, receiver: Receiver):
     topic = grid.topic()
     grid.subscribe(topic, receiver.url, "my-subscription")
     grid.publish(topic, grid_event())
@@ -72,7 +72,7 @@ def test_a_delivery_carries_the_headers_of_event_grid(grid: Emulated, receiver: 
     }
 
 
-def test_a_cloud_event_arrives_as_it_was_sent(grid: Emulated, receiver: Receiver):
+def test_a_cloud_event_is_delivered_as_it_was_published(grid: Emulated, receiver: Receiver):
     topic = grid.topic("CloudEventSchemaV1_0")
     grid.subscribe(topic, receiver.url)
     grid.publish(topic, cloud_event())
@@ -90,7 +90,7 @@ def test_a_cloud_event_arrives_as_it_was_sent(grid: Emulated, receiver: Receiver
     assert delivery.headers["content-type"] == "application/cloudevents+json; charset=utf-8"
 
 
-def test_a_single_structured_cloud_event_is_taken_too(grid: Emulated, receiver: Receiver):
+def test_a_single_structured_cloud_event_is_accepted(grid: Emulated, receiver: Receiver):
     topic = grid.topic("CloudEventSchemaV1_0")
     grid.subscribe(topic, receiver.url)
     status, _ = post(grid, topic, json.dumps(GOOD_CLOUD).encode(), "application/cloudevents+json")
@@ -124,7 +124,7 @@ def test_the_payload_is_delivered_byte_for_byte(grid: Emulated, receiver: Receiv
     assert data in delivery.body
 
 
-def test_a_dictionary_and_a_list_of_events_are_sent_too(grid: Emulated, receiver: Receiver):
+def test_a_dictionary_and_a_list_of_events_are_accepted(grid: Emulated, receiver: Receiver):
     topic = grid.topic()
     grid.subscribe(topic, receiver.url)
     with grid.publisher(topic) as publisher:
@@ -151,7 +151,7 @@ def test_a_wrong_key_is_refused_with_401(grid: Emulated):
         publisher.send(grid_event())
 
 
-def test_no_key_is_refused_in_the_vendors_form(grid: Emulated):
+def test_a_missing_key_is_refused_with_the_vendor_s_error(grid: Emulated):
     message = "Request must contain one of the following authorization signature: aeg-sas-token, aeg-sas-key."
     connection = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=20)
     connection.request("POST", f"/topics/{grid.topic()}/api/events", b"[]")
@@ -201,7 +201,7 @@ def test_an_unknown_topic_is_404(grid: Emulated):
         publisher.send(grid_event())
 
 
-def test_the_wrong_schema_is_refused_with_the_vendors_sentence(grid: Emulated):
+def test_the_wrong_schema_is_refused_with_the_vendor_s_message(grid: Emulated):
     with (
         grid.publisher(grid.topic()) as publisher,
         pytest.raises(HttpResponseError, match="This resource is configured for 'EventGridEvent' schema") as caught,
@@ -230,7 +230,7 @@ def test_the_wrong_schema_is_refused_with_the_vendors_sentence(grid: Emulated):
         json.dumps([GOOD | {"metadataVersion": "2"}]).encode(),
     ],
 )
-def test_what_is_no_event_grid_event_is_refused_with_400(grid: Emulated, body: bytes):
+def test_an_invalid_event_grid_event_is_refused_with_400(grid: Emulated, body: bytes):
     status, answer = post(grid, grid.topic(), body)
     assert (status, answer["error"]["code"], answer["error"]["details"][0]["code"]) == (
         400,
@@ -254,11 +254,11 @@ def test_what_is_no_event_grid_event_is_refused_with_400(grid: Emulated, body: b
         (json.dumps(GOOD_CLOUD | {"data": 1, "data_base64": "MQ=="}).encode(), "application/cloudevents+json"),
     ],
 )
-def test_what_is_no_cloud_event_is_refused_with_400(grid: Emulated, body: bytes, content_type: str):
+def test_an_invalid_cloud_event_is_refused_with_400(grid: Emulated, body: bytes, content_type: str):
     assert post(grid, grid.topic("CloudEventSchemaV1_0"), body, content_type)[0] == 400
 
 
-def test_nothing_of_a_refused_array_is_published(grid: Emulated, receiver: Receiver):
+def test_no_event_of_a_refused_array_is_published(grid: Emulated, receiver: Receiver):
     topic = grid.topic()
     grid.subscribe(topic, receiver.url)
     post(grid, topic, json.dumps([GOOD, without(GOOD, "id")]).encode())
@@ -266,14 +266,14 @@ def test_nothing_of_a_refused_array_is_published(grid: Emulated, receiver: Recei
     assert (counts["matched"], receiver.notifications) == (0, [])
 
 
-def test_more_than_one_megabyte_is_refused_with_413(grid: Emulated):
+def test_a_request_of_more_than_one_megabyte_is_refused_with_413(grid: Emulated):
     event = grid_event(data={"blob": "x" * 1_048_576})
     with grid.publisher(grid.topic()) as publisher, pytest.raises(HttpResponseError) as caught:
         publisher.send(event, retry_total=0)
     assert caught.value.status_code == 413
 
 
-def test_almost_one_megabyte_is_delivered(grid: Emulated, receiver: Receiver):
+def test_a_request_of_almost_one_megabyte_is_delivered(grid: Emulated, receiver: Receiver):
     topic = grid.topic()
     grid.subscribe(topic, receiver.url)
     grid.publish(topic, grid_event(data={"blob": "x" * 1_040_000}))

@@ -1,4 +1,4 @@
-"""The rules that need no emulator: filters, the retry schedule, the journal."""
+"""The parts that need no running emulator: filters, the retry schedule, the journal."""
 
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ EVENT = {
 }
 
 
-def passes(wanted: dict[str, Any], event: dict[str, Any] = EVENT) -> bool:
+def passes(condition: dict[str, Any], event: dict[str, Any] = EVENT) -> bool:
     fields = {name: Raw(msgspec.json.encode(value)) for name, value in event.items()}
-    return filters.compile_filter(msgspec.convert(wanted, Filter))(fields)
+    return filters.compile_filter(msgspec.convert(condition, Filter))(fields)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"),
+    ("condition", "expected"),
     [
         ({}, True),
         ({"includedEventTypes": ["InventoryReserved", "Other"]}, True),
@@ -40,8 +40,8 @@ def passes(wanted: dict[str, Any], event: dict[str, Any] = EVENT) -> bool:
         ({"subjectBeginsWith": "Orders", "subjectEndsWith": "/43"}, False),
     ],
 )
-def test_types_and_subjects(wanted: dict[str, Any], expected: bool):
-    assert passes(wanted) is expected
+def test_a_filter_selects_types_and_subjects(condition: dict[str, Any], expected: bool):
+    assert passes(condition) is expected
 
 
 @pytest.mark.parametrize(
@@ -71,24 +71,27 @@ def test_types_and_subjects(wanted: dict[str, Any], expected: bool):
         ("IsNotNull", "data.quantity", [], True),
     ],
 )
-def test_advanced_filters(operator: str, key: str, values: list[Any], expected: bool):
+def test_an_advanced_filter_compares_a_field(operator: str, key: str, values: list[Any], expected: bool):
     assert passes({"advancedFilters": [{"operatorType": operator, "key": key, "values": values}]}) is expected
 
 
-def test_all_advanced_filters_must_hold():
-    one = {"operatorType": "NumberIn", "key": "data.quantity", "values": [5]}
-    other = {"operatorType": "StringIn", "key": "id", "values": ["2"]}
-    assert (passes({"advancedFilters": [one, one]}), passes({"advancedFilters": [one, other]})) == (True, False)
+def test_all_advanced_filters_must_match():
+    matching = {"operatorType": "NumberIn", "key": "data.quantity", "values": [5]}
+    failing = {"operatorType": "StringIn", "key": "id", "values": ["2"]}
+    assert (passes({"advancedFilters": [matching, matching]}), passes({"advancedFilters": [matching, failing]})) == (
+        True,
+        False,
+    )
 
 
-def test_a_number_beyond_any_float_passes_no_comparison():
+def test_a_number_beyond_the_range_of_floats_matches_no_comparison():
     fields = {"id": Raw(b'"1"'), "data": Raw(b'{"n": 1e400}')}
-    wanted = {"advancedFilters": [{"operatorType": "NumberGreaterThan", "key": "data.n", "value": 1}]}
-    assert filters.compile_filter(msgspec.convert(wanted, Filter))(fields) is False
+    condition = {"advancedFilters": [{"operatorType": "NumberGreaterThan", "key": "data.n", "value": 1}]}
+    assert filters.compile_filter(msgspec.convert(condition, Filter))(fields) is False
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "condition",
     [
         {"operatorType": "NumberAlmost", "key": "id", "values": [1]},
         {"operatorType": "NumberIn", "key": "id", "values": ["1"]},
@@ -97,9 +100,9 @@ def test_a_number_beyond_any_float_passes_no_comparison():
         {"operatorType": "StringIn", "key": "id", "values": [1]},
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused(wanted: dict[str, Any]):
+def test_an_invalid_filter_is_refused(condition: dict[str, Any]):
     with pytest.raises(ValueError, match=r"operatorType|neither"):
-        passes({"advancedFilters": [wanted]})
+        passes({"advancedFilters": [condition]})
 
 
 def wait(status: int | None, attempts: int) -> float:
@@ -112,56 +115,59 @@ def wait(status: int | None, attempts: int) -> float:
     ("attempts", "seconds"),
     list(enumerate((10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 43_200, 43_200), start=1)),
 )
-def test_the_schedule_is_the_vendors(attempts: int, seconds: float):
+def test_the_retry_schedule_is_the_vendor_s(attempts: int, seconds: float):
     assert seconds <= wait(500, attempts) <= seconds * 1.1
 
 
 @pytest.mark.parametrize(("status", "least"), [(None, 10), (404, 10), (408, 120), (503, 30)])
-def test_some_failures_wait_longer(status: int | None, least: float):
+def test_some_failures_have_a_longer_delay(status: int | None, least: float):
     assert least <= wait(status, 1) <= least * 1.1
 
 
-def test_thirty_attempts_are_the_end():
+def test_an_event_is_given_up_after_thirty_attempts():
     assert isinstance(retry.after_failure(500, 29, RetryPolicy()), RetryAfter)
     assert retry.after_failure(500, 30, RetryPolicy()) == GiveUp("MaxDeliveryAttemptsExceeded")
 
 
-def test_a_day_is_the_time_to_live():
+def test_the_default_time_to_live_is_a_day():
     assert retry.expired(0, 86_400, RetryPolicy(), 1.0) is None
     assert retry.expired(0, 86_401, RetryPolicy(), 1.0) == GiveUp("TimeToLiveExceeded")
 
 
-def test_a_journal_remembers_what_is_not_settled(tmp_path: Path):
+def test_a_journal_restores_the_events_that_are_not_settled(tmp_path: Path):
     journal = PendingEvents(tmp_path / "j")
     journal.add([b'"a"', b'"b"', b'"c"'], 1.0)
     journal.settle([1])
     journal.close()
     reopened = PendingEvents(tmp_path / "j")
-    assert [(one.number, bytes(one.event)) for one in reopened.events.values()] == [(0, b'"a"'), (2, b'"c"')]
-    assert [one.number for one in reopened.add([b'"d"'], 2.0)] == [3]
+    assert [(pending.number, bytes(pending.event)) for pending in reopened.events.values()] == [
+        (0, b'"a"'),
+        (2, b'"c"'),
+    ]
+    assert [pending.number for pending in reopened.add([b'"d"'], 2.0)] == [3]
     reopened.close()
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5, 9])
-def test_a_journal_cut_off_in_mid_write_keeps_what_came_before(tmp_path: Path, cut: int):
+def test_a_journal_with_a_partial_last_record_restores_the_records_before_it(tmp_path: Path, cut: int):
     path = tmp_path / "j"
     journal = PendingEvents(path)
     journal.add([b'"whole"'], 1.0)
     size = path.stat().st_size
-    journal.add([b'"torn"'], 1.0)
+    journal.add([b'"partial"'], 1.0)
     journal.close()
     with path.open("r+b") as file:
         file.truncate(size + cut)
     reopened = PendingEvents(path)
-    assert [bytes(one.event) for one in reopened.events.values()] == [b'"whole"']
+    assert [bytes(pending.event) for pending in reopened.events.values()] == [b'"whole"']
     reopened.close()
 
 
-def test_a_journal_does_not_grow_with_what_was_delivered(tmp_path: Path):
+def test_a_journal_does_not_grow_with_delivered_events(tmp_path: Path):
     path = tmp_path / "j"
     journal = PendingEvents(path)
     for _ in range(200):
         added = journal.add([b'"' + b"x" * 100_000 + b'"'], 1.0)
-        journal.settle([one.number for one in added])
+        journal.settle([pending.number for pending in added])
     journal.close()
     assert path.stat().st_size < 5_000_000

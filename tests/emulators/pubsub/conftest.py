@@ -1,4 +1,4 @@
-"""One emulator of each kind for the run, and names of its own for every test."""
+"""One emulator of each kind for the run, and a project of its own for each test."""
 
 import uuid
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from tests.emulators.pubsub.emulators import Emulator, Google, Helios, google_ja
 from tests.emulators.pubsub.receiver import Receiver
 
 KINDS = [Helios, Google] if google_jar() else [Helios]
-"""Google's own is an oracle where there is one; nobody has to install it."""
+"""Google's emulator is the reference where it is installed; it is optional."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was compared with what: without Google's emulator nothing is skipped, and less is shown."""
+    """Report whether Google's emulator was compared: without it no test is skipped, but less is proved."""
     oracle = google_jar() or "nothing: PUBSUB_EMULATOR_JAR names no jar, none is installed, or there is no Java"
     terminalreporter.write_line(f"Pub/Sub emulator compared with {oracle}")
 
 
 @pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
 def emulator(request, tmp_path_factory) -> Iterator[Emulator]:
-    """Every emulator that there is."""
+    """Each emulator: the one of Helios, and Google's where it is installed."""
     running = request.param(tmp_path_factory.mktemp(request.param.name))
     running.start()
     yield running
@@ -28,9 +28,9 @@ def emulator(request, tmp_path_factory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def ours(tmp_path_factory) -> Iterator[Helios]:
-    """Ours, for what Google's emulator lacks."""
-    running = Helios(tmp_path_factory.mktemp("ours"))
+def helios_emulator(tmp_path_factory) -> Iterator[Helios]:
+    """The emulator of Helios alone, for features that Google's emulator lacks."""
+    running = Helios(tmp_path_factory.mktemp("helios-only"))
     running.start()
     yield running
     running.close()
@@ -38,7 +38,7 @@ def ours(tmp_path_factory) -> Iterator[Helios]:
 
 @pytest.fixture
 def project() -> str:
-    """A project that nothing else is in."""
+    """The name of a project that no other test uses."""
     return f"p-{uuid.uuid4().hex[:12]}"
 
 

@@ -1,4 +1,4 @@
-"""The emulators that the conformance suite runs on: ours, and Google's own where it is installed."""
+"""The emulators of the conformance suite: the one of Helios, and Google's where it is installed."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Emulator:
-    """A running emulator, and clients of it as Google ships them."""
+    """A running emulator, and Google's unchanged clients of it."""
 
     name = ""
     process: Process
@@ -52,7 +52,7 @@ class Emulator:
 
 
 class Helios(Emulator):
-    """Ours."""
+    """The emulator of Helios."""
 
     name = "helios"
 
@@ -72,16 +72,16 @@ class Helios(Emulator):
     def url(self) -> str:
         return f"http://{HOST}:{self.http_port}"
 
-    def figures(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}/status") as answer:
             return json.load(answer)
 
     def status(self) -> dict[str, dict[str, int]]:
-        return self.figures()["subscriptions"]
+        return self.stats()["subscriptions"]
 
 
 class Google(Emulator):
-    """Google's, as the package google-cloud-cli-pubsub-emulator installs it."""
+    """Google's emulator, as the package google-cloud-cli-pubsub-emulator installs it."""
 
     name = "google"
 
@@ -98,7 +98,7 @@ class Google(Emulator):
 
 
 def google_jar() -> str | None:
-    """Where Google's emulator lies: PUBSUB_EMULATOR_JAR says so, or the package manager; None if it can't be run."""
+    """The path of Google's emulator, from PUBSUB_EMULATOR_JAR or the package manager; None if it can't be run."""
     if not shutil.which("java"):
         return None
     if jar := os.environ.get("PUBSUB_EMULATOR_JAR"):

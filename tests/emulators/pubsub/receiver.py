@@ -1,4 +1,4 @@
-"""A push endpoint that notes what it was sent, and answers as it is told."""
+"""A push endpoint that records the requests and sends the answers of the test."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +14,7 @@ class Received(NamedTuple):
 
 
 class Receiver:
-    """Answers 204, or first the statuses in ``answers``, one each."""
+    """Answers with the statuses in ``answers``, one each, and with 204 after them."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -33,7 +33,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Says nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self._server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""What Pub/Sub promises its clients, on our emulator and, where it is installed, on Google's own."""
+"""The behaviour that Pub/Sub documents, on the emulator of Helios and, where it is installed, on Google's."""
 
 import base64
 import json
@@ -26,8 +26,8 @@ class Queue:
         self.topic = f"projects/{project}/topics/orders"
         self.name = f"projects/{project}/subscriptions/orders"
         self.publisher.create_topic(name=self.topic)
-        wanted = types.Subscription(name=self.name, topic=self.topic, **subscription)
-        self.subscriber.create_subscription(request=wanted)
+        resource = types.Subscription(name=self.name, topic=self.topic, **subscription)
+        self.subscriber.create_subscription(request=resource)
 
     def publish(self, *payloads: bytes, **attributes: str) -> list[str]:
         sent = [self.publisher.publish(self.topic, payload, **attributes) for payload in payloads]
@@ -38,22 +38,22 @@ class Queue:
         return list(self.subscriber.pull(request=request, timeout=20).received_messages)
 
     def pull_all(self, count: int) -> list[types.ReceivedMessage]:
-        """Pull until there are so many."""
-        found: list[types.ReceivedMessage] = []
+        """Pull until there are at least ``count`` messages."""
+        pulled: list[types.ReceivedMessage] = []
 
         def has_enough() -> bool:
-            if len(found) < count:
-                found.extend(self.pull())
-            return len(found) >= count
+            if len(pulled) < count:
+                pulled.extend(self.pull())
+            return len(pulled) >= count
 
         eventually(has_enough)
-        return found
+        return pulled
 
     def acknowledge(self, *messages: types.ReceivedMessage) -> None:
-        self.subscriber.acknowledge(subscription=self.name, ack_ids=[one.ack_id for one in messages])
+        self.subscriber.acknowledge(subscription=self.name, ack_ids=[message.ack_id for message in messages])
 
     def nack(self, *messages: types.ReceivedMessage) -> None:
-        ids = [one.ack_id for one in messages]
+        ids = [message.ack_id for message in messages]
         self.subscriber.modify_ack_deadline(subscription=self.name, ack_ids=ids, ack_deadline_seconds=0)
 
 
@@ -64,7 +64,7 @@ def queue(emulator, project):
 
 @contextmanager
 def streaming(queue, callback, **flow):
-    """A streaming pull for as long as the block lasts."""
+    """Run a streaming pull until the block ends."""
     stream = queue.subscriber.subscribe(queue.name, callback, flow_control=pubsub_v1.types.FlowControl(**flow))
     try:
         yield
@@ -74,14 +74,15 @@ def streaming(queue, callback, **flow):
 
 
 def payloads(messages):
-    return Counter(one.message.data for one in messages)
+    return Counter(received.message.data for received in messages)
 
 
-def test_topics_and_subscriptions_can_be_had_listed_and_deleted(emulator, project, queue):
+def test_topics_and_subscriptions_can_be_read_listed_and_deleted(emulator, project, queue):
     assert queue.publisher.get_topic(topic=queue.topic).name == queue.topic
     assert queue.subscriber.get_subscription(subscription=queue.name).topic == queue.topic
-    assert [one.name for one in queue.publisher.list_topics(project=f"projects/{project}")] == [queue.topic]
-    assert [one.name for one in queue.subscriber.list_subscriptions(project=f"projects/{project}")] == [queue.name]
+    assert [topic.name for topic in queue.publisher.list_topics(project=f"projects/{project}")] == [queue.topic]
+    subscriptions = queue.subscriber.list_subscriptions(project=f"projects/{project}")
+    assert [subscription.name for subscription in subscriptions] == [queue.name]
     assert list(queue.publisher.list_topic_subscriptions(topic=queue.topic)) == [queue.name]
 
     queue.subscriber.delete_subscription(subscription=queue.name)
@@ -91,14 +92,14 @@ def test_topics_and_subscriptions_can_be_had_listed_and_deleted(emulator, projec
         queue.subscriber.get_subscription(subscription=queue.name)
 
 
-def test_a_name_that_is_taken_is_refused(queue):
+def test_a_name_that_exists_is_refused(queue):
     with pytest.raises(AlreadyExists):
         queue.publisher.create_topic(name=queue.topic)
     with pytest.raises(AlreadyExists):
         queue.subscriber.create_subscription(name=queue.name, topic=queue.topic)
 
 
-def test_what_is_not_there_is_not_found(emulator, project):
+def test_an_unknown_topic_or_subscription_is_not_found(emulator, project):
     with pytest.raises(NotFound):
         emulator.publisher().get_topic(topic=f"projects/{project}/topics/nothing")
     with pytest.raises(NotFound):
@@ -120,7 +121,7 @@ def test_a_bad_name_is_refused(emulator, project, name):
         emulator.publisher().create_topic(name=f"projects/{project}/topics/{name}")
 
 
-def test_a_message_is_pulled_as_it_was_published(queue):
+def test_a_pulled_message_equals_the_published_one(queue):
     (id_,) = queue.publish(b'{"order_id": "ORD-1"}', event_type="PaymentProcessed")
     (received,) = queue.pull()
     message = received.message
@@ -130,7 +131,7 @@ def test_a_message_is_pulled_as_it_was_published(queue):
     assert message.publish_time.year >= 2025
 
 
-def test_an_acknowledged_message_does_not_come_again(queue):
+def test_an_acknowledged_message_is_not_delivered_again(queue):
     queue.publish(b"1", b"2")
     first = queue.pull_all(2)
     queue.acknowledge(*first)
@@ -139,16 +140,16 @@ def test_an_acknowledged_message_does_not_come_again(queue):
     assert payloads(queue.pull()) == {b"3": 1}
 
 
-def test_a_nacked_message_comes_again(queue):
+def test_a_nacked_message_is_delivered_again(queue):
     queue.publish(b"1")
     (first,) = queue.pull()
     queue.nack(first)
-    (again,) = queue.pull()
+    (second,) = queue.pull()
 
-    assert (again.message.message_id, again.ack_id != first.ack_id) == (first.message.message_id, True)
+    assert (second.message.message_id, second.ack_id != first.ack_id) == (first.message.message_id, True)
 
 
-def test_a_lease_that_ends_brings_the_message_again(queue):
+def test_a_message_is_delivered_again_when_its_lease_ends(queue):
     queue.publish(b"1")
     (first,) = queue.pull()
     queue.subscriber.modify_ack_deadline(subscription=queue.name, ack_ids=[first.ack_id], ack_deadline_seconds=1)
@@ -160,64 +161,64 @@ def test_every_subscription_gets_every_message(queue):
     other = queue.name + "-too"
     queue.subscriber.create_subscription(name=other, topic=queue.topic)
     queue.publish(b"1")
-    mine = queue.pull()
+    first = queue.pull()
     queue.name = other
 
-    assert payloads(mine) == payloads(queue.pull()) == {b"1": 1}
+    assert payloads(first) == payloads(queue.pull()) == {b"1": 1}
 
 
-def test_a_streaming_pull_gets_everything_and_acknowledges_it(queue):
-    seen: Counter[bytes] = Counter()
+def test_a_streaming_pull_receives_and_acknowledges_every_message(queue):
+    deliveries: Counter[bytes] = Counter()
 
     def note(message: pubsub_v1.subscriber.message.Message) -> None:
-        seen[message.data] += 1
+        deliveries[message.data] += 1
         message.ack()
 
     with streaming(queue, note, max_messages=10):
         queue.publish(*(str(number).encode() for number in range(200)))
-        eventually(lambda: len(seen) == 200)
+        eventually(lambda: len(deliveries) == 200)
 
-    assert set(seen.values()) == {1}
+    assert set(deliveries.values()) == {1}
 
 
-def test_what_a_streaming_pull_nacks_comes_again(queue):
-    seen: Counter[bytes] = Counter()
+def test_a_message_that_a_streaming_pull_nacks_is_delivered_again(queue):
+    deliveries: Counter[bytes] = Counter()
 
     def note(message: pubsub_v1.subscriber.message.Message) -> None:
-        seen[message.data] += 1
-        message.ack() if seen[message.data] == 3 else message.nack()
+        deliveries[message.data] += 1
+        message.ack() if deliveries[message.data] == 3 else message.nack()
 
     with streaming(queue, note):
         queue.publish(b"1", b"2")
-        eventually(lambda: seen == {b"1": 3, b"2": 3})
+        eventually(lambda: deliveries == {b"1": 3, b"2": 3})
         queue.publish(b"3")
-        eventually(lambda: seen[b"3"] == 3)
+        eventually(lambda: deliveries[b"3"] == 3)
 
-    assert seen == {b"1": 3, b"2": 3, b"3": 3}
+    assert deliveries == {b"1": 3, b"2": 3, b"3": 3}
 
 
 def test_a_lease_that_a_streaming_pull_extends_does_not_end(queue):
-    """The client's own lease management does: of 10 s each, over and over, until the callback is done."""
-    seen: Counter[bytes] = Counter()
+    """The client extends the lease by 10 s at a time until the callback returns."""
+    deliveries: Counter[bytes] = Counter()
     done = Event()
 
     def slow(message: pubsub_v1.subscriber.message.Message) -> None:
-        seen[message.data] += 1
+        deliveries[message.data] += 1
         done.wait(30)
         message.ack()
 
     with streaming(queue, slow, min_duration_per_lease_extension=10, max_duration_per_lease_extension=10):
         queue.publish(b"1")
-        eventually(lambda: seen == {b"1": 1})
-        assert not done.wait(12)  # longer than the lease: a second delivery would be seen by now
+        eventually(lambda: deliveries == {b"1": 1})
+        assert not done.wait(12)  # longer than the lease: a second delivery would have arrived
         done.set()
     queue.publish(b"2")
 
-    assert (payloads(queue.pull_all(1)), seen) == ({b"2": 1}, {b"1": 1})
+    assert (payloads(queue.pull_all(1)), deliveries) == ({b"2": 1}, {b"1": 1})
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "fields",
     [
         {"modify_deadline_ack_ids": ["1", "2"], "modify_deadline_seconds": [10]},
         {"modify_deadline_ack_ids": ["1"], "modify_deadline_seconds": [601]},
@@ -225,32 +226,32 @@ def test_a_lease_that_a_streaming_pull_extends_does_not_end(queue):
     ],
     ids=["unequal", "too long", "negative"],
 )
-def test_a_streaming_pull_refuses_a_deadline_that_makes_no_sense(queue, bad):
+def test_a_streaming_pull_refuses_an_invalid_deadline(queue, fields):
     def requests():
         yield types.StreamingPullRequest(subscription=queue.name, stream_ack_deadline_seconds=10)
-        yield types.StreamingPullRequest(**bad)
+        yield types.StreamingPullRequest(**fields)
 
     with pytest.raises(InvalidArgument):
         list(queue.subscriber.streaming_pull(requests=requests(), timeout=20))
 
 
-def test_messages_of_one_ordering_key_come_in_order(emulator, project):
+def test_messages_of_one_ordering_key_are_delivered_in_order(emulator, project):
     queue = Queue(emulator, project, enable_message_ordering=True)
     options = pubsub_v1.types.PublisherOptions(enable_message_ordering=True)
     publisher = emulator.publisher(publisher_options=options)
     sent = [publisher.publish(queue.topic, str(number).encode(), ordering_key="ORD-1") for number in range(20)]
     for future in sent:
         future.result(timeout=30)
-    found: list[bytes] = []
+    delivered: list[bytes] = []
 
-    def next_ones() -> bool:
+    def all_delivered() -> bool:
         messages = queue.pull()
-        found.extend(one.message.data for one in messages)
+        delivered.extend(received.message.data for received in messages)
         queue.acknowledge(*messages)
-        return len(found) >= 20
+        return len(delivered) >= 20
 
-    eventually(next_ones)
-    assert found == [str(number).encode() for number in range(20)]
+    eventually(all_delivered)
+    assert delivered == [str(number).encode() for number in range(20)]
 
 
 @pytest.mark.parametrize(
@@ -265,9 +266,9 @@ def test_messages_of_one_ordering_key_come_in_order(emulator, project):
         ('attributes:cloud AND NOT (attributes.cloud = "gcp")', {b"aws"}),
     ],
 )
-def test_a_filter_lets_through_what_it_says(ours, project, text, expected):
-    """Google's emulator takes a filter and ignores it."""
-    queue = Queue(ours, project, filter=text)
+def test_a_filter_selects_messages_by_their_attributes(helios_emulator, project, text, expected):
+    """Google's emulator accepts a filter and ignores it."""
+    queue = Queue(helios_emulator, project, filter=text)
     queue.publish(b"gcp", cloud="gcp")
     queue.publish(b"aws", cloud="aws")
     queue.publish(b"none")
@@ -275,29 +276,29 @@ def test_a_filter_lets_through_what_it_says(ours, project, text, expected):
     assert set(payloads(queue.pull_all(len(expected)))) == expected
 
 
-def test_a_filter_that_makes_no_sense_is_refused(ours, project):
-    """Google's emulator does not read it."""
+def test_an_invalid_filter_is_refused(helios_emulator, project):
+    """Google's emulator does not parse filters."""
     with pytest.raises(InvalidArgument):
-        Queue(ours, project, filter="payload.amount > 10")
+        Queue(helios_emulator, project, filter="payload.amount > 10")
 
 
-def test_a_message_that_fails_too_often_goes_to_the_dead_letter_topic(ours, project):
+def test_a_message_goes_to_the_dead_letter_topic_after_its_last_attempt(helios_emulator, project):
     """Google's emulator counts attempts and forwards nothing."""
-    dead = Queue(ours, f"{project}-dead")
+    dead = Queue(helios_emulator, f"{project}-dead")
     policy = types.DeadLetterPolicy(dead_letter_topic=dead.topic, max_delivery_attempts=5)
-    queue = Queue(ours, project, dead_letter_policy=policy)
+    queue = Queue(helios_emulator, project, dead_letter_policy=policy)
     queue.publish(b"poison", order="1")
     attempts = []
     for _ in range(5):
         (received,) = queue.pull_all(1)
         attempts.append(received.delivery_attempt)
         queue.nack(received)
-    (letter,) = dead.pull_all(1)
+    (dead_letter,) = dead.pull_all(1)
 
     assert attempts == [1, 2, 3, 4, 5]
-    assert letter.message.data == b"poison"
-    assert letter.message.attributes["order"] == "1"
-    assert letter.message.attributes["CloudPubSubDeadLetterSourceSubscription"] == "orders"
+    assert dead_letter.message.data == b"poison"
+    assert dead_letter.message.attributes["order"] == "1"
+    assert dead_letter.message.attributes["CloudPubSubDeadLetterSourceSubscription"] == "orders"
 
 
 def test_a_push_is_wrapped_and_acknowledged_by_its_status(emulator, project, receiver):
@@ -313,7 +314,7 @@ def test_a_push_is_wrapped_and_acknowledged_by_its_status(emulator, project, rec
     assert body["subscription"] == queue.name
 
 
-def test_a_push_that_fails_is_repeated_until_it_is_taken(emulator, project, receiver):
+def test_a_push_is_repeated_until_the_endpoint_acknowledges_it(emulator, project, receiver):
     receiver.answers = [500, 503, 400]
     push = types.PushConfig(push_endpoint=receiver.url)
     queue = Queue(emulator, project, push_config=push)
@@ -322,11 +323,11 @@ def test_a_push_that_fails_is_repeated_until_it_is_taken(emulator, project, rece
     queue.publish(b"2")
     eventually(lambda: len(receiver.received) == 5)
 
-    data = [base64.b64decode(json.loads(one.body)["message"]["data"]) for one in receiver.received]
+    data = [base64.b64decode(json.loads(request.body)["message"]["data"]) for request in receiver.received]
     assert data == [b"1", b"1", b"1", b"1", b"2"]
 
 
-def test_the_endpoint_can_be_changed(emulator, project, receiver):
+def test_the_push_endpoint_can_be_changed(emulator, project, receiver):
     queue = Queue(emulator, project)
     push = types.PushConfig(push_endpoint=receiver.url)
     queue.subscriber.modify_push_config(subscription=queue.name, push_config=push)
@@ -341,22 +342,24 @@ def test_a_subscription_can_be_updated_by_a_field_mask(queue):
     queue.subscriber.update_subscription(
         request={"subscription": changed, "update_mask": {"paths": ["ack_deadline_seconds"]}}
     )
-    found = queue.subscriber.get_subscription(subscription=queue.name)
+    subscription = queue.subscriber.get_subscription(subscription=queue.name)
 
-    assert (found.ack_deadline_seconds, dict(found.labels)) == (42, {})
+    assert (subscription.ack_deadline_seconds, dict(subscription.labels)) == (42, {})
 
 
-def test_a_field_mask_may_name_a_part_of_a_field(ours, project):
+def test_a_field_mask_may_name_a_nested_field(helios_emulator, project):
     """Google's emulator refuses a path with a dot."""
     token = types.PushConfig.OidcToken(service_account_email="a@b", audience="https://helios.example")
-    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint="http://127.0.0.1:1/", oidc_token=token))
+    queue = Queue(
+        helios_emulator, project, push_config=types.PushConfig(push_endpoint="http://127.0.0.1:1/", oidc_token=token)
+    )
 
     def updated(push: types.PushConfig, path: str) -> types.PushConfig:
-        wanted = {
+        request = {
             "subscription": types.Subscription(name=queue.name, push_config=push),
             "update_mask": {"paths": [path]},
         }
-        return queue.subscriber.update_subscription(request=wanted).push_config
+        return queue.subscriber.update_subscription(request=request).push_config
 
     moved = updated(types.PushConfig(push_endpoint="http://127.0.0.1:2/"), "push_config.push_endpoint")
     assert (moved.push_endpoint, moved.oidc_token) == ("http://127.0.0.1:2/", token)
@@ -366,31 +369,31 @@ def test_a_field_mask_may_name_a_part_of_a_field(ours, project):
 
 
 @pytest.mark.parametrize("path", ["nonsense", "push_config.nonsense", "labels.team", "topic"])
-def test_a_field_that_can_not_be_changed_is_refused(queue, path):
-    wanted = {"subscription": types.Subscription(name=queue.name), "update_mask": {"paths": [path]}}
+def test_a_field_mask_with_a_read_only_or_unknown_field_is_refused(queue, path):
+    request = {"subscription": types.Subscription(name=queue.name), "update_mask": {"paths": [path]}}
     with pytest.raises(InvalidArgument):
-        queue.subscriber.update_subscription(request=wanted)
+        queue.subscriber.update_subscription(request=request)
 
 
 def test_a_topic_can_be_updated_by_a_field_mask(queue):
     changed = types.Topic(name=queue.topic, message_retention_duration=timedelta(hours=1), labels={"team": "shop"})
     mask = {"paths": ["message_retention_duration"]}
     queue.publisher.update_topic(request={"topic": changed, "update_mask": mask})
-    found = queue.publisher.get_topic(topic=queue.topic)
+    topic = queue.publisher.get_topic(topic=queue.topic)
 
-    assert (found.message_retention_duration, dict(found.labels)) == (timedelta(hours=1), {})
+    assert (topic.message_retention_duration, dict(topic.labels)) == (timedelta(hours=1), {})
 
 
-def test_the_labels_of_a_topic_can_be_updated(ours, project):
-    """Google's emulator knows only two fields of a topic in a mask."""
-    queue = Queue(ours, project)
+def test_the_labels_of_a_topic_can_be_updated(helios_emulator, project):
+    """Google's emulator supports only two fields of a topic in a mask."""
+    queue = Queue(helios_emulator, project)
     changed = types.Topic(name=queue.topic, labels={"team": "shop"})
     queue.publisher.update_topic(request={"topic": changed, "update_mask": {"paths": ["labels"]}})
 
     assert dict(queue.publisher.get_topic(topic=queue.topic).labels) == {"team": "shop"}
 
 
-def test_a_topic_that_is_not_there_can_not_be_updated(emulator, project):
+def test_an_unknown_topic_can_not_be_updated(emulator, project):
     changed = types.Topic(name=f"projects/{project}/topics/nothing", message_retention_duration=timedelta(hours=1))
     mask = {"paths": ["message_retention_duration"]}
     with pytest.raises(NotFound):
@@ -398,13 +401,13 @@ def test_a_topic_that_is_not_there_can_not_be_updated(emulator, project):
 
 
 @pytest.mark.parametrize("seconds", [5, 601])
-def test_an_ack_deadline_out_of_range_is_refused(ours, project, seconds):
-    """Google's emulator takes 5 seconds, the service does not."""
+def test_an_ack_deadline_out_of_range_is_refused(helios_emulator, project, seconds):
+    """Google's emulator accepts 5 seconds, the service does not."""
     with pytest.raises(InvalidArgument):
-        Queue(ours, project, ack_deadline_seconds=seconds)
+        Queue(helios_emulator, project, ack_deadline_seconds=seconds)
 
 
-def test_attempts_out_of_range_are_refused(emulator, project):
+def test_a_number_of_attempts_out_of_range_is_refused(emulator, project):
     dead = Queue(emulator, f"{project}-dead")
     for attempts in (4, 101):
         policy = types.DeadLetterPolicy(dead_letter_topic=dead.topic, max_delivery_attempts=attempts)
@@ -412,13 +415,13 @@ def test_attempts_out_of_range_are_refused(emulator, project):
             Queue(emulator, f"{project}-{attempts}", dead_letter_policy=policy)
 
 
-def test_a_dead_letter_topic_must_be_there(emulator, project):
+def test_a_dead_letter_topic_must_exist(emulator, project):
     policy = types.DeadLetterPolicy(dead_letter_topic=f"projects/{project}/topics/nothing")
     with pytest.raises(NotFound):
         Queue(emulator, project, dead_letter_policy=policy)
 
 
-def test_what_a_subscription_does_not_say_is_filled_in(emulator, project):
+def test_a_subscription_has_default_values(emulator, project):
     dead = Queue(emulator, f"{project}-dead")
     queue = Queue(
         emulator,
@@ -426,22 +429,22 @@ def test_what_a_subscription_does_not_say_is_filled_in(emulator, project):
         dead_letter_policy=types.DeadLetterPolicy(dead_letter_topic=dead.topic),
         retry_policy=types.RetryPolicy(),
     )
-    found = queue.subscriber.get_subscription(subscription=queue.name)
+    subscription = queue.subscriber.get_subscription(subscription=queue.name)
 
-    assert found.ack_deadline_seconds == 10
-    assert found.message_retention_duration == timedelta(days=7)
-    assert found.dead_letter_policy.max_delivery_attempts == 5
-    policy = found.retry_policy
+    assert subscription.ack_deadline_seconds == 10
+    assert subscription.message_retention_duration == timedelta(days=7)
+    assert subscription.dead_letter_policy.max_delivery_attempts == 5
+    policy = subscription.retry_policy
     assert (policy.minimum_backoff, policy.maximum_backoff) == (timedelta(seconds=10), timedelta(seconds=600))
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "ftp://127.0.0.1/"])
-def test_an_endpoint_that_is_no_url_is_refused(emulator, project, endpoint):
+def test_an_endpoint_that_is_not_a_url_is_refused(emulator, project, endpoint):
     with pytest.raises(InvalidArgument):
         Queue(emulator, project, push_config=types.PushConfig(push_endpoint=endpoint))
 
 
-def test_an_acknowledgement_of_nothing_is_refused(queue):
+def test_an_acknowledgement_without_ids_is_refused(queue):
     with pytest.raises(InvalidArgument):
         queue.acknowledge()
     with pytest.raises(InvalidArgument):
@@ -471,18 +474,18 @@ def test_more_than_1000_messages_in_a_request_are_refused(queue):
     ],
     ids=["bytes", "ordering key", "attribute's key", "attribute's value", "attributes"],
 )
-def test_a_request_beyond_the_limits_is_refused(ours, project, messages):
+def test_a_request_beyond_the_limits_is_refused(helios_emulator, project, messages):
     """Google's emulator has none of these limits."""
-    queue = Queue(ours, project)
+    queue = Queue(helios_emulator, project)
     with pytest.raises(InvalidArgument):
         GapicPublisher.publish(queue.publisher, request={"topic": queue.topic, "messages": messages}, timeout=20)
 
 
-def test_a_message_stays_when_its_dead_letter_topic_is_gone(ours, project):
+def test_a_message_is_not_lost_when_its_dead_letter_topic_is_deleted(helios_emulator, project):
     """Google's emulator never forwards."""
-    dead = Queue(ours, f"{project}-dead")
+    dead = Queue(helios_emulator, f"{project}-dead")
     policy = types.DeadLetterPolicy(dead_letter_topic=dead.topic, max_delivery_attempts=5)
-    queue = Queue(ours, project, dead_letter_policy=policy)
+    queue = Queue(helios_emulator, project, dead_letter_policy=policy)
     dead.publisher.delete_topic(topic=dead.topic)
     queue.publish(b"precious")
     for _ in range(5):
@@ -496,10 +499,10 @@ def test_an_empty_message_is_refused(queue):
         queue.publisher.publish(queue.topic, b"").result(timeout=30)
 
 
-def test_a_retry_policy_delays_what_failed(ours, project):
-    """Google's emulator keeps a retry policy and delivers again at once."""
+def test_a_retry_policy_delays_a_failed_message(helios_emulator, project):
+    """Google's emulator stores a retry policy and redelivers at once."""
     policy = types.RetryPolicy(minimum_backoff=timedelta(seconds=1), maximum_backoff=timedelta(seconds=2))
-    queue = Queue(ours, project, retry_policy=policy)
+    queue = Queue(helios_emulator, project, retry_policy=policy)
     queue.publish(b"1")
     (first,) = queue.pull()
     failed = time.monotonic()

@@ -1,4 +1,4 @@
-"""The client of push requests, against servers that answer in every way HTTP allows."""
+"""The client of push requests, against servers with the different forms of an HTTP response."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def against(serve: Serve, post: Callable[[str, Poster], Awaitable[list[int]]]) -> list[int]:
-    """What the posts to such a server came to."""
+    """The statuses of the posts to a server that runs ``serve`` for each connection."""
     serving: set[asyncio.Task[None] | None] = set()
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,7 +33,7 @@ async def against(serve: Serve, post: Callable[[str, Poster], Awaitable[list[int
 
 
 def posted(answer: bytes, *, times: int = 1, stays_open: bool = True) -> tuple[list[int], int]:
-    """The statuses of some posts one after the other, and how many connections they took."""
+    """The statuses of ``times`` posts, one after the other, and the number of connections that they used."""
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,7 +66,7 @@ def posted(answer: bytes, *, times: int = 1, stays_open: bool = True) -> tuple[l
     ],
     ids=["no body", "length", "chunked", "early hints"],
 )
-def test_a_connection_carries_one_request_after_the_other(answer, status):
+def test_a_connection_is_reused_for_the_next_request(answer, status):
     assert posted(answer, times=3) == ([status] * 3, 1)
 
 
@@ -83,18 +83,18 @@ def test_a_connection_that_the_endpoint_closes_is_replaced(answer):
     assert posted(answer, times=3, stays_open=False) == ([200, 200, 200], 3)
 
 
-def test_processing_is_an_answer():
-    """Pub/Sub acknowledges by it; nothing more may ever come."""
+def test_the_status_102_is_a_complete_answer():
+    """Pub/Sub takes 102 as an acknowledgement, and a final response may never follow."""
     assert posted(b"HTTP/1.1 102 Processing\r\n\r\n", times=2) == ([102, 102], 2)
 
 
 @pytest.mark.parametrize("answer", [b"hello\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
-def test_an_answer_that_is_none_is_an_error(answer):
+def test_an_invalid_answer_is_an_error(answer):
     with pytest.raises(ConnectionError):
         posted(answer, stays_open=False)
 
 
-def test_an_endpoint_that_does_not_answer_is_not_awaited_for_ever():
+def test_a_post_to_an_endpoint_that_does_not_answer_times_out():
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -105,6 +105,6 @@ def test_an_endpoint_that_does_not_answer_is_not_awaited_for_ever():
         asyncio.run(against(serve, post))
 
 
-def test_an_endpoint_that_is_not_there_is_an_error():
+def test_a_post_to_an_unreachable_endpoint_is_an_error():
     with pytest.raises(ConnectionRefusedError):
         asyncio.run(Poster().post(f"http://{HOST}:{free_port()}/", b"", {}, seconds=5))

@@ -1,7 +1,8 @@
-"""The forms of a push that Helios understands, and the tokens that come with it.
+"""The forms of a push that Helios understands, and the tokens in its header.
 
-Tokens, the keys to check them with and Eventarc's CloudEvents are tested on ours alone: Google's emulator sends none of
-them. What acknowledges is, too: only ours tells what a subscription still owes.
+Tokens, their keys and Eventarc's CloudEvents are tested on the emulator of Helios alone, because Google's emulator
+sends none of them. So are the statuses that acknowledge: only the emulator of Helios reports how many messages a
+subscription has not delivered.
 """
 
 import asyncio
@@ -32,9 +33,9 @@ NOTHING = {"waiting": 0, "leased": 0, "backing_off": 0}
 ACCOUNT = "helios@shop.iam.gserviceaccount.com"
 
 
-def pushed(emulator, project, receiver, **wanted):
-    """What a push endpoint receives of one payment."""
-    config = types.PushConfig(**{"push_endpoint": receiver.url, **wanted})
+def pushed(emulator, project, receiver, **options):
+    """The request that a push endpoint receives for one payment."""
+    config = types.PushConfig(**{"push_endpoint": receiver.url, **options})
     queue = Queue(emulator, project, push_config=config)
     queue.publish(PAYMENT, event_type="PaymentProcessed")
     eventually(lambda: len(receiver.received) == 1)
@@ -47,25 +48,25 @@ def is_the_payment(received):
 
 
 @pytest.mark.parametrize(
-    "wanted", [{}, {"no_wrapper": types.PushConfig.NoWrapper(write_metadata=True)}], ids=["wrapped", "unwrapped"]
+    "options", [{}, {"no_wrapper": types.PushConfig.NoWrapper(write_metadata=True)}], ids=["wrapped", "unwrapped"]
 )
-def test_helios_reads_both_forms_of_a_push(emulator, project, receiver, wanted):
-    assert is_the_payment(pushed(emulator, project, receiver, **wanted))
+def test_helios_reads_both_forms_of_a_push(emulator, project, receiver, options):
+    assert is_the_payment(pushed(emulator, project, receiver, **options))
 
 
-def test_helios_reads_a_push_as_eventarc_asks_for_it(ours, project, receiver):
-    assert is_the_payment(pushed(ours, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}"))
+def test_helios_reads_a_push_of_eventarc(helios_emulator, project, receiver):
+    assert is_the_payment(pushed(helios_emulator, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}"))
 
 
-def test_an_unwrapped_push_without_metadata_is_the_bare_data(emulator, project, receiver):
+def test_the_body_of_an_unwrapped_push_is_the_message_s_data(emulator, project, receiver):
     received = pushed(emulator, project, receiver, no_wrapper=types.PushConfig.NoWrapper(write_metadata=False))
 
     assert received.body == PAYMENT
     assert [name for name in received.headers if name.startswith("x-goog")] == []
 
 
-def test_a_cloud_event_is_in_binary_mode_and_wraps_the_message(ours, project, receiver):
-    received = pushed(ours, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}")
+def test_a_push_of_eventarc_is_a_cloud_event_in_binary_mode(helios_emulator, project, receiver):
+    received = pushed(helios_emulator, project, receiver, push_endpoint=f"{receiver.url}?{EVENTARC_MODE}")
 
     assert received.headers["ce-type"] == MESSAGE_PUBLISHED
     assert received.headers["ce-source"] == f"//pubsub.googleapis.com/projects/{project}/topics/orders"
@@ -73,21 +74,21 @@ def test_a_cloud_event_is_in_binary_mode_and_wraps_the_message(ours, project, re
 
 
 @pytest.mark.parametrize("status", [102, 200, 201, 202, 204])
-def test_these_statuses_acknowledge(ours, project, receiver, status):
+def test_a_status_of_success_acknowledges(helios_emulator, project, receiver, status):
     receiver.answers = [status]
-    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint=receiver.url))
+    queue = Queue(helios_emulator, project, push_config=types.PushConfig(push_endpoint=receiver.url))
     queue.publish(b"1")
-    eventually(lambda: ours.status()[queue.name] == NOTHING)
+    eventually(lambda: helios_emulator.status()[queue.name] == NOTHING)
 
     assert len(receiver.received) == 1
 
 
 @pytest.mark.parametrize("status", [206, 302, 404, 429])
-def test_any_other_status_does_not(ours, project, receiver, status):
+def test_any_other_status_is_retried(helios_emulator, project, receiver, status):
     receiver.answers = [status]
-    queue = Queue(ours, project, push_config=types.PushConfig(push_endpoint=receiver.url))
+    queue = Queue(helios_emulator, project, push_config=types.PushConfig(push_endpoint=receiver.url))
     queue.publish(b"1")
-    eventually(lambda: ours.status()[queue.name] == NOTHING)
+    eventually(lambda: helios_emulator.status()[queue.name] == NOTHING)
 
     assert len(receiver.received) == 2
 
@@ -104,37 +105,37 @@ def test_any_other_status_does_not(ours, project, receiver, status):
     ],
     ids=lambda attributes: next(iter(attributes)),
 )
-def test_an_attribute_can_not_change_what_a_request_is(ours, project, receiver, attributes):
+def test_an_attribute_can_not_change_the_headers_of_http_or_pub_sub(helios_emulator, project, receiver, attributes):
     config = types.PushConfig(push_endpoint=receiver.url, no_wrapper=types.PushConfig.NoWrapper(write_metadata=True))
-    queue = Queue(ours, project, push_config=config)
-    (id_,) = queue.publish(PAYMENT, kind="kept", **attributes)
+    queue = Queue(helios_emulator, project, push_config=config)
+    (id_,) = queue.publish(PAYMENT, kind="allowed", **attributes)
     eventually(lambda: len(receiver.received) == 1)
     received = receiver.received[0]
     headers = received.headers
 
-    assert (received.body, headers["x-goog-pubsub-message-id"], headers["kind"]) == (PAYMENT, id_, "kept")
+    assert (received.body, headers["x-goog-pubsub-message-id"], headers["kind"]) == (PAYMENT, id_, "allowed")
     assert {"authorization", "lines", "transfer-encoding"}.isdisjoint(headers)
 
 
-def test_googles_own_library_accepts_the_token(ours, project, receiver):
+def test_google_s_library_accepts_the_token(helios_emulator, project, receiver):
     token = types.PushConfig.OidcToken(service_account_email=ACCOUNT, audience="https://helios.example")
-    received = pushed(ours, project, receiver, oidc_token=token)
+    received = pushed(helios_emulator, project, receiver, oidc_token=token)
     with requests.Session() as session:
         claims = id_token.verify_token(
             received.headers["authorization"].removeprefix("Bearer "),
             Request(session),
             audience="https://helios.example",
-            certs_url=f"{ours.url}/oauth2/v1/certs",
+            certs_url=f"{helios_emulator.url}/oauth2/v1/certs",
         )
 
     assert (claims["email"], claims["email_verified"], claims["iss"]) == (ACCOUNT, True, "https://accounts.google.com")
 
 
-def test_the_key_set_has_the_key_of_the_certificate(ours):
-    """Verifiers take the one or the other."""
+def test_the_key_set_and_the_certificate_have_the_same_key(helios_emulator):
+    """Some verifiers read the key set, others the certificate."""
     with requests.Session() as session:
-        ((key_id, certificate),) = session.get(f"{ours.url}/oauth2/v1/certs").json().items()
-        (key,) = session.get(f"{ours.url}/oauth2/v3/certs").json()["keys"]
+        ((key_id, certificate),) = session.get(f"{helios_emulator.url}/oauth2/v1/certs").json().items()
+        (key,) = session.get(f"{helios_emulator.url}/oauth2/v3/certs").json()["keys"]
     public_key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
     assert isinstance(public_key, RSAPublicKey)
     numbers = public_key.public_numbers()
@@ -145,22 +146,22 @@ def test_the_key_set_has_the_key_of_the_certificate(ours):
     assert (key["kid"], number(key["n"]), number(key["e"])) == (key_id, numbers.n, numbers.e)
 
 
-def test_a_pusher_that_breaks_off_is_noticed_and_replaced(tmp_path, receiver, monkeypatch, caplog):
-    """In this process, as no request makes it break."""
+def test_a_pusher_that_fails_is_logged_and_restarted(tmp_path, receiver, monkeypatch, caplog):
+    """Tested with a broker in this process, because no request makes a pusher fail."""
     monkeypatch.setattr(push, "RESTART_SECONDS", 0.01)
     broker = Broker(tmp_path)
     topic, name = "projects/shop/topics/orders", "projects/shop/subscriptions/orders"
     broker.create_topic(types.Topic(name=topic))
     config = types.PushConfig(push_endpoint=receiver.url)
     broker.create_subscription(types.Subscription(name=name, topic=topic, push_config=config))
-    take, breaks = broker.take, [OSError("the disk is full")]
+    take, failures = broker.take, [OSError("the disk is full")]
 
-    def fragile(*arguments, **options):
-        if breaks:
-            raise breaks.pop()
+    def failing_take(*arguments, **options):
+        if failures:
+            raise failures.pop()
         return take(*arguments, **options)
 
-    monkeypatch.setattr(broker, "take", fragile)
+    monkeypatch.setattr(broker, "take", failing_take)
 
     async def pushed() -> None:
         pushers = asyncio.create_task(push.Pushers(broker, Signer()).run())
@@ -175,8 +176,8 @@ def test_a_pusher_that_breaks_off_is_noticed_and_replaced(tmp_path, receiver, mo
     assert "pushing failed; restarting it" in caplog.messages
 
 
-def test_setting_up_twice_changes_nothing_and_follows_a_new_endpoint(ours, project, receiver, monkeypatch):
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{ours.port}")
+def test_the_setup_is_idempotent_and_applies_a_new_endpoint(helios_emulator, project, receiver, monkeypatch):
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{helios_emulator.port}")
     for path in ("old", "new", "new"):
         ensure(
             project=project,
@@ -186,9 +187,9 @@ def test_setting_up_twice_changes_nothing_and_follows_a_new_endpoint(ours, proje
             service_account=ACCOUNT,
             dead_letter_topic="dead",
         )
-    publisher = ours.publisher()
+    publisher = helios_emulator.publisher()
     publisher.publish(f"projects/{project}/topics/orders", b"1").result(timeout=30)
     eventually(lambda: len(receiver.received) == 1)
 
     assert receiver.received[0].path == "/new"
-    assert f"projects/{project}/subscriptions/dead" in ours.status()
+    assert f"projects/{project}/subscriptions/dead" in helios_emulator.status()

@@ -1,4 +1,4 @@
-"""The rules of delivery, with time as an argument."""
+"""The rules of delivery of a subscription, with the time as an argument."""
 
 import errno
 
@@ -24,11 +24,11 @@ def subscription(give_up=None, **policy) -> Subscription:
     return Subscription(Policy(**rules | policy), give_up=give_up or (lambda _message, _attempts: True))
 
 
-def ids(taken):
-    return [one.message.id for one in taken]
+def ids(deliveries):
+    return [delivery.message.id for delivery in deliveries]
 
 
-def test_a_lease_ends_at_its_deadline_and_not_before():
+def test_a_lease_ends_at_its_deadline():
     state = subscription()
     state.add(message(1))
     state.take(1, now=0)
@@ -37,58 +37,58 @@ def test_a_lease_ends_at_its_deadline_and_not_before():
     assert ids(state.take(1, now=10)) == ["1"]
 
 
-def test_a_lease_can_be_extended_but_not_after_its_end():
+def test_a_lease_can_be_extended_only_before_its_end():
     state = subscription()
     state.add(message(1))
-    (taken,) = state.take(1, now=0)
+    (delivery,) = state.take(1, now=0)
 
-    assert state.modify_deadline(taken.ack_id, 20, now=5)
+    assert state.modify_deadline(delivery.ack_id, 20, now=5)
     assert ids(state.take(1, now=24)) == []
     assert ids(state.take(1, now=25)) == ["1"]
-    assert not state.modify_deadline(taken.ack_id, 20, now=26)
-    assert state.acknowledge(taken.ack_id) is None
+    assert not state.modify_deadline(delivery.ack_id, 20, now=26)
+    assert state.acknowledge(delivery.ack_id) is None
 
 
-def test_the_wait_after_a_failure_doubles_up_to_its_limit():
+def test_the_backoff_doubles_up_to_its_limit():
     state = subscription(minimum_backoff=1.0, maximum_backoff=4.0)
     state.add(message(1))
-    now, waits = 0.0, []
+    now, delays = 0.0, []
     for _ in range(5):
-        (taken,) = state.take(1, now)
-        state.modify_deadline(taken.ack_id, 0, now)
+        (delivery,) = state.take(1, now)
+        state.modify_deadline(delivery.ack_id, 0, now)
         due = state.next_event()
         assert due is not None
         assert state.take(1, due - 0.01) == []
-        waits.append(due - now)
+        delays.append(due - now)
         now = due
 
-    assert waits == [1, 2, 4, 4, 4]
+    assert delays == [1, 2, 4, 4, 4]
 
 
 def test_a_message_is_given_up_after_its_last_attempt():
-    lost = []
+    given_up = []
 
-    def take_over(one, attempts):
-        lost.append((one.id, attempts))
+    def forward(message, attempts):
+        given_up.append((message.id, attempts))
         return True
 
-    state = subscription(give_up=take_over, max_attempts=5)
+    state = subscription(give_up=forward, max_attempts=5)
     state.add(message(1))
     for _ in range(5):
-        (taken,) = state.take(1, now=0)
-        state.modify_deadline(taken.ack_id, 0, now=0)
+        (delivery,) = state.take(1, now=0)
+        state.modify_deadline(delivery.ack_id, 0, now=0)
 
-    assert lost == [("1", 5)]
+    assert given_up == [("1", 5)]
     assert list(state.unacknowledged()) == []
 
 
-def nack(state, *taken, now=0.0):
-    for one in taken:
-        state.modify_deadline(one.ack_id, 0, now)
+def nack(state, *deliveries, now=0.0):
+    for delivery in deliveries:
+        state.modify_deadline(delivery.ack_id, 0, now)
 
 
-def test_a_message_that_nobody_takes_over_is_delivered_again():
-    """Its dead-letter topic was deleted, say."""
+def test_a_message_that_can_not_be_forwarded_is_delivered_again():
+    """For example because its dead-letter topic was deleted."""
     state = subscription(give_up=lambda _message, _attempts: False, max_attempts=1)
     state.add(message(1))
     nack(state, *state.take(1, now=0))
@@ -96,35 +96,35 @@ def test_a_message_that_nobody_takes_over_is_delivered_again():
     assert ids(state.take(1, now=0)) == ["1"]
 
 
-def test_an_error_while_a_message_is_given_up_does_not_lose_it():
-    """The disk is full, say."""
+def test_an_error_of_the_dead_letter_callback_loses_no_message():
+    """For example because the disk is full."""
 
-    def broken(one, attempts):
+    def failing(_message, _attempts):
         raise OSError(errno.ENOSPC, "the disk is full")
 
-    state = subscription(give_up=broken, max_attempts=1)
+    state = subscription(give_up=failing, max_attempts=1)
     state.add(message(1))
-    (taken,) = state.take(1, now=0)
+    (delivery,) = state.take(1, now=0)
     with pytest.raises(OSError, match="full"):
-        nack(state, taken)
+        nack(state, delivery)
 
     assert ids(state.take(1, now=0)) == ["1"]
 
 
-def test_a_message_may_fail_for_ever():
-    """Doubling 2000 times is more than a number can hold."""
+def test_the_backoff_does_not_overflow():
+    """Doubled 2000 times, the delay would exceed the range of a float."""
     state = subscription(minimum_backoff=1.0, maximum_backoff=60.0)
     state.add(message(1))
     now = 0.0
     for _ in range(2000):
-        (taken,) = state.take(1, now)
-        nack(state, taken, now=now)
+        (delivery,) = state.take(1, now)
+        nack(state, delivery, now=now)
         now += 60
 
     assert ids(state.take(1, now)) == ["1"]
 
 
-def test_a_message_that_fails_at_once_does_not_keep_the_others_back():
+def test_a_failed_message_does_not_delay_the_others():
     state = subscription()
     state.add(message(1))
     state.add(message(2))
@@ -133,7 +133,7 @@ def test_a_message_that_fails_at_once_does_not_keep_the_others_back():
     assert ids(state.take(1, now=0)) == ["2"]
 
 
-def test_no_more_is_handed_out_at_once_than_a_client_can_receive():
+def test_a_pull_returns_no_more_bytes_than_a_client_can_receive():
     state = subscription()
     for number in range(3):
         state.add(Message(str(number), b"x" * 6_000_000, {}, "", 0.0))
@@ -141,17 +141,17 @@ def test_no_more_is_handed_out_at_once_than_a_client_can_receive():
     assert [ids(state.take(10, now=0)) for _ in range(4)] == [["0"], ["1"], ["2"], []]
 
 
-def test_what_is_owed_keeps_the_order_of_a_key():
-    """The journal is written from it, and the next process delivers in that order."""
+def test_unacknowledged_messages_have_the_order_of_their_key():
+    """The emulator writes its journal in this order, and the next process delivers in it."""
     state = subscription(ordered=True)
     for number in range(3):
         state.add(message(number, "a"))
     state.take(1, now=0)
 
-    assert [one.id for one in state.unacknowledged()] == ["0", "1", "2"]
+    assert [message.id for message in state.unacknowledged()] == ["0", "1", "2"]
 
 
-def test_an_ordering_key_has_one_message_under_way():
+def test_an_ordering_key_has_one_message_in_delivery():
     state = subscription(ordered=True)
     for number, key in [(1, "a"), (2, "a"), (3, "b"), (4, "")]:
         state.add(message(number, key))
@@ -162,12 +162,12 @@ def test_an_ordering_key_has_one_message_under_way():
     assert ids(state.take(10, now=0)) == ["2"]
 
 
-def test_what_follows_does_not_overtake_a_message_that_failed():
+def test_no_later_message_of_a_key_overtakes_a_failed_one():
     state = subscription(ordered=True, minimum_backoff=1.0, maximum_backoff=1.0)
     state.add(message(1, "a"))
     state.add(message(2, "a"))
-    (taken,) = state.take(1, now=0)
-    state.modify_deadline(taken.ack_id, 0, now=0)
+    (delivery,) = state.take(1, now=0)
+    state.modify_deadline(delivery.ack_id, 0, now=0)
 
     assert ids(state.take(10, now=0.5)) == []
     assert ids(state.take(10, now=1)) == ["1"]
@@ -185,7 +185,7 @@ def test_what_follows_does_not_overtake_a_message_that_failed():
         ('hasPrefix(attributes.k, "")', {}, False),
     ],
 )
-def test_a_filter_means_what_it_says(text, attributes, expected):
+def test_a_filter_matches_the_attributes(text, attributes, expected):
     assert parse(text)(attributes) is expected
 
 
@@ -203,6 +203,6 @@ def test_a_filter_means_what_it_says(text, attributes, expected):
         "x" * 257,
     ],
 )
-def test_a_filter_outside_of_the_grammar_is_refused(text):
+def test_an_invalid_filter_is_refused(text):
     with pytest.raises(BadFilter):
         parse(text)

@@ -1,4 +1,4 @@
-"""A FunctionApp as anybody may write it; what it does is written to the file that RECORD names."""
+"""A FunctionApp as a user of Azure Functions writes it. The functions record their calls in the file RECORD."""
 
 import json
 import os
@@ -14,7 +14,7 @@ _four = threading.Barrier(4)
 
 
 def record(**facts: Any) -> None:
-    with _lock, open(os.environ["RECORD"], "a", encoding="utf-8") as file:  # noqa: PTH123 - as anybody may write it
+    with _lock, open(os.environ["RECORD"], "a", encoding="utf-8") as file:  # noqa: PTH123 - as a user writes it
         file.write(json.dumps(facts) + "\n")
 
 
@@ -22,9 +22,9 @@ def record(**facts: Any) -> None:
 def inventory(event: func.EventGridEvent) -> None:
     data = event.get_json()
     if data.get("fail"):
-        raise RuntimeError("told to fail")
+        raise RuntimeError("fails on purpose")
     if data.get("meet"):
-        _four.wait(20)  # raises unless three others come while this one waits
+        _four.wait(20)  # raises unless three other calls arrive while this one waits
     record(id=event.id, type=event.event_type, topic=event.topic, data=data)
 
 
@@ -36,14 +36,16 @@ async def takes_cloud_events(event: func.CloudEvent, context: func.Context) -> N
 
 @app.route(route="orders/{number:int}", methods=["GET", "POST"])
 def order(req: func.HttpRequest) -> func.HttpResponse:
-    told = {
+    answer = {
         "method": req.method,
         "number": req.route_params["number"],
         "query": dict(req.params),
         "header": req.headers.get("X-Test"),
         "body": req.get_body().decode(),
     }
-    return func.HttpResponse(json.dumps(told), mimetype="application/json", status_code=201, headers={"X-Answer": "42"})
+    return func.HttpResponse(
+        json.dumps(answer), mimetype="application/json", status_code=201, headers={"X-Answer": "42"}
+    )
 
 
 @app.route(route="orders/latest", auth_level=func.AuthLevel.ANONYMOUS)
@@ -63,7 +65,7 @@ def admin_only(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(auth_level=func.AuthLevel.ANONYMOUS)
 def fails(req: func.HttpRequest) -> func.HttpResponse:
-    raise RuntimeError("told to fail")
+    raise RuntimeError("fails on purpose")
 
 
 @app.route(auth_level=func.AuthLevel.ANONYMOUS)

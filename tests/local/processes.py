@@ -1,4 +1,4 @@
-"""Whether processes still run."""
+"""Helpers that check whether processes still run."""
 
 import os
 import sys
@@ -21,8 +21,8 @@ def is_alive(pid):
 
 
 def wait_until_gone(pids, seconds=20):
-    """Those that still run after so many seconds."""
+    """The processes that still run after ``seconds``; returns early once there is none."""
     deadline = time.monotonic() + seconds
-    while (left := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
+    while (remaining := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return left
+    return remaining
