@@ -78,7 +78,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if progress and progress.left_out and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if progress and session.config.option.record_durations:
-        seconds = known_seconds() | {unit: round(taken, 1) for unit, taken in progress.seconds_by_unit.items()}
+        seconds = known_seconds() | {unit: round(spent, 1) for unit, spent in progress.seconds_by_unit.items()}
         DURATIONS.write_text(json.dumps(seconds, indent=0, sort_keys=True) + "\n")
 
 

@@ -22,7 +22,7 @@ _TEXTS: Final = re.compile(r"\.(?:py|md|sql|tf|toml|tsx?|ya?ml)$|(?:^|/)Makefile
 
 _SKIPPED: Final = re.compile(
     r"(?:^|/)package-lock\.json$|\.lock$"
-    r"|^shared/helios/adapters/postgres/migrations/00(?:0\d|1[0-4])_"  # released, and never edited; 0014 renames what they named
+    r"|^shared/helios/adapters/postgres/migrations/00(?:0\d|1[0-4])_"  # released; 0014 names the old columns
     r"|^tests/payloads/"  # payloads of vendors
     r"|^dashboard/src/api/schema\.d\.ts$"  # generated from the API's docstrings
     r"|^scripts/build/words\.py$|^tests/unit/test_words\.py$"  # the words themselves
@@ -58,6 +58,7 @@ _STANDARD_USES: Final = (
     r"(?:capital|upper[- ]case|lower[- ]case) letters?",
     r"letters?,? (?:and |or )?(?:digits?|numbers?)",
     r"\d+ letters",
+    r"(?:begin|start)s? with a letter",
     r"letter-spacing",
     r"slack bells?",
     r"ways? in which",

@@ -53,7 +53,7 @@ def test_standard_uses_are_not_found(text):
         ("dashboard/src/api/schema.d.ts", False),
         ("tests/payloads/aws/order.toml", False),
         ("shared/helios/adapters/postgres/migrations/0013_stories.sql", False),
-        ("shared/helios/adapters/postgres/migrations/0014_names.sql", True),
+        ("shared/helios/adapters/postgres/migrations/0015_new.sql", True),
     ],
 )
 def test_only_texts_of_developers_are_checked(name, expected):
