@@ -214,5 +214,8 @@ def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, webh
     headers = {TYPE_HEADER: "Notification", "content-type": "text/plain"}
     answer = call(webhook_auth.api.url, EVENTBRIDGE, json.dumps(signed).encode(), headers)
 
+    if "\n" in subject:  # SNS publishes none: the signature would not fix where the subject ends
+        assert answer.status == 401
+        return
     assert answer.status == 400
     assert all(error["field"] and error["reason"] for error in answer.body["errors"])

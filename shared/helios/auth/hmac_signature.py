@@ -30,7 +30,7 @@ class StandardWebhooks:
         """Whether the request has a signature header."""
         return SIGNATURE in headers
 
-    def check(self, headers: Headers, body: bytes) -> None:
+    def check(self, headers: Headers, body: bytes) -> bytes:
         """Check the time first, because the signature of a replayed body is valid."""
         timestamp = headers.get(TIMESTAMP, "")
         if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) < len("10000000000000")):
@@ -52,3 +52,4 @@ class StandardWebhooks:
                 "this endpoint.",
                 code="wrong_key",
             )
+        return body

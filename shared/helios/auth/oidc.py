@@ -43,10 +43,11 @@ class BearerToken:
         """Whether the request has a bearer token."""
         return headers.get("authorization", "")[:7].lower() == "bearer "
 
-    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the token does not cover the body
+    def check(self, headers: Headers, body: bytes) -> bytes:
         """Check the claims that RFC 7519 registers, then the claims that ``permit`` checks."""
         token = headers.get("authorization", "")[7:].strip()
         self._permit(self.claims(token))
+        return body
 
     def claims(self, token: str) -> Mapping[str, Any]:
         """The claims of a token whose signature, issuer, audience and times are valid.

@@ -39,7 +39,7 @@ def normalise(delivery: Delivery) -> Event:
     Raises:
         Rejected: it is neither, or it asks for an SNS subscription to be confirmed.
     """
-    if b'"TopicArn"' in delivery.body and (notification := _notification(delivery.body)) is not None:
+    if (notification := _notification(delivery.body)) is not None:
         return _from_event(delivery, notification, within="Message")
     return _from_event(delivery, delivery.body, within="")
 
@@ -67,6 +67,8 @@ def _notification(body: bytes) -> bytes | None:
         message = _sns.decode(body)
     except UNREADABLE:
         return None  # no notification: the caller reads the body as an event, and names what is wrong with it
+    if not message.topic_arn:
+        return None
     if message.type == "Notification":
         return message.message.encode()
     if message.type in {"SubscriptionConfirmation", "UnsubscribeConfirmation"}:
