@@ -75,10 +75,10 @@ async def _check(authenticator: Authenticator, headers: Mapping[str, str], body:
 async def _check_body(
     authenticator: Authenticator, headers: Mapping[str, str], content: Content, limit: int
 ) -> Content:
-    """The content with the verified message as its body: what was verified is what is stored."""
+    """The verified part of the content: what was verified is what is stored."""
     if content.too_large:
         raise Refused(f"the body is larger than {limit} bytes", status=413, code="oversized")
-    return content._replace(body=await _check(authenticator, headers, content.body))
+    return content.signed(await _check(authenticator, headers, content.body))
 
 
 HOST = re.compile(
