@@ -118,8 +118,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replay_hosts: Annotated[
         str | None,
         Meta(
-            description="Hosts of webhooks that stored events may be sent to, with spaces between; private:HOST for "
-            "one with a private address. Empty: none."
+            description="Hosts of webhooks that stored events may be sent to, with spaces between: HOST for port 443, "
+            "HOST:PORT, or HOST:* for any port; private:HOST for one with a private address. Empty: none."
         ),
     ] = None
     replay_secret: Annotated[

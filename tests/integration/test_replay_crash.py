@@ -53,8 +53,8 @@ def worker(database_url):
     command = [sys.executable, "-m", "helios", "replays", "run"]
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=database_url,
-        HELIOS_TRUST_LOOPBACK="loopback",
-        HELIOS_REPLAY_HOSTS="127.0.0.1",
+        HELIOS_TRUST_LOOPBACK="true",
+        HELIOS_REPLAY_HOSTS="127.0.0.1:*",
         HELIOS_REPLAY_SECRET=SECRET,
     )
     running: list[subprocess.Popen[bytes]] = []

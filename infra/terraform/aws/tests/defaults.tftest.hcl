@@ -109,7 +109,7 @@ run "a_place_that_is_named_is_known_to_the_api_and_to_what_works_on_jobs" {
   command = plan
 
   variables {
-    replay_hosts    = ["hooks.example.org", "private:hooks.internal"]
+    replay_hosts    = ["hooks.example.org", "private:hooks.internal:8443"]
     replay_to_bus   = true
     secret_settings = { HELIOS_REPLAY_SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n" } # pragma: allowlist secret
   }
@@ -117,7 +117,7 @@ run "a_place_that_is_named_is_known_to_the_api_and_to_what_works_on_jobs" {
   assert {
     condition = alltrue([
       for name in ["api", "replays"] :
-      local.functions[name].environment.HELIOS_REPLAY_HOSTS == "hooks.example.org private:hooks.internal" &&
+      local.functions[name].environment.HELIOS_REPLAY_HOSTS == "hooks.example.org private:hooks.internal:8443" &&
       local.functions[name].environment.HELIOS_REPLAY_TOPICS == "aws=helios"
     ])
     error_message = "The API refuses what the other can't send, and takes what it can."
