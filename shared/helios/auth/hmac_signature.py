@@ -43,7 +43,13 @@ class StandardWebhooks:
                 "request again, and check the sender's clock.",
                 code="replayed",
             )
-        expected = [sign(key, id=headers.get(ID, ""), timestamp=timestamp, body=body).encode() for key in self._keys]
+        id_ = headers.get(ID, "")
+        if "." in id_:
+            raise Refused(
+                f"Header {ID} contains a dot, which separates the signed parts. Send an id without dots.",
+                code="malformed",
+            )
+        expected = [sign(key, id=id_, timestamp=timestamp, body=body).encode() for key in self._keys]
         signatures = [signature.encode() for signature in headers.get(SIGNATURE, "").split(" ")]
         matches = [hmac.compare_digest(mac, signature) for mac in expected for signature in signatures]
         if not any(matches):
