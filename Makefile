@@ -1,4 +1,4 @@
-# Helios: every task of a developer's day. Bare `make` lists them.
+# The tasks of a developer. `make` without a target lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-# This file exists when the environment is whole; it is made again when a lock file changes.
+# This file exists when the environment is complete; a change of a lock file makes it out of date.
 SETUP := $(VENV)/.complete
 SOURCES := shared functions local scripts tests
 
@@ -18,7 +18,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: $(SETUP) ## Install everything into .venv, hash-pinned (every other target does it too)
+setup: $(SETUP) ## Install everything into .venv, hash-pinned (every other target runs this first)
 
 $(SETUP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -33,43 +33,43 @@ $(SETUP): requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: local-demo
-local-demo: setup ## Run all of Helios on this machine, with traffic; ends with Ctrl-C (ARGS="--rate 100" and more)
+local-demo: setup ## Run all of Helios on this machine, with traffic; Ctrl-C ends it (ARGS="--rate 100" and more)
 	@$(PY) -m local.demo $(ARGS)
 
 .PHONY: local-stop
-local-stop: setup ## End a demo that runs in another terminal
+local-stop: setup ## Stop a demo that runs in another terminal
 	@$(PY) -m local.demo.stop
 
 .PHONY: dev
-dev: dashboard ## Run the local stack without traffic; API and dashboard load their code again when it is saved
+dev: dashboard ## Run the demo without traffic; the API and the dashboard reload when their code is saved
 	@$(PY) -m local.demo --no-traffic --reload $(ARGS)
 
 .PHONY: psql
-psql: setup ## Open psql on the database of the demo that runs (ARGS="-c 'SELECT ...'")
+psql: setup ## Open psql on the database of the running demo (ARGS="-c 'SELECT ...'")
 	@$(PY) -m local.demo.psql $(ARGS)
 
 .PHONY: compose-demo
-compose-demo: ## Run the demo in containers, with Docker's compose; Ctrl-C ends it
+compose-demo: ## Run the demo in containers with Docker Compose; Ctrl-C ends it
 	@docker compose --env-file local/images.env --file local/compose.yaml up --build --remove-orphans
 
 .PHONY: dashboard
 dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
 	@$(PY) -m local.demo.dashboard_build
 
-# Most tests wait for a server most of the time, so two workers share a core. A worker has servers of its own.
+# Most tests mostly wait for a server, so two workers share a core. Each worker has its own servers.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PYTEST := $(PY) -m pytest --progress --numprocesses $(WORKERS)
 
 .PHONY: test
-test: dashboard ## Run each test that is not slow; each starts the servers it needs (ARGS goes to pytest)
+test: dashboard ## Run all tests that are not slow; each starts the servers it needs (ARGS goes to pytest)
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 .PHONY: test-long
-test-long: dashboard ## Run the slow tests, and try every property with many more examples
+test-long: dashboard ## Run the slow tests, and the property tests with many more examples
 	@$(PYTEST) -m "slow or hypothesis" --hypothesis-profile=long $(ARGS)
 
 .PHONY: unit
-unit: setup ## Run the pure tests: no server, no npm, less than a minute
+unit: setup ## Run the pure tests, without servers and npm, in less than a minute
 	@$(PYTEST) --numprocesses auto -m "unit and not slow" tests/unit tests/scripts $(ARGS)
 
 # What runs in a process of its own (the API under load, the emulators, the demo) is not measured: the figure is that of
@@ -82,31 +82,32 @@ coverage: setup ## Measure what the tests without processes of their own execute
 	  $(ARGS)
 
 .PHONY: durations
-durations: dashboard ## Measure how long each test file takes, which is how `make test` knows the time left
+durations: dashboard ## Measure how long each test file takes, from which `make test` estimates the remaining time
 	@$(PYTEST) --record-durations $(ARGS)
 
 .PHONY: lint
-lint: dashboard ## Check style, types and layers
+lint: dashboard ## Check style, types, layers and words
 	@cd dashboard && npm run --silent lint && npm run --silent typecheck && npm run --silent types:check
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(PY) -m scripts.build.words
 
 .PHONY: audit
-audit: dashboard ## Look for known vulnerabilities in what is pinned, and for secrets in what git keeps
+audit: dashboard ## Check pinned packages for known vulnerabilities, and tracked files for secrets
 	@$(PY) -m scripts.build.audit
 
 .PHONY: policy
-policy: setup ## Check Terraform's code against checkov's policies
+policy: setup ## Check the Terraform code against checkov's policies
 	@$(PY) -m scripts.build.tools infra/terraform/checkov.lock \
 	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
 
 .PHONY: check
-check: lint policy audit test coverage test-long ## All that CI runs
+check: lint policy audit test coverage test-long ## Run everything that CI runs
 
 .PHONY: prove
-prove: setup ## Inject anomalies into live traffic and compare what Helios reports with the truth (ARGS="--orders 200")
+prove: setup ## Inject anomalies into live traffic and compare Helios' reports with the truth (ARGS="--orders 200")
 	@$(PY) -m scripts.prove $(ARGS)
 
 .PHONY: faults
@@ -114,16 +115,16 @@ faults: setup ## Kill, stop, freeze and starve each part under load, and check e
 	@$(PY) -m scripts.faults $(ARGS)
 
 .PHONY: bench
-bench: setup ## Measure, side by side in one run (ARGS=--quick for a short one)
+bench: setup ## Measure performance (ARGS=--quick for a short run)
 	@$(PY) -m scripts.bench $(ARGS)
 
 .PHONY: package
-package: setup ## Build every function's archive into build/, with bills of materials (CycloneDX), the dashboard's too
+package: setup ## Build every function's archive into build/, with bills of materials (CycloneDX), also of the dashboard
 	@$(PY) -m scripts.build.package $(ARGS)
 	@$(PY) -m scripts.build.sbom
 
 .PHONY: format
-format: setup ## Put the code into its form
+format: setup ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --fix --quiet $(SOURCES)
 	@$(BIN)/ruff format --quiet $(SOURCES)
 
@@ -131,11 +132,11 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   --no-emit-index-url --no-annotate --no-header
 
 .PHONY: lock
-lock: setup ## Resolve the lock files again after a change of dependencies (ARGS=--upgrade for newer versions)
+lock: setup ## Update the lock files after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
 	@$(COMPILE) $(ARGS) local/aws/ministack.in --output-file local/aws/ministack.lock
 	@$(COMPILE) $(ARGS) scripts/build/audit.in --output-file scripts/build/audit.lock
 	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
 	@$(COMPILE) $(ARGS) infra/terraform/schemas/provider.in --output-file infra/terraform/schemas/provider.lock
-	@for wanted in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
-	  $(COMPILE) --constraint requirements.lock "$$wanted" --output-file "$${wanted%.in}.txt"; done
+	@for requirements in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
+	  $(COMPILE) --constraint requirements.lock "$$requirements" --output-file "$${requirements%.in}.txt"; done

@@ -218,7 +218,7 @@ test("the page sends the entered token to the API, and opens the stream with a t
   server.stats.total_events = 41;
   await open();
   const field = await screen.findByLabelText("Token");
-  expect(within(screen.getByRole("dialog")).getByText(/there is no such token/)).toBeInTheDocument();
+  expect(within(screen.getByRole("dialog")).getByText(/Unknown token\./)).toBeInTheDocument();
 
   await user.type(field, "helios_wrong{Enter}");
   await user.type(await screen.findByLabelText("Token"), "helios_right{Enter}");

@@ -24,7 +24,7 @@ app = func.FunctionApp()
 @cache
 def services() -> Services:
     """The services, built on first use: the host may load this file to list functions before it can read Key Vault."""
-    return bootstrap.build_to_stay(configured)
+    return bootstrap.build_long_lived(configured)
 
 
 @cache

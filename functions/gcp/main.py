@@ -30,7 +30,7 @@ def services() -> Services:
 
 @cache
 def _services() -> Services:
-    return bootstrap.build_to_stay(configured)
+    return bootstrap.build_long_lived(configured)
 
 
 @functions_framework.cloud_event

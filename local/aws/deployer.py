@@ -1,11 +1,11 @@
-"""Puts Helios onto an emulated AWS, as infra/terraform/aws does on the real one; what is there is brought up to date.
+"""Deploys Helios to an emulated AWS, as infra/terraform/aws does to the real one; existing resources are updated.
 
-All but the function that works on replay jobs: the demo's API does that itself, and can do more.
+The function for replay jobs is not deployed: the demo's API runs replay jobs, and supports more targets.
 
-    bus -> rule -> queue -> ingest function --ring--> queue -> relay function -> WebSocket API -> whoever watches
-                            HTTP API -> api function --ring--^       ^-- schedule --> sweep function
+    bus -> rule -> queue -> ingest function --notify--> queue -> relay function -> WebSocket API -> clients
+                            HTTP API -> api function --notify--^       ^-- schedule --> sweep function
 
-What is new is one more row of ``FUNCTIONS``, or one more resource in ``deploy``.
+To add a function, add a row to ``FUNCTIONS``; to add a resource, create it in ``deploy``.
 """
 
 import argparse
@@ -41,20 +41,20 @@ FUNCTION_TIMEOUT_SECONDS: Final = 10
 VISIBILITY_SECONDS: Final = 6 * FUNCTION_TIMEOUT_SECONDS
 """AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": at least six times the function's timeout."""
 MAX_RECEIVES: Final = 720
-"""Twelve hours, at VISIBILITY_SECONDS each: the database may be away for as long."""
+"""Twelve hours at VISIBILITY_SECONDS each: an outage of the database may last that long."""
 BATCH_SIZE: Final = 500
 BATCH_WINDOW_SECONDS: Final = 1
 """The same guide: batches of more than 10 need a window."""
 MAX_CONCURRENCY: Final = 2
-"""The least that SQS mappings allow; more wait for the cores of one machine: five cold starts at once took 7 s."""
+"""The minimum of SQS mappings; more functions compete for the cores of one machine: five cold starts took 7 s."""
 NOTIFY_BATCH_SIZE: Final = 10
-"""Rings that wait are answered together: all of them ask for the same."""
+"""Waiting notifications are handled together, as all of them request the same work."""
 NOTIFY_RETENTION_SECONDS: Final = 5 * 60
-"""An old ring is of no use: the schedule has relayed since."""
+"""An old notification is useless: the scheduled run has relayed the frames since."""
 MOST_RETENTION_SECONDS: Final = 14 * 24 * 60 * 60
 """Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
 
-# ministack takes an API's id from a tag, 8 hex digits, so that the URL is the same after every start.
+# ministack takes the id of an API, 8 hex digits, from a tag, so that its URL is the same after every start.
 _HTTP_API_ID: Final = "4e110505"
 _WEBSOCKET_API_ID: Final = "4e110506"
 
@@ -63,10 +63,10 @@ class Function(NamedTuple):
     """One Lambda function.
 
     Attributes:
-        name: on AWS.
-        package: as ``scripts.build.package`` calls it.
-        memory: in MB.
-        settings: those of Helios' settings that it needs and others don't, of ``addresses()``.
+        name: its name on AWS.
+        package: its name in ``scripts.build.package``.
+        memory: its memory in MB.
+        settings: the settings of Helios that this function needs and others don't; see ``_own_environment``.
     """
 
     name: str
@@ -85,16 +85,16 @@ FUNCTIONS: Final = (
 
 
 class Deployed(NamedTuple):
-    """Where things are after a deployment.
+    """The names and URLs of a deployment.
 
     Attributes:
-        endpoint: of every AWS service.
+        endpoint: the endpoint of every AWS service.
         bus: the name of the event bus.
         queue_url: the queue between the bus and the ingest function.
-        dead_letter_queue_url: where SQS puts what was received MAX_RECEIVES times.
-        relay_queue_url: as ``relay_queue_url()`` tells it.
-        api_url: as ``api_url()`` tells it.
-        websocket_url: as ``websocket_url()`` tells it.
+        dead_letter_queue_url: the queue for messages that were received MAX_RECEIVES times.
+        relay_queue_url: the value of ``relay_queue_url()``.
+        api_url: the value of ``api_url()``.
+        websocket_url: the value of ``websocket_url()``.
     """
 
     endpoint: str
@@ -107,22 +107,22 @@ class Deployed(NamedTuple):
 
 
 def api_url(endpoint: str) -> str:
-    """Helios' API behind the HTTP API, without a trailing slash."""
+    """The URL of Helios' API behind the HTTP API, without a trailing slash."""
     return f"{endpoint}/_aws/execute-api/{_HTTP_API_ID}/$default"
 
 
 def websocket_url(endpoint: str) -> str:
-    """The live stream behind the WebSocket API, for clients."""
+    """The URL of the live stream behind the WebSocket API, for clients."""
     return f"{_websocket_endpoint(endpoint)}".replace("http", "ws", 1)
 
 
 def relay_queue_url(endpoint: str) -> str:
-    """The queue to ring at; known before it is made."""
+    """The URL of the queue that notifies the relay; valid before the queue is created."""
     return f"{endpoint}/{AWS_ACCOUNT}/{RELAY_QUEUE}"
 
 
 def _websocket_endpoint(endpoint: str) -> str:
-    """The same stage, for those who post to connections."""
+    """The URL of the same stage for functions that post to connections."""
     return f"{endpoint}/_aws/execute-api/{_WEBSOCKET_API_ID}/{WEBSOCKET_STAGE}"
 
 
@@ -133,13 +133,13 @@ def deploy(
     *,
     visibility_seconds: int = VISIBILITY_SECONDS,
 ) -> Deployed:
-    """Create or update everything.
+    """Create or update every resource, and return their names and URLs.
 
     Args:
-        endpoint: the emulator, ``http://127.0.0.1:4566``.
-        packages: the zip of each package that ``FUNCTIONS`` names.
-        environment: the variables that all functions get.
-        visibility_seconds: how long SQS waits before it delivers again what a function did not acknowledge.
+        endpoint: the URL of the emulator, ``http://127.0.0.1:4566``.
+        packages: the zip file of each package in ``FUNCTIONS``.
+        environment: the variables of all functions.
+        visibility_seconds: how long SQS waits before it redelivers an unacknowledged message.
     """
     with Clients(endpoint) as clients:
         queue, dead_letter_queue, relay_queue = _queues(clients, visibility_seconds)
@@ -169,13 +169,13 @@ def deploy(
 
 
 def _own_environment(function: Function, endpoint: str) -> dict[str, str]:
-    """The variables that this function gets and others don't."""
+    """The variables of this function alone."""
     addresses = {"relay_queue_url": relay_queue_url(endpoint), "websocket_endpoint": _websocket_endpoint(endpoint)}
     return {settings.variable(field): addresses[field] for field in function.settings}
 
 
 def _queues(clients: Clients, visibility_seconds: int) -> tuple[Queue, Queue, Queue]:
-    """The queue of events, where it puts what can't be handled, and the queue to ring at."""
+    """The queue of events, its dead-letter queue, and the queue that notifies the relay."""
     dead_letters = resources.queue(clients, DEAD_LETTER_QUEUE, {"MessageRetentionPeriod": str(MOST_RETENTION_SECONDS)})
     redrive = {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVES}
     visibility = {"VisibilityTimeout": str(visibility_seconds)}
@@ -185,21 +185,21 @@ def _queues(clients: Clients, visibility_seconds: int) -> tuple[Queue, Queue, Qu
 
 
 def _map_queues(clients: Clients, queue: Queue, relay_queue: Queue) -> None:
-    """Events in batches of which the function may refuse a part, and rings, a few at once."""
-    few = {"ScalingConfig": {"MaximumConcurrency": MAX_CONCURRENCY}, "Enabled": True}
+    """Map events to the ingest function, with partial batch failures, and notifications to the relay function."""
+    common = {"ScalingConfig": {"MaximumConcurrency": MAX_CONCURRENCY}, "Enabled": True}
     events = {
         "BatchSize": BATCH_SIZE,
         "MaximumBatchingWindowInSeconds": BATCH_WINDOW_SECONDS,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
     }
-    resources.mapping(clients, queue, INGEST_FUNCTION, few | events)
-    resources.mapping(clients, relay_queue, RELAY_FUNCTION, few | {"BatchSize": NOTIFY_BATCH_SIZE})
+    resources.mapping(clients, queue, INGEST_FUNCTION, common | events)
+    resources.mapping(clients, relay_queue, RELAY_FUNCTION, common | {"BatchSize": NOTIFY_BATCH_SIZE})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m local.aws.deployer ENDPOINT``: deploy the built packages with this process' HELIOS_ variables."""
+    """``python -m local.aws.deployer ENDPOINT``: deploy the built packages with the HELIOS_ variables set here."""
     parser = argparse.ArgumentParser(prog="local.aws.deployer", description=__doc__)
-    parser.add_argument("endpoint", metavar="ENDPOINT", help="http://127.0.0.1:4566")
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="URL of the emulator: http://127.0.0.1:4566")
     endpoint = parser.parse_args(arguments).endpoint
     packages = {function.package: NATIVE / f"{function.package}.zip" for function in FUNCTIONS}
     environment = {name: value for name, value in os.environ.items() if name.startswith(settings.PREFIX)}

@@ -1,8 +1,8 @@
-"""AWS on this machine, by ministack: the one module that knows how that emulator wants to be run.
+"""AWS on this machine: installs and runs the emulator ministack.
 
-What it is good for and where it differs from AWS, as far as Helios can tell: batches from SQS hold 10 messages at
-most and the batching window is ignored; a function that writes no log line costs 50 ms a call; limits of size are not
-enforced; queues and logs live in memory and end with the process.
+Where ministack differs from AWS in ways that affect Helios: batches from SQS have at most 10 messages, and the batching
+window is ignored; each call of a function that writes no log line takes 50 ms longer; size limits are not enforced;
+queues and logs are in memory and end with the process.
 """
 
 import os
@@ -23,20 +23,20 @@ _START_SECONDS = 60
 
 
 def workers(pid: int) -> list[int]:
-    """The processes in which the ministack of this id runs functions now; only Linux tells."""
-    return [one for one in reaper.descendants(pid) if _runs_a_function(one)]
+    """The ids of the processes in which this ministack process runs functions; empty on systems other than Linux."""
+    return [child for child in reaper.descendants(pid) if _runs_a_function(child)]
 
 
 class Ministack(Server):
     """One ministack process and the functions it runs."""
 
     def __init__(self, folder: Path, port: int, *, log: Path) -> None:
-        """Describe it; nothing is installed or started yet.
+        """Describe the emulator; ``start`` installs and starts it.
 
         Args:
-            folder: holds its virtual environment and its temporary files.
-            port: where to listen.
-            log: its log file; the functions' lines are in it too.
+            folder: the folder of its virtual environment and its temporary files.
+            port: the port to listen on.
+            log: its log file, which also receives the functions' log lines.
         """
         self.port = port
         self._venv = folder.absolute() / "ministack-venv"
@@ -49,17 +49,17 @@ class Ministack(Server):
         return f"http://{HOST}:{self.port}"
 
     def install(self) -> None:
-        """Install it, hash-pinned, into an environment of its own; does nothing when that is up to date.
+        """Install ministack, hash-pinned, into its own virtual environment unless that is up to date.
 
-        Its site-packages are visible to the functions it runs, so they must not be Helios' own: a function would
-        find there what its package lacks.
+        Functions can import from the site-packages of ministack, so these must not be those of Helios: a function
+        would find there the modules that its package lacks.
 
         Raises:
             ServiceFailed: the installation failed.
         """
         stamp = self._venv / ".lock"
-        wanted = f"{sys.version}\n{_LOCK.read_text()}"
-        if stamp.exists() and stamp.read_text() == wanted:
+        version = f"{sys.version}\n{_LOCK.read_text()}"
+        if stamp.exists() and stamp.read_text() == version:
             return
         python = self._venv / "bin/python"
         uv = Path(sysconfig.get_path("scripts")) / "uv"
@@ -72,12 +72,12 @@ class Ministack(Server):
             self._launch("installing ministack", command, log=self._log, env=os.environ).finish(
                 seconds=_INSTALL_SECONDS
             )
-        stamp.write_text(wanted)
+        stamp.write_text(version)
 
     def start(self) -> None:
-        """Start it, empty."""
+        """Start the emulator without any resources."""
         self.install()
-        shutil.rmtree(self._scratch, ignore_errors=True)  # the code of functions of an earlier, killed run
+        shutil.rmtree(self._scratch, ignore_errors=True)  # function code left by an earlier, killed run
         self._scratch.mkdir(parents=True)
         process = self._launch(
             "ministack",
@@ -89,13 +89,13 @@ class Ministack(Server):
         process.wait_ready(answers(f"{self.url}/_ministack/health"), seconds=_START_SECONDS)
 
     def stop(self) -> None:
-        """End it. It has nothing to save, and takes four seconds to end by itself, so it is not asked."""
+        """Kill the emulator: it has nothing to save, and an orderly shutdown takes four seconds."""
         if self.process:
             self.process.kill()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
-        """The whole environment, since all of it leaks into the functions: nothing of the developer's may be in it."""
+        """The whole environment of the process. The functions inherit it, so it has no variable of the user's shell."""
         scratch = str(self._scratch)
         return {
             "PATH": "/usr/bin:/bin",
@@ -104,14 +104,14 @@ class Ministack(Server):
             "LANG": "C.UTF-8",
             "BIND_HOST": HOST,
             "GATEWAY_PORT": str(self.port),
-            "MINISTACK_HOST": HOST,  # what queue URLs name
+            "MINISTACK_HOST": HOST,  # the host in queue URLs
             "MINISTACK_ACCOUNT_ID": AWS_ACCOUNT,
             "MINISTACK_REGION": AWS_REGION,
-            "IOT_MTLS_ENABLED": "0",  # else it listens on 8883, on every address
+            "IOT_MTLS_ENABLED": "0",  # otherwise it listens on port 8883 of every address
             "SFTP_ENABLED": "0",
-            "PERSIST_STATE": "0",  # its event log is never trimmed
+            "PERSIST_STATE": "0",  # the emulator never trims its persistent event log
             "LAMBDA_EXECUTOR": "local",
-            "DOCKER_HOST": f"unix://{scratch}/no-docker",  # leave the developer's containers alone
+            "DOCKER_HOST": f"unix://{scratch}/no-docker",  # no access to the user's containers
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 

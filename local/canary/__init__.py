@@ -1,6 +1,7 @@
-"""Sends a small event past each guard of the API's webhooks, now and then, so that all of them work in the demo too.
+"""Sends a small event through each authenticator of the API's webhooks at intervals, to test all of them in the demo.
 
-The shop's traffic goes through the clouds' functions, which check no proof. These events have a bus and topics of their
-own, whose subscriptions lead to the API: ``senders`` makes them and publishes through the vendors' SDKs; the emulators
-add the proofs. ``sns`` signs what the AWS emulator leaves unsigned. Nothing here touches the shop's events.
+The shop's traffic goes through the clouds' functions, which check no credentials. Canary events have a bus and topics
+of their own, whose subscriptions deliver to the API: ``senders`` creates them and publishes through the vendors' SDKs;
+the emulators add the credentials. ``sns`` signs the messages that the AWS emulator leaves unsigned. The shop's events
+are not affected.
 """

@@ -1,4 +1,4 @@
-"""``python -m local.canary``: send canary events, and say past which guard none got, until it is told to end."""
+"""``python -m local.canary``: send canary events until SIGTERM, and log each authenticator that let none through."""
 
 import argparse
 import http.client
@@ -23,56 +23,61 @@ log = logging.getLogger("helios.local.canary")
 
 _STORED_SECONDS = 10
 _POLL_SECONDS = 0.05
-_AGAIN_SECONDS = 1
-"""Pause before the next try as long as not every guard has let one in."""
+_RETRY_SECONDS = 1
+"""Pause before the next round until an event has passed every authenticator."""
 
-_UNSENT = (OSError, http.client.HTTPException, AzureError, BotoCoreError, ClientError, GoogleAPIError)
-"""What the SDKs raise when a service is away."""
+_SEND_ERRORS = (OSError, http.client.HTTPException, AzureError, BotoCoreError, ClientError, GoogleAPIError)
+"""The errors that the SDKs raise when a service is not available."""
 
 
 def main() -> None:
-    """Read the command line, and beat."""
+    """Read the command line, and send rounds of canary events."""
     parser = argparse.ArgumentParser(prog="python -m local.canary", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="where SNS' certificate and /healthz are")
-    parser.add_argument("--every", type=float, default=0.0, metavar="S", help="seconds between two (0: only the first)")
+    parser.add_argument("--port", type=int, required=True, help="port of the SNS certificate and of /healthz")
+    parser.add_argument(
+        "--every", type=float, default=0.0, metavar="S", help="seconds between two rounds (0: only the first round)"
+    )
     for field in Addresses._fields:
         parser.add_argument(f"--{field.replace('_', '-')}", required=True)
-    given = parser.parse_args()
+    options = parser.parse_args()
     logs.configure("INFO")
-    addresses = Addresses(given.api_url, given.aws_url, given.eventgrid_url)
+    logging.getLogger("azure").setLevel(logging.WARNING)  # at INFO, the SDK logs the headers of every request
+    addresses = Addresses(options.api_url, options.aws_url, options.eventgrid_url)
     with ExitStack() as stack:
         bus = stack.enter_context(closing(Bus(addresses.aws_url)))
         endpoint_url = f"{addresses.api_url}/api/v1/webhooks/aws/eventbridge"
-        server = stack.enter_context(Server(given.port, endpoint_url=endpoint_url, confirm=bus.confirm))
+        server = stack.enter_context(Server(options.port, endpoint_url=endpoint_url, confirm=bus.confirm))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        everyone = senders(addresses, bus, server, stack)
+        all_senders = senders(addresses, bus, server, stack)
         while True:
-            if not beat(everyone, addresses.api_url):
+            if not send_round(all_senders, addresses.api_url):
                 server.ready = True
-            if server.ready and not given.every:
+            if server.ready and not options.every:
                 threading.Event().wait()
-            time.sleep(given.every if server.ready else _AGAIN_SECONDS)
+            time.sleep(options.every if server.ready else _RETRY_SECONDS)
 
 
-def beat(everyone: Sequence[Sender], api_url: str) -> list[str]:
-    """Send one past each guard, and wait until it is stored; the guards past which none got, which is logged too."""
-    sent = {sender: _send(sender) for sender in everyone}
+def send_round(all_senders: Sequence[Sender], api_url: str) -> list[str]:
+    """The authenticators whose canary event was not stored in time; sends one event through each of them first."""
+    sent = {sender: _send(sender) for sender in all_senders}
     deadline = time.monotonic() + _STORED_SECONDS
     missing = [
-        one.authenticator for one, id_ in sent.items() if not (id_ and _stored(api_url, one.source, id_, deadline))
+        sender.authenticator
+        for sender, id_ in sent.items()
+        if not (id_ and _stored(api_url, sender.source, id_, deadline))
     ]
     if missing:
-        log.error("canary events that were not stored", extra={"webhook_auth": missing})
+        log.error("canary events not stored", extra={"webhook_auth": missing})
     else:
-        log.info("canary", extra={"webhook_auth": [one.authenticator for one in everyone]})
+        log.info("canary events stored", extra={"webhook_auth": [sender.authenticator for sender in all_senders]})
     return missing
 
 
 def _send(sender: Sender) -> str | None:
     try:
         return sender.send()
-    except _UNSENT as error:
-        log.warning("not sent", extra={"authenticator": sender.authenticator, "error": str(error)})
+    except _SEND_ERRORS as error:
+        log.warning("canary event not sent", extra={"authenticator": sender.authenticator, "error": str(error)})
         return None
 
 
@@ -89,7 +94,7 @@ def _stored(api_url: str, source: str, id_: str, deadline: float) -> bool:
                 return False
             time.sleep(_POLL_SECONDS)
     except (OSError, http.client.HTTPException):
-        return False  # the API is away
+        return False  # the API is not available
     finally:
         connection.close()
 

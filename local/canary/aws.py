@@ -1,4 +1,4 @@
-"""A bus whose events go to the API by an API destination with its key, or through SNS."""
+"""An event bus whose events reach the API through an API destination with an API key, or through SNS."""
 
 import contextlib
 import json
@@ -11,11 +11,11 @@ from local.stack.config import AWS_ACCOUNT, CANARY, CANARY_TOPIC_ARN, WEBHOOK_AU
 _CONFIRM_SECONDS = 20
 
 Route = Literal["key", "sns"]
-"""Which of the two ways an event takes: by its source."""
+"""The two routes of the bus; an event's source selects its route."""
 
 
 class Bus:
-    """The bus with its rules; to be closed."""
+    """The bus with its rules; the caller closes it."""
 
     def __init__(self, endpoint: str) -> None:
         """Connect to AWS at this endpoint."""
@@ -29,33 +29,33 @@ class Bus:
         self._sns.close()
 
     def confirm(self, topic_arn: str, token: str) -> None:
-        """Consent to a subscription, as its owner does once for an endpoint that opens no URL by itself."""
+        """Confirm a subscription, as its owner does once for an endpoint that does not open the confirmation URL."""
         self._sns.confirm_subscription(TopicArn=topic_arn, Token=token)
         self._confirmed.set()
 
     def set_up(self, *, webhook_url: str, sns_endpoint_url: str) -> None:
-        """Make both ways, or leave them as they are.
+        """Create both routes, or leave existing ones unchanged.
 
         Args:
-            webhook_url: where the API destination posts to.
-            sns_endpoint_url: where SNS posts to; it has to answer already, and has ``confirm`` called.
+            webhook_url: the URL that the API destination posts to.
+            sns_endpoint_url: the URL that SNS posts to; its server must run already, and calls ``confirm``.
 
         Raises:
-            TimeoutError: SNS has not asked the endpoint for its consent.
+            TimeoutError: SNS did not ask the endpoint to confirm the subscription.
         """
         with contextlib.suppress(self._events.exceptions.ResourceAlreadyExistsException):  # from an earlier start
             self._events.create_event_bus(Name=CANARY)
         self._route("key", self._destination(webhook_url), RoleArn=f"arn:aws:iam::{AWS_ACCOUNT}:role/{CANARY}")
-        # Made anew, so that an endpoint which died before it consented is asked again.
+        # Recreated, so that SNS asks again when an earlier endpoint died before it confirmed.
         self._sns.delete_topic(TopicArn=CANARY_TOPIC_ARN)
         topic = self._sns.create_topic(Name=CANARY)["TopicArn"]
         self._sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=sns_endpoint_url)
         self._route("sns", topic)
         if not self._confirmed.wait(_CONFIRM_SECONDS):
-            raise TimeoutError(f"SNS has not asked {sns_endpoint_url} for its consent")
+            raise TimeoutError(f"SNS did not ask {sns_endpoint_url} to confirm its subscription")
 
     def put(self, route: Route, type_: str, detail: dict[str, str]) -> str:
-        """Put an event on the bus that takes this way; the id that EventBridge gave it."""
+        """Put an event for this route on the bus, and return the id that EventBridge assigned."""
         entry = {
             "EventBusName": CANARY,
             "Source": _source(route),
@@ -66,14 +66,14 @@ class Bus:
         return id_
 
     def _destination(self, url: str) -> str:
-        exists = self._events.exceptions.ResourceAlreadyExistsException
+        already_exists = self._events.exceptions.ResourceAlreadyExistsException
         key = {"ApiKeyName": "x-helios-key", "ApiKeyValue": WEBHOOK_AUTH["HELIOS_EVENTBRIDGE_SECRET"]}
-        with contextlib.suppress(exists):
+        with contextlib.suppress(already_exists):
             self._events.create_connection(
                 Name=CANARY, AuthorizationType="API_KEY", AuthParameters={"ApiKeyAuthParameters": key}
             )
         connection = self._events.describe_connection(Name=CANARY)["ConnectionArn"]
-        with contextlib.suppress(exists):
+        with contextlib.suppress(already_exists):
             self._events.create_api_destination(
                 Name=CANARY, ConnectionArn=connection, InvocationEndpoint=url, HttpMethod="POST"
             )

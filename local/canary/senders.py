@@ -1,4 +1,4 @@
-"""The senders of canary events, one for each guard: each sets up its path to the API and publishes through an SDK."""
+"""The senders of canary events, one per authenticator: each sets up its route to the API and publishes by an SDK."""
 
 import http.client
 import json
@@ -27,12 +27,12 @@ _SECONDS = 10
 
 
 class Sender(NamedTuple):
-    """One way in past one guard.
+    """The sender of the canary events for one authenticator.
 
     Attributes:
         authenticator: its name in HELIOS_WEBHOOK_AUTH.
-        source: the cloud that the event is of.
-        send: sends one, and returns its id.
+        source: the cloud of the event.
+        send: sends one event, and returns its id.
     """
 
     authenticator: str
@@ -41,7 +41,7 @@ class Sender(NamedTuple):
 
 
 class Addresses(NamedTuple):
-    """Where the API and the emulators are; Pub/Sub's client knows by itself."""
+    """The URLs of the API and the emulators; Pub/Sub's client reads its own from the environment."""
 
     api_url: str
     aws_url: str
@@ -49,7 +49,7 @@ class Addresses(NamedTuple):
 
 
 def senders(addresses: Addresses, bus: Bus, server: Server, stack: ExitStack) -> list[Sender]:
-    """One for each guard; the stack closes what they hold open."""
+    """One sender for each authenticator; the exit stack closes their clients."""
     bus.set_up(
         webhook_url=f"{addresses.api_url}{_WEBHOOKS}/aws/eventbridge",
         sns_endpoint_url=f"http://{HOST}:{server.server_port}/sns",
@@ -99,16 +99,16 @@ def _pubsub(addresses: Addresses, stack: ExitStack) -> Callable[[], str]:
 
 
 def _event_grid(
-    authenticator: str, addresses: Addresses, proof: Mapping[str, Any], stack: ExitStack
+    authenticator: str, addresses: Addresses, credentials: Mapping[str, Any], stack: ExitStack
 ) -> Callable[[], str]:
-    """A topic of its own, as two subscriptions of one would deliver each event twice."""
+    """A sender with a topic of its own, as two subscriptions of one topic would deliver each event twice."""
     endpoint = eventgrid.ensure(
         addresses.eventgrid_url,
         topic=f"{CANARY}-{authenticator}",
         key=AZURE_TOPIC_KEY,
         subscription=f"{CANARY}-api",
         endpoint_url=f"{addresses.api_url}{_WEBHOOKS}/azure/eventgrid",
-        webhook=proof,
+        webhook=credentials,
     )
     publisher = stack.enter_context(EventGridPublisherClient(endpoint, AzureKeyCredential(AZURE_TOPIC_KEY)))
 
@@ -124,7 +124,7 @@ def _event_grid(
 
 
 def _standard_webhook(addresses: Addresses) -> str:
-    """Standard Webhooks has no emulator: any sender signs by itself."""
+    """Send a signed Standard Webhook, and return its id; no emulator is needed, as the sender signs the request."""
     id_, now = str(uuid.uuid4()), datetime.now(UTC)
     event = {
         "specversion": "1.0",

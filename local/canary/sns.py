@@ -1,7 +1,8 @@
-"""Stands between the AWS emulator's SNS, which signs nothing, and an endpoint: it signs, as Amazon does, and passes on.
+"""A proxy between the AWS emulator's SNS, which signs nothing, and an endpoint: it signs each message as Amazon does.
 
 Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages". The certificate's URL is on Amazon's own
-host, as guards ask for no other; here it is had from this server, which Helios is told to be a mirror of that host.
+host, as authenticators accept no other. This server serves the certificate; Helios' settings name it as a mirror of
+that host.
 """
 
 import base64
@@ -24,7 +25,7 @@ from local.stack.ports import HOST
 log = logging.getLogger("helios.local.canary")
 
 Confirm = Callable[[str, str], None]
-"""Confirms a subscription, by the topic's ARN and the token that SNS sent to the endpoint."""
+"""Confirms a subscription, given the topic's ARN and the token that SNS sent to the endpoint."""
 
 TYPE_HEADER = "x-amz-sns-message-type"
 SIGNED = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
@@ -33,16 +34,16 @@ SIGNED = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _ANSWER_SECONDS = 20
 
 
-class Notary:
-    """Signs notifications, version 2, with a key of its own.
+class MessageSigner:
+    """Signs SNS notifications, signature version 2, with a key of its own.
 
     Attributes:
-        certificate: of that key, PEM.
-        path: where Amazon would have it.
+        certificate: the certificate of that key, PEM.
+        path: the path of the certificate on Amazon's host.
     """
 
     def __init__(self) -> None:
-        """Make the key."""
+        """Generate the key."""
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.certificate = self_signed(self._key, "helios local SNS").encode()
         digest = hashes.Hash(hashes.SHA256())
@@ -50,7 +51,7 @@ class Notary:
         self.path = f"/SimpleNotificationService-{digest.finalize().hex()[:32]}.pem"
 
     def sign(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The same notification, signed."""
+        """The notification with its signature."""
         text = "".join(f"{name}\n{message[name]}\n" for name in SIGNED if message.get(name))
         signature = self._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
         return message | {
@@ -61,26 +62,26 @@ class Notary:
 
 
 class Server(ThreadingHTTPServer):
-    """The HTTP side: ``/sns`` for the emulator, the certificate for Helios, ``/healthz`` for who started it.
+    """The HTTP server: ``/sns`` for the emulator, the certificate for Helios, ``/healthz`` for the supervisor.
 
     Attributes:
-        ready: what ``/healthz`` says.
-        notary: signs what is passed on.
+        ready: whether ``/healthz`` answers 200.
+        signer: signs the forwarded notifications.
     """
 
     daemon_threads = True
     ready = False
 
     def __init__(self, port: int, *, endpoint_url: str, confirm: Confirm) -> None:
-        """Listen on this machine.
+        """Listen on loopback.
 
         Args:
-            port: where; 0 takes any.
-            endpoint_url: where notifications are passed on to.
-            confirm: consents to what the endpoint is subscribed to.
+            port: the port; 0 for any free port.
+            endpoint_url: the URL that notifications are forwarded to.
+            confirm: confirms the subscription of the endpoint.
         """
         super().__init__((HOST, port), _Handler)
-        self.notary = Notary()
+        self.signer = MessageSigner()
         self.endpoint_url = endpoint_url
         self.confirm = confirm
 
@@ -91,8 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/healthz":
             self._answer(HTTPStatus.OK if self.server.ready else HTTPStatus.SERVICE_UNAVAILABLE)
-        elif self.path == self.server.notary.path:
-            self._answer(HTTPStatus.OK, self.server.notary.certificate)
+        elif self.path == self.server.signer.path:
+            self._answer(HTTPStatus.OK, self.server.signer.certificate)
         else:
             self._answer(HTTPStatus.NOT_FOUND)
 
@@ -102,9 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK)
             self.server.confirm(message["TopicArn"], message["Token"])
         else:
-            self._answer(self._pass_on(json.dumps(self.server.notary.sign(message)).encode()))
+            self._answer(self._forward(json.dumps(self.server.signer.sign(message)).encode()))
 
-    def _pass_on(self, body: bytes) -> int:
+    def _forward(self, body: bytes) -> int:
         parts = urlsplit(self.server.endpoint_url)
         headers = {TYPE_HEADER: "Notification", "content-type": "text/plain; charset=UTF-8"}
         connection = http.client.HTTPConnection(parts.netloc, timeout=_ANSWER_SECONDS)
@@ -112,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             connection.request("POST", parts.path, body, headers)
             return connection.getresponse().status
         except (OSError, http.client.HTTPException) as error:
-            log.warning("the endpoint can't be reached", extra={"error": str(error)})
+            log.warning("endpoint not reachable", extra={"error": str(error)})
             return HTTPStatus.BAD_GATEWAY
         finally:
             connection.close()
@@ -124,4 +125,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of each request: what becomes of a canary event is logged once."""
+        """Log no requests: the canary logs the outcome of each round."""

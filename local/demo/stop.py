@@ -1,4 +1,4 @@
-"""``python -m local.demo.stop``, also ``make local-stop``: ends the demo that runs in another terminal."""
+"""``python -m local.demo.stop``, also ``make local-stop``: stops the demo that runs in another terminal."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ from helios.errors import ConfigurationError
 from local.stack import config, instance
 
 _SECONDS = 90
-"""The demo waits for answers to what was sent, and then ends its services one after the other."""
+"""The demo waits for the events in flight, and then stops its services one after the other."""
 
 
 def main() -> int:
-    """End the demo, and return 0 when none is left."""
+    """Stop the demo, and return 0 when no demo runs any more."""
     try:
         folder = config.load().folder
     except ConfigurationError as error:
@@ -20,13 +20,15 @@ def main() -> int:
         return 2
     pid = instance.running(folder)
     if pid is None:
-        sys.stdout.write("no demo runs\n")
+        sys.stdout.write("No demo is running.\n")
         return 0
     os.kill(pid, signal.SIGTERM)
     if not instance.wait_for_end(folder, seconds=_SECONDS):
-        sys.stderr.write(f"the demo (process {pid}) did not end within {_SECONDS} s; kill -9 {pid} ends it at once\n")
+        sys.stderr.write(
+            f"The demo (process {pid}) did not stop within {_SECONDS} s. `kill -9 {pid}` stops it at once.\n"
+        )
         return 1
-    sys.stdout.write("the demo has ended\n")
+    sys.stdout.write("The demo has stopped.\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The demo's last word: what was sent against what Helios accounts for, cloud by cloud."""
+"""The summary at the end of the demo: what the clouds accepted against what Helios counted, for each cloud."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -11,43 +11,43 @@ import psycopg
 from local.stack.config import CANARY_TYPE
 
 _PATIENCE_SECONDS: Final = 30.0
-"""How long to wait, without any progress, for what was sent and is not accounted for yet."""
+"""How long to wait, without any progress, for accepted events that are not counted yet."""
 _POLL_SECONDS: Final = 0.25
 
-_LEDGER: Final = """
+_COUNTS: Final = """
 SELECT source, sum(stored)::int, sum(duplicate)::int, sum(contradictory)::int, sum(rejected)::int
 FROM event_counts WHERE type <> %s GROUP BY 1
 """
 
 
-class Account(msgspec.Struct, frozen=True):
-    """What became of the deliveries of one cloud; canary events are left out."""
+class Counts(msgspec.Struct, frozen=True):
+    """The deliveries of one cloud by outcome, without canary events."""
 
     stored: int = 0
     duplicate: int = 0
     contradictory: int = 0
     rejected: int = 0
 
-    def __sub__(self, earlier: "Account") -> "Account":
-        """What came since then."""
-        return Account(*(now - then for now, then in zip(self._counts, earlier._counts, strict=True)))
+    def __sub__(self, earlier: "Counts") -> "Counts":
+        """The deliveries since the earlier counts."""
+        return Counts(*(now - then for now, then in zip(self._counts, earlier._counts, strict=True)))
 
     @property
     def _counts(self) -> tuple[int, ...]:
         return msgspec.structs.astuple(self)
 
 
-Accounts = Mapping[str, Account]
-"""By cloud."""
+CountsBySource = Mapping[str, Counts]
+"""The counts of each cloud."""
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent to one cloud, or to all; the words are the simulator's.
+    """The events sent to one cloud, or to all clouds; the field names are the simulator's.
 
     Attributes:
-        sent: events handed to a cloud at least once.
-        accepted: those that the cloud took.
-        failed: those that were given up.
+        sent: events sent to a cloud at least once.
+        accepted: events that the cloud accepted.
+        failed: events that the simulator gave up.
     """
 
     sent: int
@@ -56,74 +56,86 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrafficSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What the demo reads of the file that the simulator leaves."""
+    """The part of the simulator's summary file that the demo reads."""
 
     total: Sent
     sources: dict[str, Sent]
 
 
 def read(file: Path) -> TrafficSummary | None:
-    """What the simulator says; None when it ended before it said anything."""
+    """The simulator's summary; None when the simulator ended before it wrote one."""
     return msgspec.json.decode(file.read_bytes(), type=TrafficSummary) if file.exists() else None
 
 
-def accounts(database_url: str) -> Accounts:
-    """The ledger as it stands.
+def fetch_counts(database_url: str) -> CountsBySource:
+    """The current counts in the database.
 
     Raises:
-        psycopg.OperationalError: the database can't be asked.
+        psycopg.OperationalError: the database does not answer.
     """
     with psycopg.connect(database_url) as connection:
-        return {source: Account(*counts) for source, *counts in connection.execute(_LEDGER, [CANARY_TYPE])}
+        return {source: Counts(*counts) for source, *counts in connection.execute(_COUNTS, [CANARY_TYPE])}
 
 
-def settle(ask: Callable[[], Accounts], before: Accounts, traffic: TrafficSummary) -> Accounts:
-    """What came since ``before``, once nothing is missing, or once nothing more comes."""
-    now, progress = since(before, ask()), time.monotonic()
+def wait_for_arrivals(
+    fetch: Callable[[], CountsBySource], before: CountsBySource, traffic: TrafficSummary
+) -> CountsBySource:
+    """The deliveries since ``before``, once none is missing or once no more arrive."""
+    now, progress = since(before, fetch()), time.monotonic()
     while lost(traffic, now) and time.monotonic() - progress < _PATIENCE_SECONDS:
         time.sleep(_POLL_SECONDS)
-        later = since(before, ask())
+        later = since(before, fetch())
         if later != now:
             now, progress = later, time.monotonic()
     return now
 
 
-def since(before: Accounts, now: Accounts) -> Accounts:
-    """What each cloud delivered between the two."""
-    return {source: account - before.get(source, Account()) for source, account in now.items()}
+def since(before: CountsBySource, now: CountsBySource) -> CountsBySource:
+    """The deliveries of each cloud between the two counts."""
+    return {source: counts - before.get(source, Counts()) for source, counts in now.items()}
 
 
-def lost(traffic: TrafficSummary, came: Accounts) -> dict[str, int]:
-    """How many events each cloud has taken that never came; those that lost none are left out."""
+def lost(traffic: TrafficSummary, arrived: CountsBySource) -> dict[str, int]:
+    """How many events each cloud accepted that never arrived; a cloud that lost none is left out."""
     missing = {
-        source: sent.accepted - _arrived(source, came.get(source, Account()))
+        source: sent.accepted - _arrived(source, arrived.get(source, Counts()))
         for source, sent in traffic.sources.items()
     }
     return {source: count for source, count in missing.items() if count > 0}
 
 
-def _arrived(source: str, account: Account) -> int:
-    """How many of a cloud's events came; more may have, as you may have posted your own.
+def _arrived(source: str, counts: Counts) -> int:
+    """How many events of a cloud arrived; more than were sent if you posted events of your own.
 
-    What is sent twice on purpose has one id, but for a bus, which gives each its own: there a duplicate is a delivery
-    that AWS repeats, and must not stand for an event that is lost.
+    An event that the simulator sends twice on purpose arrives as a duplicate of the same id. On AWS, EventBridge gives
+    each copy an id of its own, so that a duplicate is a delivery that AWS repeated. It must not make up for a lost
+    event.
     """
-    repeated = 0 if source == "aws" else account.duplicate
-    return account.stored + account.contradictory + account.rejected + repeated
+    repeated = 0 if source == "aws" else counts.duplicate
+    return counts.stored + counts.contradictory + counts.rejected + repeated
 
 
-def tell(traffic: TrafficSummary, came: Accounts) -> tuple[str, bool]:
-    """The summary in words, and whether it is as it should be: nothing lost, nothing given up."""
-    missing = lost(traffic, came)
-    counts = {
+def report(traffic: TrafficSummary, arrived: CountsBySource) -> tuple[str, bool]:
+    """The text of the summary, and whether the run is complete: no event lost, none given up."""
+    missing = lost(traffic, arrived)
+    totals = {
         "sent": traffic.total.sent,
-        "stored": sum(account.stored for account in came.values()),
-        "duplicate": sum(account.duplicate for account in came.values()),
-        "contradictory": sum(account.contradictory for account in came.values()),
-        "rejected": sum(account.rejected for account in came.values()),
-        "given up by the sender": traffic.total.failed,
+        "stored": sum(counts.stored for counts in arrived.values()),
+        "duplicate": sum(counts.duplicate for counts in arrived.values()),
+        "contradictory": sum(counts.contradictory for counts in arrived.values()),
+        "rejected": sum(counts.rejected for counts in arrived.values()),
+        "not accepted": traffic.total.failed,
         "lost": sum(missing.values()),
     }
-    lines = [f"  {count:>9,}  {name}" for name, count in counts.items()]
-    lines += [f"             {count:,} that {source} had taken" for source, count in missing.items()]
+    meanings = {
+        "sent": "events from the simulator",
+        "stored": "new events",
+        "duplicate": "deliveries of events already stored",
+        "contradictory": "same id, different content: in the dead letters",
+        "rejected": "not readable: in the dead letters, with the reason",
+        "not accepted": "events that a cloud refused or did not answer",
+        "lost": "events that a cloud accepted and Helios never received",
+    }
+    lines = [f"  {count:>9,}  {name:<13}  {meanings[name]}" for name, count in totals.items()]
+    lines += [f"             {count:,} of them accepted by {source}" for source, count in missing.items()]
     return "\n".join(lines), not missing and not traffic.total.failed

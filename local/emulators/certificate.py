@@ -1,4 +1,4 @@
-"""Certificates that the keys of this machine's emulators vouch for themselves with."""
+"""Self-signed certificates for the keys of the emulators."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,11 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 _VALID = timedelta(days=365)
-_CLOCKS_APART = timedelta(days=1)
+_CLOCK_SKEW = timedelta(days=1)
 
 
 def self_signed(key: rsa.RSAPrivateKey, name: str) -> str:
-    """A certificate of this key in this name, PEM."""
+    """A self-signed certificate of this key with this common name, PEM."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     certificate = (
@@ -21,7 +21,7 @@ def self_signed(key: rsa.RSAPrivateKey, name: str) -> str:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCKS_APART)
+        .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _VALID)
         .sign(key, hashes.SHA256())
     )

@@ -1,4 +1,4 @@
-"""Cloud Run's front door: Google's functions-framework, behind a check of who may invoke the function.
+"""Cloud Run: Google's functions-framework behind a check that the caller may invoke the function.
 
 ``python -m local.emulators.cloud_run --source functions/gcp/main.py --target ingest --port 8088 ...``
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import functions_framework
 import jwt
-from functions_framework._http import create_server  # what Google's own command line serves with
+from functions_framework._http import create_server  # the server of Google's own command line
 
 from helios import logs
 from local.stack.ports import HOST
@@ -25,23 +25,23 @@ ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
 _KEYS_SECONDS: Final = 5
 
 
-class Door:
-    """Lets in who shows a token of the invoker for this service, and answers all others as Cloud Run does.
+class InvokerAuth:
+    """Passes on requests with a token of the invoker for this service, and answers all others as Cloud Run does.
 
-    Cloud Run documentation, "Troubleshoot": 403 without a token or for somebody who may not invoke, 401 for a token
+    Cloud Run documentation, "Troubleshoot": 403 without a token or for an account that may not invoke, 401 for a token
     that can't be verified.
     """
 
-    def __init__(self, inside: "WSGIApplication", *, keys_url: str, audience: str, invoker: str) -> None:
-        """Stand before an application.
+    def __init__(self, application: "WSGIApplication", *, keys_url: str, audience: str, invoker: str) -> None:
+        """Protect an application.
 
         Args:
-            inside: what is guarded.
-            keys_url: the JSON Web Key Set of who signs the tokens.
-            audience: for whom they must be: the service's URL.
+            application: the protected application.
+            keys_url: the URL of the JSON Web Key Set of the token issuer.
+            audience: the required audience of a token: the service's URL.
             invoker: the service account that may invoke.
         """
-        self._inside = inside
+        self._application = application
         self._keys = jwt.PyJWKClient(keys_url, timeout=_KEYS_SECONDS)
         self._audience = audience
         self._invoker = invoker
@@ -50,7 +50,7 @@ class Door:
         """Answer one request."""
         refusal = self._refusal(environ.get("HTTP_AUTHORIZATION", ""))
         if refusal is None:
-            return self._inside(environ, start_response)
+            return self._application(environ, start_response)
         status, reason = refusal
         log.warning("refused", extra={"status": int(status), "reason": reason})
         headers = [("Content-Type", "text/plain; charset=utf-8")]
@@ -65,8 +65,8 @@ class Door:
             return HTTPStatus.FORBIDDEN, "The request was not authenticated."
         try:
             claims = self._claims(token)
-        except jwt.PyJWKClientConnectionError as error:  # nobody can tell now: Pub/Sub comes again
-            return HTTPStatus.SERVICE_UNAVAILABLE, f"The keys can't be had: {error}"
+        except jwt.PyJWKClientConnectionError as error:  # the token can't be checked now: Pub/Sub retries
+            return HTTPStatus.SERVICE_UNAVAILABLE, f"The signing keys are not available: {error}"
         except jwt.PyJWTError as error:
             return HTTPStatus.UNAUTHORIZED, f"The token could not be verified: {error}"
         if claims.get("email") != self._invoker or claims.get("email_verified") is not True:
@@ -85,31 +85,33 @@ class Door:
         return claims
 
 
-def application(source: str, target: str, door: Callable[["WSGIApplication"], Door]) -> Any:
-    """The framework's Flask application for a CloudEvent function, behind the door."""
+def application(source: str, target: str, authenticate: Callable[["WSGIApplication"], InvokerAuth]) -> Any:
+    """The framework's Flask application for a CloudEvent function, behind the check of the invoker."""
     app = functions_framework.create_app(target, source, "cloudevent")  # type: ignore[no-untyped-call]  # no types
-    app.wsgi_app = door(app.wsgi_app)
+    app.wsgi_app = authenticate(app.wsgi_app)
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, and serve."""
     parser = argparse.ArgumentParser(prog="python -m local.emulators.cloud_run", description=__doc__)
-    parser.add_argument("--source", required=True, help="the function's main.py")
-    parser.add_argument("--target", required=True, help="the function in it")
-    parser.add_argument("--host", default=HOST, help="the address to listen on (default %(default)s: nobody else)")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--keys-url", required=True, help="the key set of who signs Pub/Sub's tokens")
-    parser.add_argument("--audience", required=True, help="for whom a token must be: this service's URL")
+    parser.add_argument("--source", required=True, help="path of the function's main.py")
+    parser.add_argument("--target", required=True, help="name of the function in it")
+    parser.add_argument(
+        "--host", default=HOST, help="the address to listen on (default %(default)s: this machine only)"
+    )
+    parser.add_argument("--port", type=int, required=True, help="the port to listen on")
+    parser.add_argument("--keys-url", required=True, help="URL of the key set that signs Pub/Sub's tokens")
+    parser.add_argument("--audience", required=True, help="the required audience of a token: this service's URL")
     parser.add_argument("--invoker", required=True, help="the service account that may invoke the function")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     logs.configure("INFO")
 
-    def door(inside: "WSGIApplication") -> Door:
-        return Door(inside, keys_url=given.keys_url, audience=given.audience, invoker=given.invoker)
+    def authenticate(application: "WSGIApplication") -> InvokerAuth:
+        return InvokerAuth(application, keys_url=options.keys_url, audience=options.audience, invoker=options.invoker)
 
-    server = create_server(application(given.source, given.target, door), debug=False)  # type: ignore[no-untyped-call]  # no types
-    server.run(given.host, given.port)
+    server = create_server(application(options.source, options.target, authenticate), debug=False)  # type: ignore[no-untyped-call]  # no types
+    server.run(options.host, options.port)
 
 
 if __name__ == "__main__":

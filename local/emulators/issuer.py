@@ -1,4 +1,4 @@
-"""Who issues tokens on this machine: a key of its own, made anew with each process, shown as a JSON Web Key Set."""
+"""The issuer of tokens on this machine: each process generates a key, and publishes it as a JSON Web Key Set."""
 
 import base64
 import time
@@ -17,13 +17,13 @@ class Issuer:
     """Signs with RS256, as Google and Microsoft Entra do.
 
     Attributes:
-        key: its key.
+        key: the private key.
         key_id: the key's id.
-        keys: what can be known of the key, as RFC 7517 writes it.
+        keys: the public key as a JSON Web Key Set (RFC 7517).
     """
 
     def __init__(self) -> None:
-        """Make the key."""
+        """Generate the key."""
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.key_id = uuid.uuid4().hex
         self.keys = {"keys": [_web_key(self.key, self.key_id)]}
@@ -34,21 +34,21 @@ class Issuer:
         self._tokens: dict[tuple[tuple[str, str | bool], ...], tuple[float, str]] = {}
 
     def token(self, claims: Mapping[str, str | bool]) -> str:
-        """A token with these claims and its times; the same one until it nears its end."""
+        """A token with these claims, ``iat`` and ``exp``; the same token is returned until it nears its expiry."""
         now = time.time()
-        known = tuple(sorted(claims.items()))
-        ends, token = self._tokens.get(known, (0.0, ""))
-        if ends - now > RENEWED_BEFORE_END_SECONDS:
+        cache_key = tuple(sorted(claims.items()))
+        expiry, token = self._tokens.get(cache_key, (0.0, ""))
+        if expiry - now > RENEWED_BEFORE_END_SECONDS:
             return token
-        ends = now + LIFETIME_SECONDS
-        times = {"iat": int(now), "exp": int(ends)}
+        expiry = now + LIFETIME_SECONDS
+        times = {"iat": int(now), "exp": int(expiry)}
         token = str(jwt.encode(self._signer, {**claims, **times}), "ascii")  # type: ignore[no-untyped-call]  # no types
-        self._tokens[known] = (ends, token)
+        self._tokens[cache_key] = (expiry, token)
         return token
 
 
 def _web_key(key: rsa.RSAPrivateKey, key_id: str) -> dict[str, str]:
-    """RFC 7518, section 6.3.1."""
+    """The public key in the form of RFC 7518, section 6.3.1."""
     public = key.public_key().public_numbers()
     return {
         "kty": "RSA",

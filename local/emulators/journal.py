@@ -1,8 +1,8 @@
-"""Records on disk, so that the end of an emulator's process loses nothing that it has acknowledged.
+"""Records on disk, so that an emulator's process loses no acknowledged data when it ends.
 
-Pub/Sub and Event Grid are durable, so their emulators are too: what was not settled when the process ended, even by
-kill -9, is delivered by the next one. Nothing is flushed to the disk itself: a power cut may lose records, which a
-machine for development can bear.
+Pub/Sub and Event Grid are durable, so their emulators are too: the next process delivers the messages that were pending
+when the last one ended, even by kill -9. Records are not flushed to the disk itself: a power cut may lose some, which
+is acceptable on a development machine.
 """
 
 import errno
@@ -19,22 +19,22 @@ log = logging.getLogger("helios.local")
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 _COMPACT_BYTES = 4 * 1_048_576
-"""Smaller files are left alone."""
+"""Smaller files are not rewritten."""
 _COMPACT_RATIO = 4
-"""A larger one is rewritten when it is this many times what it was when it was new."""
+"""A larger file is rewritten when it is this many times its size after the last rewrite."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Journal(Generic[Record]):
-    """An append-only file of records, a line of JSON each.
+    """An append-only file of records, one line of JSON each.
 
     Attributes:
-        unreadable: how many lines ``replay`` left out: what they said is lost.
+        unreadable: how many lines ``replay`` skipped; their content is lost.
     """
 
     def __init__(self, path: Path, decoder: msgspec.json.Decoder[Record]) -> None:
-        """Name the file; ``replay`` reads it, and ``rewrite`` must come before the first ``write``."""
+        """Set the file; ``replay`` reads it, and ``rewrite`` must be called before the first ``write``."""
         self._path = path
         self._decoder = decoder
         self._file: FileIO | None = None
@@ -43,11 +43,11 @@ class Journal(Generic[Record]):
 
     @property
     def outgrown(self) -> bool:
-        """Whether it is time to rewrite it: most of it tells what is over."""
+        """Whether the file should be rewritten, as most of its records are obsolete."""
         return self._size > max(_COMPACT_BYTES, _COMPACT_RATIO * self._size_at_first)
 
     def replay(self) -> Iterator[Record]:
-        """What an earlier process wrote, in order; a last line that was cut off by its end is left out, and logged."""
+        """The records of an earlier process, in order. Unreadable lines are logged and skipped."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
@@ -57,10 +57,10 @@ class Journal(Generic[Record]):
                 except msgspec.MsgspecError as error:
                     self.unreadable += 1
                     facts = {"journal": self._path.name, "error": str(error), "bytes": len(line)}
-                    log.error("journal line left out: what it said is lost", extra=facts)
+                    log.error("journal line skipped; its content is lost", extra=facts)
 
     def rewrite(self, records: Iterable[Record]) -> None:
-        """Begin the file anew with these records, and stay open for more."""
+        """Replace the file by one with these records, and leave it open for more."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ class Journal(Generic[Record]):
         try:
             size = self._append(file, records)
         except OSError:
-            file.close()  # the one in use is still whole
+            file.close()  # the current file is still complete
             raise
         fresh.replace(self._path)
         self.close()
@@ -76,9 +76,9 @@ class Journal(Generic[Record]):
         self._size = self._size_at_first = size
 
     def write(self, *records: Record) -> None:
-        """Append; what is written survives the process."""
+        """Append records; once this returns, they survive the process."""
         if self._file is None:
-            raise ValueError("the journal is not open: rewrite comes first")
+            raise ValueError("the journal is not open; call rewrite first")
         if records:
             self._size = self._append(self._file, records)
 
@@ -92,6 +92,6 @@ class Journal(Generic[Record]):
         content = b"".join(_encode(record) + b"\n" for record in records)
         end = file.tell()
         if file.write(content) != len(content):
-            file.truncate(end)  # half a line would spoil the next one
+            file.truncate(end)  # a partial line would corrupt the next one
             raise OSError(errno.ENOSPC, "the disk is full", str(self._path))
         return end + len(content)

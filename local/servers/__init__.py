@@ -1,1 +1,1 @@
-"""The real servers that the local stack runs: Postgres, Valkey, and librdkafka's Kafka."""
+"""The real servers of the local stack: Postgres, Valkey, and librdkafka's Kafka."""

@@ -1,8 +1,8 @@
 """Kafka on this machine: librdkafka's mock cluster, one broker in the memory of this process.
 
-``python -m local.servers.kafka --port PORT``. It speaks Kafka's protocol to any client: it makes topics when they are
-first named, stores what is produced, takes part in idempotent production, and serves consumers and their groups. It
-keeps nothing when it ends, has no ACLs or TLS, and lets administrative calls run into their time-out.
+``python -m local.servers.kafka --port PORT``. The cluster speaks Kafka's protocol to any client: it creates topics on
+first use, stores produced records, supports idempotent producers, and serves consumers and consumer groups. It loses
+all data when it ends, has no ACLs or TLS, and does not answer administrative calls, which time out.
 """
 
 import argparse
@@ -23,17 +23,17 @@ METADATA_SECONDS: Final = 10.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="local.servers.kafka", description="Librdkafka's mock cluster at a port.")
-    parser.add_argument("--port", type=int, required=True, metavar="PORT", help="where clients find the cluster")
-    given = parser.parse_args(arguments)
-    # The cluster lives as long as the client that asked for it.
+    parser.add_argument("--port", type=int, required=True, metavar="PORT", help="the bootstrap port of the cluster")
+    options = parser.parse_args(arguments)
+    # The cluster lives as long as the client that created it.
     owner = Producer({"bootstrap.servers": HOST, "test.mock.num.brokers": 1})
     (broker,) = owner.list_topics(timeout=METADATA_SECONDS).brokers.values()
-    asyncio.run(_serve(given.port, broker.port))
+    asyncio.run(_serve(options.port, broker.port))
     return 0
 
 
 async def _serve(port: int, broker_port: int) -> None:
-    """Lead clients to the broker, which chooses its own port: they ask here, and are told where it is."""
+    """Forward bootstrap connections to the broker, which chooses its own port and reports it to the clients."""
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -49,9 +49,9 @@ async def _serve(port: int, broker_port: int) -> None:
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):  # one side has gone: so does the other
-        while part := await source.read(65_536):
-            target.write(part)
+    with contextlib.suppress(ConnectionError):  # when one side has closed, close the other
+        while chunk := await source.read(65_536):
+            target.write(chunk)
             await target.drain()
     target.close()
 

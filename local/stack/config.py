@@ -1,4 +1,4 @@
-"""Every fact of the local stack in one place: ports, folders, names; each setting is ``HELIOS_LOCAL_<FIELD>``."""
+"""Ports, folders and names of the local stack. The environment variable ``HELIOS_LOCAL_<FIELD>`` sets each field."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 AWS_REGION = "us-east-1"
 AWS_ACCOUNT = "000000000000"
-"""The account an emulator gives to whoever asks."""
+"""The account id of the emulator, whatever the credentials."""
 BUS = "helios"
 QUEUE = "helios-events"
 DEAD_LETTER_QUEUE = "helios-events-dlq"
@@ -34,7 +34,7 @@ SCHEDULE = "helios-every-minute"
 GCP_PROJECT = "helios-local"
 GCP_TOPIC = "helios-events"
 GCP_INVOKER = f"helios@{GCP_PROJECT}.iam.gserviceaccount.com"
-"""The service account in whose name Pub/Sub invokes the Cloud Function."""
+"""The service account that Pub/Sub uses to invoke the Cloud Function."""
 AZURE_TOPIC = "helios-events"
 AZURE_TOPIC_KEY = "aGVsaW9zLWxvY2FsLXRvcGljLWtleQ=="
 AZURE_HOST_KEYS = {
@@ -42,10 +42,10 @@ AZURE_HOST_KEYS = {
     "AZURE_HOST_DEFAULT_KEY": "helios-local-default",
     "AZURE_HOST_EVENT_GRID_KEY": "helios-local-event-grid",
 }
-"""No secrets: they open emulators that listen on this machine only, and show that keys are asked for."""
+"""Not secrets: these keys open emulators that listen on this machine only. They show that the host checks keys."""
 
 CANARY = "helios-canary"
-"""The bus and the topics that lead past the guards of the API's webhooks."""
+"""The name of the bus and the topics whose events go to the API's webhooks and pass its authenticators."""
 CANARY_TYPE = "Canary"
 CANARY_TOPIC_ARN = f"arn:aws:sns:{AWS_REGION}:{AWS_ACCOUNT}:{CANARY}"
 
@@ -60,16 +60,16 @@ WEBHOOK_AUTH = {
     "HELIOS_ENTRA_AUDIENCE": "api://helios-local",
     "HELIOS_CLOUDEVENTS_SECRET": "whsec_aGVsaW9zLWxvY2FsLWNsb3VkZXZlbnRzLXNlY3JldA==",  # pragma: allowlist secret
 }
-"""No secrets either, for the same reason; the API of the demo checks what presents one."""
+"""Not secrets either, for the same reason. The demo's API checks the credentials of each request that carries any."""
 
 REPLAY_SECRET = "whsec_aGVsaW9zLWxvY2FsLXJlcGxheXMtc2VjcmV0LWtleQ=="  # noqa: S105  # pragma: allowlist secret
-"""None either: it signs what replay jobs send to webhooks on this machine."""
+"""Not a secret either: it signs the requests of replay jobs to webhooks on this machine."""
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the local stack listens and where it keeps its things.
+    """The ports and folders of the local stack.
 
     Attributes:
         postgres_port: Postgres.
@@ -77,15 +77,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         aws_port: every AWS service.
         api_port: Helios' own API.
         dashboard_port: the dashboard.
-        pubsub_port: Pub/Sub, gRPC.
-        pubsub_admin_port: the Pub/Sub emulator's own HTTP: its certificates and its state.
+        pubsub_port: Pub/Sub over gRPC.
+        pubsub_admin_port: HTTP port of the Pub/Sub emulator: its certificates and its state.
         eventgrid_port: Event Grid.
         gcp_function_port: the Cloud Function.
         azure_function_port: the Azure Function.
-        kafka_port: Kafka, where clients ask for its brokers.
-        canary_port: the certificate that signs the canary events of SNS.
-        flows_file: what declares the flows; empty: the order flow that ships with Helios.
-        state: data, logs and what else outlives a run; nothing in it is worth keeping.
+        kafka_port: Kafka's bootstrap server.
+        canary_port: HTTP port of the canary, which serves the certificate that signs the canary events of SNS.
+        flows_file: the file that declares the flows; empty for the order flow that ships with Helios.
+        state: folder of data, logs and other files that outlive a run; it may be deleted between runs.
     """
 
     postgres_port: Port = 55432
@@ -119,42 +119,42 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pubsub_url(self) -> str:
-        """The Pub/Sub emulator's own HTTP."""
+        """The HTTP address of the Pub/Sub emulator."""
         return f"http://{HOST}:{self.pubsub_admin_port}"
 
     @property
     def eventgrid_url(self) -> str:
-        """The Event Grid emulator."""
+        """The address of the Event Grid emulator."""
         return f"http://{HOST}:{self.eventgrid_port}"
 
     @property
     def gcp_function_url(self) -> str:
-        """The Cloud Function."""
+        """The address of the Cloud Function."""
         return f"http://{HOST}:{self.gcp_function_port}"
 
     @property
     def azure_function_url(self) -> str:
-        """The host of the Azure Function."""
+        """The address of the Azure Functions host."""
         return f"http://{HOST}:{self.azure_function_port}"
 
     @property
     def kafka_brokers(self) -> str:
-        """Where clients of Kafka begin."""
+        """The bootstrap server for clients of Kafka."""
         return f"{HOST}:{self.kafka_port}"
 
     @property
     def canary_url(self) -> str:
-        """The sender of canary events."""
+        """The address of the canary."""
         return f"http://{HOST}:{self.canary_port}"
 
     @property
     def dashboard_url(self) -> str:
-        """The dashboard, as a browser must spell it: the API answers to this origin only."""
+        """The address of the dashboard, spelled as the browser must: the API allows this origin only."""
         return f"http://localhost:{self.dashboard_port}"
 
     @property
     def api_url(self) -> str:
-        """Helios' own API."""
+        """The address of Helios' own API."""
         return f"http://{HOST}:{self.api_port}"
 
 
@@ -167,17 +167,17 @@ def variable(field: str) -> str:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Config:
-    """Read the settings; a variable that is empty counts as not set.
+    """The settings from the environment; an empty variable counts as not set.
 
     Raises:
-        ConfigurationError: a variable is unknown or of the wrong form, or two services share a port.
+        ConfigurationError: a variable is unknown or invalid, or two services share a port.
     """
     known = {variable(field): field for field in Config.__struct_fields__}
-    given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
-    if unknown := sorted(given.keys() - known.keys()):
-        raise ConfigurationError(f"{unknown[0]} is no setting; the settings are {', '.join(known)}")
+    values = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
+    if unknown := sorted(values.keys() - known.keys()):
+        raise ConfigurationError(f"Unknown setting {unknown[0]}. The settings are {', '.join(known)}.")
     try:
-        config = msgspec.convert({known[name]: value for name, value in given.items()}, Config, strict=False)
+        config = msgspec.convert({known[name]: value for name, value in values.items()}, Config, strict=False)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$.")
         raise ConfigurationError(f"{variable(path.rstrip('`'))}: {reason}") from error
@@ -191,5 +191,5 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def free_port_fields() -> dict[str, int]:
-    """Every port's field with a port that is free now: for a second set of services beside a running demo."""
+    """A free port for each port field: for a second set of services beside a running demo."""
     return dict(zip(_PORT_FIELDS, free_ports(len(_PORT_FIELDS)), strict=True))

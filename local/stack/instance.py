@@ -1,4 +1,4 @@
-"""One demo per state folder: a locked file tells whether it runs and which process it is."""
+"""One demo per state folder: a locked file shows whether a demo runs there, and its process id."""
 
 import fcntl
 import os
@@ -11,18 +11,18 @@ from helios.errors import HeliosError
 _POLL_SECONDS = 0.05
 
 
-class AlreadyRuns(HeliosError):  # noqa: N818 - reads as the fact it is
-    """Another demo has the state folder."""
+class AlreadyRunning(HeliosError):  # noqa: N818 - reads as the fact it is
+    """Another demo uses the state folder."""
 
 
 class Instance:
-    """The right to run the demo in this folder, for as long as the block lasts.
+    """The lock of the demo in this folder, held for the duration of the ``with`` block.
 
-    The kernel drops the lock however the process dies, so a stale file never stands in the way.
+    The kernel releases the lock however the process dies, so a stale file never blocks a start.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Name the folder; nothing is locked yet."""
+        """Set the folder; ``__enter__`` takes the lock."""
         self._path = _path(folder)
         self._file: IO[str] | None = None
 
@@ -30,7 +30,7 @@ class Instance:
         """Take the lock.
 
         Raises:
-            AlreadyRuns: another process has it.
+            AlreadyRunning: another process has the lock.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._path.open("a+")
@@ -38,7 +38,10 @@ class Instance:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
-            raise AlreadyRuns(f"a demo runs already (process {running(self._path.parent)}): make local-stop") from error
+            pid = running(self._path.parent)
+            raise AlreadyRunning(
+                f"A demo is already running (process {pid}). Stop it with `make local-stop`."
+            ) from error
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -50,7 +53,7 @@ class Instance:
 
 
 def running(folder: Path) -> int | None:
-    """The process that runs the demo in this folder, or None."""
+    """The id of the process that runs the demo in this folder, or None."""
     try:
         file = _path(folder).open()
     except FileNotFoundError:
@@ -64,7 +67,7 @@ def running(folder: Path) -> int | None:
 
 
 def wait_for_end(folder: Path, *, seconds: float) -> bool:
-    """Whether the demo in this folder has ended within so many seconds."""
+    """Whether the demo in this folder has ended within this time."""
     deadline = time.monotonic() + seconds
     while running(folder) is not None:
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Loopback ports: which are free, and who holds one that is not."""
+"""Loopback ports: which are free, and which process uses one that is not."""
 
 import re
 import socket
@@ -8,22 +8,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 HOST = "127.0.0.1"
-"""Every service listens here and nowhere else: the local ways in are unguarded."""
+"""Every service listens on this address and on no other: the local services accept requests without credentials."""
 
 
 class PortTaken(Exception):  # noqa: N818 - reads as the fact it is
-    """Another process listens where a service wants to; the message names the port, the setting and the process."""
+    """The port of a service is in use; the message names the port, its setting and the process."""
 
 
 def free_port() -> int:
-    """A port that nothing listens on now, and that the system gives to no other process for a minute."""
+    """A port that no process listens on, and that the system gives to no other process for a minute."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nothing listens on now, and that the system gives to no other process for a minute."""
-    with ExitStack() as all_held:
-        servers = [all_held.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+    """Different ports that no process listens on, and that the system gives to no other process for a minute."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
         return [_reserve(server) for server in servers]
 
 
@@ -31,8 +31,9 @@ def _reserve(server: socket.socket) -> int:
     """The port of a listening socket, reserved for a server that is started on it within a minute.
 
     A port that is closed without having been used is free at once: another process that asks for any free port may get
-    it before the server has bound it. So one connection is made and closed from the server's side, which leaves the
-    port in TIME_WAIT: the system does not choose it then, and a server with SO_REUSEADDR (all of ours) may bind it.
+    it before the server binds it. So this function opens one connection and closes it from the server's side. That
+    leaves the port in TIME_WAIT: the system does not choose it, and a server with SO_REUSEADDR may still bind it. All
+    servers of the local stack set SO_REUSEADDR.
     """
     port: int = server.getsockname()[1]
     with socket.create_connection((HOST, port)), server.accept()[0]:
@@ -43,21 +44,20 @@ def require_free(port: int, *, service: str, setting: str) -> None:
     """Return if a service may listen on this port.
 
     Raises:
-        PortTaken: it may not.
+        PortTaken: another process uses the port.
     """
     try:
         socket.create_server((HOST, port)).close()
     except OSError as error:
         holder = _holder(port)
-        who = f"{holder} holds it" if holder else f"the system says: {error.strerror}"
+        reason = f"in use by {holder}" if holder else f"in use ({error.strerror})"
         raise PortTaken(
-            f"port {port}, which {service} needs, is not free: {who}. "
-            f"End that process, or set {setting} to another port."
+            f"Port {port}, which {service} needs, is {reason}. Stop that process, or set {setting} to another port."
         ) from error
 
 
 def _holder(port: int) -> str | None:
-    """The process that listens on the port, as ``name (process 123)``; None when that can't be told."""
+    """The process that listens on the port, as ``name (process 123)``; None when it is unknown."""
     pid = _holder_by_proc(port) if sys.platform == "linux" else _holder_by_lsof(port)
     if pid is None:
         return None
@@ -69,7 +69,7 @@ def _holder(port: int) -> str | None:
 
 
 def _holder_by_proc(port: int) -> int | None:
-    """Linux: find the listening socket's inode, then the process that has it open."""
+    """On Linux: find the inode of the listening socket, then the process that has it open."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -92,7 +92,7 @@ def _holder_by_proc(port: int) -> int | None:
 def _holder_by_lsof(port: int) -> int | None:
     try:
         listing = subprocess.run(
-            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fp"],  # noqa: S607 - where it lies differs
+            ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fp"],  # noqa: S607 - its path differs between systems
             capture_output=True,
             check=False,
             text=True,
@@ -100,5 +100,5 @@ def _holder_by_lsof(port: int) -> int | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"^p(\d+)", listing.stdout)
-    return int(found[1]) if found else None
+    match = re.search(r"^p(\d+)", listing.stdout)
+    return int(match[1]) if match else None

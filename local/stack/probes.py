@@ -1,4 +1,4 @@
-"""Readiness checks that services share."""
+"""Readiness checks for services."""
 
 import http.client
 import socket
@@ -11,22 +11,22 @@ from local.stack.process import Probe
 
 _SECONDS = 2
 
-_HAD_ITS_TURN = "SELECT FROM consumers WHERE name = %s AND seen_at > now() - interval '5 s'"
+_RECENTLY_SEEN = "SELECT FROM consumers WHERE name = %s AND seen_at > now() - interval '5 s'"
 
 
 def accepts(port: int) -> Probe:
-    """Asks whether something listens on this port."""
+    """A check whether a process listens on this port."""
 
     def probe() -> bool:
         with socket.create_connection((HOST, port), timeout=_SECONDS) as connection:
-            # While nobody listens, a connection may be given this very port to start from, and so reach itself.
+            # While no process listens, the system may choose this port as the source: the connection reaches itself.
             return bool(connection.getsockname() != connection.getpeername())
 
     return probe
 
 
 def answers(url: str) -> Probe:
-    """Asks whether a GET of this http:// URL is answered with 200."""
+    """A check whether a GET of this http:// URL returns 200."""
     parts = urlsplit(url)
 
     def probe() -> bool:
@@ -35,7 +35,7 @@ def answers(url: str) -> Probe:
             connection.request("GET", parts.path or "/")
             return connection.getresponse().status == http.HTTPStatus.OK
         except http.client.HTTPException:
-            return False  # it ended in mid-answer
+            return False  # the server ended in the middle of its answer
         finally:
             connection.close()
 
@@ -43,13 +43,13 @@ def answers(url: str) -> Probe:
 
 
 def follows(database_url: str, consumer: str) -> Probe:
-    """Asks whether this consumer of the stream had its turn a moment ago, as one that lives has all the time."""
+    """A check whether this consumer has read the stream within the last 5 s, as every running consumer does."""
 
     def probe() -> bool:
         try:
             with psycopg.connect(database_url, connect_timeout=_SECONDS) as connection:
-                return connection.execute(_HAD_ITS_TURN, (consumer,)).fetchone() is not None
+                return connection.execute(_RECENTLY_SEEN, (consumer,)).fetchone() is not None
         except psycopg.OperationalError:
-            return False  # the database is being started again
+            return False  # the database is restarting
 
     return probe

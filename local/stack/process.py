@@ -1,4 +1,4 @@
-"""One child process: started under a reaper, awaited until it is ready, stopped for certain."""
+"""One child process: started under a reaper, awaited until it is ready, and always stopped."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from typing import Self
 from local.stack import reaper
 
 Probe = Callable[[], bool]
-"""Asks a service whether it is ready. False or an OSError mean: not yet."""
+"""A check whether a service is ready. False or an OSError means: not yet."""
 
 _PROBE_PAUSE_SECONDS = 0.02
 _TAIL_LINES = 15
@@ -25,15 +25,15 @@ class ServiceFailed(Exception):  # noqa: N818 - reads as the fact it is
 
 
 def scrubbed_environment(**more: str) -> dict[str, str]:
-    """The few variables any program needs, and these: nothing of the developer's shell leaks into a service."""
+    """These variables and the few that every program needs: no other variable of the user's shell reaches a service."""
     return {name: os.environ[name] for name in _HOST_VARIABLES if name in os.environ} | more
 
 
 class Process:
-    """A running service. Its standard output and error go to its log file; it never outlives this process.
+    """A running service. Its standard output and error go to its log file. It never outlives this process.
 
     Attributes:
-        name: what logs and messages call it.
+        name: its name in logs and messages.
         pid: the service's own process id (its reaper's is another).
         log: the file its output is appended to.
     """
@@ -48,15 +48,15 @@ class Process:
         cwd: Path | None = None,
         user: tuple[int, int] | None = None,
     ) -> None:
-        """Start it.
+        """Start the service.
 
         Args:
-            name: what to call it.
+            name: its name in logs and messages.
             command: the program and its arguments.
-            log: appended to; its folder is made.
+            log: the file to append to; its folder is created.
             env: the whole environment of the service; by default ``scrubbed_environment()``.
-            cwd: its working folder; by default ``/``, so that it holds none of the user's folders.
-            user: user and group id to run as; only root may ask.
+            cwd: its working folder; by default ``/``, so that the process keeps none of the user's folders busy.
+            user: user and group id to run as; only root may set it.
         """
         self.name = name
         self.log = log
@@ -79,12 +79,12 @@ class Process:
         assert self._reaper.stdin  # noqa: S101 - PIPE gives one; for mypy
         assert self._reaper.stdout  # noqa: S101 - as above
         self._lifeline = self._reaper.stdin
-        with self._reaper.stdout as told:
-            answer = told.readline()
-        if not answer:
+        with self._reaper.stdout as output_of_reaper:
+            pid = output_of_reaper.readline()
+        if not pid:
             self.kill()
-            raise ServiceFailed(f"{name} was not started.\n{self.tail()}")
-        self.pid = int(answer)
+            raise ServiceFailed(f"{name} did not start.\n{self.tail()}")
+        self.pid = int(pid)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +94,7 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs, then its exit code; 128 + N if signal N ended it."""
+        """None while the service runs, then its exit code; 128 + N if signal N ended it."""
         code = self._reaper.poll()
         if code is not None:
             self._lifeline.close()
@@ -102,14 +102,14 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the service has not ended."""
         return self.returncode is None
 
     def wait_ready(self, probe: Probe, *, seconds: float) -> None:
-        """Return once the probe says True.
+        """Return once the probe returns True.
 
         Raises:
-            ServiceFailed: the service ended first, or the time is over; in both cases nothing of it is left.
+            ServiceFailed: the service ended first, or the time is over; in both cases no process of it is left.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -126,31 +126,31 @@ class Process:
             time.sleep(_PROBE_PAUSE_SECONDS)
 
     def ending(self) -> str:
-        """How it ended, in words: ``with exit code 1``, ``by SIGKILL``."""
+        """How the service ended, for messages: ``with exit code 1``, ``by SIGKILL``."""
         code = self.returncode
         if code is None or code <= reaper.SIGNALLED:
             return f"with exit code {code}"
         return f"by {signal.Signals(code - reaper.SIGNALLED).name}"
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
-        """Where the log is, and the last lines of it that this run wrote."""
+        """The path of the log, and the last lines that this run wrote to it."""
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             text = log.read().decode(errors="replace")
         last = "\n".join(f"  | {line}" for line in text.splitlines()[-lines:])
-        return f"The end of {self.log}:\n{last or '  (it wrote nothing)'}"
+        return f"The end of {self.log}:\n{last or '  (empty)'}"
 
     def wait(self, seconds: float) -> int | None:
-        """Its exit code once it has ended, or None if it still runs after so many seconds."""
+        """The exit code once the service has ended, or None if it still runs after this time."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._reaper.wait(seconds)
         return self.returncode
 
     def finish(self, *, seconds: float) -> None:
-        """Return once it has ended with exit code 0.
+        """Return once the process has ended with exit code 0.
 
         Raises:
-            ServiceFailed: it ended otherwise, or the time is over; in both cases nothing of it is left.
+            ServiceFailed: it ended in another way, or the time is over; in both cases no process of it is left.
         """
         if self.wait(seconds) is None:
             self.kill()
@@ -159,20 +159,20 @@ class Process:
             raise ServiceFailed(f"{self.name} ended {self.ending()}.\n{self.tail()}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 10) -> None:
-        """Ask it to end by this signal, and kill it and all its children after so many seconds; twice does nothing."""
+        """Send this signal, and kill the service and its children after ``seconds``; a second call does nothing."""
         if self.running:
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
+            with contextlib.suppress(ProcessLookupError):  # it has ended in the meantime
                 os.kill(self.pid, number)
             self.wait(seconds)
         self.kill()
 
     def kill(self) -> None:
-        """End it at once with all its children, as ``kill -9`` does."""
+        """Kill the service and all its children at once, as ``kill -9`` does."""
         self._lifeline.close()
         self._reaper.wait()
 
     def pause(self) -> None:
-        """Freeze it and its children (SIGSTOP): a service that hangs, for fault tests."""
+        """Freeze the service and its children (SIGSTOP): a service that hangs, for fault tests."""
         for pid in (self.pid, *reaper.descendants(self.pid)):
             os.kill(pid, signal.SIGSTOP)
 

@@ -1,13 +1,14 @@
 """The process between the supervisor and one service: it ends the service and its children when the supervisor ends.
 
-Runs on its own, ``python -I -S reaper.py USER COMMAND...`` (USER is ``uid:gid`` or empty), and imports only little of
-the standard library, so that it starts in some 30 ms. Its standard input is the lifeline: a pipe whose other end only
-the supervisor holds. The kernel closes that end however the supervisor dies, and the end of the lifeline means: kill
-everything below, now. It tells the service's process id on standard output, and exits as the service does.
+The reaper runs as ``python -I -S reaper.py USER COMMAND...`` (USER is ``uid:gid`` or empty). It imports little of the
+standard library, so that it starts in about 30 ms. Its standard input is the lifeline: a pipe whose other end only
+the supervisor holds. The kernel closes that end however the supervisor dies. When the lifeline ends, the reaper kills
+every process below it at once. The reaper writes the service's process id to standard output, and exits with the
+status of the service.
 
 Why not PR_SET_PDEATHSIG alone: it exists on Linux only, fires when the *thread* that started the service ends, is
-cleared by a change of user, and says nothing to grandchildren. It serves here as a second line: it ends the service
-when the reaper itself is killed.
+cleared by a change of user, and does not reach grandchildren. The reaper uses it as a second safeguard: it ends the
+service when the reaper itself is killed.
 """
 
 import contextlib
@@ -23,23 +24,23 @@ from pathlib import Path
 SIGNALLED = 128
 """A service ended by signal N makes the reaper exit with 128 + N, as a shell does."""
 NOT_STARTED = 127
-"""The command could not be run; the log says why. A shell's number again."""
+"""The command could not be run; the log says why. A shell uses the same code."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def descendants(pid: int) -> list[int]:
-    """Every living process below this one, by parentage or process group."""
+    """Every living process below this one, by parent or process group."""
     table = _process_table()
-    found = {pid}
-    while more := {other for other, above in table.items() if not found.isdisjoint(above)} - found:
-        found |= more
-    return sorted(found - {pid})
+    pids = {pid}
+    while more := {other for other, above in table.items() if not pids.isdisjoint(above)} - pids:
+        pids |= more
+    return sorted(pids - {pid})
 
 
 def _process_table() -> dict[int, tuple[int, int]]:
-    """Parent and process group of every process; zombies, which are dead already, are left out."""
+    """The parent and process group of every process, without zombies, which are dead already."""
     if sys.platform != "linux":
         return _process_table_by_ps()
     table = {}
@@ -47,10 +48,10 @@ def _process_table() -> dict[int, tuple[int, int]]:
         if not entry.name.isdigit():
             continue
         try:
-            # The name before the last ")" may hold anything, spaces and brackets too.
+            # The process name before the last ")" may contain any character, spaces and brackets included.
             state, parent, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
+            continue  # the process ended during the scan
         if state not in "ZX":
             table[int(entry.name)] = (int(parent), int(group))
     return table
@@ -80,7 +81,7 @@ def _prctl() -> Callable[[int, int], None]:
 
 
 def _become(command: list[str], user: str, prctl: Callable[[int, int], None]) -> None:
-    """In the forked child: turn into the command, in a session of its own. Never returns."""
+    """In the forked child: replace the process by the command, in a session of its own. Never returns."""
     try:
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -92,8 +93,8 @@ def _become(command: list[str], user: str, prctl: Callable[[int, int], None]) ->
             os.setgid(gid)
             os.setuid(uid)
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which would clear it
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # which Python ignores
-        os.execvp(command[0], command)  # noqa: S606 - no shell is the point
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores SIGPIPE, the command should not
+        os.execvp(command[0], command)  # noqa: S606 - no shell, on purpose
     except OSError as error:
         os.write(2, f"{command[0]}: {error}\n".encode())
     finally:
@@ -101,7 +102,7 @@ def _become(command: list[str], user: str, prctl: Callable[[int, int], None]) ->
 
 
 def _watch(service: int, lifeline: int, alarm: int) -> int | None:
-    """Reap whatever ends below us until the service does (its wait status) or the lifeline ends (None)."""
+    """The wait status of the service once it ends, or None once the lifeline ends; reaps other children meanwhile."""
     while True:
         readable, _, _ = select.select([lifeline, alarm], [], [])
         if alarm in readable:
@@ -120,10 +121,10 @@ def _watch(service: int, lifeline: int, alarm: int) -> int | None:
 
 
 def _kill_all(service: int) -> None:
-    """Kill and reap everything below us. On Linux that includes orphans, as we are their subreaper."""
+    """Kill and reap every process below the reaper. On Linux that includes orphans: the reaper is their subreaper."""
     while True:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # both mean that the group is empty
-            os.killpg(service, signal.SIGKILL)  # elsewhere orphans are found by the service's group only
+            os.killpg(service, signal.SIGKILL)  # on other systems only the group of the service finds orphans
         for pid in descendants(os.getpid()):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -136,13 +137,13 @@ def _kill_all(service: int) -> None:
 
 
 def main() -> int:
-    """Run the service until it ends or the lifeline does, and leave nothing of it."""
+    """Run the service until it or the lifeline ends, and leave no process of it."""
     user, command = sys.argv[1], sys.argv[2:]
     prctl = _prctl()
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    alarm, ring = os.pipe()
-    os.set_blocking(ring, False)
-    signal.set_wakeup_fd(ring)
+    alarm, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
     service = os.fork()
@@ -151,7 +152,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(
             number, signal.SIG_IGN
-        )  # only the lifeline ends us; not before the fork, the service would inherit it
+        )  # only the lifeline ends the reaper; set after the fork, as the service would inherit it
     os.write(1, f"{service}\n".encode())
     os.close(1)
     status = _watch(service, lifeline=0, alarm=alarm)

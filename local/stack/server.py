@@ -1,4 +1,4 @@
-"""What the services have in common: they can be started, stopped, killed, frozen and started again in place."""
+"""The interface of every service: start, stop, kill, freeze, and start again on the same port and data."""
 
 import signal
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from local.stack.process import Probe, Process
 
 
 class Server(ABC):
-    """Something that runs, with a port and data of its own; a context manager that starts and stops it.
+    """A server with a port and data of its own; as a context manager, it starts and stops.
 
     Attributes:
         process: the running process, or the last one; None before the first start.
@@ -20,19 +20,19 @@ class Server(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it, and return once it answers.
+        """Start the server, and return once it answers.
 
         Raises:
-            ServiceFailed: it does not.
+            ServiceFailed: the server does not answer.
         """
 
     @abstractmethod
     def stop(self) -> None:
-        """End it in an orderly way; nothing acknowledged is lost. Does nothing when it is not running."""
+        """Shut down in order, without losing acknowledged data. Does nothing when the server is not running."""
 
     @property
     def broken(self) -> bool:
-        """Whether it has ended although nobody asked it to."""
+        """Whether the server has ended without a call of ``stop``."""
         return self.process is not None and not self.process.running
 
     @property
@@ -41,15 +41,15 @@ class Server(ABC):
         return self._running.pid
 
     def kill(self) -> None:
-        """End it at once (kill -9)."""
+        """Kill the server at once (kill -9)."""
         self._running.kill()
 
     def pause(self) -> None:
-        """Freeze it: connections hang."""
+        """Freeze the server: its connections hang."""
         self._running.pause()
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue a frozen server."""
         self._running.resume()
 
     def __enter__(self) -> Self:
@@ -69,7 +69,7 @@ class Server(ABC):
         cwd: Path | None = None,
         user: tuple[int, int] | None = None,
     ) -> Process:
-        """Start the process; whatever is left of the one before is ended first. The words are those of ``Process``."""
+        """Start the process after killing what is left of the previous one. The parameters are those of ``Process``."""
         if self.process:
             self.process.kill()
         self.process = Process(name, command, log=log, env=env, cwd=cwd, user=user)
@@ -98,18 +98,18 @@ class Command(Server):
         stop_signal: signal.Signals = signal.SIGTERM,
         stop_seconds: float = 10,
     ) -> None:
-        """Describe it; nothing is started yet.
+        """Describe the server; ``start`` starts it.
 
         Args:
-            name: what logs and messages call it.
+            name: its name in logs and messages.
             command: the program and its arguments.
             env: its whole environment.
-            ready: asks whether it answers.
+            ready: checks whether it answers.
             log: its log file.
             cwd: its working folder.
-            start_seconds: how long it may take until it answers.
-            stop_signal: what asks it to end.
-            stop_seconds: how long that may take.
+            start_seconds: longest time until it answers.
+            stop_signal: the signal that shuts it down.
+            stop_seconds: longest time for the shutdown.
         """
         self._name = name
         self._command = command
@@ -122,18 +122,18 @@ class Command(Server):
         self._stop_seconds = stop_seconds
 
     def start(self) -> None:
-        """Start it."""
+        """Start the command, and return once it is ready."""
         process = self._launch(self._name, self._command, log=self._log, env=self._env, cwd=self._cwd)
         process.wait_ready(self._ready, seconds=self._start_seconds)
 
     def stop(self) -> None:
-        """End it by its signal."""
+        """Send the stop signal, and wait for the end."""
         if self.process:
             self.process.stop(self._stop_signal, seconds=self._stop_seconds)
 
 
 class Task(Server):
-    """A command that is to run to its end: a step that later services need."""
+    """A command that runs to its end: a step that later services need."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Task(Server):
         cwd: Path | None = None,
         seconds: float = 300,
     ) -> None:
-        """Describe it; the words are those of ``Command``, and it may take so many seconds."""
+        """Describe the command; the parameters are those of ``Command``, and ``seconds`` limits its duration."""
         self._name = name
         self._command = command
         self._env = env
@@ -154,16 +154,16 @@ class Task(Server):
         self._seconds = seconds
 
     def start(self) -> None:
-        """Run it, and return once it has succeeded."""
+        """Run the command, and return once it has succeeded."""
         process = self._launch(self._name, self._command, log=self._log, env=self._env, cwd=self._cwd)
         process.finish(seconds=self._seconds)
 
     def stop(self) -> None:
-        """End it, should it still run."""
+        """Kill the command if it still runs."""
         if self.process:
             self.process.kill()
 
     @property
     def broken(self) -> bool:
-        """Never: it raised when it failed, and has ended otherwise."""
+        """Always False: ``start`` raises when the command fails, and returns when it has ended."""
         return False

@@ -1,4 +1,4 @@
-"""What the demo is made of, a row per service: what runs, what it needs first, which ports it takes."""
+"""The services of the demo, one row each: the server, the services it needs first, and its ports."""
 
 import os
 import secrets
@@ -38,14 +38,15 @@ class Service(NamedTuple):
     """One row.
 
     Attributes:
-        name: what the demo calls it; its log is ``.helios/logs/<name>.log``.
-        server: what runs.
-        needs: the services that must be ready before it is started; the others start at the same time.
-        ports: the settings of ``config.Config`` that name the ports it listens on.
-        restarts: whether it is started again when it ends by itself. The end of one that is not is the end of the demo.
-        forgets: what is gone then, in words, of a service that comes back empty; those that need it are started again.
-        remedy: what to try when it does not start.
-        data: the folder in which an emulator keeps what it has not delivered yet.
+        name: its name in the demo's output; its log is ``.helios/logs/<name>.log``.
+        server: starts and stops the service.
+        needs: the services that must be ready before it starts; services that need none start at the same time.
+        ports: the fields of ``config.Config`` with the ports it listens on.
+        restarts: whether the supervisor restarts it when it crashes. The crash of any other service ends the demo.
+        data_loss: what a crash loses, as the message to the user, for a service that restarts empty; the services
+            that need it are then restarted too. Empty if a crash loses nothing.
+        remedy: advice to the user when it does not start.
+        data: the folder in which an emulator stores undelivered events.
     """
 
     name: str
@@ -53,18 +54,18 @@ class Service(NamedTuple):
     needs: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     restarts: bool = False
-    forgets: str = ""
+    data_loss: str = ""
     remedy: str = ""
     data: Path | None = None
 
 
 def services(config: Config, *, canary_seconds: float = 0, reload: bool = False) -> list[Service]:
-    """Every service of the demo but the traffic.
+    """Every service of the demo except the traffic.
 
     Args:
-        config: where they are.
-        canary_seconds: time from one canary event to the next; 0: there is only the one that shows that all is ready.
-        reload: whether the API and the dashboard load their code again whenever a file of it is saved.
+        config: their ports and folders.
+        canary_seconds: time between two rounds of canary events; 0: only the first round, which shows readiness.
+        reload: whether the API and the dashboard reload when their code changes.
     """
     secret = secrets.token_urlsafe()
     return [
@@ -95,13 +96,13 @@ def _databases(config: Config) -> list[Service]:
             _python("helios", "migrate"),
             env=helios_environment(config),
             needs=("postgres",),
-            remedy="If the events of earlier runs are of no use, start without them: make local-demo ARGS=--fresh",
+            remedy="To start with an empty database, run: make local-demo ARGS=--fresh",
         ),
     ]
 
 
 def _aws(config: Config) -> list[Service]:
-    """Every AWS service, and Helios on it."""
+    """The AWS emulator, and the deployment of Helios to it."""
     packages = sorted({function.package for function in deployer.FUNCTIONS})
     return [
         Service(
@@ -109,9 +110,9 @@ def _aws(config: Config) -> list[Service]:
             Ministack(config.folder, config.aws_port, log=config.log("aws")),
             ports=("aws_port",),
             restarts=True,
-            forgets="the events that it had taken and not delivered are lost",
+            data_loss="the events that it had accepted and not delivered are lost.",
         ),
-        # The whole environment: uv has settings of its own there (a proxy, an index, a cache).
+        # The whole environment: uv reads settings from it (a proxy, an index, a cache).
         _task(config, "packages", _python("scripts.build.package", "--native", *packages), env=os.environ),
         _task(
             config,
@@ -124,7 +125,7 @@ def _aws(config: Config) -> list[Service]:
 
 
 def _api(config: Config, secret: str, *, reload: bool) -> Service:
-    """Helios' API. It rings the relay function on AWS, for itself and for the other clouds' functions."""
+    """Helios' API. It notifies the relay function on AWS, for itself and for the functions of the other clouds."""
     notifier = {"HELIOS_RELAY_QUEUE_URL": deployer.relay_queue_url(config.aws_url), "HELIOS_NOTIFY_SECRET": secret}
     address = ["--host", HOST, "--port", str(config.api_port)]
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
@@ -146,11 +147,11 @@ def _api(config: Config, secret: str, *, reload: bool) -> Service:
 
 
 def _gcp(config: Config, secret: str) -> list[Service]:
-    """Pub/Sub, the Cloud Function under Google's own framework and behind a door, and the subscription for it."""
+    """Pub/Sub, the Cloud Function behind the emulated Cloud Run, and the subscription that pushes to it."""
     data = config.folder / "pubsub"
     emulator = ["--port", str(config.pubsub_port), "--http-port", str(config.pubsub_admin_port)]
     function = ["--target", "ingest", "--source", str(REPOSITORY / "functions/gcp/main.py")]
-    door = ["--keys-url", _google_keys_url(config), "--audience", config.gcp_function_url, "--invoker", GCP_INVOKER]
+    auth = ["--keys-url", _google_keys_url(config), "--audience", config.gcp_function_url, "--invoker", GCP_INVOKER]
     topic = ["--project", GCP_PROJECT, "--topic", GCP_TOPIC, "--function-url", config.gcp_function_url]
     return [
         _command(
@@ -164,8 +165,8 @@ def _gcp(config: Config, secret: str) -> list[Service]:
         _command(
             config,
             "gcp-function",
-            _python("local.emulators.cloud_run", *function, "--port", str(config.gcp_function_port), *door),
-            env=_ringing_environment(config, secret),
+            _python("local.emulators.cloud_run", *function, "--port", str(config.gcp_function_port), *auth),
+            env=_notifying_environment(config, secret),
             ready=accepts(config.gcp_function_port),
             needs=("migrations", "valkey"),
             ports=("gcp_function_port",),
@@ -181,10 +182,10 @@ def _gcp(config: Config, secret: str) -> list[Service]:
 
 
 def _azure(config: Config, secret: str) -> list[Service]:
-    """Event Grid, the function app under our host, and the subscription that posts to it."""
+    """Event Grid, the function app in the emulated host, and the subscription that posts to it."""
     data = config.folder / "eventgrid"
     emulator = ["--port", str(config.eventgrid_port), "--data", str(data)]
-    # A tenth of Event Grid's waits: the first retry after an outage comes after one second, not ten.
+    # A tenth of Event Grid's waits: the first retry after an outage starts after one second, not ten.
     scale = ["--time-scale", "0.1"]
     host = [str(REPOSITORY / "functions/azure"), "--port", str(config.azure_function_port)]
     endpoint = event_grid_url(config.azure_function_url, "ingest", AZURE_HOST_KEYS["AZURE_HOST_EVENT_GRID_KEY"])
@@ -202,7 +203,7 @@ def _azure(config: Config, secret: str) -> list[Service]:
             config,
             "azure-function",
             _python("local.emulators.azure_host", *host),
-            env=_ringing_environment(config, secret) | AZURE_HOST_KEYS,
+            env=_notifying_environment(config, secret) | AZURE_HOST_KEYS,
             ready=answers(f"{config.azure_function_url}/admin/host/ping"),
             needs=("migrations", "valkey"),
             ports=("azure_function_port",),
@@ -217,12 +218,12 @@ def _azure(config: Config, secret: str) -> list[Service]:
 
 
 def _canary(config: Config, seconds: float) -> Service:
-    """What shows that each guard of the API lets in whom it should; ready once all of them have."""
-    where = ["--api-url", config.api_url, "--aws-url", config.aws_url, "--eventgrid-url", config.eventgrid_url]
+    """The canary, which tests each authenticator of the API; ready once an event has passed every one."""
+    urls = ["--api-url", config.api_url, "--aws-url", config.aws_url, "--eventgrid-url", config.eventgrid_url]
     return _command(
         config,
         "canary",
-        _python("local.canary", "--port", str(config.canary_port), "--every", str(seconds), *where),
+        _python("local.canary", "--port", str(config.canary_port), "--every", str(seconds), *urls),
         env=sdk_environment(config),
         ready=answers(f"{config.canary_url}/healthz"),
         needs=("aws", "api", "pubsub", "eventgrid"),
@@ -231,7 +232,7 @@ def _canary(config: Config, seconds: float) -> Service:
 
 
 def _kafka(config: Config) -> list[Service]:
-    """Kafka, and what passes every stored event on to it."""
+    """Kafka, and the sink that publishes every stored event to it."""
     cluster = Command(
         "kafka",
         _python("local.servers.kafka", "--port", str(config.kafka_port)),
@@ -255,13 +256,13 @@ def _kafka(config: Config) -> list[Service]:
 
 
 def _dashboard(config: Config, *, reload: bool) -> list[Service]:
-    """The dashboard, watching through AWS' WebSocket; with ``reload`` Vite serves it from its sources."""
+    """The dashboard, on the WebSocket of AWS; with ``reload``, Vite serves it from its sources."""
     websocket_url, port = deployer.websocket_url(config.aws_url), str(config.dashboard_port)
     built = _python("local.demo.dashboard", "--port", port, "--api-url", config.api_url, "--ws-url", websocket_url)
     npm = ["npm", "--prefix", str(REPOSITORY / "dashboard")]
     vite = [*npm, "run", "dev", "--", "--host", HOST, "--port", port]
     return [
-        # The whole environment: npm has settings of its own there, as uv has.
+        # The whole environment: npm reads settings from it, as uv does.
         _task(config, "dashboard-build", _python("local.demo.dashboard_build"), env=os.environ),
         _command(
             config,
@@ -276,21 +277,21 @@ def _dashboard(config: Config, *, reload: bool) -> list[Service]:
 
 
 def traffic(config: Config, *, rate: float, error_rate: float, duration: float, summary: Path) -> Command:
-    """The simulator: it publishes through the clouds' own SDKs, and writes its summary into a file when it ends."""
+    """The simulator: it publishes through the clouds' own SDKs, and writes its summary to a file when it ends."""
     options = ["--via", "cloud", "--rate", rate, "--error-rate", error_rate, "--duration", duration]
     return Command(
         "traffic",
         _python("scripts.simulator", *map(str, options), "--summary", str(summary)),
         env=scrubbed_environment(**sdk_environment(config)),
-        ready=lambda: True,  # its first event is awaited instead
+        ready=lambda: True,  # the demo waits for its first event instead
         log=config.log("traffic"),
         cwd=REPOSITORY,
-        stop_seconds=30,  # it waits for the answers to what it has sent
+        stop_seconds=30,  # it waits for the answers to its requests
     )
 
 
 def sdk_environment(config: Config) -> dict[str, str]:
-    """The variables that lead the vendors' SDKs, and the simulator, to the emulators."""
+    """The variables that point the vendors' SDKs and the simulator to the emulators."""
     return resources.sdk_environment(config.aws_url) | {
         "PUBSUB_EMULATOR_HOST": f"{HOST}:{config.pubsub_port}",
         "GOOGLE_CLOUD_PROJECT": GCP_PROJECT,
@@ -314,7 +315,7 @@ def helios_environment(config: Config) -> dict[str, str]:
 
 
 def _replay_targets(config: Config) -> dict[str, str]:
-    """Where replay jobs may send stored events: back to the emulators, and to webhooks on this machine."""
+    """The targets of replay jobs: the emulators, and webhooks on this machine."""
     topics = {
         "aws": BUS,
         "gcp": f"projects/{GCP_PROJECT}/topics/{GCP_TOPIC}",
@@ -332,8 +333,8 @@ def _google_keys_url(config: Config) -> str:
     return f"{config.pubsub_url}/oauth2/v3/certs"
 
 
-def _ringing_environment(config: Config, secret: str) -> dict[str, str]:
-    """Those, for a function outside of AWS: it rings at the API."""
+def _notifying_environment(config: Config, secret: str) -> dict[str, str]:
+    """The settings of a function outside AWS: those of every process, and the API's address to notify."""
     notify = {"HELIOS_NOTIFY_URL": f"{config.api_url}/api/v1/relay/notify", "HELIOS_NOTIFY_SECRET": secret}
     return helios_environment(config) | notify
 
@@ -349,7 +350,7 @@ def _command(
     ports: tuple[str, ...],
     data: Path | None = None,
 ) -> Service:
-    """A row for a server that is a command, and that holds nothing which a new start would lack."""
+    """A row for a server that is a command, and that loses no data in a restart."""
     environment = scrubbed_environment(**env or {})
     server = Command(name, command, env=environment, ready=ready, log=config.log(name), cwd=REPOSITORY)
     return Service(name, server, needs=needs, ports=ports, restarts=True, data=data)
@@ -364,7 +365,7 @@ def _task(
     needs: tuple[str, ...] = (),
     remedy: str = "",
 ) -> Service:
-    """A row for a command that is to run to its end."""
+    """A row for a command that runs to its end."""
     environment = scrubbed_environment(**env or {})
     server = Task(name, command, env=environment, log=config.log(name), cwd=REPOSITORY)
     return Service(name, server, needs=needs, remedy=remedy)

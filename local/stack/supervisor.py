@@ -1,4 +1,4 @@
-"""Starts the services, those that don't need each other at the same time; watches them; ends them in reverse order."""
+"""Starts the services in parallel where they don't need each other, watches them, and stops them in reverse order."""
 
 import time
 from collections import deque
@@ -15,19 +15,20 @@ _KILL_PAUSE_SECONDS = 0.1
 
 
 class Supervisor:
-    """A run of services. A context manager: leaving it ends every service."""
+    """A run of services. A context manager: leaving it stops every service."""
 
     def __init__(self, services: Sequence[Service], say: Callable[[str], None]) -> None:
-        """Take charge of services, none of which runs yet.
+        """Set the services; none of them runs yet.
 
         Args:
-            services: each after those it needs.
-            say: told, in a line, what happens to which service; called from several threads.
+            services: the services, each one after those it needs.
+            say: prints a progress message; called from several threads.
         """
         self._services = services
         self._say = say
+        self._name_width = max(len(service.name) for service in services)
         self._started: list[Service] = []
-        self._giving_up = False
+        self._aborting = False
         self._restarts: Mapping[str, deque[float]] = {
             service.name: deque(maxlen=_MOST_RESTARTS) for service in services
         }
@@ -39,7 +40,7 @@ class Supervisor:
         self.stop()
 
     def start(self) -> None:
-        """Start every service; when one fails, or on Ctrl-C, those that were started are ended.
+        """Start every service; when one fails, or on Ctrl-C, kill those that were started.
 
         Raises:
             ServiceFailed: a service did not start; the message names it and shows the end of its log.
@@ -53,40 +54,40 @@ class Supervisor:
                 for future in futures.values():
                     future.result()
             except BaseException:
-                self._give_up(futures.values())
+                self._abort(futures.values())
                 raise
 
     def check(self) -> None:
-        """Start again what has ended by itself, where that makes sense.
+        """Restart the services that crashed.
 
         Raises:
-            ServiceFailed: a service has ended that can't be started again, or ends again and again.
+            ServiceFailed: a service crashed that can't be restarted, or crashed too often.
         """
         for service in self._started:
             if not service.server.broken:
                 continue
             process = service.server.process
             assert process  # noqa: S101 - it was broken, so it ran; for mypy
-            what = f"{service.name} ended {process.ending()}"
+            end = f"{service.name} ended {process.ending()}"
             if not service.restarts:
-                raise ServiceFailed(f"{what}, and what it held is gone with it.\n{process.tail()}")
+                raise ServiceFailed(f"{end}. Its data is lost, so the demo stops.\n{process.tail()}")
             recent, now = self._restarts[service.name], time.monotonic()
             if len(recent) == _MOST_RESTARTS and now - recent[0] < _RESTART_WINDOW_SECONDS:
-                raise ServiceFailed(f"{what}, more than {_MOST_RESTARTS} times within a minute.\n{process.tail()}")
+                raise ServiceFailed(f"{end}, more than {_MOST_RESTARTS} times within a minute.\n{process.tail()}")
             recent.append(now)
-            self._say(f"{what}; starting it again.\n{process.tail()}")
+            self._say(f"{end}. Restarting it.\n{process.tail()}")
             service.server.start()
-            if service.forgets:
+            if service.data_loss:
                 self._set_up_again(service)
 
     def stop(self) -> None:
-        """End every service, the last one first."""
+        """Stop every service, the last one first."""
         while self._started:
             self._started.pop().server.stop()
 
     def _set_up_again(self, empty: Service) -> None:
-        """Start again whatever puts into this service what it has forgotten."""
-        self._say(f"{empty.name} begins empty: {empty.forgets}")
+        """Restart every service that needs this one, so that each sets up its resources again."""
+        self._say(f"{empty.name} starts empty: {empty.data_loss}")
         for service in self._services:
             if empty.name in service.needs:
                 service.server.stop()
@@ -96,19 +97,19 @@ class Supervisor:
     def _start(self, service: Service, needed: Sequence[Future[None]]) -> None:
         for future in needed:
             future.result()
-        if self._giving_up:
+        if self._aborting:
             return
-        began = time.monotonic()
+        start = time.monotonic()
         self._started.append(service)
         try:
             service.server.start()
         except ServiceFailed as error:
             raise ServiceFailed(f"{error}\n{service.remedy}".rstrip()) from error
-        self._say(f"{service.name:<12} ready after {time.monotonic() - began:.1f} s")
+        self._say(f"{service.name:<{self._name_width}} ready after {time.monotonic() - start:.1f} s")
 
-    def _give_up(self, futures: Collection[Future[None]]) -> None:
-        """Kill what is being started until no thread starts anything any more."""
-        self._giving_up = True
+    def _abort(self, futures: Collection[Future[None]]) -> None:
+        """Kill the started services until every thread that starts one has ended."""
+        self._aborting = True
         while wait(futures, timeout=_KILL_PAUSE_SECONDS).not_done:
             for service in list(self._started):
                 if service.server.process:

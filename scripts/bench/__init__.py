@@ -1,1 +1,1 @@
-"""What Helios costs, measured side by side in one run: a module per table, each with a ``measure`` function."""
+"""Measures Helios' performance in one run: a module for each subject, each with a ``measure`` function."""

@@ -1,4 +1,4 @@
-"""``python -m scripts.bench``, also ``make bench``: measure, print the tables, and write them as JSON."""
+"""``python -m scripts.bench`` (``make bench``): measures, prints the tables and writes them as JSON."""
 
 import argparse
 import gc
@@ -26,30 +26,34 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
 
 
 def main() -> None:
-    """Read the command line, and measure."""
+    """Read the command line and run the measurements."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure Helios on this machine.")
-    parser.add_argument("--quick", action="store_true", help="a minute instead of several; one million events at most")
-    parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="NAME", help=f"of {', '.join(MEASURES)}")
-    parser.add_argument("--json", type=Path, default=REPOSITORY / "build" / "bench.json", help="where the figures go")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--quick", action="store_true", help="take a minute instead of several; with at most a million events"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=MEASURES, metavar="NAME", help=f"run only these: {', '.join(MEASURES)}"
+    )
+    parser.add_argument("--json", type=Path, default=REPOSITORY / "build" / "bench.json", help="file for the results")
+    options = parser.parse_args()
     gc.freeze()  # as every function does
     console = Console(highlight=False)
     machine = report.machine()
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     tables: list[Table] = []
     with servers() as running:
-        for name in given.only or MEASURES:
-            tables += _measure(console, running, name, quick=given.quick)
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    report.write(given.json, machine, tables)
-    console.print(f"written to {given.json}")
+        for name in options.only or MEASURES:
+            tables += _measure(console, running, name, quick=options.quick)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    report.write(options.json, machine, tables)
+    console.print(f"written to {options.json}")
 
 
 def _measure(console: Console, running: Servers, name: str, *, quick: bool) -> list[Table]:
-    found = MEASURES[name](running, quick=quick)
-    for table in found:
+    tables = MEASURES[name](running, quick=quick)
+    for table in tables:
         report.show(console, table)
-    return found
+    return tables
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which browser the dashboard is tried in, and how it is started: headless, and silent towards the world."""
+"""The browser in which the dashboard is tested, and its arguments: headless, without background traffic."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 ARGUMENTS: Final = (
-    "--no-sandbox",  # root, as in a container, has none; it only ever opens our own page
+    "--no-sandbox",  # not available to root, as in a container; the browser opens the dashboard only
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-dev-shm-usage",
@@ -23,8 +23,8 @@ _MAC = (
 
 
 def find() -> str | None:
-    """Where Chromium or Chrome lies, or None; the variable CHROME names another one."""
-    found = [os.environ.get("CHROME"), *map(shutil.which, _NAMES)]
+    """The path of Chromium or Chrome, or None; the variable CHROME takes precedence."""
+    paths = [os.environ.get("CHROME"), *map(shutil.which, _NAMES)]
     if sys.platform == "darwin":
-        found += [path for path in _MAC if Path(path).exists()]
-    return next((path for path in found if path), None)
+        paths += [path for path in _MAC if Path(path).exists()]
+    return next((path for path in paths if path), None)

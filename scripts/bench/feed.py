@@ -1,6 +1,7 @@
-"""A server that only sends frames: what a busy stream costs the page alone, on a machine that does nothing else.
+"""A server that only sends frames, to measure the cost of a busy stream in the page without the cost of Helios.
 
-``python -m scripts.bench.feed RATE PAGE_PORT API_PORT`` answers as much of the API as the page asks, until it is ended.
+``python -m scripts.bench.feed RATE PAGE_PORT API_PORT`` serves the part of the API that the page uses, until it is
+terminated.
 """
 
 import asyncio
@@ -28,17 +29,17 @@ HEALTH = {"database": "healthy", "redis": "healthy", "kafka": "disabled"}
 
 
 class Feed:
-    """The stream, and the sums of what it sent."""
+    """The stream, and the counts of the events that it sent."""
 
     def __init__(self, rate: float) -> None:
-        """Take the events a second."""
+        """Build a feed with this many events per second."""
         self._each = max(1, round(rate * GATHER_SECONDS))
         self._sources = cycle(SOURCES)
         self.position = 0
         self.sent = dict.fromkeys(SOURCES, 0)
 
     def frame(self) -> StreamFrame:
-        """The next one, as a batch of each cloud's events makes it."""
+        """The next frame, as Helios makes it of a batch with events of each cloud."""
         now = datetime.now(UTC)
         self.position += 1
         sources = list(islice(self._sources, self._each))
@@ -90,12 +91,12 @@ class Feed:
         )
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
-        """Send frames until the page leaves."""
+        """Send frames until the page disconnects."""
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_json({"type": "hello", "position": self.position})
         due = time.monotonic()
-        with suppress(ConnectionResetError):  # it has left
+        with suppress(ConnectionResetError):  # the page has disconnected
             while not socket.closed:
                 for _, message in messages([self.frame()]):
                     await socket.send_str(message.decode())
@@ -104,9 +105,9 @@ class Feed:
         return socket
 
     async def answer(self, request: web.Request) -> web.Response:
-        """What the page asks besides: the sums, and nothing of before."""
+        """The other responses of the API: the counts, and no earlier events."""
         now = datetime.now(UTC)
-        nothing: dict[str, object] = {"items": [], "next_cursor": None}
+        empty_page: dict[str, object] = {"items": [], "next_cursor": None}
         known: dict[str, object] = {
             "stats": {
                 "position": self.position,
@@ -123,13 +124,13 @@ class Feed:
             "ws/tickets": {"ticket": "feed", "expires_in": 30},
             "frames": {"frames": [], "position": self.position, "oldest": self.position + 1},
         }
-        body = known.get(request.match_info["path"], nothing)
+        body = known.get(request.match_info["path"], empty_page)
         allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=allowed)
 
 
 async def serve(rate: float, page_port: int, api_port: int) -> None:
-    """Serve the built dashboard on one port, and on the other a Helios that has only a stream."""
+    """Serve the built dashboard on one port, and the feed on the other."""
     feed = Feed(rate)
     api_url = f"http://{HOST}:{api_port}"
     api = web.Application()

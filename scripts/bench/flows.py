@@ -1,4 +1,4 @@
-"""What reconciliation costs: ingest with flows against ingest without, a sweep of overdue stories, the summary."""
+"""The cost of reconciliation: ingest with and without flows, a sweep of overdue flow instances, and the summary."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ from helios.model.events import Delivery
 from helios.normalise import normalise
 from helios.reconciliation import declaration
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
@@ -38,14 +38,14 @@ SOURCES = (
     "/subscriptions/s",
 )
 LONG_AGO = timedelta(hours=1)
-ARRIVING = 100
-"""Events in a batch that arrives beside the sweep."""
-ALONE = 100
-"""Batches that arrive without it, to compare with."""
+CONCURRENT_BATCH = 100
+"""Events in a batch that is ingested during the sweep."""
+BASELINE_BATCHES = 100
+"""Batches that are ingested without a sweep, for comparison."""
 
-ASKED = ("/summary", "?status=mismatched&status=incomplete", "?status=open", "?key=ORD-99999", "?issue=missing", "")
+QUERIES = ("/summary", "?status=mismatched&status=incomplete", "?status=open", "?key=ORD-99999", "?issue=missing", "")
 
-# Spread over a day; one in a hundred has a problem.
+# Instances of a day; one in a hundred has a problem.
 FILL_COUNTS = """
 INSERT INTO flow_counts
 SELECT minute, 'order', what, value, instances, 0, 0
@@ -61,28 +61,28 @@ SELECT date_bin('10 minutes', minute, 'epoch'), flow, what, value, sum(instances
 FROM flow_counts GROUP BY 1, 2, 3, 4
 """
 
-# One in a hundred has a problem. What waits began after now, or the API's own sweep would judge it meanwhile.
+# One in a hundred has a problem. Open instances begin in the future, or the API's own sweep would evaluate them.
 FILL_FLOWS = """
 INSERT INTO flow_instances (flow, key, status, opened_at, waiting, issues, version, details)
 SELECT 'order', 'ORD-' || number, status, at, status = 'open',
        CASE status WHEN 'mismatched' THEN '{mismatch}'::text[] WHEN 'incomplete' THEN '{missing}' ELSE '{}' END, 3,
        %(details)s
 FROM (
-    SELECT number, now() + (number - %(stories)s + %(waiting)s) * interval '86400 seconds' / %(stories)s AS at,
-           CASE WHEN number > %(stories)s - %(waiting)s THEN 'open' WHEN number %% 200 = 0 THEN 'mismatched'
+    SELECT number, now() + (number - %(instances)s + %(waiting)s) * interval '86400 seconds' / %(instances)s AS at,
+           CASE WHEN number > %(instances)s - %(waiting)s THEN 'open' WHEN number %% 200 = 0 THEN 'mismatched'
                 WHEN number %% 200 = 100 THEN 'incomplete' ELSE 'matched' END AS status
-    FROM generate_series(1, %(stories)s) AS number
+    FROM generate_series(1, %(instances)s) AS number
 ) AS instances
 """
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
-    """Ratios and seconds."""
+    """The tables of ingest, sweep and summary."""
     return [_ingest(running, quick=quick), _sweep(running, quick=quick), _summary(running, quick=quick)]
 
 
 def _ingest(running: Servers, *, quick: bool) -> Table:
-    """Batches of one cloud each, as functions bring them: first legs, then second, then third ones."""
+    """Batches of one cloud each, as functions ingest them: first legs, then second, then third ones."""
     pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
     store = PostgresStore(pool)
     dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600)
@@ -93,9 +93,9 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
             for flows, reconciler in reconcilers.items():
                 orders = [uuid.uuid4().hex for _ in range(BATCH)]
                 for leg, source in zip(LEGS, SOURCES, strict=True):
-                    given = _deliveries(leg, source, orders)
+                    batch = _deliveries(leg, source, orders)
                     started = time.perf_counter()
-                    ingest(given, dedupe=dedupe, store=store, reconciler=reconciler)
+                    ingest(batch, dedupe=dedupe, store=store, reconciler=reconciler)
                     times[leg, flows].append(time.perf_counter() - started)
     finally:
         dedupe.close()
@@ -105,15 +105,15 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
     every = [[seconds for leg in LEGS for seconds in times[leg, flows]] for flows in (True, False)]
     return Table(
         title=f"Ingest with flows, batches of {BATCH}, events/s",
-        columns=("what arrives", "with flows", "without", "ratio"),
+        columns=("leg", "with flows", "without", "ratio"),
         rows=[*rows, _ratio("all three", *every)],
         goal="goal: ratio of at least 0.7",
     )
 
 
 def _ratio(name: str, with_flows: list[float], without: list[float]) -> tuple[str, float, float, float]:
-    one, other = BATCH / median(with_flows), BATCH / median(without)
-    return name, one, other, one / other
+    rate, baseline = BATCH / median(with_flows), BATCH / median(without)
+    return name, rate, baseline, rate / baseline
 
 
 def _deliveries(type_: str, source: str, orders: Sequence[str], received_at: datetime | None = None) -> list[Delivery]:
@@ -130,7 +130,7 @@ def _deliveries(type_: str, source: str, orders: Sequence[str], received_at: dat
 
 
 def _sweep(running: Servers, *, quick: bool) -> Table:
-    """Overdue stories, judged while batches of other stories keep arriving."""
+    """A sweep of overdue flow instances while batches of other instances are ingested."""
     size = 10_000 if quick else 100_000
     pool = open_pool(running.database_url, connections=3, timeout_seconds=60)
     store, reconciler = PostgresStore(pool), Reconciler(declaration.load())
@@ -141,22 +141,22 @@ def _sweep(running: Servers, *, quick: bool) -> Table:
             orders = [uuid.uuid4().hex for _ in range(BATCH)]
             overdue = _deliveries(LEGS[0], SOURCES[0], orders, received_at=now - LONG_AGO)
             ingest(overdue, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
-        alone = _arriving(store, reconciler, lambda batches: batches < ALONE)
+        alone = _ingest_batches(store, reconciler, lambda batches: batches < BASELINE_BATCHES)
         with ThreadPoolExecutor(1) as thread:
-            beside = thread.submit(_arriving, store, reconciler, lambda _: not swept.is_set())
+            concurrent = thread.submit(_ingest_batches, store, reconciler, lambda _: not swept.is_set())
             started = time.perf_counter()
             try:
                 transitions = expire_flows(now, store=store, reconciler=reconciler)
             finally:
                 swept.set()
             seconds = time.perf_counter() - started
-            meanwhile = beside.result()
+            meanwhile = concurrent.result()
     finally:
         pool.close()
     running.empty()
     return Table(
-        title=f"Sweep of overdue stories, while batches of {ARRIVING} arrive",
-        columns=("stories", "seconds", "stories/s", "ingest p99 ms alone", "p99 ms meanwhile", "batches meanwhile"),
+        title=f"Sweep of overdue flow instances during ingest of batches of {CONCURRENT_BATCH}",
+        columns=("instances", "seconds", "instances/s", "ingest p99 ms alone", "p99 ms during", "batches during"),
         rows=[
             (
                 transitions,
@@ -167,47 +167,47 @@ def _sweep(running: Servers, *, quick: bool) -> Table:
                 len(meanwhile),
             )
         ],
-        goal="goal: 100 000 in less than 10 s, and ingest is not blocked",
+        goal="goal: 100 000 instances in less than 10 s, without blocking ingest",
     )
 
 
-def _arriving(store: PostgresStore, reconciler: Reconciler, going_on: Callable[[int], bool]) -> list[float]:
-    """Take in batches while it goes on, after so many of them, and return the milliseconds that each took."""
+def _ingest_batches(store: PostgresStore, reconciler: Reconciler, goes_on: Callable[[int], bool]) -> list[float]:
+    """Ingest batches while ``goes_on(number of batches)`` is true; return the milliseconds of each."""
     times: list[float] = []
-    while going_on(len(times)):
-        given = _deliveries(LEGS[0], SOURCES[0], [uuid.uuid4().hex for _ in range(ARRIVING)])
+    while goes_on(len(times)):
+        batch = _deliveries(LEGS[0], SOURCES[0], [uuid.uuid4().hex for _ in range(CONCURRENT_BATCH)])
         started = time.perf_counter()
-        ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+        ingest(batch, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         times.append(1000 * (time.perf_counter() - started))
     return times
 
 
 def _summary(running: Servers, *, quick: bool) -> Table:
-    """What the reconciliation view asks for, over a day of a million stories of which many still wait."""
+    """The queries of the reconciliation view, over a day with a million flow instances, many of them open."""
     instances = 100_000 if quick else 1_000_000
     with another_database(running) as filled:
         with psycopg.connect(filled.database_url, autocommit=True) as connection:
             connection.execute(FILL_COUNTS)
             connection.execute(FILL_SLOTS)
-            connection.execute(FILL_FLOWS, {"stories": instances, "waiting": instances // 20, "details": _instance()})
+            connection.execute(FILL_FLOWS, {"instances": instances, "waiting": instances // 20, "details": _instance()})
             connection.execute("VACUUM ANALYZE flows, flow_counts, flow_slots")
         with api(filled) as (port, _):
-            times = {path: _times(port, f"/api/v1/flows{path}") for path in ASKED}
+            times = {path: _times(port, f"/api/v1/flows{path}") for path in QUERIES}
     return Table(
-        title=f"Asked of a day of {instances:,} stories, {instances // 20:,} of them open, ms an answer",
-        columns=("what", "median", "answers"),
-        rows=[(f"/api/v1/flows{path}", median(of), len(of)) for path, of in times.items()],
+        title=f"Queries over a day of {instances:,} flow instances, {instances // 20:,} of them open, ms",
+        columns=("request", "median", "requests"),
+        rows=[(f"/api/v1/flows{path}", median(latencies), len(latencies)) for path, latencies in times.items()],
         goal="goal: summary below 20",
     )
 
 
 def _instance() -> str:
-    """All evidence of an order, as a row holds it; that it is the same one's does not matter here."""
+    """All evidence of an order, as stored in a row; every row has the same evidence."""
     (flow,) = flows = declaration.load()
-    interest = Interest(flows)
-    given = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
-    clues = [clue for delivery in given for clue in interest.clues(normalise(delivery))]
-    evidence_set = add_up([EvidenceSet(items=[clue.evidence]) for clue in clues])
+    extractor = EvidenceExtractor(flows)
+    deliveries = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
+    extracted = [keyed for delivery in deliveries for keyed in extractor.extract(normalise(delivery))]
+    evidence_set = merge([EvidenceSet(items=[keyed.evidence]) for keyed in extracted])
     return columns([record(FlowEvaluator(flow), "ORD-1", evidence_set, now=BEFORE, version=3)])["details"]
 
 
@@ -220,7 +220,7 @@ def _times(port: int, path: str, count: int = 50) -> list[float]:
         answer = connection.getresponse()
         answer.read()
         if answer.status != http.client.OK:
-            raise RuntimeError(f"{path} was answered {answer.status}")
+            raise RuntimeError(f"{path} returned {answer.status}")
         times.append((time.perf_counter() - started) * 1000)
     connection.close()
     return times

@@ -1,4 +1,4 @@
-"""How long a function's modules take to import, with bytecode and without: the part of a cold start that is ours."""
+"""How long a function's modules take to import, with and without bytecode: Helios' part of a cold start."""
 
 import compileall
 import os
@@ -25,14 +25,14 @@ print(time.perf_counter() - wall, time.process_time() - cpu)
 """
 REPEATS = 7
 REPEATS_WITHOUT = 3
-"""Fewer: compiling all takes seconds, and is only there to be compared with."""
+"""Fewer repetitions, because to compile all modules takes seconds and is only a baseline."""
 
-BROUGHT_BY_LAMBDA = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
-"""What Lambda's own runtime has, and no package of ours."""
+LAMBDA_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
+"""Packages of Lambda's runtime, which the function's package omits."""
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
-    """Milliseconds in a fresh interpreter that sees only the function's package and what the runtime brings."""
+    """Milliseconds in a new interpreter with only the function's package and the packages of the runtime."""
     names = ["aws-ingest"] if quick else [name for name in functions() if name.startswith("aws-")]
     subprocess.run(
         [sys.executable, "-m", "scripts.build.package", "--native", *names],
@@ -43,21 +43,21 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
     return [
         Table(
             title="Import of a function's package in a new process, ms",
-            columns=("function", "with bytecode", "of it CPU", "without bytecode", "of it CPU", "packed as"),
+            columns=("function", "with bytecode", "CPU", "without bytecode", "CPU", "package has"),
             rows=[_row(NATIVE / f"{name}.zip", running) for name in names],
-            goal="goal: ingest below 400, as it is packaged",
+            goal="goal: ingest below 400, in the form of its package",
         )
     ]
 
 
 def _row(package: Path, running: Servers) -> tuple[str, float, float, float, float, str]:
-    """Both of one package; and which of them the package is."""
+    """The times of one package with and without bytecode, and which of the two the package has."""
     with tempfile.TemporaryDirectory(prefix="helios-bench-") as name:
         compiled, plain, runtime = Path(name, "compiled"), Path(name, "plain"), Path(name, "runtime")
         for folder in (compiled, plain):
             with zipfile.ZipFile(package) as archive:
                 archive.extractall(folder)
-        packed = "bytecode" if next(plain.rglob("*.pyc"), None) else "source alone"
+        packed = "bytecode" if next(plain.rglob("*.pyc"), None) else "source only"
         for cache in list(plain.rglob("__pycache__")):
             shutil.rmtree(cache)
         compileall.compile_dir(compiled, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
@@ -72,19 +72,19 @@ def _median(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _lay_out(runtime: Path) -> None:
-    """Make a folder of what the cloud's runtime brings."""
+    """Fill a folder with the packages of the cloud's runtime."""
     runtime.mkdir()
     installed = Path(sysconfig.get_path("purelib"))
-    for name in BROUGHT_BY_LAMBDA:
+    for name in LAMBDA_RUNTIME:
         (runtime / name).symlink_to(installed / name)
 
 
 def _milliseconds(folder: Path, runtime: Path, running: Servers) -> tuple[float, float]:
-    """By the clock, and of the processor: on a busy machine the second is what a quiet one would take."""
+    """Elapsed time and CPU time; on a busy machine the CPU time is close to what an idle one would take."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{folder}{os.pathsep}{runtime}",
-        "PYTHONDONTWRITEBYTECODE": "1",  # as on Lambda, where the code's folder can't be written
+        "PYTHONDONTWRITEBYTECODE": "1",  # as on Lambda, where the code's folder is read-only
         "HELIOS_DATABASE_URL": running.database_url,
         "HELIOS_REDIS_URL": running.redis_url,
         "HELIOS_WEBSOCKET_ENDPOINT": "https://example.execute-api.eu-central-1.amazonaws.com/live",

@@ -1,4 +1,4 @@
-"""From a webhook to a WebSocket message."""
+"""Latency from a webhook to a WebSocket message."""
 
 import asyncio
 import json
@@ -24,48 +24,48 @@ STUCK = (0, 1, 5)
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
-    """Milliseconds from the beginning of a POST until its event arrives at a watcher, at several rates."""
+    """Milliseconds from the start of a POST until a client receives its event, at several rates."""
     seconds = 2 if quick else 15
     with api(running) as (port, _):
-        rows = [uvloop.run(_watch_and_post(port, rate, seconds)) for rate in RATES]
+        rows = [uvloop.run(_receive_and_post(port, rate, seconds)) for rate in RATES]
         crowd = [uvloop.run(_crowd(port, stuck, seconds)) for stuck in STUCK]
     running.empty()
     return [
         Table(
             title="Webhook to WebSocket, ms",
-            columns=("events/s asked", "events/s posted", "p50", "p99", "shown of sent"),
+            columns=("target events/s", "actual events/s", "p50", "p99", "received of sent"),
             rows=rows,
-            goal="goal: p99 below 100; the promise is 500. A frame shows at most 100 events of a batch.",
+            goal="goal: p99 below 100; the promise is 500. A frame contains at most 100 events of a batch.",
         ),
         Table(
-            title=f"The same at {CROWD_RATE} events/s with {CROWD} watchers, beside some that read nothing, ms",
-            columns=("that read nothing", "p50", "p99", "shown of sent, to all"),
+            title=f"The same at {CROWD_RATE} events/s with {CROWD} clients, and others that do not read, ms",
+            columns=("clients that do not read", "p50", "p99", "received of sent, all clients"),
             rows=crowd,
-            goal="goal: the first column makes no difference to the others",
+            goal="goal: the first column does not affect the others",
         ),
     ]
 
 
-async def _watch_and_post(port: int, rate: int, seconds: float) -> tuple[int, float, float, float, str]:
+async def _receive_and_post(port: int, rate: int, seconds: float) -> tuple[int, float, float, float, str]:
     sent: dict[str, float] = {}
     latencies: list[float] = []
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as http,
         http.ws_connect(_url(port), max_msg_size=0) as socket,
     ):
-        await socket.receive()  # the greeting: from now on it is told everything
-        watching = asyncio.create_task(_watch(socket, sent, latencies))
+        await socket.receive()  # the hello message: from now on the client receives every frame
+        receiving = asyncio.create_task(_receive(socket, sent, latencies))
         began = time.perf_counter()
         await _post(http, port, rate, int(rate * seconds), sent)
         took = time.perf_counter() - began
         await _settle(latencies, len(sent))
-        watching.cancel()
-    shown = f"{len(latencies)} of {len(sent)}"
-    return rate, len(sent) / took, percentile(latencies, 50), percentile(latencies, 99), shown
+        receiving.cancel()
+    received = f"{len(latencies)} of {len(sent)}"
+    return rate, len(sent) / took, percentile(latencies, 50), percentile(latencies, 99), received
 
 
 async def _crowd(port: int, stuck: int, seconds: float) -> tuple[int, float, float, str]:
-    """The latencies of all who read, with so many beside them who don't."""
+    """The latencies of all clients that read, beside ``stuck`` clients that do not."""
     sent: dict[str, float] = {}
     latencies: list[float] = []
     async with (
@@ -73,21 +73,21 @@ async def _crowd(port: int, stuck: int, seconds: float) -> tuple[int, float, flo
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
         for _ in range(stuck):
-            stack.callback((await _deaf(port)).close)
+            stack.callback((await _stuck_client(port)).close)
         sockets = [await stack.enter_async_context(http.ws_connect(_url(port), max_msg_size=0)) for _ in range(CROWD)]
         for socket in sockets:
-            await socket.receive()  # the greeting, as above
-        watching = [asyncio.create_task(_watch(socket, sent, latencies)) for socket in sockets]
+            await socket.receive()  # the hello message, as above
+        receiving = [asyncio.create_task(_receive(socket, sent, latencies)) for socket in sockets]
         await _post(http, port, CROWD_RATE, int(CROWD_RATE * seconds), sent)
         await _settle(latencies, CROWD * len(sent))
-        for task in watching:
+        for task in receiving:
             task.cancel()
-    shown = f"{len(latencies)} of {CROWD * len(sent)}"
-    return stuck, percentile(latencies, 50), percentile(latencies, 99), shown
+    received = f"{len(latencies)} of {CROWD * len(sent)}"
+    return stuck, percentile(latencies, 50), percentile(latencies, 99), received
 
 
-async def _deaf(port: int) -> asyncio.StreamWriter:
-    """A client that asks for the stream and reads nothing of it."""
+async def _stuck_client(port: int) -> asyncio.StreamWriter:
+    """A client that opens the stream and does not read."""
     _, writer = await asyncio.open_connection(HOST, port, limit=1)
     writer.write(
         f"GET {STREAM} HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -101,7 +101,7 @@ def _url(port: int) -> str:
     return f"ws://{HOST}:{port}{STREAM}"
 
 
-async def _watch(socket: aiohttp.ClientWebSocketResponse, sent: dict[str, float], latencies: list[float]) -> None:
+async def _receive(socket: aiohttp.ClientWebSocketResponse, sent: dict[str, float], latencies: list[float]) -> None:
     async for message in socket:
         now = time.perf_counter()
         content = json.loads(message.data)
@@ -110,7 +110,7 @@ async def _watch(socket: aiohttp.ClientWebSocketResponse, sent: dict[str, float]
 
 
 async def _post(http: aiohttp.ClientSession, port: int, rate: int, count: int, sent: dict[str, float]) -> None:
-    """Post by a schedule, whether or not the answers keep up."""
+    """Post by a schedule, without waiting for responses."""
     url, text = f"http://{HOST}:{port}{PATH}", SHAPES["EventBridge"][1]
 
     async def post(id_: str) -> None:
@@ -129,7 +129,7 @@ async def _post(http: aiohttp.ClientSession, port: int, rate: int, count: int, s
 
 
 async def _settle(latencies: list[float], expected: int) -> None:
-    """Wait until everything has arrived, or nothing has for half a second."""
+    """Wait until all events were received, or none for half a second."""
     before = -1
     while len(latencies) < expected and len(latencies) != before:
         before = len(latencies)

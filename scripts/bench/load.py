@@ -1,7 +1,7 @@
-"""``python -m scripts.bench.load PORT CLIENTS SECONDS``: posts new events as fast as it is answered.
+"""``python -m scripts.bench.load PORT CLIENTS SECONDS``: posts new events as fast as the server responds.
 
-A process of its own, on bare streams with prebuilt requests, so that it takes as little as it can from the server it
-shares the cores with. Prints a JSON line: requests, seconds, and the latencies in ms.
+A separate process with bare streams and prebuilt requests, so that it takes little CPU from the server on the same
+machine. Prints a JSON line: requests, seconds, and the latencies in ms.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def _client(port: int, number: int, until: float, latencies: list[float]) 
     while (started := time.perf_counter()) < until:
         writer.write(before + b"%08d" % sent + after)
         sent += 1
-        answer = await reader.readuntil(b"}")  # the body of a 202 is one small object, after the head
+        answer = await reader.readuntil(b"}")  # the body of a 202 is one small object
         if not answer.startswith(b"HTTP/1.1 202"):
             raise RuntimeError(answer.decode())
         latencies.append(time.perf_counter() - started)
@@ -45,7 +45,11 @@ async def _run(port: int, clients: int, seconds: float) -> None:
         for number in range(clients):
             group.create_task(_client(port, number, started + seconds, latencies))
     took = time.perf_counter() - started
-    print(json.dumps({"requests": len(latencies), "seconds": took, "ms": [round(one * 1e3, 2) for one in latencies]}))
+    print(
+        json.dumps(
+            {"requests": len(latencies), "seconds": took, "ms": [round(latency * 1e3, 2) for latency in latencies]}
+        )
+    )
 
 
 if __name__ == "__main__":

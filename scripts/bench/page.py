@@ -1,4 +1,4 @@
-"""The dashboard in a headless browser, and an eye in it that sees when a row is drawn."""
+"""The dashboard in a headless browser, with a script that records when each row is drawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,10 @@ from scripts.bench import chromium
 PATIENCE_MS = 60_000
 
 ROWS_PER_SECOND = 40
-"""The dashboard's: more than these, drawn at once, are no live ones."""
+"""The dashboard's limit: if more rows are drawn at once, they are rows that it had omitted before."""
 
-# A row is noticed in the animation frame after the one in which it was put into the page, so it has been drawn. When a
-# busy stream grows calm, the list shows at once what it had left out: those rows waited for that, and say nothing of
-# how long they were under way.
+# The script records a row in the animation frame after the one in which the row was inserted, so it has been drawn.
+# When a busy stream becomes idle, the list shows the omitted rows at once: their times are not latencies.
 _EYE = r"""
 window.eye = { seen: new Set(), changed: 0 };
 eye.reset = () => {
@@ -52,14 +51,14 @@ _READ = """({
 _TOTAL = "document.querySelector('article[aria-label=\"All events\"] p')?.textContent"
 
 
-class Seen(NamedTuple):
-    """What the eye saw since it was reset.
+class Record(NamedTuple):
+    """The record since the last reset.
 
     Attributes:
-        latencies: ms from when an event was due until its row was drawn, of every row that was when it came.
-        left_out: rows that were drawn later, when there was time for them.
-        frames_per_second: animation frames.
-        longest_frame: ms from one frame to the next.
+        latencies: ms from an event's due time until its row was drawn, of every row that was drawn live.
+        left_out: rows that were omitted at first and drawn later.
+        frames_per_second: animation frames per second.
+        longest_frame: longest time between two frames, in ms.
     """
 
     latencies: list[float]
@@ -80,25 +79,25 @@ class Watched:
         self._devtools = page.context.new_cdp_session(page)
         self._devtools.send("Performance.enable")
 
-    def look(self) -> None:
-        """Forget what was seen so far."""
+    def reset(self) -> None:
+        """Reset the record."""
         self._page.evaluate("eye.reset()")
 
     def wait(self, seconds: float) -> None:
-        """Let the page go on for so long."""
+        """Wait while the page runs."""
         self._page.wait_for_timeout(seconds * 1000)
 
-    def seen(self) -> Seen:
-        """What was seen since ``look``."""
-        seen = self._page.evaluate(_READ)
-        return Seen(seen["latencies"], seen["leftOut"], seen["framesPerSecond"], seen["longestFrame"])
+    def record(self) -> Record:
+        """The record since ``reset``."""
+        values = self._page.evaluate(_READ)
+        return Record(values["latencies"], values["leftOut"], values["framesPerSecond"], values["longestFrame"])
 
     def settle(self) -> None:
-        """Return once the list has shown what it had left out."""
+        """Return once the list has drawn the omitted rows."""
         self._page.wait_for_function("() => performance.now() - eye.changed > 2500")
 
     def first_paint(self) -> float:
-        """Ms from the start of loading until something showed; of five loads the median."""
+        """Milliseconds to the first contentful paint; the median of five loads."""
         paints = []
         for _ in range(5):
             self._page.reload()
@@ -107,33 +106,34 @@ class Watched:
         return float(sorted(paints)[2])
 
     def heap_megabytes(self) -> float:
-        """JavaScript objects that are still in use."""
+        """The size of the live JavaScript objects."""
         self._devtools.send("HeapProfiler.collectGarbage")
         return self._metrics()["JSHeapUsedSize"] / 1e6
 
     def busy_seconds(self) -> float:
-        """How long the page's main thread has worked so far."""
+        """The CPU time of the page's main thread so far."""
         return self._metrics()["TaskDuration"]
 
     def total(self) -> int:
-        """The number that the first card shows."""
+        """The number in the first card."""
         return int(self._page.evaluate(_TOTAL).replace(",", ""))
 
     def _metrics(self) -> dict[str, float]:
-        return {one["name"]: float(one["value"]) for one in self._devtools.send("Performance.getMetrics")["metrics"]}
+        metrics = self._devtools.send("Performance.getMetrics")["metrics"]
+        return {metric["name"]: float(metric["value"]) for metric in metrics}
 
     def wait_for_total(self, total: int) -> bool:
-        """Whether the first card comes to show exactly this number."""
+        """True once the first card shows exactly this number; raises a timeout otherwise."""
         self._page.wait_for_function(f"(total) => {_TOTAL} === total", arg=f"{total:,}")
         return True
 
 
 @contextmanager
 def watched(url: str) -> Iterator[Watched]:
-    """The dashboard in a browser, for as long as the block lasts.
+    """The dashboard in a browser that is open during the block.
 
     Raises:
-        FileNotFoundError: there is no browser.
+        FileNotFoundError: no browser is installed.
     """
     executable = chromium.find()
     if executable is None:

@@ -1,4 +1,4 @@
-"""Deliveries of a realistic size, each with an id of its own."""
+"""Deliveries of a realistic size, each with a unique id."""
 
 import base64
 import json
@@ -77,7 +77,7 @@ SHAPES: dict[str, tuple[Channel, str]] = {
 
 
 def deliveries(count: int, shape: str = "EventBridge") -> Sequence[Delivery]:
-    """So many new deliveries of a shape, received now."""
+    """New deliveries with this payload, received now."""
     channel, text = SHAPES[shape]
     now = datetime.now(UTC)
     return [

@@ -1,8 +1,8 @@
-"""``python -m scripts.bench.publish WAY RATE SECONDS [API_URL]``: publishes by a schedule, one way into Helios.
+"""``python -m scripts.bench.publish CHANNEL RATE SECONDS API_URL``: publishes events to one channel by a schedule.
 
-A process of its own, whose environment leads the vendors' SDKs to the emulators. The order id of every event tells
-when it was due, in ms since 1970: ``ORD-<ms>-<number>``, but for a first one that only wakes what sleeps. Prints
-``began`` when it begins, and at the end how many events were taken, the first one among them.
+A separate process, whose environment points the vendors' SDKs to the emulators. The order id of every event has its due
+time in ms since 1970: ``ORD-<ms>-<number>``. A first event ``WAKE-…`` only warms up connections and functions. Prints
+``began`` when the schedule begins, and at the end how many events were accepted, including the first one.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ from scripts.simulator.shop import to_json
 from scripts.simulator.webhook import Webhook
 
 CHANNELS: Mapping[str, Source] = {"webhook": "aws", "EventBridge": "aws", "Pub/Sub": "gcp", "Event Grid": "azure"}
-"""Each way in, and the cloud whose event goes there."""
+"""The source of the events for each channel."""
 
 _TYPES: Mapping[Source, str] = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
 
 
 class Schedule:
-    """Events that become due, and those who send them: as many at once as the way in takes."""
+    """Publishes events when they are due, with the publisher's concurrency."""
 
     def __init__(self, publisher: Publisher, source: Source) -> None:
-        self.taken = 0
+        self.accepted = 0
         self._publisher = publisher
         self._source = source
         self._due: asyncio.Queue[Emission] = asyncio.Queue()
 
     async def run(self, rate: float, seconds: float, *, name: str = "ORD") -> None:
-        """Publish so many events a second, each when it is due, whether or not those before were taken."""
+        """Publish ``rate`` events per second, without waiting for the answers to earlier ones."""
         senders = [asyncio.create_task(self._send()) for _ in range(self._publisher.concurrency)]
         began, began_at = time.monotonic(), time.time()
         for number in range(int(rate * seconds)):
@@ -51,7 +51,7 @@ class Schedule:
             while len(batch) < self._publisher.batch and not self._due.empty():
                 batch.append(self._due.get_nowait())
             answers = await self._publisher.publish(batch)
-            self.taken += sum(answer.outcome == "accepted" for answer in answers)
+            self.accepted += sum(answer.outcome == "accepted" for answer in answers)
             for _ in batch:
                 self._due.task_done()
 
@@ -68,15 +68,15 @@ class Schedule:
         )
 
 
-async def _run(way: str, rate: float, seconds: float, api_url: str) -> None:
-    source = CHANNELS[way]
-    publisher = Webhook(api_url) if way == "webhook" else connect(find([source], allow_mixed=False)[source])
+async def _run(channel: str, rate: float, seconds: float, api_url: str) -> None:
+    source = CHANNELS[channel]
+    publisher = Webhook(api_url) if channel == "webhook" else connect(find([source], allow_mixed=False)[source])
     schedule = Schedule(publisher, source)
-    await schedule.run(1, 1, name="WAKE")  # connects, and wakes what sleeps
+    await schedule.run(1, 1, name="WAKE")  # warms up connections and functions
     print("began", flush=True)
     await schedule.run(rate, seconds)
     await publisher.close()
-    print(schedule.taken)
+    print(schedule.accepted)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tables of figures, for eyes and for machines."""
+"""Tables of results, printed and as JSON."""
 
 import json
 import os
@@ -18,13 +18,13 @@ Cell = str | int | float
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """One question and its figures.
+    """The results of one measurement.
 
     Attributes:
-        title: what was measured, with its unit.
-        columns: their heads.
-        rows: a cell per column.
-        goal: what we want of it, in words; empty if nothing.
+        title: the measured quantity, with its unit.
+        columns: the heads of the columns.
+        rows: the rows, with a cell per column.
+        goal: the goal, in words; may be empty.
     """
 
     title: str
@@ -45,17 +45,17 @@ def show(console: Console, table: Table) -> None:
 
 def _text(cell: Cell) -> str:
     if isinstance(cell, float):
-        return f"{cell:,.2f}" if abs(cell) < 100 else f"{cell:,.0f}"  # noqa: PLR2004 - how many digits mean something
+        return f"{cell:,.2f}" if abs(cell) < 100 else f"{cell:,.0f}"  # noqa: PLR2004 - three significant digits
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
 def write(path: Path, measured_on: Mapping[str, Any], tables: Sequence[Table]) -> None:
-    """Write all tables, and what they were measured on, as JSON."""
+    """Write the tables and the machine's facts as JSON."""
     path.write_text(json.dumps({"machine": measured_on, "tables": msgspec.to_builtins(tables)}, indent=2) + "\n")
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on, and the load that others put on the machine just now."""
+    """Facts about the machine that affect the results, including its present load."""
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu(),
@@ -83,12 +83,12 @@ def percentile(values: Sequence[float], percent: float) -> float:
         ValueError: there are no values.
     """
     if not values:
-        raise ValueError("nothing was measured, so it has no percentile")
+        raise ValueError("no values were measured, so there is no percentile")
     ordered = sorted(values)
     rank = max(1, -(-len(ordered) * percent // 100))
     return ordered[int(rank) - 1]
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one."""
+    """The median of the values."""
     return statistics.median(values)

@@ -1,4 +1,4 @@
-"""Real servers for a run, on free ports, with data that is gone afterwards."""
+"""Real servers for a run, on free ports, with temporary data."""
 
 import sys
 import tempfile
@@ -24,12 +24,12 @@ TABLES = "events, event_counts, dead_letters, frames, consumers, flows, flow_cou
 
 
 class Servers(NamedTuple):
-    """Where they are.
+    """The addresses of the servers.
 
     Attributes:
-        database_url: a migrated, empty database.
-        redis_url: an empty Valkey.
-        folder: for logs.
+        database_url: the URL of a migrated, empty database.
+        redis_url: the URL of an empty Valkey.
+        folder: the folder for logs.
     """
 
     database_url: str
@@ -37,14 +37,14 @@ class Servers(NamedTuple):
     folder: Path
 
     def empty(self) -> None:
-        """Forget everything that was stored."""
+        """Delete all stored data."""
         with psycopg.connect(self.database_url) as connection:
             connection.execute(f"TRUNCATE {TABLES}".encode())
 
 
 @contextmanager
 def servers() -> Iterator[Servers]:
-    """Postgres and Valkey for as long as the block lasts."""
+    """Postgres and Valkey, which run during the block."""
     with tempfile.TemporaryDirectory(prefix="helios-bench-") as name:
         folder = Path(name)
         postgres = Postgres(folder / "postgres", free_port(), log=folder / "postgres.log")
@@ -59,7 +59,7 @@ def servers() -> Iterator[Servers]:
 
 @contextmanager
 def another_database(running: Servers) -> Iterator[Servers]:
-    """The same servers with a migrated database of its own, which is dropped afterwards."""
+    """The same servers with a new migrated database, which is dropped after the block."""
     with psycopg.connect(running.database_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE another")
         url = psycopg.conninfo.make_conninfo(running.database_url, dbname="another")
@@ -79,7 +79,7 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
         HELIOS_DATABASE_URL=running.database_url,
         HELIOS_REDIS_URL=running.redis_url,
         HELIOS_LOG_LEVEL="WARNING",
-        HELIOS_TRUST_LOOPBACK="loopback",
+        HELIOS_TRUST_LOOPBACK="true",
     )
     with Process(
         "api",
@@ -94,7 +94,7 @@ def api(running: Servers) -> Iterator[tuple[int, Process]]:
 
 @contextmanager
 def demo(folder: Path) -> Iterator[Config]:
-    """All of Helios as the demo runs it, on free ports, without its traffic."""
+    """All of Helios as in the demo, on free ports, without traffic."""
     config = msgspec.convert({"state": str(folder)} | free_port_fields(), Config)
     every = services(config)
     try:

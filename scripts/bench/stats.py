@@ -1,4 +1,4 @@
-"""What the figures of a large Helios cost to read."""
+"""The latency of reads from a large database."""
 
 import http.client
 import time
@@ -13,9 +13,9 @@ from scripts.bench.servers import Servers, another_database, api
 
 MILLION = 1_000_000
 EVENTS_PER_SECOND = 10
-"""How the events are spread: ten a second make 10 million in 11.6 days, 16 700 minutes of six types each."""
+"""The rate of the stored events: ten per second are 10 million in 11.6 days, or 16 700 minutes with six types each."""
 
-# Reading doesn't care how the rows came in: without a log and without indexes that no answer needs, they come faster.
+# Without WAL and without the indexes that no request uses, the rows are inserted faster; reads are the same.
 PREPARE = """
 ALTER TABLE events SET UNLOGGED;
 ALTER TABLE events DROP CONSTRAINT events_pkey;
@@ -40,7 +40,7 @@ CREATE_INDEX = "CREATE INDEX events_received_at ON events (received_at, source, 
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
-    """Milliseconds an answer, at one and at ten million events."""
+    """Milliseconds per request, with one and with ten million events."""
     rows: list[tuple[str, float, float, float]] = []
     for size in (MILLION,) if quick else (MILLION, 10 * MILLION):
         with another_database(running) as filled:
@@ -52,8 +52,8 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
                     rows.append((name, median(times), percentile(times, 99), len(times)))
     return [
         Table(
-            title="Reading, ms an answer",
-            columns=("what", "median", "p99", "answers"),
+            title="Reads, ms per request",
+            columns=("request", "median", "p99", "requests"),
             rows=rows,
             goal="goal: /stats below 10 at 10 M events",
         )
@@ -83,6 +83,6 @@ def _times(port: int, path: str, count: int = 100) -> list[float]:
         answer.read()
         times.append((time.perf_counter() - started) * 1e3)
         if answer.status != http.HTTPStatus.OK:
-            raise RuntimeError(f"{path}: {answer.status}")
+            raise RuntimeError(f"{path} returned {answer.status}")
     connection.close()
-    return times[5:]  # the first ones connect and prepare
+    return times[5:]  # without the first requests, which open connections and prepare statements

@@ -1,4 +1,4 @@
-"""Webhooks a second, by the number of clients, and the memory that they cost."""
+"""Webhooks per second by the number of clients, and the API's memory."""
 
 import json
 import subprocess
@@ -13,22 +13,22 @@ CLIENTS = (1, 16, 64)
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
-    """Requests per second against one worker, each a new event, with their latencies."""
+    """Requests per second to one worker, each with a new event, and their latencies."""
     seconds = 2 if quick else 8
     with api(running) as (port, process):
-        _load(port, 16, 1)  # the first requests import, connect and prepare
+        _load(port, 16, 1)  # the first requests import modules, open connections and prepare statements
         rows = [_row(port, clients, seconds) for clients in CLIENTS]
         memory = _peak_megabytes(process.pid)
     running.empty()
     return [
         Table(
-            title="Webhooks, one uvicorn worker, each request a new event",
+            title="Webhooks, one uvicorn worker, each request with a new event",
             columns=("clients", "requests/s", "p50 ms", "p99 ms"),
             rows=rows,
             goal="goal: at least 1500/s at 64 clients on two cores",
         ),
         Table(
-            title="Memory of the API after that, MB",
+            title="Memory of the API afterwards, MB",
             columns=("", "peak"),
             rows=[("resident", memory)],
             goal="goal: below 200",
@@ -59,6 +59,6 @@ def _row(port: int, clients: int, seconds: float) -> tuple[int, float, float, fl
 def _peak_megabytes(pid: int) -> float | str:
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
-        return "not told by this system"
+        return "not available"
     peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) / 1024

@@ -1,1 +1,1 @@
-"""Builds and checks what is shipped: function archives, bills of materials, the OpenAPI document, the audit."""
+"""Builds and checks the deliverables: function archives, bills of materials, the OpenAPI document, audits."""

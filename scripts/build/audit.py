@@ -1,7 +1,7 @@
-"""``python -m scripts.build.audit``, also ``make audit``: known vulnerabilities, and secrets in what git keeps.
+"""``python -m scripts.build.audit`` (``make audit``): known vulnerabilities, and secrets in the tracked files.
 
-Exits with 1 if anything was found. A question that nobody answers (a registry without advisories) is skipped by name:
-it says nothing about Helios, and must not be read as if it did.
+Exits with 1 if there is a finding. A check without an answer, such as from a registry without advisories, is reported
+as skipped: it must not be read as a check without findings.
 """
 
 import json
@@ -23,45 +23,45 @@ NO_SECRETS = (
     r"\.lock$|package-lock\.json$|requirements\.txt$|^tests/payloads/|^infra/terraform/schemas/|\.tftest\.hcl$"
     r"|^dashboard/(openapi\.json|src/api/schema\.d\.ts)$"
 )
-"""Files full of hashes, ids and examples that look like secrets, and without a place to say that they are none."""
+"""Files with hashes, ids and examples that look like secrets, in which a comment can't mark them as false positives."""
 
 
 class Unanswered(Exception):  # noqa: N818 - reads as the fact it is
-    """Who was asked has no answer."""
+    """The tool or registry gave no answer."""
 
 
 def main() -> int:
-    """Ask every question, and return the exit status."""
+    """Run every check and return the exit status."""
     programs = install(LOCK)
-    questions: dict[str, Callable[[], Iterator[str]]] = {
+    checks: dict[str, Callable[[], Iterator[str]]] = {
         **{f"pip-audit {lock}": partial(python_vulnerabilities, programs, lock) for lock in locks()},
         "npm audit": npm_vulnerabilities,
         "detect-secrets": partial(secrets, programs),
     }
-    found = False
-    for name, question in questions.items():
+    failed = False
+    for name, check in checks.items():
         try:
-            answers = list(question())
+            findings = list(check())
         except Unanswered as error:
             print(f"{name}: SKIPPED, {error}")
             continue
-        found |= bool(answers)
-        print(f"{name}: {len(answers)} found")
-        for answer in answers:
-            print(f"  {answer}")
-    return int(found)
+        failed |= bool(findings)
+        print(f"{name}: {len(findings)} found")
+        for finding in findings:
+            print(f"  {finding}")
+    return int(failed)
 
 
 def locks() -> list[str]:
-    """Every file that pins Python packages, whatever they are for."""
+    """Every tracked file that pins Python packages."""
     return _run(["git", "ls-files", "*.lock", "*requirements.txt"]).stdout.splitlines()
 
 
 def python_vulnerabilities(programs: Path, lock: str) -> Iterator[str]:
-    """The known vulnerabilities of what a lock file pins.
+    """The known vulnerabilities of the packages in a lock file.
 
     Raises:
-        Unanswered: the registry knows nothing of any of it.
+        Unanswered: the registry has no advisories for any of the packages.
     """
     options = ["--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", "--requirement"]
     result = _run([programs / "pip-audit", *options, ROOT / lock])
@@ -78,7 +78,7 @@ def python_vulnerabilities(programs: Path, lock: str) -> Iterator[str]:
 
 
 def npm_vulnerabilities() -> Iterator[str]:
-    """The known vulnerabilities of what the dashboard's lock file pins.
+    """The known vulnerabilities of the packages in the dashboard's lock file.
 
     Raises:
         Unanswered: the registry has no answer.
@@ -95,12 +95,16 @@ def npm_vulnerabilities() -> Iterator[str]:
 
 
 def secrets(programs: Path, folder: Path = ROOT) -> Iterator[str]:
-    """What looks like a secret in the files that git keeps there, but for lines marked as none."""
+    """Strings that look like secrets in the tracked files, without lines that are marked as false positives.
+
+    Raises:
+        FileNotFoundError: the folder is not a git repository, or has no tracked files.
+    """
     listed = _run(["git", "ls-files"], folder=folder)
     files = listed.stdout.splitlines()
     if listed.returncode or not files:
-        raise FileNotFoundError(f"{folder}: git names no file to look through: {listed.stderr.strip()}")
-    # Without the plugin that guesses by names: whatever is called a secret here is an emulator's, or a test's.
+        raise FileNotFoundError(f"{folder}: git lists no files to scan: {listed.stderr.strip()}")
+    # Without the plugin that matches names: the named secrets of this repository belong to emulators and tests.
     options = ["--disable-plugin", "KeywordDetector", "--exclude-files", NO_SECRETS]
     result = _run([programs / "detect-secrets", "scan", *options, *files], folder=folder)
     for file, suspects in json.loads(result.stdout)["results"].items():
@@ -109,20 +113,24 @@ def secrets(programs: Path, folder: Path = ROOT) -> Iterator[str]:
 
 
 def _run(command: "list[str | Path]", *, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    """Raises Unanswered when it takes too long; then it is ended with all that it has started."""
+    """The result of a command.
+
+    Raises:
+        Unanswered: the command did not end in time; it was killed with all its children.
+    """
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
-            said, complained = process.communicate(timeout=SECONDS)
+            output, errors = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)
-            raise Unanswered(f"it gave no answer within {SECONDS} s") from error
-    return subprocess.CompletedProcess(command, process.returncode, said, complained)
+            raise Unanswered(f"no answer within {SECONDS} s") from error
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def _last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2] or "it said nothing"
+    return text.strip().rpartition("\n")[2] or "no output"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How each cloud wants a function's zip: where the packages lie, who installs them, how large it may be."""
+"""The layout of a function's zip in each cloud: where packages are, who installs them, and the size limits."""
 
 from typing import Final, NamedTuple
 
@@ -6,14 +6,14 @@ MEBIBYTE: Final = 1024 * 1024
 
 
 class Layout(NamedTuple):
-    """What one cloud asks of a zip.
+    """One cloud's requirements of a zip.
 
     Attributes:
-        packages: the folder inside the zip that is on ``sys.path``, besides the zip's own root.
-        vendored: whether the requirements are in the zip; if not, the cloud installs them from ``requirements.txt``.
-        runs_in: where the cloud unpacks it: what a traceback should name.
-        max_zipped: the largest zip it takes, in bytes.
-        max_unzipped: the largest contents it takes, in bytes.
+        packages: the folder inside the zip that is on ``sys.path``, besides the zip's root.
+        vendored: whether the zip contains the requirements; if not, the cloud installs ``requirements.txt``.
+        runs_in: the folder into which the cloud unpacks the zip, which tracebacks should show.
+        max_zipped: the size limit of the zip, in bytes.
+        max_unzipped: the size limit of its contents, in bytes.
     """
 
     packages: str
@@ -32,9 +32,9 @@ LAYOUTS: Final = {
         max_zipped=50 * MEBIBYTE,
         max_unzipped=250 * MEBIBYTE,
     ),
-    # Cloud Run documentation, "Specify dependencies in Python": main.py and requirements.txt lie in the root, local
-    # dependencies beside them; Cloud Build installs the rest, with pip, which checks the hashes that it finds there.
-    # "Cloud Run functions quotas": the sizes, of the first generation; for the second one none are stated.
+    # Cloud Run documentation, "Specify dependencies in Python": main.py and requirements.txt are in the root, with
+    # local dependencies beside them. Cloud Build installs the rest with pip, which checks the hashes in the file.
+    # "Cloud Run functions quotas": the sizes are those of the first generation; none are documented for the second.
     "gcp": Layout(
         packages="",
         vendored=False,
@@ -43,8 +43,8 @@ LAYOUTS: Final = {
         max_unzipped=500 * MEBIBYTE,
     ),
     # Azure Functions documentation, "Build options for Python function apps": without a remote build, dependencies
-    # must lie in .python_packages/lib/site-packages, and host.json in the root. A size is not stated for Flex
-    # Consumption; what must be unpacked at a cold start had better stay far below this one, Lambda's.
+    # must be in .python_packages/lib/site-packages, and host.json in the root. No size limit is documented for Flex
+    # Consumption, so Lambda's is used: a cold start unpacks the zip, and should not unpack more.
     "azure": Layout(
         packages=".python_packages/lib/site-packages",
         vendored=True,
@@ -56,5 +56,5 @@ LAYOUTS: Final = {
 
 
 def layout_of(function: str) -> Layout:
-    """The layout for a function by its name: ``aws-ingest`` is AWS'."""
+    """The layout for a function, by the cloud in its name: ``aws-ingest`` has AWS' layout."""
     return LAYOUTS[function.split("-", maxsplit=1)[0]]

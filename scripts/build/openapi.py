@@ -1,6 +1,6 @@
 """The API's OpenAPI document as a file, from which the dashboard's types are generated.
 
-``python -m scripts.build.openapi`` writes it anew; then ``npm run types`` in ``dashboard/`` follows.
+``python -m scripts.build.openapi`` updates it; run ``npm run types`` in ``dashboard/`` afterwards.
 """
 
 import inspect
@@ -16,7 +16,7 @@ FILE = Path(__file__).resolve().parents[2] / "dashboard" / "openapi.json"
 
 
 def document() -> str:
-    """The document as the API serves it, in a form whose differences can be read."""
+    """The document that the API serves, formatted for readable diffs."""
     services = bootstrap.build(Settings(database_url="postgresql://127.0.0.1/unused", trust_loopback=True))
     try:
         return json.dumps(_without_indents(create_app(services).openapi()), indent=2, ensure_ascii=False) + "\n"
@@ -25,7 +25,7 @@ def document() -> str:
 
 
 def _without_indents(value: Any) -> Any:
-    """The same with clean descriptions: Python 3.13 removes the indentation of docstrings, older ones don't."""
+    """The document with unindented descriptions: only Python 3.13 and newer remove the indentation of docstrings."""
     if isinstance(value, list):
         return [_without_indents(item) for item in value]
     if isinstance(value, dict):

@@ -3,11 +3,11 @@
 ``python -m scripts.build.package [--native | --architecture arm64] [NAME ...]``. Every folder below ``functions/`` that
 has a ``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and becomes
 ``build/aws-ingest.zip``. The same inputs give the same bytes, so an unchanged function is not deployed again.
-The module ``scripts.build.layouts`` says how each cloud wants its zips. A module that several functions of one cloud
-share, such as ``functions/aws/_common.py``, is in the zip of each of them, under its path here.
+The module ``scripts.build.layouts`` defines the layout of each cloud's zips. A module that several functions of one
+cloud share, such as ``functions/aws/_common.py``, is in the zip of each of them, under the same path as here.
 
-Where the requirements are in it, their bytecode is too: the folder a function runs from is read-only, so each cold
-start would compile every module again, which takes three times as long as to import it.
+A zip with requirements also contains their bytecode. A function's folder is read-only, so each cold start would
+otherwise compile every module again, which takes three times as long as to import it.
 """
 
 import argparse
@@ -37,16 +37,16 @@ from scripts.build.layouts import MEBIBYTE, Layout, layout_of
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 NATIVE = BUILD / "native"
-"""Where the packages for this machine lie."""
+"""The folder of the packages for this machine."""
 
 
 class Target(NamedTuple):
-    """A machine in a cloud.
+    """A platform to build for.
 
     Attributes:
-        platform: what its compiled modules are built for, as uv spells it.
-        python: its Python.
-        folder: where packages for it lie.
+        platform: the platform of compiled modules, in uv's spelling.
+        python: the version of Python.
+        folder: the folder of its packages.
     """
 
     platform: str
@@ -56,19 +56,19 @@ class Target(NamedTuple):
 
 TARGETS = {
     "x86_64": Target("x86_64-manylinux2014", "3.11", BUILD),
-    # AWS Lambda Developer Guide, "Building Lambda functions with Python": up to Python 3.11 it is Amazon Linux 2, whose
-    # C library is older than the one that psycopg's wheels for this processor ask for.
+    # AWS Lambda Developer Guide, "Building Lambda functions with Python": up to Python 3.11 Lambda runs Amazon Linux 2,
+    # whose C library is older than the one that psycopg's wheels for this architecture need.
     "arm64": Target("aarch64-manylinux_2_28", "3.12", BUILD / "arm64"),
 }
-"""By the processor's name on AWS; the other clouds have the first one only."""
+"""The targets by AWS' name of the architecture; the other clouds have the first one only."""
 
 _FUNCTIONS = ROOT / "functions"
 _INSTALL_NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", ".lock"}
-"""What installers write next to a package: paths of this machine, and hashes of files that are left out."""
+"""Files that installers write next to a package: they contain local paths and hashes of files that are left out."""
 _NOT_CODE = {"requirements.in", "requirements.txt", "__init__.py"}
-"""What a function's folder holds that its zip does not; a cloud that installs the requirements gets them anyway."""
+"""Files of a function's folder that its zip omits; a cloud that installs the requirements gets them separately."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time a zip can tell."""
+"""The earliest time that a zip can store."""
 
 
 class Package(NamedTuple):
@@ -79,8 +79,8 @@ class Package(NamedTuple):
         path: the zip.
         zipped: its size in bytes.
         unzipped: the size of its contents in bytes.
-        layout: what its cloud asks of it.
-        fresh: False when it was up to date already.
+        layout: the requirements of its cloud.
+        fresh: whether it was built now; False when it was up to date.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Package(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether its cloud takes it."""
+        """Whether it is within the size limits of its cloud."""
         return self.zipped <= self.layout.max_zipped and self.unzipped <= self.layout.max_unzipped
 
 
@@ -103,15 +103,15 @@ def functions() -> dict[str, Path]:
 
 
 def build(name: str, *, native: bool, architecture: str = "x86_64") -> Package:
-    """Build one function's zip, or leave it alone when nothing it is made of has changed.
+    """Build one function's zip, unless it is up to date.
 
     Args:
-        name: as ``functions()`` spells it.
-        native: for this machine's platform and Python, into ``NATIVE``, instead of the cloud's.
-        architecture: of ``TARGETS``; for this machine it does not matter.
+        name: a key of ``functions()``.
+        native: build for this machine's platform and Python, into ``NATIVE``, instead of for the cloud.
+        architecture: a key of ``TARGETS``; ignored for a native package.
 
     Raises:
-        subprocess.CalledProcessError: a requirement could not be installed; uv has said why.
+        subprocess.CalledProcessError: a requirement could not be installed; uv has printed the reason.
     """
     machine = None if native else TARGETS[architecture]
     target = (machine.folder if machine else NATIVE) / f"{name}.zip"
@@ -119,7 +119,7 @@ def build(name: str, *, native: bool, architecture: str = "x86_64") -> Package:
     inputs = _digest(functions()[name], machine)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two demos, or the workers of a test run, build at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two demos, or the workers of a test run, may build at the same time
         fresh = not target.exists() or not stamp.exists() or stamp.read_text() != inputs
         if fresh:
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
@@ -135,13 +135,13 @@ def build(name: str, *, native: bool, architecture: str = "x86_64") -> Package:
 
 
 def build_all(names: Collection[str], *, native: bool, architecture: str = "x86_64") -> list[Package]:
-    """Build several, as many at a time as there are processors; the words are those of ``build``."""
+    """Build several packages, one per CPU core at a time; the arguments are those of ``build``."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(partial(build, native=native, architecture=architecture), names))
 
 
 def _digest(folder: Path, machine: Target | None) -> str:
-    """Over everything that the zip depends on."""
+    """A digest of everything that the zip depends on."""
     digest = hashlib.sha256()
     wheel = [
         *_files(ROOT / "shared/helios"),
@@ -159,26 +159,26 @@ def _digest(folder: Path, machine: Target | None) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file below the folder but caches, in a fixed order."""
+    """Every file below the folder except caches, in a fixed order."""
     for file in sorted(folder.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
             yield file
 
 
 def _shared_by(folder: Path) -> list[Path]:
-    """The modules beside the function's folder that it may import, and the packages they are in."""
+    """The modules beside the function's folder that it may import, and the package that contains them."""
     cloud = folder.parent
     modules = sorted(cloud.glob("*.py")) if cloud != _FUNCTIONS else []
     return [_FUNCTIONS / "__init__.py", *modules] if modules else []
 
 
 def _bytecode_for(machine: Target | None) -> bool:
-    """Whether this Python's bytecode is of use where the package will run."""
+    """Whether the bytecode of this Python works where the package will run."""
     return machine is None or f"{sys.version_info.major}.{sys.version_info.minor}" == machine.python
 
 
 def _collect(folder: Path, target: Path, layout: Layout, machine: Target | None) -> None:
-    """Put the requirements, the helios package and the function's own files where the layout wants them."""
+    """Copy the requirements, the helios package and the function's own files into the layout's folders."""
     where = ["--python", sys.executable]
     if machine:
         where = ["--python-platform", machine.platform, "--python-version", machine.python, "--only-binary", ":all:"]
@@ -197,8 +197,8 @@ def _collect(folder: Path, target: Path, layout: Layout, machine: Target | None)
         copy = target / file.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
-    shutil.rmtree(packages / "bin", ignore_errors=True)  # command lines, which no function calls
-    for leftover in list(target.rglob("__pycache__")):  # uv compiles as well, if its settings ask for it
+    shutil.rmtree(packages / "bin", ignore_errors=True)  # command-line programs, which no function calls
+    for leftover in list(target.rglob("__pycache__")):  # uv's settings may enable compilation
         shutil.rmtree(leftover)
     if not layout.vendored:
         shutil.copyfile(folder / "requirements.txt", target / "requirements.txt")
@@ -207,17 +207,17 @@ def _collect(folder: Path, target: Path, layout: Layout, machine: Target | None)
 
 
 def _compile(folder: Path, layout: Layout) -> None:
-    """Put bytecode next to every module, the same bytes each time.
+    """Write bytecode next to every module, with the same bytes each time.
 
-    Never compared with its source when it is loaded (PEP 552, "unchecked"): by time it would always seem stale, since
-    a zip keeps none. Where a module really lies is filled in when it is loaded.
+    The bytecode is never compared with its source (PEP 552, "unchecked"): a zip stores no exact modification times, so
+    bytecode that is checked by time would always be stale. Python sets the path of a module when it loads it.
     """
     how = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", layout.runs_in]
     subprocess.run([sys.executable, "-I", "-m", "compileall", *how, str(folder)], check=True)
 
 
 def _wheel(folder: Path) -> Path:
-    """The helios wheel, built into this folder."""
+    """Build the helios wheel into this folder, and return its path."""
     build = ["build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable]
     _uv(*build, "--out-dir", str(folder), str(ROOT))
     return next(folder.glob("*.whl"))
@@ -229,14 +229,14 @@ def _uv(*arguments: str) -> None:
 
 
 def _zip(folder: Path, archive: Path, *, level: int) -> None:
-    """Zip a folder: fixed order, times and modes, without what a function never reads."""
+    """Zip a folder with a fixed order, times and modes, without files that a function never reads."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as out:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = file.relative_to(folder)
             if file.name in _INSTALL_NOTES or file.suffix == ".pyi":
                 continue
             entry = zipfile.ZipInfo(name.as_posix(), _EPOCH)
-            entry.create_system = 3  # Unix, whose modes these are
+            entry.create_system = 3  # Unix, so that the modes are used
             mode = 0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644
             entry.external_attr = (stat.S_IFREG | mode) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -259,18 +259,21 @@ def _show(packages: Sequence[Package]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build what was asked for, show the sizes, and return 1 if its cloud would refuse one."""
+    """Build the packages, show their sizes, and return 1 if a package exceeds the limits of its cloud."""
     known = functions()
     parser = argparse.ArgumentParser(prog="package", description="Build the zips of the cloud functions.")
     machine = parser.add_mutually_exclusive_group()
-    machine.add_argument("--native", action="store_true", help="for this machine instead of the clouds")
+    machine.add_argument("--native", action="store_true", help="build for this machine instead of the clouds")
     machine.add_argument(
-        "--architecture", choices=TARGETS, default="x86_64", help="Lambda's; arm64 goes to build/arm64"
+        "--architecture",
+        choices=TARGETS,
+        default="x86_64",
+        help="architecture of Lambda; arm64 packages are written to build/arm64",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(known)}; by default all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(known)}; all by default")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - known.keys():
-        parser.error(f"no such function: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        parser.error(f"no such function: {', '.join(sorted(unknown))}; known functions: {', '.join(known)}")
     names = options.names or known
     if options.architecture != "x86_64":
         names = [name for name in names if name.startswith("aws-")]
@@ -283,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     target = None if options.native else TARGETS[options.architecture]
     if target and not _bytecode_for(target):
         sys.stdout.write(
-            f"Without bytecode, so slower to start: build with Python {target.python}, the functions' own.\n"
+            f"The packages have no bytecode and start more slowly. Build with the cloud's Python, {target.python}.\n"
         )
     return int(not all(package.fits for package in packages))
 

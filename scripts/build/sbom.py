@@ -1,7 +1,6 @@
-"""``python -m scripts.build.sbom``: bills of materials of each built zip and of the dashboard, as CycloneDX JSON.
+"""``python -m scripts.build.sbom``: bills of materials of each function's zip and of the dashboard, as CycloneDX JSON.
 
-The tools read what they were built from, the hash-pinned requirements and npm's lock file, and the same give the same
-bytes.
+The tools read the hash-pinned requirements and npm's lock file. The same input gives the same bytes.
 """
 
 import json
@@ -23,12 +22,12 @@ def write(name: str, folder: Path, target: Path) -> Path:
     """Write the bill of materials of one function, and return its file.
 
     Raises:
-        subprocess.CalledProcessError: the tool failed; what went wrong is on standard error.
+        subprocess.CalledProcessError: the tool failed; the reason is on standard error.
     """
     file = target / f"{name}.cdx.json"
     options = ["--output-reproducible", "--output-format", "JSON", "--spec-version", "1.6", "--output-file", str(file)]
     tool = install(LOCK) / "cyclonedx-py"
-    # The tool warns that the file has no graph of dependencies: a lock file has none.
+    # The tool warns that the result has no dependency graph, which a lock file does not contain.
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     helios = ["--pyproject", str(ROOT / "pyproject.toml")]
     requirements = str(folder / "requirements.txt")
@@ -37,47 +36,47 @@ def write(name: str, folder: Path, target: Path) -> Path:
 
 
 def write_dashboard(target: Path) -> Path:
-    """Write that of the dashboard, without what only builds it, and return its file.
+    """Write the bill of materials of the dashboard, without build tools, and return its file.
 
     Raises:
-        FileNotFoundError: there is no npm; the message says what to install.
-        subprocess.CalledProcessError: npm failed; what went wrong is on standard error.
+        FileNotFoundError: npm is missing; the message names what to install.
+        subprocess.CalledProcessError: npm failed; the reason is on standard error.
     """
     options = ["--package-lock-only", "--sbom-format", "cyclonedx", "--sbom-type", "application"]
     with tempfile.TemporaryDirectory() as folder:
         _without_tools(Path(folder))
-        made = subprocess.run([_npm(), "sbom", *options], cwd=folder, check=True, stdout=subprocess.PIPE)
-    bill = json.loads(made.stdout)
-    del bill["serialNumber"], bill["metadata"]["timestamp"]  # else each is another
-    bill["metadata"]["component"]["name"] = "helios-dashboard"  # not the folder
+        done = subprocess.run([_npm(), "sbom", *options], cwd=folder, check=True, stdout=subprocess.PIPE)
+    bill = json.loads(done.stdout)
+    del bill["serialNumber"], bill["metadata"]["timestamp"]  # they differ in each run
+    bill["metadata"]["component"]["name"] = "helios-dashboard"  # instead of the folder's name
     file = target / "dashboard.cdx.json"
     file.write_text(json.dumps(bill, indent=2) + "\n")
     return file
 
 
 def _without_tools(folder: Path) -> None:
-    """Write what npm reads there, without what only builds or tests the dashboard.
+    """Write package.json and its lock file to the folder, without the packages that build or test the dashboard.
 
-    npm's own ``--omit dev`` leaves React out as well, since tools ask for it too.
+    npm's own ``--omit dev`` also omits React, because tools depend on it too.
     """
-    wanted = json.loads((DASHBOARD / "package.json").read_text())
+    manifest = json.loads((DASHBOARD / "package.json").read_text())
     lock = json.loads((DASHBOARD / "package-lock.json").read_text())
-    for root in (wanted, lock["packages"][""]):
+    for root in (manifest, lock["packages"][""]):
         del root["devDependencies"]
-    lock["packages"] = {path: one for path, one in lock["packages"].items() if not one.get("dev")}
-    (folder / "package.json").write_text(json.dumps(wanted))
+    lock["packages"] = {path: package for path, package in lock["packages"].items() if not package.get("dev")}
+    (folder / "package.json").write_text(json.dumps(manifest))
     (folder / "package-lock.json").write_text(json.dumps(lock))
 
 
 def _npm() -> str:
     npm = shutil.which("npm")
     if npm is None:
-        raise FileNotFoundError("npm is missing: it lists what is in the dashboard; Node.js 20.19 or newer, nodejs.org")
+        raise FileNotFoundError("npm is missing; install Node.js 20.19 or newer from nodejs.org")
     return npm
 
 
 def main() -> int:
-    """Write one for every function, and one for the dashboard."""
+    """Write the bill of materials of every function and of the dashboard."""
     BUILD.mkdir(exist_ok=True)
     for name, folder in functions().items():
         print(write(name, folder, BUILD).name)

@@ -1,6 +1,6 @@
-"""Command-line tools in an environment of their own, hash-pinned: what they depend on is no business of Helios.
+"""Hash-pinned command-line tools in separate environments, so that their dependencies do not affect Helios.
 
-``python -m scripts.build.tools LOCK PROGRAM ARGUMENTS...`` runs one of them, and exits as it does.
+``python -m scripts.build.tools LOCK PROGRAM ARGUMENTS...`` runs a tool and exits with its status.
 """
 
 import fcntl
@@ -14,18 +14,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def install(lock: Path) -> Path:
-    """The folder that holds the programs of a lock file; installed now if they are not there or out of date.
+    """The folder with the programs of a lock file, which are installed first if they are missing or out of date.
 
     Raises:
-        subprocess.CalledProcessError: the installation failed; what went wrong is on standard error.
+        subprocess.CalledProcessError: the installation failed; the reason is on standard error.
     """
     venv = ROOT / ".venv" / "tools" / lock.stem
     stamp = venv / ".lock"
-    wanted = f"{sys.version}\n{lock.read_text()}"
+    expected = f"{sys.version}\n{lock.read_text()}"
     venv.parent.mkdir(parents=True, exist_ok=True)
-    with venv.with_suffix(".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # the workers of a test run may ask at the same time
-        if not stamp.exists() or stamp.read_text() != wanted:
+    with venv.with_suffix(".lock").open("w") as mutex:
+        fcntl.flock(mutex, fcntl.LOCK_EX)  # the workers of a test run may install at the same time
+        if not stamp.exists() or stamp.read_text() != expected:
             uv = Path(sysconfig.get_path("scripts")) / "uv"
             python = venv / "bin/python"
             for step in (
@@ -42,7 +42,7 @@ def install(lock: Path) -> Path:
                 ],
             ):
                 subprocess.run([str(uv), "--quiet", *step], check=True, env=os.environ)
-            stamp.write_text(wanted)
+            stamp.write_text(expected)
     return venv / "bin"
 
 

@@ -1,1 +1,1 @@
-"""Deploys Helios to AWS, Google Cloud and Azure with Terraform, tests the deployment, and removes it."""
+"""Deploys Helios to AWS, Google Cloud and Azure with Terraform, tests the deployment and removes it."""

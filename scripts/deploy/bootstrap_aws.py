@@ -1,6 +1,7 @@
-"""``python -m scripts.deploy.bootstrap_aws``: once per account, the state's bucket, the deployer's role, settings.
+"""``python -m scripts.deploy.bootstrap_aws``: creates the state's bucket, the deployer's role and settings files.
 
-The state holds passwords, so the bucket is private, encrypted and versioned. Running it twice changes nothing.
+Run it once per account; a second run changes nothing. The state contains passwords, so the bucket is private,
+encrypted and versioned.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from typing import Any
 
 from scripts.deploy.clouds import CLOUDS, no_access
 from scripts.deploy.github_oidc import AUDIENCE_OF_AWS, ISSUER, repository, subject
-from scripts.deploy.plan import Asked, Step, carry_out
+from scripts.deploy.plan import CommandOutput, Step, carry_out
 from scripts.deploy.tfvars import write_once
 
 _CLOUD = CLOUDS["aws"]
@@ -23,8 +24,8 @@ _OLD_STATES = (
 
 
 _ROLE = "deploy-helios"
-"""Not helios-deploy: it may change the roles that begin with helios-, and must not change itself."""
-_MAY: Mapping[str, Any] = {
+"""Not ``helios-deploy``: the role may change roles that begin with ``helios-``, and must not change itself."""
+_ROLE_POLICY: Mapping[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [
         {
@@ -35,34 +36,34 @@ _MAY: Mapping[str, Any] = {
         }
     ],
 }
-"""What ``PowerUserAccess`` leaves out; passing a role to a function is among it."""
+"""The permissions that ``PowerUserAccess`` lacks, such as passing a role to a function."""
 _ACCOUNT = ("aws", "sts", "get-caller-identity", "--query", "Account", "--output", "text")
 
 
-def _trust(github: str | None) -> Asked:
-    """Who may take the role: whom this account lets, or the main branch of a repository."""
+def _trust(github: str | None) -> CommandOutput:
+    """The role's trust policy: for principals of this account, or for the main branch of a repository."""
     if github is None:
-        who = {"Principal": {"AWS": "arn:aws:iam::ACCOUNT:root"}, "Action": "sts:AssumeRole"}
+        grant = {"Principal": {"AWS": "arn:aws:iam::ACCOUNT:root"}, "Action": "sts:AssumeRole"}
     else:
         issuer = ISSUER.removeprefix("https://")
-        who = {
+        grant = {
             "Principal": {"Federated": f"arn:aws:iam::ACCOUNT:oidc-provider/{issuer}"},
             "Action": "sts:AssumeRoleWithWebIdentity",
             "Condition": {"StringEquals": {f"{issuer}:aud": AUDIENCE_OF_AWS, f"{issuer}:sub": subject(github)}},
         }
-    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **who}]}
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **grant}]}
     before, _, after = json.dumps(policy).partition("ACCOUNT")
-    return Asked(before, _ACCOUNT, after)
+    return CommandOutput(before, _ACCOUNT, after)
 
 
 def _identity(github: str | None) -> list[Step]:
-    """The role that deploys."""
+    """The steps that create the deployer's role."""
     iam = ("aws", "iam")
     role = ("--role-name", _ROLE)
-    provider = Asked("arn:aws:iam::", _ACCOUNT, f":oidc-provider/{ISSUER.removeprefix('https://')}")
+    provider = CommandOutput("arn:aws:iam::", _ACCOUNT, f":oidc-provider/{ISSUER.removeprefix('https://')}")
     trusted = [
         Step(
-            "let the account believe what GitHub says of its workflows",
+            "add GitHub as an identity provider",
             (*iam, "create-open-id-connect-provider", "--url", ISSUER, "--client-id-list", AUDIENCE_OF_AWS),
             unless=(*iam, "get-open-id-connect-provider", "--open-id-connect-provider-arn", provider),
         )
@@ -70,47 +71,47 @@ def _identity(github: str | None) -> list[Step]:
     return [
         *(trusted if github else []),
         Step(
-            f"make the role {_ROLE}, which deploys",
+            f"create the role {_ROLE} for deployments",
             (*iam, "create-role", *role, "--assume-role-policy-document", _trust(github)),
             unless=(*iam, "get-role", *role),
         ),
         Step(
-            f"say who may take it: {f'the main branch of {github}' if github else 'whom this account lets'}",
+            f"allow {f'the main branch of {github}' if github else 'this account'} to assume the role",
             (*iam, "update-assume-role-policy", *role, "--policy-document", _trust(github)),
         ),
         Step(
-            "let it make everything but identities",
+            "attach PowerUserAccess to the role",
             (*iam, "attach-role-policy", *role, "--policy-arn", "arn:aws:iam::aws:policy/PowerUserAccess"),
         ),
         Step(
-            "and the roles of the functions",
-            (*iam, "put-role-policy", *role, "--policy-name", _ROLE, "--policy-document", json.dumps(_MAY)),
+            "allow the role to manage the roles of the functions",
+            (*iam, "put-role-policy", *role, "--policy-name", _ROLE, "--policy-document", json.dumps(_ROLE_POLICY)),
         ),
     ]
 
 
 def steps(*, region: str, bucket: str, github: str | None = None) -> list[Step]:
-    """What has to be there before ``terraform init``."""
+    """The steps that must run before ``terraform init``."""
     s3 = ("aws", "s3api")
     named = ("--bucket", bucket, "--region", region)
-    # us-east-1 is the one region that S3 refuses to be told.
-    place = () if region == "us-east-1" else ("--create-bucket-configuration", f"LocationConstraint={region}")
+    # S3 refuses a location constraint of us-east-1.
+    location = () if region == "us-east-1" else ("--create-bucket-configuration", f"LocationConstraint={region}")
     return [
         Step(
-            f"make the bucket {bucket} for the state",
-            (*s3, "create-bucket", *named, *place),
+            f"create the bucket {bucket} for the state",
+            (*s3, "create-bucket", *named, *location),
             unless=(*s3, "head-bucket", *named),
         ),
         Step(
-            "close it to the public",
+            "block public access to the bucket",
             (*s3, "put-public-access-block", *named, "--public-access-block-configuration", _PRIVATE),
         ),
         Step(
-            "keep its old versions",
+            "enable versioning",
             (*s3, "put-bucket-versioning", *named, "--versioning-configuration", "Status=Enabled"),
         ),
         Step(
-            "forget them after 90 days",
+            "delete old versions after 90 days",
             (*s3, "put-bucket-lifecycle-configuration", *named, "--lifecycle-configuration", _OLD_STATES),
         ),
         *_identity(github),
@@ -120,21 +121,21 @@ def steps(*, region: str, bucket: str, github: str | None = None) -> list[Step]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, show the steps, and do them."""
+    """Read the command line, show the steps and run them."""
     parser = argparse.ArgumentParser(prog="bootstrap_aws", description=__doc__)
-    parser.add_argument("--region", required=True, help="where Helios will run, such as eu-central-1")
-    parser.add_argument("--bucket", required=True, help="name for the state's bucket; all of S3 shares one namespace")
+    parser.add_argument("--region", required=True, help="region of the deployment, such as eu-central-1")
+    parser.add_argument("--bucket", required=True, help="name of the state's bucket, unique in all of S3")
     parser.add_argument(
-        "--github", type=repository, metavar="OWNER/NAME", help="whose main branch may deploy as the role"
+        "--github", type=repository, metavar="OWNER/NAME", help="repository whose main branch may assume the role"
     )
-    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--dry-run", action="store_true", help="show the steps and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    options = parser.parse_args(arguments)
     return carry_out(
-        steps(region=given.region, bucket=given.bucket, github=given.github),
+        steps(region=options.region, bucket=options.bucket, github=options.github),
         missing=no_access(_CLOUD, tool_only=True),
-        dry_run=given.dry_run,
-        yes=given.yes,
+        dry_run=options.dry_run,
+        yes=options.yes,
         program=parser.prog,
     )
 

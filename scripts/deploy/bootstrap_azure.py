@@ -1,7 +1,7 @@
-"""``python -m scripts.deploy.bootstrap_azure``: once per subscription, providers, the state's storage, the deployer.
+"""``python -m scripts.deploy.bootstrap_azure``: registers providers and creates the state's storage and the deployer.
 
-The state holds passwords, so the container is private, opens to identities and not to keys, and keeps old versions.
-Running it twice changes nothing.
+Run it once per subscription; a second run changes nothing. The state contains passwords, so the container is private
+and versioned, and accepts identities but no account keys.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from scripts.deploy.clouds import CLOUDS, no_access
 from scripts.deploy.github_oidc import AUDIENCE_OF_AZURE, ISSUER, repository, subject
-from scripts.deploy.plan import Asked, Step, carry_out
+from scripts.deploy.plan import CommandOutput, Step, carry_out
 from scripts.deploy.tfvars import write_once
 
 _CLOUD = CLOUDS["azure"]
@@ -36,20 +36,20 @@ _STATES = "Storage Blob Data Contributor"
 _ROLES = ("Contributor", "Role Based Access Control Administrator")
 
 
-def _may(who: str, role: str, scope: str, *within: str, to: tuple[str | Asked, ...]) -> Step:
-    """The step that gives somebody a role."""
+def _grant(assignee: str, role: str, scope: str, *within: str, to: tuple[str | CommandOutput, ...]) -> Step:
+    """The step that assigns a role."""
     command = ("az", "role", "assignment", "create", *to, "--scope", scope, "--role", role)
-    return Step(f"make {who} {role}", (*command, "--output", "none", *within))
+    return Step(f"assign {assignee} the role {role}", (*command, "--output", "none", *within))
 
 
-def _identity(subscription: str, location: str, state: str, github: str | None) -> tuple[Asked, list[Step]]:
-    """The object id of the identity that deploys, and what makes it."""
+def _identity(subscription: str, location: str, state: str, github: str | None) -> tuple[CommandOutput, list[Step]]:
+    """The object id of the deployer's identity, and the steps that create it."""
     within = ("--subscription", subscription)
     named = ("--name", _IDENTITY, "--resource-group", _GROUP, *within)
-    identity = Asked("", ("az", "identity", "show", *named, "--query", "principalId", "--output", "tsv"))
+    identity = CommandOutput("", ("az", "identity", "show", *named, "--query", "principalId", "--output", "tsv"))
     to = ("--assignee-object-id", identity, "--assignee-principal-type", "ServicePrincipal")
     trusted = Step(
-        f"let the main branch of {github} be it",
+        f"allow the main branch of {github} to use the identity",
         (
             *("az", "identity", "federated-credential", "create", "--name", "github"),
             *("--identity-name", _IDENTITY, "--resource-group", _GROUP, "--issuer", ISSUER),
@@ -58,11 +58,11 @@ def _identity(subscription: str, location: str, state: str, github: str | None) 
     )
     return identity, [
         Step(
-            f"make the identity {_IDENTITY}, which deploys",
+            f"create the identity {_IDENTITY} for deployments",
             ("az", "identity", "create", *named, "--location", location, "--output", "none"),
         ),
-        *(_may(_IDENTITY, role, f"/subscriptions/{subscription}", *within, to=to) for role in _ROLES),
-        _may(_IDENTITY, _STATES, state, *within, to=to),
+        *(_grant(_IDENTITY, role, f"/subscriptions/{subscription}", *within, to=to) for role in _ROLES),
+        _grant(_IDENTITY, _STATES, state, *within, to=to),
         *([trusted] if github else []),
     ]
 
@@ -70,7 +70,7 @@ def _identity(subscription: str, location: str, state: str, github: str | None) 
 def steps(
     *, subscription: str, location: str, account: str, suffix: str, principal: str, github: str | None = None
 ) -> list[Step]:
-    """What has to be there before ``terraform init``."""
+    """The steps that must run before ``terraform init``."""
     within = ("--subscription", subscription)
     named = ("--name", account, "--resource-group", _GROUP)
     storage = ("az", "storage", "account")
@@ -78,7 +78,7 @@ def steps(
     scope = (
         f"/subscriptions/{subscription}/resourceGroups/{_GROUP}/providers/Microsoft.Storage/storageAccounts/{account}"
     )
-    closed = (
+    access = (
         "--allow-blob-public-access",
         "false",
         "--allow-shared-key-access",
@@ -91,18 +91,18 @@ def steps(
         "storage_account_name": account,
         "container_name": _CONTAINER,
     }
-    identity, making = _identity(subscription, location, scope, github)
+    identity, identity_steps = _identity(subscription, location, scope, github)
     return [
         *(
             Step(f"register {provider}", ("az", "provider", "register", "--namespace", provider, "--wait", *within))
             for provider in _PROVIDERS
         ),
         Step(
-            f"make the resource group {_GROUP}",
+            f"create the resource group {_GROUP}",
             ("az", "group", "create", "--name", _GROUP, "--location", location, "--output", "none", *within),
         ),
         Step(
-            f"make the storage account {account} for the state",
+            f"create the storage account {account} for the state",
             (
                 *storage,
                 "create",
@@ -111,7 +111,7 @@ def steps(
                 location,
                 "--sku",
                 "Standard_ZRS",
-                *closed,
+                *access,
                 "--output",
                 "none",
                 *within,
@@ -119,7 +119,7 @@ def steps(
             unless=(*storage, "show", *named, *within),
         ),
         Step(
-            "keep old versions of what is in it",
+            "enable versioning of its blobs",
             (
                 *storage,
                 "blob-service-properties",
@@ -136,12 +136,12 @@ def steps(
             ),
         ),
         Step(
-            "make its container",
+            "create its container",
             ("az", "storage", "container-rm", "create", *container, "--output", "none", *within),
             unless=("az", "storage", "container-rm", "show", *container, *within),
         ),
-        _may(principal, _STATES, scope, *within, to=("--assignee", principal)),
-        *making,
+        _grant(principal, _STATES, scope, *within, to=("--assignee", principal)),
+        *identity_steps,
         write_once(_CLOUD.backend, backend),
         write_once(
             _CLOUD.settings,
@@ -156,35 +156,35 @@ def steps(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, show the steps, and do them."""
+    """Read the command line, show the steps and run them."""
     parser = argparse.ArgumentParser(prog="bootstrap_azure", description=__doc__)
-    parser.add_argument("--location", required=True, help="where Helios will run, such as westeurope")
+    parser.add_argument("--location", required=True, help="location of the deployment, such as westeurope")
     parser.add_argument(
-        "--account", required=True, help="name for the state's storage account: 3 to 24 letters and digits"
+        "--account", required=True, help="name of the state's storage account: 3 to 24 characters of a-z and 0-9"
     )
     parser.add_argument(
-        "--principal", required=True, help="object id of who will deploy; `az ad signed-in-user show --query id`"
+        "--principal", required=True, help="object id of the user who deploys: `az ad signed-in-user show --query id`"
     )
     parser.add_argument(
-        "--suffix", required=True, help="what makes names unique that all of Azure shares: a few letters and digits"
+        "--suffix", required=True, help="suffix that makes global names unique: a few characters of a-z and 0-9"
     )
-    parser.add_argument("--github", type=repository, metavar="OWNER/NAME", help="whose main branch may deploy")
-    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--github", type=repository, metavar="OWNER/NAME", help="repository that may deploy")
+    parser.add_argument("--dry-run", action="store_true", help="show the steps and change nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    options = parser.parse_args(arguments)
     subscription = os.environ.get("ARM_SUBSCRIPTION_ID") or "ARM_SUBSCRIPTION_ID"
     return carry_out(
         steps(
             subscription=subscription,
-            location=given.location,
-            account=given.account,
-            suffix=given.suffix,
-            principal=given.principal,
-            github=given.github,
+            location=options.location,
+            account=options.account,
+            suffix=options.suffix,
+            principal=options.principal,
+            github=options.github,
         ),
         missing=no_access(_CLOUD, tool_only=True),
-        dry_run=given.dry_run,
-        yes=given.yes,
+        dry_run=options.dry_run,
+        yes=options.yes,
         program=parser.prog,
     )
 

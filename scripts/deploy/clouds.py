@@ -1,4 +1,4 @@
-"""What deploying to a cloud takes on this machine: its command line, credentials, and the settings of its root."""
+"""The requirements of a deployment to each cloud: its command line, credentials, and the settings of its root."""
 
 import os
 import shutil
@@ -16,15 +16,15 @@ _PROBE_SECONDS: Final = 30
 
 
 class Cloud(NamedTuple):
-    """One cloud, as those who deploy to it see it.
+    """The deployment facts of one cloud.
 
     Attributes:
-        source: its short name, which is its root's folder too.
+        source: the short name of the cloud, and the folder of its root.
         tool: its command line.
-        whoami: the command that succeeds if somebody is signed in, as Terraform would be.
-        tool_whoami: the same for the command line itself.
-        variables: the environment variables that its provider can't do without.
-        remedy: what to do if nobody is signed in: the variables, and the command.
+        whoami: a command that succeeds if Terraform has credentials.
+        tool_whoami: a command that succeeds if the command line has credentials.
+        variables: the environment variables that its provider requires, each with a description of its value.
+        remedy: how to get credentials: the variables, and the command.
         packages: the zips that its root uploads.
     """
 
@@ -43,12 +43,12 @@ class Cloud(NamedTuple):
 
     @property
     def backend(self) -> Path:
-        """Where its state is kept: arguments of ``terraform init``."""
+        """The file that names the location of its state, for ``terraform init``."""
         return self.root / "backend.hcl"
 
     @property
     def settings(self) -> Path:
-        """Values of its root's variables."""
+        """The file with the values of its root's variables."""
         return self.root / "terraform.tfvars"
 
 
@@ -75,7 +75,7 @@ CLOUDS: Final[dict[Source, Cloud]] = {
     "azure": Cloud(
         source="azure",
         tool="az",
-        # `az account show` only reads what was true when somebody signed in.
+        # `az account show` only reads a cache of the last sign-in.
         whoami=("az", "account", "get-access-token", "--output", "none"),
         tool_whoami=("az", "account", "get-access-token", "--output", "none"),
         variables=(("ARM_SUBSCRIPTION_ID", "the subscription's id; `az account list --output table` shows it"),),
@@ -86,20 +86,22 @@ CLOUDS: Final[dict[Source, Cloud]] = {
 }
 
 
-def chosen(sources: Sequence[Source] | None) -> list[Cloud]:
-    """These clouds, or all, in the order in which they are deployed."""
+def selected(sources: Sequence[Source] | None) -> list[Cloud]:
+    """These clouds, or all, in the order of deployment."""
     return [CLOUDS[source] for source in SOURCES if source in (sources or SOURCES)]
 
 
 def no_access(cloud: Cloud, *, tool_only: bool = False) -> list[str]:
-    """Why this cloud can't be spoken to from here: a sentence for each reason, with what mends it.
+    """Why the cloud can't be accessed from this machine: a sentence for each reason, with its remedy.
 
     Args:
-        cloud: which.
-        tool_only: whether only its command line speaks, and no Terraform.
+        cloud: the cloud to check.
+        tool_only: whether only its command line is used, and not Terraform.
     """
     reasons = [
-        f"{cloud.source}: {name} is not set: write {what}" for name, what in cloud.variables if not os.environ.get(name)
+        f"{cloud.source}: {name} is not set. Set it to {value}"
+        for name, value in cloud.variables
+        if not os.environ.get(name)
     ]
     if shutil.which(cloud.tool) is None:
         return [*reasons, f"{cloud.source}: the command line `{cloud.tool}` is not installed"]
@@ -109,19 +111,19 @@ def no_access(cloud: Cloud, *, tool_only: bool = False) -> list[str]:
             whoami, check=False, capture_output=True, text=True, timeout=_PROBE_SECONDS, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        return [*reasons, f"{cloud.source}: `{' '.join(whoami)}` gave no answer within {_PROBE_SECONDS} s"]
+        return [*reasons, f"{cloud.source}: `{' '.join(whoami)}` did not end within {_PROBE_SECONDS} s"]
     if probe.returncode:
-        said = (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
-        reasons.append(f"{cloud.source}: no credentials ({said}): {cloud.remedy}")
+        message = (probe.stderr.strip().splitlines() or ["no reason options"])[-1]
+        reasons.append(f"{cloud.source}: no credentials ({message}): {cloud.remedy}")
     return reasons
 
 
 def not_ready(cloud: Cloud) -> list[str]:
-    """Why this cloud can't be deployed to from here; includes ``no_access``."""
+    """Why the cloud can't be deployed to from this machine; includes ``no_access``."""
     reasons = no_access(cloud)
     if shutil.which("terraform") is None:
         reasons.append('terraform is not installed: 1.11 or newer, from HashiCorp\'s page "Install Terraform"')
-    remedy = f"`python -m scripts.deploy.bootstrap_{cloud.source}` writes it"
+    remedy = f"run `python -m scripts.deploy.bootstrap_{cloud.source}` to write it"
     reasons.extend(
         f"{cloud.source}: {path.relative_to(ROOT)} is missing: {remedy}"
         for path in (cloud.backend, cloud.settings)

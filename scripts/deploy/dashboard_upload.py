@@ -1,4 +1,4 @@
-"""Puts the built dashboard where CloudFront finds it, with the addresses of what was deployed."""
+"""Uploads the built dashboard to the bucket behind CloudFront, with the addresses of the deployment."""
 
 import json
 import subprocess
@@ -11,12 +11,12 @@ from scripts.deploy.clouds import Cloud
 from scripts.deploy.plan import Step, StepFailed
 from scripts.deploy.terraform import outputs
 
-_FOR_EVER = "public, max-age=31536000, immutable"
-_ASK_AGAIN = "no-cache"
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
 
 
 def steps(aws: Cloud) -> list[Step]:
-    """The upload."""
+    """The steps that upload the dashboard."""
     return [Step("upload the dashboard, with the API's address in its config.js", partial(_upload, aws))]
 
 
@@ -26,22 +26,22 @@ def config(api_url: str, ws_url: str) -> str:
 
 
 def _upload(aws: Cloud) -> None:
-    """Copy the assets first, whose names change with their content, and the page that names them last.
+    """Upload the assets first, whose names change with their content, and the page that refers to them last.
 
     Raises:
-        StepFailed: the AWS command line could not do it.
+        StepFailed: the AWS command line failed.
     """
     known = outputs(aws)
     if not known.get("dashboard_bucket"):
-        return  # it is served elsewhere
+        return  # the dashboard is hosted elsewhere
     bucket = f"s3://{known['dashboard_bucket']}"
-    _aws("s3", "sync", f"{DIST}/assets", f"{bucket}/assets", "--cache-control", _FOR_EVER)
+    _aws("s3", "sync", f"{DIST}/assets", f"{bucket}/assets", "--cache-control", _IMMUTABLE)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "config.js"
         file.write_text(config(known["api_url"], known["websocket_url"]))
-        _aws("s3", "cp", str(file), f"{bucket}/config.js", "--cache-control", _ASK_AGAIN)
+        _aws("s3", "cp", str(file), f"{bucket}/config.js", "--cache-control", _REVALIDATE)
     others = ("--exclude", "assets/*", "--exclude", "config.js")
-    _aws("s3", "sync", str(DIST), bucket, *others, "--cache-control", _ASK_AGAIN)
+    _aws("s3", "sync", str(DIST), bucket, *others, "--cache-control", _REVALIDATE)
     distribution = ("--distribution-id", known["dashboard_distribution_id"])
     _aws("cloudfront", "create-invalidation", *distribution, "--paths", "/*", "--output", "text")
 
@@ -49,4 +49,4 @@ def _upload(aws: Cloud) -> None:
 def _aws(*arguments: str) -> None:
     command = ["aws", *arguments]
     if code := subprocess.run(command, check=False).returncode:
-        raise StepFailed(f"{' '.join(command)} ended with {code}, see above")
+        raise StepFailed(f"{' '.join(command)} exited with {code}; see its output above")

@@ -1,8 +1,8 @@
-"""``python -m scripts.deploy``: Helios in three clouds, or in some of them; ``--dry-run`` shows how.
+"""``python -m scripts.deploy``: deploys Helios to three clouds, or to some of them; ``--dry-run`` shows the steps.
 
-AWS comes first, since it has the database, the API and the dashboard, and once more at the end, when the addresses are
-known from which the other clouds will call the database. The database is brought up to date before any code that needs
-it so. Every step may be done again: run it anew after a failure.
+AWS is applied first, because it has the database, the API and the dashboard. It is applied again at the end, when the
+addresses are known from which the other clouds connect to the database. The database is migrated before the code that
+needs the new schema is deployed. Every step is idempotent: after a failure, run the command again.
 """
 
 import argparse
@@ -20,33 +20,33 @@ from helios.cli.client import TOKEN
 from helios.model.events import SOURCES
 from helios.model.tokens import Token, digest, mint
 from scripts.deploy import dashboard_upload
-from scripts.deploy.clouds import CLOUDS, Cloud, chosen, not_ready
+from scripts.deploy.clouds import CLOUDS, Cloud, not_ready, selected
 from scripts.deploy.plan import Step, StepFailed, carry_out
-from scripts.deploy.terraform import apply, init, outputs, set_in, setting, told
+from scripts.deploy.terraform import apply, file_setting, init, outputs, required_output, setting
 
 _AWS: Final = CLOUDS["aws"]
 _DATABASE: Final = ("module.network", "module.database")
-"""What of AWS' root has to be there before the database can be brought up to date from here."""
+"""The modules of AWS' root that must exist before the database can be migrated from this machine."""
 _PASSED_ON: Final = {
     "aws": ("database_clients",),
     "gcp": ("database_url", "notify_url", "notify_secret"),
     "azure": ("database_url", "notify_url", "notify_secret"),
 }
-"""The variables that are told each root from here; a file of its own would silently win."""
+"""The variables that this script sets for each root. A file of the root would silently override them."""
 
 Clients = Mapping[str, str | None]
-"""An IPv4 range for each name; None: whoever had that name may connect no longer."""
+"""An IPv4 range for each name; None removes the client of that name."""
 
 
 def steps(clouds: Sequence[Cloud], *, clients: Clients, yes: bool, migrate: bool, smoke: bool) -> list[Step]:
     """The whole deployment.
 
     Args:
-        clouds: where to; those that are left out keep what they have, and AWS knows who they are.
-        clients: who else may connect to Aurora from now on, or no longer.
-        yes: whether Terraform's plans are agreed to beforehand.
-        migrate: whether the database is brought up to date from here.
-        smoke: whether one order is published in the end. It takes all three clouds.
+        clouds: the clouds to deploy to. The others stay as they are, and AWS continues to admit them.
+        clients: additional clients that may connect to Aurora, or that may no longer connect.
+        yes: whether Terraform's plans are approved without asking.
+        migrate: whether the database is migrated from this machine.
+        smoke: whether the smoke test runs at the end. It needs all three clouds.
     """
     python = sys.executable
     others = [cloud for cloud in clouds if cloud is not _AWS]
@@ -60,16 +60,16 @@ def steps(clouds: Sequence[Cloud], *, clients: Clients, yes: bool, migrate: bool
             planned.append(apply(_AWS, database_clients, yes=yes, only=_DATABASE))
         planned.append(
             Step(
-                "bring the database up to date, from here",
+                "migrate the database from this machine",
                 (python, "-m", "helios", "migrate"),
-                environment=lambda: {"HELIOS_DATABASE_URL": told(_AWS, "database_url")},
+                environment=lambda: {"HELIOS_DATABASE_URL": required_output(_AWS, "database_url")},
             )
         )
     if _AWS in clouds:
         planned.append(apply(_AWS, database_clients, yes=yes))
     planned.extend(apply(cloud, _from_aws, yes=yes) for cloud in others)
     if _AWS in clouds and others:
-        planned.append(apply(_AWS, database_clients, yes=yes, why="to let the other clouds in"))
+        planned.append(apply(_AWS, database_clients, yes=yes, why="to admit the other clouds"))
     if _AWS in clouds:
         planned.append(Step("build the dashboard", (python, "-m", "local.demo.dashboard_build")))
         planned.extend(dashboard_upload.steps(_AWS))
@@ -78,82 +78,82 @@ def steps(clouds: Sequence[Cloud], *, clients: Clients, yes: bool, migrate: bool
             Step(
                 "publish one order through each cloud, and wait until it is matched",
                 (python, "-m", "scripts.deploy.smoke", "--deployed"),
-                environment=_reader,
+                environment=_read_token,
             )
         )
     return planned
 
 
 def _packages(clouds: Sequence[Cloud]) -> list[Step]:
-    """Those of AWS for the processor that its root is told."""
-    processor = {"aws": ("--architecture", setting(_AWS, "architecture") or "x86_64")}
+    """The steps that build the packages; those of AWS for the architecture that its root is set to."""
+    architecture = {"aws": ("--architecture", setting(_AWS, "architecture") or "x86_64")}
     return [
         Step(
             f"build the packages for {cloud.source}",
-            (sys.executable, "-m", "scripts.build.package", *processor.get(cloud.source, ()), *cloud.packages),
+            (sys.executable, "-m", "scripts.build.package", *architecture.get(cloud.source, ()), *cloud.packages),
         )
         for cloud in clouds
     ]
 
 
-def _database_clients(given: Clients, others: Sequence[Cloud]) -> dict[str, object]:
-    """Whoever may connect to Aurora already, the other clouds' fixed addresses if they are known, and those given."""
+def _database_clients(clients: Clients, others: Sequence[Cloud]) -> dict[str, object]:
+    """The present clients of Aurora, the other clouds' fixed addresses if they are known, and ``clients``."""
     known = outputs(_AWS).get("database_clients") or {}
     addresses = {str(cloud.source): outputs(cloud).get("egress_address") for cloud in others}
     fixed = {source: f"{address}/32" for source, address in addresses.items() if address}
-    merged = {**known, **fixed, **given}
+    merged = {**known, **fixed, **clients}
     return {"database_clients": {name: range_ for name, range_ in merged.items() if range_}}
 
 
-def unreachable(clients: Clients) -> list[str]:
-    """Why this machine can't connect to the database, as far as that is known before anything is done: a sentence."""
+def database_unreachable(clients: Clients) -> list[str]:
+    """Why this machine can't connect to the database, as far as that is known before the first step: a sentence."""
     if setting(_AWS, "database_url"):
-        return []  # somebody's own, with a firewall of its own
+        return []  # an existing database, with its own firewall
     try:
         known = outputs(_AWS).get("database_clients") or {}
-    except (StepFailed, OSError):  # not initialised here, or no Terraform, which not_ready() tells
+    except (StepFailed, OSError):  # the root is not initialised, or Terraform is missing, which not_ready() reports
         known = {}
     if any({**known, **clients}.get(name) for name in {*known, *clients} - {*SOURCES}):
         return []
-    remedy = "say --client me=YOUR.IP.AD.DRESS/32, with AWS among the clouds; or --no-migrate --no-smoke"
-    return [f"Aurora answers to nobody here: {remedy}"]
+    remedy = "add --client me=YOUR.IP.AD.DRESS/32 and deploy AWS too, or use --no-migrate --no-smoke"
+    return [f"Aurora accepts no connection from this machine: {remedy}"]
 
 
-def outvoted(clouds: Sequence[Cloud]) -> list[str]:
-    """The variables that are told by these roots' own files and by this script too: a sentence for each."""
+def overridden(clouds: Sequence[Cloud]) -> list[str]:
+    """The variables that both these roots' own files and this script set: a sentence for each."""
     return [
-        f"{cloud.source}: {file.name} sets {name}, and would win over what is passed on from here: take it out"
-        f"{', and name them with --client' if name == 'database_clients' else ''}"
+        f"{cloud.source}: {file.name} sets {name} and would override the value of this script: remove it from the file"
+        f"{' and use --client' if name == 'database_clients' else ''}"
         for cloud in clouds
         for name in _PASSED_ON[cloud.source]
-        if (file := set_in(cloud, name))
+        if (file := file_setting(cloud, name))
     ]
 
 
-def _reader() -> dict[str, str]:
-    """The token of whoever deploys; without one, a new one that is good for an hour."""
+def _read_token() -> dict[str, str]:
+    """The token of the environment; without one, a new token that expires after an hour."""
     if token := os.environ.get(TOKEN):
         return {TOKEN: token}
     secret, now = mint(), datetime.now(UTC)
-    token_kept = Token(
+    row = Token(
         name=f"deploy-{now:%Y%m%dT%H%M%SZ}", scopes=("read",), created_at=now, expires_at=now + timedelta(hours=1)
     )
-    with open_pool(told(_AWS, "database_url"), connections=1, timeout_seconds=30) as pool:
-        PostgresTokens(pool).add(digest(secret), token_kept)
+    with open_pool(required_output(_AWS, "database_url"), connections=1, timeout_seconds=30) as pool:
+        PostgresTokens(pool).add(digest(secret), row)
     return {TOKEN: secret}
 
 
 def _from_aws() -> dict[str, object]:
-    """What the other roots ask of AWS'."""
+    """The variables of the other roots that come from AWS' outputs."""
     return {
-        "database_url": told(_AWS, "database_url"),
-        "notify_url": f"{told(_AWS, 'api_url')}/api/v1/relay/notify",
-        "notify_secret": told(_AWS, "notify_secret"),
+        "database_url": required_output(_AWS, "database_url"),
+        "notify_url": f"{required_output(_AWS, 'api_url')}/api/v1/relay/notify",
+        "notify_secret": required_output(_AWS, "notify_secret"),
     }
 
 
 def _client(text: str) -> tuple[str, str | None]:
-    """``NAME=RANGE``, checked; or ``NAME=``."""
+    """The name and range of a validated ``NAME=RANGE``; the range is None for ``NAME=``."""
     name, separator, addresses = text.partition("=")
     try:
         return name, str(ipaddress.IPv4Network(addresses)) if addresses or not separator else None
@@ -162,36 +162,37 @@ def _client(text: str) -> tuple[str, str | None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, show the plan, and carry it out."""
+    """Read the command line, show the plan and run it."""
     parser = argparse.ArgumentParser(prog="deploy", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--cloud", action="append", choices=SOURCES, help="only this one; may be said twice")
+    parser.add_argument("--cloud", action="append", choices=SOURCES, help="only this cloud; may be repeated")
     parser.add_argument(
         "--client",
         action="append",
         type=_client,
         default=[],
         metavar="NAME=RANGE",
-        help="who else may connect to Aurora from now on, such as me=198.51.100.7/32: you, for the migration;\n"
-        "without a range (me=): no longer. Whoever is not named may do what they could",
+        help="allow this IPv4 range to connect to Aurora, such as me=198.51.100.7/32 for the migration.\n"
+        "Without a range (me=) the client is removed. Other clients stay as they are",
     )
-    parser.add_argument("--no-migrate", action="store_true", help="leave the database to somebody who reaches it")
-    parser.add_argument("--no-smoke", action="store_true", help="publish nothing in the end")
-    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
-    parser.add_argument("--yes", action="store_true", help="agree to everything beforehand, Terraform's plans included")
-    given = parser.parse_args(arguments)
-    clouds, clients = chosen(given.cloud), dict(given.client)
-    migrate = not given.no_migrate
-    smoke = len(clouds) == len(CLOUDS) and not given.no_smoke
-    missing = [reason for cloud in chosen(["aws", *(one.source for one in clouds)]) for reason in not_ready(cloud)]
-    missing += outvoted(clouds)
+    parser.add_argument("--no-migrate", action="store_true", help="do not migrate the database")
+    parser.add_argument("--no-smoke", action="store_true", help="do not run the smoke test")
+    parser.add_argument("--dry-run", action="store_true", help="show the steps and change nothing")
+    parser.add_argument("--yes", action="store_true", help="run everything without asking, Terraform's plans too")
+    options = parser.parse_args(arguments)
+    clouds, clients = selected(options.cloud), dict(options.client)
+    migrate = not options.no_migrate
+    smoke = len(clouds) == len(CLOUDS) and not options.no_smoke
+    needed = selected(["aws", *(cloud.source for cloud in clouds)])
+    missing = [reason for cloud in needed for reason in not_ready(cloud)]
+    missing += overridden(clouds)
     if clients and _AWS not in clouds:
-        missing.append("--client changes what AWS lets in: deploy it too, with --cloud aws")
+        missing.append("--client changes the firewall in AWS: deploy AWS too, with --cloud aws")
     elif migrate or (smoke and TOKEN not in os.environ):
-        missing += unreachable(clients)
+        missing += database_unreachable(clients)
     return carry_out(
-        steps(clouds, clients=clients, yes=given.yes, migrate=migrate, smoke=smoke),
+        steps(clouds, clients=clients, yes=options.yes, migrate=migrate, smoke=smoke),
         missing=missing,
-        dry_run=given.dry_run,
-        yes=given.yes,
+        dry_run=options.dry_run,
+        yes=options.yes,
         program=parser.prog,
     )

@@ -1,4 +1,4 @@
-"""What GitHub's workflows show to a cloud instead of a password: a token that says which branch of what they are of."""
+"""The OIDC token of GitHub's workflows, which names a repository and branch and replaces a cloud's password."""
 
 import argparse
 import re
@@ -12,12 +12,12 @@ BRANCH: Final = "refs/heads/main"
 
 
 def subject(repository: str) -> str:
-    """How the token names the main branch of a repository."""
+    """The token's subject for the main branch of a repository."""
     return f"repo:{repository}:ref:{BRANCH}"
 
 
 def repository(text: str) -> str:
-    """``OWNER/NAME``, checked: it becomes a part of what is trusted."""
+    """A validated ``OWNER/NAME``, which becomes part of a trust policy."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not OWNER/NAME, such as octo-org/helios")
     return text

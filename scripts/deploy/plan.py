@@ -1,4 +1,4 @@
-"""A plan of commands: shown whole before the first of them runs, then run one by one."""
+"""A plan of commands, shown completely before the first command runs."""
 
 import os
 import shlex
@@ -15,46 +15,46 @@ EXIT_NOT_READY: Final = 2
 
 
 class StepFailed(Exception):  # noqa: N818 - reads as the fact it is
-    """A step did not succeed; the message names it and says what is known of the reason."""
+    """A step failed; the message names the step and the reason."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """An argument that is known only when it is needed: what a command answers, between two texts."""
+class CommandOutput:
+    """An argument that is computed when a step runs: the output of a command, between two texts."""
 
     before: str
     command: Sequence[str]
     after: str = ""
 
     def __str__(self) -> str:
-        """As a shell would be told."""
+        """The argument in the syntax of a shell."""
         texts = [shlex.quote(text) if text else "" for text in (self.before, self.after)]
         return f'"$({shlex.join(self.command)})"'.join(texts)
 
-    def answer(self) -> str:
-        """The argument.
+    def value(self) -> str:
+        """The argument, with the command's output.
 
         Raises:
-            StepFailed: the command has no answer.
+            StepFailed: the command failed or printed nothing.
         """
         done = subprocess.run(self.command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode or not done.stdout.strip():
-            raise StepFailed(f"{shlex.join(self.command)} has no answer: {done.stderr.strip()}")
+            raise StepFailed(f"{shlex.join(self.command)} printed nothing: {done.stderr.strip()}")
         return f"{self.before}{done.stdout.strip()}{self.after}"
 
 
-Command = Sequence[str | Asked]
+Command = Sequence[str | CommandOutput]
 
 
 class Step(NamedTuple):
-    """One thing to do.
+    """One step of a plan.
 
     Attributes:
-        title: what it brings about.
-        command: what is run; or, where it is no command, a function that does it.
-        unless: a command whose success shows that it has been done before.
-        folder: where to run it.
-        environment: variables that are known only when it runs; they may be secret, so that they are never shown.
+        title: the step's effect, in words.
+        command: the command to run, or a function to call.
+        unless: a command whose success means that the step was done before.
+        folder: the working directory.
+        environment: returns variables when the step runs. They may be secret, so the plan does not show them.
     """
 
     title: str
@@ -65,60 +65,62 @@ class Step(NamedTuple):
 
 
 def show(steps: Sequence[Step]) -> None:
-    """Print the whole plan."""
+    """Print the plan."""
     for number, step in enumerate(steps, start=1):
         sys.stdout.write(f"{number:2}. {step.title}\n")
         if not callable(step.command):
-            place = f"cd {os.path.relpath(step.folder)} && " if step.folder else ""
-            sys.stdout.write(f"      {place}{' '.join(map(_shown, step.command))}\n")
+            change_folder = f"cd {os.path.relpath(step.folder)} && " if step.folder else ""
+            sys.stdout.write(f"      {change_folder}{' '.join(map(_shown, step.command))}\n")
     sys.stdout.flush()
 
 
 def run(steps: Sequence[Step]) -> None:
-    """Do them in order; what was done before is left out.
+    """Run the steps in order, without those that were done before.
 
     Raises:
-        StepFailed: one failed; those after it were not begun, and running all of them again is safe.
+        StepFailed: a step failed. The later steps did not run; running all steps again is safe.
     """
     for number, step in enumerate(steps, start=1):
         sys.stdout.write(f"[{number}/{len(steps)}] {step.title}\n")
         sys.stdout.flush()
-        if step.unless and _quiet(step.unless):
-            sys.stdout.write("      has been done before\n")
+        if step.unless and _succeeds(step.unless):
+            sys.stdout.write("      already done\n")
             continue
         if callable(step.command):
             step.command()
             continue
         environment = {**os.environ, **step.environment()}
-        done = subprocess.run(_whole(step.command), check=False, cwd=step.folder, env=environment)
+        done = subprocess.run(_resolved(step.command), check=False, cwd=step.folder, env=environment)
         if done.returncode:
-            raise StepFailed(f"step {number}, {step.title}: {step.command[0]} ended with {done.returncode}, see above")
+            raise StepFailed(f"step {number}, {step.title}: {step.command[0]} exited with {done.returncode}; see above")
 
 
-def _shown(argument: str | Asked) -> str:
-    return str(argument) if isinstance(argument, Asked) else shlex.quote(argument)
+def _shown(argument: str | CommandOutput) -> str:
+    return str(argument) if isinstance(argument, CommandOutput) else shlex.quote(argument)
 
 
-def _whole(command: Command) -> list[str]:
-    return [argument.answer() if isinstance(argument, Asked) else argument for argument in command]
+def _resolved(command: Command) -> list[str]:
+    return [argument.value() if isinstance(argument, CommandOutput) else argument for argument in command]
 
 
-def _quiet(command: Command) -> bool:
-    return subprocess.run(_whole(command), check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
+def _succeeds(command: Command) -> bool:
+    return (
+        subprocess.run(_resolved(command), check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
+    )
 
 
-def agreed(*, beforehand: bool) -> bool:
-    """Whether somebody wants the plan that was just shown to be carried out."""
-    if beforehand:
+def confirmed(*, yes: bool) -> bool:
+    """Whether the user approves the plan; ``yes`` approves it without asking."""
+    if yes:
         return True
     if not sys.stdin.isatty():
-        sys.stderr.write("nothing was changed: nobody can be asked here; --yes agrees beforehand\n")
+        sys.stderr.write("nothing was changed: standard input is not a terminal. Use --yes to run without asking.\n")
         return False
-    return input("Carry this out? Only 'yes' does: ").strip() == "yes"
+    return input("Run these steps? Enter 'yes' to continue: ").strip() == "yes"
 
 
 def carry_out(steps: Sequence[Step], *, missing: Sequence[str], dry_run: bool, yes: bool, program: str) -> int:
-    """Show the plan and what is missing for it; unless this is a dry run, ask, and do it. Returns the exit status."""
+    """Show the plan and the missing requirements, ask, and run the plan unless this is a dry run; the exit status."""
     show(steps)
     for reason in missing:
         sys.stderr.write(f"{program}: {reason}\n")
@@ -128,7 +130,7 @@ def carry_out(steps: Sequence[Step], *, missing: Sequence[str], dry_run: bool, y
     if missing:
         sys.stderr.write(f"{program}: nothing was changed\n")
         return EXIT_NOT_READY
-    if not agreed(beforehand=yes):
+    if not confirmed(yes=yes):
         return EXIT_NOT_READY
     try:
         run(steps)

@@ -1,7 +1,7 @@
-"""``python -m scripts.deploy.redrive``: hand back to the ingest function what SQS gave up on in a database outage.
+"""``python -m scripts.deploy.redrive``: moves messages from SQS' dead-letter queue back to the ingest function's queue.
 
-Amazon's own StartMessageMoveTask does the same in the cloud; this one works wherever SQS is spoken, emulators too.
-Running it twice does no harm: an event that was stored is a duplicate.
+Amazon's StartMessageMoveTask does the same in AWS; this command works with every SQS API, emulators included. It is
+safe to run twice: Helios recognises an event that it stored before as a duplicate.
 """
 
 import argparse
@@ -16,31 +16,34 @@ QUEUE = "helios-events"
 DEAD_LETTER_QUEUE = "helios-events-dlq"
 
 BATCH = 10
-"""The most that SQS hands over, or takes, in one call."""
+"""The largest number of messages that SQS returns, or accepts, in one call."""
 
 HIDDEN_SECONDS = 60
-"""How long a message is hidden from others while it is being moved."""
+"""How long a message is invisible to other consumers while it is moved."""
 
 
 def redrive(sqs: Any, source_url: str, target_url: str) -> int:
-    """Move every message that can be received; each is deleted only after its copy was taken.
+    """Move every message that can be received; each is deleted only after SQS accepted its copy.
 
     Args:
         sqs: a boto3 client.
         source_url: the dead-letter queue.
-        target_url: the queue it belongs to.
+        target_url: the queue to move the messages to.
 
     Returns:
-        How many were moved.
+        The number of moved messages.
+
+    Raises:
+        RuntimeError: SQS refused a message.
     """
     moved = 0
     while messages := _receive(sqs, source_url):
-        entries = [{"Id": str(number), "MessageBody": one["Body"]} for number, one in enumerate(messages)]
+        entries = [{"Id": str(number), "MessageBody": message["Body"]} for number, message in enumerate(messages)]
         sent = sqs.send_message_batch(QueueUrl=target_url, Entries=entries)
-        taken = [messages[int(entry["Id"])] for entry in sent.get("Successful", [])]
-        for one in taken:
-            sqs.delete_message(QueueUrl=source_url, ReceiptHandle=one["ReceiptHandle"])
-        moved += len(taken)
+        accepted = [messages[int(entry["Id"])] for entry in sent.get("Successful", [])]
+        for message in accepted:
+            sqs.delete_message(QueueUrl=source_url, ReceiptHandle=message["ReceiptHandle"])
+        moved += len(accepted)
         if failed := sent.get("Failed"):
             raise RuntimeError(f"{moved} moved, then SQS refused {len(failed)}: {failed[0]['Message']}")
     return moved
@@ -55,21 +58,23 @@ def _receive(sqs: Any, url: str) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, and move; 1 when SQS can't be asked."""
+    """Read the command line and move the messages; returns 1 when a call to SQS failed."""
     parser = argparse.ArgumentParser(prog="redrive", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--queue", default=QUEUE, help=f"name of the queue ({QUEUE})")
-    parser.add_argument("--dead-letter-queue", default=DEAD_LETTER_QUEUE, help=f"name of its ({DEAD_LETTER_QUEUE})")
-    given = parser.parse_args(arguments)
+    parser.add_argument(
+        "--dead-letter-queue", default=DEAD_LETTER_QUEUE, help=f"name of its dead-letter queue ({DEAD_LETTER_QUEUE})"
+    )
+    options = parser.parse_args(arguments)
     sqs = boto3.client("sqs")
     try:
         source, target = (
-            sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in (given.dead_letter_queue, given.queue)
+            sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in (options.dead_letter_queue, options.queue)
         )
         moved = redrive(sqs, source, target)
     except (BotoCoreError, ClientError, RuntimeError) as error:
         sys.stderr.write(f"redrive: {error}\n")
         return 1
-    sys.stdout.write(f"{moved} messages moved from {given.dead_letter_queue} to {given.queue}\n")
+    sys.stdout.write(f"{moved} messages moved from {options.dead_letter_queue} to {options.queue}\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Terraform's roots as steps, and what one root tells the next."""
+"""Terraform's roots as steps, and the outputs that one root passes to another."""
 
 import json
 import os
@@ -15,7 +15,7 @@ Outputs = Mapping[str, Any]
 
 
 def init(cloud: Cloud) -> Step:
-    """The step that fetches providers and finds the state."""
+    """The step that downloads providers and configures the state's backend."""
     command = ("terraform", "init", "-input=false", f"-backend-config={cloud.backend.name}")
     return Step(f"{cloud.source}: initialise Terraform", command, folder=cloud.root)
 
@@ -28,17 +28,17 @@ def apply(
     why: str = "",
     only: Sequence[str] = (),
 ) -> Step:
-    """The step that applies a root; Terraform shows its own plan, and asks unless it was agreed to.
+    """The step that applies a root; Terraform shows its own plan and asks for approval.
 
     Args:
-        cloud: whose root.
-        variables: what other roots told, asked for when the step runs. They go by the environment: secrets must not
-            stand in a command line.
-        yes: whether it was agreed to beforehand.
-        why: what for, if this root was applied before.
-        only: modules to leave it at, with what they depend on; one that is not there is none of the matter.
+        cloud: the cloud whose root is applied.
+        variables: returns the outputs of other roots when the step runs. They are passed in the environment, because
+            a command line must not contain secrets.
+        yes: whether Terraform applies without asking.
+        why: the purpose, if this root was applied before.
+        only: the modules to apply, with their dependencies; Terraform ignores names that do not exist.
     """
-    command = ("terraform", "apply", *(f"-target={module}" for module in only), *_asking(yes=yes))
+    command = ("terraform", "apply", *(f"-target={module}" for module in only), *_approval(yes=yes))
     title = ["apply"]
     if only:
         title.append(" and ".join(only) + " only")
@@ -53,18 +53,18 @@ def apply(
 
 
 def destroy(cloud: Cloud, variables: Mapping[str, object], *, yes: bool) -> Step:
-    """The step that destroys what a root has made; the variables must only be there, they decide nothing any more."""
-    command = ("terraform", "destroy", *_asking(yes=yes))
+    """The step that destroys a root's resources. The variables must be set, but their values have no effect."""
+    command = ("terraform", "destroy", *_approval(yes=yes))
     return Step(f"{cloud.source}: destroy", command, folder=cloud.root, environment=lambda: _as_environment(variables))
 
 
-def _asking(*, yes: bool) -> tuple[str, ...]:
-    """Ask nothing, or whatever Terraform wants to know: with ``-input=false`` it could not be told yes."""
+def _approval(*, yes: bool) -> tuple[str, ...]:
+    """The options of Terraform. ``-input=false`` would also disable the approval, so it goes with ``-auto-approve``."""
     return ("-input=false", "-auto-approve") if yes else ()
 
 
 def outputs(cloud: Cloud) -> Outputs:
-    """What the root has told; nothing if it was never applied.
+    """The root's outputs; empty if it was never applied.
 
     Raises:
         StepFailed: Terraform can't read its state.
@@ -73,36 +73,36 @@ def outputs(cloud: Cloud) -> Outputs:
     done = subprocess.run(command, check=False, cwd=cloud.root, capture_output=True, text=True)
     if done.returncode:
         raise StepFailed(f"{cloud.source}: terraform output: {done.stderr.strip()}")
-    return {name: one["value"] for name, one in json.loads(done.stdout).items()}
+    return {name: output["value"] for name, output in json.loads(done.stdout).items()}
 
 
-def told(cloud: Cloud, name: str) -> str:
-    """One output that must be there.
+def required_output(cloud: Cloud, name: str) -> str:
+    """One output of the root.
 
     Raises:
-        StepFailed: it isn't.
+        StepFailed: the root has no such output.
     """
     value = outputs(cloud).get(name)
     if not isinstance(value, str) or not value:
-        raise StepFailed(f"{cloud.source}: its root has no output {name}: apply it first")
+        raise StepFailed(f"{cloud.source}: the root has no output {name}; apply it first")
     return value
 
 
-def set_in(cloud: Cloud, name: str) -> Path | None:
-    """The file beside the root that sets this variable, and so wins over the environment; None: there is none."""
+def file_setting(cloud: Cloud, name: str) -> Path | None:
+    """The file of the root that sets this variable, and so overrides the environment; None if there is none."""
     files = [cloud.settings, *cloud.root.glob("terraform.tfvars.json"), *cloud.root.glob("*.auto.tfvars*")]
-    return next((file for file in files if file.is_file() and _given(name).search(file.read_text())), None)
+    return next((file for file in files if file.is_file() and _assignment(name).search(file.read_text())), None)
 
 
 def setting(cloud: Cloud, name: str) -> str | None:
-    """What a file beside the root, or else the environment, says that this variable is; None: it has its default."""
-    file = set_in(cloud, name)
-    found = _given(name).search(file.read_text()) if file else None
-    return found[1] if found else os.environ.get(f"TF_VAR_{name}")
+    """The value of this variable in a file of the root or in the environment; None if it has its default."""
+    file = file_setting(cloud, name)
+    match = _assignment(name).search(file.read_text()) if file else None
+    return match[1] if match else os.environ.get(f"TF_VAR_{name}")
 
 
-def _given(name: str) -> re.Pattern[str]:
-    """A line of ``terraform.tfvars``, or a pair of JSON, that gives a value; the value, if it is a plain text."""
+def _assignment(name: str) -> re.Pattern[str]:
+    """Matches an assignment in ``terraform.tfvars`` or in JSON; the group is the value, if it is a string."""
     return re.compile(rf'(?:^\s*|"){name}"?\s*[=:]\s*"?([^"\n]*)', re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""Small files of Terraform's settings, written once and never over what somebody has changed."""
+"""Small files of Terraform's settings, which are written once and never overwritten."""
 
 import json
 import shlex
@@ -7,23 +7,25 @@ from functools import partial
 from pathlib import Path
 
 from scripts.deploy.clouds import ROOT
-from scripts.deploy.plan import Asked, Step
+from scripts.deploy.plan import CommandOutput, Step
 
-Values = Mapping[str, str | Mapping[str, str | Asked]]
+Values = Mapping[str, str | Mapping[str, str | CommandOutput]]
 
 
 def write_once(path: Path, values: Values) -> Step:
-    """The step that writes these values, unless the file is there already."""
-    listed = ", ".join(f"{name} = {json.dumps(value, default=_asked)}" for name, value in values.items())
-    title = f"write {path.relative_to(ROOT)}, if there is none: {listed}"
+    """The step that writes these values, unless the file exists."""
+    listed = ", ".join(f"{name} = {json.dumps(value, default=_command_text)}" for name, value in values.items())
+    title = f"write {path.relative_to(ROOT)} unless it exists: {listed}"
     return Step(title, partial(_write, path, values))
 
 
-def _asked(value: Asked) -> str:
+def _command_text(value: CommandOutput) -> str:
     return f"$({shlex.join(value.command)})"
 
 
 def _write(path: Path, values: Values) -> None:
     if path.exists():
         return
-    path.write_text("".join(f"{name} = {json.dumps(value, default=Asked.answer)}\n" for name, value in values.items()))
+    path.write_text(
+        "".join(f"{name} = {json.dumps(value, default=CommandOutput.value)}\n" for name, value in values.items())
+    )

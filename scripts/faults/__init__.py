@@ -1,1 +1,1 @@
-"""The fault suite: numbered orders are sent while parts of Helios fail; every promise is checked after each fault."""
+"""The fault suite: sends numbered orders while parts of Helios fail, and checks every promise after each fault."""

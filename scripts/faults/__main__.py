@@ -1,4 +1,4 @@
-"""``python -m scripts.faults``, also ``make faults``: a table of faults and promises; exit 1 if one was broken."""
+"""``python -m scripts.faults`` (``make faults``): a table of faults and promises. Exits with 1 if one was broken."""
 
 import argparse
 import sys
@@ -18,15 +18,15 @@ from scripts.faults.scenarios import SCENARIOS, Scenario
 TABLE_COLUMNS = 120
 SHORT_EVENTS = 0.03
 SHORT_RATE = 0.15
-"""In the short form so much less is sent, and so much slower, that each fault still comes while something is sent."""
-NOT_TRIED = {
-    "kill -9 AWS emulator": "it keeps its queues in memory; what it has acknowledged would be gone with it, "
-    "which AWS promises not to do",
+"""The short run sends less, at a lower rate, so that each fault still occurs while events are sent."""
+NOT_TESTED = {
+    "kill -9 AWS emulator": "the emulator stores its queues in memory and would lose what it acknowledged, "
+    "which AWS never does",
 }
 
 
 class Plan(NamedTuple):
-    """The words of the command line."""
+    """The options of the command line."""
 
     events: int
     seed: int
@@ -35,21 +35,24 @@ class Plan(NamedTuple):
 
     @property
     def scenarios(self) -> list[Scenario]:
-        """Those that are asked for."""
+        """The scenarios that the options select."""
         return [
-            one for one in SCENARIOS if self.only in one.name and not (self.short and (one.clouds or not one.quick))
+            scenario
+            for scenario in SCENARIOS
+            if self.only in scenario.name and not (self.short and (scenario.clouds or not scenario.in_short_run))
         ]
 
     @property
     def scale(self) -> Scale:
-        """By how much to multiply what the scenarios send."""
+        """The factors for the number of events of each scenario and for their rate."""
         if self.short:
             return Scale(SHORT_EVENTS, SHORT_RATE)
-        return Scale(self.events / sum(one.load.events + 3 * one.load.cloud_orders for one in SCENARIOS), 1.0)
+        total = sum(scenario.load.events + 3 * scenario.load.cloud_orders for scenario in SCENARIOS)
+        return Scale(self.events / total, 1.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the suite, and return its exit status."""
+    """Run the suite and return its exit status."""
     plan = _plan(arguments)
     console = Console(highlight=False, width=max(Console().width, TABLE_COLUMNS))
     rows: list[Row] = []
@@ -62,26 +65,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"faults: {error}", markup=False, style="red")
         return 2
     console.print(_table(rows))
-    for name, reason in NOT_TRIED.items():
-        console.print(f"not tried: {name}: {reason}", markup=False)
-    wrong = [f"{row.name}: {sentence}" for row in rows for sentence in row.wrong]
-    for sentence in wrong:
+    for name, reason in NOT_TESTED.items():
+        console.print(f"not tested: {name}: {reason}", markup=False)
+    violations = [f"{row.name}: {sentence}" for row in rows for sentence in row.violations]
+    for sentence in violations:
         console.print(sentence, markup=False, style="red")
     stored, lost, doubled = (sum(getattr(row, name) for row in rows) for name in ("stored", "lost", "doubled"))
     deliveries = sum(sum(row.counts.values()) for row in rows)
-    console.print(f"{stored} events in {deliveries} deliveries: {lost} lost, {doubled} doubled")
-    return 1 if wrong else 0
+    console.print(f"{stored} events in {deliveries} deliveries: {lost} lost, {doubled} stored twice")
+    return 1 if violations else 0
 
 
 def _line(row: Row) -> str:
     if row.skipped:
         return f"{row.name}: skipped: {row.skipped}"
-    return f"{row.name}: {'; '.join(row.wrong) or 'as promised'}, {row.seconds:.0f} s"
+    return f"{row.name}: {'; '.join(row.violations) or 'all promises met'}, {row.seconds:.0f} s"
 
 
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(
-        "fault", "stored", "duplicate", "rejected", "refused", "lost", "doubled", "recovery s", "promises", box=None
+        "fault",
+        "stored",
+        "duplicate",
+        "rejected",
+        "refused",
+        "lost",
+        "stored twice",
+        "recovery s",
+        "promises",
+        box=None,
     )
     for row in rows:
         if row.skipped:
@@ -96,7 +108,9 @@ def _table(rows: Sequence[Row]) -> Table:
             row.doubled,
         )
         recovery = "-" if row.recovery is None else f"{row.recovery:.1f}"
-        table.add_row(row.name, *map(str, counts), recovery, f"{len(row.wrong)} broken" if row.wrong else "kept")
+        table.add_row(
+            row.name, *map(str, counts), recovery, f"{len(row.violations)} broken" if row.violations else "met"
+        )
     return table
 
 
@@ -107,10 +121,16 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--events", type=int, default=220_000, metavar="N", help="different events in a full run")
-    add("--seed", type=int, default=1, metavar="N", help="the same seed sends the same")
-    add("--only", default="", metavar="TEXT", help="the faults whose name contains this")
-    add("--short", action="store_true", help="a few thousand events, and no clouds")
+    add("--events", type=int, default=220_000, metavar="N", help="distinct events in a full run")
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="seed of the random numbers; the same seed sends the same events",
+    )
+    add("--only", default="", metavar="TEXT", help="run only the faults whose name contains TEXT")
+    add("--short", action="store_true", help="send a few thousand events, without the clouds")
     return Plan(**vars(parser.parse_args(arguments)))
 
 

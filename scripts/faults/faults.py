@@ -1,4 +1,4 @@
-"""What is done to Helios: each fault begins and is taken away again."""
+"""The faults: each can be injected into a testbed and removed again."""
 
 import contextlib
 import os
@@ -17,154 +17,154 @@ from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.errors import HeliosError
 from local.servers import valkey
 from scripts.faults.orders import Orders
-from scripts.faults.stage import HostedStage, Stage
-from scripts.faults.watch import Watch
+from scripts.faults.stream_clients import StreamClients
+from scripts.faults.testbed import HostedTestbed, Testbed
 
 _WAL_SEGMENT: Final = 16 * 1024 * 1024
 _MARK_SECONDS: Final = 600
 _REFUSED_SECONDS: Final = 20.0
-_VISIT_SECONDS: Final = 20.0
+_CONNECT_SECONDS: Final = 20.0
 
 
 class Skipped(HeliosError):  # noqa: N818 - reads as the fact it is
-    """This fault can't be made here; the message says why."""
+    """This fault can't be injected on this machine; the message gives the reason."""
 
 
 class Fault(Protocol):
-    """Something that goes wrong, and then no longer does."""
+    """A fault that can be injected and removed."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:
-        """Begin; ``sent`` is what is being sent meanwhile."""
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:
+        """Inject the fault; ``sent`` is what the sender sends meanwhile."""
 
-    def heal(self, stage: Stage, watch: Watch) -> None:
-        """Take it away."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:
+        """Remove the fault."""
 
 
-class Nothing:
-    """What is sent is the fault."""
+class NoFault:
+    """No fault: the traffic of the scenario is the test."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:
-        """Nothing."""
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:
+        """Do nothing."""
 
-    def heal(self, stage: Stage, watch: Watch) -> None:
-        """Nothing."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:
+        """Do nothing."""
 
 
 class Down:
-    """Services end, and are started again."""
+    """Services end and are started again."""
 
     def __init__(self, *names: str, kill: bool) -> None:
-        """``kill``: by ``kill -9`` with all their children, else by their signal, under load."""
+        """Name the services; ``kill``: send ``kill -9`` to them and their children, else their stop signal."""
         self._names = names
         self._kill = kill
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """End them, one after the other."""
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Stop the services, one after the other."""
         for name in self._names:
-            service = stage.service(name)
+            service = testbed.service(name)
             service.kill() if self._kill else service.stop()
 
-    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Start them, in the order in which they were ended."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Start the services, in the order in which they were stopped."""
         for name in self._names:
-            stage.service(name).start()
+            testbed.service(name).start()
 
 
 class Cut:
-    """Every connection between Helios and Postgres breaks, and no new one is made."""
+    """Every connection between Helios and Postgres breaks, and new ones fail."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
         """Kill the proxy."""
-        stage.proxies["postgres"].kill()
+        testbed.proxies["postgres"].kill()
 
-    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Start it again."""
-        stage.proxies["postgres"].start()
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Start the proxy again."""
+        testbed.proxies["postgres"].start()
 
 
 class Frozen:
-    """A service hangs: SIGSTOP to it and its children."""
+    """A service hangs: the service and its children get SIGSTOP."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Freeze it."""
-        stage.service(self._name).pause()
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Send SIGSTOP."""
+        testbed.service(self._name).pause()
 
-    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Let it go on."""
-        stage.service(self._name).resume()
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Send SIGCONT."""
+        testbed.service(self._name).resume()
 
 
 class Flushed:
-    """Redis forgets everything."""
+    """Redis loses all data."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Flush it."""
-        with redis.Redis.from_url(valkey.url(stage.config.valkey_port)) as connection:
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Flush Redis."""
+        with redis.Redis.from_url(valkey.url(testbed.config.valkey_port)) as connection:
             connection.flushall()
 
-    def heal(self, stage: Stage, watch: Watch) -> None:
-        """Nothing."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:
+        """Do nothing."""
 
 
 class StaleMarks:
-    """Redis claims to know events that Postgres does not have: all that is still to be sent."""
+    """Redis has marks of events that Postgres does not store: the second half of what the sender sends."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Write the marks, as the filter itself does."""
-        dedupe = RedisDedupeCache(valkey.url(stage.config.valkey_port), ttl_seconds=_MARK_SECONDS)
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Write the marks with Helios' own dedupe cache."""
+        dedupe = RedisDedupeCache(valkey.url(testbed.config.valkey_port), ttl_seconds=_MARK_SECONDS)
         later = sent.requests[len(sent.requests) // 2 :]
         dedupe.add({key for request in later for key in request.keys if key})
         dedupe.close()
 
-    def heal(self, stage: Stage, watch: Watch) -> None:
-        """Nothing."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:
+        """Do nothing."""
 
 
 class Slow:
-    """Everything to and from a store is held back by 20 ms."""
+    """The proxy delays all data to and from a store by 20 ms."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Make it slow."""
-        stage.hold_back(self._name, slow=True)
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Add the delay."""
+        testbed.set_slow(self._name, slow=True)
 
-    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Make it fast."""
-        stage.hold_back(self._name, slow=False)
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Remove the delay."""
+        testbed.set_slow(self._name, slow=False)
 
 
 class ConnectionLimit:
-    """Others hold every connection that Postgres gives (53300), and those of Helios are ended."""
+    """Other clients hold every connection that Postgres allows (53300), and those of Helios are terminated."""
 
     def __init__(self) -> None:
         self._held: list[psycopg.Connection] = []
         self._refused, self._ended = threading.Event(), threading.Event()
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Take all there are, and what becomes free."""
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Open every connection that is free or becomes free, then terminate those of Helios."""
         self._refused.clear()
         self._ended.clear()
-        self._hoard = threading.Thread(target=self._take, args=(stage.database_url,), daemon=True)
-        self._hoard.start()
+        self._thread = threading.Thread(target=self._open_connections, args=(testbed.database_url,), daemon=True)
+        self._thread.start()
         if not self._refused.wait(_REFUSED_SECONDS):
-            raise Skipped("Postgres gave more connections than this process can hold")
+            raise Skipped("Postgres allows more connections than this process can open")
         self._held[0].execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'helios%'"
         )
 
-    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Let them go."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Close the connections."""
         self._ended.set()
-        self._hoard.join()
+        self._thread.join()
         while self._held:
             self._held.pop().close()
 
-    def _take(self, url: str) -> None:
+    def _open_connections(self, url: str) -> None:
         while not self._ended.is_set():
             try:
                 self._held.append(psycopg.connect(url, autocommit=True, application_name="hoard", connect_timeout=5))
@@ -174,92 +174,92 @@ class ConnectionLimit:
 
 
 class DiskFull:
-    """No file of Postgres may grow (RLIMIT_FSIZE), except that the log of 16 MB segments goes on."""
+    """Files of Postgres can't grow above the size of the events table (RLIMIT_FSIZE); the 16 MB WAL segments can."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Set the limit where the table of events ends now."""
-        with stage.database() as connection:
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Set the limit to the current size of the table ``events``."""
+        with testbed.database() as connection:
             (size,) = connection.execute("SELECT pg_relation_size('events')").fetchone() or (0,)
         if size < _WAL_SEGMENT:
-            raise Skipped("the table of events is smaller than a segment of Postgres' log")
-        self._limit(stage, size)
+            raise Skipped("the table events is smaller than a WAL segment")
+        self._limit(testbed, size)
 
-    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Lift it."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Remove the limit."""
         with contextlib.suppress(Skipped):
-            self._limit(stage, "unlimited")
+            self._limit(testbed, "unlimited")
 
-    def _limit(self, stage: Stage, size: int | str) -> None:
+    def _limit(self, testbed: Testbed, size: int | str) -> None:
         program = shutil.which("prlimit")
         if program is None:
             raise Skipped("util-linux' prlimit is not on PATH")
-        for pid in stage.database_pids():
-            with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
-                # In the server's own name: only that one, and who may override limits, may set them.
+        for pid in testbed.database_pids():
+            with contextlib.suppress(FileNotFoundError):  # the process has ended
+                # As the server's own user: only that user and one with CAP_SYS_RESOURCE may set its limits.
                 owner = Path(f"/proc/{pid}").stat()
                 command = [program, f"--pid={pid}", f"--fsize={size}:"]
                 subprocess.run(command, user=owner.st_uid, group=owner.st_gid, check=False, cwd="/")
 
 
 class LambdaKilled:
-    """The processes of every Lambda function, the relay's too, are killed in the middle of their work."""
+    """The processes of every Lambda function, including the relay, are killed while they work."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Kill them; the emulator starts others."""
-        workers = stage.lambda_workers()
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Kill the processes; the emulator starts new ones."""
+        workers = testbed.lambda_workers()
         if not workers:
-            raise Skipped("the AWS emulator runs its functions in no process that can be told")
+            raise Skipped("the processes of the AWS emulator's functions can't be identified")
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def heal(self, stage: Stage, watch: Watch) -> None:
-        """Nothing: AWS does it."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:
+        """Do nothing: the emulator restarts the functions."""
 
 
 class SupervisorKilled:
-    """What started every service is killed, and takes them all along, Postgres and the emulators too."""
+    """The supervisor is killed, and all services end with it, including Postgres and the emulators."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Kill it."""
-        if isinstance(stage, HostedStage):
-            stage.kill()
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Kill the supervisor."""
+        if isinstance(testbed, HostedTestbed):
+            testbed.kill()
 
-    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Start another on what is left on disk."""
-        if isinstance(stage, HostedStage):
-            stage.start()
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Start a new supervisor on the data that is on disk."""
+        if isinstance(testbed, HostedTestbed):
+            testbed.start()
 
 
 class Churn:
-    """Watchers come and go, without a word."""
+    """WebSocket clients connect and disconnect without a close frame."""
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """Let them in."""
-        watch.churning = True
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Start to open connections."""
+        stream_clients.churning = True
 
-    def heal(self, stage: Stage, watch: Watch) -> None:  # noqa: ARG002 - as the protocol has it
-        """The last one leaves, once somebody has come: while the API was away nobody could."""
-        deadline = time.monotonic() + _VISIT_SECONDS
-        while not watch.visits and time.monotonic() < deadline:
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
+        """Stop opening connections, after at least one was open: while the API is down none can be."""
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while not stream_clients.connections and time.monotonic() < deadline:
             time.sleep(0.05)
-        watch.churning = False
-        if not watch.visits:
-            watch.wrong.append("nobody came to watch")
+        stream_clients.churning = False
+        if not stream_clients.connections:
+            stream_clients.violations.append("no short-lived client connected")
 
 
-class Together:
-    """Several at once."""
+class Combined:
+    """Several faults at once."""
 
     def __init__(self, *faults: Fault) -> None:
         self._faults = faults
 
-    def fail(self, stage: Stage, sent: Orders, watch: Watch) -> None:
-        """Begin each."""
+    def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:
+        """Inject each fault."""
         for fault in self._faults:
-            fault.fail(stage, sent, watch)
+            fault.inject(testbed, sent, stream_clients)
 
-    def heal(self, stage: Stage, watch: Watch) -> None:
-        """Take each away, in the same order."""
+    def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:
+        """Remove each fault, in the same order."""
         for fault in self._faults:
-            fault.heal(stage, watch)
+            fault.remove(testbed, stream_clients)

@@ -1,20 +1,20 @@
-"""``python -m scripts.faults.hosted FOLDER``: a stage in a process of its own, so that its supervisor can be killed.
+"""``python -m scripts.faults.hosted FOLDER``: a testbed in a separate process, so that its supervisor can be killed.
 
-It says ``ready`` on standard output and runs until it is killed. Pub/Sub and Event Grid keep on disk what they have
-not delivered, and go on; the AWS emulator does not, so it is no part of it.
+The process writes ``ready`` to standard output and runs until it is killed. The emulators of Pub/Sub and Event Grid
+store undelivered messages on disk and resume; the AWS emulator does not, so the hosted testbed runs without it.
 """
 
 import signal
 import sys
 from pathlib import Path
 
-from scripts.faults.stage import HOSTED_CLOUDS, READY, Stage
+from scripts.faults.testbed import HOSTED_CLOUDS, READY, Testbed
 
 
 def main() -> int:
-    """Run it."""
-    # Beside the line that is waited for, nobody reads what is said: each service has its log.
-    with Stage(Path(sys.argv[1]), lambda _: None, clouds=HOSTED_CLOUDS):
+    """Run the testbed until the process is killed."""
+    # Progress is dropped: the parent reads the line below only, and each service has its log.
+    with Testbed(Path(sys.argv[1]), lambda _: None, clouds=HOSTED_CLOUDS):
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()
         signal.pause()

@@ -1,4 +1,4 @@
-"""Numbered orders: what is sent during a fault, request by request, and what must be said of each order."""
+"""Numbered orders: the requests that are sent during a fault, and the verdict that each order must get."""
 
 import random
 from collections.abc import Collection, Mapping, Sequence
@@ -17,53 +17,53 @@ from scripts.simulator.shop import LEGS as CLOUD_LEGS
 
 FLOW: Final = "fault"
 LEGS: Final[Mapping[Source, str]] = {"aws": "FaultPlaced", "gcp": "FaultPaid", "azure": "FaultReserved"}
-"""Event types of their own, so that the ledger tells deliveries at the webhooks from those that clouds repeat."""
+"""Separate event types, so that the counts distinguish deliveries at the webhooks from those that clouds repeat."""
 
 BATCH_PATH: Final = "/api/v1/webhooks/cloudevents"
 BATCH_HEADERS: Final = {"content-type": "application/cloudevents-batch+json"}
 SINGLE_HEADERS: Final = {"content-type": "application/json"}
 
-_ALONE: Final = 0.1
+_SINGLE_SHARE: Final = 0.1
 _LOCAL_DISORDER: Final = 30
-"""Legs change places with those of so many orders before and after, even where nothing is shuffled."""
+"""Legs move by up to this many orders in either direction, even without ``shuffled``."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent while a fault lasts.
+    """The traffic during a fault.
 
     Attributes:
-        events: different events that are sent to the webhooks, three an order.
+        events: distinct events for the webhooks, three per order.
         rate: deliveries per second.
         copies: how often each event is delivered.
-        again: share of the events that are delivered once more.
-        poison: share of the deliveries that nobody can read.
-        skew: by how many seconds at most the clouds' clocks are wrong, either way.
-        shuffled: whether the deliveries come in any order.
-        batch: events in one request; a tenth of the events come one by one.
-        cloud_orders: orders that are published on the three clouds besides, through their SDKs.
-        flawed: share of the orders that lack a leg or are paid wrongly.
+        redelivered: share of the events that are delivered once more.
+        poison: share of the deliveries that are poison messages, which Helios can't read.
+        skew: largest error of the clouds' clocks in seconds, in either direction.
+        shuffled: whether the deliveries are sent in random order.
+        batch: events in one request; a tenth of the events are sent in single requests.
+        cloud_orders: additional orders that are published to the three clouds through their SDKs.
+        faulty: share of the orders that lack a leg or have a wrong payment.
     """
 
     events: int
     rate: float = 400.0
     copies: int = 1
-    again: float = 0.02
+    redelivered: float = 0.02
     poison: float = 0.01
     skew: float = 0.0
     shuffled: bool = False
     batch: int = 20
     cloud_orders: int = 0
-    flawed: float = 0.06
+    faulty: float = 0.06
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One POST.
 
     Attributes:
-        path: where to.
-        headers: what of.
-        body: what.
-        keys: the event in each element, as (source, id); None: poison.
+        path: the path of the URL.
+        headers: the request's headers, without credentials.
+        body: the request's body.
+        keys: the event in each element, as (source, id); None for a poison message.
     """
 
     path: str
@@ -73,13 +73,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that one phase sends.
+    """The traffic of one phase.
 
     Attributes:
         prefix: how each order's id begins, and no other's.
         requests: to the webhooks, in order.
         poison: the mark of each delivery that nobody can read.
-        statuses: what must be said of each order.
+        statuses: the verdict that each order must get.
         published: to the clouds, by source, in order.
     """
 
@@ -96,23 +96,23 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def orders(load: Load, *, prefix: str, seed: int, clouds: Collection[Source]) -> Orders:
-    """What a phase sends; the same arguments give the same.
+    """The orders of a phase; the same arguments give the same orders.
 
     Args:
-        load: how much of what.
-        prefix: how each order's id is to begin.
-        seed: the chance in it.
-        clouds: those that can be published to; without all three of them their orders stay open.
+        load: the traffic to generate.
+        prefix: the prefix of each order's id.
+        seed: the seed of the random numbers.
+        clouds: the clouds that run; unless all three do, their orders stay open.
     """
     chance = random.Random(f"{seed}-{prefix}")  # noqa: S311 - a reproducible fault, no secret
     legs: list[Emission] = []
     statuses: dict[str, FlowStatus] = {}
     for number in range(load.events // 3):
         order_id = f"{prefix}{number:06}"
-        told, statuses[order_id] = _order(order_id, chance, load, LEGS)
-        legs += told
+        order_legs, statuses[order_id] = _order(order_id, chance, load, LEGS)
+        legs += order_legs
     deliveries = [leg for leg in legs for _ in range(load.copies)]
-    deliveries += [leg for leg in legs if chance.random() < load.again]
+    deliveries += [leg for leg in legs if chance.random() < load.redelivered]
     place = {id(leg): index for index, leg in enumerate(legs)}
     reach = len(legs) if load.shuffled else 3 * _LOCAL_DISORDER
     deliveries.sort(key=lambda leg: place[id(leg)] + chance.uniform(-reach, reach))
@@ -120,9 +120,9 @@ def orders(load: Load, *, prefix: str, seed: int, clouds: Collection[Source]) ->
     published: dict[Source, list[Emission]] = {"aws": [], "gcp": [], "azure": []}
     for number in range(load.cloud_orders):
         order_id = f"{prefix}C{number:05}"
-        told, status = _order(order_id, chance, load, CLOUD_LEGS)
-        reachable = [leg for leg in told if leg.source in clouds]
-        statuses[order_id] = status if len(reachable) == len(told) else "open"
+        order_legs, status = _order(order_id, chance, load, CLOUD_LEGS)
+        reachable = [leg for leg in order_legs if leg.source in clouds]
+        statuses[order_id] = status if len(reachable) == len(order_legs) else "open"
         for leg in reachable:
             published[leg.source].append(leg)
     return Orders(
@@ -137,14 +137,14 @@ def orders(load: Load, *, prefix: str, seed: int, clouds: Collection[Source]) ->
 def _order(
     order_id: str, chance: random.Random, load: Load, types: Mapping[Source, str]
 ) -> tuple[list[Emission], FlowStatus]:
-    """The legs of an order, and its verdict: some lack a leg, and some are paid wrongly."""
+    """The legs of an order and its verdict: some orders lack a leg, and some have a wrong payment."""
     amount, quantity = chance.randrange(100, 100_000), chance.randint(1, 9)
     status: FlowStatus = "matched"
-    if chance.random() < load.flawed:
+    if chance.random() < load.faulty:
         status = chance.choice(("mismatched", "open"))
     missing = chance.choice(tuple(types)) if status == "open" else None
     paid = amount + (100 if status == "mismatched" else 0)
-    say: dict[Source, dict[str, object]] = {
+    fields: dict[Source, dict[str, object]] = {
         "aws": {"amount": _money(amount), "currency": "EUR", "quantity": quantity},
         "gcp": {"amount": _money(paid), "currency": "EUR"},
         "azure": {"quantity": quantity},
@@ -155,7 +155,7 @@ def _order(
             type=type_,
             id=str(uuid5(NAMESPACE_URL, f"{order_id}/{source}/{chance.random()}")),
             order_id=order_id,
-            data=msgspec.json.encode({"order_id": order_id} | say[source]),
+            data=msgspec.json.encode({"order_id": order_id} | fields[source]),
             due=0.0,
             time=datetime.now(UTC) + timedelta(seconds=chance.uniform(-load.skew, load.skew)),
         )
@@ -170,15 +170,15 @@ def _money(cents: int) -> Raw:
 
 
 def _requests(deliveries: Sequence[Emission], poison: Sequence[str], size: int, chance: random.Random) -> list[Request]:
-    """Most deliveries in batches of CloudEvents; one event in ten, and its repetitions, at its cloud's own webhook."""
-    alone: dict[str, bool] = {}
+    """Most deliveries in batches of CloudEvents; one event in ten, with its duplicates, at its cloud's own webhook."""
+    is_single: dict[str, bool] = {}
     elements: list[Emission | str] = list(deliveries)
     for mark in poison:
         elements.insert(chance.randint(0, len(elements)), mark)
     requests: list[Request] = []
     batch: list[Emission | str] = []
     for element in elements:
-        if isinstance(element, Emission) and alone.setdefault(element.id, chance.random() < _ALONE):
+        if isinstance(element, Emission) and is_single.setdefault(element.id, chance.random() < _SINGLE_SHARE):
             requests.append(_single(element))
             continue
         batch.append(element)
@@ -194,13 +194,13 @@ def _single(leg: Emission) -> Request:
 
 
 def _batch(elements: Sequence[Emission | str]) -> Request:
-    keys = [(one.source, one.id) if isinstance(one, Emission) else None for one in elements]
-    body = msgspec.json.encode([_cloudevent(one) for one in elements])
+    keys = [(element.source, element.id) if isinstance(element, Emission) else None for element in elements]
+    body = msgspec.json.encode([_cloudevent(element) for element in elements])
     return Request(path=BATCH_PATH, headers=BATCH_HEADERS, body=body, keys=keys)
 
 
 def _cloudevent(element: Emission | str) -> dict[str, object]:
-    """An element of a batch; poison has no id."""
+    """An element of a batch; a poison message has no id."""
     if isinstance(element, str):
         return {"specversion": "1.0", "source": f"//{envelopes.EVENT_SOURCE}", "type": element}
     return {

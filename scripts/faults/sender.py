@@ -1,4 +1,4 @@
-"""Sends what a phase holds, each request until it is acknowledged, as clouds do."""
+"""Sends the orders of a phase and retries each request until it is acknowledged, as clouds do."""
 
 import asyncio
 import threading
@@ -12,9 +12,9 @@ import msgspec
 import uvloop
 
 from helios.errors import HeliosError
-from scripts.faults.book import Book
 from scripts.faults.orders import Orders, Request
-from scripts.faults.stage import Stage
+from scripts.faults.response_log import ResponseLog
+from scripts.faults.testbed import Testbed
 from scripts.simulator.answers import Answer, Publisher
 from scripts.simulator.plan import Emission
 
@@ -22,15 +22,15 @@ _T = TypeVar("_T")
 
 CLIENTS: Final = 16
 RETRY_SECONDS: Final = 0.25
-"""Sooner than any cloud tries again: a phase need not last as long as its patience."""
+"""Shorter than the retry interval of any cloud, so that a phase ends sooner."""
 REQUEST_SECONDS: Final = 40.0
 CLOUD_BATCH: Final = 10
-COME_AGAIN: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+RETRYABLE: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _POLL_SECONDS: Final = 0.05
 
 
 class Stuck(HeliosError):  # noqa: N818 - reads as the fact it is
-    """Something did not happen in the time that it may take at most."""
+    """A step did not finish within its time limit."""
 
 
 class _Result(msgspec.Struct):
@@ -38,34 +38,34 @@ class _Result(msgspec.Struct):
 
 
 class _Reply(msgspec.Struct):
-    """A single answer has a status, that of an array has results."""
+    """The response to a single event has a status, the response to an array has results."""
 
     status: str = ""
     results: list[_Result] = []
 
 
 class Sender:
-    """A thread that sends; a context manager, left when all is sent and acknowledged."""
+    """A thread that sends. A context manager; leaving it stops the thread."""
 
-    def __init__(self, stage: Stage, sent: Orders, book: Book, *, rate: float) -> None:
-        """Prepare; nothing is sent yet.
+    def __init__(self, testbed: Testbed, sent: Orders, responses: ResponseLog, *, rate: float) -> None:
+        """Prepare the thread; it starts to send when the context is entered.
 
         Args:
-            stage: where Helios' API is, what it takes to be let in, and the ways to the clouds.
-            sent: what to send.
-            book: told of every answer.
-            rate: deliveries per second at the webhooks; the clouds get theirs in the same time.
+            testbed: has the API's URL, the credentials for it, and the publishers for the clouds.
+            sent: the orders to send.
+            responses: records every response.
+            rate: deliveries per second at the webhooks; the clouds' events are published in the same time.
         """
-        self._url = stage.api_url
-        self._proofs = stage.proofs
+        self._url = testbed.api_url
+        self._credentials = testbed.credentials
         self._orders = sent
-        self._book = book
-        self._publishers = stage.publishers
+        self._responses = responses
+        self._publishers = testbed.publishers
         self._rate = rate
         self._pending = len(sent.requests) + sum(map(len, sent.published.values()))
         self._all = self._pending
         self._failure: BaseException | None = None
-        self._given_up = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
 
     def __enter__(self) -> Self:
@@ -73,14 +73,18 @@ class Sender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._given_up.set()
+        self._stopping.set()
         self._thread.join(REQUEST_SECONDS)
 
     def reach(self, share: float, *, seconds: float) -> None:
-        """Return once this share of all that is to be sent is acknowledged.
+        """Return once this share of all requests is acknowledged.
+
+        Args:
+            share: 0 to 1.
+            seconds: how long to wait at most.
 
         Raises:
-            Stuck: it is not, after so many seconds.
+            Stuck: the share was not reached within ``seconds``.
         """
         deadline = time.monotonic() + seconds
         while self._all - self._pending < share * self._all:
@@ -120,52 +124,52 @@ class Sender:
             await asyncio.sleep(due - time.monotonic())
             while not await self._post(http, request):
                 await asyncio.sleep(RETRY_SECONDS)
-                if self._given_up.is_set():
+                if self._stopping.is_set():
                     return
             self._pending -= 1
 
     async def _post(self, http: aiohttp.ClientSession, request: Request) -> bool:
-        """Whether it was acknowledged, or refused for good."""
-        headers = {**request.headers, **self._proofs.of(request.path, request.body)}
+        """Whether the request needs no retry: it was acknowledged, or refused permanently."""
+        headers = {**request.headers, **self._credentials.headers(request.path, request.body)}
         try:
             async with http.post(request.path, data=request.body, headers=headers) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError):
-            self._book.miss(len(request.keys))
+            self._responses.record_unanswered(len(request.keys))
             return False
-        if status in COME_AGAIN:
-            self._book.miss(len(request.keys))
+        if status in RETRYABLE:
+            self._responses.record_unanswered(len(request.keys))
             return False
         if status < HTTPStatus.MULTIPLE_CHOICES:
-            answer = msgspec.json.decode(body, type=_Reply)
-            statuses = [one.status for one in answer.results] or [answer.status]
-            self._book.answer(request.keys, statuses)
-        elif status == HTTPStatus.BAD_REQUEST and not any(request.keys):  # a whole request of poison
-            self._book.answer(request.keys, ["rejected"] * len(request.keys))
+            reply = msgspec.json.decode(body, type=_Reply)
+            statuses = [result.status for result in reply.results] or [reply.status]
+            self._responses.record_statuses(request.keys, statuses)
+        elif status == HTTPStatus.BAD_REQUEST and not any(request.keys):  # all elements are poison messages
+            self._responses.record_statuses(request.keys, ["rejected"] * len(request.keys))
         else:
-            self._book.complain(f"{request.path} answered {status}: {body[:200]!r}")
+            self._responses.record_violation(f"{request.path} returned {status}: {body[:200]!r}")
         return True
 
     async def _publish(self, publisher: Publisher, queue: Iterator[tuple[float, Sequence[Emission]]]) -> None:
         for due, legs in queue:
             await asyncio.sleep(due - time.monotonic())
             waiting = legs
-            while waiting and not self._given_up.is_set():
+            while waiting and not self._stopping.is_set():
                 answers = await publisher.publish(waiting)
-                waiting = [leg for leg, answer in zip(waiting, answers, strict=True) if not self._taken(leg, answer)]
+                waiting = [leg for leg, answer in zip(waiting, answers, strict=True) if not self._is_final(leg, answer)]
                 if waiting:
                     await asyncio.sleep(RETRY_SECONDS)
 
-    def _taken(self, leg: Emission, answer: Answer) -> bool:
-        """Enter what a cloud says; whether it has taken the event, or refused it for good."""
-        if answer.again:
-            if answer.maybe_taken and leg.source == "aws":  # only a bus gives the second one another id
-                self._book.double()
+    def _is_final(self, leg: Emission, answer: Answer) -> bool:
+        """Record a cloud's answer; return whether the event needs no retry."""
+        if answer.retryable:
+            if answer.maybe_accepted and leg.source == "aws":  # only EventBridge assigns a new id to a repeated event
+                self._responses.record_possible_duplicate()
             return False
         if answer.outcome == "accepted":
-            self._book.take((leg.source, answer.event_id or leg.id))
+            self._responses.record_accepted((leg.source, answer.event_id or leg.id))
         else:
-            self._book.complain(f"{leg.source} refused {leg.id}: {answer.reason}")
+            self._responses.record_violation(f"{leg.source} refused {leg.id}: {answer.reason}")
         self._pending -= 1
         return True
 

@@ -1,1 +1,1 @@
-"""The proof: known anomalies are injected into live traffic; Helios must report each of them, and nothing else."""
+"""The proof: injects known anomalies into live traffic. Helios must report each of them, and nothing else."""

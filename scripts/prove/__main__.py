@@ -1,4 +1,4 @@
-"""``python -m scripts.prove``, also ``make prove``: what was injected, and what Helios found; exit 1 if they differ."""
+"""``python -m scripts.prove`` (``make prove``): injected against reported anomalies. Exits with 1 if they differ."""
 
 import argparse
 import sys
@@ -14,11 +14,11 @@ from local.stack.process import ServiceFailed
 from scripts.prove.compare import Score
 from scripts.prove.run import Plan, prove
 
-SHOWN_WRONGS = 20
+MAX_DIFFERENCES = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the proof, and return its exit status."""
+    """Run the proof and return its exit status."""
     plan = _plan(arguments)
     console = Console(highlight=False)
     try:
@@ -28,13 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"prove: {error}", markup=False, style="red")
         return 2
     console.print(_table(comparison.scores))
-    for sentence in comparison.wrong[:SHOWN_WRONGS]:
+    for sentence in comparison.differences[:MAX_DIFFERENCES]:
         console.print(sentence, markup=False, style="red")
-    if more := len(comparison.wrong) - SHOWN_WRONGS:
+    if more := len(comparison.differences) - MAX_DIFFERENCES:
         console.print(f"and {more} more" if more > 0 else "", style="red")
-    if comparison.wrong:
+    if comparison.differences:
         return 1
-    console.print(f"Helios told the truth about all {plan.orders} orders.")
+    console.print(f"Helios reported all {plan.orders} orders correctly.")
     return 0
 
 
@@ -50,16 +50,22 @@ def _table(scores: Sequence[Score]) -> Table:
 def _plan(arguments: Sequence[str] | None) -> Plan:
     parser = argparse.ArgumentParser(
         prog="prove",
-        description="Inject anomalies into live traffic, restart what serves it, and compare reports with the truth.",
+        description="Inject anomalies into live traffic, restart services, and compare reports with the truth.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--orders", type=int, default=2000, metavar="N", help="orders to place")
-    add("--error-rate", type=float, default=0.1, metavar="F", help="share of orders that get one anomaly")
+    add("--error-rate", type=float, default=0.1, metavar="F", help="share of orders with one anomaly")
     add("--rate", type=float, default=100.0, metavar="N", help="events per second")
     add("--seed", type=int, default=1, metavar="N", help="the same seed gives the same anomalies")
-    add("--window", type=float, default=30.0, metavar="S", help="within so many seconds legs are in time")
-    add("--grace", type=float, default=60.0, metavar="S", help="so many seconds later a leg is missing")
+    add("--window", type=float, default=30.0, metavar="S", help="window of the flow, in seconds")
+    add(
+        "--grace",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds after the window until a leg is missing",
+    )
     return Plan(**vars(parser.parse_args(arguments)))
 
 

@@ -1,4 +1,4 @@
-"""Compares what was made to go wrong with what Helios reports."""
+"""Compares the injected anomalies with those that Helios reports."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,21 +19,21 @@ STATUS_OF: Mapping[Anomaly, FlowStatus] = {
     "duplicate": "matched",
     "contradictory": "matched",
 }
-"""The verdict that an order with this anomaly must get, the first of several; one without must be ``matched``."""
+"""The verdict of an order with this anomaly; with several, the first here counts. Without any it is ``matched``."""
 
 Finding = tuple[str, Anomaly]
-"""An order's id and what is wrong with it."""
+"""An order's id and an anomaly."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """How one kind of anomaly was found.
+    """The score of one kind of anomaly.
 
     Attributes:
-        kind: which.
-        injected: orders it befell.
-        detected: orders of which Helios says so.
+        kind: the kind of anomaly.
+        injected: orders with this anomaly.
+        detected: orders for which Helios reported it.
         right: orders in both.
-        seconds: median time from an order's first event to the report, None without any report that was seen live.
+        seconds: median time from an order's first event to the report; None without a report on the live stream.
     """
 
     kind: Anomaly
@@ -44,7 +44,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def precision(self) -> float | None:
-        """The share of the reports that are true; None without reports."""
+        """The share of the reports that are correct; None without reports."""
         return self.right / self.detected if self.detected else None
 
     @property
@@ -54,20 +54,20 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def perfect(self) -> bool:
-        """Whether nothing was overlooked and nothing made up."""
+        """Whether every anomaly was reported and every report is correct."""
         return self.injected == self.detected == self.right
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run.
+    """The result of a run.
 
     Attributes:
-        scores: one for each kind, all of them named.
-        wrong: what is not as it should be, a sentence each; empty when the proof holds.
+        scores: a score for each kind of anomaly.
+        differences: a sentence for each difference between truth and reports; empty when the proof holds.
     """
 
     scores: list[Score]
-    wrong: list[str]
+    differences: list[str]
 
 
 def compare(
@@ -78,14 +78,14 @@ def compare(
     orders: int,
     reported_at: Mapping[Finding, datetime],
 ) -> Comparison:
-    """Hold the reports against the truth.
+    """Compare the reports with the truth.
 
     Args:
-        truth: the anomalies that were injected; one that is not certain may be reported, and need not be.
-        flows: what Helios says of every order, after the last deadline.
-        poisoned: of each rejected delivery, the order it tells of.
-        orders: how many were placed.
-        reported_at: when each finding was first seen on the live stream.
+        truth: the injected anomalies; an uncertain one may or may not be reported.
+        flows: Helios' flow instance of every order, after the last deadline.
+        poisoned: the order of each rejected delivery.
+        orders: how many orders were placed.
+        reported_at: when the live stream first contained each finding.
     """
     injected: dict[str, set[Anomaly]] = defaultdict(set)
     allowed: set[Finding] = set()
@@ -97,8 +97,8 @@ def compare(
     opened = {flow.key: flow.opened_at for flow in flows}
     expected = _expected(injected)
     reported = {(flow.key, issue.kind) for flow in flows for issue in flow.issues}
-    found: set[Finding] = reported | {(order, "poison") for order in poisoned}
-    found -= allowed - expected
+    detected: set[Finding] = reported | {(order, "poison") for order in poisoned}
+    detected -= allowed - expected
     delays: dict[Anomaly, list[float]] = defaultdict(list)
     for (order, kind), at in reported_at.items():
         if order in opened:
@@ -106,30 +106,34 @@ def compare(
     scores = [
         Score(
             kind=kind,
-            injected=sum(1 for _, what in expected if what == kind),
-            detected=sum(1 for _, what in found if what == kind),
-            right=sum(1 for _, what in expected & found if what == kind),
+            injected=_count(expected, kind),
+            detected=_count(detected, kind),
+            right=_count(expected & detected, kind),
             seconds=median(delays[kind]) if delays[kind] else None,
         )
         for kind in ANOMALIES
     ]
-    wrong = [f"{order}: {kind} was not reported" for order, kind in sorted(expected - found)]
-    wrong += [f"{order}: {kind} was reported, and never happened" for order, kind in sorted(found - expected)]
-    wrong += [
-        f"{flow.key}: is {flow.status}, and should be {due}"
+    differences = [f"{order}: {kind} was not reported" for order, kind in sorted(expected - detected)]
+    differences += [f"{order}: {kind} was reported, but did not happen" for order, kind in sorted(detected - expected)]
+    differences += [
+        f"{flow.key}: is {flow.status}, should be {status}"
         for flow in flows
-        if flow.status != (due := _due(injected.get(flow.key, set())))
+        if flow.status != (status := _expected_status(injected.get(flow.key, set())))
     ]
     if len(flows) != orders:
-        wrong.append(f"{orders} orders were placed, and Helios knows {len(flows)}")
-    return Comparison(scores=scores, wrong=wrong)
+        differences.append(f"{orders} orders were placed, but Helios has {len(flows)}")
+    return Comparison(scores=scores, differences=differences)
 
 
-def _due(kinds: AbstractSet[Anomaly]) -> FlowStatus:
+def _count(findings: AbstractSet[Finding], kind: Anomaly) -> int:
+    return sum(1 for _, anomaly in findings if anomaly == kind)
+
+
+def _expected_status(kinds: AbstractSet[Anomaly]) -> FlowStatus:
     return next((status for kind, status in STATUS_OF.items() if kind in kinds), "matched")
 
 
 def _expected(injected: Mapping[str, AbstractSet[Anomaly]]) -> set[Finding]:
-    """What must be reported: a leg that can't be read is a leg that is missing, too."""
+    """The findings that Helios must report: a leg with a poison message is also missing."""
     findings = {(order, kind) for order, kinds in injected.items() for kind in kinds}
     return findings | {(order, "missing") for order, kind in findings if kind == "poison"}

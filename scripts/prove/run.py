@@ -1,4 +1,4 @@
-"""One run of the proof: all of Helios on free ports, traffic with known anomalies, restarts in the middle."""
+"""One run of the proof: all of Helios on free ports, traffic with known anomalies, and restarts meanwhile."""
 
 import re
 import subprocess
@@ -25,20 +25,20 @@ from local.stack.supervisor import Supervisor
 from scripts.prove.compare import Comparison, Finding, compare
 from scripts.simulator.anomalies import ANOMALIES, Injection
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 POLL_SECONDS = 0.2
 SETTLE_SECONDS = 120.0
-"""How long deliveries may be under way after the last was sent, over and above the flow's own deadline."""
+"""How long to wait for deliveries and verdicts after the last event was sent, in addition to the flow's deadline."""
 WARM_UPS = 5
 RESTARTS = 3
-"""How often everything that is restarted is restarted."""
+"""How often the services are restarted."""
 
 _ORDER_ID = re.compile(r"ORD-\d+-\d{4}")
 
 
 class Plan(NamedTuple):
-    """What to do; the words of the command line."""
+    """The options of the command line."""
 
     orders: int
     error_rate: float
@@ -49,28 +49,28 @@ class Plan(NamedTuple):
 
     @property
     def lateness(self) -> float:
-        """How many seconds after its order a late leg is sent: after the window, before it would be called missing."""
+        """The delay of a late leg after its order in seconds: after the window, before the leg counts as missing."""
         return self.window + self.grace / 2
 
 
 class Unproven(HeliosError):  # noqa: N818 - reads as the fact it is
-    """The run did not come to an end at which anything could be compared."""
+    """The run failed before its reports could be compared."""
 
 
 class _DeadLetterRow(msgspec.Struct, frozen=True):
-    """What of a dead letter matters here."""
+    """The fields of a dead letter that the proof reads."""
 
     body: str
     first_received_at: datetime
 
 
-def prove(plan: Plan, folder: Path, say: Say) -> Comparison:
-    """Run it all, and compare.
+def prove(plan: Plan, folder: Path, report: Report) -> Comparison:
+    """Run the proof, and return the comparison.
 
     Args:
-        plan: what to do.
-        folder: empty, for data and logs.
-        say: told, in a line, what happens.
+        plan: the options of the run.
+        folder: an empty folder for data and logs.
+        report: called with a line of progress.
 
     Raises:
         ServiceFailed: a service of Helios did not start.
@@ -79,22 +79,22 @@ def prove(plan: Plan, folder: Path, say: Say) -> Comparison:
     flows_file = _flows_file(plan, folder / "flows.toml")
     fields = {"state": str(folder / "state"), "flows_file": str(flows_file)} | free_port_fields()
     config = msgspec.convert(fields, Config)
-    every = [service for service in services(config) if not service.name.startswith("dashboard")]  # nobody watches
-    with Supervisor(every, say) as supervisor:
+    every = [service for service in services(config) if not service.name.startswith("dashboard")]  # not needed
+    with Supervisor(every, report) as supervisor:
         supervisor.start()
         servers = {service.name: service.server for service in every}
         client = Client(config.api_url)
-        with _Watch(client) as watch:
+        with _StreamFollower(client) as follower:
             before = _warm_up(plan, config, client, folder)
-            say(f"placing {plan.orders} orders, {plan.error_rate:.0%} of them with an anomaly")
-            truth = _traffic(plan, config, folder, lambda: _restart(servers, config, say))
-            say("all is sent; waiting for the last deadline")
-            flows = _settled(plan, client, before)
-            return _compared(plan, client, truth, flows, watch.reported_at)
+            report(f"placing {plan.orders} orders, {plan.error_rate:.0%} of them with an anomaly")
+            truth = _traffic(plan, config, folder, lambda: _restart(servers, config, report))
+            report("all events are sent; waiting for the last deadline")
+            flows = _wait_for_verdicts(plan, client, before)
+            return _compare(plan, client, truth, flows, follower.reported_at)
 
 
 def _flows_file(plan: Plan, file: Path) -> Path:
-    """The flows that ship, with this run's times."""
+    """Write the shipped flows with the times of this run, and return the file."""
     shipped = (REPOSITORY / "shared/helios/flows.toml").read_text()
     for name, seconds in (("window_seconds", plan.window), ("grace_seconds", plan.grace)):
         shipped, replaced = re.subn(rf"(?m)^{name} *=.*$", f"{name} = {seconds:g}", shipped)
@@ -105,7 +105,7 @@ def _flows_file(plan: Plan, file: Path) -> Path:
 
 
 def _warm_up(plan: Plan, config: Config, client: Client, folder: Path) -> set[str]:
-    """Place orders until all clouds tell of one in time: cold starts are not what is measured. Their ids."""
+    """Place orders until one is matched, so that cold starts are not measured; return the orders' ids."""
     for placed in range(1, WARM_UPS + 1):
         _simulate(config, folder / f"warm-up-{placed}", "--orders", "1", "--error-rate", "0").wait()
         decided = partial(_all_decided, client, orders=placed)
@@ -113,11 +113,11 @@ def _warm_up(plan: Plan, config: Config, client: Client, folder: Path) -> set[st
         flows = list(client.items("flows", FlowInstance, limit=placed))
         if any(flow.status == "matched" for flow in flows):
             return {flow.key for flow in flows}
-    raise Unproven(f"none of {WARM_UPS} orders was told of within {plan.window:g} s: raise --window on this machine")
+    raise Unproven(f"none of {WARM_UPS} orders was matched within {plan.window:g} s: raise --window on this machine")
 
 
 def _traffic(plan: Plan, config: Config, folder: Path, restart: Callable[[], None]) -> list[Injection]:
-    """Send everything, restarting what serves it, and return the anomalies that were injected."""
+    """Send all traffic, restart services meanwhile, and return the injected anomalies."""
     options = {
         "--orders": plan.orders,
         "--rate": plan.rate,
@@ -126,33 +126,33 @@ def _traffic(plan: Plan, config: Config, folder: Path, restart: Callable[[], Non
         "--lateness": plan.lateness,
     }
     traffic = _simulate(config, folder / "traffic", *(str(word) for option in options.items() for word in option))
-    about = 10 / 3 * plan.orders / plan.rate  # seconds: ten events for every three orders
+    duration = 10 / 3 * plan.orders / plan.rate  # seconds: ten events for every three orders
     restarted = 0
     for _ in range(RESTARTS):
         try:
-            traffic.wait(about / (RESTARTS + 1))
+            traffic.wait(duration / (RESTARTS + 1))
         except subprocess.TimeoutExpired:
             restart()
             restarted += 1
-    if traffic.wait(about + plan.lateness + SETTLE_SECONDS):
+    if traffic.wait(duration + plan.lateness + SETTLE_SECONDS):
         raise Unproven(f"the traffic failed: {(folder / 'traffic/output').read_text()[-2000:]}")
     lines = (folder / "traffic/truth.jsonl").read_bytes().splitlines()
     truth = [msgspec.json.decode(line, type=Injection) for line in lines]
-    proves_something(truth, restarted)
+    require_coverage(truth, restarted)
     return truth
 
 
-def proves_something(truth: Sequence[Injection], restarted: int) -> None:
-    """Return if the run was what the proof says of itself.
+def require_coverage(truth: Sequence[Injection], restarted: int) -> None:
+    """Return if the run had all restarts and every kind of anomaly.
 
     Raises:
-        Unproven: the traffic was over before the last restart, or a kind of anomaly befell no order.
+        Unproven: the traffic ended before the last restart, or no order had some kind of anomaly.
     """
     if restarted < RESTARTS:
         raise Unproven(f"the traffic ended after {restarted} of {RESTARTS} restarts: raise --orders, or lower --rate")
-    if never := set(ANOMALIES) - {injection.anomaly for injection in truth}:
+    if missing := set(ANOMALIES) - {injection.anomaly for injection in truth}:
         raise Unproven(
-            f"no order got {', '.join(sorted(never))}: raise --orders or --error-rate, or choose another --seed"
+            f"no order had {', '.join(sorted(missing))}: raise --orders or --error-rate, or use another --seed"
         )
 
 
@@ -169,13 +169,13 @@ def _simulate(config: Config, folder: Path, *options: str) -> "subprocess.Popen[
         )
 
 
-def _restart(servers: Mapping[str, Server], config: Config, say: Say) -> None:
-    """Restart every function and the API in good order, and kill Redis with all that it remembers."""
-    say("restarting the functions, the API and Redis")
+def _restart(servers: Mapping[str, Server], config: Config, report: Report) -> None:
+    """Restart every function and the API gracefully, and kill Redis with all its data."""
+    report("restarting the functions, the API and Redis")
     servers["valkey"].kill()
     servers["valkey"].start()
     for name in ("gcp-function", "azure-function", "api"):
-        # In good order: what kill -9 interrupts is delivered again, and that is a duplicate that nobody injected.
+        # Gracefully: clouds redeliver what kill -9 interrupts, and that would be a duplicate that was not injected.
         servers[name].stop()
         servers[name].start()
     # Lambda replaces its workers when a function's configuration changes.
@@ -184,8 +184,8 @@ def _restart(servers: Mapping[str, Server], config: Config, say: Say) -> None:
     )
 
 
-def _settled(plan: Plan, client: Client, before: set[str]) -> list[FlowInstance]:
-    """Every order but those from before the traffic, once none is open any more."""
+def _wait_for_verdicts(plan: Plan, client: Client, before: set[str]) -> list[FlowInstance]:
+    """The flow instances of all orders except those of the warm-up, once none is open."""
     decided = partial(_all_decided, client, orders=plan.orders + len(before))
     _until(decided, plan.window + plan.grace + SETTLE_SECONDS, "the last order")
     return [flow for flow in client.items("flows", FlowInstance, limit=2 * plan.orders) if flow.key not in before]
@@ -196,21 +196,21 @@ def _all_decided(client: Client, *, orders: int) -> bool:
     return summary.total >= orders and not summary.by_status["open"]
 
 
-def _compared(
+def _compare(
     plan: Plan, client: Client, truth: list[Injection], flows: list[FlowInstance], live: Mapping[Finding, datetime]
 ) -> Comparison:
     dead_letters = list(client.items("dead-letters", _DeadLetterRow, limit=2 * plan.orders, status="rejected"))
     poisoned = {order: dead_letter for dead_letter in dead_letters for order in _ORDER_ID.findall(dead_letter.body)[:1]}
     if len(poisoned) < len(dead_letters):
-        raise Unproven("a dead letter tells of no order")
-    seen: dict[Finding, datetime] = {
+        raise Unproven("a dead letter contains no order id")
+    rejected: dict[Finding, datetime] = {
         (order, "poison"): dead_letter.first_received_at for order, dead_letter in poisoned.items()
     }
-    return compare(truth, flows, poisoned, orders=plan.orders, reported_at={**live, **seen})
+    return compare(truth, flows, poisoned, orders=plan.orders, reported_at={**live, **rejected})
 
 
-class _Watch:
-    """Notes when the live stream first told of each issue.
+class _StreamFollower:
+    """Records when the live stream first contained each issue.
 
     Attributes:
         reported_at: the instant, by order and kind.
@@ -239,9 +239,9 @@ class _Watch:
                 return
 
 
-def _until(holds: Callable[[], bool], seconds: float, what: str) -> None:
+def _until(holds: Callable[[], bool], seconds: float, subject: str) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
-            raise Unproven(f"{what} was not decided within {seconds:g} s")
+            raise Unproven(f"{subject} was not decided within {seconds:g} s")
         time.sleep(POLL_SECONDS)

@@ -1,11 +1,11 @@
-"""Sends the events of a simulated shop to Helios; ``--help`` tells how. Exits with 1 if any answer was wrong."""
+"""Sends the events of a simulated shop to Helios; see ``--help``. Exits with 1 if any answer was wrong."""
 
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-if not __package__:  # run by its path: Python then looks for modules in this folder only
+if not __package__:  # run by path: Python then searches modules in this folder only
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
@@ -24,13 +24,13 @@ EXIT_USAGE = 2
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         import uvloop
-    except ImportError:  # not on this platform; asyncio's own loop does the same, more slowly
+    except ImportError:  # uvloop has no wheel for this platform; asyncio's own loop is slower
         return asyncio.new_event_loop
     return uvloop.new_event_loop
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the simulator, and return its exit status."""
+    """Run the simulator and return its exit status."""
     options = parse(arguments)
     display = Display(Console())
     try:

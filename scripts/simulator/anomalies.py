@@ -1,4 +1,4 @@
-"""What can go wrong with an order, and the record of what was made to go wrong: the truth."""
+"""The anomalies that an order can have, and the record of the injected ones: the truth."""
 
 from pathlib import Path
 from types import TracebackType
@@ -12,22 +12,22 @@ Anomaly = Literal["missing", "late", "duplicate", "contradictory", "mismatch", "
 ANOMALIES: tuple[Anomaly, ...] = get_args(Anomaly)
 
 REPEATED: tuple[Anomaly, ...] = ("duplicate", "contradictory")
-"""The anomalies that take two events."""
+"""The anomalies that consist of two events."""
 
 
 class Injection(msgspec.Struct, kw_only=True, eq=False):
     """One anomaly of one order.
 
     Attributes:
-        order_id: the order it befell.
-        anomaly: ``missing``: the leg is never sent. ``late``: it comes after the window. ``duplicate``: it comes
-            twice. ``contradictory``: it comes twice, the second time with other content. ``mismatch``: the payment's
-            amount is not the order's. ``poison``: it is malformed, so that in effect it is missing too.
-        source: the cloud of the leg that is affected.
-        type: that leg's event type.
-        event_ids: the ids under which Helios hears of the affected leg.
-        details: what distinguishes this one from others of its kind. ``certain``: False if it may not have happened,
-            as an answer was lost and the event was sent again.
+        order_id: the affected order.
+        anomaly: ``missing``: the leg is never sent. ``late``: the leg is sent after the window. ``duplicate``: the leg
+            is sent twice. ``contradictory``: the leg is sent twice, the second time with other content. ``mismatch``:
+            the payment's amount differs from the order's. ``poison``: the leg is malformed, and so is also missing.
+        source: the cloud of the affected leg.
+        type: the event type of the affected leg.
+        event_ids: the ids under which Helios receives the affected leg.
+        details: facts that depend on the kind. ``certain`` is False if the anomaly may not have happened: an answer
+            was lost and the event was sent again.
     """
 
     order_id: str
@@ -39,19 +39,19 @@ class Injection(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def certain(self) -> bool:
-        """Whether it really happened."""
+        """Whether the anomaly certainly happened."""
         return self.details.get("certain") is not False
 
 
 class Truth:
-    """A file of JSON lines, one for each anomaly that happened or may have; counts only of the former."""
+    """A file with a JSON line for each anomaly that happened or may have happened; ``counts`` has the certain ones."""
 
     def __init__(self, path: Path | None) -> None:
         self._file = path.open("wb") if path else None
         self.counts: dict[Anomaly, int] = dict.fromkeys(ANOMALIES, 0)
 
     def record(self, injection: Injection) -> None:
-        """Write one line, at once, so that a run that is cut short leaves the truth about what it did."""
+        """Write one line and flush it, so that the file of an interrupted run is complete."""
         self.counts[injection.anomaly] += injection.certain
         if self._file:
             self._file.write(msgspec.json.encode(injection) + b"\n")

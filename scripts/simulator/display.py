@@ -1,4 +1,4 @@
-"""Shows a run while it lasts, and its summary: a live table on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run and its summary: a live table on a terminal, plain lines elsewhere."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from helios.model.events import Source
 
-from .lanes import Lane
+from .queues import CloudQueue
 from .tally import Summary
 
 LIVE_EVERY_S: Final = 0.5
@@ -28,39 +28,39 @@ class Display:
         self._console = console
 
     def note(self, text: str) -> None:
-        """Say one thing."""
+        """Print one line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    async def follow(self, summary: Callable[[], Summary], lanes: Mapping[Source, Lane]) -> None:
-        """Show how it goes until cancelled."""
+    async def follow(self, summary: Callable[[], Summary], queues: Mapping[Source, CloudQueue]) -> None:
+        """Show the progress until cancelled."""
         if not self._console.is_terminal:
             while True:
                 await asyncio.sleep(PLAIN_EVERY_S)
-                self.note(_line(summary(), lanes))
+                self.note(_line(summary(), queues))
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             while True:
                 now = summary()
-                live.update(Group(_table(now), Text(_line(now, lanes))), refresh=True)
+                live.update(Group(_table(now), Text(_line(now, queues))), refresh=True)
                 await asyncio.sleep(LIVE_EVERY_S)
 
     def finish(self, summary: Summary) -> None:
         """Show the summary."""
         self._console.print(_table(summary))
-        happened = ", ".join(f"{count} {kind}" for kind, count in summary.anomalies.items() if count)
-        self.note(f"{summary.orders} orders; anomalies: {happened or 'none'}")
-        self.note(f"asked for {summary.rate_asked:g} events/s, got {summary.rate:g} in {summary.seconds:.1f} s")
+        anomalies = ", ".join(f"{count} {kind}" for kind, count in summary.anomalies.items() if count)
+        self.note(f"{summary.orders} orders; anomalies: {anomalies or 'none'}")
+        self.note(f"target rate {summary.rate_asked:g} events/s, actual {summary.rate:g} in {summary.seconds:.1f} s")
         for complaint in summary.complaints:
             self.note(f"WRONG: {complaint}")
         if summary.unanswered:
-            self.note(f"{summary.unanswered} events were under way when the run was ended, and have no answer")
+            self.note(f"{summary.unanswered} events had no answer when the run was interrupted")
         if summary.wrong:
-            self.note(f"{summary.wrong} answers were not what they should have been")
+            self.note(f"{summary.wrong} answers were wrong")
         if summary.ok:
-            self.note("every event was answered as it should be")
+            self.note("every event got the expected answer")
 
 
 def _table(summary: Summary) -> Table:
-    """One column for each cloud: that fits any terminal."""
+    """A table with one column per cloud, which fits any terminal."""
     table = Table()
     table.add_column("events")
     columns = [*summary.sources.values(), summary.total]
@@ -80,7 +80,7 @@ def _milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _line(summary: Summary, lanes: Mapping[Source, Lane]) -> str:
+def _line(summary: Summary, queues: Mapping[Source, CloudQueue]) -> str:
     total = summary.total
     parts = [
         f"{summary.seconds:.0f} s",
@@ -88,7 +88,7 @@ def _line(summary: Summary, lanes: Mapping[Source, Lane]) -> str:
         *(f"{getattr(total, column)} {column}" for column in _COUNTS if getattr(total, column)),
         f"p99 {_milliseconds(total.p99_ms)} ms",
     ]
-    if waiting := sum(lane.waiting for lane in lanes.values()):
-        parts.append(f"{waiting} waiting")
-    parts += [f"{_NAMES[source]} DOWN: {lane.outage:.100}" for source, lane in lanes.items() if lane.outage]
+    if waiting := sum(queue.waiting for queue in queues.values()):
+        parts.append(f"{waiting} queued")
+    parts += [f"{_NAMES[source]} DOWN: {queue.outage:.100}" for source, queue in queues.items() if queue.outage]
     return " · ".join(parts)

@@ -1,4 +1,4 @@
-"""Finds out where each cloud's events go, from the SDKs' own variables, and refuses what can't be meant."""
+"""Finds each cloud's endpoint from the SDKs' own variables, and refuses a mix of emulators and real clouds."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ _AWS_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _AZURE_KEY: Final = "HELIOS_AZURE_EVENTGRID_KEY"
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 DEFAULT_REGION: Final = "us-east-1"
-"""For an emulator, which does not care."""
+"""For an emulator, which accepts any region."""
 _AZURE_HOSTS: Final = (".eventgrid.azure.net", ".eventgrid.azure.us", ".eventgrid.azure.cn")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the events of one cloud go.
+    """The destination of the events of one cloud.
 
     Attributes:
         source: the cloud.
         address: the host or URL.
-        name: of the bus (``helios``), topic (``projects/p/topics/helios-events``) or, on Azure, nothing.
-        emulated: True when it is not the real cloud.
-        setting: the variable that decided it.
+        name: the bus (``helios``) or topic (``projects/p/topics/helios-events``); empty on Azure.
+        emulated: True when the endpoint is an emulator.
+        setting: the variable that named the endpoint.
     """
 
     source: Source
@@ -52,18 +52,18 @@ def find(
         ConfigurationError: a variable is missing or wrong, or some endpoints are emulators and others are not.
     """
     finders = {"aws": _aws, "gcp": _gcp, "azure": _azure}
-    found: dict[Source, Endpoint] = {source: finders[source](environ) for source in sources}
-    if len({endpoint.emulated for endpoint in found.values()}) > 1 and not allow_mixed:
-        listed = "; ".join(str(endpoint) for endpoint in found.values())
+    endpoints: dict[Source, Endpoint] = {source: finders[source](environ) for source in sources}
+    if len({endpoint.emulated for endpoint in endpoints.values()}) > 1 and not allow_mixed:
+        listed = "; ".join(str(endpoint) for endpoint in endpoints.values())
         raise ConfigurationError(
-            f"some endpoints are emulators and some are real clouds ({listed}): set the missing variable, "
-            "leave a cloud out with --source, or say --allow-mixed if you mean it"
+            f"some endpoints are emulators and some are real clouds ({listed}). Set the missing variable, "
+            "leave a cloud out with --source, or allow the mix with --allow-mixed."
         )
-    return found
+    return endpoints
 
 
 def connect(endpoint: Endpoint, *, environ: Mapping[str, str] = os.environ) -> Publisher:
-    """A publisher for the endpoint; only now is that cloud's SDK imported.
+    """A publisher for the endpoint. Imports the SDK of that cloud only.
 
     Raises:
         ConfigurationError: the SDK finds no credentials.
@@ -101,7 +101,7 @@ def _aws(environ: Mapping[str, str]) -> Endpoint:
 
 
 def _configured_aws(environ: Mapping[str, str]) -> str:
-    """Where boto3 goes by itself: a profile may name an ``endpoint_url``, too."""
+    """The endpoint that boto3 chooses, which may be an ``endpoint_url`` of a profile."""
     import boto3
     from botocore.exceptions import BotoCoreError
 
@@ -115,15 +115,15 @@ def _configured_aws(environ: Mapping[str, str]) -> str:
 
 
 def _region(environ: Mapping[str, str]) -> str | None:
-    """As the variables say, or the profile. Of the two variables boto3 itself reads the second only."""
+    """The region of the variables, or of the profile. Of the two variables boto3 itself reads only the second."""
     import boto3
     from botocore.exceptions import BotoCoreError
 
     try:
-        profiled: str | None = boto3.Session().region_name
+        profile_region: str | None = boto3.Session().region_name
     except BotoCoreError as error:
         raise ConfigurationError(f"AWS: {error}") from error
-    return next((environ[variable] for variable in _REGIONS if environ.get(variable)), profiled)
+    return next((environ[variable] for variable in _REGIONS if environ.get(variable)), profile_region)
 
 
 def _gcp(environ: Mapping[str, str]) -> Endpoint:
@@ -139,7 +139,7 @@ def _azure(environ: Mapping[str, str]) -> Endpoint:
     setting = "HELIOS_AZURE_EVENTGRID_ENDPOINT"
     url = _required("azure", setting, environ)
     emulated = not _host(url, setting).endswith(_AZURE_HOSTS)
-    if emulated:  # the real one knows who is signed in, too
+    if emulated:  # the real Event Grid also accepts the signed-in user
         _required("azure", _AZURE_KEY, environ)
     return Endpoint(source="azure", address=url, name="", emulated=emulated, setting=setting)
 
@@ -157,7 +157,7 @@ def _required(source: Source, variable: str, environ: Mapping[str, str]) -> str:
 
 def _unset(source: Source, variable: str, value: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{variable} is not set: write {value}, or leave {source} out by naming the others with --source"
+        f"{variable} is not set. Set it to {value}, or leave {source} out: name the other clouds with --source."
     )
 
 
@@ -169,7 +169,7 @@ def _host(url: str, variable: str) -> str:
 
 
 def _shown(address: str) -> str:
-    """An address, though it be no URL, without its user, password and query: all of it that is no secret."""
+    """An address without its user, password and query, which may be secret; the address need not be a valid URL."""
     scheme, separator, rest = address.partition("?")[0].partition("#")[0].rpartition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

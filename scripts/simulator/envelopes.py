@@ -1,4 +1,4 @@
-"""Wraps events the way each cloud posts them to a webhook."""
+"""Wraps events in the envelopes that each cloud posts to a webhook."""
 
 import base64
 from datetime import datetime
@@ -13,7 +13,7 @@ from .plan import Emission
 from .poisons import ENVELOPE_POISONS
 
 EVENT_SOURCE = "helios.shop"
-"""Who publishes: EventBridge's ``source``, and the ``source`` attribute of a CloudEvent."""
+"""The publisher: EventBridge's ``source``, and the ``source`` attribute of a CloudEvent."""
 
 _ACCOUNT = "123456789012"
 _REGION = "us-east-1"
@@ -40,7 +40,7 @@ class _EventBridge(msgspec.Struct, rename={"detail_type": "detail-type"}):
 
 
 class _Message(msgspec.Struct):
-    """A message as "Push subscriptions" shows it: both spellings of the id and the time are sent."""
+    """A message as in "Push subscriptions": Pub/Sub sends both spellings of the id and the time."""
 
     attributes: dict[str, str]
     data: str
@@ -76,7 +76,7 @@ def timestamp(moment: datetime) -> str:
 def cloudevent_attributes(emission: Emission) -> dict[str, str]:
     """The message attributes of a CloudEvent ("Google Cloud Pub/Sub Protocol Binding", binary mode).
 
-    Pub/Sub gives every message an id of its own; ``ce-id`` is what stays the same when one is published again.
+    Pub/Sub assigns a new id to every message; ``ce-id`` stays the same when a message is published again.
     """
     return {
         "ce-specversion": "1.0",
@@ -90,7 +90,7 @@ def cloudevent_attributes(emission: Emission) -> dict[str, str]:
 
 
 def eventbridge(emission: Emission) -> bytes:
-    """An EventBridge event as an API destination posts it; its time has whole seconds, as there."""
+    """An EventBridge event as an API destination posts it, with a time in whole seconds."""
     event = _EventBridge(
         version="0",
         id=emission.id,
@@ -139,10 +139,10 @@ _WRAP = {"aws": eventbridge, "gcp": pubsub, "azure": eventgrid}
 
 
 def body(emission: Emission) -> bytes:
-    """The body that its cloud would post to a webhook, malformed if the event is poisoned."""
+    """The body that the cloud would post to a webhook, malformed if the event has an envelope poison."""
     wrapped = _WRAP[emission.source](emission)
-    spoil = ENVELOPE_POISONS.get(emission.poison or "")
-    return spoil(wrapped) if spoil else wrapped
+    malform = ENVELOPE_POISONS.get(emission.poison or "")
+    return malform(wrapped) if malform else wrapped
 
 
 PATHS: dict[Source, str] = {
@@ -150,4 +150,4 @@ PATHS: dict[Source, str] = {
     "gcp": "/api/v1/webhooks/gcp/pubsub",
     "azure": "/api/v1/webhooks/azure/eventgrid",
 }
-"""Where Helios listens for each cloud."""
+"""The path of Helios' webhook for each cloud."""

@@ -1,4 +1,4 @@
-"""Puts events on an EventBridge bus, through boto3."""
+"""Puts events on an EventBridge bus with boto3."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ from botocore.exceptions import ConnectionError as NotConnected
 
 from helios.errors import ConfigurationError
 
-from .answers import Answer, may_have_been_taken, may_pass, try_again
+from .answers import Answer, is_transient, may_have_been_accepted, retryable
 from .envelopes import EVENT_SOURCE
 from .plan import Emission
 
 MOST_ENTRIES: Final = 10
-"""Amazon EventBridge API Reference, "PutEvents": the most entries of one call."""
+"""Amazon EventBridge API Reference, "PutEvents": the largest number of entries in one call."""
 
-_PASSING: Final = {
+_TRANSIENT: Final = {
     "InternalException",
     "InternalFailure",
-    "ResourceNotFoundException",  # an emulator that was restarted has forgotten its buses until they are made again
+    "ResourceNotFoundException",  # a restarted emulator has no buses until they are created again
     "ServiceUnavailable",
     "Throttling",
     "ThrottlingException",
 }
-"""Error codes that may pass; the others say that the entry or the credentials are wrong."""
+"""Error codes of temporary failures; the others mean that the entry or the credentials are wrong."""
 
 
 class EventBridge:
-    """A Publisher for one bus. EventBridge gives each event its id, also when the same one is put again."""
+    """A Publisher for one bus. EventBridge assigns a new id to each event, also when the same one is put again."""
 
     batch = MOST_ENTRIES
     concurrency = 4
@@ -45,10 +45,10 @@ class EventBridge:
         session = boto3.Session(region_name=region)
         if session.get_credentials() is None:
             raise ConfigurationError(
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set (any value will do for the emulator)"
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set (the emulator accepts any value)"
             )
         self._bus = bus
-        # The lane sends again, and shows that it does: botocore's own retries would hide an outage.
+        # The queue retries and reports each retry; botocore's own retries would hide an outage.
         config = Config(
             retries={"total_max_attempts": 1},
             max_pool_connections=self.concurrency,
@@ -71,9 +71,9 @@ class EventBridge:
         try:
             reply = self._client.put_events(Entries=[self._entry(emission) for emission in emissions])
         except NotConnected as error:
-            return [try_again(str(error))] * len(emissions)
+            return [retryable(str(error))] * len(emissions)
         except HTTPClientError as error:
-            return [try_again(str(error), maybe_taken=True)] * len(emissions)
+            return [retryable(str(error), maybe_accepted=True)] * len(emissions)
         except ClientError as error:
             return [_refused(error)] * len(emissions)
         except BotoCoreError as error:
@@ -91,20 +91,19 @@ class EventBridge:
 
 
 def _answer(entry: dict[str, str]) -> Answer:
-    """What PutEvents says of one entry: the call succeeds even when some of its entries failed."""
+    """The answer for one entry of PutEvents: the call succeeds even when some of its entries failed."""
     if event_id := entry.get("EventId"):
         return Answer(outcome="accepted", event_id=event_id)
     code = entry.get("ErrorCode", "")
     reason = f"{code}: {entry.get('ErrorMessage', '')}"
-    return try_again(reason) if code in _PASSING else Answer(outcome="failed", reason=reason)
+    return retryable(reason) if code in _TRANSIENT else Answer(outcome="failed", reason=reason)
 
 
 def _refused(error: ClientError) -> Answer:
-    """What an error reply to the whole call says of each of its entries."""
+    """The answer for each entry when the whole call failed."""
     reply: dict[str, Any] = error.response
     status = reply.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = reply.get("Error", {}).get("Code", "")
-    passing = may_pass(status) or code in _PASSING
-    if passing:
-        return try_again(str(error), maybe_taken=may_have_been_taken(status))
+    if is_transient(status) or code in _TRANSIENT:
+        return retryable(str(error), maybe_accepted=may_have_been_accepted(status))
     return Answer(outcome="failed", reason=str(error))

@@ -1,4 +1,4 @@
-"""What a run can be told, and the command line that tells it."""
+"""The options of a run, and the command line that sets them."""
 
 import argparse
 import math
@@ -17,7 +17,7 @@ DEFAULT_URL: Final = "http://localhost:8001"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """One run, as the options of the same names ask for it."""
+    """The options of one run; the fields have the names of the command line's options."""
 
     rate: float = 10.0
     duration: float = 0.0
@@ -48,10 +48,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    """Read the command line; on a mistake, explain it and exit with status 2."""
-    given = vars(_parser().parse_args(arguments))
-    chosen = given.pop("source") or SOURCES
-    return Options(**given, sources=tuple(source for source in SOURCES if source in chosen))
+    """The options of the command line. Explains an invalid one and exits with status 2."""
+    options = vars(_parser().parse_args(arguments))
+    selected = options.pop("source") or SOURCES
+    return Options(**options, sources=tuple(source for source in SOURCES if source in selected))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,42 +62,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--rate", type=_above_zero, default=10.0, metavar="N", help="events per second")
-    add("--duration", type=_zero_or_more, default=0.0, metavar="S", help="seconds; 0: until Ctrl-C")
+    add("--duration", type=_zero_or_more, default=0.0, metavar="S", help="seconds to run; 0: until Ctrl-C")
     add("--count", type=_natural, metavar="N", help="send no more than N events")
-    add("--orders", type=_natural, metavar="N", help="place no more than N orders, and play each to its end")
-    add("--error-rate", type=_share, default=0.05, metavar="F", help="share of orders that get one anomaly")
-    add("--url", default=DEFAULT_URL, help="where Helios' API is, for --via webhook")
+    add("--orders", type=_natural, metavar="N", help="place no more than N orders, and send all events of each")
+    add("--error-rate", type=_share, default=0.05, metavar="F", help="share of orders with one anomaly")
+    add("--url", default=DEFAULT_URL, help="the URL of Helios' API, for --via webhook")
     add(
         "--via",
         choices=("webhook", "cloud"),
         default=DEFAULT_VIA,
         help="post to Helios' webhooks, or publish through the clouds' own SDKs",
     )
-    add("--source", action="append", choices=SOURCES, help="only this cloud; may be given more than once")
+    add("--source", action="append", choices=SOURCES, help="only this cloud; may be repeated")
     add("--seed", type=int, metavar="N", help="the same seed gives the same orders and anomalies")
     add(
         "--jitter",
         type=_zero_or_more,
         default=1.5,
         metavar="S",
-        help="most seconds between an order and its other legs",
+        help="largest delay between an order and its other legs, in seconds",
     )
     add(
         "--lateness",
         type=_above_zero,
         default=40.0,
         metavar="S",
-        help="how many seconds a late leg comes after the order",
+        help="delay of a late leg after its order, in seconds",
     )
     add(
         "--patience",
         type=_zero_or_more,
         default=300.0,
         metavar="S",
-        help="for how long an event is sent again in an outage",
+        help="how long an event is retried during an outage, in seconds",
     )
-    add("--truth", type=Path, metavar="FILE", help="write each injected anomaly there, as JSON lines")
-    add("--summary", type=Path, metavar="FILE", help="write the summary there, as JSON")
+    add("--truth", type=Path, metavar="FILE", help="write each injected anomaly to FILE, as JSON lines")
+    add("--summary", type=Path, metavar="FILE", help="write the summary to FILE, as JSON")
     add("--allow-mixed", action="store_true", help="allow emulators for some clouds and the real ones for others")
     return parser
 

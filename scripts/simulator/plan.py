@@ -1,4 +1,4 @@
-"""Turns an order into the events that will tell of it, now and then with one anomaly."""
+"""Plans the events of each order, with one anomaly in a share of the orders."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ ORDERS_PER_FOLLOW_UP = 3
 """Three orders are nine legs; with one follow-up on AWS that is 4 : 3 : 3."""
 
 WEIGHTS: dict[Source, int] = {"aws": 4, "gcp": 3, "azure": 3}
-"""How often an anomaly befalls each cloud: as its share of the events, so that anomalies don't shift the mix."""
+"""Weights of the clouds for anomalies: the same as for events, so that anomalies don't change the mix."""
 
 WRONG_BY = tuple(Decimal(text) for text in ("0.50", "1.00", "9.99", "-0.25"))
-"""By how much a payment differs from its order; the cheapest order costs more than this."""
+"""The differences between a payment and its order; the cheapest order costs more than the largest of them."""
 
 
 class Emission(msgspec.Struct, kw_only=True, eq=False):
@@ -33,15 +33,15 @@ class Emission(msgspec.Struct, kw_only=True, eq=False):
     Attributes:
         source: the cloud to send it to.
         type: the event's type.
-        id: the publisher's id for it. EventBridge gives its own to what is put on a bus.
-        order_id: the order it tells of.
-        data: the payload, JSON text unless the poison says otherwise.
-        due: when to send it, in seconds since the run began.
-        time: when it happened, UTC.
-        patient: True when it must not be sent before it is due, though there be nothing else to send.
-        poison: how it is malformed, as a name in POISONS.
+        id: the publisher's id. EventBridge assigns its own id to each event on a bus.
+        order_id: the order that the event belongs to.
+        data: the payload, JSON text unless the poison malforms it.
+        due: when to send the event, in seconds since the run began.
+        time: when the event happened, UTC.
+        wait_until_due: True when the event must not be sent early, even when nothing else is due.
+        poison: how the event is malformed, as a name in POISONS.
         original: the earlier event that this one repeats.
-        injection: the anomaly that it is part of.
+        injection: the anomaly that the event is part of.
     """
 
     source: Source
@@ -51,14 +51,14 @@ class Emission(msgspec.Struct, kw_only=True, eq=False):
     data: bytes
     due: float
     time: datetime
-    patient: bool = False
+    wait_until_due: bool = False
     poison: str | None = None
     original: "Emission | None" = None
     injection: Injection | None = None
 
     @property
     def subject(self) -> str:
-        """What it is about, as a path."""
+        """The subject of the event, as a path."""
         return f"orders/{self.order_id}"
 
 
@@ -79,13 +79,13 @@ class Planner:
         """Build a planner.
 
         Args:
-            seed: None for one that differs every time.
+            seed: the seed of the random numbers; None for a different one each time.
             start: the instant at which the run begins, UTC.
-            via: how the events will leave, which decides what can be malformed.
+            via: how the events are sent, which decides how they can be malformed.
             sources: the clouds that take part.
-            error_rate: the share of orders that get an anomaly, 0 to 1.
+            error_rate: the share of orders with an anomaly, 0 to 1.
             jitter: the longest time between an order and its other legs, in seconds.
-            lateness: how long after the order a late leg comes, in seconds.
+            lateness: the delay of a late leg after its order, in seconds.
         """
         self._chance = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self._shop = Shop(self._chance)
@@ -98,11 +98,11 @@ class Planner:
         self.orders = 0
 
     def order(self, at: float, *, horizon: float) -> tuple[list[Emission], Injection | None]:
-        """The events of the next order, and the anomaly among them, if there is one.
+        """The events of the next order, and its anomaly, if it has one.
 
         Args:
             at: when the order is placed, in seconds since the run began.
-            horizon: when the run ends; a leg that could come only after that is never planned.
+            horizon: when the run ends; no leg is planned after that.
         """
         order, emissions = self._legs(at)
         if "aws" in self._sources and self.orders % ORDERS_PER_FOLLOW_UP == 0:
@@ -110,10 +110,10 @@ class Planner:
             emissions.append(follow_up)
         if self._chance.random() >= self._error_rate:
             return emissions, None
-        return self._spoilt(order, emissions, allow_late=at + self._jitter + self._lateness < horizon)
+        return self._inject(order, emissions, allow_late=at + self._jitter + self._lateness < horizon)
 
-    def filling(self, at: float, *, room: int) -> list[Emission]:
-        """What still fits into a run that ends: an order without anomaly or follow-up, or one event of an old order."""
+    def fill(self, at: float, *, room: int) -> list[Emission]:
+        """The events that still fit into the run: an order without anomaly or follow-up, or one follow-up."""
         if room >= len(self._sources):
             return self._legs(at)[1]
         if room >= 1 and "aws" in self._sources:
@@ -125,7 +125,7 @@ class Planner:
         self.orders += 1
         order = self._shop.order(self._instant(at))
         delays = [0.0, *(self._chance.uniform(0, self._jitter) for _ in self._sources[1:])]
-        self._chance.shuffle(delays)  # any cloud may be the first to tell
+        self._chance.shuffle(delays)  # any cloud may be the first
         legs = zip(self._sources, delays, strict=True)
         return order, [self._emission(source, LEGS[source], order, at + delay) for source, delay in legs]
 
@@ -143,8 +143,8 @@ class Planner:
     def _instant(self, offset: float) -> datetime:
         return self._start + timedelta(seconds=offset)
 
-    def _spoilt(self, order: Order, emissions: list[Emission], *, allow_late: bool) -> tuple[list[Emission], Injection]:
-        """The same events with one anomaly, chosen from those that these clouds and this run allow."""
+    def _inject(self, order: Order, emissions: list[Emission], *, allow_late: bool) -> tuple[list[Emission], Injection]:
+        """Inject one of the anomalies that are possible with these clouds and in this run."""
         anomaly = self._chance.choice([kind for kind in ANOMALIES if self._possible(kind, allow_late=allow_late)])
         source: Source = "gcp" if anomaly == "mismatch" else self._affected()
         leg = next(emission for emission in emissions if emission.source == source)
@@ -162,7 +162,7 @@ class Planner:
         return emissions, injection
 
     def _possible(self, anomaly: Anomaly, *, allow_late: bool) -> bool:
-        """Whether anything would show: a lone leg can't be missing, and a payment alone contradicts no order."""
+        """Whether Helios can detect the anomaly: a single leg can't be missing, and a mismatch takes two legs."""
         match anomaly:
             case "missing":
                 return len(self._sources) > 1
@@ -182,21 +182,21 @@ class Planner:
     def _late(self, _: Order, emissions: list[Emission], leg: Emission) -> None:
         others = [emission.due for emission in emissions if emission is not leg]
         leg.due = min(others) + self._lateness
-        leg.patient = True
+        leg.wait_until_due = True
         _details(leg)["late_seconds"] = self._lateness
 
     def _duplicate(self, _: Order, emissions: list[Emission], leg: Emission) -> None:
-        emissions.append(self._again(leg, leg.data))
+        emissions.append(self._repeat(leg, leg.data))
 
     def _contradictory(self, order: Order, emissions: list[Emission], leg: Emission) -> None:
-        """Repeat the leg with another customer: no flow compares that, so nothing else looks wrong."""
+        """Repeat the leg with another customer: no flow compares customers, so no other anomaly appears."""
         other = self._chance.choice([customer for customer in CUSTOMERS if customer != order.customer_id])
         data = leg.data.replace(order.customer_id.encode(), other.encode())
         _details(leg).update({"field": "customer_id", "first": order.customer_id, "second": other})
-        emissions.append(self._again(leg, data))
+        emissions.append(self._repeat(leg, data))
 
-    def _again(self, leg: Emission, data: bytes) -> Emission:
-        # On a bus the id is EventBridge's own: what is put twice has two ids.
+    def _repeat(self, leg: Emission, data: bytes) -> Emission:
+        # EventBridge assigns a new id to each event, so the repetition has another id.
         _details(leg)["same_id"] = not (self._via == "cloud" and leg.source == "aws")
         due = leg.due + self._chance.uniform(self._jitter / 2, self._jitter)
         return msgspec.structs.replace(leg, data=data, due=due, original=leg)
@@ -208,8 +208,8 @@ class Planner:
 
     def _poison(self, _: Order, __: list[Emission], leg: Emission) -> None:
         leg.poison = self._chance.choice(POISONS[self._via][leg.source])
-        if spoil := PAYLOAD_POISONS.get(leg.poison):
-            leg.data = spoil(leg.data)
+        if malform := PAYLOAD_POISONS.get(leg.poison):
+            leg.data = malform(leg.data)
         _details(leg)["poison"] = leg.poison
 
 

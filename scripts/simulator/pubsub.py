@@ -1,4 +1,4 @@
-"""Publishes messages to a Pub/Sub topic, through google-cloud-pubsub."""
+"""Publishes messages to a Pub/Sub topic with google-cloud-pubsub."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,29 +11,29 @@ from google.cloud import pubsub_v1
 
 from helios.errors import ConfigurationError
 
-from .answers import Answer, try_again
+from .answers import Answer, retryable
 from .envelopes import cloudevent_attributes
 from .plan import Emission
 
 PUBLISH_TIMEOUT_S: Final = 10.0
 
-_NOT_TAKEN: Final = (
+_NOT_ACCEPTED: Final = (
     exceptions.Aborted,
-    exceptions.NotFound,  # an emulator that was restarted has forgotten its topics until they are made again
+    exceptions.NotFound,  # a restarted emulator has no topics until they are created again
     exceptions.ResourceExhausted,
 )
-_MAYBE_TAKEN: Final = (
+_MAYBE_ACCEPTED: Final = (
     exceptions.DeadlineExceeded,
     exceptions.InternalServerError,
     exceptions.RetryError,
     exceptions.ServiceUnavailable,  # also when the connection broke before the answer
     exceptions.Unknown,
 )
-"""Both may pass."""
+"""Errors after which the message may have been accepted. Both groups are temporary failures."""
 
 
 class PubSub:
-    """A Publisher for one topic. The library finds the emulator (PUBSUB_EMULATOR_HOST) and batches by itself."""
+    """A Publisher for one topic. The library finds the emulator (PUBSUB_EMULATOR_HOST) and forms the batches."""
 
     batch = 100
     concurrency = 4
@@ -46,7 +46,7 @@ class PubSub:
         """
         try:
             self._client = pubsub_v1.PublisherClient(
-                # The lane sends again, and shows that it does: the library's own retries hide ten minutes of outage.
+                # The queue retries and reports each retry; the library's own retries hide ten minutes of outage.
                 publisher_options=pubsub_v1.types.PublisherOptions(
                     retry=Retry(predicate=lambda _: False), timeout=PUBLISH_TIMEOUT_S
                 )
@@ -56,25 +56,25 @@ class PubSub:
         self._topic = topic
 
     async def publish(self, emissions: Sequence[Emission]) -> list[Answer]:
-        """Publish each event as one message; Pub/Sub may take some and not others."""
+        """Publish each event as one message; Pub/Sub may accept some and refuse others."""
         return await asyncio.gather(*(self._publish(emission) for emission in emissions))
 
     async def close(self) -> None:
-        """Close the channel; nothing is left to be sent when the lanes are done."""
+        """Close the channel; the queues have sent everything before."""
         self._client.stop()
         self._client.transport.close()
 
     async def _publish(self, emission: Emission) -> Answer:
         try:
             future = self._client.publish(self._topic, emission.data, **cloudevent_attributes(emission))
-            # Twice the library's own limit: an error that it doesn't translate would leave the future open.
+            # Twice the library's own limit: an error that the library doesn't handle would never resolve the future.
             await asyncio.wait_for(asyncio.wrap_future(future), 2 * PUBLISH_TIMEOUT_S)
-        except _NOT_TAKEN as error:
-            return try_again(str(error))
-        except _MAYBE_TAKEN as error:
-            return try_again(str(error), maybe_taken=True)
+        except _NOT_ACCEPTED as error:
+            return retryable(str(error))
+        except _MAYBE_ACCEPTED as error:
+            return retryable(str(error), maybe_accepted=True)
         except TimeoutError:
-            return try_again(f"no answer within {2 * PUBLISH_TIMEOUT_S:.0f} s", maybe_taken=True)
+            return retryable(f"no answer within {2 * PUBLISH_TIMEOUT_S:.0f} s", maybe_accepted=True)
         except (exceptions.GoogleAPIError, GoogleAuthError) as error:
             return Answer(outcome="failed", reason=str(error))
         return Answer(outcome="accepted")

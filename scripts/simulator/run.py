@@ -1,4 +1,4 @@
-"""Drives a run from its first event to its summary."""
+"""Runs the simulator, from the first event to the summary."""
 
 import asyncio
 import contextlib
@@ -14,42 +14,42 @@ from . import endpoints
 from .anomalies import Truth
 from .answers import Publisher
 from .display import Display
-from .lanes import Lane
 from .options import Options
 from .plan import Planner
+from .queues import CloudQueue
 from .schedule import Schedule
 from .tally import Summary, Tally
 from .webhook import Webhook
 
 SHORTEST_SLEEP_S: Final = 0.002
-"""How late an event may be: event loops round shorter waits down to none, and would spin."""
+"""How late an event may be. Event loops round shorter waits down to zero and would spin."""
 
 LONGEST_SLEEP_S: Final = 0.1
-"""How soon a stop is noticed."""
+"""After how long a stop takes effect."""
 
 PATIENCE_AFTER_STOP_S: Final = 10.0
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 SAME_SIGNAL_S: Final = 1.0
-"""Within this time a second signal means the same: a terminal's Ctrl-C comes along with a supervisor's signal."""
+"""A second signal within this time is ignored: a supervisor forwards the Ctrl-C that the terminal also sends."""
 
 
 async def run(options: Options, display: Display) -> Summary:
-    """Send what the options ask for, and tell what came of it.
+    """The summary of a run with these options.
 
-    The first SIGINT or SIGTERM ends the run in good order: what has begun is sent and answered. A later one ends it
-    at once.
+    The first SIGINT or SIGTERM ends the run gracefully: events that are due are sent and answered. A later one ends
+    the run at once.
 
     Raises:
         ConfigurationError: an option or a variable is missing or wrong; nothing was sent.
     """
     with Truth(options.truth) as truth:
-        tally = Tally(truth, judged=options.via == "webhook")
+        tally = Tally(truth, answered_by_helios=options.via == "webhook")
         publishers = _publishers(options, display)
         planner, schedule = _schedule(options, truth)
         began = time.monotonic()
-        lanes = {
-            source: Lane(publisher, tally, began=began, patience=options.patience)
+        queues = {
+            source: CloudQueue(publisher, tally, began=began, patience=options.patience)
             for source, publisher in publishers.items()
         }
 
@@ -59,48 +59,48 @@ async def run(options: Options, display: Display) -> Summary:
 
         def stop() -> None:
             schedule.stop()
-            for lane in lanes.values():
-                lane.hurry(PATIENCE_AFTER_STOP_S)
+            for queue in queues.values():
+                queue.give_up_after(PATIENCE_AFTER_STOP_S)
 
         try:
             with _signals(stop):
                 async with asyncio.TaskGroup() as group:
-                    for lane in lanes.values():
-                        lane.open(group)
-                    shown = group.create_task(display.follow(summary, lanes))
-                    await _pace(schedule, lanes, began=began)
-                    for lane in lanes.values():
-                        await lane.finish()
+                    for queue in queues.values():
+                        queue.open(group)
+                    shown = group.create_task(display.follow(summary, queues))
+                    await _pace(schedule, queues, began=began)
+                    for queue in queues.values():
+                        await queue.finish()
                     shown.cancel()
         except asyncio.CancelledError:
-            display.note("ended at once")
+            display.note("interrupted")
         finally:
             for publisher in set(publishers.values()):
                 await publisher.close()
         return summary()
 
 
-async def _pace(schedule: Schedule, lanes: dict[Source, Lane], *, began: float) -> None:
-    """Hand over each event when it is due, never waiting for the answer to another."""
+async def _pace(schedule: Schedule, queues: dict[Source, CloudQueue], *, began: float) -> None:
+    """Queue each event when it is due, without waiting for answers."""
     while (at := schedule.next_at()) is not None:
         delay = began + at - time.monotonic()
         if delay > 0:
             await asyncio.sleep(min(max(delay, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
             continue
         emission = schedule.take()
-        await lanes[emission.source].put(emission)
-        await asyncio.sleep(0)  # a queue with room doesn't yield; a run behind its schedule must still send
+        await queues[emission.source].put(emission)
+        await asyncio.sleep(0)  # put() doesn't yield while the queue has room; a late run must still send
 
 
 def _publishers(options: Options, display: Display) -> dict[Source, Publisher]:
     if options.via == "webhook":
-        display.note(f"webhooks of {options.url}")
+        display.note(f"sending to the webhooks of {options.url}")
         webhook = Webhook(options.url)
         return dict.fromkeys(options.sources, webhook)
-    found = endpoints.find(options.sources, allow_mixed=options.allow_mixed)
-    for endpoint in found.values():
+    cloud_endpoints = endpoints.find(options.sources, allow_mixed=options.allow_mixed)
+    for endpoint in cloud_endpoints.values():
         display.note(str(endpoint))
-    return {source: endpoints.connect(endpoint) for source, endpoint in found.items()}
+    return {source: endpoints.connect(endpoint) for source, endpoint in cloud_endpoints.items()}
 
 
 def _schedule(options: Options, truth: Truth) -> tuple[Planner, Schedule]:

@@ -1,4 +1,4 @@
-"""Decides which event is due when: event number n at n / rate seconds, for as long as the run lasts."""
+"""Decides when each event is due: event number n at n / rate seconds, for as long as the run lasts."""
 
 import heapq
 import itertools
@@ -13,8 +13,8 @@ from .plan import MOST_EVENTS_OF_AN_ORDER, Emission, Planner
 class Schedule:
     """A stream of events at a fixed rate.
 
-    Every slot takes the earliest event that waits; when none is due, a new order is placed. So the rate holds
-    exactly, whatever an order's events are and however they are spread over time.
+    Each slot sends the earliest waiting event; when none is due, the planner places a new order. So the rate is exact,
+    regardless of how many events an order has and how they are spread over time.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class Schedule:
             planner: plans the orders.
             start: the instant of the first slot, UTC.
             rate: events per second.
-            most_events: never send more than so many; ``math.inf`` for no limit.
-            most_orders: never place more than so many; ``math.inf`` for no limit.
-            without_event: called with each anomaly that consists in an event not being sent.
+            most_events: the largest number of events to send; ``math.inf`` for no limit.
+            most_orders: the largest number of orders to place; ``math.inf`` for no limit.
+            without_event: called with each ``missing`` anomaly, for which no event is sent.
         """
         self._planner = planner
         self._start = start
@@ -47,7 +47,7 @@ class Schedule:
         self._waiting: list[tuple[float, int, Emission]] = []
         self._arrival = itertools.count()
         self._slot = 0
-        self._taken = 0
+        self._sent = 0
         self._stopping = False
 
     def next_at(self) -> float | None:
@@ -58,10 +58,10 @@ class Schedule:
         if not self._waiting:
             return None
         first = self._waiting[0][2]
-        return max(at, first.due) if first.patient else at
+        return max(at, first.due) if first.wait_until_due else at
 
     def take(self) -> Emission:
-        """The event for which ``next_at`` told the time, stamped with that time.
+        """The next event, with the time that ``next_at`` returned.
 
         Raises:
             IndexError: the run is over.
@@ -71,18 +71,18 @@ class Schedule:
             raise IndexError("the run is over")
         emission = heapq.heappop(self._waiting)[2]
         self._slot = max(self._slot, math.floor(at * self._rate)) + 1
-        self._taken += 1
+        self._sent += 1
         emission.due = at
-        # A repeated event is the same fact: it happened when the original did.
+        # A repeated event is the same fact and has the time of the original.
         original = emission.original
         emission.time = original.time if original else self._start + timedelta(seconds=at)
         return emission
 
     def stop(self) -> None:
-        """Place no more orders. A late leg that is not due yet will never come, so it becomes a missing one."""
+        """Place no more orders. A late leg that is not due yet is never sent and becomes a missing leg."""
         self._stopping = True
-        dropped = [entry[2] for entry in self._waiting if entry[2].patient]
-        self._waiting = [entry for entry in self._waiting if not entry[2].patient]
+        dropped = [entry[2] for entry in self._waiting if entry[2].wait_until_due]
+        self._waiting = [entry for entry in self._waiting if not entry[2].wait_until_due]
         heapq.heapify(self._waiting)
         for emission in dropped:
             if emission.injection:
@@ -91,8 +91,8 @@ class Schedule:
                 self._without_event(emission.injection)
 
     def _place(self, at: float) -> None:
-        """Place one more order, if the limits leave room for all that may become of it."""
-        room = self._most_events - self._taken - len(self._waiting)
+        """Place one more order, if the limits leave room for all its events."""
+        room = self._most_events - self._sent - len(self._waiting)
         if self._planner.orders >= self._most_orders:
             return
         if room >= MOST_EVENTS_OF_AN_ORDER:
@@ -100,6 +100,6 @@ class Schedule:
             if injection and injection.anomaly == "missing":
                 self._without_event(injection)
         else:
-            emissions = self._planner.filling(at, room=int(room))
+            emissions = self._planner.fill(at, room=int(room))
         for emission in emissions:
             heapq.heappush(self._waiting, (emission.due, next(self._arrival), emission))

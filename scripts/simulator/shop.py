@@ -1,4 +1,4 @@
-"""The shop: its customers, its products, its orders, and what each cloud says about an order."""
+"""The shop: its customers, products and orders, and each cloud's payload for an order."""
 
 import random
 from datetime import datetime
@@ -15,14 +15,14 @@ CARRIERS = ("DHL", "FedEx", "UPS")
 WAREHOUSES = ("AMS-1", "DFW-2", "SIN-1")
 METHODS = ("card", "paypal", "bank_transfer")
 FOLLOW_UPS = ("OrderShipped", "OrderDelivered", "OrderReviewed")
-"""Types of what happens to an order afterwards; only AWS hears of it."""
+"""Types of later events of an order, which only AWS publishes."""
 
 LEGS: dict[Source, str] = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
-"""The type of event by which each cloud takes part in every order."""
+"""The type of each cloud's leg of an order."""
 
 
 class Product(NamedTuple):
-    """Something on sale; the price holds in every currency."""
+    """A product; the price is the same number in every currency."""
 
     sku: str
     name: str
@@ -49,14 +49,14 @@ PRODUCTS = tuple(
 
 
 class Line(NamedTuple):
-    """So many of one product."""
+    """A quantity of one product."""
 
     product: Product
     quantity: int
 
 
 class Order(NamedTuple):
-    """What a customer bought; ``amount`` is the sum of its lines."""
+    """An order; ``amount`` is the sum of its lines."""
 
     order_id: str
     customer_id: str
@@ -70,19 +70,19 @@ class Order(NamedTuple):
 
     @property
     def quantity(self) -> int:
-        """How many pieces the order has."""
+        """The number of items of all lines."""
         return sum(line.quantity for line in self.lines)
 
 
 class Shop:
-    """Takes orders; the same random numbers and instants give the same orders."""
+    """Generates orders; the same random numbers and instants give the same orders."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._number = chance.randrange(10_000)
 
     def order(self, placed: datetime) -> Order:
-        """The next order. Its id holds the instant and a running number, so no two orders of a run share one."""
+        """The next order. Its id has the instant and a running number, so it is unique in a run."""
         self._number = (self._number + 1) % 10_000
         milliseconds = int(placed.timestamp() * 1000)
         products = self._chance.sample(PRODUCTS, self._chance.choices((1, 2, 3), weights=(6, 3, 1))[0])
@@ -94,7 +94,7 @@ class Shop:
         )
 
     def payload(self, type_: str, order: Order) -> dict[str, object]:
-        """What an event of this type says about the order."""
+        """The payload of an event of this type for the order."""
         known: dict[str, object] = {"order_id": order.order_id, "customer_id": order.customer_id}
         match type_:
             case "OrderPlaced":

@@ -1,4 +1,4 @@
-"""Counts what was sent and answered, judges whether each answer was right, and sums it all up."""
+"""Counts events and answers, checks each answer, and summarises the run."""
 
 import math
 from collections import Counter
@@ -12,14 +12,14 @@ from .anomalies import REPEATED, Anomaly, Injection, Truth
 from .answers import OUTCOMES, Answer, Outcome
 from .plan import Emission
 
-KEPT_COMPLAINTS: Final = 20
-"""How many wrong answers are shown in full; all are counted."""
+MAX_COMPLAINTS: Final = 20
+"""How many wrong answers are described; all are counted."""
 
 _STEP = math.log(1.02)
 
 
 class Latencies:
-    """A histogram whose buckets are 2 % wide, so that an endless run needs no more memory than a short one."""
+    """A histogram with buckets 2 % wide, so that memory does not grow with the length of the run."""
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
@@ -29,7 +29,7 @@ class Latencies:
         self._buckets[round(math.log(max(seconds, 1e-6)) / _STEP)] += 1
 
     def quantile(self, share: float) -> float | None:
-        """The latency in seconds that this share stayed under, within 2 %; None when there are none."""
+        """The quantile of the latencies in seconds, within 2 %; None when there are none."""
         left = math.ceil(share * self._buckets.total())
         for bucket in sorted(self._buckets):
             left -= self._buckets[bucket]
@@ -44,17 +44,17 @@ class Latencies:
 
 
 class SourceSummary(msgspec.Struct, kw_only=True):
-    """What became of the events of one cloud, or of all.
+    """The counts of one cloud, or of all.
 
     Attributes:
-        sent: events handed to the publisher at least once; those that follow add up to it.
-        accepted: taken as new.
-        duplicate: taken, and recognised as already known.
-        contradictory: taken, and recognised as known with other content.
-        rejected: refused because of what they say.
-        failed: given up.
-        retried: attempts beyond the first.
-        p50_ms: median time from the moment an event was due until its final answer, waiting and retries included.
+        sent: events sent at least once: the sum of the five outcomes below, and the unanswered.
+        accepted: accepted as new.
+        duplicate: accepted and recognised as already known.
+        contradictory: accepted and recognised as known with other content.
+        rejected: refused because of their content.
+        failed: given up after retries, or refused for another reason.
+        retried: attempts after the first.
+        p50_ms: median time from an event's due time to its final answer, with waiting and retries.
         p99_ms: the same, 99th percentile.
     """
 
@@ -73,17 +73,17 @@ class Summary(msgspec.Struct, kw_only=True):
     """A whole run.
 
     Attributes:
-        ok: everything that should have been accepted was, and nothing else; nothing is without an answer.
+        ok: whether every event has an answer and no answer was wrong.
         seconds: from the first event to the last answer.
-        rate_asked: events per second that were asked for.
-        rate: events per second that were answered for good, one way or the other.
-        total: all clouds together.
-        sources: each cloud by itself.
-        orders: how many were placed.
-        anomalies: how many of each kind really happened.
-        wrong: how many answers were not what they should have been.
-        unanswered: events that were under way when the run was ended at once.
-        complaints: the first wrong answers, in words.
+        rate_asked: the target rate, in events per second.
+        rate: final answers per second.
+        total: the counts of all clouds together.
+        sources: the counts of each cloud.
+        orders: how many orders were placed.
+        anomalies: how many anomalies of each kind certainly happened.
+        wrong: how many answers were wrong.
+        unanswered: events without an answer when the run was interrupted.
+        complaints: descriptions of the first wrong answers.
     """
 
     ok: bool
@@ -100,17 +100,17 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 class Tally:
-    """The books of one run."""
+    """The counts of one run."""
 
-    def __init__(self, truth: Truth, *, judged: bool) -> None:
-        """Open the books.
+    def __init__(self, truth: Truth, *, answered_by_helios: bool) -> None:
+        """Start with zero counts.
 
         Args:
-            truth: told of each anomaly once all its events are answered.
-            judged: True when Helios itself answers; a cloud takes duplicates and poison like anything else.
+            truth: records each anomaly once all its events are answered.
+            answered_by_helios: True when Helios itself answers; a cloud accepts duplicates and poison messages.
         """
         self._truth = truth
-        self._judged = judged
+        self._answered_by_helios = answered_by_helios
         self.sent: Counter[Source] = Counter()
         self.retried: Counter[Source] = Counter()
         self.answered: Counter[tuple[Source, Outcome]] = Counter()
@@ -119,11 +119,11 @@ class Tally:
         self._latencies: dict[Source, Latencies] = {source: Latencies() for source in SOURCES}
         self._answers: dict[Injection, list[Answer]] = {}
 
-    def send_again(self, emission: Emission, answer: Answer) -> None:
-        """Enter that an event will be sent once more; if that may make two of it, the truth must tell."""
+    def record_retry(self, emission: Emission, answer: Answer) -> None:
+        """Record that an event will be sent again, and, if that may make a duplicate of it, a possible anomaly."""
         self.retried[emission.source] += 1
-        if answer.maybe_taken:
-            same_id = self._judged or emission.source != "aws"  # a bus gives each event an id of its own
+        if answer.maybe_accepted:
+            same_id = self._answered_by_helios or emission.source != "aws"  # EventBridge assigns a new id to each event
             self._truth.record(
                 Injection(
                     order_id=emission.order_id,
@@ -134,23 +134,23 @@ class Tally:
                 )
             )
 
-    def settle(self, emission: Emission, answer: Answer, *, latency: float) -> None:
-        """Enter the final answer for one event."""
+    def record_final(self, emission: Emission, answer: Answer, *, latency: float) -> None:
+        """Record the final answer for one event."""
         self.answered[emission.source, answer.outcome] += 1
         self._latencies[emission.source].add(latency)
-        self._judge(emission, answer)
+        self._check(emission, answer)
         if emission.injection:
-            self._conclude(emission, emission.injection, answer)
+            self._record_injection(emission, emission.injection, answer)
 
-    def _judge(self, emission: Emission, answer: Answer) -> None:
-        to_be_rejected = self._judged and emission.poison is not None
-        expected = ("rejected",) if to_be_rejected else ("accepted", "duplicate", "contradictory")
+    def _check(self, emission: Emission, answer: Answer) -> None:
+        must_be_rejected = self._answered_by_helios and emission.poison is not None
+        expected = ("rejected",) if must_be_rejected else ("accepted", "duplicate", "contradictory")
         if answer.outcome not in expected:
             reason = answer.reason or "no reason given"
             self._complain(emission, f"should be {expected[0]}, is {answer.outcome}: {reason}")
 
-    def _conclude(self, emission: Emission, injection: Injection, answer: Answer) -> None:
-        """Once all events of an anomaly are answered, judge them together and record the anomaly."""
+    def _record_injection(self, emission: Emission, injection: Injection, answer: Answer) -> None:
+        """Record the anomaly once all its events are answered, and check their answers together."""
         answers = self._answers.setdefault(injection, [])
         answers.append(answer)
         event_id = answer.event_id or emission.id
@@ -162,19 +162,21 @@ class Tally:
         del self._answers[injection]
         outcomes = [answer.outcome for answer in answers]
         if "failed" in outcomes:
-            return  # it did not happen as planned, and the run has failed anyway
-        # The second may overtake the first, so only the pair can be judged.
-        if repeated and self._judged and injection.anomaly not in outcomes:
-            self._complain(emission, f"was sent twice and never found {injection.anomaly}: {' and '.join(outcomes)}")
+            return  # the anomaly did not happen as planned, and the run has failed anyway
+        # The second event may overtake the first, so only the pair can be checked.
+        if repeated and self._answered_by_helios and injection.anomaly not in outcomes:
+            self._complain(
+                emission, f"was sent twice and not reported as {injection.anomaly}: {' and '.join(outcomes)}"
+            )
         self._truth.record(injection)
 
-    def _complain(self, emission: Emission, what: str) -> None:
+    def _complain(self, emission: Emission, description: str) -> None:
         self.wrong += 1
-        if len(self.complaints) < KEPT_COMPLAINTS:
-            self.complaints.append(f"{emission.source} {emission.type} {emission.id} {what}")
+        if len(self.complaints) < MAX_COMPLAINTS:
+            self.complaints.append(f"{emission.source} {emission.type} {emission.id} {description}")
 
     def summary(self, *, seconds: float, rate_asked: float, orders: int) -> Summary:
-        """The books as they stand."""
+        """The summary of the run so far."""
         unanswered = self.sent.total() - self.answered.total()
         return Summary(
             ok=self.wrong == 0 and unanswered == 0,

@@ -1,7 +1,7 @@
 """Posts events to Helios' webhooks over a few long-lived connections.
 
-A client of its own, because at 1000 requests a second the usual ones take a large share of the cores for which they
-compete with the server that they measure.
+A minimal HTTP client: at 1000 requests per second the usual ones take a large share of the CPU from the server that
+runs on the same machine.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import msgspec
 from helios.errors import ConfigurationError
 from helios.model.events import SOURCES, Source
 
-from .answers import Answer, Outcome, may_have_been_taken, may_pass, try_again
+from .answers import Answer, Outcome, is_transient, may_have_been_accepted, retryable
 from .envelopes import PATHS, body
 from .plan import Emission
 
@@ -41,7 +41,7 @@ class Response(msgspec.Struct):
 
 
 class Connection(asyncio.Protocol):
-    """One HTTP/1.1 connection, which carries one request at a time."""
+    """One HTTP/1.1 connection that sends one request at a time."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -51,10 +51,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     async def request(self, raw: bytes) -> Response:
-        """Send a whole request and wait for its whole response.
+        """Send a complete request and return its complete response.
 
         Raises:
-            OSError: the connection broke, the answer took too long, or it was not HTTP.
+            OSError: the connection broke, the response took too long, or it was not HTTP.
         """
         if self.closed or self._transport is None:
             raise ConnectionResetError("the server closed the connection")
@@ -68,43 +68,43 @@ class Connection(asyncio.Protocol):
             raise TimeoutError(f"no answer within {REQUEST_TIMEOUT_S:.0f} s") from None
         finally:
             if not self._waiter.done() or self._waiter.cancelled():
-                self.close()  # the answer may still come, and must not be taken for the next one's
+                self.close()  # a late response must not be read as that of the next request
 
     @property
     def closed(self) -> bool:
-        """Whether it can carry no further request."""
+        """Whether the connection can send no further request."""
         return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close it, whatever is under way."""
+        """Close the connection, even during a request."""
         if self._transport:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asyncio: it is open."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        """Asyncio: the connection is open."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class has the same methods
 
     def data_received(self, data: bytes) -> None:
-        """Asyncio: some bytes came."""
+        """Asyncio: data was received."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._break(ConnectionError(f"the answer is not HTTP: {error}"))
+            self._break(ConnectionError(f"the response is not HTTP: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Asyncio: it is closed."""
+        """Asyncio: the connection is closed."""
         self._break(exc or ConnectionResetError("the server closed the connection"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """The parser: one header is complete."""
+        """Parser: a header is complete."""
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, part: bytes) -> None:
-        """The parser: a part of the body."""
+        """Parser: a part of the body was read."""
         self._body += part
 
     def on_message_complete(self) -> None:
-        """The parser: the response is complete."""
+        """Parser: the response is complete."""
         response = Response(self._parser.get_status_code(), self._headers, bytes(self._body))
         if not self._parser.should_keep_alive():
             self.close()
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
 
 
 class Webhook:
-    """A Publisher that plays the three clouds' deliveries over HTTP."""
+    """A Publisher that posts events over HTTP, in the form of the three clouds' deliveries."""
 
     batch = 1
     concurrency = 32
@@ -131,7 +131,7 @@ class Webhook:
         """
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigurationError(f"--url {url}: write an http:// or https:// URL, such as http://localhost:8001")
+            raise ConfigurationError(f"--url {url}: not an http:// or https:// URL, such as http://localhost:8001")
         self._host = parts.hostname
         self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
@@ -149,7 +149,7 @@ class Webhook:
         return [await self._post(emission) for emission in emissions]
 
     async def close(self) -> None:
-        """Close the connections that are idle; no other is left when the lanes are done."""
+        """Close the idle connections; after the queues have finished there are no others."""
         while self._idle:
             self._idle.pop().close()
 
@@ -160,15 +160,15 @@ class Webhook:
             connection = await self._connection()
             response = await connection.request(raw)
         except ConnectionRefusedError as error:
-            return try_again(str(error))
+            return retryable(str(error))
         except OSError as error:
-            return try_again(str(error) or type(error).__name__, maybe_taken=True)
+            return retryable(str(error) or type(error).__name__, maybe_accepted=True)
         if not connection.closed:
             self._idle.append(connection)
         return read(response)
 
     async def _connection(self) -> Connection:
-        """The connection that was used last, so that few stay busy; a new one when none is idle."""
+        """The idle connection that was used last, so that few are open; a new one when none is idle."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed:
@@ -179,7 +179,7 @@ class Webhook:
 
 
 class _Status(msgspec.Struct):
-    """The part of an answer that says what became of the events."""
+    """The status in the response of a webhook."""
 
     status: str = ""
 
@@ -193,28 +193,28 @@ class _Problem(msgspec.Struct):
 
 _status = msgspec.json.Decoder(_Status)
 _problem = msgspec.json.Decoder(_Problem)
-_TAKEN: dict[str, Outcome] = {"duplicate": "duplicate", "contradictory": "contradictory"}
+_ACCEPTED: dict[str, Outcome] = {"duplicate": "duplicate", "contradictory": "contradictory"}
 
 
 def read(response: Response) -> Answer:
-    """What a webhook's response says of the one event that was posted."""
+    """The answer in a webhook's response to a single event."""
     if response.status in _SUCCESS:
         try:
             status = _status.decode(response.body).status
         except msgspec.MsgspecError:
             status = ""
-        return Answer(outcome=_TAKEN.get(status, "accepted"))
+        return Answer(outcome=_ACCEPTED.get(status, "accepted"))
     problem = _read_problem(response)
     reason = f"HTTP {response.status} {problem or 'without a problem document (application/problem+json)'}"
-    if may_pass(response.status):
-        after = _seconds(response.headers.get("retry-after"))
-        return try_again(reason, maybe_taken=may_have_been_taken(response.status), after=after)
-    # A refusal without an explanation is no verdict on the event: a wrong URL answers the same.
+    if is_transient(response.status):
+        retry_after = _seconds(response.headers.get("retry-after"))
+        return retryable(reason, maybe_accepted=may_have_been_accepted(response.status), retry_after=retry_after)
+    # A refusal without an explanation is no verdict on the event: a wrong URL returns the same.
     return Answer(outcome="rejected" if problem and response.status in _REJECTING else "failed", reason=reason)
 
 
 def _read_problem(response: Response) -> str:
-    """The explanation in a problem document; empty if the response is none."""
+    """The explanation in a problem document; empty if the response has none."""
     if not response.headers.get("content-type", "").startswith("application/problem+json"):
         return ""
     try:
@@ -225,5 +225,5 @@ def _read_problem(response: Response) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """The seconds that Retry-After asks for; its other form, a date, is not used by any API here."""
+    """The seconds in Retry-After. Its other form, a date, is not used by any API here."""
     return float(retry_after) if retry_after and retry_after.isdecimal() else None

@@ -1,11 +1,27 @@
-"""Helios: what three clouds say happened, stored once, and whether they agree.
+"""Helios: stores the events of three clouds exactly once, and reports whether the clouds agree.
 
-The way of an event, a module a step:
+The flow of an event, a step per room:
 
-1. ``functions``, ``helios.api`` - a cloud's call comes in and is made into ``event.Delivery``s
-2. ``normalise`` - a delivery becomes an ``event.Event``, or is ``errors.Rejected`` with its reason
-3. ``flows.ingest`` - a batch is judged: stored, duplicate, contradictory, rejected
-4. ``ports`` - what that needs of the world; ``adapters`` keep it with Postgres and Redis, or in memory
-5. ``ledger`` - what it leaves behind: counts, dead letters, and a frame for those who watch
-6. ``bootstrap`` - puts the parts together from ``settings``
+1. ``functions/`` and ``api`` receive a request from a cloud
+2. ``auth`` authenticates the sender
+3. ``normalise`` splits the request into deliveries, and turns each into an ``Event`` or rejects it with a reason
+4. ``services.ingest`` stores a batch in one transaction: each delivery is stored, duplicate, contradictory or rejected
+5. ``reconciliation`` gives each flow instance of the batch its verdict, in the same transaction
+6. ``services.relay`` and ``services.sink`` forward what is stored to the dashboards and to Kafka
+7. ``services.sweep`` evaluates the flow instances whose deadline has passed
+
+The rooms, from the outside in; each imports only from the lines below its own:
+
+- ``api``, ``cli``: the HTTP and WebSocket API; the command ``helios``
+- ``bootstrap``: connects ports with adapters, as ``settings`` asks
+- ``services``: the use cases, one module per verb
+- ``adapters``: the ports, implemented with Postgres, Redis, Kafka and the clouds' own services
+- ``auth``: authenticators of webhooks and of callers of the API
+- ``notify``: the notification of the relay after a commit
+- ``ports``: what the services need from the outside, as protocols
+- ``normalise``: the payload formats of the clouds
+- ``reconciliation``: pure functions from evidence to verdicts
+- ``model``: frozen structs, a file per topic, without I/O
+- ``settings``, ``logs``, ``outbound``, ``standard_webhooks``: environment, log format, HTTP requests, signatures
+- ``errors``: the exceptions that Helios raises
 """

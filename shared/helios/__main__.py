@@ -1,6 +1,7 @@
-"""``python -m helios``: the command line.
+"""``helios``: the command line.
 
-Operators have ``migrate``, ``sink``, ``tokens``, ``recompute`` and ``replays run``; all else asks the API.
+``flows``, ``flow``, ``events``, ``tail``, ``preview``, ``dead-letters`` and ``replay`` use the API. ``migrate``,
+``sink``, ``tokens``, ``recompute`` and ``replay run`` use the database.
 """
 
 import argparse
@@ -8,46 +9,51 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from importlib.metadata import version
 
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
-from helios.cli import dead_letters, recompute, tokens
-from helios.cli import flows as console
-from helios.cli import replay as replays
+from helios.cli import dead_letters, flows, recompute, replay, tokens
 from helios.errors import HeliosError
 from helios.services.sink import KAFKA, follow, send_parked
+
+DESCRIPTION = "Operate Helios. Each command prints its options with --help."
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="helios", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    bring_up_to_date = commands.add_parser("migrate", help="bring the database of HELIOS_DATABASE_URL up to date")
-    bring_up_to_date.set_defaults(run=_migrate)
-    pass_on = commands.add_parser("sink", help="pass on every stored event to Kafka, until SIGTERM or Ctrl-C")
-    pass_on.add_argument("--parked", action="store_true", help="only send once more what Kafka has refused, and end")
-    pass_on.set_defaults(run=_sink)
-    tokens.register(commands)
-    console.register(commands)
-    dead_letters.register(commands)
-    recompute.register(commands)
-    replays.register(commands)
-    given = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends a tail, and so does the end of `| head`
-            given.run(given)
+        with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends `tail`, and so does the end of `| head`
+            options.run(options)
     except HeliosError as error:
         sys.stderr.write(f"helios: {error}\n")
         return 2
     return 0
 
 
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; the parsed options have ``run``, the function that takes them."""
+    top = argparse.ArgumentParser(prog="helios", description=DESCRIPTION)
+    top.add_argument("--version", action="version", version=f"%(prog)s {version('helios')}")
+    commands = top.add_subparsers(dest="command", required=True)
+    text = "apply the pending migrations to the database of HELIOS_DATABASE_URL"
+    commands.add_parser("migrate", help=text, description=text).set_defaults(run=_migrate)
+    text = "pass every stored event on to Kafka, until SIGTERM or Ctrl-C"
+    sink = commands.add_parser("sink", help=text, description=text)
+    sink.add_argument("--parked", action="store_true", help="only send the events again that Kafka refused, and exit")
+    sink.set_defaults(run=_sink)
+    for module in (tokens, flows, dead_letters, recompute, replay):
+        module.register(commands)
+    return top
+
+
 def _migrate(_: argparse.Namespace) -> None:
-    applied = migrate(bootstrap.configure().database_url)
-    sys.stdout.write(f"applied: {', '.join(applied) or 'nothing, the database is up to date'}\n")
+    names = migrate(bootstrap.configure().database_url)
+    sys.stdout.write(f"applied: {', '.join(names) or 'nothing, the database is up to date'}\n")
 
 
-def _sink(given: argparse.Namespace) -> None:
+def _sink(options: argparse.Namespace) -> None:
     settings = bootstrap.configure(require=["kafka_brokers"])
     logs.configure(settings.log_level)
     stopping = threading.Event()
@@ -55,11 +61,11 @@ def _sink(given: argparse.Namespace) -> None:
         signal.signal(number, lambda *_: stopping.set())
     services = bootstrap.build(settings)
     if services.sink is None:
-        raise AssertionError("its brokers are set")
+        raise AssertionError("HELIOS_KAFKA_BROKERS is set, so there is a sink")
     try:
-        if given.parked:
+        if options.parked:
             sent, refused = send_parked(KAFKA, outbox=services.outbox, target=services.sink)
-            sys.stdout.write(f"sent {sent} again; {refused} were refused again\n")
+            sys.stdout.write(f"{sent} sent; {refused} refused again\n")
         else:
             follow(KAFKA, outbox=services.outbox, target=services.sink, listener=services.listener, stopping=stopping)
     finally:

@@ -1,4 +1,4 @@
-"""Settings in, working parts out: the one place where ports meet adapters."""
+"""Builds the services of a process from its settings: the only module that connects ports with adapters."""
 
 import gc
 import logging
@@ -41,13 +41,13 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What an entry point needs; built once per process or warm container.
 
     Attributes:
-        flows: what is known of stories.
-        redaction: replaces what is not to be kept; None when no field is named.
-        jobs: replay jobs.
-        tokens: who may ask.
-        tickets: what opens a WebSocket; None when no Redis is set.
-        sink: Kafka; None when no brokers are set.
-        pool: the connections behind ``store`` and ``reader``; None when they are in memory.
+        flows: reads flow instances.
+        redaction: replaces the fields that must not be stored; None when HELIOS_REDACT is not set.
+        jobs: stores and reads replay jobs.
+        tokens: stores and checks API tokens.
+        tickets: issues and redeems WebSocket tickets; None when HELIOS_REDIS_URL is not set.
+        sink: forwards events to Kafka; None when HELIOS_KAFKA_BROKERS is not set.
+        pool: the connections behind ``store`` and ``reader``; None when both are in memory.
     """
 
     settings: Settings
@@ -67,7 +67,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     pool: Pool | None = None
 
     def ingest(self, deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]:
-        """``flows.ingest`` with these parts."""
+        """``services.ingest.ingest`` with these services as its ports."""
         return ingest(
             deliveries,
             dedupe=self.dedupe,
@@ -79,7 +79,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self.dedupe.close()
         if self.sink:
             self.sink.close()
@@ -88,18 +88,18 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def configure(environ: Mapping[str, str] = os.environ, *, require: Sequence[str] = ()) -> Settings:
-    """The settings of this process: its environment, and what a secret on AWS adds to it.
+    """The settings of this process, from its environment and from the AWS secret that HELIOS_SECRET_ID names.
 
     Args:
-        environ: where they stand; a variable that is here too is not taken from the secret.
-        require: the optional settings that this process can't do without.
+        environ: the environment variables; they take precedence over the secret.
+        require: optional settings that this process needs.
 
     Raises:
-        ConfigurationError: a variable is missing or of the wrong form, or the secret holds no settings.
+        ConfigurationError: a variable is missing or has the wrong form, or the secret holds no settings.
         Retryable: the secret can't be read now.
     """
     if secret := environ.get(environment.variable("secret_id")):
-        # Late: boto3 is AWS' own runtime's, and no other cloud's.
+        # Imported late: only the AWS runtime provides boto3.
         from helios.adapters.aws import secret_variables
 
         environ = secret_variables(secret) | dict(environ)
@@ -107,11 +107,11 @@ def configure(environ: Mapping[str, str] = os.environ, *, require: Sequence[str]
 
 
 def build(settings: Settings) -> Services:
-    """Everything, connected lazily: a database that is down does not stop a process from starting.
+    """The services of a process. They connect lazily: a process starts although its database is down.
 
     Raises:
-        ConfigurationError: the file that declares the flows is wrong, or a Kafka setting, or a field that a flow reads
-            would be redacted.
+        ConfigurationError: the flows file or a Kafka setting is wrong, or HELIOS_REDACT names a field that a flow
+            reads.
     """
     log.info("starting", extra=settings.shown())
     pool = open_pool(
@@ -140,11 +140,10 @@ def build(settings: Settings) -> Services:
     )
 
 
-def build_to_stay(settings: Settings) -> Services:
-    """``build`` for a process that stores batches for as long as it lives: what it has loaded by now stays.
+def build_long_lived(settings: Settings) -> Services:
+    """``build`` for a process that stores many batches: excludes all objects loaded so far from garbage collection.
 
-    The garbage collector passes over it. To look through it again and again costs a batch with stories a tenth of its
-    time.
+    Collections that scan them take a tenth of the time of a batch with flow instances.
     """
     services = build(settings)
     gc.freeze()
@@ -152,10 +151,10 @@ def build_to_stay(settings: Settings) -> Services:
 
 
 def replay_worker(services: Services) -> ReplayWorker:
-    """What works on replay jobs in a process that does nothing else.
+    """The replay worker of a process that does nothing else.
 
     Raises:
-        ConfigurationError: a setting of the places that events may be sent to is wrong.
+        ConfigurationError: a setting of the replay targets is wrong.
     """
     targets = ConfiguredTargets(services.settings)
     return ReplayWorker(
@@ -164,10 +163,10 @@ def replay_worker(services: Services) -> ReplayWorker:
 
 
 def _notifier(settings: Settings, pool: Pool) -> Notifier:
-    """NOTIFY for the processes of this database, and whatever else has to be woken."""
+    """Notifies the processes that listen on this database, and the relay on AWS if its queue or URL is set."""
     notifiers: list[Notifier] = [PostgresNotifier(pool)]
     if settings.relay_queue_url:
-        # Late: boto3 is AWS' own runtime's, and no other cloud's.
+        # Imported late: only the AWS runtime provides boto3.
         from helios.adapters.aws import SqsNotifier
 
         notifiers.append(SqsNotifier(settings.relay_queue_url))
@@ -179,11 +178,11 @@ def _notifier(settings: Settings, pool: Pool) -> Notifier:
 def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None:
     paths = (settings.redact or "").split()
     for flow in declared:
-        read = {flow.key, *(path for leg in flow.leg for path in flow.fields(leg.name))}
+        flow_paths = {flow.key, *(path for leg in flow.leg for path in flow.fields(leg.name))}
         for path in paths:
-            if any(path == one or one.startswith(f"{path}.") for one in read):
+            if any(path == flow_path or flow_path.startswith(f"{path}.") for flow_path in flow_paths):
                 raise ConfigurationError(
-                    f"HELIOS_REDACT: {path} is read by the flow {flow.name!r}, which could not judge"
+                    f"HELIOS_REDACT: {path} is read by the flow {flow.name!r} and must not be redacted"
                 )
     return Redaction(paths) if paths else None
 
@@ -191,7 +190,7 @@ def _redaction(settings: Settings, declared: Sequence[Flow]) -> Redaction | None
 def _dedupe(settings: Settings) -> DedupeCache:
     if not settings.redis_url:
         return NullDedupeCache()
-    # Late: importing the Redis client costs a cold start more than any other part.
+    # Imported late: of all imports the Redis client slows a cold start most.
     from helios.adapters.redis.dedupe import RedisDedupeCache
 
     return RedisDedupeCache(settings.redis_url, ttl_seconds=settings.dedupe_ttl_seconds)
@@ -200,7 +199,7 @@ def _dedupe(settings: Settings) -> DedupeCache:
 def _tickets(settings: Settings) -> Tickets | None:
     if not settings.redis_url:
         return None
-    # Late, as above.
+    # Imported late, as above.
     from helios.adapters.redis.tickets import RedisTickets
 
     return RedisTickets(settings.redis_url)
@@ -209,16 +208,18 @@ def _tickets(settings: Settings) -> Tickets | None:
 def _sink(settings: Settings) -> EventSink | None:
     if not settings.kafka_brokers:
         return None
-    # Late: only who has Kafka has its client, which weighs more than a function of ours.
+    # Imported late: the client is an optional dependency, and larger than a whole function package.
     try:
         from helios.adapters.kafka import KafkaSink
     except ImportError as error:
-        raise ConfigurationError("HELIOS_KAFKA_BROKERS is set, which takes pip install 'helios[kafka]'") from error
+        raise ConfigurationError(
+            "HELIOS_KAFKA_BROKERS requires the Kafka client: pip install 'helios[kafka]'"
+        ) from error
 
     return KafkaSink(
         settings.kafka_brokers,
         topic=settings.kafka_topic,
-        # The sink holds its place in an open transaction meanwhile, and Postgres waits for that one no longer.
+        # Meanwhile the sink holds its offset in an open transaction, which Postgres ends after this timeout.
         timeout_seconds=0.8 * settings.database_timeout_seconds,
         config_file=settings.kafka_config,
     )

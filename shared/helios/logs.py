@@ -1,4 +1,4 @@
-"""One JSON line per log record, for processes that no cloud's own logger serves."""
+"""One JSON line per log record, for processes that do not use the logger of a cloud."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger and message, then whatever the call gave as ``extra``."""
+    """Formats time, level, logger and message, followed by the fields in ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
@@ -27,7 +27,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Log to standard error from now on, this level and above."""
+    """Log to standard error from now on, at this level and above."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""Notifies the relay after a commit, when a failed notification may fail nothing else."""
+"""Notifies the relay after a commit; a failed notification fails nothing else."""
 
 import logging
 
@@ -9,12 +9,12 @@ log = logging.getLogger("helios.notify")
 
 
 def notify_best_effort(notifier: Notifier | None) -> None:
-    """Notify of new frames, and only log when the notification fails.
+    """Notify the relay of new frames; a failure is only logged.
 
-    For callers that have committed: the frames are stored, and the next notification or sweep brings them.
+    For callers that have committed: the frames are stored, and the relay sends them at the next notification or sweep.
 
     Args:
-        notifier: None: there is nothing to notify.
+        notifier: reaches the relay; None: do nothing.
     """
     if notifier is None:
         return

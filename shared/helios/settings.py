@@ -1,7 +1,7 @@
 """Every setting of Helios, read from the environment in one place.
 
-A msgspec Struct and not pydantic-settings: importing that takes longer than the rest of a function's cold
-start together, and this module lies on every function's cold path.
+The settings are a msgspec Struct and not pydantic-settings: importing pydantic-settings takes longer than the rest of
+a function's cold start, and every function imports this module.
 """
 
 import os
@@ -17,151 +17,159 @@ from helios.errors import ConfigurationError
 PREFIX = "HELIOS_"
 
 Secret = Annotated[str, Meta(pattern=r"^\S{16,}( \S{16,})?$")]
-"""At least 16 characters, and two of them while one is being replaced."""
+"""At least 16 characters; two secrets, separated by a space, during a rotation."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How this process of Helios is set up; each field is the variable ``HELIOS_<FIELD>``."""
+    """The configuration of this process; each field is the variable ``HELIOS_<FIELD>``."""
 
-    database_url: Annotated[str, Meta(description="Postgres, as a postgresql:// URL. Required.")]
+    database_url: Annotated[str, Meta(description="URL of Postgres: postgresql://... Required.")]
     redis_url: Annotated[
-        str | None, Meta(description="Redis or Valkey, as a redis:// or rediss:// URL. Empty: no duplicate filter.")
+        str | None, Meta(description="URL of Redis or Valkey: redis://... or rediss://... Empty: no dedupe cache.")
     ] = None
     relay_queue_url: Annotated[
-        str | None, Meta(description="SQS queue that starts the relay function. Empty: not on AWS.")
+        str | None, Meta(description="URL of the SQS queue that starts the relay function. Empty: no such function.")
     ] = None
     websocket_endpoint: Annotated[
-        str | None, Meta(description="API Gateway's management endpoint, https://..., for the relay function.")
+        str | None, Meta(description="Management endpoint of API Gateway, https://..., for the relay function.")
     ] = None
     notify_url: Annotated[
-        str | None, Meta(description="Where a function outside of AWS rings: https://.../api/v1/relay/notify.")
+        str | None, Meta(description="URL that a function outside of AWS notifies: https://.../api/v1/relay/notify.")
     ] = None
     notify_secret: Annotated[
         Secret | None,
         Meta(
-            description="What ringing takes, on both sides, 16 characters or more; two, to replace one, of which a "
-            "function shows the first. Empty: nobody may ring."
+            description="Shared secret of /api/v1/relay/notify, on both sides: at least 16 characters. Two, separated "
+            "by a space, during a rotation: a function sends the first. Empty: every notification is refused."
         ),
     ] = None
     secret_id: Annotated[
         str | None,
-        Meta(description="AWS secret that holds more settings, as a JSON object. Empty: none does."),
+        Meta(description="Name or ARN of an AWS secret that holds more settings, as a JSON object. Empty: none."),
     ] = None
     flows_file: Annotated[
         str | None, Meta(description="TOML file that declares the flows. Empty: the order flow that ships with Helios.")
     ] = None
     kafka_brokers: Annotated[
-        str | None, Meta(description="Kafka brokers, as host:port,host:port. Empty: events are not passed on to Kafka.")
+        str | None, Meta(description="Kafka brokers, as host:port,host:port. Empty: events are not forwarded to Kafka.")
     ] = None
     kafka_topic: Annotated[
-        str, Meta(description="Topic of an event; {source} and {type} stand for its own.", min_length=1)
+        str,
+        Meta(description="Kafka topic of an event; {source} and {type} are replaced by the event's own.", min_length=1),
     ] = "helios.{source}.{type}"
     kafka_config: Annotated[
-        str | None, Meta(description="File of more librdkafka properties, name=value a line (TLS, SASL). Empty: none.")
+        str | None,
+        Meta(description="File of more librdkafka properties (TLS, SASL), one name=value per line. Empty: none."),
     ] = None
     dedupe_ttl_seconds: Annotated[
-        int, Meta(description="How long Redis remembers a stored event, in seconds.", ge=1)
+        int, Meta(description="How long the dedupe cache holds the key of a stored event, in seconds.", ge=1)
     ] = 86_400
     database_connections: Annotated[
-        int, Meta(description="Most Postgres connections this process opens.", ge=1, le=100)
+        int, Meta(description="Maximum number of Postgres connections of this process.", ge=1, le=100)
     ] = 4
     database_timeout_seconds: Annotated[
-        int, Meta(description="Longest time for one statement, or to make a connection, in seconds.", ge=1, le=300)
+        int, Meta(description="Timeout of one statement, and of connecting to Postgres, in seconds.", ge=1, le=300)
     ] = 10
     max_body_bytes: Annotated[
-        int, Meta(description="Largest webhook body accepted, in bytes; a larger one is answered 413.", ge=1024)
+        int, Meta(description="Maximum size of a webhook body, in bytes; a larger one is answered with 413.", ge=1024)
     ] = 1_048_576
     webhook_auth: Annotated[
         str | None,
         Meta(
-            description="Which guard stands at which way in of the API: eventbridge=key,sns pubsub=oidc "
-            "eventgrid=secret,entra cloudevents=hmac. One that is not named is closed; closed: all. The API needs it."
+            description="Authenticators of each webhook: eventbridge=key,sns pubsub=oidc eventgrid=secret,entra "
+            "cloudevents=hmac. A webhook that is not listed is closed; the value closed closes all. Required by the "
+            "API."
         ),
     ] = None
     trust_loopback: Annotated[
-        bool, Meta(description="true: requests from this machine itself need no credentials. Refused in a cloud.")
+        bool, Meta(description="true: requests from this machine need no credentials. Refused in a cloud.")
     ] = False
     eventbridge_secret: Annotated[
         Secret | None,
         Meta(
-            description="key: what the API destination sends as x-helios-key, 16 characters or more. "
-            "Two, to replace one."
+            description="key: the x-helios-key header that the API destination sends, at least 16 characters. "
+            "Two during a rotation."
         ),
     ] = None
     sns_topics: Annotated[
-        str | None, Meta(description="sns: the ARNs of the topics that may send, with spaces between.")
+        str | None, Meta(description="sns: ARNs of the topics that may send, separated by spaces.")
     ] = None
     sns_certificates_url: Annotated[
-        str | None, Meta(description="sns: a mirror of Amazon's certificates, asked for the same paths. Empty: Amazon.")
+        str | None,
+        Meta(description="sns: mirror of Amazon's signing certificates, under the same paths. Empty: Amazon."),
     ] = None
-    pubsub_audience: Annotated[str | None, Meta(description="oidc: the audience of the push subscription.")] = None
+    pubsub_audience: Annotated[str | None, Meta(description="oidc: audience of the push subscription.")] = None
     pubsub_service_account: Annotated[
-        str | None, Meta(description="oidc: the address of the service account in whose name it pushes.")
+        str | None, Meta(description="oidc: e-mail address of the push subscription's service account.")
     ] = None
-    pubsub_keys_url: Annotated[str, Meta(description="oidc: where Google's keys are.")] = (
+    pubsub_keys_url: Annotated[str, Meta(description="oidc: URL of Google's public keys.")] = (
         "https://www.googleapis.com/oauth2/v3/certs"
     )
     eventgrid_secret: Annotated[
         Secret | None,
-        Meta(description="secret: the delivery property x-helios-key, 16 characters or more. Two, to replace one."),
+        Meta(description="secret: the delivery property x-helios-key, at least 16 characters. Two during a rotation."),
     ] = None
-    entra_tenant: Annotated[str | None, Meta(description="entra: the tenant's id.")] = None
+    entra_tenant: Annotated[str | None, Meta(description="entra: id of the tenant.")] = None
     entra_audience: Annotated[
-        str | None, Meta(description="entra: the application id (URI) for which Event Grid asks its tokens.")
+        str | None, Meta(description="entra: application id (URI) for which Event Grid requests its tokens.")
     ] = None
     entra_keys_url: Annotated[
-        str, Meta(description="entra: where its keys are; {tenant} stands for the tenant's id.")
+        str, Meta(description="entra: URL of the tenant's public keys; {tenant} is replaced by the tenant's id.")
     ] = "https://login.microsoftonline.com/{tenant}/discovery/v2.0/keys"
     cloudevents_secret: Annotated[
-        str | None, Meta(description="hmac: a Standard Webhooks secret, whsec_... Two, to replace one.")
+        str | None, Meta(description="hmac: Standard Webhooks secret, whsec_... Two during a rotation.")
     ] = None
     replay_hosts: Annotated[
         str | None,
         Meta(
-            description="Hosts of webhooks that stored events may be sent to, with spaces between: HOST for port 443, "
-            "HOST:PORT, or HOST:* for any port; private:HOST for one with a private address. Empty: none."
+            description="Hosts of webhooks to which stored events may be replayed, separated by spaces: HOST for port "
+            "443, HOST:PORT, or HOST:* for any port; private:HOST for a host with a private address. Empty: none."
         ),
     ] = None
     replay_secret: Annotated[
-        str | None, Meta(description="What signs them: a Standard Webhooks secret, whsec_... Two, to replace one.")
+        str | None,
+        Meta(description="Standard Webhooks secret that signs these replays, whsec_... Two during a rotation."),
     ] = None
     replay_topics: Annotated[
         str | None,
         Meta(
-            description="Where stored events may be sent back to: aws=BUS gcp=projects/P/topics/T "
-            "azure=https://.../api/events. Empty: nowhere."
+            description="Topics to which stored events may be replayed: aws=BUS gcp=projects/P/topics/T "
+            "azure=https://.../api/events. Empty: none."
         ),
     ] = None
     replay_eventgrid_secret: Annotated[
-        str | None, Meta(description="The access key of the Event Grid topic among them.")
+        str | None, Meta(description="Access key of the Event Grid topic in HELIOS_REPLAY_TOPICS.")
     ] = None
     redact: Annotated[
         str | None,
-        Meta(description="Payload fields whose values are not kept, as paths with spaces between: card.number email."),
+        Meta(
+            description="Payload fields whose values are not stored, as paths separated by spaces: card.number email."
+        ),
     ] = None
     oidc_issuer: Annotated[
-        str | None, Meta(description="Who vouches for people, as its tokens' iss says it. Empty: people have tokens.")
+        str | None,
+        Meta(description="Identity provider of people: the iss of its tokens. Empty: people use API tokens."),
     ] = None
-    oidc_audience: Annotated[str | None, Meta(description="The audience that a person's token must be for.")] = None
+    oidc_audience: Annotated[str | None, Meta(description="Audience that a person's token must have.")] = None
     oidc_keys_url: Annotated[
-        str | None, Meta(description="Where the provider's keys are: jwks_uri of its OpenID configuration.")
+        str | None, Meta(description="URL of the provider's public keys: jwks_uri in its OpenID configuration.")
     ] = None
     rate_per_minute: Annotated[
-        int, Meta(description="How many questions a caller may ask the API in a minute; then it answers 429.", ge=1)
+        int, Meta(description="Requests to the API per caller and minute; more are answered with 429.", ge=1)
     ] = 1200
     dashboard_origin: Annotated[
         str, Meta(description="The only web origin that may call the API from a browser (CORS).")
     ] = "http://localhost:5173"
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="How much is logged, and what is worse.")
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="Lowest level that is logged.")
     ] = "INFO"
 
     def shown(self) -> dict[str, object]:
-        """All settings, secrets masked, so that a start-up log may tell them."""
+        """All settings with their secrets masked, for the start-up log."""
         return {name: _shown(name, getattr(self, name)) for name in self.__struct_fields__}
 
     def __repr__(self) -> str:
-        """The same: no secret is ever printed by accident."""
+        """All settings with their secrets masked: no secret is printed by accident."""
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
 
 
@@ -169,7 +177,7 @@ _PASSWORD_OF_USER = re.compile(r"(\w://[^/?#@:\s]*:)\S*@")
 _PASSWORD_NAMED = re.compile(
     r"(\b\w*(?:password|passwd|secret|token)\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.IGNORECASE
 )
-"""In the query of a URL, and in libpq's own form (PostgreSQL documentation, "Connection Strings")."""
+"""A password in the query of a URL, or in libpq's keyword form (PostgreSQL documentation, "Connection Strings")."""
 
 
 def _shown(name: str, value: object) -> object:
@@ -179,32 +187,32 @@ def _shown(name: str, value: object) -> object:
 
 
 def masked(url: str) -> str:
-    """The same URL with ``***`` for its password, wherever it stands; any other text as it is."""
+    """The URL with every password in it replaced by ``***``; any other text is returned unchanged."""
     url = _PASSWORD_OF_USER.sub(r"\g<1>***@", url)
     return _PASSWORD_NAMED.sub(r"\g<1>***", url)
 
 
 def variable(field: str) -> str:
-    """The environment variable that sets this field."""
+    """The name of the environment variable that sets this field."""
     return PREFIX + field.upper()
 
 
 def load(environ: Mapping[str, str] = os.environ, *, require: Sequence[str] = ()) -> Settings:
-    """Read the settings from the environment; a variable that is empty counts as not set.
+    """The settings in the environment. An empty variable counts as not set.
 
     Args:
-        environ: where they stand.
-        require: the optional settings that this process can't do without.
+        environ: the environment variables.
+        require: optional settings that this process needs.
 
     Raises:
-        ConfigurationError: a variable is missing, unknown or of the wrong form; the message names it.
+        ConfigurationError: a variable is missing or has the wrong form; the message names the variable.
     """
-    known = {variable(field): field for field in Settings.__struct_fields__}
-    given = {known[name]: value for name, value in environ.items() if name in known and value}
-    if missing := [field for field in ("database_url", *require) if field not in given]:
-        raise ConfigurationError(f"{variable(missing[0])} is not set; .env.example says what belongs into it")
+    fields = {variable(field): field for field in Settings.__struct_fields__}
+    values = {fields[name]: value for name, value in environ.items() if name in fields and value}
+    if missing := [field for field in ("database_url", *require) if field not in values]:
+        raise ConfigurationError(f"{variable(missing[0])} is not set. See .env.example for its format.")
     try:
-        return msgspec.convert(given, Settings, strict=False)
+        return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$.")
         raise ConfigurationError(f"{variable(path.rstrip('`'))}: {reason}") from error

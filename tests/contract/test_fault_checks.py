@@ -1,4 +1,4 @@
-"""The fault suite can fail: whatever is taken from a sound database, or put into it, is named."""
+"""The fault suite reports every change to a correct database as a violation."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -12,10 +12,10 @@ from helios.normalise import split
 from helios.reconciliation import declaration
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
-from scripts.faults.book import Book
 from scripts.faults.checks import Counts, check
 from scripts.faults.orders import BATCH_PATH, Load, orders
-from scripts.faults.stage import Place
+from scripts.faults.response_log import ResponseLog
+from scripts.faults.testbed import SavedConfig
 from scripts.simulator.envelopes import PATHS
 
 CHANNELS: dict[str, Channel] = {
@@ -25,37 +25,37 @@ CHANNELS: dict[str, Channel] = {
     PATHS["azure"]: "eventgrid",
 }
 NOTHING = Counts(Counter(), Counter(), Counter())
-LOAD = Load(events=90, again=0.2, poison=0.1, flawed=0.4)
+LOAD = Load(events=90, redelivered=0.2, poison=0.1, faulty=0.4)
 
 
 @pytest.fixture
-def played(postgres_store, pool, tmp_path):
-    """A phase without a fault: asks what the checks say of it now."""
-    flows = declaration.load(Place.of(tmp_path).config.flows_file)
-    sent, book = orders(LOAD, prefix="FLT-01-", seed=1, clouds=()), Book()
+def run_checks(postgres_store, pool, tmp_path):
+    """Stores a phase without a fault, and returns a function that runs the checks on it."""
+    flows = declaration.load(SavedConfig.load(tmp_path).config.flows_file)
+    sent, responses = orders(LOAD, prefix="FLT-01-", seed=1, clouds=()), ResponseLog()
     for request in sent.requests:
         deliveries = split(CHANNELS[request.path], request.body, request.headers, datetime.now(UTC))
         outcomes = ingest(deliveries, dedupe=NullDedupeCache(), store=postgres_store, reconciler=Reconciler(flows))
-        book.answer(request.keys, [outcome.status for outcome in outcomes])
+        responses.record_statuses(request.keys, [outcome.status for outcome in outcomes])
     PostgresOutbox(pool).number()
 
-    def checked():
+    def run():
         with pool.connection() as connection:
-            return check(connection, sent, book, NOTHING, flows)
+            return check(connection, sent, responses, NOTHING, flows)
 
-    return checked
+    return run
 
 
-def test_a_sound_database_is_found_sound(played):
-    found = played()
+def test_a_correct_database_has_no_violations(run_checks):
+    checked = run_checks()
 
-    assert (found.wrong, found.lost, found.doubled) == ([], 0, 0)
-    assert found.rows == found.counts.stored.total() > 60
-    assert found.counts.webhooks["rejected"] >= 9
+    assert (checked.violations, checked.lost, checked.doubled) == ([], 0, 0)
+    assert checked.rows == checked.counts.stored.total() > 60
+    assert checked.counts.webhooks["rejected"] >= 9
 
 
 @pytest.mark.parametrize(
-    ("harm", "sentence"),
+    ("statement", "sentence"),
     [
         ("DELETE FROM events WHERE id = (SELECT min(id) FROM events)", "1 acknowledged events are not stored"),
         (
@@ -63,44 +63,44 @@ def test_a_sound_database_is_found_sound(played):
             INSERT INTO events SELECT * FROM copied""",
             "1 events are stored more than once",
         ),
-        ("UPDATE event_counts SET duplicate = duplicate + 1 WHERE source = 'aws'", "and the ledger has"),
+        ("UPDATE event_counts SET duplicate = duplicate + 1 WHERE source = 'aws'", "are counted"),
         ("UPDATE event_totals SET stored = stored + 1 WHERE source = 'gcp'", "the totals are not the sums"),
-        ("UPDATE event_counts SET stored = stored - 1 WHERE source = 'azure'", "rows, and"),
+        ("UPDATE event_counts SET stored = stored - 1 WHERE source = 'azure'", "rows, but"),
         ("UPDATE dead_letters SET attempts = attempts + 1", "the dead letters have"),
-        ("DELETE FROM dead_letters WHERE id = (SELECT min(id) FROM dead_letters)", "are no dead letter"),
+        ("DELETE FROM dead_letters WHERE id = (SELECT min(id) FROM dead_letters)", "have no dead letter"),
         ("UPDATE frames SET position = NULL WHERE position = 2", "frames,"),
         ("DELETE FROM frames WHERE position = 2", "frames,"),
-        ("UPDATE frames SET keys = '[]' WHERE position = 1", "and the stream tells of"),
+        ("UPDATE frames SET keys = '[]' WHERE position = 1", "but the stream contains"),
         ("UPDATE flow_instances SET status = 'incomplete' WHERE status = 'matched'", "orders have the wrong verdict"),
         (
             """UPDATE flow_instances SET details = jsonb_set(details::jsonb, '{0}', '1')
             WHERE key = (SELECT min(key) FROM flow_instances)""",
-            "what follows from their events",
+            "do not follow from their events",
         ),
         (
             "DELETE FROM flow_instances WHERE key = (SELECT min(key) FROM flow_instances)",
-            "what follows from their events",
+            "do not follow from their events",
         ),
     ],
 )
-def test_what_does_not_hold_is_named(harm, sentence, played, pool):
+def test_each_violation_is_reported(statement, sentence, run_checks, pool):
     with pool.connection() as connection:
-        connection.execute(harm)
+        connection.execute(statement)
 
-    assert any(sentence in said for said in played().wrong)
+    assert any(sentence in violation for violation in run_checks().violations)
 
 
 @pytest.mark.parametrize(
     ("key", "status", "sentence"),
     [
-        (("aws", "id"), "rejected", "was called rejected"),
-        (("aws", "id"), "contradictory", "was called contradictory"),
-        (None, "stored", "poison was called stored"),
+        (("aws", "id"), "rejected", "was reported as rejected"),
+        (("aws", "id"), "contradictory", "was reported as contradictory"),
+        (None, "stored", "poison was reported as stored"),
     ],
 )
-def test_an_answer_that_must_not_be_is_named(key, status, sentence):
-    book = Book()
-    book.answer([key], [status])
+def test_a_response_that_must_not_occur_is_reported(key, status, sentence):
+    responses = ResponseLog()
+    responses.record_statuses([key], [status])
 
-    assert sentence in book.wrong[0]
-    assert not book.acknowledged
+    assert sentence in responses.violations[0]
+    assert not responses.acknowledged

@@ -19,9 +19,9 @@ from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.model.flows import FlowFilter, FlowInstance
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.record import told
+from helios.reconciliation.record import to_instance
 from helios.reconciliation.silence import silent
-from helios.reconciliation.summary import at_risk
+from helios.reconciliation.summary import amounts_at_risk
 from helios.reconciliation.timeline import timeline
 from helios.services.ingest import ingest
 from helios.services.reconciler import MAX_DEFERRAL, MIN_ROWS_TO_HALVE, Reconciler
@@ -49,7 +49,7 @@ def take_in(store, *deliveries):
 
 
 def instance(store, key: str = "ORD-1", flow=ORDER) -> FlowInstance:
-    return told(FlowEvaluator(flow), store.flow((flow.name, key)))
+    return to_instance(FlowEvaluator(flow), store.flow((flow.name, key)))
 
 
 def kinds(row: FlowInstance) -> list[str]:
@@ -71,7 +71,7 @@ def statuses(store) -> dict[str, int]:
 def risks(store) -> list[tuple[str | None, Decimal]]:
     """What is at risk, by currency."""
     counts = store.flow_counts("order", since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
-    return [(money.currency, money.amount) for money in at_risk(counts)]
+    return [(money.currency, money.amount) for money in amounts_at_risk(counts)]
 
 
 def test_three_legs_that_agree_match(store):
@@ -109,7 +109,7 @@ def test_a_leg_that_never_comes_is_missing_after_the_deadline_and_not_before(sto
     assert expire_flows(OVERDUE, store=store, reconciler=RECONCILER) == 1
     row = instance(store)
     assert (row.status, kinds(row), row.settled_at) == ("incomplete", ["missing"], NOON + timedelta(seconds=90))
-    assert row.issues[0].detail == "inventory: InventoryReserved from Azure never came"
+    assert row.issues[0].detail == "inventory: no InventoryReserved from Azure"
     assert expire_flows(OVERDUE, store=store, reconciler=RECONCILER) == 0
     assert statuses(store) == {"incomplete": 1}
 
@@ -136,7 +136,7 @@ def test_a_story_that_waits_is_judged_by_the_rules_in_force(store, window, due):
         return expire_flows(NOON + timedelta(seconds=seconds), store=store, reconciler=changed)
 
     assert (judged_at(due - 1), judged_at(due)) == (0, 1)
-    row = told(changed.evaluators["order"], store.flow(("order", "ORD-1")))
+    row = to_instance(changed.evaluators["order"], store.flow(("order", "ORD-1")))
     assert (row.status, row.settled_at, row.legs[2].state) == ("incomplete", NOON + timedelta(seconds=due), "missing")
 
 
@@ -226,7 +226,7 @@ def test_the_sums_of_a_position_are_those_that_its_frames_tell(store):
         sums = store.flow_sums(flow, **period)
         assert sums.counts == store.flow_counts(flow, **period)
         counted = Counter({one.value: one.instances for one in sums.counts if one.what == "status"})
-        counted.subtract(sums.untold)
+        counted.subtract(sums.unnumbered)
         told: Counter[str] = Counter()
         for frame in outbox.frames(after=0, limit=sums.position):
             told.update(frame.flow_statuses.get("order", {}))
@@ -243,7 +243,7 @@ def test_the_sums_of_a_position_are_those_that_its_frames_tell(store):
     take_in(store, leg("payment", "ORD-2"), leg("order", "ORD-3"))
     expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
     check("order")
-    assert store.flow_sums("shipment", **period).untold == {}
+    assert store.flow_sums("shipment", **period).unnumbered == {}
 
 
 def test_pages_and_filters(store):
@@ -316,7 +316,7 @@ def test_what_a_silent_cloud_does_not_tell_is_not_missing(store):
     shop(store, 660, 780)
     sweeping(store, 670, 790)
     assert statuses(store) == {"matched": 98, "matched_late": 28, "incomplete": 31}
-    assert instance(store, "ORD-305").issues[0].detail == "inventory: InventoryReserved from Azure never came"
+    assert instance(store, "ORD-305").issues[0].detail == "inventory: no InventoryReserved from Azure"
 
 
 def test_a_silence_that_never_ends_is_judged_in_the_end(store):
@@ -490,7 +490,7 @@ def in_batches(
             expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     expire_flows(NOON + timedelta(days=1), store=store, reconciler=RECONCILER)
     for kept in store.flows(FlowFilter(key=prefix or None), after=None, limit=500).items:
-        row = told(FlowEvaluator(ORDER), kept)
+        row = to_instance(FlowEvaluator(ORDER), kept)
         *_, last = [step.status for step in timeline(FlowEvaluator(ORDER), kept) if step.what == "verdict"]
         assert last == row.status
         yield row

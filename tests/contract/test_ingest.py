@@ -15,7 +15,7 @@ from helios.errors import Rejected, Retryable
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES, DeadLetterFilter
 from helios.model.events import Delivery, EventFilter, Fault
 from helios.normalise import normalise
-from helios.reconciliation.evidence import Interest
+from helios.reconciliation.evidence import EvidenceExtractor
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from tests.fakes.store import MemoryDeadLetterWriter, MemoryDedupeCache, MemoryStore
@@ -293,7 +293,9 @@ def test_the_ledger_can_be_read_by_minute(store):
     assert sum(count.rejected for count in store.minutes(NOON)) == 1
 
 
-@pytest.mark.parametrize("step", ["helios.services.ingest.normalise", "helios.reconciliation.evidence.Interest.clues"])
+@pytest.mark.parametrize(
+    "step", ["helios.services.ingest.normalise", "helios.reconciliation.evidence.EvidenceExtractor.extract"]
+)
 def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logged(store, monkeypatch, caplog, step):
     """Whatever the defect: its batch must not come back for as long as it is there."""
     real = resolve_name(step)
@@ -320,10 +322,10 @@ def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logg
 
 @pytest.mark.parametrize("fault", [MemoryError, OSError, Retryable])
 def test_what_the_machine_does_is_no_event_s_fault(store, monkeypatch, fault):
-    def clues(*_: object):
+    def extract(*_: object):
         raise fault
 
-    monkeypatch.setattr(Interest, "clues", clues)
+    monkeypatch.setattr(EvidenceExtractor, "extract", extract)
     with pytest.raises(fault):
         ingest(
             [eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER])

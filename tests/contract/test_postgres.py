@@ -22,7 +22,7 @@ from helios.errors import ConfigurationError, Rejected, Retryable
 from helios.model.flows import FlowFilter, FlowStatus
 from helios.normalise import normalise
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet
 from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import MIN_ROWS_TO_HALVE, Reconciler
@@ -110,12 +110,12 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
     migrate(empty_database)
     order, payment = leg("order"), leg("payment", after=1)
     first = normalise(order)
-    (clue,) = Interest([ORDER]).clues(first)
+    (keyed,) = EvidenceExtractor([ORDER]).extract(first)
     item = {
         "leg": "order",
         "source": "aws",
         "id": first.id,
-        "content": clue.evidence.content,
+        "content": keyed.evidence.content,
         "time": "2025-11-26T12:00:00Z",
         "received_at": "2025-11-26T11:59:59Z",
         "fields": {"amount": "10", "currency": "EUR", "note": 'a "b"\\ ü\n'},
@@ -274,9 +274,9 @@ def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
 
 def test_stories_are_locked_in_the_order_in_which_they_are_given(pool):
     """Nothing between the parameters and the table changes it, or writers of the same stories would deadlock."""
-    (clue,) = Interest([ORDER]).clues(normalise(leg("order")))
+    (keyed,) = EvidenceExtractor([ORDER]).extract(normalise(leg("order")))
     kept = [
-        record(FlowEvaluator(ORDER), f"ORD-{n}", EvidenceSet(items=[clue.evidence]), now=BEFORE, version=1)
+        record(FlowEvaluator(ORDER), f"ORD-{n}", EvidenceSet(items=[keyed.evidence]), now=BEFORE, version=1)
         for n in range(500)
     ]
     with pool.connection() as connection:
@@ -343,19 +343,19 @@ def test_the_sums_of_a_position_name_what_no_numbered_frame_tells(pool):
         legs = [leg(name) for name in names]
         ingest(legs, dedupe=NullDedupeCache(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
 
-    def untold() -> tuple[int, dict[FlowStatus, int]]:
+    def unnumbered() -> tuple[int, dict[FlowStatus, int]]:
         sums = reader.flow_sums(None, since=NOON - day, until=NOON + day, bucket=2 * day)
-        return (sums.position, sums.untold)
+        return (sums.position, sums.unnumbered)
 
     take_in("order")
-    assert untold() == (0, {"open": 1})
+    assert unnumbered() == (0, {"open": 1})
     outbox.number()
-    assert untold() == (1, {})
+    assert unnumbered() == (1, {})
     take_in("payment")
     take_in("inventory")
-    assert untold() == (1, {"open": -1, "matched": 1})
+    assert unnumbered() == (1, {"open": -1, "matched": 1})
     outbox.number()
-    assert untold() == (3, {})
+    assert unnumbered() == (3, {})
 
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])

@@ -86,7 +86,7 @@ def test_right_after_traffic_nothing_changes(given):
     take_in(store, *given)
     before = (kept(store), sums(store))
 
-    assert anew(store, ORDER).changed == {}
+    assert anew(store, ORDER).changes == {}
     assert (kept(store), sums(store)) == before
 
 
@@ -97,11 +97,11 @@ def test_after_a_change_it_is_as_if_the_rules_had_always_been_so(given, rules):
     changed, fresh = MemoryStore(), MemoryStore()
     take_in(changed, *given)
     take_in(fresh, *given, flows=[rules])
-    would_change = anew(changed, rules, dry_run=True).changed
+    would_change = anew(changed, rules, dry_run=True).changes
 
-    assert anew(changed, rules).changed == would_change
+    assert anew(changed, rules).changes == would_change
     assert (kept(changed), sums(changed)) == (kept(fresh), sums(fresh))
-    assert anew(changed, rules).changed == {}
+    assert anew(changed, rules).changes == {}
 
 
 prefixes = count()
@@ -128,17 +128,17 @@ def test_rules_that_read_what_was_no_evidence_find_it_in_the_events(store):
     take_in(store, leg("order", parts={"first": "a"}), leg("payment", parts={"first": "b"}), leg("inventory"))
     assert [row.status for row in kept(store)] == ["matched"]
 
-    assert anew(store, DEEPER).changed == {("order", "ORD-1"): ("matched", "mismatched")}
-    assert anew(store, FOUR_LEGS).changed == {("order", "ORD-1"): ("mismatched", "incomplete")}
+    assert anew(store, DEEPER).changes == {("order", "ORD-1"): ("matched", "mismatched")}
+    assert anew(store, FOUR_LEGS).changes == {("order", "ORD-1"): ("mismatched", "incomplete")}
     other = replace(ORDER, name="purchase")
-    assert anew(store, FOUR_LEGS, other, SHIPMENT).changed == {("purchase", "ORD-1"): (None, "matched")}
+    assert anew(store, FOUR_LEGS, other, SHIPMENT).changes == {("purchase", "ORD-1"): (None, "matched")}
 
 
 def test_a_trial_writes_nothing(store):
     take_in(store, leg("order"), leg("payment", amount=20), leg("inventory"))
     before = (kept(store), sums(store))
 
-    assert anew(store, LENIENT, dry_run=True).changed == {("order", "ORD-1"): ("mismatched", "matched")}
+    assert anew(store, LENIENT, dry_run=True).changes == {("order", "ORD-1"): ("mismatched", "matched")}
     assert (kept(store), sums(store)) == before
 
 
@@ -152,9 +152,9 @@ def test_a_period_and_a_flow_bound_it(store):
             leg("inventory", key, after=after),
         )
 
-    assert anew(store, LENIENT, SHIPMENT, flow="shipment").changed == {}
+    assert anew(store, LENIENT, SHIPMENT, flow="shipment").changes == {}
     period = EventFilter(since=NOON + timedelta(minutes=5), until=NOON + timedelta(minutes=15))
-    assert list(anew(store, LENIENT, where=period).changed) == [("order", "ORD-1")]
+    assert list(anew(store, LENIENT, where=period).changes) == [("order", "ORD-1")]
 
 
 def test_what_is_only_counted_stays_counted_once(store):
@@ -162,7 +162,7 @@ def test_what_is_only_counted_stays_counted_once(store):
         store, *(leg("payment", id_=str(number), amount=number, after=number) for number in range(12)), leg("order")
     )
 
-    assert anew(store, ORDER).changed == {}
+    assert anew(store, ORDER).changes == {}
 
 
 def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):

@@ -17,7 +17,7 @@ from helios.services import relay as relaying
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.relay import MAX_MESSAGE_BYTES, messages, relay
-from helios.services.sweep import FRAMES_KEPT, FRAMES_KEPT_AT_LAST, sweep
+from helios.services.sweep import FRAME_RETENTION, MAX_FRAME_RETENTION, sweep
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
 
@@ -245,9 +245,9 @@ def test_frames_wait_for_a_consumer_that_is_behind_but_not_for_ever(store, outbo
     outbox.number()
     now = datetime.now(UTC) + timedelta(seconds=1)
 
-    assert sweep(now + FRAMES_KEPT, store=store, reconciler=NO_FLOWS).frames == 1
+    assert sweep(now + FRAME_RETENTION, store=store, reconciler=NO_FLOWS).frames == 1
     assert [frame.position for frame in outbox.frames(after=0, limit=10)] == [2]
-    assert sweep(now + FRAMES_KEPT_AT_LAST, store=store, reconciler=NO_FLOWS).frames == 1
+    assert sweep(now + MAX_FRAME_RETENTION, store=store, reconciler=NO_FLOWS).frames == 1
 
 
 def test_the_window_says_what_can_still_be_had(store, outbox):
@@ -256,7 +256,9 @@ def test_the_window_says_what_can_still_be_had(store, outbox):
     outbox.number()
     assert (outbox.window().oldest, outbox.window().position) == (1, 1)
 
-    assert sweep(datetime.now(UTC) + FRAMES_KEPT + timedelta(seconds=1), store=store, reconciler=NO_FLOWS).frames == 1
+    assert (
+        sweep(datetime.now(UTC) + FRAME_RETENTION + timedelta(seconds=1), store=store, reconciler=NO_FLOWS).frames == 1
+    )
     assert (outbox.window().oldest, outbox.window().position) == (None, 1)
     take_in(store, "2")
     outbox.number()

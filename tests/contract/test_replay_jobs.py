@@ -15,7 +15,7 @@ from helios.normalise import NORMALISERS
 from helios.services import replay as replay_worker
 from helios.services.ingest import ingest
 from helios.services.replay import ReplayWorker
-from helios.services.replay_jobs import Start
+from helios.services.replay_jobs import ReplayStarter
 from tests.fakes.replay import MemoryReplayJobs
 from tests.fakes.store import MemoryOutbox
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
@@ -110,7 +110,7 @@ def start(jobs, target):
 
     def begin(*, what="events", to=WEBHOOK, per_second=10_000, **where):
         request = ReplayRequest(what=what, target=to, filter=ReplayFilter(**where), per_second=per_second)
-        return Start(jobs, target)(request, actor="ann", now=LATER)
+        return ReplayStarter(jobs, target)(request, actor="ann", now=LATER)
 
     return begin
 
@@ -163,7 +163,7 @@ def test_what_arrives_after_a_job_was_made_is_no_part_of_it(take_in, worker, tar
 def test_what_would_be_sent_is_told_and_nothing_is_kept(jobs, target, seven):
     request = ReplayRequest(what="events", target=WEBHOOK, dry_run=True)
 
-    would = Start(jobs, target).would(request, LATER)
+    would = ReplayStarter(jobs, target).preview(request, LATER)
 
     assert (would.matching, would.oldest, would.newest) == (7, NOON, NOON + timedelta(seconds=5))
     assert would.examples == [f"aws/{id_}" for id_ in seven[:5]]
@@ -373,7 +373,7 @@ def test_jobs_are_listed_the_newest_first(jobs, start):
 )
 def test_a_job_whose_parts_do_not_fit_is_refused(jobs, target, asked, field, store):
     with pytest.raises(Rejected) as refused:
-        Start(jobs, target)(ReplayRequest(**asked), actor="ann", now=LATER)
+        ReplayStarter(jobs, target)(ReplayRequest(**asked), actor="ann", now=LATER)
 
     assert refused.value.field == field
     assert store.audit_log(limit=1).items == []

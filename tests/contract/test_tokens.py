@@ -12,7 +12,7 @@ from helios.adapters.redis import rate_limit
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.redis.tickets import RedisTickets
 from helios.errors import Retryable
-from helios.model.tokens import TICKET_SECONDS, Token, digest, mint, opens
+from helios.model.tokens import TICKET_SECONDS, Token, digest, grants, mint
 from local.stack.ports import HOST, free_port
 from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from tests.support.deliveries import NOON
@@ -109,7 +109,7 @@ def test_what_is_kept_of_a_token_is_not_the_token(pool):
     [(("read",), ["read"]), (("replay",), ["read", "replay"]), (("admin",), ["read", "replay", "admin"]), ((), [])],
 )
 def test_a_scope_holds_the_smaller_ones(scopes, opened):
-    assert [wanted for wanted in ("read", "replay", "admin") if opens(scopes, wanted)] == opened
+    assert [wanted for wanted in ("read", "replay", "admin") if grants(scopes, wanted)] == opened
 
 
 def test_a_ticket_opens_once(tickets):

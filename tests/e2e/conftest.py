@@ -74,7 +74,7 @@ class Stack:
 
     def wait_until_taken(self, before: Stats, count: int) -> None:
         """Return once Helios accounts for so many deliveries more than before."""
-        eventually(lambda: self.stats().taken - before.taken >= count, seconds=90)
+        eventually(lambda: self.stats().deliveries - before.deliveries >= count, seconds=90)
 
     def wait_until_stored(self, before: Stats, count: int) -> None:
         """Return once so many more events are stored; those that came twice don't count."""

@@ -32,7 +32,7 @@ def admissions(stack) -> Counter[tuple[str, str, str]]:
         families = list(text_string_to_metric_families(answer.read().decode()))
     every = [sample for family in families for sample in family.samples if sample.name == "helios_admissions_total"]
     # The others are questions, such as this one, and rings.
-    sent = [one for one in every if one.labels["channel"] not in {"api", "ring"}]
+    sent = [one for one in every if one.labels["channel"] not in {"api", "notify"}]
     return Counter(
         {(one.labels["channel"], one.labels["authenticator"], one.labels["result"]): int(one.value) for one in sent}
     )

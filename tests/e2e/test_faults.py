@@ -21,5 +21,5 @@ def test_every_promise_is_kept_after_every_fault():
     )
 
     assert suite.returncode == 0, suite.stdout[-5000:] + suite.stderr[-2000:]
-    assert ": 0 lost, 0 doubled" in suite.stdout
+    assert ": 0 lost, 0 stored twice" in suite.stdout
     assert "skipped" not in suite.stdout

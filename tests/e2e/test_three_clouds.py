@@ -88,7 +88,7 @@ def test_a_smoke_test_publishes_one_order_and_sees_it_arrive(stack):
 
 def replayed(stack, *where) -> dict[str, Any]:
     """A replay job that has ended, as the command line tells it."""
-    command = [sys.executable, "-m", "helios", "replays", "start", "--url", stack.config.api_url, "--json", *where]
+    command = [sys.executable, "-m", "helios", "replay", "start", "--url", stack.config.api_url, "--json", *where]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=scrubbed_environment(), check=False, capture_output=True, text=True, timeout=120
     )
@@ -150,7 +150,7 @@ def test_what_is_wrong_is_told_from_what_is_right(stack):
     assert after.duplicates - before.duplicates == repeats["duplicate"]
     assert after.contradictory - before.contradictory == repeats["contradictory"]
     assert after.rejected - before.rejected == poison > 0
-    assert after.taken - before.taken == traffic.summary["total"]["accepted"]
+    assert after.deliveries - before.deliveries == traffic.summary["total"]["accepted"]
     check_counts(stack)
 
 
@@ -168,9 +168,9 @@ def test_a_function_that_is_down_gets_everything_later(stack, name):
     """The cloud keeps what it could not deliver, and delivers it once the function is back."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.stats().taken > before.taken)
+    eventually(lambda: stack.stats().deliveries > before.deliveries)
     stack.service(name).kill()
-    eventually(lambda: stack.stats().taken - before.taken > 100)
+    eventually(lambda: stack.stats().deliveries - before.deliveries > 100)
     stack.service(name).start()
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
@@ -187,7 +187,7 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
     killed = set()
     for share in (1, 2, 3):
-        eventually(lambda: stack.stats().taken - before.taken > 50 * share)  # noqa: B023 - called at once
+        eventually(lambda: stack.stats().deliveries - before.deliveries > 50 * share)  # noqa: B023 - called at once
         for pid in ministack.workers(stack.service("aws").pid):
             killed.add(pid)
             with contextlib.suppress(ProcessLookupError):
@@ -206,7 +206,7 @@ def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     """The simulator reconnects, and what had been acknowledged to it is delivered by the next process."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.stats().taken > before.taken)
+    eventually(lambda: stack.stats().deliveries > before.deliveries)
     stack.service(name).kill()
     stack.service(name).start()
     traffic = simulation.finish()
@@ -223,7 +223,7 @@ def test_postgres_away_delays_events_and_loses_none(stack):
     """Each cloud keeps what was not acknowledged, in its own way."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "40", "--count", "200", "--error-rate", "0")
-    eventually(lambda: stack.stats().taken > before.taken)
+    eventually(lambda: stack.stats().deliveries > before.deliveries)
     stack.service("postgres").stop()
     stack.service("postgres").start()
     simulation.finish()

@@ -229,7 +229,7 @@ class MemoryStore:
         """The same sums and the position of the stream, whose frames tell all of them."""
         with self._lock:
             counts = self.flow_counts(flow, since=since, until=until, bucket=bucket)
-            return FlowSums(position=self.position, counts=counts, untold={})
+            return FlowSums(position=self.position, counts=counts, unnumbered={})
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
         """When the story of these flows that has been open longest began; None when none is open."""

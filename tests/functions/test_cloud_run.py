@@ -1,4 +1,4 @@
-"""The door before the Cloud Function: whom it lets in, and what it tells the others."""
+"""The check in front of the Cloud Function: which callers it lets through, and how it answers the others."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import jwt
 import pytest
 from werkzeug.test import Client
 
-from local.emulators.cloud_run import ISSUERS, Door
+from local.emulators.cloud_run import ISSUERS, InvokerAuth
 from local.emulators.issuer import Issuer
 from local.stack.ports import HOST, free_port
 from tests.support.listener import listening
@@ -35,9 +35,9 @@ def inside(_environ, start_response):
 
 
 def status(keys_url: str, authorization: str | None) -> int:
-    door = Door(inside, keys_url=keys_url, audience=AUDIENCE, invoker=INVOKER)
+    protected = InvokerAuth(inside, keys_url=keys_url, audience=AUDIENCE, invoker=INVOKER)
     headers = {"Authorization": authorization} if authorization else {}
-    return Client(door).post("/", headers=headers).status_code
+    return Client(protected).post("/", headers=headers).status_code
 
 
 @pytest.mark.parametrize(
@@ -52,16 +52,16 @@ def status(keys_url: str, authorization: str | None) -> int:
     ],
     ids=["invoker", "Google's other name", "other issuer", "other audience", "other account", "unverified"],
 )
-def test_only_the_invoker_s_token_for_this_service_opens(issuer, keys_url, claims, expected):
+def test_only_the_invoker_s_token_for_this_service_is_accepted(issuer, keys_url, claims, expected):
     assert status(keys_url, f"Bearer {issuer.token(CLAIMS | claims)}") == expected
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Basic aGVsaW9z", "Bearer", "Bearer "])
-def test_who_shows_no_token_is_forbidden(keys_url, authorization):
+def test_a_request_without_a_token_is_forbidden(keys_url, authorization):
     assert status(keys_url, authorization) == 403
 
 
-def test_a_token_that_is_none_is_unauthorized(keys_url):
+def test_a_malformed_token_is_unauthorized(keys_url):
     assert status(keys_url, "Bearer nonsense") == 401
 
 
@@ -81,5 +81,5 @@ def test_a_token_without_a_signature_is_unauthorized(issuer, keys_url):
     assert status(keys_url, f"Bearer {token}") == 401
 
 
-def test_while_the_keys_can_not_be_had_pub_sub_is_asked_to_come_again(issuer):
+def test_while_the_keys_are_not_available_the_answer_makes_pub_sub_retry(issuer):
     assert status(f"http://{HOST}:{free_port()}/", f"Bearer {issuer.token(CLAIMS)}") == 503

@@ -16,12 +16,12 @@ with atheris.instrument_imports(include=["helios"]):
     from helios.normalise import NORMALISERS, normalise, split
     from helios.reconciliation.declaration import load
     from helios.reconciliation.evaluate import FlowEvaluator
-    from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+    from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
 
 CHANNELS = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)
 (ORDER,) = load()
-INTEREST, EVALUATOR = Interest([ORDER]), FlowEvaluator(ORDER)
+EXTRACTOR, EVALUATOR = EvidenceExtractor([ORDER]), FlowEvaluator(ORDER)
 HEADERS = {
     "content-type": "application/json",
     "ce-specversion": "1.0",
@@ -49,12 +49,14 @@ def decode(data: bytes) -> None:
 
 def evaluator(event: Event) -> None:
     """Let it tell every leg of an order, first as it is and then, against that, with each field cut by a character."""
-    clues = [clue for leg in ORDER.leg for clue in INTEREST.clues(replace(event, type=leg.type, source=leg.source))]
-    for clue in clues:
-        cut = {name: text[:-1] for name, text in clue.evidence.fields.items()}
-        overflow = [replace(clue.evidence, leg=leg.name, fields=cut, content="cut") for leg in ORDER.leg]
-        EVALUATOR.row(
-            clue.key, add_up([EvidenceSet(items=[clue.evidence]), EvidenceSet(items=overflow)]), now=RECEIVED_AT
+    extracted = [
+        keyed for leg in ORDER.leg for keyed in EXTRACTOR.extract(replace(event, type=leg.type, source=leg.source))
+    ]
+    for keyed in extracted:
+        cut = {name: text[:-1] for name, text in keyed.evidence.fields.items()}
+        overflow = [replace(keyed.evidence, leg=leg.name, fields=cut, content="cut") for leg in ORDER.leg]
+        EVALUATOR.to_instance(
+            keyed.key, merge([EvidenceSet(items=[keyed.evidence]), EvidenceSet(items=overflow)]), now=RECEIVED_AT
         )
 
 

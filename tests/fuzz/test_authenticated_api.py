@@ -201,7 +201,7 @@ def test_who_may_read_does_not_replay(case, webhook_auth, token):
 @settings(SAME_EVERY_TIME, max_examples=examples(25, long=100))
 @given(message=st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps), subject=st.text())
 def test_what_sns_signs_is_taken_or_refused_with_a_reason(message, subject, webhook_auth):
-    signed = webhook_auth.sns.notary.sign(
+    signed = webhook_auth.sns.signer.sign(
         {
             "Type": "Notification",
             "MessageId": "m",

@@ -49,8 +49,8 @@ def job(jobs, receiver) -> ReplayJob:
 
 @pytest.fixture
 def worker(database_url):
-    """Begin ``python -m helios replays run`` in a process of its own."""
-    command = [sys.executable, "-m", "helios", "replays", "run"]
+    """Begin ``helios replay run`` in a process of its own."""
+    command = [sys.executable, "-m", "helios", "replay", "run"]
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=database_url,
         HELIOS_TRUST_LOOPBACK="true",

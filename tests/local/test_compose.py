@@ -1,4 +1,4 @@
-"""The demo in containers is whole and says what the demo on this machine says; no engine runs it here."""
+"""The compose file is complete and agrees with the demo on this machine; these tests run no containers."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def configured(**more):
 
 @pytest.fixture(scope="module")
 def services():
-    """Whoever is there, with every profile."""
+    """The services of every profile."""
     return configured(COMPOSE_PROFILES="*")
 
 
@@ -54,10 +54,10 @@ def test_the_file_is_valid_without_a_warning():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_without_the_images_it_says_where_they_stand():
+def test_without_the_images_the_error_names_their_file():
     done = compose(*COMPOSE, "config", "-q")
     assert done.returncode != 0
-    assert "say --env-file local/images.env" in done.stderr
+    assert "add --env-file local/images.env" in done.stderr
 
 
 def test_every_image_is_pinned_in_the_one_file(services):

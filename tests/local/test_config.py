@@ -16,7 +16,7 @@ def test_a_port_and_the_state_folder_can_be_moved(tmp_path):
     [
         ({"HELIOS_LOCAL_API_PORT": "eighty"}, "HELIOS_LOCAL_API_PORT"),
         ({"HELIOS_LOCAL_API_PORT": "70000"}, "HELIOS_LOCAL_API_PORT"),
-        ({"HELIOS_LOCAL_POSTGRESQL_PORT": "1"}, "HELIOS_LOCAL_POSTGRESQL_PORT is no setting"),
+        ({"HELIOS_LOCAL_POSTGRESQL_PORT": "1"}, "Unknown setting HELIOS_LOCAL_POSTGRESQL_PORT"),
         ({"HELIOS_LOCAL_API_PORT": "4566"}, "HELIOS_LOCAL_AWS_PORT and HELIOS_LOCAL_API_PORT are both 4566"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The demo as a user runs it: one command up, one command down, and nothing left whatever happens to it."""
+"""The demo as a user runs it: one command starts it, one stops it, and no process is left however it ends."""
 
 import json
 import os
@@ -46,11 +46,11 @@ class RunningDemo:
     def wait_for(self, text, seconds=START_SECONDS):
         """The output so far, once it contains the text."""
         deadline = time.monotonic() + seconds
-        while text not in (said := self.output.read_text()):
-            assert self.process.poll() is None, said
-            assert time.monotonic() < deadline, said
+        while text not in (output := self.output.read_text()):
+            assert self.process.poll() is None, output
+            assert time.monotonic() < deadline, output
             time.sleep(0.05)
-        return said
+        return output
 
     def wait_for_stats(self, condition, seconds=60):
         """The API's stats, once this holds for them."""
@@ -61,7 +61,7 @@ class RunningDemo:
         return now
 
     def wait(self, seconds=START_SECONDS):
-        """Its exit status and all it said."""
+        """The exit status and the whole output."""
         return self.process.wait(seconds), self.output.read_text()
 
     def service(self, name):
@@ -97,26 +97,26 @@ def demo(tmp_path):
         Postgres(one.config.folder / "postgres", one.config.postgres_port, log=one.output).discard()
 
 
-def summary_of(said):
-    """The stats of the demo's last words."""
-    rows = re.findall(r"^ +([\d,]+)  ([a-z ]+)$", said, re.MULTILINE)
-    return {name: int(count.replace(",", "")) for count, name in rows}
+def summary_of(output):
+    """The counts of the demo's summary."""
+    rows = re.findall(r"^ +([\d,]+)  ([a-z ]{13})  [a-z]", output, re.MULTILINE)
+    return {name.rstrip(): int(count.replace(",", "")) for count, name in rows}
 
 
 def test_a_timed_run_accounts_for_every_event(demo):
-    status, said = demo("--duration", "5", "--rate", "20").wait()
-    assert status == 0, said
-    counts = summary_of(said)
+    status, output = demo("--duration", "5", "--rate", "20").wait()
+    assert status == 0, output
+    counts = summary_of(output)
     assert counts["sent"] == 100
-    assert counts["lost"] == counts["given up by the sender"] == 0
+    assert counts["lost"] == counts["not accepted"] == 0
     assert counts["stored"] + counts["duplicate"] + counts["contradictory"] + counts["rejected"] >= 100
-    assert "first event stored" in said
+    assert "First traffic event stored" in output
 
 
-def test_what_any_cloud_stores_reaches_who_watches_through_the_dashboard_s_stream(demo):
-    """The dashboard tells where its stream is: API Gateway's WebSocket, which only AWS' own relay function feeds."""
+def test_the_events_of_every_cloud_reach_the_dashboard_s_stream(demo):
+    """The dashboard's stream is API Gateway's WebSocket, which only the relay function on AWS feeds."""
     run = demo("--rate", "20")
-    run.wait_for("Helios runs")
+    run.wait_for("Helios is ready")
     with urllib.request.urlopen(f"http://{HOST}:{run.config.dashboard_port}/config.js", timeout=20) as answer:
         stream = re.search(r'"wsUrl": "(ws://[^"]+)"', answer.read().decode())
     assert stream
@@ -130,17 +130,17 @@ def test_what_any_cloud_stores_reaches_who_watches_through_the_dashboard_s_strea
             sources |= {event["source"] for frame in frames for event in frame["events"]}
 
 
-def test_an_api_that_dies_is_started_again_and_stop_ends_everything(demo):
+def test_an_api_that_dies_is_restarted_and_stop_ends_every_process(demo):
     run = demo("--no-traffic")
-    said = run.wait_for("Helios runs")
-    assert f"dashboard   {run.config.dashboard_url}" in said
+    output = run.wait_for("Helios is ready")
+    assert f"dashboard   {run.config.dashboard_url}" in output
     os.kill(run.service("uvicorn"), signal.SIGKILL)
-    run.wait_for("api ended by SIGKILL; starting it again", seconds=60)
+    run.wait_for("api ended by SIGKILL. Restarting it.", seconds=60)
     run.wait_for_stats(lambda _: True)
     everyone = reaper.descendants(run.process.pid)
     stop = [sys.executable, "-m", "local.demo.stop"]
     stopped = subprocess.run(stop, cwd=config.REPOSITORY, env=run.environ, check=True, capture_output=True, text=True)
-    assert stopped.stdout == "the demo has ended\n"
+    assert stopped.stdout == "The demo has stopped.\n"
     assert run.wait()[0] == 0
     assert wait_until_gone(everyone) == []
 
@@ -159,7 +159,7 @@ CANARY_EVENTS = 2
 
 def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     run = demo("--rate", "50")
-    run.wait_for("first event stored")
+    run.wait_for("First traffic event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
     everyone = run.commands()
     for service in SERVICES:
@@ -171,19 +171,19 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
 
 def test_an_interrupted_start_leaves_nothing(demo):
     run = demo("--no-traffic")
-    run.wait_for("valkey       ready")
+    run.wait_for("valkey          ready")
     everyone = reaper.descendants(run.process.pid)
     run.process.send_signal(signal.SIGINT)
-    status, said = run.wait(60)
-    assert status == 0, said
+    status, output = run.wait(60)
+    assert status == 0, output
     assert wait_until_gone(everyone) == []
 
 
 @pytest.mark.slow  # sets AWS up twice, and waits for what is lost
-def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
-    """It keeps its queues in memory, so what waits in them while no function works is lost for certain."""
+def test_an_aws_that_dies_is_set_up_again_and_the_summary_reports_its_lost_events(demo):
+    """The emulator holds its queues in memory, so the events in them are lost while no function receives them."""
     run = demo("--rate", "20", "--error-rate", "0")
-    run.wait_for("first event stored")
+    run.wait_for("First traffic event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
     aws = run.service("-m ministack")
     for worker in ministack.workers(aws):
@@ -191,60 +191,60 @@ def test_an_aws_that_dies_is_set_up_again_and_what_it_lost_is_told(demo):
     waiting = run.wait_for_stats(lambda _: True).events_by_source
     run.wait_for_stats(lambda stats: stats.events_by_source["gcp"] > waiting["gcp"] + 20)
     os.kill(aws, signal.SIGKILL)
-    said = run.wait_for("canary set up again", seconds=120)
-    assert "aws ended by SIGKILL; starting it again." in said
-    assert "aws begins empty: the events that it had taken and not delivered are lost" in said
+    output = run.wait_for("canary set up again", seconds=120)
+    assert "aws ended by SIGKILL. Restarting it." in output
+    assert "aws starts empty: the events that it had accepted and not delivered are lost." in output
     back = run.wait_for_stats(lambda _: True).events_by_source
     run.wait_for_stats(lambda stats: stats.events_by_source["aws"] > back["aws"] + CANARY_EVENTS + 10)
     run.process.send_signal(signal.SIGINT)
-    status, said = run.wait()
+    status, output = run.wait()
 
-    counts = summary_of(said)
-    assert (status, counts["given up by the sender"]) == (1, 0), said
+    counts = summary_of(output)
+    assert (status, counts["not accepted"]) == (1, 0), output
     assert counts["lost"] > 0
-    assert f"{counts['lost']:,} that aws had taken" in said
+    assert f"{counts['lost']:,} of them accepted by aws" in output
     assert counts["sent"] <= counts["stored"] + counts["duplicate"] + counts["rejected"] + counts["lost"]
 
 
 def test_a_service_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summary(demo):
     run = demo("--rate", "20")
-    run.wait_for("first event stored")
+    run.wait_for("First traffic event stored")
     os.kill(run.service("local.servers.kafka"), signal.SIGKILL)
-    status, said = run.wait()
+    status, output = run.wait()
     assert status == 1
-    assert "kafka ended by SIGKILL, and what it held is gone with it." in said
-    assert summary_of(said)["lost"] == 0
+    assert "kafka ended by SIGKILL. Its data is lost, so the demo stops." in output
+    assert summary_of(output)["lost"] == 0
 
 
-def test_a_taken_port_is_told_before_anything_starts(demo):
+def test_a_port_in_use_is_reported_before_any_service_starts(demo):
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
-        status, said = demo(postgres_port=port).wait(60)
+        status, output = demo(postgres_port=port).wait(60)
     assert status == 2
-    assert f"port {port}, which postgres needs, is not free" in said
-    assert "HELIOS_LOCAL_POSTGRES_PORT" in said
+    assert f"Port {port}, which postgres needs, is in use" in output
+    assert "HELIOS_LOCAL_POSTGRES_PORT" in output
 
 
 def test_for_a_developer_the_code_is_loaded_again_and_psql_opens_the_database(demo):
     run = demo("--no-traffic", "--reload")
-    run.wait_for("Helios runs")
+    run.wait_for("Helios is ready")
     with urllib.request.urlopen(f"http://{HOST}:{run.config.dashboard_port}/", timeout=20) as answer:
         assert "/@vite/client" in answer.read().decode()
 
     (config.REPOSITORY / "shared/helios/__init__.py").touch()
     log = run.config.log("api")
     eventually(lambda: "Reloading..." in log.read_text() and log.read_text().count("Started server process") == 2)
-    run.wait_for_figures(lambda _: True)
+    run.wait_for_stats(lambda _: True)
 
-    psql = [sys.executable, "-m", "local.psql", "-Atc", "SELECT count(*) > 0 FROM events"]
-    asked = subprocess.run(psql, cwd=config.REPOSITORY, env=run.environ, capture_output=True, text=True, check=False)
-    assert (asked.stdout, asked.stderr) == ("t\n", "")
+    psql = [sys.executable, "-m", "local.demo.psql", "-Atc", "SELECT count(*) > 0 FROM events"]
+    ended = subprocess.run(psql, cwd=config.REPOSITORY, env=run.environ, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("t\n", "")
 
 
 def test_without_a_demo_psql_says_how_to_start_one(tmp_path):
     environ = os.environ | {config.variable("state"): str(tmp_path)}
-    psql = [sys.executable, "-m", "local.psql"]
-    asked = subprocess.run(psql, cwd=config.REPOSITORY, env=environ, capture_output=True, text=True, check=False)
+    psql = [sys.executable, "-m", "local.demo.psql"]
+    ended = subprocess.run(psql, cwd=config.REPOSITORY, env=environ, capture_output=True, text=True, check=False)
 
-    assert asked.returncode == 1
-    assert asked.stderr == "No demo is running. Start one with make local-demo or make dev.\n"
+    assert ended.returncode == 1
+    assert ended.stderr == "No demo is running. Start one with make local-demo or make dev.\n"

@@ -173,4 +173,4 @@ def test_a_package_that_its_cloud_would_refuse_does_not_fit():
 def test_an_unknown_function_is_refused_with_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         package.main(["aws-nothing"])
-    assert "no such function: aws-nothing; there are aws-api" in capsys.readouterr().err
+    assert "no such function: aws-nothing; known functions: aws-api" in capsys.readouterr().err

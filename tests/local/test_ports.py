@@ -1,4 +1,4 @@
-"""A port in use is told in words that lead to the way out."""
+"""The error for a port in use says which process uses it and which setting changes it."""
 
 import os
 import socket
@@ -14,8 +14,8 @@ def test_a_taken_port_names_the_port_the_setting_and_the_process():
         with pytest.raises(PortTaken) as taken:
             require_free(port, service="postgres", setting="HELIOS_LOCAL_POSTGRES_PORT")
     message = str(taken.value)
-    assert message.startswith(f"port {port}, which postgres needs, is not free: ")
-    assert f"(process {os.getpid()}) holds it" in message
+    assert message.startswith(f"Port {port}, which postgres needs, is in use")
+    assert f"(process {os.getpid()})" in message
     assert "set HELIOS_LOCAL_POSTGRES_PORT to another port" in message
 
 

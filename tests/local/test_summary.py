@@ -1,8 +1,8 @@
-"""The demo's last word: nothing that a cloud has taken is missing without a word."""
+"""The demo's summary reports every event that a cloud accepted and Helios never received."""
 
 import pytest
 
-from local.demo.summary import Account, Sent, TrafficSummary, lost, since, tell
+from local.demo.summary import Counts, Sent, TrafficSummary, lost, report, since
 
 
 def traffic(**accepted: int) -> TrafficSummary:
@@ -12,37 +12,39 @@ def traffic(**accepted: int) -> TrafficSummary:
 
 
 @pytest.mark.parametrize(
-    ("came", "missing"),
+    ("arrived", "missing"),
     [
-        ({"aws": Account(stored=4), "gcp": Account(stored=3)}, {}),
-        ({"aws": Account(stored=3, rejected=1), "gcp": Account(stored=1, duplicate=1, contradictory=1)}, {}),
-        ({"gcp": Account(stored=3)}, {"aws": 4}),
-        ({"aws": Account(stored=2), "gcp": Account(stored=3, duplicate=9)}, {"aws": 2}),
-        ({"aws": Account(stored=2, duplicate=9), "gcp": Account(stored=3)}, {"aws": 2}),
-        ({"aws": Account(stored=9), "gcp": Account(stored=2)}, {"gcp": 1}),
+        ({"aws": Counts(stored=4), "gcp": Counts(stored=3)}, {}),
+        ({"aws": Counts(stored=3, rejected=1), "gcp": Counts(stored=1, duplicate=1, contradictory=1)}, {}),
+        ({"gcp": Counts(stored=3)}, {"aws": 4}),
+        ({"aws": Counts(stored=2), "gcp": Counts(stored=3, duplicate=9)}, {"aws": 2}),
+        ({"aws": Counts(stored=2, duplicate=9), "gcp": Counts(stored=3)}, {"aws": 2}),
+        ({"aws": Counts(stored=9), "gcp": Counts(stored=2)}, {"gcp": 1}),
     ],
     ids=[
         "all",
-        "not all as events",
-        "none of one",
-        "others' duplicates",
+        "some not stored",
+        "none of one cloud",
+        "duplicates of another cloud",
         "deliveries that AWS repeats",
-        "others' events",
+        "events of another cloud",
     ],
 )
-def test_what_one_cloud_lost_nothing_else_makes_up_for(came, missing):
-    assert lost(traffic(aws=4, gcp=3), came) == missing
+def test_nothing_makes_up_for_the_lost_events_of_a_cloud(arrived, missing):
+    assert lost(traffic(aws=4, gcp=3), arrived) == missing
 
 
-def test_only_what_came_meanwhile_counts():
-    before = {"aws": Account(stored=10, rejected=1)}
-    now = {"aws": Account(stored=12, rejected=1), "gcp": Account(stored=1)}
+def test_only_deliveries_since_the_earlier_counts_count():
+    before = {"aws": Counts(stored=10, rejected=1)}
+    now = {"aws": Counts(stored=12, rejected=1), "gcp": Counts(stored=1)}
 
-    assert since(before, now) == {"aws": Account(stored=2), "gcp": Account(stored=1)}
+    assert since(before, now) == {"aws": Counts(stored=2), "gcp": Counts(stored=1)}
 
 
-def test_a_loss_is_told_with_its_cloud_and_fails_the_run():
-    text, good = tell(traffic(aws=4, gcp=3), {"aws": Account(stored=1), "gcp": Account(stored=3)})
+def test_a_loss_is_reported_with_its_cloud_and_fails_the_run():
+    text, complete = report(traffic(aws=4, gcp=3), {"aws": Counts(stored=1), "gcp": Counts(stored=3)})
 
-    assert not good
-    assert [line.split() for line in text.splitlines()[-2:]] == [["3", "lost"], ["3", "that", "aws", "had", "taken"]]
+    assert not complete
+    total, by_cloud = text.splitlines()[-2:]
+    assert total.split()[:2] == ["3", "lost"]
+    assert by_cloud.split() == ["3", "of", "them", "accepted", "by", "aws"]

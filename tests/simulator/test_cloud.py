@@ -93,7 +93,7 @@ def test_entries_fail_one_by_one(aws):
     aws.next = [(200, {"FailedEntryCount": 2, "Entries": entries})]
     answers = publish(bus(aws.url), some("aws", 3))
 
-    assert [(answer.outcome, answer.again) for answer in answers] == [
+    assert [(answer.outcome, answer.retryable) for answer in answers] == [
         ("accepted", False),
         ("failed", True),
         ("failed", False),
@@ -114,21 +114,21 @@ def test_a_call_to_a_bus_fails_as_a_whole(aws, status, code, again):
     aws.next = [(status, {"__type": code, "message": "no"})]
     answers = publish(bus(aws.url), some("aws", 2))
 
-    assert [(answer.outcome, answer.again) for answer in answers] == [("failed", again)] * 2
+    assert [(answer.outcome, answer.retryable) for answer in answers] == [("failed", again)] * 2
     assert len(aws.calls) == 1, "the SDK tried again by itself"
 
 
 def test_a_bus_that_is_not_there_has_taken_nothing():
     (answer,) = publish(bus(f"http://127.0.0.1:{free_port()}"), some("aws", 1))
 
-    assert (answer.again, answer.maybe_taken) == (True, False)
+    assert (answer.retryable, answer.maybe_accepted) == (True, False)
 
 
 def test_a_bus_that_breaks_off_may_have_taken_everything(aws):
     aws.next = [None]
     (answer,) = publish(bus(aws.url), some("aws", 1))
 
-    assert (answer.again, answer.maybe_taken) == (True, True)
+    assert (answer.retryable, answer.maybe_accepted) == (True, True)
 
 
 def test_a_topic_takes_cloudevents(gcp):
@@ -144,7 +144,7 @@ def test_a_topic_takes_cloudevents(gcp):
 
 
 @pytest.mark.parametrize(
-    ("code", "again", "maybe_taken"),
+    ("code", "again", "maybe_accepted"),
     [
         (grpc.StatusCode.UNAVAILABLE, True, True),
         (grpc.StatusCode.DEADLINE_EXCEEDED, True, True),
@@ -154,11 +154,11 @@ def test_a_topic_takes_cloudevents(gcp):
         (grpc.StatusCode.PERMISSION_DENIED, False, False),
     ],
 )
-def test_a_topic_refuses(gcp, code, again, maybe_taken):
+def test_a_topic_refuses(gcp, code, again, maybe_accepted):
     gcp.next = [code]
     (answer,) = publish(PubSub(topic=TOPIC), some("gcp", 1))
 
-    assert (answer.outcome, answer.again, answer.maybe_taken) == ("failed", again, maybe_taken)
+    assert (answer.outcome, answer.retryable, answer.maybe_accepted) == ("failed", again, maybe_accepted)
     assert not gcp.messages, "the SDK tried again by itself"
 
 
@@ -175,17 +175,17 @@ def test_event_grid_that_breaks_off_may_have_taken_everything(azure):
     azure.next = [None]
     answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
 
-    assert [(answer.again, answer.maybe_taken) for answer in answers] == [(True, True)] * 2
+    assert [(answer.retryable, answer.maybe_accepted) for answer in answers] == [(True, True)] * 2
 
 
 def test_event_grid_that_is_not_there_has_taken_nothing():
     (answer,) = publish(EventGrid(f"http://127.0.0.1:{free_port()}/api/events", key="secret"), some("azure", 1))
 
-    assert (answer.again, answer.maybe_taken) == (True, False)
+    assert (answer.retryable, answer.maybe_accepted) == (True, False)
 
 
 @pytest.mark.parametrize(
-    ("status", "again", "maybe_taken"),
+    ("status", "again", "maybe_accepted"),
     [
         (500, True, True),
         (503, True, False),
@@ -196,12 +196,12 @@ def test_event_grid_that_is_not_there_has_taken_nothing():
         (413, False, False),
     ],
 )
-def test_event_grid_refuses(azure, status, again, maybe_taken):
+def test_event_grid_refuses(azure, status, again, maybe_accepted):
     azure.next = [(status, {"error": {"code": "Whatever", "message": "no"}})]
     answers = publish(EventGrid(f"{azure.url}/api/events", key="secret"), some("azure", 2))
 
-    found = [(answer.outcome, answer.again, answer.maybe_taken) for answer in answers]
-    assert found == [("failed", again, maybe_taken)] * 2
+    found = [(answer.outcome, answer.retryable, answer.maybe_accepted) for answer in answers]
+    assert found == [("failed", again, maybe_accepted)] * 2
     assert len(azure.calls) == 1, "the SDK tried again by itself"
 
 

@@ -111,7 +111,7 @@ def test_a_number_of_orders_is_played_to_the_end():
     """Late legs included, at their time."""
     missing: list[Injection] = []
     emissions = drain(schedule(most_orders=50, error_rate=1, lateness=60, missing=missing))
-    late = [e for e in emissions if e.patient]
+    late = [e for e in emissions if e.wait_until_due]
 
     assert len(injections(emissions, missing)) == 50
     assert late
@@ -123,7 +123,7 @@ def test_a_late_leg_comes_after_the_window():
     first: dict[str, float] = {}
     for emission in emissions:
         first.setdefault(emission.order_id, emission.due)
-    late = [e.due - first[e.order_id] for e in emissions if e.patient]
+    late = [e.due - first[e.order_id] for e in emissions if e.wait_until_due]
 
     assert late
     # The order's first leg may itself have waited for a few slots.
@@ -133,7 +133,7 @@ def test_a_late_leg_comes_after_the_window():
 def test_a_finite_run_plans_no_leg_beyond_its_end():
     emissions = drain(schedule(most_events=500, rate=100, error_rate=1, lateness=60))
 
-    assert not [e for e in emissions if e.patient]
+    assert not [e for e in emissions if e.wait_until_due]
     assert emissions[-1].due < 5
 
 
@@ -174,7 +174,7 @@ def test_stopping_turns_late_legs_into_missing_ones():
 
     assert dropped
     assert all("late" in str(injection.details["reason"]) for injection in dropped)
-    assert not [e for e in itertools.chain(sent, rest) if e.patient]
+    assert not [e for e in itertools.chain(sent, rest) if e.wait_until_due]
     assert len(rest) < 4 * 1.5 * 100
 
 

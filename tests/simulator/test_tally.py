@@ -4,7 +4,7 @@ import pytest
 
 from scripts.simulator.anomalies import Injection, Truth
 from scripts.simulator.answers import Answer
-from scripts.simulator.tally import KEPT_COMPLAINTS, Latencies, Tally
+from scripts.simulator.tally import MAX_COMPLAINTS, Latencies, Tally
 from tests.simulator.support import drain, schedule
 
 ACCEPTED = Answer(outcome="accepted")
@@ -21,7 +21,7 @@ def emission():
 
 @pytest.fixture
 def tally():
-    return Tally(Truth(None), judged=True)
+    return Tally(Truth(None), answered_by_helios=True)
 
 
 def inject(emission, anomaly):
@@ -35,7 +35,7 @@ def inject(emission, anomaly):
 )
 def test_an_event_must_be_accepted(tally, emission, answer, wrong):
     """A duplicate counts: after a lost answer, Helios knows the event that is sent again."""
-    tally.settle(emission, answer, latency=0.01)
+    tally.record_final(emission, answer, latency=0.01)
 
     assert tally.wrong == wrong
 
@@ -44,16 +44,16 @@ def test_an_event_must_be_accepted(tally, emission, answer, wrong):
 def test_poison_must_be_rejected(tally, emission, answer, wrong):
     emission.poison = "NaN"
     inject(emission, "poison")
-    tally.settle(emission, answer, latency=0.01)
+    tally.record_final(emission, answer, latency=0.01)
 
     assert tally.wrong == wrong
 
 
 def test_a_cloud_takes_poison_like_anything_else(emission):
-    tally = Tally(Truth(None), judged=False)
+    tally = Tally(Truth(None), answered_by_helios=False)
     emission.poison = "NaN"
     inject(emission, "poison")
-    tally.settle(emission, ACCEPTED, latency=0.01)
+    tally.record_final(emission, ACCEPTED, latency=0.01)
 
     assert tally.wrong == 0
 
@@ -75,7 +75,7 @@ def test_a_cloud_takes_poison_like_anything_else(emission):
 def test_what_is_sent_twice_must_be_recognised(tally, emission, anomaly, answers, wrong):
     inject(emission, anomaly)
     for answer in answers:
-        tally.settle(emission, answer, latency=0.01)
+        tally.record_final(emission, answer, latency=0.01)
 
     assert tally.wrong == wrong
 
@@ -83,19 +83,19 @@ def test_what_is_sent_twice_must_be_recognised(tally, emission, anomaly, answers
 def test_an_anomaly_that_did_not_happen_is_not_the_truth(emission):
     """If one of its events failed, nobody can expect it to be detected."""
     truth = Truth(None)
-    tally = Tally(truth, judged=True)
+    tally = Tally(truth, answered_by_helios=True)
     inject(emission, "duplicate")
     for answer in (ACCEPTED, FAILED):
-        tally.settle(emission, answer, latency=0.01)
+        tally.record_final(emission, answer, latency=0.01)
 
     assert truth.counts["duplicate"] == 0
 
 
 def test_only_the_first_complaints_are_kept(tally, emission):
     for _ in range(100):
-        tally.settle(emission, FAILED, latency=0.01)
+        tally.record_final(emission, FAILED, latency=0.01)
 
-    assert (tally.wrong, len(tally.complaints)) == (100, KEPT_COMPLAINTS)
+    assert (tally.wrong, len(tally.complaints)) == (100, MAX_COMPLAINTS)
 
 
 def test_quantiles_are_within_two_percent():

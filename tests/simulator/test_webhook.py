@@ -211,7 +211,7 @@ def test_a_signal_ends_an_endless_run_in_good_order(helios, files, summary, trut
     )
 
     assert process.returncode == EXIT_OK
-    assert "every event was answered as it should be" in output
+    assert "every event got the expected answer" in output
     assert summary()["total"]["accepted"] == len(helios.events())
     assert orders - silent == payments - silent
 

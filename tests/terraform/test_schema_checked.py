@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from helios.settings import Settings
 from scripts.build.terraform_schema import serve
 
 TERRAFORM = Path(__file__).parents[2] / "infra/terraform"
@@ -263,3 +264,13 @@ def test_every_variable_and_output_says_what_it_is(folder):
     for kind, name, body in blocks:
         assert re.search(r"^  description *= ", body, flags=re.MULTILINE), name
         assert kind == "output" or re.search(r"^  type *= ", body, flags=re.MULTILINE), name
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_every_secret_of_the_functions_is_a_setting_of_helios(cloud):
+    text = (TERRAFORM / cloud / "main.tf").read_text()
+    (block,) = re.findall(r"^  secrets += \{\n(.*?)^  \}", text, flags=re.MULTILINE | re.DOTALL)
+    names = re.findall(r"^    (\w+) +=", block, flags=re.MULTILINE)
+
+    assert names
+    assert {name.lower() for name in names} - set(Settings.__struct_fields__) == set()

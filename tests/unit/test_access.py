@@ -66,12 +66,12 @@ def test_anybody_may_ask_how_it_is(client, path):
         (bearer("read"), 200, "total_events"),
         (bearer("replay"), 200, "total_events"),
         (bearer("admin"), 200, "total_events"),
-        (bearer("expired"), 401, "this token is expired"),
-        (bearer("revoked"), 401, "this token is revoked"),
-        (bearer("nobody"), 401, "there is no such token"),
-        ({"authorization": "Bearer a.b.c"}, 401, "this is no token of Helios"),
-        ({"authorization": f"Basic {PREFIX}read"}, 401, "this takes a token"),
-        ({}, 401, "this takes a token"),
+        (bearer("expired"), 401, "The token has expired."),
+        (bearer("revoked"), 401, "The token was revoked."),
+        (bearer("nobody"), 401, "Unknown token."),
+        ({"authorization": "Bearer a.b.c"}, 401, "This is not a token of Helios."),
+        ({"authorization": f"Basic {PREFIX}read"}, 401, "Missing token."),
+        ({}, 401, "Missing token."),
     ],
 )
 def test_a_token_has_to_be_one_that_opens(client, headers, status, said):
@@ -190,8 +190,8 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
         ("api", "ticket", "wrong_origin"),
         ("api", "ticket", "undecided"),
         ("api", "token", "undecided"),
-        ("ring", "secret", "admitted"),
-        ("ring", "secret", "wrong_key"),
+        ("notify", "secret", "admitted"),
+        ("notify", "secret", "wrong_key"),
     ]:
         assert (
             f'helios_admissions_total{{authenticator="{authenticator}",channel="{channel}",result="{result}"}} 1.0'

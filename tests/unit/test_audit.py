@@ -1,4 +1,4 @@
-"""The audit: a secret that somebody commits is found, and a registry that gives no answer is told from a good one."""
+"""The audit finds committed secrets, and distinguishes a registry without an answer from one without findings."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """A program in the place of another, with this answer; in the folder that is given, and first on PATH."""
+    """Makes a stand-in for a program, with this output; it is in the returned folder, which is first on PATH."""
 
     def make(name: str, answer: str):
         program = tmp_path / name
@@ -49,7 +49,7 @@ def says(answer: str) -> str:
     return f"cat <<'ANSWER'\n{answer}\nANSWER"
 
 
-def test_a_secret_is_found_where_git_keeps_it(programs, repository):
+def test_a_secret_in_a_tracked_file_is_reported(programs, repository):
     folder, commit = repository
     commit("deploy.py", 'AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"\n')
     (folder / "ignored.py").write_text('AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"\n')
@@ -57,26 +57,26 @@ def test_a_secret_is_found_where_git_keeps_it(programs, repository):
     assert list(audit.secrets(programs, folder)) == ["deploy.py:1: AWS Access Key"]
 
 
-def test_a_line_that_is_marked_is_no_secret(programs, repository):
+def test_a_marked_line_is_no_secret(programs, repository):
     folder, commit = repository
     commit("deploy.py", 'AWS_KEY = "AKIA' + 'Q3EGRIVDL5JZ7XUW"  # pragma: allowlist secret\n')
 
     assert list(audit.secrets(programs, folder)) == []
 
 
-def test_a_scan_of_nothing_is_no_good_answer(programs, repository):
+def test_a_scan_without_files_is_an_error(programs, repository):
     folder, _ = repository
-    with pytest.raises(FileNotFoundError, match="git names no file to look through"):
+    with pytest.raises(FileNotFoundError, match="git lists no files to scan"):
         list(audit.secrets(programs, folder))
 
 
-def test_where_git_refuses_to_answer_nothing_was_scanned(programs, tmp_path):
+def test_a_scan_outside_a_repository_is_an_error(programs, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a git repository"):
         list(audit.secrets(programs, tmp_path))
 
 
-def test_everything_that_is_pinned_is_asked_about():
-    """The lock of each tool and each function too, so that a new one can't be forgotten."""
+def test_every_lock_file_is_audited():
+    """Including the lock files of tools and functions, so that a new one can't be forgotten."""
     functions = {f"{path.parent.relative_to(ROOT)}" for path in ROOT.glob("functions/**/requirements.in")}
 
     assert functions
@@ -90,7 +90,7 @@ def test_everything_that_is_pinned_is_asked_about():
     }
 
 
-def test_a_vulnerability_is_told_with_its_remedy(stand_in):
+def test_a_vulnerability_is_reported_with_its_remedy(stand_in):
     package = {"name": "left", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
     answer = json.dumps({"dependencies": [package, {"name": "right", "skip_reason": "?"}]})
     programs = stand_in("pip-audit", f'case "$*" in */some.lock) ;; *) exit ;; esac\n{says(answer)}')
@@ -98,27 +98,27 @@ def test_a_vulnerability_is_told_with_its_remedy(stand_in):
     assert list(audit.python_vulnerabilities(programs, "some.lock")) == ["left 1: CVE-1, fixed in 1.1"]
 
 
-def test_a_vulnerability_of_the_dashboard_is_told(stand_in):
-    """npm ends with 1 when it finds any."""
-    found = {"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}
-    stand_in("npm", f'test "$*" = "audit --json" || exit\n{says(json.dumps(found))}\nexit 1')
+def test_a_vulnerability_of_the_dashboard_is_reported(stand_in):
+    """npm exits with 1 when it finds any."""
+    report = {"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}
+    stand_in("npm", f'test "$*" = "audit --json" || exit\n{says(json.dumps(report))}\nexit 1')
 
     assert list(audit.npm_vulnerabilities()) == ["left-pad: high, in <1.3"]
 
 
 @pytest.mark.parametrize("answer", ["", json.dumps({"dependencies": [{"name": "left", "skip_reason": "not found"}]})])
-def test_no_answer_is_not_a_good_answer(stand_in, answer):
+def test_a_registry_without_an_answer_is_not_one_without_findings(stand_in, answer):
     with pytest.raises(audit.Unanswered):
         list(audit.python_vulnerabilities(stand_in("pip-audit", says(answer)), "some.lock"))
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "reason"),
     [("", "no connection"), ("{}", "no advisories"), ('{"message": "404 Not Found"}', "404 Not Found")],
 )
-def test_no_answer_about_the_dashboard_is_none_either(stand_in, answer, said):
+def test_the_reason_for_no_answer_about_the_dashboard_is_reported(stand_in, answer, reason):
     stand_in("npm", says(answer))
-    with pytest.raises(audit.Unanswered, match=said):
+    with pytest.raises(audit.Unanswered, match=reason):
         list(audit.npm_vulnerabilities())
 
 
@@ -131,16 +131,16 @@ def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_nothing_behind(stan
     stand_in("npm", hang)
 
     assert audit.main() == 0
-    said = capsys.readouterr().out
-    assert "pip-audit some.lock: SKIPPED, it gave no answer within 1 s" in said
-    assert "npm audit: SKIPPED, it gave no answer within 1 s" in said
+    output = capsys.readouterr().out
+    assert "pip-audit some.lock: SKIPPED, no answer within 1 s" in output
+    assert "npm audit: SKIPPED, no answer within 1 s" in output
     children = (tmp_path / "children").read_text().split()
     assert len(children) == 2
     eventually(lambda: not any(alive(int(child)) for child in children))
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; one that was killed may wait to be reaped by whoever has inherited it."""
+    """Whether the process runs; a killed one may be a zombie until its new parent reaps it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] != "Z"
     except FileNotFoundError:

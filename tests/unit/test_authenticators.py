@@ -727,7 +727,7 @@ def test_nobody_waits_for_a_certificate_that_another_caller_fetches(amazon):
 
 
 @pytest.fixture
-def notary():
+def sns_server():
     """The demo's stand-in for SNS."""
     with Server(0, endpoint_url="http://127.0.0.1:1", confirm=lambda _topic, _token: None) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -741,9 +741,9 @@ def notary():
     ("changed", "said"),
     [({}, "admitted"), ({"Message": "[]"}, "401 wrong_key"), ({"SigningCertURL": "{mirror}"}, "401 wrong_issuer")],
 )
-def test_a_mirror_gives_certificates_and_the_message_has_to_name_amazon_all_the_same(amazon, notary, changed, said):
-    mirror = f"http://127.0.0.1:{notary.server_port}"
-    signed_there = notary.notary.sign(json.loads(message(amazon, Subject="a beat")))
+def test_a_mirror_gives_certificates_and_the_message_has_to_name_amazon_all_the_same(amazon, sns_server, changed, said):
+    mirror = f"http://127.0.0.1:{sns_server.server_port}"
+    signed_there = sns_server.signer.sign(json.loads(message(amazon, Subject="a beat")))
     body = json.dumps(signed_there | {name: value.format(mirror=mirror) for name, value in changed.items()}).encode()
 
     assert verdict(SnsSignature([TOPIC], mirror=mirror), {}, body) == said

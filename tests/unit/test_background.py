@@ -1,4 +1,4 @@
-"""What runs behind the API: a defect that shows once does not end it for the rest of the process' life."""
+"""The API's background tasks: an exception does not end them for the rest of the process' life."""
 
 import threading
 
@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 20
 
 
 class DefectiveStore(MemoryStore):
-    """A store whose first transaction fails as nobody expected."""
+    """A store whose first transaction raises an unexpected exception."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class DefectiveStore(MemoryStore):
     def transaction(self):
         self.asked += 1
         if self.asked == 1:
-            raise ZeroDivisionError("a defect")
+            raise ZeroDivisionError("a bug")
         self.asked_again.set()
         return super().transaction()
 
@@ -39,7 +39,7 @@ class DefectiveOutbox(MemoryOutbox):
     def frames(self, **where):
         self.asked += 1
         if self.asked == 1:
-            raise ZeroDivisionError("a defect")
+            raise ZeroDivisionError("a bug")
         self.asked_again.set()
         return super().frames(**where)
 
@@ -67,4 +67,4 @@ def test_the_live_stream_goes_on_after_a_frame_that_could_not_be_read(caplog):
         frame = socket.receive_json()["frames"][0]
 
     assert frame["events"][0]["id"] == "1"
-    assert "the live stream is interrupted" in caplog.text
+    assert "live stream interrupted" in caplog.text

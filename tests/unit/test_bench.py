@@ -1,4 +1,4 @@
-"""The bench's own arithmetic, and that its tables say what was measured."""
+"""The arithmetic of the benchmark, and its tables."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from scripts.bench.report import Table, machine, percentile, show, write
 TABLE = Table(
     title="Speed, events/s",
     columns=("what", "count", "rate", "ratio"),
-    rows=[("whole path", 1_000_000, 12345.6, 0.517)],
+    rows=[("ingest", 1_000_000, 12345.6, 0.517)],
     goal="goal: 0.5",
 )
 
@@ -34,22 +34,22 @@ def test_a_percentile_is_one_of_the_values(values, percent, expected):
 
 
 def test_a_percentile_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="nothing was measured"):
+    with pytest.raises(ValueError, match="no values were measured"):
         percentile([], 50)
 
 
-def test_a_table_shows_small_figures_finely_and_large_ones_roundly():
-    text = io.StringIO()
-    show(Console(file=text, width=120), TABLE)
+def test_a_table_rounds_large_numbers_more_than_small_ones():
+    output = io.StringIO()
+    show(Console(file=output, width=120), TABLE)
 
-    shown = text.getvalue()
-    assert all(part in shown for part in ("Speed, events/s", "1,000,000", "12,346", "0.52", "goal: 0.5"))
+    text = output.getvalue()
+    assert all(part in text for part in ("Speed, events/s", "1,000,000", "12,346", "0.52", "goal: 0.5"))
 
 
-def test_the_file_holds_the_machine_and_the_exact_figures(tmp_path):
+def test_the_file_has_the_machine_and_the_exact_results(tmp_path):
     file = tmp_path / "bench.json"
     write(file, machine(), [TABLE])
 
     written = json.loads(file.read_text())
-    assert written["tables"][0]["rows"] == [["whole path", 1_000_000, 12345.6, 0.517]]
+    assert written["tables"][0]["rows"] == [["ingest", 1_000_000, 12345.6, 0.517]]
     assert {"measured_at", "cpu", "cores", "load_average", "python"} <= written["machine"].keys()

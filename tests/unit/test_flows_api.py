@@ -101,12 +101,12 @@ def test_the_summary_is_that_of_a_position_unless_its_period_is_over(store, get,
     def number(outbox: MemoryOutbox) -> None:
         numbered.append(outbox)
 
-    def untold(*given, **period):
+    def unnumbered(*given, **period):
         assert numbered
-        return msgspec.structs.replace(read(*given, **period), untold={"open": -1, "matched": 2})
+        return msgspec.structs.replace(read(*given, **period), unnumbered={"open": -1, "matched": 2})
 
     monkeypatch.setattr(MemoryOutbox, "number", number)
-    monkeypatch.setattr(store, "flow_sums", untold)
+    monkeypatch.setattr(store, "flow_sums", unnumbered)
     summary = get("/summary")[1]
     assert (summary["position"], summary["total"], summary["match_rate"]) == (position, 4, 0.0)
     assert summary["by_status"] == {"open": 2, "matched": 0, "matched_late": 0, "mismatched": 1, "incomplete": 1}

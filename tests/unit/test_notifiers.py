@@ -199,7 +199,7 @@ def test_a_recompute_that_is_committed_succeeds_when_its_notification_fails(capl
         notifier=silent,
     )
 
-    assert (len(found.changed), silent.tried) == (1, 1)
+    assert (len(found.changes), silent.tried) == (1, 1)
     assert "notification failed" in caplog.text
 
 

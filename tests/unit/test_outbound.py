@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from helios.adapters.notifiers import HttpNotifier
-from helios.cli.client import Client, Unanswered
+from helios.cli.client import ApiError, Client
 from helios.errors import Retryable
 from tests.support.listener import listening, serving
 
@@ -41,7 +41,7 @@ def test_a_redirect_is_not_followed(asks: Callable[[str], Any], status: int):
         location = f"http://127.0.0.1:{server.server_port}/"
         with (
             listening(status, {"Location": location}) as url,
-            pytest.raises((Unanswered, Retryable), match=str(status)),
+            pytest.raises((ApiError, Retryable), match=str(status)),
         ):
             asks(url)
 

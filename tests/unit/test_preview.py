@@ -11,8 +11,8 @@ from helios.model.events import EventFilter
 from helios.model.flows import FlowFilter
 from helios.reconciliation.declaration import Rule
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.preview import patience, preview
-from helios.reconciliation.record import told
+from helios.reconciliation.preview import longest_time_to_deadline, preview
+from helios.reconciliation.record import to_instance
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
@@ -49,7 +49,7 @@ def recorded(*deliveries) -> MemoryStore:
 
 def tried(flows, store, *, since=SINCE):
     events = store.events(EventFilter(), after=None, limit=500).items
-    rows = [told(FlowEvaluator(ORDER), row) for row in store.flows(FlowFilter(), after=None, limit=500).items]
+    rows = [to_instance(FlowEvaluator(ORDER), row) for row in store.flows(FlowFilter(), after=None, limit=500).items]
     return preview(flows, events, rows, since=since, now=NOW)
 
 
@@ -101,7 +101,7 @@ def test_a_story_that_began_before_the_period_is_not_judged_by_half_its_legs():
     store = recorded(leg("order"), leg("payment", after=20), leg("inventory", after=21))
 
     assert tried([ORDER], store, since=NOON + timedelta(seconds=10)).instances == 0
-    assert patience([ORDER, SHIPMENT]) == timedelta(seconds=90)
+    assert longest_time_to_deadline([ORDER, SHIPMENT]) == timedelta(seconds=90)
 
 
 def test_a_story_that_is_told_more_of_meanwhile_is_left_out():

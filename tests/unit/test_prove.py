@@ -1,4 +1,4 @@
-"""The proof can fail: what is overlooked, made up or misjudged is named."""
+"""The proof reports every difference between the truth and what Helios reports."""
 
 from datetime import datetime, timedelta
 
@@ -6,9 +6,9 @@ import pytest
 
 from helios.normalise import normalise
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
 from scripts.prove.compare import Finding, compare
-from scripts.prove.run import RESTARTS, Unproven, proves_something
+from scripts.prove.run import RESTARTS, Unproven, require_coverage
 from scripts.simulator.anomalies import ANOMALIES, Injection
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
@@ -17,8 +17,10 @@ LONG_AFTER = NOON + timedelta(hours=1)
 
 
 def row(key: str, *deliveries):
-    clues = [clue for one in deliveries for clue in Interest([ORDER]).clues(normalise(one))]
-    return FlowEvaluator(ORDER).row(key, add_up([EvidenceSet(items=[clue.evidence]) for clue in clues]), now=LONG_AFTER)
+    extracted = [keyed for one in deliveries for keyed in EvidenceExtractor([ORDER]).extract(normalise(one))]
+    return FlowEvaluator(ORDER).to_instance(
+        key, merge([EvidenceSet(items=[keyed.evidence]) for keyed in extracted]), now=LONG_AFTER
+    )
 
 
 GOOD = row("ORD-1", leg("order"), leg("payment"), leg("inventory"))
@@ -35,62 +37,62 @@ def test_a_perfect_run():
     comparison = compared(TRUTH, [GOOD, MISSING])
     score = comparison.scores[0]
 
-    assert comparison.wrong == []
+    assert comparison.differences == []
     assert (score.kind, score.precision, score.recall, score.seconds) == ("missing", 1.0, 1.0, 92.0)
     assert all(score.perfect for score in comparison.scores)
 
 
-def test_what_was_overlooked_is_named():
+def test_an_anomaly_without_a_report_is_a_difference():
     truth = [*TRUTH, Injection(order_id="ORD-1", anomaly="duplicate", source="aws", type="OrderPlaced")]
     comparison = compared(truth, [GOOD, MISSING])
 
-    assert comparison.wrong == ["ORD-1: duplicate was not reported"]
+    assert comparison.differences == ["ORD-1: duplicate was not reported"]
     assert [(score.kind, score.recall) for score in comparison.scores if not score.perfect] == [("duplicate", 0.0)]
 
 
-def test_what_was_made_up_is_named():
+def test_a_report_without_an_anomaly_is_a_difference():
     comparison = compared([], [GOOD, MISSING])
 
-    assert "ORD-2: missing was reported, and never happened" in comparison.wrong
-    assert "ORD-2: is incomplete, and should be matched" in comparison.wrong
+    assert "ORD-2: missing was reported, but did not happen" in comparison.differences
+    assert "ORD-2: is incomplete, should be matched" in comparison.differences
     assert comparison.scores[0].precision == 0.0
 
 
 def test_a_poison_is_a_dead_letter_and_a_missing_leg():
     poison = [Injection(order_id="ORD-2", anomaly="poison", source="azure", type="InventoryReserved")]
 
-    assert compared(poison, [GOOD, MISSING], poisoned=["ORD-2"]).wrong == []
-    assert compared(poison, [GOOD, MISSING]).wrong == ["ORD-2: poison was not reported"]
+    assert compared(poison, [GOOD, MISSING], poisoned=["ORD-2"]).differences == []
+    assert compared(poison, [GOOD, MISSING]).differences == ["ORD-2: poison was not reported"]
 
 
 def test_a_duplicate_that_may_have_happened_may_be_reported_or_not():
-    """Its answer was lost, so it was sent again; and the order keeps the anomaly that was planned for it."""
-    perhaps = [
+    """The answer was lost, so the event was sent again; the order still has its planned anomaly."""
+    uncertain = [
         Injection(order_id=order, anomaly="duplicate", source="aws", type="OrderPlaced", details={"certain": False})
         for order in ("ORD-1", "ORD-2")
     ]
     twice = row("ORD-1", leg("order"), leg("order", id_="again"), leg("payment"), leg("inventory"))
 
     for first in (GOOD, twice):
-        comparison = compared([*TRUTH, *perhaps], [first, MISSING])
-        assert (comparison.wrong, [score for score in comparison.scores if not score.perfect]) == ([], [])
+        comparison = compared([*TRUTH, *uncertain], [first, MISSING])
+        assert (comparison.differences, [score for score in comparison.scores if not score.perfect]) == ([], [])
 
 
-def test_an_order_that_is_not_known_is_noticed():
-    assert compared(TRUTH, [GOOD, MISSING], orders=3).wrong == ["3 orders were placed, and Helios knows 2"]
+def test_an_unknown_order_is_a_difference():
+    assert compared(TRUTH, [GOOD, MISSING], orders=3).differences == ["3 orders were placed, but Helios has 2"]
 
 
 ONE_OF_EACH = [Injection(order_id=kind, anomaly=kind, source="aws", type="OrderPlaced") for kind in ANOMALIES]
 
 
 def test_a_run_without_all_of_its_restarts_proves_nothing():
-    proves_something(ONE_OF_EACH, RESTARTS)
+    require_coverage(ONE_OF_EACH, RESTARTS)
 
     with pytest.raises(Unproven, match="ended after 2 of 3 restarts"):
-        proves_something(ONE_OF_EACH, RESTARTS - 1)
+        require_coverage(ONE_OF_EACH, RESTARTS - 1)
 
 
 @pytest.mark.parametrize("kind", ANOMALIES)
 def test_a_kind_that_never_happened_proves_nothing(kind):
-    with pytest.raises(Unproven, match=f"no order got {kind}: raise"):
-        proves_something([one for one in ONE_OF_EACH if one.anomaly != kind], RESTARTS)
+    with pytest.raises(Unproven, match=f"no order had {kind}: raise"):
+        require_coverage([injection for injection in ONE_OF_EACH if injection.anomaly != kind], RESTARTS)

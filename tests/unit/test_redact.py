@@ -159,7 +159,7 @@ def test_what_holds_no_such_field_stays_byte_for_byte(channel, body):
 @given(st.binary(max_size=100))
 def test_no_bytes_make_it_raise(body):
     for channel in ("eventbridge", "eventgrid", "pubsub", "cloudevents"):
-        for change in (Redaction(["a", "a.b"]), Redaction(["a", "a.b"]).kept):
+        for change in (Redaction(["a", "a.b"]), Redaction(["a", "a.b"]).for_dead_letter):
             change(Delivery(channel=channel, body=body, headers={}, received_at=NOON))
 
 

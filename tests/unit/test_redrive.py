@@ -1,4 +1,4 @@
-"""The way back from SQS' dead-letter queue, on moto's SQS."""
+"""The redrive from SQS' dead-letter queue, on moto's SQS."""
 
 import boto3
 import pytest
@@ -19,10 +19,10 @@ def sqs(monkeypatch):
 
 def bodies(sqs, name):
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    found = []
+    result = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        found += [one["Body"] for one in messages]
-    return sorted(found)
+        result += [message["Body"] for message in messages]
+    return sorted(result)
 
 
 def test_every_message_comes_back_once(sqs, capsys):
@@ -38,6 +38,6 @@ def test_every_message_comes_back_once(sqs, capsys):
     assert bodies(sqs, redrive.DEAD_LETTER_QUEUE) == []
 
 
-def test_a_queue_that_is_not_there_is_said_by_name(sqs, capsys):
+def test_a_missing_queue_is_reported(sqs, capsys):
     assert redrive.main(["--dead-letter-queue", "nothing"]) == 1
     assert "redrive: " in capsys.readouterr().err

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from helios.model.counts import MinuteCount
-from helios.reconciliation.silence import LISTENED, excused, silent
+from helios.reconciliation.silence import LOOKBACK, deferring_sources, silent
 from tests.support.deliveries import NOON
 
 
@@ -60,18 +60,18 @@ def test_when_all_stop_none_is_silent(straggling):
 def test_a_cloud_that_has_been_gone_for_long_is_not_expected():
     gone = heard("aws", range(300)) + heard("azure", range(30))
 
-    assert silent(gone, at(30) + LISTENED - timedelta(minutes=2)) == ["azure"]
-    assert silent(gone, at(30) + LISTENED) == []
+    assert silent(gone, at(30) + LOOKBACK - timedelta(minutes=2)) == ["azure"]
+    assert silent(gone, at(30) + LOOKBACK) == []
 
 
 def test_who_speaks_again_is_excused_for_the_grace():
     again = ALWAYS + heard("azure", [*range(30), *range(40, 60)])
     grace = timedelta(seconds=60)
 
-    assert excused(again, at(39.9), grace) == {"azure"}
+    assert deferring_sources(again, at(39.9), grace) == {"azure"}
     assert silent(again, at(40.1)) == []
-    assert excused(again, at(41), grace) == {"azure"}
-    assert excused(again, at(42), grace) == set()
+    assert deferring_sources(again, at(41), grace) == {"azure"}
+    assert deferring_sources(again, at(42), grace) == set()
 
 
 def test_duplicates_alone_are_silence():

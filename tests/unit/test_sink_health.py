@@ -44,14 +44,14 @@ def test_a_sink_that_keeps_up_is_healthy(store, kafka, health):
 
 
 def test_a_sink_that_was_never_started_is_missed(health):
-    assert health() == ("unhealthy", "Kafka: the sink was never seen: does `python -m helios sink` run?")
+    assert health() == ("unhealthy", "Kafka: the sink has never run; check that `helios sink` is running")
 
 
 def test_a_sink_that_has_ended_or_fails_each_time_is_missed(store, kafka, health):
     sink("kafka", outbox=MemoryOutbox(store), target=kafka)
     store.seen_at["kafka"] -= timedelta(seconds=90)
 
-    assert health() == ("unhealthy", "Kafka: the sink was last seen 90 s ago: does `python -m helios sink` run?")
+    assert health() == ("unhealthy", "Kafka: the sink last ran 90 s ago; check that `helios sink` is running")
 
 
 def test_a_sink_that_does_not_keep_up_is_told_by_how_much(store, kafka, health, monkeypatch):
@@ -60,7 +60,7 @@ def test_a_sink_that_does_not_keep_up_is_told_by_how_much(store, kafka, health, 
     store.seen_at["kafka"] = datetime.now(UTC) + timedelta(hours=1)
     monkeypatch.setattr(status, "SINK_SECONDS", 0.0)
 
-    assert health() == ("unhealthy", "Kafka: 1 frames wait to be passed on, the oldest for 0 s")
+    assert health() == ("unhealthy", "Kafka: the sink is 1 frames behind; the oldest has waited 0 s")
 
 
 def test_brokers_that_are_away_come_first(kafka, health):

@@ -14,10 +14,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Eventbridge
-         * @description Take in an EventBridge event: from an API destination, or inside an SNS notification.
+         * Ingest Eventbridge
+         * @description Ingest an EventBridge event from an API destination or inside an SNS notification.
          */
-        post: operations["eventbridge_api_v1_webhooks_aws_eventbridge_post"];
+        post: operations["ingest_eventbridge_api_v1_webhooks_aws_eventbridge_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -34,10 +34,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Pubsub
-         * @description Take in a Pub/Sub push: wrapped, unwrapped with metadata, or as a CloudEvent.
+         * Ingest Pubsub
+         * @description Ingest a Pub/Sub push: wrapped, unwrapped with metadata, or as a CloudEvent.
          */
-        post: operations["pubsub_api_v1_webhooks_gcp_pubsub_post"];
+        post: operations["ingest_pubsub_api_v1_webhooks_gcp_pubsub_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -54,10 +54,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Eventgrid
-         * @description Take in Event Grid events of either schema, and answer its validation handshake.
+         * Ingest Eventgrid
+         * @description Ingest Event Grid events of either schema, and answer its validation handshake.
          */
-        post: operations["eventgrid_api_v1_webhooks_azure_eventgrid_post"];
+        post: operations["ingest_eventgrid_api_v1_webhooks_azure_eventgrid_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -74,10 +74,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cloudevents
-         * @description Take in CloudEvents 1.0: structured, batch or binary.
+         * Ingest Cloudevents
+         * @description Ingest CloudEvents 1.0: structured, batch or binary.
          */
-        post: operations["cloudevents_api_v1_webhooks_cloudevents_post"];
+        post: operations["ingest_cloudevents_api_v1_webhooks_cloudevents_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -92,10 +92,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Events
+         * List Events
          * @description List events, the last received first.
          */
-        get: operations["events_api_v1_events_get"];
+        get: operations["list_events_api_v1_events_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -112,10 +112,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Event
-         * @description Show one event, its payload as it was sent.
+         * Show Event
+         * @description Show one event, with its payload as it was sent.
          */
-        get: operations["event_api_v1_events__source___id__get"];
+        get: operations["show_event_api_v1_events__source___id__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -132,10 +132,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Counts
-         * @description Count what arrived, by minute and cloud; minutes without anything are left out.
+         * Count Deliveries
+         * @description Count the deliveries by minute and cloud; minutes without deliveries are left out.
          */
-        get: operations["counts_api_v1_counts_get"];
+        get: operations["count_deliveries_api_v1_counts_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -152,10 +152,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dead Letters
-         * @description List the deliveries that did not become events, each with its reason; the newest first.
+         * List Dead Letters
+         * @description List the deliveries that did not become events, with the reasons, the newest first.
          */
-        get: operations["dead_letters_api_v1_dead_letters_get"];
+        get: operations["list_dead_letters_api_v1_dead_letters_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -172,10 +172,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dead Letter Groups
-         * @description Group the dead letters by what is wrong with them, the most frequent first.
+         * Group Dead Letters
+         * @description Count the dead letters by cloud, field and reason, the most frequent first.
          */
-        get: operations["dead_letter_groups_api_v1_dead_letters_groups_get"];
+        get: operations["group_dead_letters_api_v1_dead_letters_groups_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -192,10 +192,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dead Letter
-         * @description Show one dead letter, with all that was kept of its body, and its replays.
+         * Show Dead Letter
+         * @description Show one dead letter with its replays, and all of its body that is stored.
          */
-        get: operations["dead_letter_api_v1_dead_letters__id__get"];
+        get: operations["show_dead_letter_api_v1_dead_letters__id__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -212,10 +212,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Audit
-         * @description List who did what, the last first.
+         * List Audit Entries
+         * @description List the entries of the audit log, the newest first.
          */
-        get: operations["audit_api_v1_audit_get"];
+        get: operations["list_audit_entries_api_v1_audit_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -232,10 +232,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Flows
-         * @description List stories, the last opened first.
+         * List Flow Instances
+         * @description List flow instances, the last opened first.
          */
-        get: operations["flows_api_v1_flows_get"];
+        get: operations["list_flow_instances_api_v1_flows_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -252,10 +252,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Declarations
-         * @description List the flows that are declared.
+         * List Declared Flows
+         * @description List the declared flows.
          */
-        get: operations["declarations_api_v1_flows_declarations_get"];
+        get: operations["list_declared_flows_api_v1_flows_declarations_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -272,10 +272,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Summary
-         * @description Sum up the stories that began within a period of at most 31 days, as the live stream tells them.
+         * Summarize Flow Instances
+         * @description Summarize the flow instances opened in a period of at most 31 days, up to a position of the live stream.
          */
-        get: operations["summary_api_v1_flows_summary_get"];
+        get: operations["summarize_flow_instances_api_v1_flows_summary_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -292,10 +292,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Issues
-         * @description List what is wrong, of the last opened stories first.
+         * List Flow Issues
+         * @description List the issues of flow instances, the last opened instance first.
          */
-        get: operations["issues_api_v1_flows_issues_get"];
+        get: operations["list_flow_issues_api_v1_flows_issues_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -312,10 +312,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Instance
-         * @description Show one story: what each cloud told, and what follows from it.
+         * Show Flow Instance
+         * @description Show one flow instance: its legs, issues, events and timeline.
          */
-        get: operations["instance_api_v1_flows__flow___key__get"];
+        get: operations["show_flow_instance_api_v1_flows__flow___key__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -332,10 +332,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Frames
-         * @description List the frames that follow a position; there is a gap if ``after + 1`` is less than ``oldest``.
+         * List Frames
+         * @description List the frames after a position. Frames are missing if ``after + 1`` is less than ``oldest``.
          */
-        get: operations["frames_api_v1_frames_get"];
+        get: operations["list_frames_api_v1_frames_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -352,10 +352,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Stats
-         * @description Show the totals, as the live stream tells them.
+         * Show Stats
+         * @description Show the totals, up to a position of the live stream.
          */
-        get: operations["stats_api_v1_stats_get"];
+        get: operations["show_stats_api_v1_stats_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -374,11 +374,11 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Replay
-         * @description Take a rejected delivery in again, as it was or with a repaired body; twice is as good as once.
+         * Replay Dead Letter
+         * @description Replay a rejected delivery, as it was received or with a repaired body. Repeating the request is safe.
          *
-         *     A body that is an array has a result an element; it is taken in whole or not at all. A letter that has become
-         *     an event becomes no other one: 409.
+         *     A body that is an array has one result for each element; either all of its elements are ingested or none. A
+         *     dead letter that has become an event can't become a different one: 409.
          */
         post: operations["replay_api_v1_dead_letters__id__replay_post"];
         delete?: never;
@@ -395,18 +395,18 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Listed
-         * @description List the jobs, the newest first.
+         * List Replay Jobs
+         * @description List the replay jobs, the newest first.
          */
-        get: operations["listed_api_v1_replays_get"];
+        get: operations["list_replay_jobs_api_v1_replays_get"];
         put?: never;
         /**
-         * Create
-         * @description Begin to send stored events or dead letters once more; with ``dry_run`` only say what that would be.
+         * Start Replay Job
+         * @description Start a job that sends stored events or dead letters again; with ``dry_run``, only count them.
          *
-         *     What arrives after the job was made is no part of it.
+         *     The job does not include what arrives after its creation.
          */
-        post: operations["create_api_v1_replays_post"];
+        post: operations["start_replay_job_api_v1_replays_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -421,10 +421,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * One
-         * @description Show how far a job has come.
+         * Show Replay Job
+         * @description Show a replay job and its progress.
          */
-        get: operations["one_api_v1_replays__id__get"];
+        get: operations["show_replay_job_api_v1_replays__id__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -443,10 +443,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel
-         * @description End a job that runs; the batch that is under way is the last one.
+         * Cancel Replay Job
+         * @description Cancel a running replay job; the batch in progress is still sent.
          */
-        post: operations["cancel_api_v1_replays__id__cancel_post"];
+        post: operations["cancel_replay_job_api_v1_replays__id__cancel_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -463,10 +463,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Notify
-         * @description Wake the relay from another cloud: what a function there has stored is shown now, not within a minute.
+         * Notify Relay
+         * @description Wake the relay from another cloud, so that clients see its events now and not within a minute.
          */
-        post: operations["notify_api_v1_relay_notify_post"];
+        post: operations["notify_relay_api_v1_relay_notify_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -483,10 +483,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Issue
-         * @description Issue a ticket that opens one WebSocket, once and soon: ``?ticket=``, where a token would end up in logs.
+         * Issue Ticket
+         * @description Issue a ticket for ``?ticket=`` that opens one WebSocket, once. A token in a URL would end up in logs.
          */
-        post: operations["issue_api_v1_ws_tickets_post"];
+        post: operations["issue_ticket_api_v1_ws_tickets_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -501,10 +501,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Health
-         * @description Answer, and so show that this process is alive.
+         * Check Liveness
+         * @description Check that this process is alive.
          */
-        get: operations["health_api_v1_health_get"];
+        get: operations["check_liveness_api_v1_health_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -521,10 +521,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Detailed Health
-         * @description Probe every part now; 503 when events can't be stored.
+         * Probe Services
+         * @description Probe every service that Helios needs; 503 when events can't be stored.
          */
-        get: operations["detailed_health_api_v1_health_detailed_get"];
+        get: operations["probe_services_api_v1_health_detailed_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -557,20 +557,20 @@ export interface components {
         };
         /**
          * Event
-         * @description What happened, in CloudEvents' words (CloudEvents 1.0, "Context Attributes") and ours.
+         * @description A fact that a cloud reported, with the attributes of CloudEvents 1.0 ("Context Attributes") and some of Helios.
          *
          *     Attributes:
-         *         source: the cloud it happened on.
+         *         source: the cloud in which it happened.
          *         id: the sender's id, unique within the source.
-         *         type: as the sender spells it: ``OrderPlaced``.
-         *         subject: what it is about, if the sender says.
-         *         time: when it happened *there*, never when we heard of it.
+         *         type: the type in the sender's spelling: ``OrderPlaced``.
+         *         subject: the subject, if the sender names one.
+         *         time: when it happened in the cloud, not when Helios received it.
          *         received_at: when Helios received it.
-         *         origin: where on that cloud: EventBridge source/account/region, Pub/Sub topic, Event Grid topic.
-         *         data: the payload's JSON text, byte for byte as it was sent.
-         *         order_id: taken from the payload.
-         *         customer_id: taken from the payload.
-         *         amount: taken from the payload; exact, never through a float.
+         *         origin: where in that cloud: EventBridge source/account/region, Pub/Sub topic, Event Grid topic.
+         *         data: the JSON text of the payload, byte for byte as it was sent.
+         *         order_id: read from the payload.
+         *         customer_id: read from the payload.
+         *         amount: read from the payload; exact, never converted to a float.
          *         digest: 16 hex digits over type, subject, time and data: equal digests mean equal content.
          */
         Event: {
@@ -595,7 +595,7 @@ export interface components {
         EventPage: components["schemas"]["Page_Event_"];
         /**
          * Result
-         * @description What became of one delivery.
+         * @description The outcome of one delivery.
          */
         Result: {
             /** @enum {unknown} */
@@ -611,7 +611,7 @@ export interface components {
         };
         /**
          * Results
-         * @description What became of each element of an array, in its order.
+         * @description The outcome of each element of an array, in the array's order.
          */
         Results: {
             results: components["schemas"]["Result"][];
@@ -625,25 +625,32 @@ export interface components {
         };
         /**
          * FramePage
-         * @description Part of the stream.
+         * @description Part of the live stream.
          *
          *     Attributes:
-         *         frames: in order of their positions, without a hole.
-         *         position: the latest position given.
-         *         oldest: the first position that is still kept; None when there is none.
+         *         frames: in the order of their positions, without gaps.
+         *         position: the latest position of the stream.
+         *         oldest: the first position that is still stored; None if no frame is.
          */
         FramePage: {
             frames: components["schemas"]["StreamFrame"][];
             position: number;
             oldest: number | null;
         };
-        Rung: components["schemas"]["Notified"];
+        /**
+         * Notified
+         * @description The relay was notified.
+         */
+        Notified: {
+            /** @enum {unknown} */
+            status: "notified";
+        };
         /**
          * Ticket
-         * @description What opens one WebSocket, once.
+         * @description A ticket that opens one WebSocket, once.
          *
          *     Attributes:
-         *         expires_in: seconds for which it does.
+         *         expires_in: seconds until the ticket expires.
          */
         Ticket: {
             ticket: string;
@@ -663,10 +670,10 @@ export interface components {
         };
         /**
          * Stats
-         * @description The totals since the first event; the deliveries that did not become events are counted beside them.
+         * @description The totals since the first event. The total of events excludes deliveries that did not become events.
          *
          *     Attributes:
-         *         position: of the live stream: its frames up to here are in the totals, and no later one is.
+         *         position: a position of the live stream: the totals include exactly the frames up to it.
          */
         Stats: {
             position: number;
@@ -682,12 +689,12 @@ export interface components {
         };
         /**
          * Counts
-         * @description A stretch of the ledger.
+         * @description The counts of deliveries in a period.
          *
          *     Attributes:
-         *         since: from this minute on.
-         *         until: when it was read, UTC; the minute of this moment goes on.
-         *         minutes: those in which something arrived, in order.
+         *         since: the first minute of the period.
+         *         until: when the counts were read, UTC; the count of that minute is still growing.
+         *         minutes: the minutes with at least one delivery, in order.
          */
         Counts: {
             since: string;
@@ -696,7 +703,7 @@ export interface components {
         };
         /**
          * Health
-         * @description This process answers.
+         * @description The process is alive.
          */
         Health: {
             /** @enum {unknown} */
@@ -704,17 +711,17 @@ export interface components {
         };
         /**
          * DetailedHealth
-         * @description Each part, probed just now.
+         * @description The state of each service that Helios needs, as probed for this response.
          *
          *     Attributes:
-         *         status: ``degraded``: exact, but slower (no Redis) or not passed on (no Kafka). ``unhealthy``: nothing can be
-         *             stored (no database).
+         *         status: ``degraded``: events are stored exactly once, but more slowly (no Redis), or are not passed on (no
+         *             Kafka). ``unhealthy``: nothing can be stored (no database).
          *         database: Postgres answered a query.
          *         redis: Redis answered a PING.
          *         kafka: a broker answered a request for the list of topics.
          *         uptime: seconds since this process started.
-         *         timestamp: of this answer, UTC.
-         *         reasons: of each part that is unhealthy, what it said.
+         *         timestamp: time of this response, UTC.
+         *         reasons: for each unhealthy service, why.
          */
         DetailedHealth: {
             /** @enum {unknown} */
@@ -733,15 +740,16 @@ export interface components {
         };
         /**
          * DeadLetterView
-         * @description A dead letter as text.
+         * @description A dead letter, with its body as text.
          *
          *     Attributes:
-         *         body: what was received, bytes that are no UTF-8 as U+FFFD; in a list only the first PREVIEW_BYTES.
-         *         body_bytes: how many bytes are kept.
-         *         replayed_as: what its replay became; None when it was not replayed with success.
-         *         replayed_at: when, UTC.
-         *         replayed_keys: the events that it became, as ``source/id``.
-         *         replays: the last MAX_REPLAYS lines of the audit log about it, the newest first; in a list none.
+         *         body: the received body, with U+FFFD for bytes that are not UTF-8; in a list only the first PREVIEW_BYTES.
+         *         body_bytes: how many bytes of the body are stored.
+         *         replayed_as: the outcome of the successful replay; None if no replay has succeeded.
+         *         replayed_at: time of the successful replay, UTC.
+         *         replayed_keys: the events that the dead letter became, as ``source/id``.
+         *         replays: the latest MAX_REPLAYS entries of the audit log about the dead letter, the newest first; empty in a
+         *             list.
          */
         DeadLetterView: {
             id: number;
@@ -771,7 +779,10 @@ export interface components {
         DeadLetterPage: components["schemas"]["Page_DeadLetterView_"];
         /**
          * Repair
-         * @description What to read in place of what was received; None: that, once more.
+         * @description The request to replay a dead letter.
+         *
+         *     Attributes:
+         *         body: the repaired body; None: the body as it was received.
          */
         Repair: {
             /** @default null */
@@ -780,11 +791,11 @@ export interface components {
         DeadLetterGroups: components["schemas"]["DeadLetterGroup"][];
         /**
          * ReplayRequest
-         * @description A job that somebody wants.
+         * @description The request for a job.
          *
          *     Attributes:
-         *         per_second: at most so many in a second.
-         *         dry_run: only say what it would be.
+         *         per_second: the maximum number of items sent per second.
+         *         dry_run: return what the job would send, and start nothing.
          */
         ReplayRequest: {
             /** @enum {unknown} */
@@ -810,18 +821,18 @@ export interface components {
         };
         /**
          * ReplayJob
-         * @description A job as it is kept.
+         * @description A job as it is stored.
          *
          *     Attributes:
-         *         id: what marks all that it sends.
-         *         filter: its ``until`` is never later than ``created_at``: what arrives meanwhile is no part of it.
-         *         actor: asked for it.
-         *         matching: how many there were when it began.
-         *         checkpoint: where it stands; None: at the beginning.
-         *         sent: that reached the target.
-         *         failed: that the target will not take.
-         *         skipped: dead letters that were dealt with otherwise meanwhile.
-         *         last_error: what the target said last, when it refused or was away.
+         *         id: the id of the job, which marks everything that it sends.
+         *         filter: the items; ``until`` is never after ``created_at``, so the job excludes what arrives while it runs.
+         *         actor: the user who requested the job.
+         *         matching: the number of items when the job started.
+         *         checkpoint: the last processed item; None: none yet.
+         *         sent: the number of items that reached the target.
+         *         failed: the number of items that the target refused permanently.
+         *         skipped: the number of dead letters that were replayed in another way meanwhile.
+         *         last_error: the last answer of a target that refused an item or was unavailable.
          */
         ReplayJob: {
             id: number;
@@ -851,13 +862,13 @@ export interface components {
         ReplayPage: components["schemas"]["Page_ReplayJob_"];
         /**
          * Matching
-         * @description What a job would send.
+         * @description The items that a job would send.
          *
          *     Attributes:
-         *         matching: how many.
-         *         oldest: ``received_at`` of the first; None if there is none.
-         *         newest: and of the last.
-         *         examples: the first MAX_EXAMPLES: ``source/id`` of events, ids of dead letters.
+         *         matching: the number of items.
+         *         oldest: ``received_at`` of the first item; None if there is none.
+         *         newest: ``received_at`` of the last item; None if there is none.
+         *         examples: the first MAX_EXAMPLES items: ``source/id`` of events, ids of dead letters.
          */
         Matching: {
             matching: number;
@@ -869,11 +880,11 @@ export interface components {
         FlowPage: components["schemas"]["Page_FlowInstance_"];
         /**
          * FlowInstanceDetails
-         * @description One story with everything it was made from.
+         * @description A flow instance with its events and its timeline.
          *
          *     Attributes:
-         *         events: the stored events, first received first.
-         *         timeline: what happened when.
+         *         events: the stored events, the first received first.
+         *         timeline: the steps, in order of time.
          */
         FlowInstanceDetails: {
             flow: string;
@@ -894,22 +905,22 @@ export interface components {
         };
         /**
          * FlowSummary
-         * @description The stories that began within a period, summed up.
+         * @description A summary of the flow instances that opened within a period.
          *
          *     Attributes:
-         *         position: of the live stream: ``by_status`` and what follows from it hold its frames up to here, and no later
-         *             one; of a period that is over they hold everything.
-         *         since: its beginning, UTC.
-         *         until: its end, UTC.
-         *         total: stories.
-         *         by_status: how many have each verdict, every status named.
-         *         match_rate: matched and matched late among the settled; None when none is settled.
-         *         oldest_open_seconds: the age of the story that has been open longest; None when none is.
-         *         amount_at_risk: the amounts of the mismatched and the incomplete, by currency; currencies are not added up.
-         *         seen_on: how many stories one cloud, two clouds, three clouds have told of.
-         *         issues: how many stories have each kind of issue, every kind named.
-         *         silent: clouds that have fallen silent although others speak; what only they have not told of is not judged.
-         *         trend: the period in at most MAX_TREND_POINTS stretches; those without stories are left out.
+         *         position: the position of the live stream: ``by_status``, ``total`` and ``match_rate`` include its frames up to
+         *             here and no later ones; if the period is over they include everything.
+         *         since: the beginning of the period, UTC.
+         *         until: the end of the period, UTC.
+         *         total: the number of instances.
+         *         by_status: the number of instances by verdict; every verdict is listed.
+         *         match_rate: the share of matched and matched late instances among the settled ones; None when none is settled.
+         *         oldest_open_seconds: the age of the oldest open instance; None when none is open.
+         *         amount_at_risk: the amounts of mismatched and incomplete instances by currency; currencies are never added.
+         *         seen_on: the number of instances with events from one cloud, two clouds, three clouds.
+         *         issues: the number of instances by kind of issue; every kind is listed.
+         *         silent: the clouds that are silent while others send; an instance that waits only for them stays open.
+         *         trend: the period in at most MAX_TREND_POINTS buckets; buckets without instances are left out.
          */
         FlowSummary: {
             position: number;
@@ -935,7 +946,7 @@ export interface components {
         Declarations: components["schemas"]["Flow"][];
         /**
          * Page[Event]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_Event_: {
             items: components["schemas"]["Event"][];
@@ -943,10 +954,10 @@ export interface components {
         };
         /**
          * StreamFrame
-         * @description A frame in its place.
+         * @description A frame with its position in the stream.
          *
          *     Attributes:
-         *         position: one more than that of the frame before.
+         *         position: one more than the position of the previous frame.
          *         published_at: when its batch was stored, UTC.
          */
         StreamFrame: {
@@ -967,15 +978,15 @@ export interface components {
         };
         /**
          * Count
-         * @description Deliveries of one type in one minute by what became of them; ``received`` is their sum.
+         * @description Deliveries of one type in one minute by outcome; ``received`` is their sum.
          *
          *     Attributes:
-         *         minute: of ``received_at``, UTC.
+         *         minute: the minute of ``received_at``, UTC.
          *         source: the cloud.
-         *         type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
+         *         type: the event type; empty if it could not be read, ``*`` for the rarest types of a message with too many.
          *         stored: new events.
-         *         duplicate: deliveries of events already stored.
-         *         contradictory: deliveries that gave a stored event other content.
+         *         duplicate: deliveries of events that were already stored.
+         *         contradictory: deliveries whose content differs from the stored event.
          *         rejected: deliveries that could not be read.
          */
         Count: {
@@ -1009,12 +1020,12 @@ export interface components {
         };
         /**
          * FlowChange
-         * @description What one batch or sweep changed about a story.
+         * @description The change of a flow instance by a batch or a sweep.
          *
          *     Attributes:
          *         status: the verdict now.
-         *         previous: the verdict before; None for a story that has just begun.
-         *         issues: the kinds of what is wrong now.
+         *         previous: the verdict before; None for a new instance.
+         *         issues: the kinds of the issues now.
          */
         FlowChange: {
             flow: string;
@@ -1027,16 +1038,8 @@ export interface components {
             opened_at: string;
         };
         /**
-         * Notified
-         * @description The relay has been woken.
-         */
-        Notified: {
-            /** @enum {unknown} */
-            status: "rung";
-        };
-        /**
          * FieldError
-         * @description One thing that is wrong with a request, and where.
+         * @description An invalid field of a request, and the reason.
          */
         FieldError: {
             field: string;
@@ -1044,7 +1047,7 @@ export interface components {
         };
         /**
          * ComponentHealth
-         * @description The parts Helios stands on.
+         * @description The state of each service that Helios needs.
          */
         ComponentHealth: {
             /** @enum {unknown} */
@@ -1056,7 +1059,7 @@ export interface components {
         };
         /**
          * MinuteCount
-         * @description One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC.
+         * @description The counts of one minute, all types of a cloud together; ``minute`` is the minute of ``received_at``, UTC.
          */
         MinuteCount: {
             minute: string;
@@ -1068,7 +1071,7 @@ export interface components {
         };
         /**
          * AuditEntry
-         * @description A line of the audit log: who did what to what.
+         * @description An entry of the audit log: the actor, the action, and its subject.
          */
         AuditEntry: {
             at: string;
@@ -1080,7 +1083,7 @@ export interface components {
         };
         /**
          * Page[DeadLetterView]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_DeadLetterView_: {
             items: components["schemas"]["DeadLetterView"][];
@@ -1088,13 +1091,13 @@ export interface components {
         };
         /**
          * DeadLetterGroup
-         * @description Dead letters with the same thing wrong with them.
+         * @description Dead letters with the same source, status, field and reason.
          *
          *     Attributes:
-         *         count: how many letters, however often each was delivered.
-         *         first: when the first of them came first, UTC.
-         *         last: when one of them came last.
-         *         example_id: the id of the newest.
+         *         count: the number of dead letters, however often each was delivered.
+         *         first: the earliest first arrival, UTC.
+         *         last: the latest arrival, UTC.
+         *         example_id: the id of the newest dead letter.
          */
         DeadLetterGroup: {
             source: ("aws" | "azure" | "gcp") | "unknown";
@@ -1109,12 +1112,12 @@ export interface components {
         };
         /**
          * Target
-         * @description Where a job sends.
+         * @description The target of a job.
          *
          *     Attributes:
-         *         kind: what it is.
-         *         url: of a webhook.
-         *         cloud: whose topic or bus.
+         *         kind: the kind of target.
+         *         url: the URL of a webhook.
+         *         cloud: the cloud of a topic or bus.
          */
         Target: {
             /** @enum {unknown} */
@@ -1126,9 +1129,9 @@ export interface components {
         };
         /**
          * ReplayFilter
-         * @description Which ones; None means any. ``since`` and ``until`` bound ``received_at``: since <= it < until.
+         * @description Which items; None means any. ``since`` and ``until`` limit ``received_at``: since <= received_at < until.
          *
-         *     ``type`` and ``order_id`` are of events; ``status``, ``field`` and ``reason`` of dead letters.
+         *     ``type`` and ``order_id`` apply to events; ``status``, ``field`` and ``reason`` apply to dead letters.
          */
         ReplayFilter: {
             /** @default null */
@@ -1150,7 +1153,7 @@ export interface components {
         };
         /**
          * Checkpoint
-         * @description The last one that was dealt with; those of a job are dealt with in this order.
+         * @description The last item that was processed. A job processes its items in the order of their checkpoints.
          */
         Checkpoint: {
             received_at: string;
@@ -1159,7 +1162,7 @@ export interface components {
         };
         /**
          * Page[ReplayJob]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_ReplayJob_: {
             items: components["schemas"]["ReplayJob"][];
@@ -1167,7 +1170,7 @@ export interface components {
         };
         /**
          * Page[AuditEntry]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_AuditEntry_: {
             items: components["schemas"]["AuditEntry"][];
@@ -1175,7 +1178,7 @@ export interface components {
         };
         /**
          * Page[FlowInstance]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_FlowInstance_: {
             items: components["schemas"]["FlowInstance"][];
@@ -1183,21 +1186,21 @@ export interface components {
         };
         /**
          * FlowInstance
-         * @description One story and its verdict.
+         * @description A flow instance and its verdict.
          *
          *     Attributes:
-         *         flow: the flow's name.
-         *         key: the story's.
+         *         flow: the name of the flow.
+         *         key: the key of the instance.
          *         status: the verdict.
-         *         amount: what it is about in money, if a leg says so.
-         *         currency: in which money, if a leg says so.
-         *         opened_at: when Helios first heard of it, UTC.
-         *         deadline: until when it is waited for, UTC; longer while a silent cloud is the excuse.
-         *         settled_at: since when the verdict has stood; None while it is open.
-         *         updated_at: when Helios last heard of it, UTC.
-         *         time_to_match_seconds: from the first leg to the last; None unless it matched.
-         *         legs: in the order in which they are declared.
-         *         issues: what is wrong, if anything.
+         *         amount: the amount of money, if a leg has one.
+         *         currency: the currency of the amount, if a leg has one.
+         *         opened_at: when Helios received its first event, UTC.
+         *         deadline: until when Helios waits for its events, UTC; deferred while a cloud is silent.
+         *         settled_at: since when the verdict has been final; None while the instance is open.
+         *         updated_at: when Helios received its latest event, UTC.
+         *         time_to_match_seconds: seconds from the first leg to the last; None unless the instance matched.
+         *         legs: the legs in the order of their declaration.
+         *         issues: the problems, if any.
          */
         FlowInstance: {
             flow: string;
@@ -1219,16 +1222,17 @@ export interface components {
          * @description What is known of one leg.
          *
          *     Attributes:
-         *         name: of the leg.
-         *         source: the cloud that tells of it; None while any may, and none has.
+         *         name: the name of the leg.
+         *         source: the cloud that sends it; None if any cloud may, and none has.
          *         type: the event type.
-         *         optional: whether the story is complete without it.
-         *         state: ``pending``: waited for. ``missing``: waited for in vain. ``late``: it came after the window.
-         *         event_id: of the first event that told of it.
-         *         time: when that happened there, UTC.
-         *         received_at: when Helios heard of it, UTC.
+         *         optional: whether the instance is complete without it.
+         *         state: ``pending``: not received, before the deadline. ``missing``: not received, after the deadline.
+         *             ``late``: received after the window.
+         *         event_id: the id of its first event.
+         *         time: when that event happened in the cloud, UTC.
+         *         received_at: when Helios received that event, UTC.
          *         fields: the payload's own scalar fields, as text.
-         *         deliveries: how often it was told, duplicates and contradictions included.
+         *         deliveries: the number of deliveries, duplicates and contradictions included.
          */
         FlowLeg: {
             name: string;
@@ -1247,14 +1251,15 @@ export interface components {
         };
         /**
          * FlowIssue
-         * @description One thing that is wrong with a story.
+         * @description A problem of a flow instance.
          *
          *     Attributes:
-         *         kind: what.
-         *         legs: which legs it concerns.
-         *         field: which field; None when it is not about one.
-         *         values: what each leg says, or how often; for ``contradictory``: each variant by its number.
-         *         detail: the same in plain words.
+         *         kind: the kind of problem.
+         *         legs: the names of the legs concerned.
+         *         field: the field concerned; None if there is none.
+         *         values: by leg, the value of the field, the seconds of lateness, or the number of deliveries; for
+         *             ``contradictory``, the values by the number of the variant.
+         *         detail: the issue in plain words.
          */
         FlowIssue: {
             /** @enum {unknown} */
@@ -1268,18 +1273,18 @@ export interface components {
         };
         /**
          * Step
-         * @description A moment of a story.
+         * @description A step in the timeline of a flow instance.
          *
          *     Attributes:
          *         at: when, UTC, by Helios' clock.
-         *         what: ``leg``: a leg was first told of. ``duplicate``, ``contradictory``: it was told of again. ``verdict``:
-         *             something else follows than before.
-         *         leg: which, if any.
-         *         source: who told.
-         *         event_id: the event's.
-         *         version: the verdict's number, from 1.
-         *         status: that verdict.
-         *         detail: in words.
+         *         what: ``leg``: the first event of a leg arrived. ``duplicate``, ``contradictory``: a further event of a leg
+         *             arrived. ``verdict``: the verdict or its issues changed.
+         *         leg: the name of the leg, if any.
+         *         source: the cloud that sent the event.
+         *         event_id: the id of the event.
+         *         version: the number of the verdict, from 1.
+         *         status: the verdict.
+         *         detail: the step in words.
          */
         Step: {
             at: string;
@@ -1299,7 +1304,7 @@ export interface components {
         };
         /**
          * Money
-         * @description An amount in one currency; ``currency`` is None where no leg says which.
+         * @description An amount in one currency; ``currency`` is None if no leg has one.
          */
         Money: {
             currency: string | null;
@@ -1308,12 +1313,12 @@ export interface components {
         };
         /**
          * TrendPoint
-         * @description The stories that began in one stretch of time.
+         * @description The flow instances that opened in one bucket of a trend.
          *
          *     Attributes:
-         *         minute: its beginning, UTC.
-         *         settled: stories with a verdict.
-         *         matched: those of them on which the clouds agree.
+         *         minute: the beginning of the bucket, UTC.
+         *         settled: the number of instances with a final verdict.
+         *         matched: the number of these on which the clouds agree.
          */
         TrendPoint: {
             minute: string;
@@ -1322,7 +1327,7 @@ export interface components {
         };
         /**
          * Page[KeyedIssue]
-         * @description Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end.
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
         Page_KeyedIssue_: {
             items: components["schemas"]["KeyedIssue"][];
@@ -1330,7 +1335,7 @@ export interface components {
         };
         /**
          * KeyedIssue
-         * @description An issue and the story it belongs to.
+         * @description An issue and the flow instance to which it belongs.
          */
         KeyedIssue: {
             /** @enum {unknown} */
@@ -1349,17 +1354,17 @@ export interface components {
         };
         /**
          * Flow
-         * @description A story that is told in legs.
+         * @description A declared flow: events of several clouds that belong together, one per leg.
          *
          *     Attributes:
-         *         name: of the flow.
-         *         key: where in every leg's payload the story's key stands.
+         *         name: the name of the flow.
+         *         key: the path of the instance's key in the payload of every leg.
          *         window_seconds: how long after the first leg the others are in time, by Helios' own clock.
-         *         grace_seconds: how much longer they are waited for before they are called missing.
+         *         grace_seconds: how much longer Helios waits for the others before it reports them as missing.
          *         leg: the legs.
-         *         rule: where they must agree.
-         *         amount: what the story is about in money, as ``leg.field``; the first that is known counts.
-         *         currency: in which money that is, in the same way. Amounts of different currencies are never added together.
+         *         rule: the fields that must agree.
+         *         amount: the amount of money in an instance, as ``leg.field``; the first field that has a value counts.
+         *         currency: the currency of that amount, in the same form. Amounts of different currencies are never added.
          */
         Flow: {
             name: string;
@@ -1376,14 +1381,14 @@ export interface components {
         };
         /**
          * Leg
-         * @description One cloud's part of the story.
+         * @description One cloud's part of a flow.
          *
          *     Attributes:
-         *         name: what issues call it.
-         *         type: the event type that tells of it.
-         *         source: the only cloud that may tell of it; None: any.
-         *         optional: True when the story is complete without it.
-         *         verb: what the cloud did, in the past, for issues in words: ``ordered`` gives "AWS ordered 3".
+         *         name: the name of the leg in issues.
+         *         type: the event type that belongs to the leg.
+         *         source: the only cloud that may send the leg; None: any cloud.
+         *         optional: whether an instance is complete without the leg.
+         *         verb: what the cloud did, in the past tense, for the text of issues: ``ordered`` gives "AWS ordered 3".
          */
         Leg: {
             name: string;
@@ -1397,11 +1402,11 @@ export interface components {
         };
         /**
          * Rule
-         * @description Two fields that must say the same.
+         * @description Two fields that must agree.
          *
          *     Attributes:
-         *         equal: each as ``leg.field``, where ``field`` may be a path into the payload.
-         *         within: by how much two numbers may differ, as decimal text; None: not at all.
+         *         equal: the two fields as ``leg.field``, where ``field`` may be a path into the payload.
+         *         within: the largest difference between two numbers that agree, as decimal text; None: 0.
          */
         Rule: {
             equal: [
@@ -1420,7 +1425,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    eventbridge_api_v1_webhooks_aws_eventbridge_post: {
+    ingest_eventbridge_api_v1_webhooks_aws_eventbridge_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1514,7 +1519,7 @@ export interface operations {
             };
         };
     };
-    pubsub_api_v1_webhooks_gcp_pubsub_post: {
+    ingest_pubsub_api_v1_webhooks_gcp_pubsub_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1605,7 +1610,7 @@ export interface operations {
             };
         };
     };
-    eventgrid_api_v1_webhooks_azure_eventgrid_post: {
+    ingest_eventgrid_api_v1_webhooks_azure_eventgrid_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1699,7 +1704,7 @@ export interface operations {
             };
         };
     };
-    cloudevents_api_v1_webhooks_cloudevents_post: {
+    ingest_cloudevents_api_v1_webhooks_cloudevents_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1791,20 +1796,20 @@ export interface operations {
             };
         };
     };
-    events_api_v1_events_get: {
+    list_events_api_v1_events_get: {
         parameters: {
             query?: {
-                /** @description The cloud */
+                /** @description Only events of this cloud */
                 source?: ("aws" | "gcp" | "azure") | null;
                 type?: string | null;
                 order_id?: string | null;
-                /** @description received_at at or after this */
+                /** @description received_at at or after this time */
                 since?: string | null;
-                /** @description received_at before this */
+                /** @description received_at before this time */
                 until?: string | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -1878,7 +1883,7 @@ export interface operations {
             };
         };
     };
-    event_api_v1_events__source___id__get: {
+    show_event_api_v1_events__source___id__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -1955,10 +1960,10 @@ export interface operations {
             };
         };
     };
-    counts_api_v1_counts_get: {
+    count_deliveries_api_v1_counts_get: {
         parameters: {
             query?: {
-                /** @description From the minute of this on, a day ago at most; without it, for an hour */
+                /** @description Start of the period: at most a day ago; by default an hour ago */
                 since?: string | null;
             };
             header?: never;
@@ -2023,25 +2028,25 @@ export interface operations {
             };
         };
     };
-    dead_letters_api_v1_dead_letters_get: {
+    list_dead_letters_api_v1_dead_letters_get: {
         parameters: {
             query?: {
-                /** @description The cloud */
+                /** @description Only dead letters of this cloud */
                 source?: ("aws" | "gcp" | "azure") | "unknown" | null;
                 status?: ("rejected" | "contradictory") | null;
-                /** @description Exactly this field at fault */
+                /** @description Only dead letters with exactly this field at fault */
                 field?: string | null;
-                /** @description Exactly this reason */
+                /** @description Only dead letters with exactly this reason */
                 reason?: string | null;
-                /** @description Received (last) at or after this */
+                /** @description Last received at or after this time */
                 since?: string | null;
-                /** @description Received (first) before this */
+                /** @description First received before this time */
                 until?: string | null;
-                /** @description Whether a replay succeeded */
+                /** @description Only dead letters whose replay has, or has not, succeeded */
                 replayed?: boolean | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -2115,19 +2120,19 @@ export interface operations {
             };
         };
     };
-    dead_letter_groups_api_v1_dead_letters_groups_get: {
+    group_dead_letters_api_v1_dead_letters_groups_get: {
         parameters: {
             query?: {
-                /** @description The cloud */
+                /** @description Only dead letters of this cloud */
                 source?: ("aws" | "gcp" | "azure") | "unknown" | null;
                 status?: ("rejected" | "contradictory") | null;
-                /** @description Received (last) at or after this */
+                /** @description Last received at or after this time */
                 since?: string | null;
-                /** @description Received (first) before this */
+                /** @description First received before this time */
                 until?: string | null;
-                /** @description Whether a replay succeeded */
+                /** @description Only dead letters whose replay has, or has not, succeeded */
                 replayed?: boolean | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -2192,7 +2197,7 @@ export interface operations {
             };
         };
     };
-    dead_letter_api_v1_dead_letters__id__get: {
+    show_dead_letter_api_v1_dead_letters__id__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2268,16 +2273,16 @@ export interface operations {
             };
         };
     };
-    audit_api_v1_audit_get: {
+    list_audit_entries_api_v1_audit_get: {
         parameters: {
             query?: {
-                /** @description Only lines of this action */
+                /** @description Only entries with this action */
                 action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked") | null;
-                /** @description Only lines of this: `replay job 3`, `dead letter 17` */
+                /** @description Only entries about this subject: `replay job 3`, `dead letter 17` */
                 subject?: string | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -2351,24 +2356,24 @@ export interface operations {
             };
         };
     };
-    flows_api_v1_flows_get: {
+    list_flow_instances_api_v1_flows_get: {
         parameters: {
             query?: {
-                /** @description The flow's name */
+                /** @description Only this flow */
                 flow?: string | null;
-                /** @description Any of these verdicts */
+                /** @description Only with one of these statuses */
                 status?: ("open" | "matched" | "matched_late" | "mismatched" | "incomplete")[] | null;
-                /** @description With any of these issues */
+                /** @description Only with one of these issues */
                 issue?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
-                /** @description The beginning of the key */
+                /** @description Beginning of the key */
                 key?: string | null;
-                /** @description opened_at at or after this */
+                /** @description opened_at at or after this time */
                 since?: string | null;
-                /** @description opened_at before this */
+                /** @description opened_at before this time */
                 until?: string | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -2442,7 +2447,7 @@ export interface operations {
             };
         };
     };
-    declarations_api_v1_flows_declarations_get: {
+    list_declared_flows_api_v1_flows_declarations_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2498,14 +2503,14 @@ export interface operations {
             };
         };
     };
-    summary_api_v1_flows_summary_get: {
+    summarize_flow_instances_api_v1_flows_summary_get: {
         parameters: {
             query?: {
-                /** @description The flow's name */
+                /** @description Only this flow */
                 flow?: string | null;
-                /** @description Stories that began then or later; a day ago */
+                /** @description opened_at at or after this time; by default a day before until */
                 since?: string | null;
-                /** @description Stories that began before; now */
+                /** @description opened_at before this time; by default now */
                 until?: string | null;
             };
             header?: never;
@@ -2570,18 +2575,18 @@ export interface operations {
             };
         };
     };
-    issues_api_v1_flows_issues_get: {
+    list_flow_issues_api_v1_flows_issues_get: {
         parameters: {
             query?: {
-                /** @description Of any of these kinds */
+                /** @description Only issues of one of these kinds */
                 kind?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
-                /** @description The flow's name */
+                /** @description Only this flow */
                 flow?: string | null;
-                /** @description Of stories that began then or later */
+                /** @description opened_at at or after this time */
                 since?: string | null;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most stories on this page */
+                /** @description Maximum number of instances on this page */
                 limit?: number;
             };
             header?: never;
@@ -2655,7 +2660,7 @@ export interface operations {
             };
         };
     };
-    instance_api_v1_flows__flow___key__get: {
+    show_flow_instance_api_v1_flows__flow___key__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2732,12 +2737,12 @@ export interface operations {
             };
         };
     };
-    frames_api_v1_frames_get: {
+    list_frames_api_v1_frames_get: {
         parameters: {
             query?: {
-                /** @description The last position that was seen */
+                /** @description The last position that the client has seen */
                 after?: number;
-                /** @description Most frames on this page */
+                /** @description Maximum number of frames on this page */
                 limit?: number;
             };
             header?: never;
@@ -2802,7 +2807,7 @@ export interface operations {
             };
         };
     };
-    stats_api_v1_stats_get: {
+    show_stats_api_v1_stats_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2956,12 +2961,12 @@ export interface operations {
             };
         };
     };
-    listed_api_v1_replays_get: {
+    list_replay_jobs_api_v1_replays_get: {
         parameters: {
             query?: {
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the previous page */
                 after?: string | null;
-                /** @description Most items on this page */
+                /** @description Maximum number of items on this page */
                 limit?: number;
             };
             header?: never;
@@ -3035,7 +3040,7 @@ export interface operations {
             };
         };
     };
-    create_api_v1_replays_post: {
+    start_replay_job_api_v1_replays_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -3122,7 +3127,7 @@ export interface operations {
             };
         };
     };
-    one_api_v1_replays__id__get: {
+    show_replay_job_api_v1_replays__id__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -3198,7 +3203,7 @@ export interface operations {
             };
         };
     };
-    cancel_api_v1_replays__id__cancel_post: {
+    cancel_replay_job_api_v1_replays__id__cancel_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -3283,7 +3288,7 @@ export interface operations {
             };
         };
     };
-    notify_api_v1_relay_notify_post: {
+    notify_relay_api_v1_relay_notify_post: {
         parameters: {
             query?: never;
             header?: {
@@ -3300,7 +3305,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Rung"];
+                    "application/json": components["schemas"]["Notified"];
                 };
             };
             /** @description Unauthorized */
@@ -3332,7 +3337,7 @@ export interface operations {
             };
         };
     };
-    issue_api_v1_ws_tickets_post: {
+    issue_ticket_api_v1_ws_tickets_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -3388,7 +3393,7 @@ export interface operations {
             };
         };
     };
-    health_api_v1_health_get: {
+    check_liveness_api_v1_health_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -3408,7 +3413,7 @@ export interface operations {
             };
         };
     };
-    detailed_health_api_v1_health_detailed_get: {
+    probe_services_api_v1_health_detailed_get: {
         parameters: {
             query?: never;
             header?: never;

@@ -45,7 +45,7 @@ export default function AccessDialog({ refusal }: { refusal: string }): ReactNod
         </label>
         <p className="text-soft">
           An administrator creates one with{" "}
-          <code>python -m helios tokens create --name me --scope read</code>. The browser keeps it until you close this tab.
+          <code>helios tokens create --name me --scope read</code>. The browser keeps it until you close this tab.
         </p>
         <Button look="filled" type="submit" className="self-end">
           Continue

@@ -18,7 +18,7 @@ export function Refusal({ error }: { error: Error }): ReactNode {
         <>
           <p className="mt-1.5 text-soft">
             A replay requires a token with the scope <b>replay</b>. An administrator creates one with{" "}
-            <Code>python -m helios tokens create --name me --scope replay</Code>
+            <Code>helios tokens create --name me --scope replay</Code>
           </p>
           <Button
             className="mt-2"

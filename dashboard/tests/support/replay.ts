@@ -43,7 +43,7 @@ export class Replays {
   /** The response, or null for a path of another topic. */
   answer(method: string, { pathname, searchParams }: URL, body: string): Answer | null {
     const [, what, id, action] = /^\/api\/v1\/(dead-letters|replays)(?:\/(\w+))?(?:\/(\w+))?$/.exec(pathname) ?? [];
-    if (method === "POST" && what && !this.mayReplay) return [403, { detail: "Not let in: this takes a token with the scope replay" }];
+    if (method === "POST" && what && !this.mayReplay) return [403, { detail: "This request needs a token with the scope replay." }];
     if (what === "dead-letters") return this.ofDeadLetters(method, id, searchParams, body);
     if (what === "replays") return this.ofJobs(method, id, action, body);
     return null;

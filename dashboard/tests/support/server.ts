@@ -115,7 +115,7 @@ export class TestServer {
     const allowed = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "authorization, content-type" };
     const open = !this.token || request.method === "OPTIONS" || request.headers.authorization === `Bearer ${this.token}`;
     const body = await textOf(request);
-    const [status, payload] = open ? (this.replays.answer(request.method ?? "", url, body) ?? this.find(url)) : [401, { detail: "Not let in: there is no such token" }];
+    const [status, payload] = open ? (this.replays.answer(request.method ?? "", url, body) ?? this.find(url)) : [401, { detail: "Unknown token." }];
     response.writeHead(status, { "Content-Type": "application/json", ...allowed });
     response.end(typeof payload === "string" ? payload : JSON.stringify(payload));
   }

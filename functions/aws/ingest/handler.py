@@ -14,7 +14,7 @@ from helios.model.events import Delivery
 
 logger = powertools_logger("helios-ingest")
 metrics = Metrics(namespace="Helios", service="ingest")
-services = bootstrap.build_to_stay(bootstrap.configure())
+services = bootstrap.build_long_lived(bootstrap.configure())
 
 
 @logger.inject_lambda_context

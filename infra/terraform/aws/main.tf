@@ -1,15 +1,15 @@
-# Helios on AWS: bus -> queue -> ingest function --ring--> queue -> relay function -> WebSocket API -> dashboard
-#                HTTP API -> api function --ring--^            ^-- schedule --> sweep function, replays function
+# Helios on AWS: bus -> queue -> ingest function --notify--> queue -> relay function -> WebSocket API -> dashboard
+#                HTTP API -> api function --notify--^          ^-- schedule --> sweep function, replays function
 
 locals {
   is_emulated = var.emulator_endpoint != null
 
-  # The values may hold passwords; that they are given at all is no secret.
-  makes_database    = nonsensitive(var.database_url == null)
-  makes_cache       = nonsensitive(var.redis_url == null)
+  # The values may hold passwords. Whether they are set is not a secret.
+  makes_database      = nonsensitive(var.database_url == null)
+  makes_cache         = nonsensitive(var.redis_url == null)
   makes_notify_secret = nonsensitive(var.notify_secret == null)
 
-  # Those for arm64 lie in a folder of their own, so that the wrong ones can't be taken.
+  # Packages for arm64 are in a separate folder, so that the packages of another processor can't be used.
   packages = var.architecture == "arm64" ? "${var.packages}/arm64" : var.packages
   runtime  = coalesce(var.runtime, var.architecture == "arm64" ? "python3.12" : "python3.11")
 
@@ -17,7 +17,7 @@ locals {
   visibility_seconds = coalesce(var.visibility_seconds, 6 * var.function_timeout)
 }
 
-# With a database and a cache elsewhere there is nothing to be private with.
+# With a database and a cache elsewhere, nothing needs a private network.
 module "network" {
   source = "../modules/aws/network"
   count  = local.makes_database || local.makes_cache ? 1 : 0
@@ -27,7 +27,7 @@ module "network" {
   zones              = var.zones
   is_database_public = length(var.database_clients) > 0
   egress_ports       = var.egress_ports
-  endpoints          = { sqs = local.ring, secretsmanager = local.read_settings }
+  endpoints          = { sqs = local.notify, secretsmanager = local.read_settings }
 }
 
 module "database" {
@@ -60,20 +60,20 @@ module "cache" {
   max_ecpu_per_second        = var.cache_limits.ecpu_per_second
 }
 
-# Secrets: one, of which each variable is a setting of Helios. A function reads it when it starts.
+# One secret, in which each key is a setting of Helios. A function reads the secret when it starts.
 
-data "aws_secretsmanager_random_password" "ring" {
+data "aws_secretsmanager_random_password" "notify" {
   count = local.makes_notify_secret ? 1 : 0
 
   password_length     = 48
   exclude_punctuation = true
 }
 
-# The data source makes another one with every plan; the first is kept.
+# The data source generates another password with every plan; this resource keeps the first one.
 resource "terraform_data" "notify_secret" {
   count = local.makes_notify_secret ? 1 : 0
 
-  input = data.aws_secretsmanager_random_password.ring[0].random_password
+  input = data.aws_secretsmanager_random_password.notify[0].random_password
 
   lifecycle {
     ignore_changes = [input]
@@ -81,29 +81,29 @@ resource "terraform_data" "notify_secret" {
 }
 
 locals {
-  database_url = local.makes_database ? module.database[0].url : var.database_url
-  redis_url    = local.makes_cache ? module.cache[0].url : var.redis_url
-  notify_secret  = local.makes_notify_secret ? terraform_data.notify_secret[0].output : var.notify_secret
+  database_url  = local.makes_database ? module.database[0].url : var.database_url
+  redis_url     = local.makes_cache ? module.cache[0].url : var.redis_url
+  notify_secret = local.makes_notify_secret ? terraform_data.notify_secret[0].output : var.notify_secret
 
   secret_settings = jsonencode(merge(var.secret_settings, {
-    HELIOS_DATABASE_URL = local.database_url
-    HELIOS_REDIS_URL    = local.redis_url
-    HELIOS_NOTIFY_SECRET  = local.notify_secret
+    HELIOS_DATABASE_URL  = local.database_url
+    HELIOS_REDIS_URL     = local.redis_url
+    HELIOS_NOTIFY_SECRET = local.notify_secret
   }))
 }
 
 resource "aws_secretsmanager_secret" "settings" {
-  # checkov:skip=CKV_AWS_149: Secrets Manager's own key encrypts it; a key of one's own adds cost and no reader
-  # checkov:skip=CKV2_AWS_57: what is in it is rotated by raising database_password_version: see README.md
+  # checkov:skip=CKV_AWS_149: Secrets Manager's own key encrypts it; a customer managed key adds cost and no protection from another reader
+  # checkov:skip=CKV2_AWS_57: raising database_password_version rotates its content: see README.md
   name                    = "${var.name}/settings"
-  description             = "Settings of Helios that are secret, as JSON; each key is a variable of the functions."
+  description             = "Secret settings of Helios, as JSON; each key is an environment variable of the functions."
   recovery_window_in_days = var.deletion_protection ? 30 : 0
 }
 
 resource "aws_secretsmanager_secret_version" "settings" {
   secret_id = aws_secretsmanager_secret.settings.id
 
-  # Written and never read back, so that the state does not hold it; a part of its digest tells that it has changed.
+  # A write-only value: the state does not hold it. A part of its digest is the version, which shows a change.
   secret_string_wo         = local.secret_settings
   secret_string_wo_version = nonsensitive(parseint(substr(sha256(local.secret_settings), 0, 8), 16))
 }
@@ -118,7 +118,7 @@ module "events" {
 }
 
 locals {
-  # The emulator serves both APIs below paths of its own.
+  # The emulator serves both APIs under its own paths.
   emulated_apis       = "${coalesce(var.emulator_endpoint, "http://unused")}/_aws/execute-api"
   http_url            = local.is_emulated ? "${local.emulated_apis}/${module.http_api.id}/$default" : module.http_api.endpoint
   websocket_endpoint  = local.is_emulated ? "${local.emulated_apis}/${module.websocket_api.id}/${local.websocket_stage}" : module.websocket_api.management_endpoint
@@ -127,20 +127,20 @@ locals {
   serves_dashboard    = !local.is_emulated && var.dashboard_origin == null
   runtime_environment = merge(var.settings, local.secret)
   secret = {
-    # The version's, so that no function starts before its settings are there.
+    # The version's attribute, so that no function starts before its settings exist.
     HELIOS_SECRET_ID = aws_secretsmanager_secret_version.settings.secret_id
-    # Read by nobody: another version makes Lambda start new functions, which read the secret again.
+    # No code reads this variable. A new version makes Lambda start new functions, which read the secret again.
     HELIOS_SECRET_VERSION = aws_secretsmanager_secret_version.settings.version_id
   }
 
   read_settings = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.settings.arn] }
-  ring          = { actions = ["sqs:SendMessage"], resources = [module.events.relay_queue.arn] }
+  notify        = { actions = ["sqs:SendMessage"], resources = [module.events.relay_queue.arn] }
   post          = { actions = ["execute-api:ManageConnections"], resources = [module.websocket_api.connections_arn] }
   put_back      = { actions = ["events:PutEvents"], resources = [module.events.bus_arn] }
-  # AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": what a mapping receives with.
+  # AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": the permissions of an event source mapping.
   receive = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 
-  # Where replay jobs may send to: the API refuses other ones, and so does the function that works on them.
+  # The allowed targets of replay jobs. The API and the function that runs the jobs refuse all others.
   replay_targets = merge(
     length(var.replay_hosts) > 0 ? { HELIOS_REPLAY_HOSTS = join(" ", var.replay_hosts) } : {},
     var.replay_to_bus ? { HELIOS_REPLAY_TOPICS = "aws=${module.events.bus}" } : {},
@@ -151,7 +151,7 @@ locals {
       description = "Stores batches of events from the queue, exactly once."
       environment = { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url }
       permissions = {
-        Ring    = local.ring
+        Notify  = local.notify
         Receive = { actions = local.receive, resources = [module.events.queue.arn] }
       }
     }
@@ -160,12 +160,12 @@ locals {
       environment = merge(local.replay_targets, {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
-        HELIOS_WEBHOOK_AUTH           = var.guards
+        HELIOS_WEBHOOK_AUTH     = var.webhook_auth
       })
-      permissions = { Ring = local.ring }
+      permissions = { Notify = local.notify }
     }
     websocket = {
-      description = "Keeps the list of those who watch, and answers their pings."
+      description = "Stores the list of connected clients, and answers their pings."
       environment = {
         HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
         HELIOS_DASHBOARD_ORIGIN   = local.dashboard_origin
@@ -173,27 +173,27 @@ locals {
       permissions = { Post = local.post }
     }
     relay = {
-      description = "Sends what is new to everybody who watches."
+      description = "Sends new frames to the connected clients."
       environment = {
         HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
         HELIOS_RELAY_QUEUE_URL    = module.events.relay_queue.url
       }
       permissions = {
-        Ring    = local.ring
+        Notify  = local.notify
         Post    = local.post
         Receive = { actions = local.receive, resources = [module.events.relay_queue.arn] }
       }
     }
     sweep = {
-      description = "Does what is overdue, once a minute."
+      description = "Closes overdue flow instances, once a minute."
       environment = { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url }
-      permissions = { Ring = local.ring }
+      permissions = { Notify = local.notify }
     }
     replays = {
-      description = "Works on replay jobs, as long as there are any."
+      description = "Runs replay jobs, while there are any."
       environment = merge(local.replay_targets, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
-      permissions = merge({ Ring = local.ring }, var.replay_to_bus ? { PutBack = local.put_back } : {})
-      timeout     = 900 # the most that Lambda gives: what a call leaves, the next one goes on with
+      permissions = merge({ Notify = local.notify }, var.replay_to_bus ? { PutBack = local.put_back } : {})
+      timeout     = 900 # Lambda's maximum; the next call continues what one call leaves
     }
   }
 }
@@ -223,7 +223,7 @@ resource "aws_lambda_event_source_mapping" "ingest" {
   event_source_arn                   = module.events.queue.arn
   function_name                      = module.function["ingest"].arn
   batch_size                         = 500
-  maximum_batching_window_in_seconds = 1 # Lambda asks for a window with batches of more than 10
+  maximum_batching_window_in_seconds = 1 # Lambda requires a window for batches of more than 10
   function_response_types            = ["ReportBatchItemFailures"]
 
   scaling_config {
@@ -234,10 +234,10 @@ resource "aws_lambda_event_source_mapping" "ingest" {
 resource "aws_lambda_event_source_mapping" "relay" {
   event_source_arn = module.events.relay_queue.arn
   function_name    = module.function["relay"].arn
-  batch_size       = 10 # rings that wait are answered together: all of them ask for the same
+  batch_size       = 10 # one call handles all waiting notifications: all of them request the same
 
   scaling_config {
-    maximum_concurrency = 2 # the least that there is: only one at a time holds the relay's lock
+    maximum_concurrency = 2 # Lambda's minimum; only one call at a time holds the relay's lock
   }
 }
 
@@ -259,7 +259,7 @@ module "websocket_api" {
   requests_per_second = var.requests_per_second
 }
 
-# The schedule: what a lost ring left, and a replay job, lie no longer than a minute.
+# The schedule: frames of a lost notification, and replay jobs, wait for a minute at most.
 
 locals {
   scheduled = toset(["relay", "sweep", "replays"])
@@ -267,7 +267,7 @@ locals {
 
 resource "aws_cloudwatch_event_rule" "every_minute" {
   name                = "${var.name}-every-minute"
-  description         = "Relay what a lost ring left, sweep, and work on replay jobs."
+  description         = "Relay the frames of lost notifications, sweep, and run replay jobs."
   schedule_expression = "rate(1 minute)"
 }
 
@@ -297,7 +297,7 @@ module "dashboard" {
   connect_to = [module.http_api.endpoint, replace(module.websocket_api.url, "/${local.websocket_stage}", "")]
 }
 
-# The emulator's alarms come back incomplete, so that every plan would find a difference.
+# The emulator returns incomplete alarms, so that every plan would show a difference.
 module "watch" {
   source = "../modules/aws/watch"
   count  = local.is_emulated ? 0 : 1

@@ -1,52 +1,52 @@
-# For people and scripts.
+# For operators and scripts.
 
 output "api_url" {
-  description = "Helios' API, without a trailing slash. The other roots ring at its /api/v1/relay/notify."
+  description = "URL of Helios' API, without a trailing slash. The other roots notify the relay at its /api/v1/relay/notify."
   value       = local.http_url
 }
 
 output "websocket_url" {
-  description = "The live stream, for clients."
+  description = "URL of the live stream, for clients."
   value       = local.websocket_url
 }
 
 output "dashboard_url" {
-  description = "Where the dashboard is served."
+  description = "Origin of the dashboard."
   value       = local.dashboard_origin
 }
 
 output "dashboard_bucket" {
-  description = "Where to upload dashboard/dist to; null: it is served elsewhere."
+  description = "Bucket to which dashboard/dist is uploaded. Null: this root does not serve the dashboard."
   value       = try(module.dashboard[0].bucket, null)
 }
 
 output "dashboard_distribution_id" {
-  description = "The CloudFront distribution to invalidate after an upload; null: it is served elsewhere."
+  description = "CloudFront distribution to invalidate after an upload. Null: this root does not serve the dashboard."
   value       = try(module.dashboard[0].distribution_id, null)
 }
 
 output "bus" {
-  description = "Name of the event bus to publish to."
+  description = "Name of the event bus for publishers."
   value       = module.events.bus
 }
 
 output "queue_url" {
-  description = "The queue between the bus and the ingest function."
+  description = "URL of the queue between the bus and the ingest function."
   value       = module.events.queue.url
 }
 
 output "dead_letter_queue_url" {
-  description = "What SQS gave up on; `python -m scripts.deploy.redrive` hands it back."
+  description = "URL of the dead-letter queue. `python -m scripts.deploy.redrive` puts its messages back into the queue."
   value       = module.events.dead_letter_queue.url
 }
 
 output "relay_queue_url" {
-  description = "The queue that starts the relay."
+  description = "URL of the queue that starts the relay."
   value       = module.events.relay_queue.url
 }
 
 output "region" {
-  description = "Where all of this is."
+  description = "Region of the deployment."
   value       = var.region
 }
 
@@ -56,35 +56,35 @@ output "secret" {
 }
 
 output "egress_address" {
-  description = "The address that functions call the internet from, for the firewall of an existing database; null: not in a VPC."
+  description = "Address from which the functions call the internet, for the firewall of an existing database. Null: the functions are not in a VPC."
   value       = try(module.network[0].egress_address, null)
 }
 
 output "alarm_topic_arn" {
-  description = "The SNS topic of every alarm; null with an emulator."
+  description = "ARN of the SNS topic for every alarm. Null with an emulator."
   value       = try(module.watch[0].topic_arn, null)
 }
 
 # For the GCP and Azure roots, and for the migration.
 
 output "database_clients" {
-  description = "Who may connect to Aurora from outside of its VPC: a range for each name. Null: the database is somebody else's."
+  description = "Clients that may connect to Aurora from outside its VPC: an IPv4 range by name. Null: this root does not create the database."
   value       = try(module.database[0].clients, null)
 }
 
 output "deletion_protection" {
-  description = "Whether destroying this would be refused half-way, since Aurora is protected."
+  description = "Whether `terraform destroy` would fail half-way, because Aurora is protected."
   value       = var.deletion_protection && local.makes_database
 }
 
 output "database_url" {
-  description = "Postgres, with its password."
+  description = "URL of Postgres, with its password."
   value       = local.database_url
   sensitive   = true
 }
 
 output "notify_secret" {
-  description = "What the functions of the other clouds show when they ring."
+  description = "Secret that the functions of the other clouds send when they notify the relay."
   value       = local.notify_secret
   sensitive   = true
 }

@@ -4,11 +4,11 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "5.100.0" # the one that was tested
+      version = "5.100.0" # the tested version
     }
   }
 
-  # The bucket and the region come from `terraform init -backend-config`.
+  # `terraform init -backend-config` sets the bucket and the region.
   backend "s3" {
     key          = "helios/aws.tfstate"
     encrypt      = true

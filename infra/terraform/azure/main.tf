@@ -1,30 +1,30 @@
-# Helios on Azure: Event Grid delivers to one function, a timer calls another; both store into the one Postgres.
+# Helios on Azure: Event Grid delivers to one function, a timer calls another; both write to the same Postgres.
 
 data "azurerm_client_config" "this" {}
 
 locals {
-  unique = "${var.name}${var.suffix}" # for names that all of Azure shares
+  unique = "${var.name}${var.suffix}" # for names that must be unique in all of Azure
   tags   = merge({ Application = var.name, ManagedBy = "terraform" }, var.tags)
 
-  # What every module needs to know of where things go.
+  # The place of every resource, for all modules.
   place = {
     resource_group = azurerm_resource_group.this.name
     location       = var.location
     tags           = local.tags
   }
 
-  # Whoever applies this now is all that is known of nobody named.
+  # Without named deployers, the identity that applies the root is the deployer.
   deployers = length(var.deployers) > 0 ? var.deployers : { deployer = data.azurerm_client_config.this.object_id }
 
   makes_cache = nonsensitive(var.redis_url == null)
   redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
-  # The names only: what is behind them is secret, so it can't decide how many resources there are.
-  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["RING_SECRET"])))
+  # Only the names: the values are secret, so they can't determine the number of resources.
+  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["NOTIFY_SECRET"])))
   secrets = {
-    DATABASE_URL = var.database_url
-    REDIS_URL    = local.redis_url
-    RING_SECRET  = var.notify_secret
+    DATABASE_URL  = var.database_url
+    REDIS_URL     = local.redis_url
+    NOTIFY_SECRET = var.notify_secret
   }
 }
 

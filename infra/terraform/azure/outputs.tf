@@ -1,30 +1,30 @@
 output "topic_endpoint" {
-  description = "Where to publish."
+  description = "Endpoint for publishers."
   value       = module.event_grid.endpoint
 }
 
 output "topic_key" {
-  description = "The topic's access key; null when publish_with_keys is off."
+  description = "Access key of the topic. Null when publish_with_keys is false."
   value       = var.publish_with_keys ? module.event_grid.key : null
   sensitive   = true
 }
 
 output "dead_letter_container" {
-  description = "The container with what Event Grid gave up on, ACCOUNT/CONTAINER."
+  description = "Container with the events on which Event Grid gave up, ACCOUNT/CONTAINER."
   value       = "${module.function_app.storage_name}/${module.event_grid.dead_letter_container}"
 }
 
 output "egress_address" {
-  description = "The fixed address that the functions call the internet from: put it, with /32, into the AWS root's database_clients."
+  description = "Fixed address from which the functions call the internet: add it, with /32, to the AWS root's database_clients."
   value       = module.network.egress_address
 }
 
 output "function_app" {
-  description = "The function app's name."
+  description = "Name of the function app."
   value       = module.function_app.name
 }
 
 output "resource_group" {
-  description = "Where all of this is."
+  description = "Region of the deployment."
   value       = azurerm_resource_group.this.name
 }

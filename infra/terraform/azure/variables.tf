@@ -1,13 +1,13 @@
-# What is deployed.
+# The deployment.
 
 variable "name" {
-  description = "Prefix of every name. Another one makes a second Helios in the same subscription."
+  description = "Prefix of every name. Another name creates a second Helios in the same subscription."
   type        = string
   default     = "helios"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{1,11}$", var.name))
-    error_message = "name must be 2 to 12 lower-case letters and digits and begin with a letter: it becomes a part of a storage account's name, which takes nothing else."
+    error_message = "name must be 2 to 12 lower-case letters and digits and begin with a letter: it becomes part of a storage account's name, which allows no other characters."
   }
 }
 
@@ -22,7 +22,7 @@ variable "subscription_id" {
 }
 
 variable "location" {
-  description = "Azure region, in one that offers Flex Consumption: `az functionapp list-flexconsumption-locations` lists them."
+  description = "Azure region that offers Flex Consumption: `az functionapp list-flexconsumption-locations` lists them."
   type        = string
 
   validation {
@@ -32,17 +32,17 @@ variable "location" {
 }
 
 variable "suffix" {
-  description = "What makes the names that are unique in all of Azure unique: those of the storage account, the function app, the key vault, the topic and the cache."
+  description = "Suffix of the names that must be unique in all of Azure: those of the storage account, the function app, the key vault, the topic and the cache."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z0-9]{3,8}$", var.suffix))
-    error_message = "suffix must be 3 to 8 lower-case letters and digits of your choice; keep it, or everything is made anew."
+    error_message = "suffix must be 3 to 8 lower-case letters and digits of your choice. Do not change it later: Terraform would create everything again."
   }
 }
 
 variable "tags" {
-  description = "More tags for every resource; Application and ManagedBy are set already."
+  description = "Additional tags for every resource; Application and ManagedBy are always set."
   type        = map(string)
   default     = {}
 }
@@ -50,7 +50,7 @@ variable "tags" {
 # The functions.
 
 variable "package" {
-  description = "The functions' zip, as `make package` leaves it."
+  description = "Path of the functions' zip, as `make package` builds it."
   type        = string
   default     = "../../../build/azure.zip"
 
@@ -61,18 +61,18 @@ variable "package" {
 }
 
 variable "python_version" {
-  description = "Python of the function app that the package was built for; it holds compiled modules, which fit one Python only."
+  description = "Python version for which the package was built; it contains compiled modules, which need that version."
   type        = string
   default     = "3.11"
 
   validation {
     condition     = contains(["3.10", "3.11", "3.12", "3.13"], var.python_version)
-    error_message = "python_version must be one that Flex Consumption offers: 3.10 to 3.13."
+    error_message = "python_version must be a version that Flex Consumption offers: 3.10 to 3.13."
   }
 }
 
 variable "memory" {
-  description = "Memory of an instance, in MB. 2048 is what Flex Consumption recommends; 512 is cheaper and has a quarter of the CPU."
+  description = "Memory of an instance, in MB. Flex Consumption recommends 2048; 512 is cheaper and has a quarter of the CPU."
   type        = number
   default     = 2048
 
@@ -83,31 +83,31 @@ variable "memory" {
 }
 
 variable "max_instances" {
-  description = "Most instances of the function app; each holds a few connections to Postgres (HELIOS_DATABASE_CONNECTIONS). Flex Consumption takes no fewer than 40."
+  description = "Maximum number of instances of the function app; each holds a few connections to Postgres (HELIOS_DATABASE_CONNECTIONS). The minimum of Flex Consumption is 40."
   type        = number
   default     = 40
 
   validation {
     condition     = var.max_instances >= 40 && var.max_instances <= 1000
-    error_message = "max_instances must be between 40 and 1000, which are the limits of Flex Consumption."
+    error_message = "max_instances must be between 40 and 1000, the limits of Flex Consumption."
   }
 }
 
 variable "settings" {
-  description = "More settings of Helios, by their variables' names: { HELIOS_LOG_LEVEL = \"DEBUG\" }. See .env.example."
+  description = "Additional settings of Helios, by the names of their environment variables: { HELIOS_LOG_LEVEL = \"DEBUG\" }. See .env.example."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for name in keys(var.settings) : startswith(name, "HELIOS_")])
-    error_message = "Each setting's name must begin with HELIOS_; .env.example lists them."
+    error_message = "The name of each setting must begin with HELIOS_. See .env.example for all settings."
   }
 }
 
-# What the AWS root made.
+# Outputs of the AWS root.
 
 variable "database_url" {
-  description = "Postgres, postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=require: the AWS root's output of that name, or any other." # pragma: allowlist secret
+  description = "URL of Postgres, postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=require: the AWS root's output of that name, or any other." # pragma: allowlist secret
   type        = string
   sensitive   = true
 
@@ -118,23 +118,23 @@ variable "database_url" {
 
   validation {
     condition     = can(regex("[?&]sslmode=(require|verify-ca|verify-full)", var.database_url))
-    error_message = "database_url must ask for TLS: add ?sslmode=require, or verify-full."
+    error_message = "database_url must require TLS: add ?sslmode=require, or verify-full."
   }
 }
 
 variable "notify_url" {
-  description = "Where to ring the relay: the AWS root's output api_url, and /api/v1/relay/notify. Null: events become visible with the relay's schedule, within a minute."
+  description = "URL that notifies the relay: the AWS root's output api_url, followed by /api/v1/relay/notify. Null: the relay's schedule makes events visible within a minute."
   type        = string
   default     = null
 
   validation {
     condition     = var.notify_url == null || can(regex("^https://.+/api/v1/relay/notify$", var.notify_url))
-    error_message = "notify_url must be https:// and end with /api/v1/relay/notify."
+    error_message = "notify_url must begin with https:// and end with /api/v1/relay/notify."
   }
 }
 
 variable "notify_secret" {
-  description = "What ringing takes: the AWS root's output of that name. Needed with notify_url."
+  description = "Secret for the notifications: the AWS root's output of that name. Required with notify_url."
   type        = string
   default     = null
   sensitive   = true
@@ -146,14 +146,14 @@ variable "notify_secret" {
 
   validation {
     condition     = var.notify_secret == null || try(length(var.notify_secret) >= 32, false)
-    error_message = "notify_secret must have 32 characters or more, as the AWS root makes it."
+    error_message = "notify_secret must have 32 characters or more, as the AWS root generates it."
   }
 }
 
 # The cache.
 
 variable "redis_url" {
-  description = "An existing Redis or Valkey, rediss://HOST:6379, that the network reaches. Null: Azure Managed Redis is made. Keys are per source, so clouds don't share one."
+  description = "URL of an existing Redis or Valkey, rediss://HOST:6379, that the network reaches. Null: Azure Managed Redis is created. Keys are per source, so the clouds need no shared cache."
   type        = string
   default     = null
   sensitive   = true
@@ -165,20 +165,20 @@ variable "redis_url" {
 }
 
 variable "cache_sku" {
-  description = "Size of Azure Managed Redis. Balanced_B0 has 0.5 GB; a remembered event takes about 100 bytes for a day. Losing the cache costs speed, never events."
+  description = "Size of Azure Managed Redis. Balanced_B0 has 0.5 GB; a cached event takes about 100 bytes for a day. Losing the cache costs speed, never events."
   type        = string
   default     = "Balanced_B0"
 
   validation {
     condition     = can(regex("^(Balanced_B|MemoryOptimized_M|ComputeOptimized_X)[0-9]+$", var.cache_sku))
-    error_message = "cache_sku must be one of Azure Managed Redis, such as Balanced_B0 or MemoryOptimized_M10."
+    error_message = "cache_sku must be a SKU of Azure Managed Redis, such as Balanced_B0 or MemoryOptimized_M10."
   }
 }
 
 # The network.
 
 variable "vnet_cidr" {
-  description = "Addresses of the network: the functions take its first half, the cache's endpoint the second."
+  description = "IPv4 range of the network: the functions use the first half, the cache's endpoint the second."
   type        = string
   default     = "10.42.0.0/24"
 
@@ -191,29 +191,29 @@ variable "vnet_cidr" {
 # Delivery.
 
 variable "delivery_attempts" {
-  description = "How often Event Grid delivers an event before it goes to the dead-letter container."
+  description = "Number of deliveries after which Event Grid moves an event to the dead-letter container."
   type        = number
   default     = 30
 
   validation {
     condition     = var.delivery_attempts >= 1 && var.delivery_attempts <= 30
-    error_message = "delivery_attempts must be between 1 and 30, which are the limits of Event Grid."
+    error_message = "delivery_attempts must be between 1 and 30, the limits of Event Grid."
   }
 }
 
 variable "delivery_minutes" {
-  description = "How long Event Grid goes on delivering an event, in minutes; whatever ends first, this or the attempts."
+  description = "How long Event Grid attempts to deliver an event, in minutes. Delivery ends with this time or with the attempts, whichever is first."
   type        = number
   default     = 1440
 
   validation {
     condition     = var.delivery_minutes >= 1 && var.delivery_minutes <= 1440
-    error_message = "delivery_minutes must be between 1 and 1440, which are the limits of Event Grid."
+    error_message = "delivery_minutes must be between 1 and 1440, the limits of Event Grid."
   }
 }
 
 variable "dead_letter_days" {
-  description = "How long dead letters are kept, in days."
+  description = "Retention of dead letters, in days."
   type        = number
   default     = 30
 
@@ -224,7 +224,7 @@ variable "dead_letter_days" {
 }
 
 variable "publishers" {
-  description = "Who may publish: object ids of principals in Entra ID, a name for each."
+  description = "Principals that may publish: object ids in Entra ID, by name."
   type        = map(string)
   default     = {}
 
@@ -235,7 +235,7 @@ variable "publishers" {
 }
 
 variable "publish_with_keys" {
-  description = "Whether the topic also takes its access keys, for publishers that have no identity in Entra ID."
+  description = "Whether the topic also accepts its access keys, for publishers without an identity in Entra ID."
   type        = bool
   default     = false
 }
@@ -244,8 +244,8 @@ variable "publish_with_keys" {
 
 variable "deployers" {
   description = <<-EOT
-    Who applies this root, a person or CI: object ids of principals in Entra ID, a name for each. They may write the
-    secrets, and publish, for the smoke test. Empty: whoever applies it now, who then takes the place of whoever did before.
+    Principals that apply this root, persons or CI: object ids in Entra ID, by name. They may write the secrets, and
+    publish for the smoke test. Empty: the identity that applies the root now, which replaces the previous one.
   EOT
   type        = map(string)
   default     = {}
@@ -256,26 +256,26 @@ variable "deployers" {
   }
 }
 
-# Watching.
+# Monitoring.
 
 variable "alarm_email" {
-  description = "Who is told of alarms. Null: nobody; they are in the console."
+  description = "Email address for alarms. Null: only the console shows them."
   type        = string
   default     = null
 
   validation {
     condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alarm_email))
-    error_message = "alarm_email must be a mail address."
+    error_message = "alarm_email must be an email address."
   }
 }
 
 variable "log_retention_days" {
-  description = "How long logs are kept, in days."
+  description = "Retention of the logs, in days."
   type        = number
   default     = 30
 
   validation {
     condition     = var.log_retention_days >= 30 && var.log_retention_days <= 730
-    error_message = "log_retention_days must be between 30 and 730, which are the limits of Log Analytics."
+    error_message = "log_retention_days must be between 30 and 730, the limits of Log Analytics."
   }
 }

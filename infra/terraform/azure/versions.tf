@@ -4,11 +4,11 @@ terraform {
   required_providers {
     azurerm = {
       source  = "hashicorp/azurerm"
-      version = "5.10.0" # the one that the schema check knows
+      version = "5.10.0" # the version of the schema check
     }
   }
 
-  # The resource group, the storage account and the container come from `terraform init -backend-config`.
+  # `terraform init -backend-config` sets the resource group, the storage account and the container.
   backend "azurerm" {
     key              = "helios/azure.tfstate"
     use_azuread_auth = true
@@ -17,10 +17,10 @@ terraform {
 
 provider "azurerm" {
   subscription_id     = var.subscription_id
-  storage_use_azuread = true # the storage account takes no keys
+  storage_use_azuread = true # the storage account accepts no keys
 
   features {
-    # Azure makes alert rules and action groups of its own in the group, which would keep it from being destroyed.
+    # Azure creates alert rules and action groups of its own in the group, which would block its deletion.
     resource_group {
       prevent_deletion_if_contains_resources = false
     }

@@ -1,20 +1,20 @@
-# Helios on Google Cloud: Pub/Sub delivers to one function, a schedule calls another; both store into the one Postgres.
+# Helios on Google Cloud: Pub/Sub delivers to one function, a schedule calls another; both write to the same Postgres.
 
 data "google_project" "this" {}
 
 locals {
-  # Google's own accounts in this project.
+  # Google's service agents in this project.
   pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
   makes_cache = nonsensitive(var.redis_url == null)
   redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
-  # The names only: what is behind them is secret, so it can't decide how many resources there are.
-  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["RING_SECRET"])))
+  # Only the names: the values are secret, so they can't determine the number of resources.
+  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["NOTIFY_SECRET"])))
   secrets = {
-    DATABASE_URL = var.database_url
-    REDIS_URL    = local.redis_url
-    RING_SECRET  = var.notify_secret
+    DATABASE_URL  = var.database_url
+    REDIS_URL     = local.redis_url
+    NOTIFY_SECRET = var.notify_secret
   }
 
   settings = merge(
@@ -38,7 +38,7 @@ resource "google_project_service" "this" {
   ])
 
   service            = each.key
-  disable_on_destroy = false # others in the project may use it
+  disable_on_destroy = false # other code in the project may use it
 }
 
 module "network" {
@@ -64,7 +64,7 @@ module "cache" {
   depends_on = [google_project_service.this]
 }
 
-# Secrets: one each, so that reading one doesn't mean reading all.
+# One secret per setting, so that access to one is not access to all.
 
 resource "google_secret_manager_secret" "this" {
   for_each = local.secret_names
@@ -87,7 +87,7 @@ resource "google_secret_manager_secret_version" "this" {
 
   secret = google_secret_manager_secret.this[each.key].id
 
-  # Written and never read back, so that the state does not hold it; a part of its digest tells that it has changed.
+  # A write-only value: the state does not hold it. A part of its digest is the version, which shows a change.
   secret_data_wo         = local.secrets[each.key]
   secret_data_wo_version = nonsensitive(parseint(substr(sha256(local.secrets[each.key]), 0, 8), 16))
 }
@@ -95,7 +95,7 @@ resource "google_secret_manager_secret_version" "this" {
 # The package.
 
 resource "google_storage_bucket" "packages" {
-  # checkov:skip=CKV_GCP_62: nobody but Cloud Build reads it, and Cloud Audit Logs say when
+  # checkov:skip=CKV_GCP_62: only Cloud Build reads it, and Cloud Audit Logs record each access
   name                        = "${var.project}-${var.name}-packages"
   location                    = var.region
   uniform_bucket_level_access = true
@@ -121,7 +121,7 @@ resource "google_storage_bucket" "packages" {
 
 resource "google_storage_bucket_object" "package" {
   bucket = google_storage_bucket.packages.name
-  name   = "gcp-${filesha256(var.package)}.zip" # a new name for new bytes: that is what makes the functions build again
+  name   = "gcp-${filesha256(var.package)}.zip" # a new name for new content makes Google build the functions again
   source = var.package
 }
 
@@ -133,9 +133,9 @@ resource "google_service_account" "build" {
 }
 
 # Cloud Run functions documentation, "Custom service account for Cloud Build": the role that replaces the default
-# account's wide ones. It is given on the project because the build's repository doesn't exist before the first build.
+# account's wide ones. It is granted on the project because the build's repository does not exist before the first build.
 resource "google_project_iam_member" "build" {
-  # checkov:skip=CKV_GCP_49: it impersonates nobody; the role is the narrowest that Google offers to a build
+  # checkov:skip=CKV_GCP_49: the account impersonates no other; the role is the narrowest that Google offers for builds
   project = var.project
   role    = "roles/cloudbuild.builds.builder"
   member  = google_service_account.build.member
@@ -165,11 +165,11 @@ module "ingest" {
   source = "../modules/gcp/function"
 
   name          = "${var.name}-ingest"
-  description   = "Stores what Pub/Sub delivers."
+  description   = "Stores the events that Pub/Sub delivers."
   project       = var.project
   entry_point   = "ingest"
   memory        = "512Mi"
-  concurrency   = 8 # each waits for Postgres most of the time
+  concurrency   = 8 # each request waits for Postgres most of the time
   max_instances = var.max_instances
   min_instances = var.min_instances
   callers       = [module.topic.push_account_member]
@@ -182,7 +182,7 @@ module "sweep" {
   source = "../modules/gcp/function"
 
   name          = "${var.name}-sweep"
-  description   = "Closes the flows that are overdue, once a minute."
+  description   = "Closes overdue flow instances, once a minute."
   project       = var.project
   entry_point   = "sweep"
   memory        = "256Mi"
@@ -219,7 +219,7 @@ resource "google_service_account" "scheduler" {
 
 resource "google_cloud_scheduler_job" "sweep" {
   name             = "${var.name}-sweep"
-  description      = "Sweeps once a minute."
+  description      = "Calls the sweep once a minute."
   region           = var.region
   schedule         = "* * * * *"
   time_zone        = "Etc/UTC"
@@ -236,7 +236,7 @@ resource "google_cloud_scheduler_job" "sweep" {
   }
 
   retry_config {
-    retry_count = 0 # the next minute makes it good
+    retry_count = 0 # the call of the next minute replaces a failed one
   }
 }
 

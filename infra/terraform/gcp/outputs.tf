@@ -1,5 +1,5 @@
 output "topic" {
-  description = "The topic to publish to, projects/PROJECT/topics/NAME."
+  description = "Topic for publishers, projects/PROJECT/topics/NAME."
   value       = module.topic.topic
 }
 
@@ -9,12 +9,12 @@ output "subscription" {
 }
 
 output "dead_letter_subscription" {
-  description = "Name of the subscription that holds what Pub/Sub gave up on; pull from it to see why."
+  description = "Name of the subscription with the messages on which Pub/Sub gave up; pull from it to see why."
   value       = module.topic.dead_letter_subscription
 }
 
 output "egress_address" {
-  description = "The fixed address that the functions call the internet from: put it, with /32, into the AWS root's database_clients."
+  description = "Fixed address from which the functions call the internet: add it, with /32, to the AWS root's database_clients."
   value       = module.network.egress_address
 }
 
@@ -24,11 +24,11 @@ output "ingest_url" {
 }
 
 output "project" {
-  description = "Where all of this is."
+  description = "Region of the deployment."
   value       = var.project
 }
 
 output "deletion_protection" {
-  description = "Whether destroying this would be refused half-way, since the bucket of packages is protected."
+  description = "Whether `terraform destroy` would fail half-way, because the bucket of packages is protected."
   value       = var.deletion_protection
 }

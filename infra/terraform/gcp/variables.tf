@@ -1,18 +1,18 @@
-# What is deployed.
+# The deployment.
 
 variable "name" {
-  description = "Prefix of every name. Another one makes a second Helios in the same project."
+  description = "Prefix of every name. Another name creates a second Helios in the same project."
   type        = string
   default     = "helios"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.name))
-    error_message = "name must be 3 to 20 lower-case letters, digits and hyphens, begin with a letter and not end with a hyphen: it becomes a part of account names, which have 30 characters at most."
+    error_message = "name must be 3 to 20 lower-case letters, digits and hyphens, begin with a letter and not end with a hyphen: it becomes part of account names, which have 30 characters at most."
   }
 }
 
 variable "project" {
-  description = "Id of the Google Cloud project; not its name, not its number."
+  description = "Id of the Google Cloud project, not its name or number."
   type        = string
 
   validation {
@@ -27,12 +27,12 @@ variable "region" {
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
-    error_message = "region must be a Google Cloud region, such as europe-west3; a zone (europe-west3-a) is too small."
+    error_message = "region must be a Google Cloud region, such as europe-west3; a zone (europe-west3-a) is not a region."
   }
 }
 
 variable "labels" {
-  description = "More labels for every resource that takes some; application and managed_by are set already."
+  description = "Additional labels for every resource that supports them; application and managed_by are always set."
   type        = map(string)
   default     = {}
 }
@@ -40,7 +40,7 @@ variable "labels" {
 # The functions.
 
 variable "package" {
-  description = "The functions' zip, as `make package` leaves it."
+  description = "Path of the functions' zip, as `make package` builds it."
   type        = string
   default     = "../../../build/gcp.zip"
 
@@ -51,7 +51,7 @@ variable "package" {
 }
 
 variable "runtime" {
-  description = "Runtime of Cloud Functions that the package was built for; it holds compiled modules, which fit one Python only."
+  description = "Cloud Functions runtime for which the package was built; it contains compiled modules, which need that Python version."
   type        = string
   default     = "python311"
 
@@ -62,7 +62,7 @@ variable "runtime" {
 }
 
 variable "max_instances" {
-  description = "Most instances of the ingest function; each holds a few connections to Postgres (HELIOS_DATABASE_CONNECTIONS)."
+  description = "Maximum number of instances of the ingest function; each holds a few connections to Postgres (HELIOS_DATABASE_CONNECTIONS)."
   type        = number
   default     = 10
 
@@ -73,7 +73,7 @@ variable "max_instances" {
 }
 
 variable "min_instances" {
-  description = "Instances of the ingest function that are kept warm. 0 costs nothing while nothing happens and makes the first event wait for a cold start."
+  description = "Number of warm instances of the ingest function. 0 costs nothing while no events arrive, and the first event then waits for a cold start."
   type        = number
   default     = 0
 
@@ -84,20 +84,20 @@ variable "min_instances" {
 }
 
 variable "settings" {
-  description = "More settings of Helios, by their variables' names: { HELIOS_LOG_LEVEL = \"DEBUG\" }. See .env.example."
+  description = "Additional settings of Helios, by the names of their environment variables: { HELIOS_LOG_LEVEL = \"DEBUG\" }. See .env.example."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for name in keys(var.settings) : startswith(name, "HELIOS_")])
-    error_message = "Each setting's name must begin with HELIOS_; .env.example lists them."
+    error_message = "The name of each setting must begin with HELIOS_. See .env.example for all settings."
   }
 }
 
-# What the AWS root made.
+# Outputs of the AWS root.
 
 variable "database_url" {
-  description = "Postgres, postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=require: the AWS root's output of that name, or any other." # pragma: allowlist secret
+  description = "URL of Postgres, postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=require: the AWS root's output of that name, or any other." # pragma: allowlist secret
   type        = string
   sensitive   = true
 
@@ -108,23 +108,23 @@ variable "database_url" {
 
   validation {
     condition     = can(regex("[?&]sslmode=(require|verify-ca|verify-full)", var.database_url))
-    error_message = "database_url must ask for TLS: add ?sslmode=require, or verify-full."
+    error_message = "database_url must require TLS: add ?sslmode=require, or verify-full."
   }
 }
 
 variable "notify_url" {
-  description = "Where to ring the relay: the AWS root's output api_url, and /api/v1/relay/notify. Null: events become visible with the relay's schedule, within a minute."
+  description = "URL that notifies the relay: the AWS root's output api_url, followed by /api/v1/relay/notify. Null: the relay's schedule makes events visible within a minute."
   type        = string
   default     = null
 
   validation {
     condition     = var.notify_url == null || can(regex("^https://.+/api/v1/relay/notify$", var.notify_url))
-    error_message = "notify_url must be https:// and end with /api/v1/relay/notify."
+    error_message = "notify_url must begin with https:// and end with /api/v1/relay/notify."
   }
 }
 
 variable "notify_secret" {
-  description = "What ringing takes: the AWS root's output of that name. Needed with notify_url."
+  description = "Secret for the notifications: the AWS root's output of that name. Required with notify_url."
   type        = string
   default     = null
   sensitive   = true
@@ -136,14 +136,14 @@ variable "notify_secret" {
 
   validation {
     condition     = var.notify_secret == null || try(length(var.notify_secret) >= 32, false)
-    error_message = "notify_secret must have 32 characters or more, as the AWS root makes it."
+    error_message = "notify_secret must have 32 characters or more, as the AWS root generates it."
   }
 }
 
 # The cache.
 
 variable "redis_url" {
-  description = "An existing Redis or Valkey, rediss://HOST:6379, that the network reaches. Null: Memorystore is made. Keys are per source, so clouds don't share one."
+  description = "URL of an existing Redis or Valkey, rediss://HOST:6379, that the network reaches. Null: Memorystore is created. Keys are per source, so the clouds need no shared cache."
   type        = string
   default     = null
   sensitive   = true
@@ -155,7 +155,7 @@ variable "redis_url" {
 }
 
 variable "cache" {
-  description = "Memorystore's size in GB, and its tier: BASIC has one node, STANDARD_HA a second one. Losing the cache costs speed, never events. A remembered event takes about 100 bytes for a day."
+  description = "Memorystore's size in GB, and its tier: BASIC has one node, STANDARD_HA two. Losing the cache costs speed, never events. A cached event takes about 100 bytes for a day."
   type        = object({ gigabytes = number, tier = string })
   default     = { gigabytes = 1, tier = "BASIC" }
 
@@ -173,66 +173,66 @@ variable "cache" {
 # The network.
 
 variable "subnet_cidr" {
-  description = "Addresses of the functions' subnet. Each instance takes up to four while it scales."
+  description = "IPv4 range of the functions' subnet. Each instance uses up to four addresses while it scales."
   type        = string
   default     = "10.41.0.0/24"
 
   validation {
     condition     = can(cidrnetmask(var.subnet_cidr)) && try(tonumber(split("/", var.subnet_cidr)[1]) <= 26, false)
-    error_message = "subnet_cidr must be an IPv4 range of size /26 or larger, such as 10.41.0.0/24: smaller ones are refused by Direct VPC egress."
+    error_message = "subnet_cidr must be an IPv4 range of size /26 or larger, such as 10.41.0.0/24: Direct VPC egress refuses smaller ranges."
   }
 }
 
 # Delivery.
 
 variable "delivery_attempts" {
-  description = "How often Pub/Sub delivers a message before it goes to the dead-letter topic."
+  description = "Number of deliveries after which Pub/Sub moves a message to the dead-letter topic."
   type        = number
   default     = 20
 
   validation {
     condition     = var.delivery_attempts >= 5 && var.delivery_attempts <= 100
-    error_message = "delivery_attempts must be between 5 and 100, which are the limits of Pub/Sub."
+    error_message = "delivery_attempts must be between 5 and 100, the limits of Pub/Sub."
   }
 }
 
 variable "retention_days" {
-  description = "How long messages wait for delivery, and dead ones for a person, in days."
+  description = "Retention of undelivered messages and of dead letters, in days."
   type        = number
   default     = 7
 
   validation {
     condition     = var.retention_days >= 1 && var.retention_days <= 31
-    error_message = "retention_days must be between 1 and 31, which are the limits of Pub/Sub."
+    error_message = "retention_days must be between 1 and 31, the limits of Pub/Sub."
   }
 }
 
 variable "publishers" {
-  description = "Who may publish: members such as serviceAccount:shop@PROJECT.iam.gserviceaccount.com."
+  description = "Members that may publish, such as serviceAccount:shop@PROJECT.iam.gserviceaccount.com."
   type        = set(string)
   default     = []
 
   validation {
     condition     = alltrue([for member in var.publishers : can(regex("^(user|group|serviceAccount|principal|principalSet):.+", member))])
-    error_message = "Each of publishers must be a member, such as serviceAccount:NAME@PROJECT.iam.gserviceaccount.com; everybody (allUsers) may not publish."
+    error_message = "Each of publishers must be a member, such as serviceAccount:NAME@PROJECT.iam.gserviceaccount.com; allUsers is not allowed."
   }
 }
 
-# Watching.
+# Monitoring.
 
 variable "alarm_email" {
-  description = "Who is told of alarms. Null: nobody; they are in the console."
+  description = "Email address for alarms. Null: only the console shows them."
   type        = string
   default     = null
 
   validation {
     condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alarm_email))
-    error_message = "alarm_email must be a mail address."
+    error_message = "alarm_email must be an email address."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether `terraform destroy` refuses to delete the bucket of packages while it holds some."
+  description = "Whether `terraform destroy` refuses to delete the bucket of packages while it contains packages."
   type        = bool
   default     = true
 }

@@ -4,11 +4,11 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = "8.7.0" # the one that the schema check knows
+      version = "8.7.0" # the version of the schema check
     }
   }
 
-  # The bucket comes from `terraform init -backend-config`.
+  # `terraform init -backend-config` sets the bucket.
   backend "gcs" {
     prefix = "helios/gcp"
   }

@@ -18,16 +18,18 @@ log = logging.getLogger("helios.local.azure_host")
 
 
 def main() -> int:
-    """Read the command line and serve; 1 when the app can't be hosted."""
+    """Read the command line and serve; returns 1 when the app can't be hosted."""
     parser = argparse.ArgumentParser(
         prog="python -m local.emulators.azure_host", description="Host Azure Functions locally."
     )
-    parser.add_argument("folder", type=Path, help="where function_app.py and host.json lie")
-    parser.add_argument("--port", type=int, required=True, help="where to listen")
-    parser.add_argument("--host", default=HOST, help="the address to listen on (default %(default)s: nobody else)")
-    given = parser.parse_args()
+    parser.add_argument("folder", type=Path, help="folder of function_app.py and host.json")
+    parser.add_argument("--port", type=int, required=True, help="the port to listen on")
+    parser.add_argument(
+        "--host", default=HOST, help="the address to listen on (default %(default)s: this machine only)"
+    )
+    options = parser.parse_args()
     logs.configure("INFO")
-    folder = given.folder.absolute()
+    folder = options.folder.absolute()
     try:
         access = Keys.load()
         host, without_effect = host_json.load(folder)
@@ -37,7 +39,7 @@ def main() -> int:
         return 1
     if without_effect:
         log.info("settings of host.json that have no effect here", extra={"settings": without_effect})
-    web.run_app(app, host=given.host, port=given.port, print=None, access_log=None, shutdown_timeout=5)
+    web.run_app(app, host=options.host, port=options.port, print=None, access_log=None, shutdown_timeout=5)
     return 0
 
 

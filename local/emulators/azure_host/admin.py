@@ -1,4 +1,4 @@
-"""The host's own API below ``/admin``, for whoever has the master key."""
+"""The host's own API below ``/admin``, protected by the master key."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ class Admin:
         return web.Response()
 
     async def status(self, request: web.Request) -> web.Response:
-        """How the host is."""
+        """The state of the host."""
         if not self._allowed(request):
             return web.Response(status=HTTPStatus.UNAUTHORIZED)
         status = {
@@ -52,13 +52,18 @@ class Admin:
         return _json(status)
 
     async def list_functions(self, request: web.Request) -> web.Response:
-        """Which functions there are, and their triggers."""
+        """The functions of the app, and their triggers."""
         if not self._allowed(request):
             return web.Response(status=HTTPStatus.UNAUTHORIZED)
-        return _json([{"name": one.name, "config": {"bindings": [one.settings]}} for one in self._functions.values()])
+        return _json(
+            [
+                {"name": function.name, "config": {"bindings": [function.settings]}}
+                for function in self._functions.values()
+            ]
+        )
 
     async def run(self, request: web.Request) -> web.Response:
-        """Run a function on demand: 202 at once, whatever becomes of it.
+        """Run a function on demand: 202 at once, whatever its result.
 
         Microsoft's "Manually run a non HTTP-triggered function": the body is ``{"input": ...}``.
         """
@@ -68,25 +73,25 @@ class Admin:
         if function is None:
             return web.Response(status=HTTPStatus.NOT_FOUND)
         if function.trigger == HTTP:
-            return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"{function.name} is run by calling its own URL")
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"Call {function.name} at its own URL.")
         try:
-            given = msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any]).get("input")
+            value = msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any]).get("input")
         except msgspec.DecodeError:
             return web.Response(status=HTTPStatus.BAD_REQUEST)
-        run = asyncio.create_task(self._run(function, given))
+        run = asyncio.create_task(self._run(function, value))
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
         return web.Response(status=HTTPStatus.ACCEPTED)
 
-    async def _run(self, function: Function, given: Any) -> None:
+    async def _run(self, function: Function, value: Any) -> None:
         if function.trigger == EVENT_GRID:
-            text = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
             await self._invoker.invoke(function, Datum(text, "json"))
         else:
             await self._timers[function.name].invoke(due=datetime.now(UTC))
 
     def _allowed(self, request: web.Request) -> bool:
-        return keys.shows(request, self._access.master)
+        return keys.has_key(request, self._access.master)
 
 
 def _json(content: Any) -> web.Response:

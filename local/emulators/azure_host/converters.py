@@ -1,4 +1,4 @@
-"""azure-functions' own converters, which make Python values of what the host hands over, and back."""
+"""azure-functions' own converters between the host's data and Python values."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ from azure.functions import meta
 
 
 def converter(binding: str) -> Any:
-    """The converter of a binding: ``httpTrigger``, ``http``; it has ``decode`` or ``encode``."""
+    """The converter of a binding, such as ``httpTrigger`` or ``http``; it has ``decode`` or ``encode``."""
     return meta.get_binding_registry().get(binding)  # type: ignore[no-untyped-call]  # it ships without types

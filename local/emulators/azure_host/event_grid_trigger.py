@@ -1,6 +1,6 @@
 """The webhook of the Event Grid extension: ``/runtime/webhooks/EventGrid?functionName=...&code=...``.
 
-What it answers is what ``HttpRequestProcessor`` and ``EventGridExtensionConfigProvider`` of Microsoft's extension do
+Its answers are those of ``HttpRequestProcessor`` and ``EventGridExtensionConfigProvider`` in Microsoft's extension
 (Microsoft.Azure.WebJobs.Extensions.EventGrid 3.4).
 """
 
@@ -35,8 +35,8 @@ class EventGridWebhook:
         self._invoker = invoker
 
     async def answer(self, request: web.Request) -> web.Response:
-        """One request of Event Grid: a handshake, a notification, or word that the subscription was deleted."""
-        if not keys.shows(request, self._access.event_grid, self._access.master):
+        """Answer a request of Event Grid: a handshake, a notification, or the notice of a deleted subscription."""
+        if not keys.has_key(request, self._access.event_grid, self._access.master):
             return web.Response(status=HTTPStatus.UNAUTHORIZED)
         query = {name.lower(): value for name, value in request.query.items()}
         name = query.get("functionname", "")
@@ -59,15 +59,15 @@ class EventGridWebhook:
                 return web.Response(status=HTTPStatus.BAD_REQUEST)
 
     async def _notification(self, body: bytes, function: Function) -> web.Response:
-        """Each event is an invocation of its own, all at once; one failure makes Event Grid send all of them again."""
+        """Invoke the function once per event, all at once; after one failure, Event Grid sends all events again."""
         try:
-            # Not msgspec: the extension's parser reads NaN and half a surrogate pair, and writes anew what it has read.
-            read = json.loads(body)
+            # Not msgspec: the extension's parser accepts NaN and half a surrogate pair, and serializes the result.
+            content = json.loads(body)
         except ValueError:
-            read = None
-        if not isinstance(read, list | dict):
+            content = None
+        if not isinstance(content, list | dict):
             return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)  # the extension's parser throws
-        texts = [json.dumps(one) for one in (read if isinstance(read, list) else [read])]
+        texts = [json.dumps(event) for event in (content if isinstance(content, list) else [content])]
         results = await asyncio.gather(*(self._invoker.invoke(function, Datum(text, "json")) for text in texts))
         if any(result.error is not None for result in results):
             message = f"Exception while executing function: Functions.{function.name}"
@@ -77,8 +77,8 @@ class EventGridWebhook:
 
 def _validation(body: bytes, name: str) -> web.Response:
     try:
-        read: Any = msgspec.json.decode(body)
-        event = read[0] if isinstance(read, list) else read
+        content: Any = msgspec.json.decode(body)
+        event = content[0] if isinstance(content, list) else content
         data = event["data"]
         code = (msgspec.json.decode(data) if isinstance(data, str) else data)["validationCode"]
     except (msgspec.DecodeError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""Load a folder's ``function_app.py``, and check that this host can run everything in it."""
+"""Load a folder's ``function_app.py``, and check that this host supports every function in it."""
 
 import importlib
 import inspect
@@ -23,13 +23,13 @@ class Function(NamedTuple):
     """One function of the app.
 
     Attributes:
-        name: as the app calls it.
-        call: the developer's function.
-        trigger: what it is triggered by: ``httpTrigger``, say.
-        settings: the trigger's, as ``function.json`` would have them: ``route``, ``schedule``.
+        name: its name in the app.
+        call: the app's Python function.
+        trigger: the type of its trigger, such as ``httpTrigger``.
+        settings: the trigger's settings, as in ``function.json``: ``route``, ``schedule``.
         argument: the parameter that receives the trigger's value.
         wants_context: whether it has a parameter ``context``.
-        folder: where the app lies.
+        folder: the folder of the app.
     """
 
     name: str
@@ -47,13 +47,13 @@ def load(folder: Path) -> list[Function]:
     The folder comes first on ``sys.path``, as in the real worker.
 
     Raises:
-        NotHostable: there is no such app, or it has something that can't be hosted.
+        NotHostable: there is no such app, or it uses a feature that can't be hosted.
     """
     if not (folder / f"{_MODULE}.py").is_file():
-        raise NotHostable(f"{folder} has no {_MODULE}.py: only the v2 programming model is hosted")
+        raise NotHostable(f"{folder} has no {_MODULE}.py. This host supports the v2 programming model only.")
     sys.path.insert(0, str(folder))
     module = importlib.import_module(_MODULE)
-    apps = [one for one in vars(module).values() if isinstance(one, func.FunctionApp)]
+    apps = [value for value in vars(module).values() if isinstance(value, func.FunctionApp)]
     if len(apps) != 1:
         raise NotHostable(f"{folder / _MODULE}.py must have one FunctionApp at its top level; it has {len(apps)}")
     try:
@@ -70,22 +70,22 @@ def _checked(function: Any, folder: Path) -> Function:
     if kind not in HOSTED_TRIGGERS:
         raise NotHostable(f"function {name}: {kind} can't be hosted here, only {', '.join(HOSTED_TRIGGERS)}")
     for binding in function.get_bindings():
-        described = binding.get_dict_repr()
-        if binding is not trigger and described["type"] != "http":
-            raise NotHostable(f"function {name}: the binding {described['type']} can't be hosted here, only triggers")
+        type_ = binding.get_dict_repr()["type"]
+        if binding is not trigger and type_ != "http":
+            raise NotHostable(f"function {name}: the binding {type_} can't be hosted here, only triggers")
     if settings.get("cardinality", "one").lower() == "many":
         raise NotHostable(
-            f"function {name}: cardinality many is refused, as azure-functions can't convert a list for {kind}"
+            f"function {name}: cardinality many is not supported, as azure-functions can't convert a list for {kind}"
         )
     parameters = inspect.signature(call).parameters
     if trigger.name not in parameters:
-        raise NotHostable(f"function {name}: the trigger's arg_name {trigger.name} is no parameter of it")
+        raise NotHostable(f"function {name}: the trigger's arg_name {trigger.name} is not a parameter of the function")
     _check_annotation(name, call, trigger.name, kind)
     return Function(name, call, kind, settings, trigger.name, "context" in parameters, folder)
 
 
 def _check_annotation(name: str, call: Callable[..., Any], argument: str, kind: str) -> None:
-    """As the real worker does when it loads a function."""
+    """Check the annotation of the trigger's parameter, as the real worker does when it loads a function."""
     annotation = typing.get_type_hints(call).get(argument)
     if annotation is not None and not converter(kind).check_input_type_annotation(annotation):
         raise NotHostable(f"function {name}: the annotation of {argument}, {annotation}, does not fit {kind}")

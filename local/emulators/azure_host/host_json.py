@@ -1,4 +1,4 @@
-"""What of ``host.json`` matters to this host."""
+"""The settings in ``host.json`` that this host supports."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,10 +17,10 @@ class _Extensions(msgspec.Struct):
 
 
 class HostJson(msgspec.Struct, rename="camel"):
-    """The part of Microsoft's "host.json reference" that is imitated; the rest is read over.
+    """The supported part of Microsoft's "host.json reference"; the rest is ignored.
 
     Attributes:
-        version: the schema's; 2.0 since version 2 of the real host.
+        version: the version of the schema; 2.0 since version 2 of the real host.
     """
 
     version: Annotated[str, msgspec.Meta(pattern=r"^2\.0$")]
@@ -28,7 +28,7 @@ class HostJson(msgspec.Struct, rename="camel"):
 
     @property
     def route_prefix(self) -> str:
-        """What precedes the route of every HTTP function; may be empty."""
+        """The prefix of the route of every HTTP function; may be empty."""
         return self.extensions.http.route_prefix.strip("/")
 
 
@@ -36,10 +36,10 @@ _IMITATED = {"version", "extensions", "extensions.http", "extensions.http.routeP
 
 
 def load(folder: Path) -> tuple[HostJson, list[str]]:
-    """The file in this folder, and which of its settings have no effect here.
+    """The settings in the folder's ``host.json``, and the names of those that have no effect here.
 
     Raises:
-        NotHostable: there is none, or it can't be read. The real host does not start without it either.
+        NotHostable: the file is missing or invalid. The real host does not start without it either.
     """
     path = folder / "host.json"
     try:
@@ -52,11 +52,11 @@ def load(folder: Path) -> tuple[HostJson, list[str]]:
 
 
 def _without_effect(settings: dict[str, Any], above: str = "") -> list[str]:
-    found = []
+    paths = []
     for name, value in settings.items():
         path = above + name
         if path not in _IMITATED:
-            found.append(path)
+            paths.append(path)
         elif isinstance(value, dict):
-            found += _without_effect(value, f"{path}.")
-    return found
+            paths += _without_effect(value, f"{path}.")
+    return paths

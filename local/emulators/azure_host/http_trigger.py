@@ -19,23 +19,23 @@ _EVERY_METHOD = ("GET", "POST", "DELETE", "HEAD", "PATCH", "PUT", "OPTIONS")
 
 
 class HttpFunction:
-    """A function behind its route.
+    """An HTTP function and its route.
 
     Attributes:
         function: the function.
-        route: where it is found.
-        methods: which HTTP methods it takes.
+        route: its route.
+        methods: the HTTP methods it accepts.
     """
 
     def __init__(self, function: Function, prefix: str, access: Keys, invoker: Invoker) -> None:
         """Read the trigger's settings.
 
         Raises:
-            NotHostable: the route has something that is not imitated.
+            NotHostable: the route uses a feature that is not imitated.
         """
         self.function = function
         try:
-            self.route = routes.compiled(prefix, function.settings.get("route") or function.name)
+            self.route = routes.compile_route(prefix, function.settings.get("route") or function.name)
         except ValueError as error:
             raise NotHostable(f"function {function.name}: {error}") from error
         methods = function.settings.get("methods") or _EVERY_METHOD
@@ -44,20 +44,20 @@ class HttpFunction:
         self._invoker = invoker
 
     async def answer(self, request: web.Request, parameters: dict[str, str]) -> web.Response:
-        """Run the function for one request: its response, 401 without the key, 500 when it raises."""
-        if self._accepted is not None and not keys.shows(request, *self._accepted):
+        """The function's response to a request, 401 without the key, or 500 when the function raises."""
+        if self._accepted is not None and not keys.has_key(request, *self._accepted):
             return web.Response(status=HTTPStatus.UNAUTHORIZED)
         result = await self._invoker.invoke(self.function, await _request_datum(request, parameters))
         if result.error is not None:
             return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
         try:
             return _response(converter("http").encode(result.value, expected_type=None))
-        except NotImplementedError:  # as the worker: what is neither a response nor a string can't be sent
+        except NotImplementedError:  # as in the worker: the value is neither a response nor a string
             return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _accepted_keys(function: Function, access: Keys) -> tuple[str, ...] | None:
-    """The keys that open the function; None when it is open to anyone."""
+    """The keys that the function accepts; None when it requires none."""
     level = function.settings.get("authLevel") or func.AuthLevel.FUNCTION
     match str(getattr(level, "value", level)).lower():
         case "anonymous":
@@ -69,9 +69,9 @@ def _accepted_keys(function: Function, access: Keys) -> tuple[str, ...] | None:
 
 
 async def _request_datum(request: web.Request, parameters: dict[str, str]) -> Datum:
-    def joined(many: Any) -> dict[str, Datum]:
-        """Repeated names become one, as the real host hands them to its worker."""
-        return {name: Datum(",".join(many.getall(name)), "string") for name in dict.fromkeys(many)}
+    def joined(values: Any) -> dict[str, Datum]:
+        """The values of a repeated name are joined, as the real host passes them to its worker."""
+        return {name: Datum(",".join(values.getall(name)), "string") for name in dict.fromkeys(values)}
 
     return Datum(
         {
@@ -90,7 +90,7 @@ def _response(datum: Datum) -> web.Response:
     if datum.type != "http":
         return web.Response(text=datum.value)
     value = datum.value
-    # aiohttp measures the body itself.
-    headers = [(name, told.value) for name, told in value["headers"].items() if name.lower() != "content-length"]
-    headers += [("Set-Cookie", one.OutputString()) for cookie in value["cookies"] or () for one in cookie.values()]
+    # aiohttp sets the content length.
+    headers = [(name, header.value) for name, header in value["headers"].items() if name.lower() != "content-length"]
+    headers += [("Set-Cookie", part.OutputString()) for cookie in value["cookies"] or () for part in cookie.values()]
     return web.Response(status=int(value["status_code"].value), body=value["body"].value, headers=CIMultiDict(headers))

@@ -1,4 +1,4 @@
-"""Call one function with one value, as the real worker does: through azure-functions' own converters."""
+"""Call a function with a value through azure-functions' own converters, as the real worker does."""
 
 import asyncio
 import inspect
@@ -24,11 +24,11 @@ log = logging.getLogger("helios.local.azure_host")
 
 
 class Result(NamedTuple):
-    """How an invocation ended.
+    """The result of an invocation.
 
     Attributes:
-        value: what the function returned; None when it failed.
-        error: what it raised.
+        value: the return value of the function; None when it failed.
+        error: the exception that it raised.
     """
 
     value: Any = None
@@ -36,7 +36,7 @@ class Result(NamedTuple):
 
 
 class _Context(func.Context):
-    """What a function that asks for it learns about its invocation."""
+    """The invocation's context, for a function with a parameter ``context``."""
 
     def __init__(self, function: Function) -> None:
         self._function = function
@@ -72,36 +72,36 @@ class Invoker:
     """Runs functions: synchronous ones in a pool of threads, asynchronous ones in the event loop."""
 
     def __init__(self) -> None:
-        """Make the pool, of the size that ``PYTHON_THREADPOOL_THREAD_COUNT`` asks for.
+        """Create the pool with the size in ``PYTHON_THREADPOOL_THREAD_COUNT``.
 
         Raises:
-            ValueError: the setting is no number from 1 to 1000.
+            ValueError: the setting is not a number from 1 to 1000.
         """
-        given = os.environ.get(THREADS_VARIABLE)
-        if given and not (given.isdigit() and 1 <= int(given) <= _MOST_THREADS):
-            raise ValueError(f"{THREADS_VARIABLE} is {given!r}: write a number from 1 to {_MOST_THREADS}")
-        self._pool = ThreadPoolExecutor(int(given) if given else None, thread_name_prefix="function")
+        size = os.environ.get(THREADS_VARIABLE)
+        if size and not (size.isdigit() and 1 <= int(size) <= _MOST_THREADS):
+            raise ValueError(f"{THREADS_VARIABLE} is {size!r}. Set it to a number from 1 to {_MOST_THREADS}.")
+        self._pool = ThreadPoolExecutor(int(size) if size else None, thread_name_prefix="function")
 
     def close(self) -> None:
-        """Wait for what runs, and start nothing more."""
+        """Wait for running invocations, and start no more."""
         self._pool.shutdown(cancel_futures=True)
 
     async def invoke(self, function: Function, datum: Datum) -> Result:
-        """Run the function once. Never raises what the function, or a conversion, raises."""
+        """The result of one run of the function; errors of the function or a conversion are returned, not raised."""
         context = _Context(function)
         started = time.perf_counter()
         try:
             arguments = {function.argument: converter(function.trigger).decode(datum, trigger_metadata=None)}
             if function.wants_context:
                 arguments["context"] = context
-            result = Result(await self._called(function, arguments))
-        except Exception as error:  # whatever a function raises, its caller answers for it
+            result = Result(await self._call(function, arguments))
+        except Exception as error:  # the caller turns any error of a function into its answer
             log.error("Executed: Failed", extra=_facts(context, started), exc_info=error)
             return Result(error=error)
         log.debug("Executed: Succeeded", extra=_facts(context, started))
         return result
 
-    async def _called(self, function: Function, arguments: dict[str, Any]) -> Any:
+    async def _call(self, function: Function, arguments: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(function.call):
             return await function.call(**arguments)
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function.call(**arguments))

@@ -1,4 +1,4 @@
-"""The keys of the host, and which request shows the right one."""
+"""The keys of the host, and the check that a request has one of them."""
 
 import hmac
 import os
@@ -18,9 +18,9 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     """Microsoft's "Work with access keys in Azure Functions".
 
     Attributes:
-        master: opens everything; the only key for ``/admin``.
-        default: the host key: opens every HTTP function.
-        event_grid: the system key ``eventgrid_extension``: opens the Event Grid webhook.
+        master: the key for everything; the only key for ``/admin``.
+        default: the host key, for every HTTP function.
+        event_grid: the system key ``eventgrid_extension``, for the Event Grid webhook.
     """
 
     master: str
@@ -28,7 +28,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     event_grid: str
 
     def __repr__(self) -> str:
-        """No key is ever printed."""
+        """A text without the keys."""
         return "Keys(***)"
 
     @classmethod
@@ -36,15 +36,15 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
         """The keys from ``AZURE_HOST_MASTER_KEY``, ``AZURE_HOST_DEFAULT_KEY`` and ``AZURE_HOST_EVENT_GRID_KEY``.
 
         Raises:
-            ValueError: one is not set; an open host would hide that a caller forgot its key.
+            ValueError: one is not set; a host without keys would hide that a caller sends none.
         """
         names = {field: f"{PREFIX}{field.upper()}_KEY" for field in cls.__struct_fields__}
         if missing := [name for name in names.values() if not environ.get(name)]:
-            raise ValueError(f"set {' and '.join(missing)}: the keys that callers must show")
+            raise ValueError(f"Set {' and '.join(missing)}. Callers must send these keys.")
         return cls(**{field: environ[name] for field, name in names.items()})
 
 
-def shows(request: web.Request, *accepted: str) -> bool:
-    """Whether the request carries one of these keys, as the header or else in the query."""
-    shown = request.headers.get(KEY_HEADER) or request.query.get(KEY_QUERY) or ""
-    return any(hmac.compare_digest(shown.encode(), key.encode()) for key in accepted)
+def has_key(request: web.Request, *accepted: str) -> bool:
+    """Whether the request has one of these keys, in the header or else in the query."""
+    key = request.headers.get(KEY_HEADER) or request.query.get(KEY_QUERY) or ""
+    return any(hmac.compare_digest(key.encode(), expected.encode()) for expected in accepted)

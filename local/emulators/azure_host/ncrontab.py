@@ -13,7 +13,7 @@ _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _PART = re.compile(r"(?P<first>\*|\w+)(?:-(?P<last>\w+))?(?:/(?P<step>\d+))?")
 _INTERVAL = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})")
 _SEARCH_DAYS = 366 * 8
-"""Eight years hold every possible date: 29 February is missing from 2100, say."""
+"""Eight years contain every possible date; there is no 29 February in 2100, for example."""
 _CRON_FIELDS = 5
 _DAYS_OF_WEEK = 7
 
@@ -59,7 +59,7 @@ class Cron(NamedTuple):
         """The first moment later than this one that fits.
 
         Raises:
-            ValueError: no date ever fits, as with 30 February.
+            ValueError: no date fits, such as 30 February.
         """
         start = moment.replace(microsecond=0) + timedelta(seconds=1)
         if self._has(start) and (time := self._time_from(start)):
@@ -76,27 +76,27 @@ class Cron(NamedTuple):
         return date.month in self.months and date.day in self.days and weekday in self.weekdays
 
     def _time_from(self, start: datetime) -> datetime | None:
-        """The first fitting time of this day, at or after its time."""
+        """The first time of this day that fits, at or after ``start``."""
         for hour in self.hours:
             for minute in self.minutes if hour >= start.hour else ():
                 for second in self.seconds if (hour, minute) >= (start.hour, start.minute) else ():
-                    found = start.replace(hour=hour, minute=minute, second=second)
-                    if found >= start:
-                        return found
+                    time = start.replace(hour=hour, minute=minute, second=second)
+                    if time >= start:
+                        return time
         return None
 
 
-def parsed(expression: str) -> Cron | Interval:
-    """Read a schedule: ``0 */5 * * * *``, five fields (the second is 0), or an interval such as ``01:30:00``.
+def parse(expression: str) -> Cron | Interval:
+    """The schedule in a text: ``0 */5 * * * *``, five fields (the second is 0), or an interval such as ``01:30:00``.
 
     Raises:
-        ValueError: it is none; the message names the field.
+        ValueError: the text is not a schedule; the message names the field.
     """
     if interval := _INTERVAL.fullmatch(expression.strip()):
         days, hours, minutes, seconds = (int(part or 0) for part in interval.groups())
         every = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         if not every:
-            raise ValueError(f"the schedule {expression} is no time at all")
+            raise ValueError(f"the schedule {expression} is an interval of zero")
         return Interval(every)
     texts = expression.split()
     if len(texts) == _CRON_FIELDS:
@@ -107,22 +107,22 @@ def parsed(expression: str) -> Cron | Interval:
 
 
 def _values(text: str, field: _Field) -> tuple[int, ...]:
-    found: set[int] = set()
+    values: set[int] = set()
     for part in text.split(","):
         match = _PART.fullmatch(part)
         if not match:
-            raise ValueError(f"the {field.name} {text!r} can't be read")
+            raise ValueError(f"the {field.name} {text!r} is invalid")
         step = int(match["step"] or 1)
         if match["first"] == "*":
             first, last = field.least, field.most
         else:
             first = _number(match["first"], field)
-            # 5/15 means from 5 on; 5 alone only 5.
+            # 5/15 means from 5 upwards; 5 alone means only 5.
             last = _number(match["last"], field) if match["last"] else (field.most if match["step"] else first)
         if not step or first > last:
-            raise ValueError(f"the {field.name} {text!r} allows nothing")
-        found |= set(range(first, last + 1, step))
-    return tuple(sorted(found))
+            raise ValueError(f"the {field.name} {text!r} allows no value")
+        values |= set(range(first, last + 1, step))
+    return tuple(sorted(values))
 
 
 def _number(text: str, field: _Field) -> int:

@@ -19,8 +19,8 @@ class Route(NamedTuple):
     """A compiled template.
 
     Attributes:
-        template: as the app gives it, with the prefix before it.
-        literals: how many segments are fixed; the route with more of them wins.
+        template: the app's template, with the route prefix.
+        literals: the number of fixed segments; the route with more of them takes precedence.
         pattern: matches a whole path; its groups are the parameters.
     """
 
@@ -29,16 +29,16 @@ class Route(NamedTuple):
     pattern: re.Pattern[str]
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The parameters of a path that fits, ignoring case; None if it does not fit."""
-        found = self.pattern.fullmatch(path.strip("/"))
-        return {name: value for name, value in found.groupdict().items() if value is not None} if found else None
+        """The parameters of a path that matches, ignoring case; None if it does not match."""
+        match = self.pattern.fullmatch(path.strip("/"))
+        return {name: value for name, value in match.groupdict().items() if value is not None} if match else None
 
 
-def compiled(prefix: str, template: str) -> Route:
-    """Read a template.
+def compile_route(prefix: str, template: str) -> Route:
+    """The route of a template.
 
     Raises:
-        ValueError: it has a form or a constraint that is not imitated.
+        ValueError: the template has a form or a constraint that is not imitated.
     """
     whole = "/".join(part for part in (prefix, template.strip("/")) if part)
     pattern, literals = "", 0

@@ -1,4 +1,4 @@
-"""All of it behind the URLs of the real host."""
+"""The HTTP server of the host, with the URLs of the real one."""
 
 import asyncio
 import logging
@@ -24,11 +24,11 @@ log = logging.getLogger("helios.local.azure_host")
 
 
 def application(functions: list[Function], host: HostJson, access: Keys) -> web.Application:
-    """The host for these functions.
+    """The web application that hosts these functions.
 
     Raises:
-        NotHostable: one has something that is not imitated.
-        ValueError: the size of the thread pool is no number.
+        NotHostable: a function uses a feature that is not imitated.
+        ValueError: the size of the thread pool is invalid.
     """
     invoker = Invoker()
     by_name = {function.name: function for function in functions}
@@ -67,26 +67,26 @@ def application(functions: list[Function], host: HostJson, access: Keys) -> web.
 
 
 class _HttpFunctions:
-    """Every HTTP function; the one with the most fixed segments in its route goes first."""
+    """Every HTTP function; routes with more fixed segments take precedence."""
 
     def __init__(self, functions: list[HttpFunction]) -> None:
-        self._functions = sorted(functions, key=lambda one: -one.route.literals)
+        self._functions = sorted(functions, key=lambda function: -function.route.literals)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        for one in self._functions:
-            parameters = one.route.match(request.path)
-            if parameters is not None and request.method in one.methods:
-                return await one.answer(request, parameters)
+        for function in self._functions:
+            parameters = function.route.match(request.path)
+            if parameters is not None and request.method in function.methods:
+                return await function.answer(request, parameters)
         if request.path == "/" and request.method == "GET":
             return web.Response(text="This local host of Azure Functions is up and running.")
-        return web.Response(status=HTTPStatus.NOT_FOUND)  # also where only the method does not fit
+        return web.Response(status=HTTPStatus.NOT_FOUND)  # also when only the method does not match
 
 
 def _log_functions(of_http: list[HttpFunction], functions: list[Function], timers: dict[str, Timer]) -> None:
-    found: dict[str, dict[str, Any]] = {
-        one.function.name: {"path": f"/{one.route.template}", "methods": sorted(one.methods)} for one in of_http
+    details: dict[str, dict[str, Any]] = {
+        http.function.name: {"path": f"/{http.route.template}", "methods": sorted(http.methods)} for http in of_http
     }
-    found |= {name: {"schedule": timer.expression} for name, timer in timers.items()}
+    details |= {name: {"schedule": timer.expression} for name, timer in timers.items()}
     for function in functions:
-        where = found.get(function.name, {"path": f"/runtime/webhooks/EventGrid?functionName={function.name}"})
-        log.info("hosting", extra={"function": function.name, "trigger": function.trigger, **where})
+        detail = details.get(function.name, {"path": f"/runtime/webhooks/EventGrid?functionName={function.name}"})
+        log.info("hosting", extra={"function": function.name, "trigger": function.trigger, **detail})

@@ -1,4 +1,4 @@
-"""Timer triggers: run when the schedule says so, never twice at once, and on demand."""
+"""Timer triggers: run on schedule, never twice at once, and on demand."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from local.emulators.azure_host.invocation import Invoker
 
 _PAST_DUE_SECONDS = 1.0
 _NEVER = datetime.min.replace(tzinfo=UTC)
-"""What the real host gives as the last run of a timer that never ran."""
+"""The real host's value for the last run of a timer that has never run."""
 
 log = logging.getLogger("helios.local.azure_host")
 
@@ -26,40 +26,42 @@ class Timer:
 
     Attributes:
         function: the function.
-        expression: its schedule as written, settings filled in.
+        expression: the text of its schedule, with application settings substituted.
     """
 
     def __init__(self, function: Function, invoker: Invoker) -> None:
-        """Read the schedule; ``%NAME%`` stands for an application setting, which is an environment variable.
+        """Read the schedule; ``%NAME%`` refers to an application setting, which is an environment variable.
 
         Raises:
-            NotHostable: it can't be read, or the setting does not exist.
+            NotHostable: the schedule is invalid, or the setting does not exist.
         """
         self.function = function
         self._invoker = invoker
         self._last: datetime | None = None
         try:
-            self.expression = re.sub(r"%(\w+)%", lambda found: os.environ[found[1]], function.settings["schedule"])
-            self._schedule = ncrontab.parsed(self.expression)
-            self._schedule.after(datetime.now(UTC))  # a date that never comes is a mistake, too
+            self.expression = re.sub(r"%(\w+)%", lambda match: os.environ[match[1]], function.settings["schedule"])
+            self._schedule = ncrontab.parse(self.expression)
+            self._schedule.after(datetime.now(UTC))  # a date that never occurs is an error, too
         except KeyError as error:
-            raise NotHostable(f"function {function.name}: its schedule names the setting {error}, not set") from error
+            raise NotHostable(
+                f"function {function.name}: its schedule uses the setting {error}, which is not set"
+            ) from error
         except ValueError as error:
             raise NotHostable(f"function {function.name}: {error}") from error
 
     async def run(self) -> None:
-        """Run on schedule until cancelled. A run that takes longer than the interval makes the next one late."""
+        """Run on schedule until cancelled. A run that takes longer than the interval delays the next one."""
         if self.function.settings.get("runOnStartup"):
             await self.invoke(due=datetime.now(UTC))
         due = datetime.now(UTC)
         while True:
-            # Not simply after now: a sleep may end a little before its time, and the same run would come again.
+            # Not simply after now: a sleep may end slightly early, and the same run would start twice.
             due = self._schedule.after(max(due, datetime.now(UTC)))
             await asyncio.sleep((due - datetime.now(UTC)).total_seconds())
             await self.invoke(due=due)
 
     async def invoke(self, *, due: datetime) -> None:
-        """Run once. A failure is logged; the schedule goes on."""
+        """Run once. A failure is logged, and the schedule continues."""
         now = datetime.now(UTC)
         status = {"Last": self._last or _NEVER, "Next": self._schedule.after(now), "LastUpdated": now}
         timer = {

@@ -1,9 +1,9 @@
 """An emulator of Azure Event Grid's custom topics (basic tier) with webhook subscriptions, for this machine only.
 
-``topic`` and ``subscription`` describe what is configured, in Azure Resource Manager's words. A publish is checked by
-``keys`` and read by ``schemas``; ``filters`` tell which subscriptions want it; the subscription's ``journal`` keeps it
-on disk; ``delivery`` posts it as ``payload`` writes it, by the rules of ``retry``, or gives it up to ``dead_letters``.
-``handshake`` asks an endpoint for its consent first, and ``entra`` gives the tokens that it may want to see.
-``emulator`` puts these together, ``running`` holds what is at work and ``store`` what outlives the process, ``server``
-speaks HTTP, and ``client`` is for those who set it up: ``ensure``. The README says what is imitated, and what is not.
+``topic`` and ``subscription`` describe the configuration, with the names of Azure Resource Manager. ``keys`` checks a
+publish and ``schemas`` parses it; ``filters`` select the subscriptions; the subscription's ``journal`` stores the
+events on disk; ``delivery`` posts them in the form of ``payload`` by the rules of ``retry``, or writes them to
+``dead_letters``. ``handshake`` asks an endpoint for its consent first, and ``entra`` issues the tokens that an endpoint
+may require. ``emulator`` combines these modules, ``running`` has the state in memory and ``store`` the state on disk,
+``server`` is the HTTP server, and ``client`` sets up topics: ``ensure``. The README lists what is imitated.
 """

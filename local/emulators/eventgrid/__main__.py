@@ -1,4 +1,4 @@
-"""``python -m local.emulators.eventgrid --port 8087 --data FOLDER``: run the emulator until it is told to end."""
+"""``python -m local.emulators.eventgrid --port 8087 --data FOLDER``: run the emulator until SIGTERM or SIGINT."""
 
 import argparse
 import logging
@@ -20,9 +20,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m local.emulators.eventgrid", description="Emulate Azure Event Grid topics."
     )
-    parser.add_argument("--port", type=int, required=True, help="where to listen")
-    parser.add_argument("--host", default=HOST, help="the address to listen on (default %(default)s: nobody else)")
-    parser.add_argument("--url", help="where others reach it (default: http://HOST:PORT)")
+    parser.add_argument("--port", type=int, required=True, help="the port to listen on")
+    parser.add_argument(
+        "--host", default=HOST, help="the address to listen on (default %(default)s: this machine only)"
+    )
+    parser.add_argument("--url", help="URL of the emulator for clients (default: http://HOST:PORT)")
     parser.add_argument("--data", type=Path, required=True, help="folder for topics, subscriptions, pending events")
     parser.add_argument("--dead-letters", type=Path, help="folder for dead letters (default: DATA/dead-letters)")
     parser.add_argument("--time-scale", type=float, default=1.0, help="factor on retry waits and time to live")
@@ -30,21 +32,21 @@ def main() -> None:
         "--response-seconds", type=float, default=retry.RESPONSE_SECONDS, help="how long an endpoint has to answer"
     )
     parser.add_argument("--concurrency", type=int, default=16, help="most requests at a time per subscription")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     logs.configure("INFO")
     options = Options(
-        url=given.url or f"http://{given.host}:{given.port}",
-        data=given.data.absolute(),
-        dead_letters=(given.dead_letters or given.data / "dead-letters").absolute(),
-        scale=given.time_scale,
-        response_seconds=given.response_seconds,
-        concurrency=given.concurrency,
+        url=arguments.url or f"http://{arguments.host}:{arguments.port}",
+        data=arguments.data.absolute(),
+        dead_letters=(arguments.dead_letters or arguments.data / "dead-letters").absolute(),
+        scale=arguments.time_scale,
+        response_seconds=arguments.response_seconds,
+        concurrency=arguments.concurrency,
     )
     log.info("Event Grid emulator", extra=options._asdict())
     web.run_app(
         application(Emulator(options)),
-        host=given.host,
-        port=given.port,
+        host=arguments.host,
+        port=arguments.port,
         print=None,
         access_log=None,
         shutdown_timeout=2,

@@ -1,6 +1,6 @@
-"""Set the emulator up over HTTP: what a deployer needs.
+"""Set up topics and subscriptions of the emulator over HTTP.
 
-``python -m local.emulators.eventgrid.client`` does it for the demo.
+``python -m local.emulators.eventgrid.client`` does this for the demo.
 """
 
 import argparse
@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 _SECONDS = 90
-"""Longer than a handshake with an endpoint that never answers."""
+"""Longer than the handshake with an endpoint that never answers."""
 
 MAX_EVENTS_PER_BATCH = 50
-"""What the demo's function gets at once, at most: the coalescer makes one transaction of it."""
+"""Largest batch for the demo's function; the function stores a batch in one transaction."""
 
 
 class SetupFailed(Exception):  # noqa: N818 - reads as the fact it is
-    """The emulator refused a topic or a subscription; the message is its own."""
+    """The emulator refused a topic or a subscription; the message is the emulator's."""
 
 
 def ensure(
@@ -36,39 +36,39 @@ def ensure(
     dead_letter_container: str | None = None,
     **properties: Any,
 ) -> str:
-    """Make a topic with one webhook subscription exist just so, and return the URL to publish to.
+    """Create or update a topic with one webhook subscription, and return the URL to publish to.
 
-    Doing it again changes nothing, except that the endpoint is asked for its consent again.
+    A second call with the same arguments changes nothing, except that it asks the endpoint for its consent again.
 
     Args:
-        url: the emulator's: ``http://127.0.0.1:8087``.
+        url: the URL of the emulator: ``http://127.0.0.1:8087``.
         topic: the topic's name.
-        key: the key publishers will use; Base64, if they are to sign tokens with it.
+        key: the key for publishers; Base64, if they sign tokens with it.
         subscription: the subscription's name.
-        endpoint_url: where to deliver; it must answer already.
+        endpoint_url: the URL to deliver to; it must answer already.
         input_schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``.
         max_events_per_batch: 1 to 5000.
-        webhook: further properties of the endpoint, in Azure's words: ``deliveryAttributeMappings``.
-        dead_letter_container: where undeliverable events go; None drops them.
-        properties: further properties of the subscription, in Azure's words: ``filter``, ``retryPolicy``.
+        webhook: further properties of the endpoint, with Azure's names, such as ``deliveryAttributeMappings``.
+        dead_letter_container: the container for undeliverable events; None drops them.
+        properties: further properties of the subscription, with Azure's names, such as ``filter``.
 
     Raises:
-        SetupFailed: the emulator refused it.
+        SetupFailed: the emulator refused the topic or the subscription.
         OSError: the emulator can't be reached.
     """
     endpoint = {"endpointUrl": endpoint_url, "maxEventsPerBatch": max_events_per_batch, **webhook}
-    wanted: dict[str, Any] = {"destination": {"endpointType": "WebHook", "properties": endpoint}} | properties
+    desired: dict[str, Any] = {"destination": {"endpointType": "WebHook", "properties": endpoint}} | properties
     if dead_letter_container:
         blob = {"blobContainerName": dead_letter_container}
-        wanted["deadLetterDestination"] = {"endpointType": "StorageBlob", "properties": blob}
-    made = call(url, "PUT", f"/topics/{topic}", {"key1": key, "properties": {"inputSchema": input_schema}})
-    call(url, "PUT", f"/topics/{topic}/eventSubscriptions/{subscription}", {"properties": wanted})
-    publish_url: str = made["properties"]["endpoint"]
+        desired["deadLetterDestination"] = {"endpointType": "StorageBlob", "properties": blob}
+    created = call(url, "PUT", f"/topics/{topic}", {"key1": key, "properties": {"inputSchema": input_schema}})
+    call(url, "PUT", f"/topics/{topic}/eventSubscriptions/{subscription}", {"properties": desired})
+    publish_url: str = created["properties"]["endpoint"]
     return publish_url
 
 
 def topic_url(url: str, topic: str) -> str:
-    """Where to publish to a topic of the emulator at this URL."""
+    """The URL to publish to a topic of the emulator at ``url``."""
     return f"{url}/topics/{topic}/api/events"
 
 
@@ -79,9 +79,9 @@ def status(url: str) -> dict[str, Any]:
 
 
 def call(url: str, method: str, path: str, body: Any = None) -> Any:
-    """One request to the emulator, and its answer.
+    """The emulator's answer to a request.
 
-    ``http.client`` and not ``urllib``: a proxy that the environment names has no business with loopback.
+    ``http.client`` and not ``urllib``, which would send requests to loopback through a proxy of the environment.
 
     Raises:
         SetupFailed: the answer is an error.
@@ -103,19 +103,19 @@ def call(url: str, method: str, path: str, body: Any = None) -> Any:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Set up one topic and its webhook subscription."""
     parser = argparse.ArgumentParser(prog="python -m local.emulators.eventgrid.client", description=__doc__)
-    parser.add_argument("--url", required=True, help="the emulator's")
-    parser.add_argument("--topic", required=True)
-    parser.add_argument("--key", required=True, help="the key publishers use")
-    parser.add_argument("--endpoint-url", required=True, help="where to deliver")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--url", required=True, help="URL of the emulator")
+    parser.add_argument("--topic", required=True, help="the topic's name")
+    parser.add_argument("--key", required=True, help="the key for publishers")
+    parser.add_argument("--endpoint-url", required=True, help="the URL to deliver to")
+    options = parser.parse_args(arguments)
     ensure(
-        given.url,
-        topic=given.topic,
-        key=given.key,
-        subscription=f"{given.topic}-function",
-        endpoint_url=given.endpoint_url,
+        options.url,
+        topic=options.topic,
+        key=options.key,
+        subscription=f"{options.topic}-function",
+        endpoint_url=options.endpoint_url,
         max_events_per_batch=MAX_EVENTS_PER_BATCH,
-        dead_letter_container=f"{given.topic}-dead-letters",
+        dead_letter_container=f"{options.topic}-dead-letters",
     )
 
 

@@ -1,4 +1,4 @@
-"""Events that could not be delivered, as files in the layout of Event Grid's dead-letter blobs."""
+"""Undeliverable events, stored as files in the layout of Event Grid's dead-letter blobs."""
 
 import uuid
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from local.emulators.eventgrid.subscription import Subscription
 
 
 class Undeliverable(NamedTuple):
-    """One event and how its delivery went; times in seconds since the epoch.
+    """An undeliverable event and its delivery attempts; times in seconds since the epoch.
 
     Attributes:
-        event: in the topic's schema.
+        event: the event in the topic's schema.
         reason: Azure's ``deadLetterReason``.
-        attempts: how many deliveries were tried.
-        outcome: Azure's ``lastDeliveryOutcome``; empty when none was tried.
-        published: when it was accepted.
-        attempted: when the last delivery was tried; None if none was.
+        attempts: the number of delivery attempts.
+        outcome: Azure's ``lastDeliveryOutcome``; empty without an attempt.
+        published: the time when the event was accepted.
+        attempted: the time of the last attempt; None without an attempt.
     """
 
     event: Event
@@ -34,17 +34,17 @@ class Undeliverable(NamedTuple):
     attempted: float | None
 
 
-def write(folder: Path, name: str, subscription: Subscription, letters: Sequence[Undeliverable]) -> Path | None:
-    """Keep these events, which share a file, or None when the subscription asks for no dead-lettering.
+def write(folder: Path, name: str, subscription: Subscription, events: Sequence[Undeliverable]) -> Path | None:
+    """The file with these events, which this call writes; None when the subscription has no dead-letter destination.
 
     Names and fields are those of Microsoft's "Set dead-letter location and retry policy" and "Event Grid message
     delivery and retry": ``container/SUBSCRIPTION/year/month/day/hour/guid.json``, without leading zeros.
 
     Args:
-        folder: stands for the storage account.
-        name: the subscription's.
-        subscription: tells the container and the schema.
-        letters: what to keep.
+        folder: the folder that replaces the storage account.
+        name: the subscription's name.
+        subscription: has the container and the schema.
+        events: the events to write.
     """
     if subscription.dead_letter_destination is None:
         return None
@@ -53,25 +53,27 @@ def write(folder: Path, name: str, subscription: Subscription, letters: Sequence
     hour = container / name.upper() / str(now.year) / str(now.month) / str(now.day) / str(now.hour)
     hour.mkdir(parents=True, exist_ok=True)
     path = hour / f"{uuid.uuid4()}.json"
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode([_explained(letter, subscription) for letter in letters]))
-    fresh.replace(path)  # a reader never sees half a file
+    new_path = path.with_suffix(".new")
+    new_path.write_bytes(msgspec.json.encode([_with_reason(event, subscription) for event in events]))
+    new_path.replace(path)  # a reader never sees a partial file
     return path
 
 
-def _explained(letter: Undeliverable, subscription: Subscription) -> Event:
+def _with_reason(undeliverable: Undeliverable, subscription: Subscription) -> Event:
     cloud_events = subscription.event_delivery_schema == "CloudEventSchemaV1_0"
     facts = {
-        "deadLetterReason": letter.reason,
-        "deliveryAttempts": letter.attempts,
-        "lastDeliveryOutcome": letter.outcome,
-        "publishTime": _time(letter.published),
+        "deadLetterReason": undeliverable.reason,
+        "deliveryAttempts": undeliverable.attempts,
+        "lastDeliveryOutcome": undeliverable.outcome,
+        "publishTime": _time(undeliverable.published),
     }
-    if letter.attempted is not None:
-        facts["lastDeliveryAttemptTime"] = _time(letter.attempted)
+    if undeliverable.attempted is not None:
+        facts["lastDeliveryAttemptTime"] = _time(undeliverable.attempted)
     # CloudEvents allows only lower-case names.
-    named = {(name.lower() if cloud_events else name): Raw(msgspec.json.encode(value)) for name, value in facts.items()}
-    return (schemas.as_cloud_event(letter.event) if cloud_events else letter.event) | named
+    fields = {
+        (name.lower() if cloud_events else name): Raw(msgspec.json.encode(value)) for name, value in facts.items()
+    }
+    return (schemas.as_cloud_event(undeliverable.event) if cloud_events else undeliverable.event) | fields
 
 
 def _time(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Deliver one subscription's events: batches, several at a time, again by the schedule, until delivered or given up."""
+"""Delivery of one subscription's events: in concurrent batches, with retries, until delivered or given up."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ import msgspec
 from local.emulators.eventgrid import dead_letters, payload, retry
 from local.emulators.eventgrid.dead_letters import Undeliverable
 from local.emulators.eventgrid.entra import Entra
-from local.emulators.eventgrid.journal import Debts, Owed
+from local.emulators.eventgrid.journal import PendingEvent, PendingEvents
 from local.emulators.eventgrid.schemas import Event
 from local.emulators.eventgrid.subscription import Subscription
 
@@ -26,19 +26,19 @@ _decode = msgspec.json.Decoder(Event).decode
 
 
 class Counts(msgspec.Struct, rename="camel"):
-    """What became of the events that this process saw.
+    """The events of this process by outcome.
 
     Always matched + recovered = delivered + deadLettered + dropped + pending.
 
     Attributes:
-        matched: accepted and passed by the filter.
-        recovered: accepted by an earlier process, and taken over from it.
-        delivered: acknowledged by the endpoint.
-        dead_lettered: given up and written to a file.
-        dropped: given up, as no dead-letter destination is set.
-        attempts: requests made.
-        retries: events put back for a further attempt.
-        last_outcome: of the last attempt; Azure's ``lastDeliveryOutcome``, or ``Success``.
+        matched: events that were accepted and matched the filter.
+        recovered: events that an earlier process accepted and left pending.
+        delivered: events that the endpoint acknowledged.
+        dead_lettered: events that were given up and written to a file.
+        dropped: events that were given up without a dead-letter destination.
+        attempts: the number of requests.
+        retries: the number of events scheduled for a further attempt.
+        last_outcome: the outcome of the last attempt; Azure's ``lastDeliveryOutcome``, or ``Success``.
     """
 
     matched: int = 0
@@ -52,15 +52,15 @@ class Counts(msgspec.Struct, rename="camel"):
 
 
 class Item:
-    """An owed event on its way."""
+    """A pending event and its attempts."""
 
     __slots__ = ("attempted", "attempts", "event", "number", "outcome", "published", "size")
 
-    def __init__(self, owed: Owed, event: Event) -> None:
-        """Take one up that was not tried yet."""
-        self.number = owed.number
-        self.published = owed.published
-        self.size = len(bytes(owed.event))
+    def __init__(self, pending_event: PendingEvent, event: Event) -> None:
+        """Start without attempts."""
+        self.number = pending_event.number
+        self.published = pending_event.published
+        self.size = len(bytes(pending_event.event))
         self.event = event
         self.attempts = 0
         self.outcome = ""
@@ -68,12 +68,12 @@ class Item:
 
 
 class Deliverer:
-    """One subscription's deliveries. It runs within one event loop, between ``start`` and ``stop``.
+    """The deliveries of one subscription. It runs within one event loop, between ``start`` and ``stop``.
 
     Attributes:
-        subscription: may be replaced while it runs.
-        counts: what became of its events.
-        waiting: how many events wait for a further attempt.
+        subscription: may be replaced while the deliverer runs.
+        counts: its events by outcome.
+        waiting: the number of events that wait for a further attempt.
     """
 
     def __init__(
@@ -81,54 +81,54 @@ class Deliverer:
         name: str,
         subscription: Subscription,
         *,
-        debts: Debts,
+        pending_events: PendingEvents,
         http: aiohttp.ClientSession,
         entra: Entra,
         dead_letter_folder: Path,
         concurrency: int,
         scale: float,
     ) -> None:
-        """Describe the deliveries; nothing is sent yet.
+        """Describe the deliveries; ``start`` starts them.
 
         Args:
-            name: the subscription's.
+            name: the subscription's name.
             subscription: where and how to deliver.
-            debts: what it owes; what an earlier process left there is delivered first.
-            http: with the response timeout set.
-            entra: gives the tokens that the endpoint may want to see.
-            dead_letter_folder: where events go that are given up.
-            concurrency: most requests at a time.
+            pending_events: the pending events; those of an earlier process are delivered first.
+            http: the HTTP client, with the response timeout set.
+            entra: issues the tokens that the endpoint may require.
+            dead_letter_folder: the folder for dead letters.
+            concurrency: the largest number of concurrent requests.
             scale: factor on the waits and on the time to live.
         """
         self.subscription = subscription
-        self.counts = Counts(recovered=len(debts.owed))
+        self.counts = Counts(recovered=len(pending_events.events))
         self.waiting = 0
         self._name = name
-        self._debts = debts
+        self._pending_events = pending_events
         self._http = http
         self._entra = entra
         self._dead_letter_folder = dead_letter_folder
         self._scale = scale
-        self._ready = deque(Item(owed, _decode(owed.event)) for owed in debts.owed.values())
+        self._ready = deque(Item(pending, _decode(pending.event)) for pending in pending_events.events.values())
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(concurrency)
         self._posts: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
         if self._ready:
             self._wake.set()
-            log.warning("an earlier process left events undelivered: delivering them now", extra=self._facts())
+            log.warning("an earlier process left undelivered events; delivering them now", extra=self._facts())
 
     @property
     def pending(self) -> int:
-        """How many events are neither delivered nor given up."""
-        return len(self._debts.owed)
+        """The number of events that are neither delivered nor given up."""
+        return len(self._pending_events.events)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start the deliveries."""
         self._main = asyncio.create_task(self._run(), name=f"deliver {self._name}")
 
     async def stop(self) -> None:
-        """Start no more requests, wait a moment for those under way, and leave what is pending in the journal."""
+        """Start no more requests, wait a moment for those in flight, and leave pending events in the journal."""
         if self._main:
             self._main.cancel()
             await asyncio.gather(self._main, return_exceptions=True)
@@ -137,17 +137,17 @@ class Deliverer:
         for task in self._posts:
             task.cancel()
         await asyncio.gather(*self._posts, return_exceptions=True)
-        self._debts.close()
+        self._pending_events.close()
 
     def accept(self, events: Sequence[Event], published: float) -> None:
-        """Take events that passed the filter; once this returns, they will be delivered or given up."""
-        owed = self._debts.add(map(_encode, events), published)
-        self._ready.extend(map(Item, owed, events))
+        """Accept events that matched the filter; once this returns, they will be delivered or given up."""
+        accepted = self._pending_events.add(map(_encode, events), published)
+        self._ready.extend(map(Item, accepted, events))
         self.counts.matched += len(events)
         self._wake.set()
 
     async def _run(self) -> None:
-        """Post batches as long as a slot is free. When none is, events gather, and batches grow by themselves."""
+        """Post a batch whenever a slot is free; while none is, events accumulate and the next batches are larger."""
         while True:
             await self._wake.wait()
             while self._ready:
@@ -161,10 +161,12 @@ class Deliverer:
         self._posts.discard(task)
         self._slots.release()
         if not task.cancelled() and (error := task.exception()):
-            log.error("a delivery broke off; its events stay pending until the next start", exc_info=error)
+            log.error(
+                "a delivery failed with an internal error; its events stay pending until the next start", exc_info=error
+            )
 
     def _next_batch(self) -> list[Item]:
-        """The oldest events that fit in one request; all with as many attempts behind them, as one header tells it."""
+        """The oldest events that fit in one request, all with the same number of attempts, which is one header."""
         webhook = self.subscription.webhook
         room = webhook.preferred_batch_size_in_kilobytes * _KILOBYTE
         batch = [self._ready.popleft()]
@@ -194,7 +196,7 @@ class Deliverer:
         if status in retry.DELIVERED:
             self._note_outcome("Success")
             self.counts.delivered += len(batch)
-            self._debts.settle([item.number for item in batch])
+            self._pending_events.settle([item.number for item in batch])
         else:
             self._note_outcome(outcome)
             self._failed(batch, status, outcome)
@@ -214,10 +216,10 @@ class Deliverer:
     def _without_expired(self, batch: list[Item]) -> list[Item]:
         now = time.time()
         policy = self.subscription.retry_policy
-        verdicts = [(item, retry.expired(item.published, now, policy, self._scale)) for item in batch]
-        if old := [(item, verdict) for item, verdict in verdicts if verdict]:
-            self._give_up([item for item, _ in old], old[0][1])
-        return [item for item, verdict in verdicts if not verdict]
+        checked = [(item, retry.expired(item.published, now, policy, self._scale)) for item in batch]
+        if expired := [(item, give_up) for item, give_up in checked if give_up]:
+            self._give_up([item for item, _ in expired], expired[0][1])
+        return [item for item, give_up in checked if not give_up]
 
     def _failed(self, batch: list[Item], status: int | None, outcome: str) -> None:
         now = time.time()
@@ -238,13 +240,13 @@ class Deliverer:
         self._ready.extend(batch)
         self._wake.set()
 
-    def _give_up(self, batch: list[Item], verdict: retry.GiveUp) -> None:
-        letters = [
-            Undeliverable(item.event, verdict.reason, item.attempts, item.outcome, item.published, item.attempted)
+    def _give_up(self, batch: list[Item], decision: retry.GiveUp) -> None:
+        undeliverable = [
+            Undeliverable(item.event, decision.reason, item.attempts, item.outcome, item.published, item.attempted)
             for item in batch
         ]
-        path = dead_letters.write(self._dead_letter_folder, self._name, self.subscription, letters)
-        self._debts.settle([item.number for item in batch])
+        path = dead_letters.write(self._dead_letter_folder, self._name, self.subscription, undeliverable)
+        self._pending_events.settle([item.number for item in batch])
         if path:
             self.counts.dead_lettered += len(batch)
         else:
@@ -254,17 +256,17 @@ class Deliverer:
             extra={
                 **self._facts(),
                 "events": len(batch),
-                "reason": verdict.reason,
+                "reason": decision.reason,
                 "outcome": batch[0].outcome,
                 "dead_letters": str(path) if path else "dropped: the subscription has no deadLetterDestination",
             },
         )
 
     def _note_outcome(self, outcome: str) -> None:
-        """Log only when the endpoint begins to fail, fails otherwise, or recovers."""
+        """Log only when the endpoint starts to fail, fails with another outcome, or recovers."""
         if outcome != self.counts.last_outcome and (outcome != "Success" or self.counts.last_outcome):
             level = logging.INFO if outcome == "Success" else logging.WARNING
-            log.log(level, "the endpoint answers otherwise than before", extra={**self._facts(), "outcome": outcome})
+            log.log(level, "the endpoint's outcome has changed", extra={**self._facts(), "outcome": outcome})
         self.counts.last_outcome = outcome
 
     def _facts(self) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""The emulator itself: topics, their subscriptions, and events from the one to the other."""
+"""The emulator: topics, their subscriptions, and the routing of events from topics to subscriptions."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from local.emulators.eventgrid import handshake, keys, retry, schemas
 from local.emulators.eventgrid.delivery import Deliverer
 from local.emulators.eventgrid.entra import Entra
 from local.emulators.eventgrid.errors import Refused
-from local.emulators.eventgrid.journal import Debts
+from local.emulators.eventgrid.journal import PendingEvents
 from local.emulators.eventgrid.running import RunningSubscription, RunningTopic
 from local.emulators.eventgrid.store import Store
 from local.emulators.eventgrid.subscription import ProvisioningState, Subscription
@@ -26,15 +26,15 @@ log = logging.getLogger("helios.local.eventgrid")
 
 
 class Options(NamedTuple):
-    """How the emulator is set up.
+    """The options of the emulator.
 
     Attributes:
-        url: where others reach it, for endpoints and validation URLs.
-        data: its folder; topics, subscriptions and undelivered events are kept there.
-        dead_letters: the folder that stands for the storage account of dead letters.
-        scale: factor on every wait that Event Grid's schedule has, and on the time to live.
+        url: its URL for clients, used in endpoints and validation URLs.
+        data: the folder of topics, subscriptions and undelivered events.
+        dead_letters: the folder that replaces the storage account of dead letters.
+        scale: factor on every wait of Event Grid's schedule, and on the time to live.
         response_seconds: how long an endpoint has to answer.
-        concurrency: most requests at a time, per subscription.
+        concurrency: the largest number of concurrent requests per subscription.
     """
 
     url: str
@@ -46,53 +46,55 @@ class Options(NamedTuple):
 
 
 class Emulator:
-    """Every topic and subscription. To be used within one event loop, between ``start`` and ``stop``.
+    """Every topic and subscription. It may be used within one event loop only, between ``start`` and ``stop``.
 
     Attributes:
-        entra: gives the tokens of the deliveries.
+        entra: issues the tokens of the deliveries.
     """
 
     def __init__(self, options: Options) -> None:
-        """Describe it; nothing runs yet."""
+        """Describe the emulator; ``start`` starts it."""
         self._options = options
         self.entra = Entra()
         self._store = Store(options.data / "topics.json")
         self._topics: dict[str, RunningTopic] = {}
-        self._asking: dict[tuple[str, str], RunningSubscription] = {}
-        self._changing = asyncio.Lock()  # one change of the configuration at a time; publishing goes on
+        self._validating: dict[tuple[str, str], RunningSubscription] = {}
+        self._changing = asyncio.Lock()  # one configuration change at a time; publishing continues
 
     async def start(self) -> None:
-        """Take up what an earlier process left.
+        """Restore the topics, subscriptions and events of an earlier process.
 
         Raises:
-            ValueError: what it left can't be read.
+            ValueError: the stored topics can't be read.
         """
         self._http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self._options.response_seconds),
             connector=aiohttp.TCPConnector(limit=0),
         )
-        for kept in self._store.load():
-            running = self._topics[kept.topic.name] = RunningTopic(kept.topic)
-            for name, one in kept.subscriptions.items():
-                # A validation URL is good only for the process that gave it out.
-                state: ProvisioningState = "Succeeded" if one.provisioning_state == "Succeeded" else "Failed"
-                subscription = running.subscriptions[name] = RunningSubscription(one.properties, state)
+        for stored_topic in self._store.load():
+            running = self._topics[stored_topic.topic.name] = RunningTopic(stored_topic.topic)
+            for name, stored in stored_topic.subscriptions.items():
+                # A validation URL is valid only in the process that issued it.
+                state: ProvisioningState = "Succeeded" if stored.provisioning_state == "Succeeded" else "Failed"
+                subscription = running.subscriptions[name] = RunningSubscription(stored.properties, state)
                 if state == "Succeeded":
-                    self._begin(kept.topic, name, subscription)
+                    self._begin(stored_topic.topic, name, subscription)
                 else:
-                    self._count_what_waits(kept.topic, name, subscription)
+                    self._count_pending(stored_topic.topic, name, subscription)
 
     async def stop(self) -> None:
-        """Stop delivering; what is pending is kept."""
-        running = [one.deliverer for topic in self._topics.values() for one in topic.subscriptions.values()]
-        await asyncio.gather(*(deliverer.stop() for deliverer in running if deliverer))
+        """Stop the deliveries; pending events stay in the journals."""
+        deliverers = [
+            subscription.deliverer for topic in self._topics.values() for subscription in topic.subscriptions.values()
+        ]
+        await asyncio.gather(*(deliverer.stop() for deliverer in deliverers if deliverer))
         await self._http.close()
 
     def publish(self, topic_name: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Take events in; once this returns, every subscription that wants them will get them.
+        """Publish events; once this returns, every subscription whose filter matches will receive them.
 
         Raises:
-            Refused: none was taken in.
+            Refused: the request is invalid; no event was published.
         """
         running = self._topic(topic_name)
         try:
@@ -103,19 +105,19 @@ class Emulator:
             raise
         now = time.time()
         for subscription in running.subscriptions.values():
-            if subscription.deliverer and (wanted := [event for event in events if subscription.wants(event)]):
-                subscription.deliverer.accept(wanted, now)
+            if subscription.deliverer and (matches := [event for event in events if subscription.matches(event)]):
+                subscription.deliverer.accept(matches, now)
         running.published += len(events)
 
     def status(self) -> dict[str, Any]:
-        """Counts for each topic and subscription, no secrets."""
+        """The counts of each topic and subscription, without secrets."""
         return {name: running.status() for name, running in self._topics.items()}
 
     async def put_topic(self, name: str, schema: Schema, *, key1: str | None, key2: str | None) -> dict[str, Any]:
-        """Create a topic, or change its keys; a key that is not given is made, or stays as it is.
+        """Create a topic, or change its keys; a missing key is generated, or stays as it is.
 
         Raises:
-            Refused: 400, its input schema would change, which Azure does not allow either.
+            Refused: 400, the input schema would change, which Azure does not allow either.
         """
         async with self._changing:
             running = self._topics.get(name)
@@ -125,12 +127,12 @@ class Emulator:
                     f"The topic {name} has the inputSchema {running.topic.input_schema}, which can't be changed.",
                     code="InvalidRequest",
                 )
-            known = running.topic if running else None
+            existing = running.topic if running else None
             topic = Topic(
                 name=name,
                 input_schema=schema,
-                key1=key1 or (known.key1 if known else new_key()),
-                key2=key2 or (known.key2 if known else new_key()),
+                key1=key1 or (existing.key1 if existing else new_key()),
+                key2=key2 or (existing.key2 if existing else new_key()),
             )
             if running:
                 running.topic = topic
@@ -161,34 +163,34 @@ class Emulator:
             del self._topics[name]
             self._save()
 
-    async def put_subscription(self, topic_name: str, name: str, wanted: Subscription) -> dict[str, Any]:
-        """Create or change a subscription, once its endpoint agreed.
+    async def put_subscription(self, topic_name: str, name: str, properties: Subscription) -> dict[str, Any]:
+        """Create or change a subscription after its endpoint has consented.
 
         Raises:
-            Refused: 400, it did not agree, or the subscription makes no sense; 404, no such topic.
+            Refused: 400, the endpoint did not consent, or the subscription is invalid; 404, no such topic.
         """
         async with self._changing:
             running = self._topic(topic_name)
             try:
-                fresh = RunningSubscription(_with_schema(wanted, running.topic), "Creating")
+                new = RunningSubscription(_with_schema(properties, running.topic), "Creating")
             except ValueError as error:
                 raise Refused(HTTPStatus.BAD_REQUEST, f"{error}.", code="InvalidRequest") from error
             try:
-                await self._ask(running.topic, name, fresh)
+                await self._validate(running.topic, name, new)
             except Refused:
-                if name not in running.subscriptions:  # Azure keeps it as well; one that is there stays as it was
-                    fresh.state = "Failed"
-                    self._adopt(running, name, fresh)
+                if name not in running.subscriptions:  # Azure stores it as well; an existing one does not change
+                    new.state = "Failed"
+                    self._adopt(running, name, new)
                 raise
-            at_work = running.subscriptions.get(name)
-            if at_work and at_work.deliverer and fresh.state != "Succeeded":
-                at_work.proposed = fresh  # it goes on as it was until somebody consents
+            current = running.subscriptions.get(name)
+            if current and current.deliverer and new.state != "Succeeded":
+                current.proposed = new  # the current one remains in effect until the manual consent
             else:
-                self._adopt(running, name, fresh)
-            return fresh.resource(running.topic, name)
+                self._adopt(running, name, new)
+            return new.resource(running.topic, name)
 
     def subscription(self, topic_name: str, name: str) -> dict[str, Any]:
-        """A subscription as Azure Resource Manager shows it, secrets left out. Raises Refused, 404."""
+        """A subscription as Azure Resource Manager shows it, without secrets. Raises Refused, 404."""
         running, subscription = self._subscription(topic_name, name)
         return subscription.resource(running.topic, name)
 
@@ -197,53 +199,53 @@ class Emulator:
         return [self.subscription(topic_name, name) for name in self._topic(topic_name).subscriptions]
 
     async def delete_subscription(self, topic_name: str, name: str) -> None:
-        """Delete a subscription with the events it still had to deliver. Raises Refused, 404."""
+        """Delete a subscription and its pending events. Raises Refused, 404."""
         async with self._changing:
             running, _ = self._subscription(topic_name, name)
             await self._drop(running, name)
             self._save()
 
     def validate(self, topic_name: str, name: str, code: str) -> None:
-        """Consent by hand: somebody opened the validation URL, perhaps while the endpoint is still being asked.
+        """Consent manually: a client opened the validation URL, possibly before the handshake has ended.
 
         Raises:
-            Refused: 400, the URL is wrong or too old; 404, no such subscription.
+            Refused: 400, the URL is wrong or has expired; 404, no such subscription.
         """
-        asked = self._asking.get((topic_name, name))
-        if asked and secrets.compare_digest(code.encode(), asked.code.encode()):
-            asked.state = "Succeeded"
+        candidate = self._validating.get((topic_name, name))
+        if candidate and secrets.compare_digest(code.encode(), candidate.code.encode()):
+            candidate.state = "Succeeded"
             return
         running, subscription = self._subscription(topic_name, name)
-        asked = subscription.proposed or subscription
-        if asked.state == "AwaitingManualAction" and time.monotonic() > asked.manual_until:
-            asked.state = "Failed"
-        fits = secrets.compare_digest(code.encode(), asked.code.encode())
-        if asked.state != "AwaitingManualAction" or not fits:
-            raise Refused(HTTPStatus.BAD_REQUEST, "This validation URL is wrong, used already, or too old.")
-        asked.state = "Succeeded"
-        self._adopt(running, name, asked)
+        candidate = subscription.proposed or subscription
+        if candidate.state == "AwaitingManualAction" and time.monotonic() > candidate.manual_until:
+            candidate.state = "Failed"
+        matches = secrets.compare_digest(code.encode(), candidate.code.encode())
+        if candidate.state != "AwaitingManualAction" or not matches:
+            raise Refused(HTTPStatus.BAD_REQUEST, "This validation URL is wrong, was used already, or has expired.")
+        candidate.state = "Succeeded"
+        self._adopt(running, name, candidate)
 
-    async def _ask(self, topic: Topic, name: str, fresh: RunningSubscription) -> None:
-        """Ask the endpoint for its consent, and note how far that got. Raises Refused, 400."""
-        fresh.code = secrets.token_urlsafe(24)
+    async def _validate(self, topic: Topic, name: str, new: RunningSubscription) -> None:
+        """Ask the endpoint for its consent, and set the resulting state. Raises Refused, 400."""
+        new.code = secrets.token_urlsafe(24)
         path = f"/topics/{topic.name}/eventSubscriptions/{name}/validate"
-        self._asking[topic.name, name] = fresh
+        self._validating[topic.name, name] = new
         try:
             state = await handshake.validate(
                 self._http,
                 topic,
                 name,
-                fresh.properties,
+                new.properties,
                 entra=self.entra,
-                code=fresh.code,
-                validation_url=f"{self._options.url}{path}?id={fresh.code}",
+                code=new.code,
+                validation_url=f"{self._options.url}{path}?id={new.code}",
                 scale=self._options.scale,
             )
         finally:
-            del self._asking[topic.name, name]
-        if fresh.state != "Succeeded":  # the validation URL may have been opened meanwhile
-            fresh.state = state
-        fresh.manual_until = time.monotonic() + handshake.MANUAL_SECONDS * self._options.scale
+            del self._validating[topic.name, name]
+        if new.state != "Succeeded":  # a client may have opened the validation URL in the meantime
+            new.state = state
+        new.manual_until = time.monotonic() + handshake.MANUAL_SECONDS * self._options.scale
 
     def _topic(self, name: str) -> RunningTopic:
         if name not in self._topics:
@@ -262,34 +264,34 @@ class Emulator:
         return self._options.data / "journals" / topic.name / f"{name}.jsonl"
 
     def _adopt(self, running: RunningTopic, name: str, subscription: RunningSubscription) -> None:
-        """Put it in the place of the one of its name, whose events it takes over."""
-        if before := running.subscriptions.get(name):
-            subscription.deliverer = before.deliverer
-            subscription.unconsented = before.unconsented
+        """Replace the subscription of this name, whose pending events the new one inherits."""
+        if current := running.subscriptions.get(name):
+            subscription.deliverer = current.deliverer
+            subscription.unconsented = current.unconsented
         running.subscriptions[name] = subscription
         if subscription.state == "Succeeded":
             self._begin(running.topic, name, subscription)
         self._save()
 
-    def _count_what_waits(self, topic: Topic, name: str, subscription: RunningSubscription) -> None:
-        """Say what an earlier process owed an endpoint that has not consented; it is delivered once that does."""
+    def _count_pending(self, topic: Topic, name: str, subscription: RunningSubscription) -> None:
+        """Log the pending events for an endpoint that has not consented; they are delivered after its consent."""
         if not self._journal(topic, name).exists():
             return
-        debts = Debts(self._journal(topic, name))
-        subscription.unconsented = len(debts.owed)
-        debts.close()
+        pending_events = PendingEvents(self._journal(topic, name))
+        subscription.unconsented = len(pending_events.events)
+        pending_events.close()
         if subscription.unconsented:
             facts = {"subscription": name, "topic": topic.name, "events": subscription.unconsented}
-            log.error("an earlier process left events undelivered, and their endpoint has not consented", extra=facts)
+            log.error("an earlier process left undelivered events, and their endpoint has not consented", extra=facts)
 
     def _begin(self, topic: Topic, name: str, subscription: RunningSubscription) -> None:
-        if subscription.deliverer:  # an update: events that wait go by the new properties
+        if subscription.deliverer:  # an update: the new properties apply to pending events, too
             subscription.deliverer.subscription = subscription.properties
             return
         subscription.deliverer = Deliverer(
             name,
             subscription.properties,
-            debts=Debts(self._journal(topic, name)),
+            pending_events=PendingEvents(self._journal(topic, name)),
             http=self._http,
             entra=self.entra,
             dead_letter_folder=self._options.dead_letters,
@@ -300,21 +302,25 @@ class Emulator:
         subscription.unconsented = 0
 
     async def _drop(self, running: RunningTopic, name: str) -> None:
-        gone = running.subscriptions.pop(name)
-        if gone.deliverer:
-            await gone.deliverer.stop()
-        if gone.pending:
-            facts = {"subscription": name, "events": gone.pending}
-            log.warning("events dropped: their subscription was deleted", extra=facts)
+        subscription = running.subscriptions.pop(name)
+        if subscription.deliverer:
+            await subscription.deliverer.stop()
+        if subscription.pending:
+            facts = {"subscription": name, "events": subscription.pending}
+            log.warning("events dropped, as their subscription was deleted", extra=facts)
         self._journal(running.topic, name).unlink(missing_ok=True)
 
     def _save(self) -> None:
-        self._store.save([running.kept() for running in self._topics.values()])
+        self._store.save([running.stored() for running in self._topics.values()])
 
 
-def _with_schema(wanted: Subscription, topic: Topic) -> Subscription:
-    """The same with its delivery schema spelled out: by default the topic's, and never back from CloudEvents."""
-    schema = wanted.event_delivery_schema or topic.input_schema
+def _with_schema(properties: Subscription, topic: Topic) -> Subscription:
+    """The same subscription with its delivery schema set, by default to the topic's.
+
+    Raises:
+        ValueError: CloudEvents can't be delivered in Event Grid's schema.
+    """
+    schema = properties.event_delivery_schema or topic.input_schema
     if topic.input_schema == "CloudEventSchemaV1_0" and schema == "EventGridSchema":
-        raise ValueError(f"the topic {topic.name} takes CloudEvents, which can't be delivered as EventGridSchema")
-    return msgspec.structs.replace(wanted, event_delivery_schema=schema)
+        raise ValueError(f"the topic {topic.name} accepts CloudEvents, which can't be delivered as EventGridSchema")
+    return msgspec.structs.replace(properties, event_delivery_schema=schema)

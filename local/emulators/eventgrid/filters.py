@@ -1,4 +1,4 @@
-"""Which events a subscription wants: Microsoft's "Filter events when creating Event Grid subscriptions"."""
+"""The filters of a subscription: Microsoft's "Filter events when creating Event Grid subscriptions"."""
 
 import operator
 from collections.abc import Callable
@@ -18,8 +18,8 @@ _MISSING = object()
 
 
 def _numbers(compare: _Test) -> _Test:
-    def test(found: Any, wanted: Any) -> bool:
-        return isinstance(found, int | float) and not isinstance(found, bool) and bool(compare(found, wanted))
+    def test(value: Any, expected: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and bool(compare(value, expected))
 
     return test
 
@@ -27,13 +27,13 @@ def _numbers(compare: _Test) -> _Test:
 def _strings(compare: _Test) -> _Test:
     """String comparisons of advanced filters always ignore case."""
 
-    def test(found: Any, wanted: Any) -> bool:
-        return isinstance(found, str) and bool(compare(found.casefold(), str(wanted).casefold()))
+    def test(value: Any, expected: Any) -> bool:
+        return isinstance(value, str) and bool(compare(value.casefold(), str(expected).casefold()))
 
     return test
 
 
-_in_range = _numbers(lambda found, wanted: wanted[0] <= found <= wanted[1])
+_in_range = _numbers(lambda value, limits: limits[0] <= value <= limits[1])
 
 _ANY: dict[str, _Test] = {
     "NumberIn": _numbers(operator.eq),
@@ -42,13 +42,13 @@ _ANY: dict[str, _Test] = {
     "NumberGreaterThan": _numbers(operator.gt),
     "NumberGreaterThanOrEquals": _numbers(operator.ge),
     "NumberInRange": _in_range,
-    "BoolEquals": lambda found, wanted: isinstance(found, bool) and found == wanted,
+    "BoolEquals": lambda value, expected: isinstance(value, bool) and value == expected,
     "StringIn": _strings(operator.eq),
     "StringContains": _strings(operator.contains),
     "StringBeginsWith": _strings(str.startswith),
     "StringEndsWith": _strings(str.endswith),
 }
-"""Operators that hold when any of the values fits."""
+"""Operators that match when any of the values matches."""
 
 _NONE: dict[str, _Test] = {
     "NumberNotIn": _ANY["NumberIn"],
@@ -58,26 +58,26 @@ _NONE: dict[str, _Test] = {
     "StringNotBeginsWith": _ANY["StringBeginsWith"],
     "StringNotEndsWith": _ANY["StringEndsWith"],
 }
-"""Operators that hold when none of the values fits, so also when the field is missing."""
+"""Operators that match when none of the values matches, and so also when the field is missing."""
 
 _NO_VALUES: dict[str, Callable[[Any], bool]] = {
-    "IsNullOrUndefined": lambda found: found is _MISSING or found is None,
-    "IsNotNull": lambda found: found is not _MISSING and found is not None,
+    "IsNullOrUndefined": lambda value: value is _MISSING or value is None,
+    "IsNotNull": lambda value: value is not _MISSING and value is not None,
 }
 
 
-def compiled(wanted: Filter) -> Predicate:
-    """One function that tells whether an event passes all conditions of the filter.
+def compile_filter(settings: Filter) -> Predicate:
+    """A function that returns whether an event meets all conditions of the filter.
 
     Raises:
-        ValueError: the filter has an operator that does not exist, or values that do not fit it.
+        ValueError: the filter has an unknown operator, or values of the wrong type.
     """
-    types = frozenset(wanted.included_event_types or ())
+    types = frozenset(settings.included_event_types or ())
     if "All" in types:
         types = frozenset()
-    fold: Callable[[str], str] = str if wanted.is_subject_case_sensitive else str.casefold
-    begin, end = fold(wanted.subject_begins_with), fold(wanted.subject_ends_with)
-    conditions = [_condition(one) for one in wanted.advanced_filters]
+    fold: Callable[[str], str] = str if settings.is_subject_case_sensitive else str.casefold
+    begin, end = fold(settings.subject_begins_with), fold(settings.subject_ends_with)
+    conditions = [_condition(advanced) for advanced in settings.advanced_filters]
 
     def passes(event: Event) -> bool:
         if types and schemas.event_type(event) not in types:
@@ -100,7 +100,7 @@ def value_at(event: Event, path: str) -> Any:
     try:
         value = msgspec.json.decode(event[names[head.casefold()]])
     except msgspec.DecodeError:
-        return _MISSING  # a number beyond any float, say: valid JSON that no filter can compare
+        return _MISSING  # valid JSON that no filter can compare, such as a number beyond the range of a float
     for step in rest:
         if not isinstance(value, dict) or step not in value:
             return _MISSING
@@ -109,22 +109,22 @@ def value_at(event: Event, path: str) -> Any:
 
 
 def text_at(event: Event, path: str) -> str | None:
-    """A string, number or boolean as text; None when the field is missing or something else."""
+    """A string, number or boolean as text; None when the field is missing or of another type."""
     value = value_at(event, path)
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def _condition(wanted: AdvancedFilter) -> Predicate:
-    name, path = wanted.operator_type, wanted.key
+def _condition(settings: AdvancedFilter) -> Predicate:
+    name, path = settings.operator_type, settings.key
     if name in _NO_VALUES:
         holds = _NO_VALUES[name]
         return lambda event: holds(value_at(event, path))
-    values = wanted.values or ([] if wanted.value is None else [wanted.value])
+    values = settings.values or ([] if settings.value is None else [settings.value])
     if name not in _ANY and name not in _NONE:
         known = ", ".join(sorted([*_ANY, *_NONE, *_NO_VALUES]))
-        raise ValueError(f"there is no operatorType {name}; there are {known}")
+        raise ValueError(f"unknown operatorType {name}; the known ones are {known}")
     if not values:
         raise ValueError(f"the advanced filter {name} on {path} has neither value nor values")
     _require_fit(name, values)
@@ -137,13 +137,13 @@ def _condition(wanted: AdvancedFilter) -> Predicate:
 
 def _require_fit(name: str, values: list[Any]) -> None:
     if name.endswith("InRange"):
-        fit = all(isinstance(one, list) and len(one) == 2 and all(map(_is_number, one)) for one in values)  # noqa: PLR2004 - from, to
+        fit = all(isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits)) for limits in values)  # noqa: PLR2004 - from, to
     elif name.startswith("Number"):
         fit = all(map(_is_number, values))
     elif name.startswith("Bool"):
-        fit = all(isinstance(one, bool) for one in values)
+        fit = all(isinstance(value, bool) for value in values)
     else:
-        fit = all(isinstance(one, str) for one in values)
+        fit = all(isinstance(value, str) for value in values)
     if not fit:
         raise ValueError(f"the values {values} do not fit the operatorType {name}")
 

@@ -1,4 +1,4 @@
-"""Ask an endpoint whether it wants events, before any is delivered.
+"""The handshake: ask an endpoint for its consent before any event is delivered.
 
 Microsoft's "Endpoint validation with Event Grid event schema" and "... with CloudEvents schema".
 """
@@ -21,10 +21,10 @@ from local.emulators.eventgrid.subscription import ProvisioningState, Subscripti
 from local.emulators.eventgrid.topic import Topic
 
 MANUAL_SECONDS = 300
-"""How long the validation URL is good for."""
+"""How long the validation URL is valid."""
 
 _TRIES = 2
-_TRY_AGAIN_SECONDS = 5
+_RETRY_SECONDS = 5
 _REQUEST_RATE = "120"
 
 log = logging.getLogger("helios.local.eventgrid")
@@ -41,27 +41,27 @@ async def validate(
     validation_url: str,
     scale: float,
 ) -> ProvisioningState:
-    """Whether the endpoint agreed, or must still GET the validation URL.
+    """The state after the handshake: the endpoint consented, or must still GET the validation URL.
 
     Args:
-        http: with the response timeout set.
-        topic: what is subscribed to.
-        name: the subscription's.
-        subscription: whom to ask, and in which schema.
-        entra: gives the token that the endpoint may want to see.
-        code: what the endpoint must echo.
-        validation_url: what it may GET instead.
-        scale: factor on the pause before the second try, which an endpoint gets that does not answer at all.
+        http: the HTTP client, with the response timeout set.
+        topic: the topic of the subscription.
+        name: the subscription's name.
+        subscription: has the endpoint and the schema.
+        entra: issues the token that the endpoint may require.
+        code: the code that the endpoint must echo.
+        validation_url: the URL that the endpoint may GET instead.
+        scale: factor on the pause before the second try, for an endpoint that does not answer the first.
 
     Raises:
-        Refused: 400, it did not agree.
+        Refused: 400, the endpoint did not consent.
     """
     ask = _ask_cloud_events if subscription.event_delivery_schema == "CloudEventSchemaV1_0" else _ask_event_grid
     authorization = entra.headers(subscription)
     problem = ""
     for attempt in range(_TRIES):
         if attempt:
-            await asyncio.sleep(_TRY_AGAIN_SECONDS * scale)
+            await asyncio.sleep(_RETRY_SECONDS * scale)
         try:
             return await ask(http, topic, name, subscription, authorization, code, validation_url)
         except TimeoutError:
@@ -80,7 +80,7 @@ async def _ask_event_grid(
     code: str,
     validation_url: str,
 ) -> ProvisioningState:
-    """POST a SubscriptionValidationEvent; 200 with its code is consent, 200 without it means: by hand."""
+    """POST a SubscriptionValidationEvent: 200 with its code is consent, 200 without it requires manual consent."""
     event = {
         "id": str(uuid.uuid4()),
         "topic": topic.id,
@@ -122,7 +122,7 @@ async def _ask_cloud_events(
     _code: str,
     validation_url: str,
 ) -> ProvisioningState:
-    """OPTIONS, as CloudEvents' "HTTP 1.1 Web Hooks for Event Delivery", section 4, has it."""
+    """Send OPTIONS as in CloudEvents' "HTTP 1.1 Web Hooks for Event Delivery", section 4."""
     headers = {
         **payload.headers("SubscriptionValidation", name, subscription),
         **authorization,

@@ -1,4 +1,4 @@
-"""What one subscription still owes its endpoint, kept on disk: see ``local.emulators.journal``."""
+"""The pending events of one subscription, stored on disk: see ``local.emulators.journal``."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ import msgspec
 from local.emulators.journal import Journal
 
 
-class Owed(msgspec.Struct, frozen=True, array_like=True):
-    """One accepted event.
+class PendingEvent(msgspec.Struct, frozen=True, array_like=True):
+    """An event that was accepted, and is neither delivered nor given up.
 
     Attributes:
-        number: its place among the subscription's; grows.
-        published: when it was accepted, in seconds since the epoch.
+        number: its position among the subscription's events, ascending.
+        published: the time when it was accepted, in seconds since the epoch.
         event: its JSON, in the topic's schema.
     """
 
@@ -23,7 +23,7 @@ class Owed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Added(msgspec.Struct, tag=True, array_like=True):
-    owed: list[Owed]
+    events: list[PendingEvent]
 
 
 class _Settled(msgspec.Struct, tag=True, array_like=True):
@@ -33,50 +33,50 @@ class _Settled(msgspec.Struct, tag=True, array_like=True):
 _decoder = msgspec.json.Decoder(_Added | _Settled)
 
 
-class Debts:
-    """All that one subscription owes.
+class PendingEvents:
+    """The pending events of one subscription, in memory and in its journal.
 
     Attributes:
-        owed: by number, what is accepted and not settled, oldest first.
+        events: the pending events by number, oldest first.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a journal, and recover what an earlier process left in it."""
+        """Open the journal, and recover the events that an earlier process left in it."""
         self._journal = Journal(path, _decoder)
-        self.owed: dict[int, Owed] = {}
+        self.events: dict[int, PendingEvent] = {}
         self._next = 0
         for record in self._journal.replay():
             if isinstance(record, _Added):
-                self._note(record.owed)
+                self._add(record.events)
             else:
-                self._forget(record.numbers)
+                self._remove(record.numbers)
         self._rewrite()
 
-    def add(self, events: Iterable[bytes], published: float) -> list[Owed]:
-        """Write down accepted events; once this returns, they survive the process."""
-        added = [Owed(number, published, msgspec.Raw(event)) for number, event in enumerate(events, self._next)]
+    def add(self, events: Iterable[bytes], published: float) -> list[PendingEvent]:
+        """Add accepted events, and return them; once this returns, they survive the process."""
+        added = [PendingEvent(number, published, msgspec.Raw(event)) for number, event in enumerate(events, self._next)]
         self._journal.write(_Added(added))
-        self._note(added)
+        self._add(added)
         return added
 
     def settle(self, numbers: Sequence[int]) -> None:
-        """Write down that these are delivered or given up."""
+        """Remove events that are delivered or given up."""
         self._journal.write(_Settled(list(numbers)))
-        self._forget(numbers)
+        self._remove(numbers)
         if self._journal.outgrown:
             self._rewrite()
 
     def close(self) -> None:
-        """Let go of the file; what is owed stays in it."""
+        """Close the journal; the pending events stay in it."""
         self._journal.close()
 
     def _rewrite(self) -> None:
-        self._journal.rewrite([_Added(list(self.owed.values()))])
+        self._journal.rewrite([_Added(list(self.events.values()))])
 
-    def _note(self, added: Sequence[Owed]) -> None:
-        self.owed |= {one.number: one for one in added}
-        self._next = max(self._next, *(one.number + 1 for one in added)) if added else self._next
+    def _add(self, added: Sequence[PendingEvent]) -> None:
+        self.events |= {event.number: event for event in added}
+        self._next = max(self._next, *(event.number + 1 for event in added)) if added else self._next
 
-    def _forget(self, numbers: Iterable[int]) -> None:
+    def _remove(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            self.owed.pop(number, None)
+            self.events.pop(number, None)

@@ -1,4 +1,4 @@
-"""Who may publish: a topic's key in ``aeg-sas-key``, or a signature made with it in ``aeg-sas-token``."""
+"""The authorization of publishers: a topic's key in ``aeg-sas-key``, or a signature with it in ``aeg-sas-token``."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ KEY_HEADER = "aeg-sas-key"
 TOKEN_HEADER = "aeg-sas-token"  # noqa: S105 - a header's name
 
 _SAMPLE_EXPIRY_FORM = "%m/%d/%Y %I:%M:%S %p"
-"""How Microsoft's samples in C# and in shell write a token's expiry; its SDK for Python writes ISO 8601."""
+"""The format of a token's expiry in Microsoft's samples in C# and shell; its SDK for Python writes ISO 8601."""
 
 
 def authorize(headers: Mapping[str, str], topic: Topic) -> None:
@@ -25,7 +25,7 @@ def authorize(headers: Mapping[str, str], topic: Topic) -> None:
     The rules are those of Microsoft's "Authenticate publishing clients using access keys or SAS tokens".
 
     Raises:
-        Refused: 401, they don't.
+        Refused: 401, they do not allow it.
     """
     key, token = headers.get(KEY_HEADER), headers.get(TOKEN_HEADER)
     if key is None and token is None:
@@ -34,14 +34,14 @@ def authorize(headers: Mapping[str, str], topic: Topic) -> None:
         )
     keys = (topic.key1, topic.key2)
     if key is not None:
-        if not any(hmac.compare_digest(key.encode(), known.encode()) for known in keys):
+        if not any(hmac.compare_digest(key.encode(), expected.encode()) for expected in keys):
             raise _unauthorized(f"The request authorization key is not authorized for {topic.name.upper()}.")
         return
     _check_token(token or "", keys, topic)
 
 
 def _check_token(token: str, keys: tuple[str, ...], topic: Topic) -> None:
-    """``r=<resource>&e=<expiry>&s=<signature>``, where the signature is over all that stands before ``&s=``."""
+    """Check ``r=<resource>&e=<expiry>&s=<signature>``; the signature covers the text before ``&s=``."""
     signed, _, _ = token.partition("&s=")
     fields = {name: values[0] for name, values in parse_qs(token.replace("+", "%2B")).items()}
     if not {"r", "e", "s"} <= fields.keys():
@@ -58,19 +58,19 @@ def _signature(text: str, key: str) -> bytes:
     try:
         secret = base64.b64decode(key, validate=True)
     except binascii.Error:
-        return b""  # a key that is not Base64 signs nothing
+        return b""  # a key that is not Base64 can't sign
     return base64.b64encode(hmac.new(secret, text.encode(), hashlib.sha256).digest())
 
 
 def _expiry(text: str) -> datetime:
     try:
-        read = datetime.fromisoformat(text)
+        expiry = datetime.fromisoformat(text)
     except ValueError:
         try:
-            read = datetime.strptime(text, _SAMPLE_EXPIRY_FORM)  # noqa: DTZ007 - the next line gives it a zone
+            expiry = datetime.strptime(text, _SAMPLE_EXPIRY_FORM)  # noqa: DTZ007 - the return statement sets the zone
         except ValueError as error:
             raise _unauthorized(f"The expiration of the {TOKEN_HEADER} can't be read: {text}.") from error
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
 
 
 def _unauthorized(message: str) -> Refused:

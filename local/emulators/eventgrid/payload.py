@@ -1,4 +1,4 @@
-"""What an endpoint receives: the body and the headers of one delivery."""
+"""The body and the headers of a delivery."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from local.emulators.eventgrid.schemas import Event
 from local.emulators.eventgrid.subscription import StaticHeader, Subscription
 
 ORIGIN = "eventgrid.azure.net"
-"""What Event Grid calls itself in ``WebHook-Request-Origin``."""
+"""Event Grid's own name in ``WebHook-Request-Origin``."""
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -20,8 +20,8 @@ _encode = msgspec.json.Encoder().encode
 def body(events: Sequence[Event], subscription: Subscription) -> tuple[bytes, str]:
     """The body of a notification, and its content type.
 
-    Events are delivered as an array, even a single one, except that a CloudEvents subscription without batching gets
-    the event itself (Microsoft's "CloudEvents v1.0 schema with Azure Event Grid").
+    Events are delivered as an array, even a single one. The exception is a CloudEvents subscription without batching,
+    which receives the event itself (Microsoft's "CloudEvents v1.0 schema with Azure Event Grid").
     """
     if subscription.event_delivery_schema == "EventGridSchema":
         return _encode(events), "application/json; charset=utf-8"
@@ -37,8 +37,8 @@ def headers(event_type: str, name: str, subscription: Subscription, *, attempts:
     Args:
         event_type: ``Notification``, ``SubscriptionValidation`` or ``SubscriptionDeletion``.
         name: the subscription's name.
-        subscription: whose headers with a fixed value are added.
-        attempts: how many there have been before this one.
+        subscription: its headers with a fixed value are added.
+        attempts: the number of earlier attempts.
     """
     fixed = {
         header.name: header.properties.value
@@ -54,12 +54,12 @@ def headers(event_type: str, name: str, subscription: Subscription, *, attempts:
 
 
 def event_headers(event: Event, subscription: Subscription) -> dict[str, str]:
-    """The headers that are taken from an event; of a batch, from its first."""
-    taken = {
+    """The headers with values from an event; for a batch, from its first event."""
+    values = {
         header.name: filters.text_at(event, header.properties.source_field)
         for header in subscription.webhook.delivery_attribute_mappings
         if not isinstance(header, StaticHeader)
     }
-    taken["aeg-data-version"] = schemas.text(event, "dataVersion") or ""
-    # A value that no header can hold is left out, as Azure does: a line break in an event must not end its delivery.
-    return {name: value for name, value in taken.items() if value is not None and not _UNFIT.search(value)}
+    values["aeg-data-version"] = schemas.text(event, "dataVersion") or ""
+    # A value that is invalid in a header is left out, as in Azure: a line break in an event must not stop its delivery.
+    return {name: value for name, value in values.items() if value is not None and not _UNFIT.search(value)}

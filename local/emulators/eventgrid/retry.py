@@ -1,4 +1,4 @@
-"""When to deliver again and when to give up: Microsoft's "Event Grid message delivery and retry"."""
+"""The rules of retries and of giving up: Microsoft's "Event Grid message delivery and retry"."""
 
 import random
 from typing import NamedTuple
@@ -17,7 +17,7 @@ NOT_RETRIED = frozenset({400, 401, 403, 413})
 _AT_LEAST_SECONDS = {408: 120, 503: 30}
 """Status codes after which Event Grid waits longer ("Failure codes")."""
 _JITTER = 0.1
-"""The page promises "a small randomization" and no figure."""
+"""The page mentions "a small randomization" without a number."""
 
 _OUTCOMES = {
     400: "BadRequest",
@@ -32,14 +32,14 @@ _OUTCOMES = {
 TIMED_OUT, NOT_CONNECTED, OTHER = "TimedOut", "SocketError", "GenericError"
 
 
-class Again(NamedTuple):
-    """Deliver again after so many seconds."""
+class RetryAfter(NamedTuple):
+    """Deliver again after this many seconds."""
 
     seconds: float
 
 
 class GiveUp(NamedTuple):
-    """Deliver no more, for this reason; Azure's ``deadLetterReason``."""
+    """Stop delivering, for this reason: Azure's ``deadLetterReason``."""
 
     reason: str
 
@@ -49,15 +49,15 @@ def outcome(status: int) -> str:
     return _OUTCOMES.get(status, OTHER)
 
 
-def after_failure(status: int | None, attempts: int, policy: RetryPolicy) -> Again | GiveUp:
-    """What follows a failed attempt.
+def after_failure(status: int | None, attempts: int, policy: RetryPolicy) -> RetryAfter | GiveUp:
+    """The next step after a failed attempt.
 
-    The time to live is not looked at here: Event Grid checks it only when the next attempt is due.
+    This function ignores the time to live: Event Grid checks it only when the next attempt is due.
 
     Args:
-        status: the endpoint's answer, or None when there was none.
-        attempts: how many there have been, this one included.
-        policy: the subscription's.
+        status: the status of the endpoint's answer, or None without an answer.
+        attempts: the number of attempts, this one included.
+        policy: the subscription's retry policy.
     """
     if status in NOT_RETRIED:
         return GiveUp(f"UndeliverableDueToHttp{outcome(status)}")
@@ -65,11 +65,11 @@ def after_failure(status: int | None, attempts: int, policy: RetryPolicy) -> Aga
         return GiveUp("MaxDeliveryAttemptsExceeded")
     step = SCHEDULE_SECONDS[min(attempts, len(SCHEDULE_SECONDS)) - 1]
     wait = max(step, _AT_LEAST_SECONDS.get(status, 0)) if status else step
-    return Again(wait * (1 + random.uniform(0, _JITTER)))  # noqa: S311 - jitter is no secret
+    return RetryAfter(wait * (1 + random.uniform(0, _JITTER)))  # noqa: S311 - jitter is no secret
 
 
 def expired(published: float, now: float, policy: RetryPolicy, scale: float) -> GiveUp | None:
-    """Whether an event that is due is too old to be delivered; times in seconds since the epoch."""
+    """The reason to give up an event that is due and too old, otherwise None; times in seconds since the epoch."""
     if now - published > policy.event_time_to_live_in_minutes * 60 * scale:
         return GiveUp("TimeToLiveExceeded")
     return None

@@ -1,4 +1,4 @@
-"""A topic and a subscription at work, and how Azure Resource Manager shows them."""
+"""The running topics and subscriptions, and their form in Azure Resource Manager."""
 
 from typing import Any
 
@@ -7,34 +7,34 @@ import msgspec
 from local.emulators.eventgrid import filters
 from local.emulators.eventgrid.delivery import Deliverer
 from local.emulators.eventgrid.filters import Predicate
-from local.emulators.eventgrid.store import KeptSubscription, KeptTopic
-from local.emulators.eventgrid.subscription import ProvisioningState, Subscription, base_url, shown
+from local.emulators.eventgrid.store import StoredSubscription, StoredTopic
+from local.emulators.eventgrid.subscription import ProvisioningState, Subscription, base_url, redacted
 from local.emulators.eventgrid.topic import Topic
 
 
 class RunningSubscription:
-    """A subscription at work.
+    """A running subscription.
 
     Attributes:
-        properties: what it is configured as.
-        state: how far it got; events are taken only once it ``Succeeded``.
-        wants: tells which events pass its filter.
-        deliverer: delivers them; None before the endpoint's consent.
-        code: what the endpoint must echo, or open the validation URL with.
-        manual_until: until when the validation URL is good, on the monotonic clock.
-        proposed: what it becomes once somebody opens the validation URL; until then it goes on as it is.
-        unconsented: events that an earlier process left, as long as the endpoint has not consented to having them.
+        properties: its configuration.
+        state: its provisioning state; it accepts events only in the state ``Succeeded``.
+        matches: returns whether an event matches its filter.
+        deliverer: delivers its events; None before the endpoint's consent.
+        code: the code that the endpoint must echo, and that the validation URL contains.
+        manual_until: the time until which the validation URL is valid, on the monotonic clock.
+        proposed: the changed subscription that takes effect once a client opens the validation URL.
+        unconsented: the number of events that an earlier process left, until the endpoint consents.
     """
 
     def __init__(self, properties: Subscription, state: ProvisioningState) -> None:
-        """Put it to work; it delivers nothing yet.
+        """Start without deliveries.
 
         Raises:
-            ValueError: its filter makes no sense.
+            ValueError: the filter is invalid.
         """
         self.properties = properties
         self.state = state
-        self.wants: Predicate = filters.compiled(properties.filter)
+        self.matches: Predicate = filters.compile_filter(properties.filter)
         self.deliverer: Deliverer | None = None
         self.code = ""
         self.manual_until = 0.0
@@ -43,20 +43,20 @@ class RunningSubscription:
 
     @property
     def pending(self) -> int:
-        """How many events are neither delivered nor given up."""
+        """The number of events that are neither delivered nor given up."""
         return self.deliverer.pending if self.deliverer else self.unconsented
 
     def resource(self, topic: Topic, name: str) -> dict[str, Any]:
-        """As Azure shows it, secrets left out."""
+        """The subscription in Azure's form, without secrets."""
         return {
             "id": f"{topic.id}/eventSubscriptions/{name}",
             "name": name,
             "type": "Microsoft.EventGrid/topics/eventSubscriptions",
-            "properties": shown(self.properties) | {"topic": topic.id, "provisioningState": self.state},
+            "properties": redacted(self.properties) | {"topic": topic.id, "provisioningState": self.state},
         }
 
     def status(self) -> dict[str, Any]:
-        """What became of its events."""
+        """Its state, and its events by outcome."""
         return {
             "provisioningState": self.state,
             "endpointBaseUrl": base_url(self.properties.webhook.endpoint_url),
@@ -67,24 +67,24 @@ class RunningSubscription:
 
 
 class RunningTopic:
-    """A topic at work.
+    """A running topic.
 
     Attributes:
-        topic: what it is configured as.
-        subscriptions: by name.
-        published: events taken in since the start.
-        refused: publishing requests refused since the start.
+        topic: its configuration.
+        subscriptions: its subscriptions by name.
+        published: the number of events published since the start.
+        refused: the number of publish requests refused since the start.
     """
 
     def __init__(self, topic: Topic) -> None:
-        """Put it to work."""
+        """Start without subscriptions."""
         self.topic = topic
         self.subscriptions: dict[str, RunningSubscription] = {}
         self.published = 0
         self.refused = 0
 
     def resource(self, url: str) -> dict[str, Any]:
-        """As Azure shows it; ``url`` is the emulator's."""
+        """The topic in Azure's form; ``url`` is the URL of the emulator."""
         return {
             "id": self.topic.id,
             "name": self.topic.name,
@@ -97,20 +97,20 @@ class RunningTopic:
         }
 
     def status(self) -> dict[str, Any]:
-        """What it took in, and what became of it."""
+        """The counts of the topic and of its subscriptions."""
         return {
             "inputSchema": self.topic.input_schema,
             "published": self.published,
             "refusedRequests": self.refused,
-            "eventSubscriptions": {name: one.status() for name, one in self.subscriptions.items()},
+            "eventSubscriptions": {name: subscription.status() for name, subscription in self.subscriptions.items()},
         }
 
-    def kept(self) -> KeptTopic:
-        """What the next process must know."""
-        return KeptTopic(
+    def stored(self) -> StoredTopic:
+        """The part of the topic that outlives the process."""
+        return StoredTopic(
             topic=self.topic,
             subscriptions={
-                name: KeptSubscription(properties=one.properties, provisioning_state=one.state)
-                for name, one in self.subscriptions.items()
+                name: StoredSubscription(properties=subscription.properties, provisioning_state=subscription.state)
+                for name, subscription in self.subscriptions.items()
             },
         )

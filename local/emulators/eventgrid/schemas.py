@@ -1,7 +1,7 @@
-"""Published bodies: read, checked against the topic's schema, and converted for a subscription that wants the other.
+"""Published bodies: parsed, checked against the topic's schema, and converted to the schema of a subscription.
 
-An event is kept as a table from each of its fields to that field's JSON text, so that what the publisher wrote is
-delivered byte for byte: no number is rounded, no key reordered.
+An event is a table from field names to JSON texts, so that the publisher's values are delivered byte for byte: no
+number is rounded, no key reordered.
 """
 
 import re
@@ -35,7 +35,7 @@ _OPTIONAL_TEXT = {
 _TIME = {"EventGridSchema": "eventTime", "CloudEventSchemaV1_0": "time"}
 _TYPE = {"EventGridSchema": "eventType", "CloudEventSchemaV1_0": "type"}
 _MESSAGE_NAME = {"EventGridSchema": "EventGridEvent", "CloudEventSchemaV1_0": "CloudEventV10"}
-"""What Event Grid's own messages call its schemas."""
+"""The names of the schemas in Event Grid's own messages."""
 _EVENT_GRID_FIELDS = {*_REQUIRED["EventGridSchema"], *_OPTIONAL_TEXT["EventGridSchema"], "data"}
 _CLOUD_EVENTS_NAME = re.compile(r"[a-z0-9]+|data_base64")
 
@@ -48,19 +48,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read(body: bytes, content_type: str, topic: Topic) -> list[Event]:
-    """The events of one publish, complete as a subscriber in the topic's schema receives them.
+    """The events in the body of a publish request, as a subscriber in the topic's schema receives them.
 
     Raises:
-        Refused: 400, the body does not fit the schema; 413, it or one event is too large. Nothing is published.
+        Refused: 400, the body does not conform to the schema; 413, the body or an event is too large.
     """
     if len(body) > MAX_REQUEST_BYTES:
         raise too_large("array", MAX_REQUEST_BYTES)
     schema = topic.input_schema
     try:
-        body.decode()  # fields are kept as bytes: nothing later would see that they are no text
+        body.decode()  # fields stay bytes, so no later step would notice invalid UTF-8
     except UnicodeDecodeError as error:
         raise _unfit(schema, "The JSON received is not UTF-8.") from error
-    # A CloudEvents topic takes one event, or an array if the content type says so; the other always an array.
+    # A CloudEvents topic accepts one event, or an array if the content type says so; the other schema only an array.
     batch = schema == "EventGridSchema" or "cloudevents-batch+json" in content_type.lower()
     texts: list[Raw] = _parsed(_decode_array, body, schema) if batch else [Raw(body)]
     if any(len(memoryview(text)) > MAX_EVENT_BYTES for text in texts):
@@ -69,12 +69,12 @@ def read(body: bytes, content_type: str, topic: Topic) -> list[Event]:
 
 
 def too_large(what: str, limit: int) -> Refused:
-    """The answer to an array, or to an event in it, that is over the limit."""
+    """The error for an array, or an event in it, above the limit."""
     return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The {what} exceeds the maximum size ({limit} bytes).")
 
 
 def text(event: Event, name: str) -> str | None:
-    """A field that is a string; None if it is missing or no string."""
+    """The value of a string field; None if the field is missing or not a string."""
     raw = event.get(name)
     if raw is None:
         return None
@@ -85,13 +85,13 @@ def text(event: Event, name: str) -> str | None:
 
 
 def event_type(event: Event) -> str:
-    """The type, in either schema."""
+    """The event's type, in either schema."""
     name = _TYPE["CloudEventSchemaV1_0" if "specversion" in event else "EventGridSchema"]
     return text(event, name) or ""
 
 
 def as_cloud_event(event: Event) -> Event:
-    """The same event in the CloudEvents 1.0 schema; one that is in it already comes back as it is."""
+    """The event in the CloudEvents 1.0 schema; an event in this schema is returned unchanged."""
     if "specversion" in event:
         return event
     names = {"id": "id", "topic": "source", "eventType": "type", "subject": "subject", "eventTime": "time"}
@@ -130,7 +130,7 @@ def _check_time(event: Event, schema: Schema) -> None:
 
 
 def _checked_event_grid(event: Event, topic: Topic) -> Event:
-    """Stamp what Event Grid stamps ("Azure Event Grid event schema": topic, dataVersion, metadataVersion)."""
+    """The event with the fields that Event Grid sets ("Azure Event Grid event schema": topic and versions)."""
     schema: Schema = "EventGridSchema"
     if unexpected := sorted(event.keys() - _EVENT_GRID_FIELDS):
         raise _unfit(
@@ -141,8 +141,8 @@ def _checked_event_grid(event: Event, topic: Topic) -> Event:
         raise _unfit(schema, f"The property 'topic' must be left out, or be {topic.id}.")
     if text(event, "metadataVersion") not in (None, "1"):
         raise _unfit(schema, "The property 'metadataVersion' must be left out, or be 1.")
-    stamps = {"topic": Raw(_encode(topic.id)), "metadataVersion": Raw(b'"1"')}
-    return {"dataVersion": Raw(b'""')} | event | stamps
+    fields = {"topic": Raw(_encode(topic.id)), "metadataVersion": Raw(b'"1"')}
+    return {"dataVersion": Raw(b'""')} | event | fields
 
 
 def _checked_cloud_event(event: Event) -> Event:

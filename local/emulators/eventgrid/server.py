@@ -1,4 +1,4 @@
-"""The emulator over HTTP: where publishers post, where it is configured, and where one looks what became of events."""
+"""The HTTP server of the emulator: publishing, configuration and status."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
@@ -27,7 +27,7 @@ class _TopicProperties(msgspec.Struct, rename="camel", forbid_unknown_fields=Tru
 
 
 class _PutTopic(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Azure generates the keys; here they may be given, so that publishers can be configured beforehand."""
+    """A topic in a PUT. Azure generates the keys; here the caller may set them, to configure publishers beforehand."""
 
     properties: _TopicProperties = msgspec.field(default_factory=_TopicProperties)
     key1: str | None = None
@@ -39,7 +39,7 @@ class _PutSubscription(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def application(emulator: Emulator) -> web.Application:
-    """The emulator's HTTP face; it starts and stops the emulator with itself."""
+    """The web application of the emulator; it starts and stops the emulator."""
     app = web.Application(middlewares=[_vendor_errors], client_max_size=MAX_REQUEST_BYTES + 1)
     routes = _Routes(emulator)
     app.add_routes(
@@ -71,7 +71,7 @@ def application(emulator: Emulator) -> web.Application:
 
 
 class _Routes:
-    """Each translates a request, calls the emulator, and translates back."""
+    """The request handlers: each one translates a request, calls the emulator, and translates the result."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -84,9 +84,9 @@ class _Routes:
         return _json({"value": self._emulator.topics()})
 
     async def put_topic(self, request: web.Request) -> web.Response:
-        asked = _decoded(await request.read(), _PutTopic)
-        schema = asked.properties.input_schema
-        topic = await self._emulator.put_topic(request.match_info["topic"], schema, key1=asked.key1, key2=asked.key2)
+        body = _decoded(await request.read(), _PutTopic)
+        schema = body.properties.input_schema
+        topic = await self._emulator.put_topic(request.match_info["topic"], schema, key1=body.key1, key2=body.key2)
         return _json(topic, HTTPStatus.CREATED)
 
     async def get_topic(self, request: web.Request) -> web.Response:
@@ -103,8 +103,8 @@ class _Routes:
         return _json({"value": self._emulator.subscriptions(request.match_info["topic"])})
 
     async def put_subscription(self, request: web.Request) -> web.Response:
-        asked = _decoded(await request.read(), _PutSubscription)
-        return _json(await self._emulator.put_subscription(*_names(request), asked.properties), HTTPStatus.CREATED)
+        body = _decoded(await request.read(), _PutSubscription)
+        return _json(await self._emulator.put_subscription(*_names(request), body.properties), HTTPStatus.CREATED)
 
     async def get_subscription(self, request: web.Request) -> web.Response:
         return _json(self._emulator.subscription(*_names(request)))
@@ -129,7 +129,7 @@ class _Routes:
 
 @web.middleware
 async def _vendor_errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Every refusal in Azure's form."""
+    """Answer every error in Azure's form."""
     try:
         return await handler(request)
     except Refused as refused:

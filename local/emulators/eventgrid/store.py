@@ -1,4 +1,4 @@
-"""Topics and subscriptions on disk: they outlive the process, as Azure's do."""
+"""Topics and subscriptions on disk: they outlive the process, as in Azure."""
 
 import os
 from pathlib import Path
@@ -9,45 +9,47 @@ from local.emulators.eventgrid.subscription import ProvisioningState, Subscripti
 from local.emulators.eventgrid.topic import Topic
 
 
-class KeptSubscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A subscription and how far it got."""
+class StoredSubscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A subscription and its provisioning state."""
 
     properties: Subscription
     provisioning_state: ProvisioningState
 
 
-class KeptTopic(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class StoredTopic(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A topic and its subscriptions by name."""
 
     topic: Topic
-    subscriptions: dict[str, KeptSubscription] = {}
+    subscriptions: dict[str, StoredSubscription] = {}
 
 
 class Store:
-    """One JSON file. It holds keys, so only its owner may read it."""
+    """One JSON file. It contains keys, so only its owner may read it."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; its folder is made."""
+        """Set the file, and create its folder."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def load(self) -> list[KeptTopic]:
-        """What was saved last; nothing at first.
+    def load(self) -> list[StoredTopic]:
+        """The topics saved last; empty without a file.
 
         Raises:
-            ValueError: the file can't be read; the message says which to remove.
+            ValueError: the file can't be read; the message names it.
         """
         if not self._path.exists():
             return []
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[KeptTopic])
+            return msgspec.json.decode(self._path.read_bytes(), type=list[StoredTopic])
         except msgspec.DecodeError as error:
-            raise ValueError(f"{self._path} can't be read ({error}): remove it to start without topics") from error
+            raise ValueError(
+                f"{self._path} can't be read ({error}). Remove the file to start without topics."
+            ) from error
 
-    def save(self, topics: list[KeptTopic]) -> None:
-        """Replace what was saved."""
-        fresh = self._path.with_suffix(".new")
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    def save(self, topics: list[StoredTopic]) -> None:
+        """Replace the saved topics."""
+        new_path = self._path.with_suffix(".new")
+        file = os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(file, "wb") as output:
             output.write(msgspec.json.format(msgspec.json.encode(topics)))
-        fresh.replace(self._path)
+        new_path.replace(self._path)

@@ -1,6 +1,6 @@
-"""An event subscription, in the words of Azure Resource Manager's ``Microsoft.EventGrid/eventSubscriptions``.
+"""An event subscription, in the form of Azure Resource Manager's ``Microsoft.EventGrid/eventSubscriptions``.
 
-Parsing is strict: an option that the emulator does not know is refused, never ignored.
+Parsing is strict: the emulator refuses an unknown option, and never ignores one.
 """
 
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from local.emulators.eventgrid.topic import Schema
 
 ProvisioningState = Literal["Creating", "AwaitingManualAction", "Succeeded", "Failed"]
 
-SECRET = "Hidden"  # noqa: S105 - Azure's own word where it hides a secret header's value  # pragma: allowlist secret
+SECRET = "Hidden"  # noqa: S105 - Azure's replacement for a secret header's value  # pragma: allowlist secret
 MAX_DELIVERY_HEADERS = 10
 """Microsoft's "Custom delivery properties"."""
 
@@ -30,13 +30,13 @@ class StaticValue(_Arm, frozen=True):
 
 
 class DynamicValue(_Arm, frozen=True):
-    """Where in the event a header's value lies: ``subject``, ``data.customer``."""
+    """The path of a header's value in the event: ``subject``, ``data.customer``."""
 
     source_field: str
 
 
 HeaderName = Annotated[str, Meta(pattern=r"^(?![Aa][Ee][Gg]-)[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
-"""A header's name. ``aeg-`` is kept for Event Grid ("Custom delivery properties")."""
+"""A header's name. The prefix ``aeg-`` is reserved for Event Grid ("Custom delivery properties")."""
 
 
 class StaticHeader(_Arm, frozen=True, tag_field="type", tag="Static"):
@@ -54,7 +54,7 @@ class DynamicHeader(_Arm, frozen=True, tag_field="type", tag="Dynamic"):
 
 
 class WebHookProperties(_Arm, frozen=True):
-    """Where events are delivered, how many at once ("Output batching"), and for whom Entra's token is made out."""
+    """The endpoint, its batch size ("Output batching"), its headers, and the tenant and audience of Entra's token."""
 
     endpoint_url: Annotated[str, Meta(pattern=r"^https?://[^/]+")]
     max_events_per_batch: Annotated[int, Meta(ge=1, le=5000)] = 1
@@ -66,13 +66,13 @@ class WebHookProperties(_Arm, frozen=True):
     azure_active_directory_application_id_or_uri: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse half of what Entra is asked with."""
+        """Require both or neither of the tenant and the application."""
         if bool(self.azure_active_directory_tenant_id) != bool(self.azure_active_directory_application_id_or_uri):
             raise ValueError("azureActiveDirectoryTenantId and azureActiveDirectoryApplicationIdOrUri belong together")
 
 
 class WebHook(_Arm, frozen=True, tag_field="endpointType", tag="WebHook"):
-    """The only kind of destination that is imitated."""
+    """A webhook, the only imitated kind of destination."""
 
     properties: WebHookProperties
 
@@ -87,7 +87,7 @@ class AdvancedFilter(_Arm, frozen=True):
 
 
 class Filter(_Arm, frozen=True):
-    """Which events are wanted; all conditions must hold."""
+    """The filter of a subscription; an event must meet all conditions."""
 
     included_event_types: list[str] | None = None
     subject_begins_with: str = ""
@@ -97,7 +97,7 @@ class Filter(_Arm, frozen=True):
 
 
 class RetryPolicy(_Arm, frozen=True):
-    """When to give up, whichever comes first ("Set dead-letter location and retry policy")."""
+    """The limits of retries; the first one that is reached applies ("Set dead-letter location and retry policy")."""
 
     max_delivery_attempts: Annotated[int, Meta(ge=1, le=30)] = 30
     event_time_to_live_in_minutes: Annotated[int, Meta(ge=1, le=1440)] = 1440
@@ -111,7 +111,7 @@ class BlobProperties(_Arm, frozen=True):
 
 
 class StorageBlob(_Arm, frozen=True, tag_field="endpointType", tag="StorageBlob"):
-    """Where events go that can't be delivered."""
+    """The destination of undeliverable events."""
 
     properties: BlobProperties
 
@@ -128,17 +128,17 @@ class Subscription(_Arm, frozen=True):
 
     @property
     def webhook(self) -> WebHookProperties:
-        """Where and how to deliver."""
+        """The webhook of the subscription."""
         return self.destination.properties
 
 
 def base_url(endpoint_url: str) -> str:
-    """The endpoint without its query, which may hold a key: all of it that may be shown."""
+    """The endpoint's URL without its query, which may contain a key, for answers and logs."""
     return urlunsplit(urlsplit(endpoint_url)._replace(query="", fragment=""))
 
 
-def shown(subscription: Subscription) -> dict[str, Any]:
-    """The ``properties`` as Azure shows them: neither the endpoint's query nor a secret header's value is told."""
+def redacted(subscription: Subscription) -> dict[str, Any]:
+    """The ``properties`` as Azure shows them, without the endpoint's query and the values of secret headers."""
     properties: dict[str, Any] = msgspec.to_builtins(subscription)
     webhook = properties["destination"]["properties"]
     webhook["endpointBaseUrl"] = base_url(webhook.pop("endpointUrl"))

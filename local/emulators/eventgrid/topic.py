@@ -1,4 +1,4 @@
-"""A custom topic: its name, its keys, and the schema it takes events in."""
+"""A custom topic: its name, its keys, and the schema of its events."""
 
 import base64
 import secrets
@@ -13,18 +13,18 @@ _KEY_BYTES = 32
 
 
 def new_key() -> str:
-    """A key in the form of Azure's: Base64."""
+    """A new key in Azure's form: Base64."""
     return base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a topic is configured as.
+    """The configuration of a topic.
 
     Attributes:
-        name: its name, which the URL of its endpoint holds.
-        input_schema: the schema in which events are published.
-        key1: a key that publishers may use; Base64.
-        key2: another one, so that keys can be rotated.
+        name: its name, which is part of its endpoint's URL.
+        input_schema: the schema of published events.
+        key1: a key for publishers; Base64.
+        key2: a second key, so that keys can be rotated.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def id(self) -> str:
-        """Its Azure Resource Manager id, which events carry as ``topic``."""
+        """Its Azure Resource Manager id, which is the ``topic`` of its events."""
         return (
             "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local"
             f"/providers/Microsoft.EventGrid/topics/{self.name}"
@@ -42,5 +42,5 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def path(self) -> str:
-        """Where events are published to, below the emulator's URL."""
+        """The path to publish events to, below the emulator's URL."""
         return f"/topics/{self.name}/api/events"

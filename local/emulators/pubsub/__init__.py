@@ -1,6 +1,6 @@
-"""A Pub/Sub emulator: the vendor's client libraries work on it unchanged, and it pushes the way Pub/Sub does.
+"""A Pub/Sub emulator: the vendor's client libraries work with it unchanged, and it pushes messages as Pub/Sub does.
 
-``filters`` decides what a subscription gets, ``subscription`` who holds which message until when, ``broker`` ties
-topics to subscriptions, ``journal`` keeps both across a restart, ``push`` delivers by HTTP (``post``) with the
-``tokens`` that Google signs, ``services`` speaks gRPC.
+``filters`` selects the messages of a subscription, ``subscription`` leases them, ``broker`` routes messages from topics
+to subscriptions, ``journal`` stores both across a restart, ``push`` delivers by HTTP (``post``) with ``tokens`` in the
+form of Google's, ``services`` implements the gRPC services.
 """

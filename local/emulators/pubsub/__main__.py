@@ -19,18 +19,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m local.emulators.pubsub", description="Emulate Google Cloud Pub/Sub."
     )
-    parser.add_argument("--port", type=int, required=True, help="gRPC: what PUBSUB_EMULATOR_HOST names")
-    parser.add_argument("--http-port", type=int, required=True, help="certificates, health and figures")
-    parser.add_argument("--host", default=HOST, help="the address to listen on (default %(default)s: nobody else)")
+    parser.add_argument("--port", type=int, required=True, help="port of gRPC, for PUBSUB_EMULATOR_HOST")
+    parser.add_argument("--http-port", type=int, required=True, help="port of certificates, health and status")
+    parser.add_argument(
+        "--host", default=HOST, help="the address to listen on (default %(default)s: this machine only)"
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder of topics, subscriptions, pending messages")
-    given = parser.parse_args()
+    options = parser.parse_args()
     logs.configure("INFO")
-    log.info("Pub/Sub emulator", extra={"port": given.port, "http_port": given.http_port, "data": str(given.data)})
+    facts = {"port": options.port, "http_port": options.http_port, "data": str(options.data)}
+    log.info("Pub/Sub emulator", extra=facts)
     with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_until_told(given.port, given.http_port, given.data.absolute(), given.host))
+        asyncio.run(_serve_until_signal(options.port, options.http_port, options.data.absolute(), options.host))
 
 
-async def _until_told(port: int, http_port: int, data: Path, host: str) -> None:
+async def _serve_until_signal(port: int, http_port: int, data: Path, host: str) -> None:
     serving = asyncio.create_task(serve(port=port, http_port=http_port, data=data, host=host))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

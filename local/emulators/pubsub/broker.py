@@ -1,4 +1,4 @@
-"""Topics and subscriptions, and what passes from the ones to the others."""
+"""Topics and subscriptions, and the messages that pass from topics to subscriptions."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger("helios.local.pubsub")
 
 # Pub/Sub documentation, "Quotas and limits", "Resource limits".
 MAX_PUBLISH_BYTES = 10_000_000
-"""Of the data in one request, and so of one message too."""
+"""Limit of the data in one request, and so of one message too."""
 MAX_MESSAGES_PER_PUBLISH = 1000
 MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_KEY_BYTES = 256
@@ -34,10 +34,10 @@ MAX_ORDERING_KEY_BYTES = 1024
 ACK_DEADLINE_RANGE = range(10, 601)
 DEFAULT_ACK_DEADLINE = 10
 RETENTION = timedelta(days=7)
-"""What Pub/Sub shows of a subscription that names none."""
+"""The retention that Pub/Sub shows for a subscription that sets none."""
 ATTEMPTS_RANGE = range(5, 101)
 DEFAULT_MINIMUM_BACKOFF, DEFAULT_MAXIMUM_BACKOFF = timedelta(seconds=10), timedelta(seconds=600)
-"""Of a retry policy that names only the other; without any, a message comes again at once (pull) or soon (push)."""
+"""Defaults in a retry policy; without a policy, a message is redelivered at once (pull) or after push backoff."""
 PUSH_MINIMUM_BACKOFF, PUSH_MAXIMUM_BACKOFF = 0.1, 60.0
 """Pub/Sub documentation, "Push subscriptions", "Push backoff"."""
 
@@ -52,9 +52,9 @@ class Subscriber:
     """A subscription with its messages.
 
     Attributes:
-        wire: as the API shows it.
-        messages: its state.
-        changed: set whenever there may be something to deliver; whoever delivers clears it.
+        wire: the subscription as the API returns it.
+        messages: its messages.
+        changed: set whenever there may be a message to deliver; the deliverer clears it.
     """
 
     def __init__(self, wire: types.Subscription, messages: Subscription) -> None:
@@ -64,62 +64,62 @@ class Subscriber:
 
 
 class Broker:
-    """Everything the emulator knows; only the event loop touches it."""
+    """The state of the emulator; it may be used from the event loop only."""
 
     def __init__(self, folder: Path) -> None:
-        """Recover what an earlier process left in the folder, and go on from there."""
+        """Recover the state that an earlier process left in the folder."""
         self._journal = Journal(folder / "journal.jsonl", records.decoder)
         self._topics: dict[str, types.Topic] = {}
         self._subscribers: dict[str, Subscriber] = {}
         self._last_id = 0
         self.recovered = 0
-        """How many messages an earlier process left unacknowledged, over all subscriptions."""
+        """How many unacknowledged messages an earlier process left, over all subscriptions."""
         self.created = asyncio.Event()
-        """Set when a subscription was made or changed: its push delivery has to follow."""
+        """Set when a subscription was created or changed, so that its push delivery is updated."""
         self._recover()
 
     # --- topics
 
     def create_topic(self, wire: types.Topic) -> types.Topic:
-        """Make a topic."""
+        """Create a topic."""
         _check_name(wire.name, "topics")
         if wire.name in self._topics:
             raise already_exists("Topic")
         self._topics[wire.name] = wire
-        self._write(records.TopicMade(wire.name, types.Topic.serialize(wire)))
+        self._write(records.TopicSaved(wire.name, types.Topic.serialize(wire)))
         return wire
 
     def topic(self, name: str) -> types.Topic:
-        """The topic of that name."""
+        """The topic with this name."""
         if name not in self._topics:
             raise not_found(name)
         return self._topics[name]
 
     def topics(self, project: str) -> list[types.Topic]:
-        """The topics of a project (``projects/p``), by name."""
+        """The topics of a project (``projects/p``), sorted by name."""
         return [self._topics[name] for name in sorted(self._topics) if name.startswith(f"{project}/")]
 
     def update_topic(self, wire: types.Topic, fields: Sequence[str]) -> types.Topic:
         """Change the fields of a topic."""
         changed = _updated(self.topic(wire.name), wire, fields)
         self._topics[wire.name] = changed
-        self._write(records.TopicMade(wire.name, types.Topic.serialize(changed)))
+        self._write(records.TopicSaved(wire.name, types.Topic.serialize(changed)))
         return changed
 
     def delete_topic(self, name: str) -> None:
-        """Delete a topic; its subscriptions stay, with what they already have."""
+        """Delete a topic; its subscriptions remain, with their pending messages."""
         self.topic(name)
         del self._topics[name]
         for subscriber in self._subscribers.values():
             if subscriber.wire.topic == name:
                 subscriber.wire.topic = "_deleted-topic_"
                 self._write(_made(subscriber.wire))
-        self._write(records.TopicGone(name))
+        self._write(records.TopicDeleted(name))
 
     # --- subscriptions
 
     def create_subscription(self, wire: types.Subscription) -> types.Subscription:
-        """Make a subscription; it gets what is published from now on."""
+        """Create a subscription; it receives the messages published from now on."""
         _check_name(wire.name, "subscriptions")
         if wire.name in self._subscribers:
             raise already_exists("Subscription")
@@ -132,13 +132,13 @@ class Broker:
         return wire
 
     def subscriber(self, name: str) -> Subscriber:
-        """The subscription of that name."""
+        """The subscription with this name."""
         if name not in self._subscribers:
             raise not_found(name)
         return self._subscribers[name]
 
     def subscribers(self, project: str = "", *, topic: str = "") -> list[Subscriber]:
-        """The subscriptions of a project, of a topic, or all, by name."""
+        """The subscriptions of a project, of a topic, or all, sorted by name."""
         return [
             self._subscribers[name]
             for name in sorted(self._subscribers)
@@ -159,20 +159,20 @@ class Broker:
         return changed
 
     def delete_subscription(self, name: str) -> None:
-        """Delete a subscription and all that it still owes."""
+        """Delete a subscription and its pending messages."""
         self.subscriber(name)
         del self._subscribers[name]
-        self._write(records.SubscriptionGone(name))
+        self._write(records.SubscriptionDeleted(name))
         self.created.set()
 
     # --- messages
 
     def publish(self, topic: str, messages: Sequence[Any]) -> list[str]:
-        """Take messages in, and return their ids; once this returns they survive the process.
+        """Publish messages, and return their ids; once this returns, the messages survive the process.
 
         Args:
-            topic: its name.
-            messages: raw protobuf; the client library's wrappers cost more time than all the rest.
+            topic: the name of the topic.
+            messages: raw protobuf; the client library's wrappers take more time than all other steps.
         """
         self.topic(topic)
         if not 0 < len(messages) <= MAX_MESSAGES_PER_PUBLISH:
@@ -181,21 +181,22 @@ class Broker:
             raise invalid(f"A publish request has at most {MAX_PUBLISH_BYTES} bytes.")
         for message in messages:
             _check_message(message)
-        ids = self._publish(topic, [(bytes(one.data), dict(one.attributes), one.ordering_key) for one in messages])
+        contents = [(bytes(message.data), dict(message.attributes), message.ordering_key) for message in messages]
+        ids = self._publish(topic, contents)
         self._compact()
         return ids
 
     def take(self, name: str, most: int, *, deadline: float | None = None) -> list[Delivered]:
-        """Lease the next messages of a subscription; for so many seconds, or as it says itself."""
+        """Lease the next messages of a subscription, for ``deadline`` seconds or by default its own deadline."""
         taken = self.subscriber(name).messages.take(most, time.monotonic(), deadline=deadline)
         self._compact()
         return taken
 
     def acknowledge(self, name: str, ack_ids: Sequence[str]) -> None:
-        """Be done with these deliveries; one whose lease is over is ignored, as in Pub/Sub."""
+        """Acknowledge these deliveries; one whose lease has expired is ignored, as in Pub/Sub."""
         subscriber = self.subscriber(name)
-        done = [subscriber.messages.acknowledge(ack_id) for ack_id in ack_ids]
-        self._write(*(records.Settled(name, message.id) for message in done if message))
+        acknowledged = [subscriber.messages.acknowledge(ack_id) for ack_id in ack_ids]
+        self._write(*(records.MessageSettled(name, message.id) for message in acknowledged if message))
         subscriber.changed.set()  # an ordering key may be free now
 
     def modify_deadline(self, name: str, ack_ids: Sequence[str], seconds: float) -> None:
@@ -207,23 +208,23 @@ class Broker:
         subscriber.changed.set()
 
     def status(self) -> dict[str, dict[str, int]]:
-        """How many messages each subscription owes, by where they are."""
+        """The number of pending messages of each subscription, by state."""
         return {
             name: {
-                "waiting": one.messages.waiting,
-                "leased": one.messages.leased,
-                "backing_off": one.messages.backing_off,
+                "waiting": subscriber.messages.waiting,
+                "leased": subscriber.messages.leased,
+                "backing_off": subscriber.messages.backing_off,
             }
-            for name, one in sorted(self._subscribers.items())
+            for name, subscriber in sorted(self._subscribers.items())
         }
 
     @property
     def unreadable(self) -> int:
-        """How many records of an earlier process could not be read: what they said is lost."""
+        """How many records of an earlier process could not be read; their content is lost."""
         return self._journal.unreadable
 
     def close(self) -> None:
-        """Let go of the journal; what is owed stays in it."""
+        """Close the journal; the pending messages stay in it."""
         self._journal.close()
 
     def _publish(self, topic: str, contents: Sequence[tuple[bytes, Mapping[str, str], str]]) -> list[str]:
@@ -232,31 +233,31 @@ class Broker:
         for data, attributes, ordering_key in contents:
             self._last_id += 1
             messages.append(Message(str(self._last_id), data, attributes, ordering_key, now))
-        written: list[records.Record] = [records.Numbered(self._last_id)]
+        new_records: list[records.Record] = [records.IdsAssigned(self._last_id)]
         routes = []
         for subscriber in self._subscribers.values():
             if subscriber.wire.topic != topic:
                 continue
-            wanted = [one for one in messages if subscriber.messages.policy.matches(one.attributes)]
-            written += [records.Owed(subscriber.wire.name, one) for one in wanted]
-            routes.append((subscriber, wanted))
-        # Before anybody can have them: what can't be kept is not delivered either.
-        self._journal.write(*written)
-        for subscriber, wanted in routes:
-            for one in wanted:
-                subscriber.messages.add(one)
+            matches = [message for message in messages if subscriber.messages.policy.matches(message.attributes)]
+            new_records += [records.MessageAdded(subscriber.wire.name, message) for message in matches]
+            routes.append((subscriber, matches))
+        # Before any delivery: a message that can't be stored is not delivered either.
+        self._journal.write(*new_records)
+        for subscriber, matches in routes:
+            for message in matches:
+                subscriber.messages.add(message)
             subscriber.changed.set()
         return [message.id for message in messages]
 
     def _give_up(self, name: str, message: Message, attempts: int) -> bool:
-        """Pub/Sub documentation, "Handle message failures": forward to the dead-letter topic, with these attributes.
+        """Forward a message to the dead-letter topic, with the attributes of "Handle message failures" (Pub/Sub docs).
 
-        False if that topic was deleted: then the message stays where it is.
+        Returns False if that topic was deleted; the message then remains in the subscription.
         """
         topic = self._subscribers[name].wire.dead_letter_policy.dead_letter_topic
         facts = {"subscription": name, "message_id": message.id, "attempts": attempts, "dead_letter_topic": topic}
         if topic not in self._topics:
-            log.warning("no dead-letter topic: the message is delivered again", extra=facts)
+            log.warning("the dead-letter topic does not exist; the message is delivered again", extra=facts)
             return False
         _, project, _, short = name.split("/")
         attributes = dict(message.attributes) | {
@@ -266,8 +267,10 @@ class Broker:
             "CloudPubSubDeadLetterSourceTopicPublishTime": rfc3339(message.published),
         }
         self._publish(topic, [(message.data, attributes, message.ordering_key)])
-        self._journal.write(records.Settled(name, message.id))  # last: two dead letters are better than none
-        log.warning("given up", extra=facts)
+        self._journal.write(
+            records.MessageSettled(name, message.id)
+        )  # last: a duplicate dead letter is better than a lost one
+        log.warning("message moved to the dead-letter topic", extra=facts)
         return True
 
     def _check_dead_letter_topic(self, wire: types.Subscription) -> None:
@@ -277,55 +280,53 @@ class Broker:
 
     def _subscribe(self, wire: types.Subscription) -> None:
         name = wire.name
-        messages = Subscription(
-            _policy(wire), given_up=lambda message, attempts: self._give_up(name, message, attempts)
-        )
+        messages = Subscription(_policy(wire), give_up=lambda message, attempts: self._give_up(name, message, attempts))
         self._subscribers[name] = Subscriber(wire, messages)
 
     # --- the journal
 
-    def _write(self, *written: records.Record) -> None:
-        """Write down what memory says already."""
-        self._journal.write(*written)
+    def _write(self, *new_records: records.Record) -> None:
+        """Write records of changes that are already applied in memory."""
+        self._journal.write(*new_records)
         self._compact()
 
     def _compact(self) -> None:
-        """Begin an outgrown journal anew. It is made from memory, so memory must say all that was written."""
+        """Rewrite an outgrown journal from memory, so memory must contain every written record."""
         if self._journal.outgrown:
             self._journal.rewrite(self._everything())
 
     def _everything(self) -> Iterator[records.Record]:
-        yield records.Numbered(self._last_id)
+        yield records.IdsAssigned(self._last_id)
         for name, topic in self._topics.items():
-            yield records.TopicMade(name, types.Topic.serialize(topic))
+            yield records.TopicSaved(name, types.Topic.serialize(topic))
         for name, subscriber in self._subscribers.items():
             yield _made(subscriber.wire)
             for message in subscriber.messages.unacknowledged():
-                yield records.Owed(name, message)
+                yield records.MessageAdded(name, message)
 
     def _recover(self) -> None:
-        found = recover(self._journal.replay())
-        # Microseconds of the clock, as long as Google's ids are: a new folder must not give out ids a second time.
-        self._last_id = max(found.last_id, time.time_ns() // 1000)
-        self._topics = {name: types.Topic.deserialize(wire) for name, wire in found.topics.items()}
-        for name, wire in found.subscriptions.items():
+        state = recover(self._journal.replay())
+        # Microseconds of the clock, with as many digits as Google's ids: a new folder must not reuse ids.
+        self._last_id = max(state.last_id, time.time_ns() // 1000)
+        self._topics = {name: types.Topic.deserialize(wire) for name, wire in state.topics.items()}
+        for name, wire in state.subscriptions.items():
             self._subscribe(_with_defaults(types.Subscription.deserialize(wire)))
-            owed = found.owed.get(name, {})
-            for message in owed.values():
+            pending = state.pending.get(name, {})
+            for message in pending.values():
                 self._subscribers[name].messages.add(message)
-            self.recovered += len(owed)
-            if owed:
-                log.info("recovered", extra={"subscription": name, "messages": len(owed)})
+            self.recovered += len(pending)
+            if pending:
+                log.info("messages recovered", extra={"subscription": name, "messages": len(pending)})
         self._journal.rewrite(self._everything())
 
 
 def rfc3339(seconds: float) -> str:
-    """A time in seconds since the epoch, as Google writes it."""
+    """A time in seconds since the epoch, in Google's format."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _made(wire: types.Subscription) -> records.SubscriptionMade:
-    return records.SubscriptionMade(wire.name, types.Subscription.serialize(wire))
+def _made(wire: types.Subscription) -> records.SubscriptionSaved:
+    return records.SubscriptionSaved(wire.name, types.Subscription.serialize(wire))
 
 
 def _check_name(name: str, kind: str) -> None:
@@ -340,13 +341,13 @@ def _check_message(message: Any) -> None:
         raise invalid(f"A message has at most {MAX_ATTRIBUTES} attributes.")
     for key, value in message.attributes.items():
         if not 0 < len(key.encode()) <= MAX_ATTRIBUTE_KEY_BYTES or len(value.encode()) > MAX_ATTRIBUTE_VALUE_BYTES:
-            raise invalid(f"The attribute {key[:40]!r} is too long, or has no key.")
+            raise invalid(f"The attribute {key[:40]!r} is too long, or its key is empty.")
     if len(message.ordering_key.encode()) > MAX_ORDERING_KEY_BYTES:
         raise invalid(f"An ordering key has at most {MAX_ORDERING_KEY_BYTES} bytes.")
 
 
 def _with_defaults(wire: types.Subscription) -> types.Subscription:
-    """The same subscription with what Pub/Sub puts where the caller said nothing."""
+    """The same subscription with Pub/Sub's defaults for unset fields."""
     full: types.Subscription = types.Subscription.deserialize(types.Subscription.serialize(wire))
     full.ack_deadline_seconds = wire.ack_deadline_seconds or DEFAULT_ACK_DEADLINE
     if "message_retention_duration" not in wire:
@@ -362,10 +363,10 @@ def _with_defaults(wire: types.Subscription) -> types.Subscription:
 
 
 def _policy(wire: types.Subscription) -> Policy:
-    """The rules of delivery in a subscription.
+    """The delivery policy of a subscription.
 
     Raises:
-        Refused: one of them is out of its range.
+        Refused: one of its settings is out of range.
     """
     if wire.ack_deadline_seconds not in ACK_DEADLINE_RANGE:
         raise invalid(f"ack_deadline_seconds is {wire.ack_deadline_seconds}: it must be 10 to 600.")
@@ -411,19 +412,19 @@ def _updated(old: Wire, new: Wire, fields: Sequence[str]) -> Wire:
     """A copy of ``old`` with these fields of ``new`` (a field mask: ``labels``, ``push_config.push_endpoint``).
 
     Raises:
-        Refused: there is no such field, or it can't be changed.
+        Refused: a field does not exist, or can't be changed.
     """
     if not fields:
         raise invalid("The update_mask in the request is empty.")
     mask = FieldMask(paths=fields)
-    changed, source = (type(old).deserialize(type(old).serialize(one)) for one in (old, new))
+    changed, source = (type(old).deserialize(type(old).serialize(message)) for message in (old, new))
     raw, raw_source = type(old).pb(changed), type(old).pb(source)
     for field in fields:
         *parents, _ = names = field.split(".")
         if names[0] in UNCHANGEABLE or not FieldMask(paths=[field]).IsValidForDescriptor(raw.DESCRIPTOR):
             raise invalid(f"Invalid update_mask provided in the request: {field!r} can't be changed.")
         part = raw_source
-        for name in parents:  # a field of what is not there has its default
+        for name in parents:  # a field of an absent message has its default
             part = getattr(part, name)
             part.SetInParent()
     mask.MergeMessage(raw_source, raw, replace_message_field=True, replace_repeated_field=True)

@@ -24,10 +24,10 @@ class BadFilter(ValueError):  # noqa: N818 - reads as the fact it is
 
 
 def parse(text: str) -> Filter:
-    """The filter that the text describes; an empty text lets everything through.
+    """The filter of this text; an empty text matches every message.
 
     Raises:
-        BadFilter: it can't be read.
+        BadFilter: the text does not follow the grammar.
     """
     if len(text.encode()) > MAX_FILTER_BYTES:
         raise BadFilter(f"a filter has at most {MAX_FILTER_BYTES} bytes")
@@ -48,18 +48,18 @@ class _Parser:
     def _split(text: str) -> list[str]:
         tokens, position = [], 0
         while position < len(text.rstrip()):
-            found = _TOKEN.match(text, position)
-            if not found:
+            match = _TOKEN.match(text, position)
+            if not match:
                 raise BadFilter(f"can't read {text[position:]!r}")
-            tokens.append(found[0].strip())
-            position = found.end()
+            tokens.append(match[0].strip())
+            position = match.end()
         return tokens
 
     def parse(self) -> Filter:
-        found = self._terms()
+        terms = self._terms()
         if self._peek():
             raise BadFilter(f"did not expect {self._peek()!r}")
-        return found
+        return terms
 
     def _peek(self) -> str:
         return self._tokens[self._next] if self._next < len(self._tokens) else ""

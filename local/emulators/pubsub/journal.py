@@ -1,4 +1,4 @@
-"""What the emulator writes down, so that its end loses nothing: topics, subscriptions and unacknowledged messages."""
+"""The records of the emulator's journal: topics, subscriptions and unacknowledged messages."""
 
 from collections.abc import Iterable
 
@@ -7,87 +7,96 @@ import msgspec
 from local.emulators.pubsub.subscription import Message
 
 
-class TopicMade(msgspec.Struct, tag="topic", array_like=True):
-    """A topic as it is now (a ``google.pubsub.v1.Topic`` on the wire)."""
+class TopicSaved(msgspec.Struct, tag="topic", array_like=True):
+    """A topic was created or changed; ``wire`` is the serialized ``google.pubsub.v1.Topic``."""
 
     name: str
     wire: bytes
 
 
-class TopicGone(msgspec.Struct, tag="no-topic", array_like=True):
+class TopicDeleted(msgspec.Struct, tag="no-topic", array_like=True):
     """A topic was deleted."""
 
     name: str
 
 
-class SubscriptionMade(msgspec.Struct, tag="subscription", array_like=True):
-    """A subscription as it is now (a ``google.pubsub.v1.Subscription`` on the wire)."""
+class SubscriptionSaved(msgspec.Struct, tag="subscription", array_like=True):
+    """A subscription was created or changed; ``wire`` is the serialized ``google.pubsub.v1.Subscription``."""
 
     name: str
     wire: bytes
 
 
-class SubscriptionGone(msgspec.Struct, tag="no-subscription", array_like=True):
+class SubscriptionDeleted(msgspec.Struct, tag="no-subscription", array_like=True):
     """A subscription was deleted."""
 
     name: str
 
 
-class Owed(msgspec.Struct, tag="owed", array_like=True):
-    """A subscription owes its subscriber a message."""
+class MessageAdded(msgspec.Struct, tag="owed", array_like=True):
+    """A message was added to a subscription."""
 
     subscription: str
     message: Message
 
 
-class Settled(msgspec.Struct, tag="settled", array_like=True):
-    """It was acknowledged, or given up."""
+class MessageSettled(msgspec.Struct, tag="settled", array_like=True):
+    """A message was acknowledged, or moved to the dead-letter topic."""
 
     subscription: str
     message_id: str
 
 
-class Numbered(msgspec.Struct, tag="numbered", array_like=True):
-    """Message ids up to this one have been given."""
+class IdsAssigned(msgspec.Struct, tag="numbered", array_like=True):
+    """Message ids up to this one have been assigned."""
 
     last: int
 
 
-Record = TopicMade | TopicGone | SubscriptionMade | SubscriptionGone | Owed | Settled | Numbered
+Record = (
+    TopicSaved | TopicDeleted | SubscriptionSaved | SubscriptionDeleted | MessageAdded | MessageSettled | IdsAssigned
+)
 
 decoder = msgspec.json.Decoder(Record)
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """What a journal amounts to; topics and subscriptions on the wire, by name."""
+    """The state that a journal describes.
+
+    Attributes:
+        last_id: the last assigned message id.
+        topics: the serialized topics by name.
+        subscriptions: the serialized subscriptions by name.
+        pending: the unacknowledged messages by subscription and message id.
+    """
 
     last_id: int
     topics: dict[str, bytes]
     subscriptions: dict[str, bytes]
-    owed: dict[str, dict[str, Message]]
+    pending: dict[str, dict[str, Message]]
 
 
-def recover(written: Iterable[Record]) -> Recovered:
-    """Apply the records of a journal, one after the other."""
+def recover(journal: Iterable[Record]) -> Recovered:
+    """The state after all records of a journal, applied in order."""
     last_id = 0
     topics: dict[str, bytes] = {}
     subscriptions: dict[str, bytes] = {}
-    owed: dict[str, dict[str, Message]] = {}
-    for record in written:
+    pending: dict[str, dict[str, Message]] = {}
+    for record in journal:
         match record:
-            case TopicMade(name, wire):
+            case TopicSaved(name, wire):
                 topics[name] = wire
-            case TopicGone(name):
+            case TopicDeleted(name):
                 topics.pop(name, None)
-            case SubscriptionMade(name, wire):
+            case SubscriptionSaved(name, wire):
                 subscriptions[name] = wire
-            case SubscriptionGone(name):
+            case SubscriptionDeleted(name):
                 subscriptions.pop(name, None)
-                owed.pop(name, None)
-            case Owed(name, message):
-                owed.setdefault(name, {})[message.id] = message
-            case Settled(name, message_id):
-                owed.get(name, {}).pop(message_id, None)
-            case Numbered(last):
+                pending.pop(name, None)
+            case MessageAdded(name, message):
+                pending.setdefault(name, {})[message.id] = message
+            case MessageSettled(name, message_id):
+                pending.get(name, {}).pop(message_id, None)
+            case IdsAssigned(last):
                 last_id = last
-    return Recovered(last_id, topics, subscriptions, owed)
+    return Recovered(last_id, topics, subscriptions, pending)

@@ -1,7 +1,7 @@
-"""HTTP POSTs over connections that stay open: what push delivery needs, and no more.
+"""A minimal HTTP client for push delivery: POST requests over persistent connections.
 
-Not aiohttp's client: that one waits for another status after 102, by which Pub/Sub's endpoints may acknowledge, and
-its cost per request is most of what a delivery takes.
+Not aiohttp's client: it waits for another status after 102, which acknowledges a Pub/Sub message, and it takes most of
+the time of a delivery.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import httptools
 
 PROCESSING = 102
-"""The one interim status that is an answer; after it nothing else is awaited."""
+"""The only interim status that counts as the answer; the client does not wait for another one."""
 _FIRST_FINAL = 200
 
 
@@ -23,49 +23,49 @@ class _Origin(NamedTuple):
 
 
 class Poster:
-    """Posts, and keeps connections for the next request; to be used within one event loop."""
+    """Sends POST requests, and reuses connections; may be used within one event loop only."""
 
     def __init__(self) -> None:
-        """Nothing is connected yet."""
+        """Start without connections."""
         self._idle: dict[_Origin, list[_Connection]] = {}
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> int:
-        """The status that the endpoint answers with; redirects are not followed.
+        """The status of the endpoint's answer; redirects are not followed.
 
         Raises:
-            TimeoutError: it did not answer within so many seconds.
-            OSError: it can't be reached, or what it says is not HTTP.
+            TimeoutError: the endpoint did not answer within ``seconds``.
+            OSError: the endpoint can't be reached, or its answer is not HTTP.
         """
         parts = urlsplit(url)
         encrypted = parts.scheme == "https"
         origin = _Origin(parts.hostname or "", parts.port or (443 if encrypted else 80), encrypted)
         request = _head(parts, len(body), headers) + body
         async with asyncio.timeout(seconds):
-            while idle := self._kept(origin):
+            while connection := self._idle_connection(origin):
                 try:
-                    return await self._exchange(origin, idle, request)
+                    return await self._exchange(origin, connection, request)
                 except ConnectionResetError:
-                    continue  # it was closed while nobody used it: take another
+                    continue  # the endpoint closed the idle connection: try another
             return await self._exchange(origin, await _connect(origin), request)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         for connections in self._idle.values():
             for connection in connections:
                 connection.close()
         self._idle.clear()
 
-    def _kept(self, origin: _Origin) -> "_Connection | None":
+    def _idle_connection(self, origin: _Origin) -> "_Connection | None":
         connections = self._idle.get(origin)
         return connections.pop() if connections else None
 
     async def _exchange(self, origin: _Origin, connection: "_Connection", request: bytes) -> int:
-        kept = False
+        reusable = False
         try:
             status = await connection.exchange(request)
-            kept = connection.reusable
+            reusable = connection.reusable
         finally:
-            if kept:
+            if reusable:
                 self._idle.setdefault(origin, []).append(connection)
             else:
                 connection.close()
@@ -73,14 +73,14 @@ class Poster:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, with one request at a time. The methods ``on_...`` are httptools' names.
+    """One connection, with one request at a time. httptools calls the methods ``on_...``.
 
     Attributes:
         reusable: whether it may carry another request.
     """
 
     reusable = False
-    _begun = False
+    _answer_started = False
     _status = 0
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _Connection(asyncio.Protocol):
     async def exchange(self, request: bytes) -> int:
         self._answer = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
-        self._begun = self.reusable = False
+        self._answer_started = self.reusable = False
         self._status = 0
         if self._transport.is_closing():
             raise ConnectionResetError("the endpoint had closed the connection")
@@ -104,9 +104,9 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._answer.done():
-            self.close()  # nobody asked for this
+            self.close()  # data without a request
             return
-        self._begun = True
+        self._answer_started = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -116,14 +116,14 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.reusable = False
         if self._status >= _FIRST_FINAL:
-            self._succeed()  # its end is the end of the body
-        elif self._begun:
-            self._fail(ConnectionAbortedError(f"the connection ended within the answer: {exc or 'closed'}"))
+            self._succeed()  # the end of the connection is the end of the body
+        elif self._answer_started:
+            self._fail(ConnectionAbortedError(f"the connection ended during the answer: {exc or 'closed'}"))
         else:
             self._fail(ConnectionResetError(f"the connection ended before the answer: {exc or 'closed'}"))
 
     def on_headers_complete(self) -> None:
-        # The status alone decides; a body is read only so that the connection can carry another request.
+        # Only the status matters; the body is read so that the connection can be reused.
         self._status = self._parser.get_status_code()
         if self._status == PROCESSING:
             self._succeed()
@@ -140,7 +140,7 @@ class _Connection(asyncio.Protocol):
     def _fail(self, error: OSError) -> None:
         if not self._answer.done():
             self._answer.set_exception(error)
-            self._answer.exception()  # asked for here, as perhaps nobody waits any more
+            self._answer.exception()  # marks it as retrieved, as the caller may not wait any more
 
 
 async def _connect(origin: _Origin) -> _Connection:

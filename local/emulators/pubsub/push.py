@@ -1,4 +1,4 @@
-"""Push delivery: each message is an HTTP POST, in the form that the subscription asks for."""
+"""Push delivery: each message is an HTTP POST, in the form that the subscription selects."""
 
 import asyncio
 import base64
@@ -23,26 +23,26 @@ ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
 """Pub/Sub documentation, "Push subscriptions": these status codes acknowledge; any other is a nack."""
 
 CONCURRENCY = 64
-"""Requests under way at once for one subscription. Pub/Sub adapts the number to the endpoint; here it is fixed."""
+"""Concurrent requests for one subscription. Pub/Sub adapts the number to the endpoint; here it is fixed."""
 
 CLOUD_EVENT_MODE = "__GCP_CloudEventsMode"
-"""The query parameter by which Eventarc's subscriptions ask for CloudEvents; its value begins with CUSTOM_PUBSUB."""
+"""The query parameter with which Eventarc's subscriptions select CloudEvents; its value starts with CUSTOM_PUBSUB."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
 _NOT_FROM_ATTRIBUTES = frozenset(
     {"authorization", "connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
-"""Headers that say how this request is to be read, and in whose name it comes: no publisher may set them."""
+"""Headers that frame the request or contain its token: a publisher must not set them."""
 
 RESTART_SECONDS = 1.0
-"""How long a subscription whose pusher broke off waits for the next one."""
+"""The wait before a failed pusher is restarted."""
 
 MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 
 
 class Pushers:
-    """One pusher for every subscription that has an endpoint, whatever is created and changed meanwhile."""
+    """One pusher for each subscription with an endpoint; follows created, changed and deleted subscriptions."""
 
     def __init__(self, broker: Broker, signer: Signer) -> None:
         self._broker = broker
@@ -64,19 +64,23 @@ class Pushers:
             poster.close()
 
     def _follow(self, poster: Poster) -> None:
-        wanted = {one.wire.name: one for one in self._broker.subscribers() if one.wire.push_config.push_endpoint}
-        for name in self._tasks.keys() - wanted.keys():
+        subscribers = {
+            subscriber.wire.name: subscriber
+            for subscriber in self._broker.subscribers()
+            if subscriber.wire.push_config.push_endpoint
+        }
+        for name in self._tasks.keys() - subscribers.keys():
             self._tasks.pop(name).cancel()
-        for name in wanted.keys() - self._tasks.keys():
-            pusher = _Pusher(self._broker, wanted[name], self._signer, poster)
+        for name in subscribers.keys() - self._tasks.keys():
+            pusher = _Pusher(self._broker, subscribers[name], self._signer, poster)
             self._tasks[name] = asyncio.create_task(pusher.run(), name=f"push {name}")
             self._tasks[name].add_done_callback(partial(self._ended, name))
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        """Replace a pusher that broke off; one that was cancelled had no more to do."""
+        """Restart a pusher that failed; a cancelled one is not restarted."""
         if task.cancelled() or not (error := task.exception()):
             return
-        log.error("pushing broke off: beginning anew", exc_info=error, extra={"subscription": name})
+        log.error("pushing failed; restarting it", exc_info=error, extra={"subscription": name})
         if self._tasks.get(name) is task:
             del self._tasks[name]
             asyncio.get_running_loop().call_later(RESTART_SECONDS, self._broker.created.set)
@@ -90,30 +94,30 @@ class _Pusher:
         self._subscriber = subscriber
         self._signer = signer
         self._poster = poster
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         try:
             while True:
                 self._subscriber.changed.clear()
                 name = self._subscriber.wire.name
-                for delivered in self._broker.take(name, CONCURRENCY - len(self._under_way)):
+                for delivered in self._broker.take(name, CONCURRENCY - len(self._in_flight)):
                     task = asyncio.create_task(self._deliver(delivered))
-                    self._under_way.add(task)
+                    self._in_flight.add(task)
                     task.add_done_callback(self._finished)
                 await wait_for_change(self._subscriber)
         finally:
-            for task in self._under_way:
+            for task in self._in_flight:
                 task.cancel()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        self._in_flight.discard(task)
         self._subscriber.changed.set()
         if not task.cancelled() and (error := task.exception()):
             log.error("push failed", exc_info=error)
 
     async def _deliver(self, delivered: Delivered) -> None:
-        # Raw protobuf: the client library's wrappers cost more time than the request.
+        # Raw protobuf: the client library's wrappers take more time than the request.
         wire = types.Subscription.pb(self._subscriber.wire)
         body, headers = request(wire, delivered)
         if wire.push_config.oidc_token.service_account_email:
@@ -127,8 +131,10 @@ class _Pusher:
                 wire.push_config.push_endpoint, body, headers, seconds=wire.ack_deadline_seconds
             )
             acknowledged = status in ACKNOWLEDGED
-        except OSError as error:  # no answer in time is one, too
-            log.info("not delivered", extra={"subscription": wire.name, "error": str(error) or type(error).__name__})
+        except OSError as error:  # includes a timeout
+            log.info(
+                "message not delivered", extra={"subscription": wire.name, "error": str(error) or type(error).__name__}
+            )
             acknowledged = False
         if acknowledged:
             self._broker.acknowledge(wire.name, [delivered.ack_id])
@@ -137,7 +143,7 @@ class _Pusher:
 
 
 async def wait_for_change(subscriber: Subscriber, *, at_most: float | None = None) -> None:
-    """Return when there may be something new to deliver, or after so many seconds."""
+    """Return when there may be a message to deliver, or after ``at_most`` seconds."""
     waits: list[float] = [] if at_most is None else [at_most]
     if (due := subscriber.messages.next_event()) is not None:
         waits.append(max(0.0, due - asyncio.get_running_loop().time()) + 0.001)
@@ -145,14 +151,14 @@ async def wait_for_change(subscriber: Subscriber, *, at_most: float | None = Non
         async with asyncio.timeout(min(waits, default=None)):
             await subscriber.changed.wait()
     except TimeoutError:
-        pass  # something came due
+        pass  # a lease or a wait has ended
 
 
 def request(wire: Any, delivered: Delivered) -> tuple[bytes, dict[str, str]]:
     """The body and the headers of a push request, for a subscription in raw protobuf.
 
-    Pub/Sub documentation, "Push subscriptions" (wrapped), "Payload unwrapping" (unwrapped); and as Eventarc posts to
-    Cloud Functions: a CloudEvent in binary mode whose body is the wrapped form.
+    Pub/Sub documentation, "Push subscriptions" (wrapped), "Payload unwrapping" (unwrapped). The third form is that of
+    Eventarc for Cloud Functions: a CloudEvent in binary mode whose body is the wrapped form.
     """
     if wire.push_config.HasField("no_wrapper"):
         return _unwrapped(wire, delivered)

@@ -1,4 +1,4 @@
-"""Both faces of the emulator: gRPC for the client libraries, HTTP for certificates, health and figures."""
+"""The servers of the emulator: gRPC for the client libraries, HTTP for certificates, health and status."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from local.emulators.pubsub.tokens import Signer
 from local.stack.ports import HOST
 
 _MAX_REQUEST_BYTES = 20 * 1_048_576
-"""More than a publish request may have, so that it is the emulator that refuses it, and says why."""
+"""More than the limit of a publish request, so that the emulator refuses a larger one with Pub/Sub's error."""
 
 _GRACE_SECONDS = 0.5
 
@@ -23,10 +23,10 @@ async def serve(*, port: int, http_port: int, data: Path, host: str = HOST) -> N
     """Serve until cancelled.
 
     Args:
-        port: gRPC.
-        http_port: ``/healthz``, ``/status``, ``/oauth2/v1/certs`` and ``/oauth2/v3/certs``.
-        data: folder of its journal.
-        host: the address to listen on; by default nobody else reaches it.
+        port: the gRPC port.
+        http_port: the port of ``/healthz``, ``/status``, ``/oauth2/v1/certs`` and ``/oauth2/v3/certs``.
+        data: the folder of the journal.
+        host: the address to listen on; by default, only this machine can connect.
     """
     broker = Broker(data)
     signer = Signer()

@@ -1,4 +1,4 @@
-"""The gRPC services google.pubsub.v1.Publisher and Subscriber, as far as they are imitated."""
+"""The gRPC services google.pubsub.v1.Publisher and Subscriber; the README lists the imitated features."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,7 @@ from local.emulators.pubsub.push import wait_for_change
 from local.emulators.pubsub.subscription import Delivered
 
 PULL_SECONDS = 5.0
-"""How long a pull waits for a first message before it returns none; a call's own deadline may be sooner."""
+"""How long a pull waits for a first message before it returns none; the call's own deadline may be shorter."""
 
 STREAM_BATCH = 1000
 """Most messages in one response of a streaming pull."""
@@ -57,7 +57,7 @@ class PublisherService:
     async def list_topic_subscriptions(self, request: Any) -> Any:
         """ListTopicSubscriptions; all of them in one page."""
         self._broker.topic(request.topic)
-        names = [one.wire.name for one in self._broker.subscribers(topic=request.topic)]
+        names = [subscriber.wire.name for subscriber in self._broker.subscribers(topic=request.topic)]
         return types.ListTopicSubscriptionsResponse(subscriptions=names)
 
     async def delete_topic(self, request: Any) -> Any:
@@ -86,8 +86,8 @@ class SubscriberService:
 
     async def list_subscriptions(self, request: Any) -> Any:
         """ListSubscriptions; all of them in one page."""
-        found = [one.wire for one in self._broker.subscribers(request.project)]
-        return types.ListSubscriptionsResponse(subscriptions=found)
+        subscriptions = [subscriber.wire for subscriber in self._broker.subscribers(request.project)]
+        return types.ListSubscriptionsResponse(subscriptions=subscriptions)
 
     async def delete_subscription(self, request: Any) -> Any:
         """DeleteSubscription."""
@@ -119,20 +119,20 @@ class SubscriberService:
             raise invalid("max_messages must be at least 1.")
         subscriber = self._broker.subscriber(request.subscription)
         loop = asyncio.get_running_loop()
-        left = context.time_remaining()
-        ends = loop.time() + (PULL_SECONDS if left is None else min(PULL_SECONDS, left * 0.9))
-        while not (taken := self._broker.take(request.subscription, request.max_messages)):
-            if loop.time() >= ends or request.return_immediately:
+        remaining = context.time_remaining()
+        end = loop.time() + (PULL_SECONDS if remaining is None else min(PULL_SECONDS, remaining * 0.9))
+        while not (deliveries := self._broker.take(request.subscription, request.max_messages)):
+            if loop.time() >= end or request.return_immediately:
                 break
             subscriber.changed.clear()
-            await wait_for_change(subscriber, at_most=ends - loop.time())
-        return types.PullResponse(received_messages=_received(subscriber.wire, taken))
+            await wait_for_change(subscriber, at_most=end - loop.time())
+        return types.PullResponse(received_messages=_received(subscriber.wire, deliveries))
 
     async def streaming_pull(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """StreamingPull: messages out, acknowledgements in, within the client's flow control."""
         first = await anext(aiter(requests), None)
         if first is None:
-            return  # the client left before it said what it wants
+            return  # the client disconnected before its first request
         name, deadline = first.subscription, first.stream_ack_deadline_seconds
         _check_stream_deadline(deadline)
         subscriber = self._broker.subscriber(name)
@@ -154,16 +154,16 @@ class SubscriberService:
         try:
             while not reader.done() and not context.cancelled():
                 subscriber.changed.clear()
-                # What was acknowledged by a call of its own, or whose lease is over, is not outstanding any more.
+                # A delivery that a separate call acknowledged, or whose lease has expired, is no longer outstanding.
                 outstanding &= subscriber.messages.leases
-                taken = self._broker.take(name, min(STREAM_BATCH, most - len(outstanding)), deadline=deadline)
-                if taken:
-                    outstanding.update(one.ack_id for one in taken)
-                    yield types.StreamingPullResponse(received_messages=_received(subscriber.wire, taken))
+                deliveries = self._broker.take(name, min(STREAM_BATCH, most - len(outstanding)), deadline=deadline)
+                if deliveries:
+                    outstanding.update(delivery.ack_id for delivery in deliveries)
+                    yield types.StreamingPullResponse(received_messages=_received(subscriber.wire, deliveries))
                 else:
                     await wait_for_change(subscriber, at_most=1)
             if reader.done():
-                await reader  # its client is done, or it refused what the client sent
+                await reader  # the client has ended the stream, or the reader refused a request
         finally:
             reader.cancel()
 
@@ -184,38 +184,38 @@ def _check_stream_deadline(seconds: int) -> None:
 
 
 def _deadline_changes(request: Any) -> list[tuple[str, int]]:
-    """Which lease is to last how long, of a streaming pull's request."""
+    """The new lease durations in a request of a streaming pull: ack ids with seconds."""
     ack_ids, seconds = list(request.modify_deadline_ack_ids), list(request.modify_deadline_seconds)
     if len(ack_ids) != len(seconds):
         raise invalid(
             f"modify_deadline_ack_ids has {len(ack_ids)} elements and modify_deadline_seconds {len(seconds)}: "
-            "each lease needs its seconds."
+            "each ack id needs its seconds."
         )
-    for each in seconds:
-        _check_deadline(each)
+    for deadline in seconds:
+        _check_deadline(deadline)
     return list(zip(ack_ids, seconds, strict=True))
 
 
-def _received(wire: types.Subscription, taken: list[Delivered]) -> list[types.ReceivedMessage]:
-    counted = bool(wire.dead_letter_policy.dead_letter_topic)
+def _received(wire: types.Subscription, deliveries: list[Delivered]) -> list[types.ReceivedMessage]:
+    has_attempts = bool(wire.dead_letter_policy.dead_letter_topic)
     return [
         types.ReceivedMessage(
-            ack_id=one.ack_id,
+            ack_id=delivery.ack_id,
             message=types.PubsubMessage(
-                data=one.message.data,
-                attributes=dict(one.message.attributes),
-                message_id=one.message.id,
-                publish_time=datetime.fromtimestamp(one.message.published, UTC),
-                ordering_key=one.message.ordering_key,
+                data=delivery.message.data,
+                attributes=dict(delivery.message.attributes),
+                message_id=delivery.message.id,
+                publish_time=datetime.fromtimestamp(delivery.message.published, UTC),
+                ordering_key=delivery.message.ordering_key,
             ),
-            delivery_attempt=one.attempt if counted else 0,
+            delivery_attempt=delivery.attempt if has_attempts else 0,
         )
-        for one in taken
+        for delivery in deliveries
     ]
 
 
 def handlers(broker: Broker) -> list[grpc.GenericRpcHandler]:
-    """Both services, ready for a server."""
+    """The handlers of both services, for a gRPC server."""
     publisher, subscriber = PublisherService(broker), SubscriberService(broker)
     unary: dict[str, dict[str, tuple[Any, Any]]] = {
         "Publisher": {

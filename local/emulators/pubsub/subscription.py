@@ -1,6 +1,6 @@
-"""One subscription's messages: which wait, which are leased to whom until when, which come again and which do not.
+"""The messages of one subscription: waiting, leased until a deadline, backing off, redelivered or given up.
 
-Time is given, never read, so that every rule can be tested without waiting.
+The caller passes the time, so that every rule can be tested without waiting.
 """
 
 import heapq
@@ -14,10 +14,10 @@ import msgspec
 from local.emulators.pubsub.filters import Filter
 
 MAX_TAKEN_BYTES = 10_000_000
-"""Most bytes handed out at once, unless one message is larger: what a client can receive has an end."""
+"""Most bytes in one delivery, unless one message is larger, as clients limit the size of a response."""
 
 MAX_DOUBLINGS = 30
-"""Far beyond any limit of a wait, and far below what a float can hold: a message may fail for ever."""
+"""Bounds the exponent, as the number of attempts is not limited: far above any maximum wait, and safe for a float."""
 
 DEFAULT_ATTEMPTS = 5
 """Pub/Sub documentation, "Handle message failures": the default of max_delivery_attempts."""
@@ -27,11 +27,11 @@ class Message(msgspec.Struct, frozen=True):
     """A published message.
 
     Attributes:
-        id: given by the server, unique in the topic.
+        id: assigned by the server, unique in the topic.
         data: the payload.
-        attributes: the publisher's.
-        ordering_key: messages that share one are delivered in order, where the subscription asks for it.
-        published: seconds since the epoch.
+        attributes: the publisher's attributes.
+        ordering_key: messages with the same key are delivered in order, if the subscription enables ordering.
+        published: the time of publication in seconds since the epoch.
     """
 
     id: str
@@ -42,19 +42,19 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes to hand it out."""
+        """The approximate size of the message in a response, in bytes."""
         return len(self.data) + sum(len(key) + len(value) for key, value in self.attributes.items())
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of a subscription that decide about delivery; times in seconds.
+    """The delivery settings of a subscription; times in seconds.
 
     Attributes:
         ack_deadline: how long a delivered message is leased.
-        minimum_backoff: wait before the first redelivery after a nack or an expired lease; doubles each time.
-        maximum_backoff: longest such wait.
-        max_attempts: deliveries before a message is given up; None without a dead-letter topic.
-        ordered: whether ordering keys are honoured.
+        minimum_backoff: the wait before the first redelivery after a nack or an expired lease; doubles each time.
+        maximum_backoff: the longest such wait.
+        max_attempts: the number of deliveries before a message is given up; None without a dead-letter topic.
+        ordered: whether ordering keys have an effect.
         matches: the filter.
     """
 
@@ -67,11 +67,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """A message as it is handed out.
+    """One delivery of a message.
 
     Attributes:
-        ack_id: names this one delivery.
-        message: what was published.
+        ack_id: identifies this delivery.
+        message: the published message.
         attempt: 1 for the first delivery.
     """
 
@@ -97,25 +97,25 @@ class Subscription:
         policy: may be replaced at any time.
     """
 
-    def __init__(self, policy: Policy, *, given_up: Callable[[Message, int], bool]) -> None:
-        """Begin empty.
+    def __init__(self, policy: Policy, *, give_up: Callable[[Message, int], bool]) -> None:
+        """Start without messages.
 
         Args:
-            policy: how to deliver; ``ordered`` stays as it is.
-            given_up: asked to take over a message that reached its last attempt, with the number of attempts. False
-                if nobody can: then it is delivered again.
+            policy: how to deliver; ``ordered`` never changes.
+            give_up: called with a message after its last attempt, and the number of attempts. Returns whether the
+                message was moved elsewhere; if not, the message is delivered again.
         """
         self.policy = policy
-        self._given_up = given_up
+        self._give_up = give_up
         self._waiting: deque[_Entry] = deque()
         self._leases: dict[str, _Lease] = {}
-        self._lease_ends: list[tuple[float, str]] = []  # a heap; of leases that moved on, the old ends remain in it
+        self._lease_ends: list[tuple[float, str]] = []  # a heap; the old ends of extended leases remain in it
         self._backing_off: list[tuple[float, int, _Entry]] = []
-        self._followers: dict[str, deque[_Entry]] = {}  # by ordering key: what comes after the one that is under way
+        self._followers: dict[str, deque[_Entry]] = {}  # by ordering key: the messages behind the one in flight
         self._numbers = itertools.count(1)
 
     def add(self, message: Message) -> None:
-        """Queue a message; one with an ordering key waits until those before it are done with."""
+        """Queue a message; one with an ordering key waits until those before it are acknowledged or given up."""
         entry = _Entry(message)
         key = self._key(entry)
         if key in self._followers:
@@ -126,24 +126,24 @@ class Subscription:
         self._waiting.append(entry)
 
     def take(self, most: int, now: float, *, deadline: float | None = None) -> list[Delivered]:
-        """Lease the next messages, at most so many, for ``deadline`` seconds or as long as the policy says."""
+        """Lease the next messages, at most ``most``, for ``deadline`` seconds or by default the policy's deadline."""
         self._return_due(now)
         until = now + (self.policy.ack_deadline if deadline is None else deadline)
-        taken: list[Delivered] = []
+        deliveries: list[Delivered] = []
         size = 0
-        while self._waiting and len(taken) < most:
+        while self._waiting and len(deliveries) < most:
             size += self._waiting[0].message.size
-            if taken and size > MAX_TAKEN_BYTES:
+            if deliveries and size > MAX_TAKEN_BYTES:
                 break
             entry = self._waiting.popleft()
             entry.attempt += 1
             ack_id = f"{entry.message.id}:{next(self._numbers)}"
             self._lease(ack_id, _Lease(entry, until))
-            taken.append(Delivered(ack_id, entry.message, entry.attempt))
-        return taken
+            deliveries.append(Delivered(ack_id, entry.message, entry.attempt))
+        return deliveries
 
     def acknowledge(self, ack_id: str) -> Message | None:
-        """Be done with a delivery; the message, or None if its lease is over (it will come again)."""
+        """Acknowledge a delivery; returns its message, or None if the lease has expired (it is redelivered)."""
         lease = self._leases.pop(ack_id, None)
         if lease is None:
             return None
@@ -151,7 +151,7 @@ class Subscription:
         return lease.entry.message
 
     def modify_deadline(self, ack_id: str, seconds: float, now: float) -> bool:
-        """Extend or shorten a lease; 0 is a nack. False if the lease is over."""
+        """Extend or shorten a lease; 0 is a nack. Returns False if the lease has expired."""
         lease = self._leases.get(ack_id)
         if lease is None:
             return False
@@ -162,7 +162,7 @@ class Subscription:
         return True
 
     def next_event(self) -> float | None:
-        """When something comes due by itself: a lease that ends, a wait that is over."""
+        """The time of the next expiry of a lease or end of a wait; None if there is neither."""
         while self._lease_ends and not self._holds(*self._lease_ends[0]):
             heapq.heappop(self._lease_ends)
         times = [heap[0][0] for heap in (self._lease_ends, self._backing_off) if heap]
@@ -170,26 +170,26 @@ class Subscription:
 
     @property
     def leases(self) -> AbstractSet[str]:
-        """The ack ids of every delivery that is under way."""
+        """The ack ids of all leased deliveries."""
         return self._leases.keys()
 
     @property
     def waiting(self) -> int:
-        """Messages that could be delivered now, but for their ordering keys."""
+        """The number of messages that are not leased and not backing off, those behind an ordering key included."""
         return len(self._waiting) + sum(map(len, self._followers.values()))
 
     @property
     def leased(self) -> int:
-        """Messages that somebody has and has not acknowledged."""
+        """The number of delivered messages that are not acknowledged."""
         return len(self._leases)
 
     @property
     def backing_off(self) -> int:
-        """Messages that wait before they are delivered again."""
+        """The number of messages that wait for their redelivery."""
         return len(self._backing_off)
 
     def unacknowledged(self) -> Iterator[Message]:
-        """Every message that is still owed; those that share an ordering key in their order."""
+        """Every unacknowledged message; those with the same ordering key in their order."""
         for entry in self._waiting:
             yield entry.message
         for lease in self._leases.values():
@@ -219,7 +219,7 @@ class Subscription:
             self._waiting.appendleft(heapq.heappop(self._backing_off)[2])
 
     def _done(self, entry: _Entry) -> None:
-        """Let the next message of its ordering key follow."""
+        """Release the next message of the same ordering key."""
         key = self._key(entry)
         if not key:
             return
@@ -229,24 +229,24 @@ class Subscription:
             del self._followers[key]
 
     def _fail(self, ack_id: str, now: float) -> None:
-        """A delivery came to nothing: give the message up, or deliver it again after a while."""
+        """End a failed delivery: give the message up after its last attempt, or redeliver it later."""
         entry = self._leases.pop(ack_id).entry
         last = self.policy.max_attempts is not None and entry.attempt >= self.policy.max_attempts
-        gone = False
+        moved = False
         try:
-            gone = last and self._given_up(entry.message, entry.attempt)
-        finally:  # an error is no reason to lose it
-            if gone:
+            moved = last and self._give_up(entry.message, entry.attempt)
+        finally:  # an error must not lose the message
+            if moved:
                 self._done(entry)
             else:
                 self._put_back(entry, now)
 
     def _put_back(self, entry: _Entry, now: float) -> None:
-        """Deliver it again after a while."""
+        """Redeliver the message after the backoff."""
         wait = min(
             self.policy.minimum_backoff * 2 ** min(entry.attempt - 1, MAX_DOUBLINGS), self.policy.maximum_backoff
         )
         if wait > 0:
             heapq.heappush(self._backing_off, (now + wait, next(self._numbers), entry))
-        else:  # at the end, so that one message that always fails does not keep the others back
+        else:  # at the end, so that a message that always fails does not block the others
             self._waiting.append(entry)

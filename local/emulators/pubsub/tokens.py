@@ -1,4 +1,4 @@
-"""The OpenID Connect tokens that push requests carry, and the certificates to check them with."""
+"""The OpenID Connect tokens in push requests, and the certificates that verify them."""
 
 from local.emulators.certificate import self_signed
 from local.emulators.issuer import Issuer
@@ -7,11 +7,11 @@ ISSUER = "https://accounts.google.com"
 
 
 class Signer:
-    """Signs as Google does.
+    """Signs tokens as Google does.
 
     Attributes:
-        certificates: key id to PEM certificate, as ``https://www.googleapis.com/oauth2/v1/certs`` shows them.
-        keys: the same as a JSON Web Key Set, as ``/oauth2/v3/certs`` does.
+        certificates: PEM certificates by key id, in the form of ``https://www.googleapis.com/oauth2/v1/certs``.
+        keys: the same keys as a JSON Web Key Set, in the form of ``/oauth2/v3/certs``.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Signer:
         self.keys = self._issuer.keys
 
     def token(self, *, audience: str, email: str) -> str:
-        """A token for this audience in this service account's name."""
+        """A token of this service account for this audience."""
         return self._issuer.token(
             {
                 "iss": ISSUER,

@@ -1,6 +1,6 @@
-"""Checks Terraform code against a provider's schema where the provider itself can't be had.
+"""Checks Terraform code against a provider's schema where the provider itself is not available.
 
-``extract`` reads the schema out of a CDK package of the provider, once per version; ``provider`` serves it to
-Terraform; ``serve`` installs that and tells Terraform to use it. Names, arguments, blocks, types and references are
-checked; what the vendor's own code would say about values is not.
+``extract`` reads the schema from a CDK package of the provider, once per version; ``provider`` serves the schema to
+Terraform; ``serve`` installs that and configures Terraform to use it. The check covers names, arguments, blocks, types
+and references, but not the provider's own validation of values.
 """

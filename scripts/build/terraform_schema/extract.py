@@ -1,9 +1,9 @@
-"""``python -m scripts.build.terraform_schema.extract WHEEL``: a Terraform provider's schema, out of its CDK package.
+"""``python -m scripts.build.terraform_schema.extract WHEEL``: extracts a provider's schema from its CDK wheel.
 
 The wheels are ``cdktn-provider-google`` and ``cdktn-provider-azurerm`` of PyPI, downloaded with ``pip download
---no-deps``. A wheel holds the jsii assembly, with every argument's type and whether it may be left out, and the
-JavaScript that writes HCL, which knows what is a block and what a set. The result is written to
-``infra/terraform/schemas/PROVIDER-VERSION.json.gz``: the same wheel gives the same bytes.
+--no-deps``. A wheel contains the jsii assembly, with every argument's type and whether it is optional, and the
+JavaScript that writes HCL, with the information which arguments are blocks and which are sets. The result is written to
+``infra/terraform/schemas/PROVIDER-VERSION.json.gz``; the same wheel gives the same bytes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ SCHEMAS = Path(__file__).resolve().parents[3] / "infra/terraform/schemas"
 
 Json = dict[str, Any]
 Hcl = dict[tuple[str, str], dict[str, tuple[bool, str]]]
-"""By JavaScript module and struct: each argument, whether it is a block, and how it is nested."""
+"""By JavaScript module and struct: for each argument whether it is a block, and how it is nested."""
 
 _STRUCT = re.compile(
     r"function (\w+)ToHclTerraform\(struct\) \{(.*?)\n\}|synthesizeHclAttributes\(\) \{(.*?)\n    \}", re.DOTALL
@@ -32,16 +32,16 @@ _DOCUMENTED_TYPE = re.compile(r"/docs/(?:resources|data-sources)/\S+ ([a-z0-9_]+
 _KINDS = {"TerraformResource": "resource", "TerraformDataSource": "data", "TerraformProvider": "provider_config"}
 _PRIMITIVES = {"boolean": "bool", "any": "dynamic", "string": "string", "number": "number"}
 _PLUMBING = {"tfResourceType", "internalValue", "fqn"}
-"""Properties of the CDK's classes that are none of the provider's."""
+"""Properties of the CDK's classes that do not belong to the provider's schema."""
 
 
 class Package(NamedTuple):
-    """What a wheel holds.
+    """The contents of a wheel.
 
     Attributes:
         about: its package.json.
         types: the jsii assembly's types.
-        hcl: what the JavaScript tells.
+        hcl: the nesting of arguments, from the JavaScript.
     """
 
     about: Json
@@ -50,7 +50,7 @@ class Package(NamedTuple):
 
 
 def read(wheel: Path) -> Package:
-    """Unpack what is needed of a wheel."""
+    """Read the needed files of a wheel."""
     about: Json = {}
     types: Json = {}
     hcl: Hcl = {}
@@ -70,7 +70,7 @@ def read(wheel: Path) -> Package:
                 for struct in _STRUCT.finditer(file.read().decode()):
                     arguments = _ARGUMENT.finditer(struct[2] or struct[3] or "")
                     key = (name.removesuffix(".js"), (struct[1] or "").lower())
-                    hcl[key] = {found[1]: (found[2] == "true", found[3]) for found in arguments}
+                    hcl[key] = {argument[1]: (argument[2] == "true", argument[3]) for argument in arguments}
     return Package(about, types, hcl)
 
 
@@ -81,7 +81,7 @@ def schema(package: Package) -> Json:
     has ``attributes`` (``type``, and ``required`` or ``computed``) and ``blocks`` (a block with ``nesting``,
     ``required`` and ``max1``: at most one of a list).
     """
-    told: Json = {
+    document: Json = {
         "provider": (package.about.get("cdktn") or package.about["cdktf"])["provider"],
         "from": f"{package.about['name']}@{package.about['version']}",
         "provider_config": {},
@@ -92,15 +92,15 @@ def schema(package: Package) -> Json:
         kind = _KINDS.get(declared.get("base", "").split(".")[-1])
         if declared["kind"] != "class" or kind is None:
             continue
-        found = (
+        block = (
             _block(package, f"{name}Config") if f"{name}Config" in package.types else {"attributes": {}, "blocks": {}}
         )
         if kind == "provider_config":
-            told[kind] = found
+            document[kind] = block
         elif documented := _DOCUMENTED_TYPE.search(_docs(declared)):
-            _add_computed(package, found, declared)
-            told[kind][documented[1]] = found
-    return told
+            _add_computed(package, block, declared)
+            document[kind][documented[1]] = block
+    return document
 
 
 def _docs(item: Json) -> str:
@@ -113,30 +113,30 @@ def _snake(name: str) -> str:
 
 
 def _block(package: Package, name: str, above: tuple[str, ...] = ()) -> Json:
-    """The block that a struct of the assembly stands for; ``above`` are the structs that it is in."""
+    """The block of a struct of the assembly; ``above`` are the structs that contain it."""
     struct = package.types[name]
-    told = _hcl_of(package, struct)
+    nestings = _hcl_of(package, struct)
     block: Json = {"attributes": {}, "blocks": {}}
     for item in struct.get("properties", []):
         documented = _DOCUMENTED_NAME.search(_docs(item))
         argument = documented[1] if documented else _snake(item["name"])
         required = not item.get("optional", False)
         kind, nesting = _type(package, item["type"])
-        is_block, written = told.get(argument, (False, nesting))
+        is_block, hcl_nesting = nestings.get(argument, (False, nesting))
         if nesting is None:
-            if written == "set" and isinstance(kind, list):
+            if hcl_nesting == "set" and isinstance(kind, list):
                 kind = ["set", kind[1]]
             block["attributes"][argument] = {"type": kind, "required": required}
             continue
-        if kind in (*above, name):  # it holds itself: Terraform's schemas end somewhere, so any value is taken
+        if kind in (*above, name):  # a recursive type, which Terraform's schemas can't express: accept any value
             block["attributes"][argument] = {"type": "dynamic", "required": required}
             continue
         inner = _block(package, kind, (*above, name))
         if reference := package.types.get(f"{kind}OutputReference"):
             _add_computed(package, inner, reference)
-        if written in {"list", "set"}:  # a single struct in a list: a block that may stand there once
+        if hcl_nesting in {"list", "set"}:  # a single struct in a list: a block that may occur once
             inner["max1"] = nesting == "single"
-            nesting = written
+            nesting = hcl_nesting
         if is_block:
             block["blocks"][argument] = {"nesting": nesting, "required": required, **inner}
         else:
@@ -145,15 +145,15 @@ def _block(package: Package, name: str, above: tuple[str, ...] = ()) -> Json:
 
 
 def _hcl_of(package: Package, struct: Json) -> dict[str, tuple[bool, str]]:
-    """What the JavaScript tells of a struct; a resource's own arguments are in a method of its class."""
+    """The nesting of a struct's arguments, from the JavaScript; a resource's arguments are in a method of its class."""
     module, _, symbol = re.sub("^src/", "lib/", struct["symbolId"]).partition(":")
     name = symbol.split(".")[-1]
-    found = package.hcl.get((module, name.lower()))
-    return found or (package.hcl.get((module, ""), {}) if name.endswith("Config") else {})
+    nestings = package.hcl.get((module, name.lower()))
+    return nestings or (package.hcl.get((module, ""), {}) if name.endswith("Config") else {})
 
 
 def _type(package: Package, declared: Json) -> tuple[Any, str | None]:
-    """Terraform's type and None, or a struct's name and how it is nested."""
+    """Terraform's type and None, or a struct's name and its nesting."""
     if "primitive" in declared:
         return _PRIMITIVES[declared["primitive"]], None
     if "collection" in declared:
@@ -171,7 +171,7 @@ def _type(package: Package, declared: Json) -> tuple[Any, str | None]:
 
 
 def _add_computed(package: Package, block: Json, declared: Json) -> None:
-    """Add what only the provider sets: the class has a property for it, the struct of arguments has none."""
+    """Add the attributes that only the provider sets: they are in the class, and not in the struct of arguments."""
     known = {*block["attributes"], *block["blocks"]}
     for item in declared.get("properties", []):
         name = _snake(item["name"])
@@ -182,16 +182,17 @@ def _add_computed(package: Package, block: Json, declared: Json) -> None:
 
 
 def main() -> None:
-    """Write the schema of each wheel, and say what it holds."""
+    """Write the schema of each wheel, and print its size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL")
     for wheel in parser.parse_args().wheels:
-        told = schema(read(wheel))
-        provider = told["provider"]
+        document = schema(read(wheel))
+        provider = document["provider"]
         name = provider["name"].rpartition("/")[2]
-        body = json.dumps(told, separators=(",", ":"), sort_keys=True).encode()
+        body = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
         SCHEMAS.joinpath(f"{name}-{provider['version']}.json.gz").write_bytes(gzip.compress(body, mtime=0))
-        print(f"{name} {provider['version']}: {len(told['resource'])} resources, {len(told['data'])} data sources")
+        counts = f"{len(document['resource'])} resources, {len(document['data'])} data sources"
+        print(f"{name} {provider['version']}: {counts}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A Terraform provider (plugin protocol 6) that knows a schema and nothing else.
+"""A Terraform provider (plugin protocol 6) that has only a schema.
 
-``python provider.py SCHEMA.json.gz``, as Terraform starts it, in the environment that ``serve.py`` makes: what it
-imports is not in Helios' own. It answers ``validate``, and ``test`` with ``mock_provider``; it refuses to be
-configured, so nobody can plan or apply with it by mistake.
+Terraform starts ``python provider.py SCHEMA.json.gz`` in the environment that ``serve.py`` creates, which has packages
+that Helios' environment lacks. The provider supports ``validate``, and ``test`` with ``mock_provider``. It refuses to
+be configured, so that nothing can be planned or applied with it by mistake.
 """
 
 import gzip
@@ -32,84 +32,84 @@ _NESTED_OBJECT = {
 
 
 def schema(block: dict[str, Any]) -> pb.Schema:
-    """A block of the file as Terraform takes it."""
+    """A block of the file in the form of the protocol."""
     return pb.Schema(version=0, block=_block(block))
 
 
 def _block(block: dict[str, Any], *, in_set: bool = False) -> pb.Schema.Block:
-    """Within a set Terraform allows no value of a type that is found out later: such attributes are left out there."""
-    told = pb.Schema.Block()
-    told.attributes.extend(item for item in _attributes(block) if not (in_set and b"dynamic" in item.type))
+    """A block; within a set, Terraform allows no attributes of a dynamic type, so they are omitted there."""
+    schema_block = pb.Schema.Block()
+    schema_block.attributes.extend(item for item in _attributes(block) if not (in_set and b"dynamic" in item.type))
     for name, inner in sorted(block["blocks"].items()):
-        nested = told.block_types.add(type_name=name, nesting=_NESTED_BLOCK[inner["nesting"]])
+        nested = schema_block.block_types.add(type_name=name, nesting=_NESTED_BLOCK[inner["nesting"]])
         nested.block.CopyFrom(_block(inner, in_set=in_set or inner["nesting"] == "set"))
         if inner["nesting"] in {"list", "set"}:
             nested.min_items = 1 if inner["required"] else 0
             nested.max_items = 1 if inner.get("max1") else 0
-    return told
+    return schema_block
 
 
 def _attributes(block: dict[str, Any]) -> Iterator[pb.Schema.Attribute]:
     for name, attribute in sorted(block["attributes"].items()):
-        told = pb.Schema.Attribute(name=name, required=attribute.get("required", False))
-        told.computed = attribute.get("computed", False) or (name == "id" and not told.required)
-        told.optional = not told.required and not attribute.get("computed", False)
+        result = pb.Schema.Attribute(name=name, required=attribute.get("required", False))
+        result.computed = attribute.get("computed", False) or (name == "id" and not result.required)
+        result.optional = not result.required and not attribute.get("computed", False)
         kind = attribute["type"]
         if isinstance(kind, dict):
-            told.nested_type.nesting = _NESTED_OBJECT[kind["nested"]]
-            told.nested_type.attributes.extend(_attributes(kind))
+            result.nested_type.nesting = _NESTED_OBJECT[kind["nested"]]
+            result.nested_type.attributes.extend(_attributes(kind))
         else:
-            told.type = json.dumps(kind).encode()
-        yield told
+            result.type = json.dumps(kind).encode()
+        yield result
 
 
-def set_though_computed(block: dict[str, Any], given: dict[str, Any], path: str = "") -> Iterator[str]:
-    """The paths of arguments that the configuration sets and only the provider may."""
+def computed_but_set(block: dict[str, Any], configuration: dict[str, Any], path: str = "") -> Iterator[str]:
+    """The paths of arguments that the configuration sets although only the provider may set them."""
     for name, attribute in block["attributes"].items():
-        if attribute.get("computed") and given.get(name) is not None:
+        if attribute.get("computed") and configuration.get(name) is not None:
             yield f"{path}{name}"
     for name, inner in block["blocks"].items():
-        value = given.get(name)
+        value = configuration.get(name)
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, dict):
-                yield from set_though_computed(inner, item, f"{path}{name}.")
+                yield from computed_but_set(inner, item, f"{path}{name}.")
 
 
 class SchemaOnly(tf.provider.ProviderServicer):  # type: ignore[misc] # tf has no types where mypy runs
     """The answers to Terraform's calls; the methods' names are the protocol's."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self._told = told
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
 
     def GetMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - as the protocol spells it
-        """Which types there are."""
+        """The names of the resource and data source types."""
         answer = pb.GetMetadata.Response()
-        for name in self._told["resource"]:
+        for name in self._document["resource"]:
             answer.resources.add(type_name=name)
-        for name in self._told["data"]:
+        for name in self._document["data"]:
             answer.data_sources.add(type_name=name)
         return answer
 
     def GetProviderSchema(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the same
-        """All of the schema."""
+        """The complete schema."""
         answer = pb.GetProviderSchema.Response(
-            provider=schema(self._told["provider_config"]), provider_meta=pb.Schema(block=pb.Schema.Block())
+            provider=schema(self._document["provider_config"]), provider_meta=pb.Schema(block=pb.Schema.Block())
         )
-        for name, block in self._told["resource"].items():
+        for name, block in self._document["resource"].items():
             answer.resource_schemas[name].CopyFrom(schema(block))
-        for name, block in self._told["data"].items():
+        for name, block in self._document["data"].items():
             answer.data_source_schemas[name].CopyFrom(schema(block))
         return answer
 
     def ValidateProviderConfig(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the same
-        """Terraform itself has compared it with the schema."""
+        """Accept: Terraform itself has compared the configuration with the schema."""
         return pb.ValidateProviderConfig.Response()
 
     def ValidateResourceConfig(self, request: Any, _context: Any) -> Any:  # noqa: N802 - the same
-        """What Terraform leaves to providers: nobody may set what is computed."""
+        """Refuse values of computed arguments, which Terraform leaves to providers."""
         answer = pb.ValidateResourceConfig.Response()
-        given = read_dynamic_value(request.config) or {}
-        for path in set_though_computed(self._told["resource"][request.type_name], given):
+        configuration = read_dynamic_value(request.config) or {}
+        for path in computed_but_set(self._document["resource"][request.type_name], configuration):
             answer.diagnostics.add(
                 severity=pb.Diagnostic.ERROR,
                 summary="Value for unconfigurable attribute",
@@ -118,44 +118,44 @@ class SchemaOnly(tf.provider.ProviderServicer):  # type: ignore[misc] # tf has n
         return answer
 
     def ValidateDataResourceConfig(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the same
-        """Terraform itself has compared it with the schema."""
+        """Accept: Terraform itself has compared the configuration with the schema."""
         return pb.ValidateDataResourceConfig.Response()
 
     def GetFunctions(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the same
-        """Functions of the provider are not in the schema."""
+        """Return none: the schema has no provider functions."""
         return pb.GetFunctions.Response()
 
     def StopProvider(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the same
-        """Nothing is under way."""
+        """Do nothing: no operation runs."""
         return pb.StopProvider.Response()
 
     def ConfigureProvider(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the same
-        """Refuse: there is no cloud behind this."""
+        """Refuse: the provider has no cloud."""
         answer = pb.ConfigureProvider.Response()
         answer.diagnostics.add(
             severity=pb.Diagnostic.ERROR,
-            summary="This provider knows a schema only",
-            detail="It can validate, and test with mock_provider. To plan or apply, run terraform without it.",
+            summary="This provider has only a schema",
+            detail="It supports validate, and test with mock_provider. To plan or apply, run terraform without it.",
         )
         return answer
 
 
 class _Named:
-    """What the runner asks of a provider."""
+    """The provider's name, in the form that the runner requires."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self._told = told
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
 
     def full_name(self) -> str:
-        """Its address."""
-        return str(self._told["provider"]["name"])
+        """The provider's address."""
+        return str(self._document["provider"]["name"])
 
 
 def main() -> None:
-    """Serve until Terraform says stop."""
-    told = json.loads(gzip.decompress(Path(sys.argv[1]).read_bytes()))
-    tf.provider.ProviderServicer = lambda _named: SchemaOnly(told)  # the runner takes its servicer from there
-    run_provider(_Named(told))
+    """Serve until Terraform stops the provider."""
+    document = json.loads(gzip.decompress(Path(sys.argv[1]).read_bytes()))
+    tf.provider.ProviderServicer = lambda _named: SchemaOnly(document)  # the runner reads its servicer from there
+    run_provider(_Named(document))
 
 
 if __name__ == "__main__":

@@ -21,20 +21,20 @@ _CHECK_SECONDS = 300
 
 
 def install(folder: Path = BUILD) -> Path:
-    """Make the provider's environment, hash-pinned; does nothing when it is up to date.
+    """Create the provider's hash-pinned environment, unless it is up to date.
 
-    It is one of its own because its protobuf is older than the one of Google's client libraries.
+    It is separate because its protobuf is older than the one of Google's client libraries.
 
     Returns:
-        Its Python.
+        The environment's Python.
 
     Raises:
         subprocess.CalledProcessError: the installation failed.
     """
     environment = folder / "venv"
     python, stamp = environment / "bin/python", environment / ".lock"
-    wanted = f"{sys.version}\n{_LOCK.read_text()}"
-    if stamp.exists() and stamp.read_text() == wanted:
+    expected = f"{sys.version}\n{_LOCK.read_text()}"
+    if stamp.exists() and stamp.read_text() == expected:
         return python
     uv = Path(sysconfig.get_path("scripts")) / "uv"
     steps: list[list[str | Path]] = [
@@ -43,33 +43,33 @@ def install(folder: Path = BUILD) -> Path:
     ]
     for step in steps:
         subprocess.run([uv, "--quiet", *step], check=True, timeout=_INSTALL_SECONDS)
-    stamp.write_text(wanted)
+    stamp.write_text(expected)
     return python
 
 
 def configuration(folder: Path = BUILD) -> Path:
-    """Write Terraform's CLI configuration, with a provider for every schema that is there.
+    """Write Terraform's CLI configuration, with a provider for every schema, and return its file.
 
-    Terraform then needs no ``init`` for a root without modules, and takes no other version of these providers.
+    Terraform then needs no ``init`` for a root without modules, and uses no other version of these providers.
     """
     python = install(folder)
     overrides = []
     for schema in sorted(SCHEMAS.glob("*.json.gz")):
         name = schema.name.partition("-")[0]
-        place = folder / name
-        place.mkdir(parents=True, exist_ok=True)
-        program = place / f"terraform-provider-{name}"
-        # HOME: the library keeps the certificate of its local connection there.
+        provider_folder = folder / name
+        provider_folder.mkdir(parents=True, exist_ok=True)
+        program = provider_folder / f"terraform-provider-{name}"
+        # HOME: the library stores the certificate of its local connection there.
         program.write_text(f'#!/bin/sh\nHOME="{folder}" exec "{python}" "{_PROVIDER}" "{schema}"\n')
         program.chmod(0o755)
-        overrides.append(f'    "hashicorp/{name}" = "{place}"\n')
+        overrides.append(f'    "hashicorp/{name}" = "{provider_folder}"\n')
     file = folder / "terraform.rc"
     file.write_text(f"provider_installation {{\n  dev_overrides {{\n{''.join(overrides)}  }}\n}}\n")
     return file
 
 
 def main() -> None:
-    """Check a root; exit with Terraform's own code."""
+    """Check a root; exits with Terraform's own status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, metavar="ROOT")
     root = parser.parse_args().root

@@ -1,4 +1,4 @@
-"""Who may ask for what: a bearer token of ours, or a person's of an OpenID provider."""
+"""Authorizes the API's clients: by a token of Helios, or by one of an OpenID provider."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -16,32 +16,33 @@ from helios.api.webhook_receiver import is_local
 from helios.auth.authenticator import Refused
 from helios.auth.oidc import BearerToken
 from helios.errors import Retryable
-from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, opens
+from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, grants
 from helios.ports.access import RateLimit, Tickets, Tokens
 
 CACHE_SECONDS = 10.0
-"""How long a token may go on opening after it was revoked, so that not each question costs one to the database."""
+"""How long a token is cached, which saves a query per request; a revoked token works for at most this long."""
 
-MAX_PEOPLE = 4096
-"""How many of a provider's tokens are remembered, as digests, as having been true once."""
+MAX_OIDC_DIGESTS = 4096
+"""How many digests of valid tokens of the OpenID provider the process holds."""
 
 CLAIM_PREFIX = "helios."
-"""What a provider calls our scopes: ``helios.read`` in the claim ``scope`` or ``roles`` (RFC 9068, section 2.2.3)."""
+"""Prefix of Helios' scopes in the claims ``scope`` and ``roles`` (RFC 9068, section 2.2.3): ``helios.read``."""
 
 Count = Callable[[str, str], None]
-"""By ``token`` or ``ticket``: ``admitted``, ``loopback``, ``undecided`` or the refusal's code."""
+"""Takes ``token`` or ``ticket``, and a result: ``admitted``, ``loopback``, ``undecided`` or the refusal's code."""
 
-TAKES_A_TICKET = "this takes ?ticket= of POST /api/v1/ws/tickets"
+TICKET_NEEDED = "Missing or invalid ticket. Send one of POST /api/v1/ws/tickets as ?ticket=."
 
 T = TypeVar("T")
 
-_bearer = HTTPBearer(auto_error=False, description="A token of `python -m helios tokens create`")
+_bearer = HTTPBearer(auto_error=False, description="A token of `helios tokens create` or of the OpenID provider")
 
 
 class Caller(NamedTuple):
-    """Who asks, and what that opens.
+    """The client of a request, and its scopes.
 
-    The name says who vouches for it: ``token:grafana`` is a token's, ``oidc:7f3a`` a provider's subject.
+    The prefix of the name says who issued the proof: ``token:grafana`` is the name of a token of Helios, ``oidc:7f3a``
+    a subject of the OpenID provider.
     """
 
     name: str
@@ -49,88 +50,89 @@ class Caller(NamedTuple):
 
 
 LOCAL = Caller("local", SCOPES)
-"""Who asks on the machine itself, where nobody has to say who they are."""
+"""A client on the same machine, which needs no proof."""
 
-Needs = Callable[..., Awaitable[Caller]]
-"""A dependency of FastAPI."""
+Dependency = Callable[..., Awaitable[Caller]]
+"""A dependency of FastAPI that returns the ``Caller``."""
 
 
 class Access:
-    """Says of every question who asks it, or refuses."""
+    """Identifies the client of every request, or refuses the request."""
 
     def __init__(
         self,
         tokens: Tokens,
         tickets: Tickets | None,
         *,
-        people: BearerToken | None,
+        oidc: BearerToken | None,
         loopback: bool,
         origin: str,
         limit: RateLimit,
         count: Count,
     ) -> None:
-        """Take where proofs are kept.
+        """Build it.
 
         Args:
-            tokens: ours.
-            tickets: for WebSockets; None: there is no Redis to keep them in.
-            people: reads the tokens of an OpenID provider; None: there is none.
-            loopback: whether who asks on this machine needs no proof.
-            origin: the only web page that may open a WebSocket.
-            limit: how often one caller may ask, and how often one address may be wrong.
-            count: told of each admission.
+            tokens: the tokens of Helios.
+            tickets: the tickets for WebSockets; None: there is no Redis to store them in.
+            oidc: reads the tokens of an OpenID provider; None: none is configured.
+            loopback: whether a client on this machine needs no proof.
+            origin: the only web origin that may open a WebSocket.
+            limit: limits the requests of a caller, and the failed attempts of an address.
+            count: called with each result.
         """
         self._tokens = tokens
         self._tickets = tickets
-        self._people = people
+        self._oidc = oidc
         self._loopback = loopback
         self._origin = origin
         self._limit = limit
         self._count = count
-        self._known: dict[str, tuple[Token, float]] = {}
-        self._people_seen: set[str] = set()
+        self._cache: dict[str, tuple[Token, float]] = {}
+        self._oidc_digests: set[str] = set()
 
-    def needs(self, scope: Scope) -> Needs:
-        """The dependency of a route that takes this scope; it gives the ``Caller``.
+    def require(self, scope: Scope) -> Dependency:
+        """The dependency of a route whose clients need this scope.
 
         Raises:
-            Refused: whoever asks may not.
-            Retryable: that can't be known now.
+            Refused: the client does not have the scope.
+            Retryable: whether the client has the scope is unknown, because a service is unavailable.
         """
 
         async def check(
-            request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+            request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
         ) -> Caller:
             with self._counting("token") as admit:
-                caller = await self._caller(request, given.credentials if given else None, scope)
+                caller = await self._caller(request, credentials.credentials if credentials else None, scope)
                 admit("loopback" if caller is LOCAL else "admitted")
                 return caller
 
         return check
 
-    async def may_watch(self, socket: HTTPConnection) -> None:
-        """Let a WebSocket be opened: with a ticket, or from this machine without one.
+    async def authorize_websocket(self, socket: HTTPConnection) -> None:
+        """Return if a client may open a WebSocket: with a ticket, or without one from this machine.
 
         Raises:
             Refused: it may not.
-            Retryable: that can't be known now.
+            Retryable: whether the ticket is valid is unknown, because Redis is unavailable.
         """
         with self._counting("ticket") as admit:
             origin = socket.headers.get("origin", self._origin)
             if origin != self._origin:
-                raise Refused("this origin may not watch: see HELIOS_DASHBOARD_ORIGIN", status=403, code="wrong_origin")
+                reason = "This origin may not open a WebSocket. See HELIOS_DASHBOARD_ORIGIN."
+                raise Refused(reason, status=403, code="wrong_origin")
             ticket = socket.query_params.get("ticket")
             if ticket is None and self._loopback and is_local(socket):
                 admit("loopback")
                 return
             if ticket is None:
-                raise Refused(TAKES_A_TICKET, code="missing")
-            await self._try_out(socket, partial(self._redeem, ticket))
+                raise Refused(TICKET_NEEDED, code="missing")
+            await self._check_limited(socket, partial(self._redeem, ticket))
             admit("admitted")
 
     @contextmanager
     def _counting(self, authenticator: str) -> Iterator[Callable[[str], None]]:
-        """Count what becomes of one who asks; the block is given what says under which word they were let in."""
+        """Count a refusal or an undecided check; the block gets a function that counts an admission."""
         try:
             yield partial(self._count, authenticator)
         except Refused as error:
@@ -144,82 +146,85 @@ class Access:
         if proof is None:
             if self._loopback and is_local(request):
                 return LOCAL
-            raise Refused("this takes a token: send `Authorization: Bearer`", code="missing")
+            raise Refused("Missing token. Send `Authorization: Bearer TOKEN`.", code="missing")
         if proof.startswith(PREFIX):
-            caller = await self._of_token(request, proof)
-        elif self._people:
-            caller = await self._of_person(request, proof, self._people)
+            caller = await self._token_caller(request, proof)
+        elif self._oidc:
+            caller = await self._oidc_caller(request, proof, self._oidc)
         else:
-            raise Refused("this is no token of Helios", code="malformed")
+            raise Refused("This is not a token of Helios.", code="malformed")
         if wait := await run_in_threadpool(self._limit.wait_seconds, f"caller {caller.name}"):
-            raise _too_often(wait)
-        if not opens(caller.scopes, scope):
-            raise Refused(f"this takes a token with the scope {scope}", status=403, code="scope")
+            raise _rate_limited(wait)
+        if not grants(caller.scopes, scope):
+            raise Refused(f"This request needs a token with the scope {scope}.", status=403, code="scope")
         return caller
 
-    async def _of_token(self, request: Request, proof: str) -> Caller:
+    async def _token_caller(self, request: Request, proof: str) -> Caller:
         key, now = digest(proof), datetime.now(UTC)
-        token, until = self._known.get(key, (None, 0.0))
-        if token is None or time.monotonic() >= until:
+        token, fresh_until = self._cache.get(key, (None, 0.0))
+        if token is None or time.monotonic() >= fresh_until:
             find = partial(self._find, key, now)
-            # One that was seen before is no guess: whoever guesses at the same address must not lock it out.
-            token = await (run_in_threadpool(find) if token else self._try_out(request, find))
-            self._known[key] = (token, time.monotonic() + CACHE_SECONDS)
+            # A cached token is not a guess: another client that guesses from the same address must not lock it out.
+            token = await (run_in_threadpool(find) if token else self._check_limited(request, find))
+            self._cache[key] = (token, time.monotonic() + CACHE_SECONDS)
         if not token.is_valid(now):
-            code = "revoked" if token.revoked_at else "expired"
-            raise Refused(f"this token is {code}", code=code)
+            if token.revoked_at:
+                raise Refused("The token was revoked.", code="revoked")
+            raise Refused("The token has expired.", code="expired")
         return Caller(f"token:{token.name}", token.scopes)
 
-    async def _of_person(self, request: Request, proof: str, people: BearerToken) -> Caller:
-        key, read = digest(proof), partial(people.claims, proof)
-        caller = _person(await (run_in_threadpool(read) if key in self._people_seen else self._try_out(request, read)))
-        if len(self._people_seen) >= MAX_PEOPLE:
-            self._people_seen.clear()
-        self._people_seen.add(key)
+    async def _oidc_caller(self, request: Request, proof: str, oidc: BearerToken) -> Caller:
+        key, read = digest(proof), partial(oidc.claims, proof)
+        is_known = key in self._oidc_digests
+        caller = _claims_caller(await (run_in_threadpool(read) if is_known else self._check_limited(request, read)))
+        if len(self._oidc_digests) >= MAX_OIDC_DIGESTS:
+            self._oidc_digests.clear()
+        self._oidc_digests.add(key)
         return caller
 
     def _find(self, key: str, now: datetime) -> Token:
         token = self._tokens.use(key, now)
         if token is None:
-            self._known.pop(key, None)
-            raise Refused("there is no such token", code="unknown")
+            self._cache.pop(key, None)
+            raise Refused("Unknown token.", code="unknown")
         return token
 
     def _redeem(self, ticket: str) -> None:
         if self._tickets is None or self._tickets.redeem(ticket) is None:
-            raise Refused(TAKES_A_TICKET, code="unknown")
+            raise Refused(TICKET_NEEDED, code="unknown")
 
-    async def _try_out(self, request: HTTPConnection, check: Callable[[], T]) -> T:
-        """Check what may be made up: an address may be wrong so many times in a minute, and is not heard any more.
+    async def _check_limited(self, request: HTTPConnection, check: Callable[[], T]) -> T:
+        """The result of a check of a proof that may be a guess; each address has a limit of failed checks a minute.
 
         Raises:
-            Refused: it is, or it has been too often.
-            Retryable: that can't be known now.
+            Refused: the proof is wrong, or the address has reached its limit.
+            Retryable: whether the proof holds is unknown, because a service is unavailable.
         """
-        who = f"address {request.client.host if request.client else ''}"
-        if wait := await run_in_threadpool(self._limit.spent_seconds, who):
-            raise _too_often(wait)
+        address = f"address {request.client.host if request.client else ''}"
+        if wait := await run_in_threadpool(self._limit.spent_seconds, address):
+            raise _rate_limited(wait)
         try:
             return await run_in_threadpool(check)
         except Refused:
-            await run_in_threadpool(self._limit.wait_seconds, who)
+            await run_in_threadpool(self._limit.wait_seconds, address)
             raise
 
 
-def _too_often(wait: int) -> Refused:
-    reason = f"that is too often: come again in {wait} s"
-    return Refused(reason, status=429, code="too_often", retry_after_seconds=wait)
+def _rate_limited(wait: int) -> Refused:
+    reason = f"Rate limit exceeded. Retry in {wait} seconds."
+    return Refused(reason, status=429, code="rate_limited", retry_after_seconds=wait)
 
 
-def _person(claims: Mapping[str, Any]) -> Caller:
-    """Who a provider's token is of, by the one claim that is theirs alone; its scopes are ours with our prefix.
+def _claims_caller(claims: Mapping[str, Any]) -> Caller:
+    """The caller of a provider's token: its ``sub``, and the scopes of Helios that it names with the prefix.
 
-    An ``email`` may be anybody's, where the provider has not verified it.
+    Only ``sub`` identifies one user. Another user may have the same ``email`` if the provider has not verified it.
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
-        raise Refused("the token does not say whose it is: it takes a sub", code="malformed")
-    said = claims.get("scope", ""), claims.get("roles", ())
-    named = [*(said[0].split() if isinstance(said[0], str) else ()), *(said[1] if isinstance(said[1], list) else ())]
-    scopes = tuple(scope for scope in SCOPES if f"{CLAIM_PREFIX}{scope}" in named)
+        raise Refused("The token has no claim `sub`.", code="malformed")
+    scope_claim, roles_claim = claims.get("scope", ""), claims.get("roles", ())
+    names = scope_claim.split() if isinstance(scope_claim, str) else []
+    roles = roles_claim if isinstance(roles_claim, list) else []
+    scopes = tuple(scope for scope in SCOPES if f"{CLAIM_PREFIX}{scope}" in (*names, *roles))
     return Caller(f"oidc:{subject}", scopes)

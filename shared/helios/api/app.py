@@ -1,4 +1,4 @@
-"""The application: every route, and what all of them share."""
+"""The application: every route, middleware and background task."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -21,66 +22,66 @@ from helios.adapters.replay.registry import ConfiguredTargets
 from helios.api import audit, counts, dead_letters, events, flows, replay, replies, status, stream, webhooks
 from helios.api.access import Access
 from helios.api.metrics import Metrics
-from helios.api.replies import Defects
+from helios.api.replies import InternalErrors
 from helios.api.security_headers import SecurityHeaders
 from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
-from helios.api.stream import Follower, Hub
+from helios.api.stream import Broadcaster, OutboxFollower
 from helios.api.webhook_receiver import WebhookReceiver
 from helios.auth import webhook_auth
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.services.batching import Coalescer
 from helios.services.replay import ReplayWorker
-from helios.services.replay_jobs import Start
+from helios.services.replay_jobs import ReplayStarter
 from helios.services.sweep import expire_flows, sweep
 
 log = logging.getLogger("helios.api")
 
-Chore = Callable[[datetime], object]
-"""Something to do now and then; it is told the time."""
+PeriodicTask = Callable[[datetime], object]
+"""A function that runs at an interval, with the current time."""
 
 SWEEP_SECONDS = 60
 EXPIRE_SECONDS = 2
-"""How soon after its deadline a story is judged."""
+"""Longest time from a flow instance's deadline to its evaluation."""
 
 STOP_SECONDS = 15.0
-"""How long to wait for the batch of a replay that is under way; one that is cut off is sent again."""
+"""Longest wait for the replay batch in progress; an interrupted batch is sent again."""
 
-DESCRIPTION = "The events of three clouds, each stored exactly once: what arrived, and what did not fit."
+DESCRIPTION = "The events of three clouds, each stored exactly once, and whether the clouds agree."
 
 
 def create_app(services: Services | None = None) -> FastAPI:
     """Build the API.
 
     Args:
-        services: what it works with; by default built from the environment, with JSON logs on standard error.
+        services: the adapters; by default built from the environment, with JSON logs on standard error.
 
     Raises:
-        ConfigurationError: a setting is missing or wrong.
+        ConfigurationError: a setting is missing or invalid.
     """
     if services is None:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
-        services = bootstrap.build_to_stay(configured)
+        services = bootstrap.build_long_lived(configured)
     authenticators = webhook_auth.build(services.settings)
-    hub = Hub()
-    metrics = Metrics(dedupe=services.dedupe, watchers=lambda: hub.clients)
+    broadcaster = Broadcaster()
+    metrics = Metrics(dedupe=services.dedupe, watchers=lambda: broadcaster.client_count)
     metrics.registry.register(StoreCollector(services))
     access = Access(
         services.tokens,
         services.tickets,
-        people=webhook_auth.oidc_provider(services.settings),
+        oidc=webhook_auth.oidc_provider(services.settings),
         loopback=authenticators.loopback,
         origin=services.settings.dashboard_origin,
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
-        count=partial(metrics.entered, "api"),
+        count=partial(metrics.count_admission, "api"),
     )
-    may_read = [Depends(access.needs("read"))]
+    may_read = [Depends(access.require("read"))]
     notifier = BackgroundNotifier(services.notifier)
-    take_in = metrics.observing(msgspec.structs.replace(services, notifier=notifier).ingest)
+    ingest = metrics.observing(msgspec.structs.replace(services, notifier=notifier).ingest)
     coalescer = Coalescer(
-        take_in,
+        ingest,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
     )
 
@@ -89,40 +90,40 @@ def create_app(services: Services | None = None) -> FastAPI:
         services.jobs,
         targets,
         store=services.store,
-        ingest=take_in,
+        ingest=ingest,
         notifier=notifier,
         is_busy=lambda: coalescer.is_busy,
     )
-    replaying = threading.Thread(target=worker.run_for_ever, name="replays", daemon=True)
+    replay_thread = threading.Thread(target=worker.run_forever, name="replay", daemon=True)
 
-    chores: list[tuple[float, Chore]] = [
+    periodic_tasks: list[tuple[float, PeriodicTask]] = [
         (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, notifier=notifier)),
         (
             EXPIRE_SECONDS,
             partial(expire_flows, store=services.store, reconciler=services.reconciler, notifier=notifier),
         ),
-        (SWEEP_SECONDS, lambda _: services.outbox.number()),  # also when nobody watches
+        (SWEEP_SECONDS, lambda _: services.outbox.number()),  # also while the live stream has no client
     ]
-    follower = Follower(services.outbox, services.listener, hub)
+    follower = OutboxFollower(services.outbox, services.listener, broadcaster)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         notifier.start()
         follower.start()
-        replaying.start()
-        tasks = [asyncio.create_task(_for_ever(seconds, chore)) for seconds, chore in chores]
+        replay_thread.start()
+        tasks = [asyncio.create_task(_repeat(seconds, task)) for seconds, task in periodic_tasks]
         yield
         for task in tasks:
             task.cancel()
         follower.stop()
         worker.stop()
-        await run_in_threadpool(replaying.join, STOP_SECONDS)
+        await run_in_threadpool(replay_thread.join, STOP_SECONDS)
         coalescer.close()
         notifier.stop()
         services.close()
 
-    app = FastAPI(title="Helios", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
-    app.add_middleware(Defects)  # innermost: what it answers passes through the others
+    app = FastAPI(title="Helios", version=version("helios"), description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(InternalErrors)  # innermost: its answers pass through the other middleware
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[services.settings.dashboard_origin],
@@ -131,51 +132,55 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     app.add_middleware(SecurityHeaders)
     replies.install(app)
-    receiver = WebhookReceiver(authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
+    receiver = WebhookReceiver(
+        authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.count_admission
+    )
     webhooks.install(app, coalescer, receiver)
     reader = services.reader
-    for readable in (
+    for router in (
         events.router(reader),
         counts.router(reader),
         dead_letters.router(reader),
         audit.router(reader),
         flows.router(services.flows, reader, services.outbox, services.reconciler.evaluators),
         stream.frames_router(services.outbox),
-        status.figures_router(services, metrics),
+        status.stats_router(services, metrics),
     ):
-        app.include_router(readable, dependencies=may_read)
+        app.include_router(router, dependencies=may_read)
     app.include_router(
-        dead_letters.replay_router(take_in, reader, access, max_body_bytes=services.settings.max_body_bytes)
+        dead_letters.replay_router(ingest, reader, access, max_body_bytes=services.settings.max_body_bytes)
     )
     app.include_router(
         replay.router(
-            Start(services.jobs, targets, begun=worker.wake),
+            ReplayStarter(services.jobs, targets, on_start=worker.wake),
             services.jobs,
             access,
             max_body_bytes=services.settings.max_body_bytes,
         )
     )
-    app.include_router(stream.router(services.outbox, notifier, hub, access, services.settings, count=metrics.entered))
+    app.include_router(
+        stream.router(services.outbox, notifier, broadcaster, access, services.settings, count=metrics.count_admission)
+    )
     app.include_router(stream.tickets_router(services.tickets, access))
     app.include_router(status.health_router(services, loopback=authenticators.loopback))
     _describe_shapes(app)
     return app
 
 
-async def _for_ever(seconds: float, chore: Chore) -> None:
-    """What a schedule does in the clouds: Mangum runs no lifespan, so Lambda never comes here."""
+async def _repeat(seconds: float, task: PeriodicTask) -> None:
+    """Run a task at an interval. On Lambda a schedule does this instead, since Mangum runs no lifespan."""
     while True:
         try:
-            await run_in_threadpool(chore, datetime.now(UTC))
+            await run_in_threadpool(task, datetime.now(UTC))
         except Retryable as error:
-            log.warning("sweep put off", extra={"error": str(error)})
-        except Exception:  # a defect must not end the sweeps of a process that goes on to serve
+            log.warning("sweep failed, retrying later", extra={"error": str(error)})
+        except Exception:  # a bug in one sweep must not end the sweeps of a process that still serves requests
             log.exception("sweep failed")
         await asyncio.sleep(seconds)
 
 
 def _describe_shapes(app: FastAPI) -> None:
-    """Let OpenAPI name our msgspec models: FastAPI by itself only knows pydantic's."""
+    """Add the msgspec models to the OpenAPI schemas: FastAPI adds only pydantic's."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -184,9 +189,9 @@ def _describe_shapes(app: FastAPI) -> None:
             references, components = msgspec.json.schema_components(
                 list(SCHEMAS.values()), ref_template="#/components/schemas/{name}"
             )
-            named = schema.setdefault("components", {}).setdefault("schemas", {})
-            # A generic shape is listed under our name too (EventPage is Page_Event_); the others have theirs already.
-            named.update(dict(zip(SCHEMAS, references, strict=True)) | components)
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            # A generic shape gets a second name (EventPage for Page_Event_); the others have their names already.
+            schemas.update(dict(zip(SCHEMAS, references, strict=True)) | components)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way, "Extending OpenAPI"

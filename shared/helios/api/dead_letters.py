@@ -1,4 +1,4 @@
-"""Dead letters: reading them, and replaying one of them."""
+"""Dead letters, and the replay of one."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Protocol
@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from helios.api.access import Access, Caller
 from helios.api.parameters import After, Limit, Moment, Text
 from helios.api.receive import read_json
-from helios.api.replies import asked, documented, problem, rejection, reply
+from helios.api.replies import problem, rejection, reply, request_body, responses
 from helios.api.shapes import MAX_REPLAYS, PREVIEW_BYTES, Repair, Results, dead_letter_view, result_of
 from helios.errors import Rejected
 from helios.model.dead_letters import DeadLetterFilter
@@ -24,15 +24,15 @@ from helios.services.ingest import Ingest
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
-DeadLetterSource = Annotated[SourceOrUnknown | None, Query(description="The cloud")]
+DeadLetterSource = Annotated[SourceOrUnknown | None, Query(description="Only dead letters of this cloud")]
 DeadLetterStatus = Annotated[Literal["rejected", "contradictory"] | None, Query()]
-Replayed = Annotated[bool | None, Query(description="Whether a replay succeeded")]
+Replayed = Annotated[bool | None, Query(description="Only dead letters whose replay has, or has not, succeeded")]
 
 _repair = msgspec.json.Decoder(Repair)
 
 
 class DeadLettersWithReplays(DeadLetterReader, AuditReader, Protocol):
-    """Reads dead letters, and what the audit log says of their replays."""
+    """Reads dead letters, and the audit log's entries about their replays."""
 
 
 def router(reader: DeadLettersWithReplays) -> APIRouter:
@@ -41,60 +41,60 @@ def router(reader: DeadLettersWithReplays) -> APIRouter:
 
     @routes.get(
         "/dead-letters",
-        responses=documented(200, "DeadLetterPage", 400, 401, 403, 422, 429, 503),
+        responses=responses(200, "DeadLetterPage", 400, 401, 403, 422, 429, 503),
     )
-    def dead_letters(
+    def list_dead_letters(
         source: DeadLetterSource = None,
         status: DeadLetterStatus = None,
-        field: Annotated[Text | None, Query(description="Exactly this field at fault")] = None,
-        reason: Annotated[Text | None, Query(description="Exactly this reason")] = None,
-        since: Annotated[Moment | None, Query(description="Received (last) at or after this")] = None,
-        until: Annotated[Moment | None, Query(description="Received (first) before this")] = None,
+        field: Annotated[Text | None, Query(description="Only dead letters with exactly this field at fault")] = None,
+        reason: Annotated[Text | None, Query(description="Only dead letters with exactly this reason")] = None,
+        since: Annotated[Moment | None, Query(description="Last received at or after this time")] = None,
+        until: Annotated[Moment | None, Query(description="First received before this time")] = None,
         replayed: Replayed = None,
         after: After = None,
         limit: Limit = 50,
     ) -> Response:
-        """List the deliveries that did not become events, each with its reason; the newest first."""
+        """List the deliveries that did not become events, with the reasons, the newest first."""
         where = DeadLetterFilter(
             source=source, status=status, field=field, reason=reason, since=since, until=until, replayed=replayed
         )
         page = reader.dead_letters(where, after=after, limit=limit)
         return reply(
             Page(
-                items=[dead_letter_view(kept, shown_bytes=PREVIEW_BYTES) for kept in page.items],
+                items=[dead_letter_view(item, max_bytes=PREVIEW_BYTES) for item in page.items],
                 next_cursor=page.next_cursor,
             )
         )
 
     @routes.get(
         "/dead-letters/groups",
-        responses=documented(200, "DeadLetterGroups", 401, 403, 422, 429, 503),
+        responses=responses(200, "DeadLetterGroups", 401, 403, 422, 429, 503),
     )
-    def dead_letter_groups(
+    def group_dead_letters(
         source: DeadLetterSource = None,
         status: DeadLetterStatus = None,
-        since: Annotated[Moment | None, Query(description="Received (last) at or after this")] = None,
-        until: Annotated[Moment | None, Query(description="Received (first) before this")] = None,
+        since: Annotated[Moment | None, Query(description="Last received at or after this time")] = None,
+        until: Annotated[Moment | None, Query(description="First received before this time")] = None,
         replayed: Replayed = None,
         limit: Limit = 100,
     ) -> Response:
-        """Group the dead letters by what is wrong with them, the most frequent first."""
+        """Count the dead letters by cloud, field and reason, the most frequent first."""
         where = DeadLetterFilter(source=source, status=status, since=since, until=until, replayed=replayed)
         return reply(reader.dead_letter_groups(where, limit=limit))
 
     @routes.get(
         "/dead-letters/{id}",
-        responses=documented(200, "DeadLetterView", 401, 403, 404, 422, 429, 503),
+        responses=responses(200, "DeadLetterView", 401, 403, 404, 422, 429, 503),
     )
-    def dead_letter(
-        id: Annotated[int, Path(ge=1, lt=2**63)],  # noqa: A002 - the field's word
+    def show_dead_letter(
+        id: Annotated[int, Path(ge=1, lt=2**63)],  # noqa: A002 - the name in the path
     ) -> Response:
-        """Show one dead letter, with all that was kept of its body, and its replays."""
-        found = reader.dead_letter(id)
-        if found is None:
-            return problem(404, f"No dead letter has the id {id}")
-        replays = reader.audit_log(subject=found.subject, limit=MAX_REPLAYS)
-        return reply(dead_letter_view(found, replays=replays.items))
+        """Show one dead letter with its replays, and all of its body that is stored."""
+        stored = reader.dead_letter(id)
+        if stored is None:
+            return problem(404, f"No dead letter has the id {id}.")
+        replays = reader.audit_log(subject=stored.subject, limit=MAX_REPLAYS)
+        return reply(dead_letter_view(stored, replays=replays.items))
 
     return routes
 
@@ -102,40 +102,42 @@ def router(reader: DeadLettersWithReplays) -> APIRouter:
 def replay_router(ingest: Ingest, reader: DeadLetterReader, access: Access, *, max_body_bytes: int) -> APIRouter:
     """The route that replays a dead letter."""
     routes = APIRouter(prefix="/api/v1", tags=["dead letters"])
-    may_replay = Depends(access.needs("replay"))
+    may_replay = Depends(access.require("replay"))
 
     @routes.post(
         "/dead-letters/{id}/replay",
-        responses=documented(200, "Result | Results", 401, 403, 404, 409, 413, 422, 429, 503),
-        openapi_extra=asked("Repair", required=False),
+        summary="Replay Dead Letter",
+        responses=responses(200, "Result | Results", 401, 403, 404, 409, 413, 422, 429, 503),
+        openapi_extra=request_body("Repair", required=False),
     )
     async def replay(
         request: Request,
-        id: Id,  # noqa: A002 - the field's word
+        id: Id,  # noqa: A002 - the name in the path
         caller: Annotated[Caller, may_replay],
     ) -> Response:
-        """Take a rejected delivery in again, as it was or with a repaired body; twice is as good as once.
+        """Replay a rejected delivery, as it was received or with a repaired body. Repeating the request is safe.
 
-        A body that is an array has a result an element; it is taken in whole or not at all. A letter that has become
-        an event becomes no other one: 409.
+        A body that is an array has one result for each element; either all of its elements are ingested or none. A
+        dead letter that has become an event can't become a different one: 409.
         """
         repair = await read_json(request, _repair, max_body_bytes, empty=Repair())
-        fixed = None if repair.body is None else repair.body.encode()
+        repaired = None if repair.body is None else repair.body.encode()
         try:
-            return await run_in_threadpool(_replay, id, fixed, caller.name)
+            return await run_in_threadpool(_replay, id, repaired, caller.name)
         except Rejected as fault:
             return rejection(fault.field, fault.reason, status=422)
 
-    def _replay(number: int, fixed: bytes | None, actor: str) -> Response:
-        kept = reader.dead_letter(number)
-        if kept is None:
-            return problem(404, f"No dead letter has the id {number}")
-        if kept.dead_letter.status == "contradictory":
-            return problem(409, "It contradicts a stored event, and would again: what was stored first is believed")
+    def _replay(number: int, repaired: bytes | None, actor: str) -> Response:
+        stored = reader.dead_letter(number)
+        if stored is None:
+            return problem(404, f"No dead letter has the id {number}.")
+        if stored.dead_letter.status == "contradictory":
+            reason = "contradicts a stored event. A replay would contradict it again, because the first event is kept."
+            return problem(409, f"Dead letter {number} {reason}")
         try:
-            outcomes = replay_dead_letter(kept, fixed, ingest=ingest, actor=actor, now=datetime.now(UTC))
+            outcomes = replay_dead_letter(stored, repaired, ingest=ingest, actor=actor, now=datetime.now(UTC))
         except AlreadyReplayed as error:
-            return problem(409, f"It was replayed: {error}")
+            return problem(409, f"Dead letter {number} was replayed already: {error}")
         if len(outcomes) > 1:
             return reply(Results(results=[result_of(outcome) for outcome in outcomes]))
         (outcome,) = outcomes

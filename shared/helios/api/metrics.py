@@ -1,4 +1,4 @@
-"""What Prometheus sees of one process."""
+"""Prometheus metrics of one process."""
 
 import time
 from collections import Counter as Tally
@@ -14,21 +14,21 @@ from helios.model.events import Channel, Delivery, Outcome
 from helios.ports.events import DedupeCache
 from helios.services.ingest import AlsoWrite, Ingest
 
-Door = Channel | Literal["api", "ring"]
-"""Where somebody is let in: to send, to ask, or to wake the relay."""
+EntryPoint = Channel | Literal["api", "notify"]
+"""A webhook, the API, or the endpoint that wakes the relay."""
 
 
 class Metrics:
-    """This process' counters; the ledger's totals, which survive it, are at /api/v1/stats."""
+    """The counters of this process; /api/v1/stats has the totals, which survive the process."""
 
     def __init__(self, *, dedupe: DedupeCache, watchers: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._deliveries = Counter(
-            "helios_deliveries", "Deliveries by way in and outcome", ["channel", "status"], registry=self.registry
+            "helios_deliveries", "Deliveries by channel and outcome", ["channel", "status"], registry=self.registry
         )
         self._batch_size = Histogram(
             "helios_batch_deliveries",
-            "Deliveries stored by one transaction",
+            "Deliveries in one transaction",
             buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500),
             registry=self.registry,
         )
@@ -39,28 +39,28 @@ class Metrics:
             registry=self.registry,
         )
         self._retryable = Counter(
-            "helios_retryable_batches", "Batches refused for the sender to repeat", registry=self.registry
+            "helios_retryable_batches", "Batches that failed and that the sender has to repeat", registry=self.registry
         )
-        self._entered = Counter(
+        self._admissions = Counter(
             "helios_admissions",
-            "Requests by way in (api: who asks, ring: who wakes the relay), guard, and what it said: admitted, "
-            "loopback, undecided, or why not",
+            "Requests by channel (a webhook's, api, or notify for /relay/notify), authenticator and result: admitted, "
+            "loopback, undecided, or the reason of the refusal",
             ["channel", "authenticator", "result"],
             registry=self.registry,
         )
-        Gauge("helios_dedupe_failures", "Calls that Redis did not serve", registry=self.registry).set_function(
+        Gauge("helios_dedupe_failures", "Calls to Redis that failed", registry=self.registry).set_function(
             lambda: dedupe.failures
         )
-        Gauge("helios_watchers", "Clients of this process' live stream", registry=self.registry).set_function(watchers)
+        Gauge("helios_watchers", "WebSocket clients of this process", registry=self.registry).set_function(watchers)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def entered(self, channel: Door, authenticator: str, result: str) -> None:
-        """Count a request that came to a guard."""
-        self._entered.labels(channel, authenticator, result).inc()
+    def count_admission(self, channel: EntryPoint, authenticator: str, result: str) -> None:
+        """Count a request by the authenticator that checked it, and the result."""
+        self._admissions.labels(channel, authenticator, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
-        """The same ``ingest``, watched."""
+        """The same ``ingest``, measured."""
 
         def observed(deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]:
             started = time.perf_counter()
@@ -71,7 +71,7 @@ class Metrics:
                 raise
             self._batch_seconds.observe(time.perf_counter() - started)
             self._batch_size.observe(len(deliveries))
-            pairs = ((one.channel, outcome.status) for one, outcome in zip(deliveries, outcomes, strict=True))
+            pairs = ((delivery.channel, outcome.status) for delivery, outcome in zip(deliveries, outcomes, strict=True))
             for (channel, status), number in Tally(pairs).items():
                 self._deliveries.labels(channel, status).inc(number)
             return outcomes

@@ -11,20 +11,20 @@ MAX_PAGE = 500
 
 def _storable(text: str) -> str:
     if "\0" in text:
-        raise ValueError("holds a NUL character")
+        raise ValueError("contains a NUL character")
     return text
 
 
 def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
-        raise ValueError("has no offset: write 2025-11-26T12:00:00Z")
+        raise ValueError("has no UTC offset. Use a time such as 2025-11-26T12:00:00Z.")
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("is outside the calendar") from error
+        raise ValueError("is outside the supported range of dates") from error
 
 
 Text = Annotated[str, AfterValidator(_storable)]
 Moment = Annotated[datetime, AfterValidator(_utc)]
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items on this page")]
-After = Annotated[str | None, Query(description="next_cursor of the page before", max_length=8192)]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of items on this page")]
+After = Annotated[str | None, Query(description="next_cursor of the previous page", max_length=8192)]

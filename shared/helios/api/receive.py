@@ -1,4 +1,4 @@
-"""From an HTTP request to deliveries, without trusting its size or its type."""
+"""Reads the body of a request, limits its size, checks its type, and splits it into deliveries."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,17 +17,17 @@ T = TypeVar("T")
 
 CONTRACT_HEADERS = ("content-type", "event_type")
 CONTRACT_HEADER_PREFIXES = ("ce-", "x-goog-pubsub-")
-"""The headers that a contract reads; no other is looked at or kept."""
+"""The headers that the contract of a channel uses; no other header is read or stored."""
 
 JSON_TYPES = ("/json", "+json")
 PLAIN_TEXT = "text/plain"
 """Amazon SNS posts its JSON as plain text (SNS Developer Guide, "HTTP/HTTPS headers")."""
 
 UNWRAPPED = "x-goog-pubsub-message-id"
-"""Marks Pub/Sub's unwrapped push, whose content type is whatever the publisher wrote."""
+"""Marks Pub/Sub's unwrapped push, whose content type the publisher chooses."""
 
 DRAINED_BODIES = 16
-"""How many times the limit is read and dropped, so that a client that only listens at the end hears the 413."""
+"""How many times the limit is read and dropped, for clients that read the 413 only after they have sent the body."""
 
 
 UNSIGNED_ATTRIBUTES = Fault(
@@ -39,14 +39,14 @@ UNSIGNED_ATTRIBUTES = Fault(
 
 
 class Content(NamedTuple):
-    """What was read of a request; nothing of it is parsed yet.
+    """The content of a request, not parsed yet.
 
     Attributes:
-        body: all of it, or what a dead letter keeps of one that is too large.
-        headers: those that a contract reads.
-        received_at: when it was whole.
-        too_large: the body is larger than the limit.
-        fault: why it will not be parsed, or None.
+        body: the whole body; of a body that is too large, only the part that a dead letter stores.
+        headers: the headers that a channel's contract uses.
+        received_at: when the whole body had arrived.
+        too_large: whether the body is larger than the limit.
+        fault: why the body can't be parsed, or None.
     """
 
     body: bytes
@@ -65,7 +65,7 @@ class Content(NamedTuple):
         return self._replace(body=body, headers=headers, fault=fault)
 
     def deliveries(self, channel: Channel) -> Sequence[Delivery]:
-        """One for each event; one that is too large or of another type carries its fault."""
+        """One delivery for each event; a body that can't be parsed becomes one delivery with the fault."""
         if self.fault is None:
             return split(channel, self.body, self.headers, self.received_at)
         return [
@@ -76,17 +76,19 @@ class Content(NamedTuple):
 
 
 async def receive(request: Request, max_bytes: int) -> Content:
-    """Read a request, up to the limit."""
+    """The content of a request, read up to the limit."""
     body, too_large = await read_body(request, max_bytes)
     headers = contract_headers(request)
     fault = _too_large(max_bytes) if too_large else _type_fault(headers)
     if fault is None and (encoding := request.headers.get("content-encoding", "identity")) != "identity":
-        fault = Fault(reason=f"is {encoding!r}: send it uncompressed", field="header content-encoding", status=415)
+        fault = Fault(
+            reason=f"is {encoding!r}: send the body uncompressed", field="header content-encoding", status=415
+        )
     return Content(body, headers, datetime.now(UTC), too_large, fault)
 
 
 def contract_headers(request: Request) -> dict[str, str]:
-    """The headers that some contract reads, names in lower case."""
+    """The headers that the contract of some channel uses, with names in lower case."""
     return {
         name: value
         for name, value in request.headers.items()
@@ -95,7 +97,7 @@ def contract_headers(request: Request) -> dict[str, str]:
 
 
 async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
-    """The body, or what a dead letter keeps of it and True."""
+    """The body and False; of a body that is too large, the part that a dead letter stores and True."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -109,24 +111,24 @@ async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
 
 
 async def read_json(request: Request, decoder: msgspec.json.Decoder[T], max_bytes: int, *, empty: T | None = None) -> T:
-    """What a request asks for; ``empty``, if there is such, without a body.
+    """The decoded body of a request; ``empty``, unless it is None, for a request without a body.
 
     Raises:
-        Rejected: it is too large, or of another shape.
+        Rejected: the body is too large, or does not match the decoder's type.
     """
-    given, too_large = await read_body(request, max_bytes)
+    body, too_large = await read_body(request, max_bytes)
     if too_large:
         raise Rejected(f"is larger than {max_bytes} bytes", field="body", status=413)
-    if not given and empty is not None:
+    if not body and empty is not None:
         return empty
     try:
-        return decoder.decode(given)
+        return decoder.decode(body)
     except UNREADABLE as error:
         raise Rejected(str(error), field="request", status=422) from error
 
 
 def _too_large(max_bytes: int) -> Fault:
-    return Fault(reason=f"is larger than {max_bytes} bytes: send less at once", field="body", status=413)
+    return Fault(reason=f"is larger than {max_bytes} bytes: send fewer events per request", field="body", status=413)
 
 
 def _type_fault(headers: Mapping[str, str]) -> Fault | None:

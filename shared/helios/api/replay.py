@@ -1,4 +1,4 @@
-"""Sending stored events, or many dead letters, once more."""
+"""Replay jobs, which send stored events or dead letters again."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,72 +10,76 @@ from starlette.concurrency import run_in_threadpool
 from helios.api.access import Access, Caller
 from helios.api.parameters import After, Limit
 from helios.api.receive import read_json
-from helios.api.replies import asked, documented, problem, rejection, reply
+from helios.api.replies import problem, rejection, reply, request_body, responses
 from helios.errors import Rejected
 from helios.model.replay import ReplayRequest
 from helios.ports.replay import ReplayJobs
-from helios.services.replay_jobs import Start
+from helios.services.replay_jobs import ReplayStarter
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
-_job = msgspec.json.Decoder(ReplayRequest)
+_replay_request = msgspec.json.Decoder(ReplayRequest)
 
 
-def router(start: Start, jobs: ReplayJobs, access: Access, *, max_body_bytes: int) -> APIRouter:
-    """The routes for whoever looks after what did not reach others."""
+def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, *, max_body_bytes: int) -> APIRouter:
+    """The routes that start, list, show and cancel replay jobs."""
     routes = APIRouter(prefix="/api/v1", tags=["replays"])
-    may_replay, may_read = Depends(access.needs("replay")), Depends(access.needs("read"))
+    may_replay, may_read = Depends(access.require("replay")), Depends(access.require("read"))
 
     @routes.post(
         "/replays",
         status_code=201,
-        responses=documented(201, "ReplayJob", 401, 403, 413, 422, 429, 503) | documented(200, "Matching"),
-        openapi_extra=asked("ReplayRequest", required=True),
+        responses=responses(201, "ReplayJob", 401, 403, 413, 422, 429, 503) | responses(200, "Matching"),
+        openapi_extra=request_body("ReplayRequest", required=True),
     )
-    async def create(request: Request, caller: Annotated[Caller, may_replay]) -> Response:
-        """Begin to send stored events or dead letters once more; with ``dry_run`` only say what that would be.
+    async def start_replay_job(request: Request, caller: Annotated[Caller, may_replay]) -> Response:
+        """Start a job that sends stored events or dead letters again; with ``dry_run``, only count them.
 
-        What arrives after the job was made is no part of it.
+        The job does not include what arrives after its creation.
         """
-        wanted = await read_json(request, _job, max_body_bytes)
+        replay_request = await read_json(request, _replay_request, max_body_bytes)
         try:
-            return await run_in_threadpool(_create, wanted, caller.name)
+            return await run_in_threadpool(_create, replay_request, caller.name)
         except Rejected as fault:
             return rejection(fault.field, fault.reason, status=422)
 
-    def _create(wanted: ReplayRequest, actor: str) -> Response:
+    def _create(replay_request: ReplayRequest, actor: str) -> Response:
         now = datetime.now(UTC)
-        if wanted.dry_run:
-            return reply(start.would(wanted, now))
-        return reply(start(wanted, actor=actor, now=now), status=201)
+        if replay_request.dry_run:
+            return reply(start.preview(replay_request, now))
+        return reply(start(replay_request, actor=actor, now=now), status=201)
 
     @routes.get(
-        "/replays", responses=documented(200, "ReplayPage", 400, 401, 403, 422, 429, 503), dependencies=[may_read]
+        "/replays", responses=responses(200, "ReplayPage", 400, 401, 403, 422, 429, 503), dependencies=[may_read]
     )
-    def listed(after: After = None, limit: Limit = 50) -> Response:
-        """List the jobs, the newest first."""
+    def list_replay_jobs(after: After = None, limit: Limit = 50) -> Response:
+        """List the replay jobs, the newest first."""
         return reply(jobs.page(after=after, limit=limit))
 
     @routes.get(
-        "/replays/{id}", responses=documented(200, "ReplayJob", 401, 403, 404, 422, 429, 503), dependencies=[may_read]
+        "/replays/{id}", responses=responses(200, "ReplayJob", 401, 403, 404, 422, 429, 503), dependencies=[may_read]
     )
-    def one(
-        id: Id,  # noqa: A002 - the field's word
+    def show_replay_job(
+        id: Id,  # noqa: A002 - the name in the path
     ) -> Response:
-        """Show how far a job has come."""
+        """Show a replay job and its progress."""
         job = jobs.get(id)
-        return reply(job) if job else problem(404, f"No replay job has the id {id}")
+        return reply(job) if job else problem(404, f"No replay job has the id {id}.")
 
-    @routes.post("/replays/{id}/cancel", responses=documented(200, "ReplayJob", 401, 403, 404, 409, 422, 429, 503))
-    def cancel(
-        id: Id,  # noqa: A002 - the field's word
+    @routes.post("/replays/{id}/cancel", responses=responses(200, "ReplayJob", 401, 403, 404, 409, 422, 429, 503))
+    def cancel_replay_job(
+        id: Id,  # noqa: A002 - the name in the path
         caller: Annotated[Caller, may_replay],
     ) -> Response:
-        """End a job that runs; the batch that is under way is the last one."""
+        """Cancel a running replay job; the batch in progress is still sent."""
         job = jobs.end(id, "cancelled", actor=caller.name, now=datetime.now(UTC))
         if job:
             return reply(job)
-        known = jobs.get(id)
-        return problem(409, f"It is {known.state}") if known else problem(404, f"No replay job has the id {id}")
+        ended = jobs.get(id)
+        return (
+            problem(409, f"Replay job {id} is {ended.state}.")
+            if ended
+            else problem(404, f"No replay job has the id {id}.")
+        )
 
     return routes

@@ -1,4 +1,4 @@
-"""Answers: JSON from msgspec models, and every error as an RFC 9457 problem."""
+"""Responses: JSON from msgspec models, and every error as an RFC 9457 problem."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from helios.errors import Rejected, Retryable
 log = logging.getLogger("helios.api")
 
 RETRY_AFTER_SECONDS = 5
-DEFECT = "Helios has a defect: the log of this process says where"
-NOT_NOW = (
-    "It is not certain what became of this; send it again, which is safe: something that it takes is away, and the log "
-    "of this process says what"
+INTERNAL_ERROR = "Internal error. The log of this process has the details."
+UNAVAILABLE = (
+    "A service that Helios needs is unavailable, so the result of this request is unknown. Repeat the request; that is "
+    "safe. The log of this process has the details."
 )
 
 
@@ -33,7 +33,7 @@ def reply(value: object, *, status: int = 200) -> Response:
 def problem(
     status: int, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An RFC 9457 problem; its type says nothing that the status doesn't, as section 4.2.1 puts it."""
+    """An RFC 9457 problem of the type ``about:blank``, which adds nothing to the status (section 4.2.1)."""
     body = Problem(
         type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors)
     )
@@ -43,32 +43,32 @@ def problem(
 
 
 def rejection(field: str, reason: str, *, status: int) -> Response:
-    """The answer to one delivery or parameter that can't be read."""
+    """The problem for one field of a delivery, or one parameter, that is invalid."""
     return problem(status, f"{field} {reason}", errors=[FieldError(field=field, reason=reason)])
 
 
-def documented(ok: int, schema: str, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """What a route can answer, for OpenAPI: on success one of the schemas (``A | B``), problems otherwise."""
-    answers: dict[int | str, dict[str, Any]] = {ok: _content("application/json", schema, HTTPStatus(ok).phrase)}
+def responses(ok: int, schema: str, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route, for OpenAPI: on success one of the schemas (``A | B``), a problem otherwise."""
+    described: dict[int | str, dict[str, Any]] = {ok: _content("application/json", schema, HTTPStatus(ok).phrase)}
     for status in errors:
-        answers[status] = _content("application/problem+json", "Problem", HTTPStatus(status).phrase)
-    return answers
+        described[status] = _content("application/problem+json", "Problem", HTTPStatus(status).phrase)
+    return described
 
 
-def asked(shape: str, *, required: bool) -> dict[str, Any]:
-    """The body that a route reads by itself, for OpenAPI."""
+def request_body(shape: str, *, required: bool) -> dict[str, Any]:
+    """The body of a route that reads its body itself, for OpenAPI."""
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
     return {"requestBody": {"content": content, "required": required}}
 
 
 def _content(media_type: str, schema: str, description: str) -> dict[str, Any]:
     references = [{"$ref": f"#/components/schemas/{name}"} for name in schema.split(" | ")]
-    answer = references[0] if len(references) == 1 else {"anyOf": references}
-    return {"description": description, "content": {media_type: {"schema": answer}}}
+    reference = references[0] if len(references) == 1 else {"anyOf": references}
+    return {"description": description, "content": {media_type: {"schema": reference}}}
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error that leaves a route."""
+    """Turn every exception of a route into a problem."""
 
     @app.exception_handler(Rejected)
     async def _rejected(_: Request, error: Rejected) -> Response:
@@ -76,25 +76,25 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def _refused(_: Request, error: Refused) -> Response:
-        # RFC 9110, section 11.6.1: a 401 names a scheme.
+        # RFC 9110, section 11.6.1: a 401 has to name a scheme.
         headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else {}
         if error.retry_after_seconds is not None:
             headers["Retry-After"] = str(error.retry_after_seconds)
-        return problem(error.status, f"Not let in: {error.reason}", headers=headers)
+        return problem(error.status, error.reason, headers=headers)
 
     @app.exception_handler(Retryable)
     async def _retryable(request: Request, error: Retryable) -> Response:
-        # What is wrong names hosts, users and URLs: it is for who reads the log.
-        log.warning("asked to come again", extra={"path": request.url.path, "error": str(error)})
-        return problem(503, NOT_NOW, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        # The error may name hosts, users and URLs, so only the log gets it.
+        log.warning("answered 503, the client will retry", extra={"path": request.url.path, "error": str(error)})
+        return problem(503, UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Response:
         errors = [
-            FieldError(field=".".join(str(part) for part in found["loc"]), reason=str(found["msg"]))
-            for found in error.errors()
+            FieldError(field=".".join(str(part) for part in fault["loc"]), reason=str(fault["msg"]))
+            for fault in error.errors()
         ]
-        return problem(422, "; ".join(f"{one.field}: {one.reason}" for one in errors), errors=errors)
+        return problem(422, "; ".join(f"{fault.field}: {fault.reason}" for fault in errors), errors=errors)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
@@ -102,26 +102,29 @@ def install(app: FastAPI) -> None:
         return problem(error.status_code, detail, headers=error.headers)
 
 
-class Defects:
-    """Answers a defect of ours with a problem too, inside of what every answer is given; the log has the rest."""
+class InternalErrors:
+    """Answers an unexpected exception with a problem, and logs it.
+
+    As the innermost middleware, so that its answers get the headers that the others add.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an application."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; a WebSocket, and an answer that has begun, end as their server has it."""
-        begun = scope["type"] != "http"
+        """Serve one request; an exception in a WebSocket, or after the response has started, is left to the server."""
+        started = scope["type"] != "http"
 
-        async def watched(message: Message) -> None:
-            nonlocal begun
-            begun = True
+        async def observed_send(message: Message) -> None:
+            nonlocal started
+            started = True
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, observed_send)
         except Exception:
-            if begun:
+            if started:
                 raise
-            log.exception("a defect", extra={"path": scope["path"]})
-            await problem(500, DEFECT)(scope, receive, send)
+            log.exception("internal error", extra={"path": scope["path"]})
+            await problem(500, INTERNAL_ERROR)(scope, receive, send)

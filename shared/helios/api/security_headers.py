@@ -1,4 +1,4 @@
-"""What every answer tells a browser: it is data, not a page, and nobody else's to show."""
+"""Security headers of every response, which is data and not a page: no other site may frame, sniff or cache it."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,15 +9,15 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 ONLY_HTTPS = "max-age=31536000"
-"""Said over HTTPS only, as RFC 6797, section 7.2, has it: for a year this host is not asked over HTTP."""
+"""Sent over HTTPS only, as RFC 6797, section 7.2, requires: for a year a browser uses no HTTP with this host."""
 
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 NO_FRAMES = "frame-ancestors 'none'"
-"""For Swagger's page, which loads its own scripts."""
+"""For Swagger UI, which loads scripts."""
 
 
 def _raw(name: str, value: str) -> tuple[bytes, bytes]:
-    """A header as ASGI has it."""
+    """A header in the form of ASGI."""
     return name.lower().encode(), value.encode()
 
 
@@ -27,14 +27,14 @@ _POLICY, _POLICY_OF_DOCS = (_raw("Content-Security-Policy", policy) for policy i
 
 
 class SecurityHeaders:
-    """Adds them to whatever an application answers."""
+    """Adds the headers to every response of an application."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an application."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; a WebSocket has no answer to add them to."""
+        """Serve one request; a WebSocket has no response that could get headers."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -44,8 +44,8 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in given)]
+                present = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in present)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""What the API answers with; these and the core's own models are its OpenAPI schemas."""
+"""The API's request and response bodies; together with the core's models they are its OpenAPI schemas."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ EventPage = Page[Event]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one delivery."""
+    """The outcome of one delivery."""
 
     status: Status
     source: Source | None = None
@@ -31,7 +31,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of each element of an array, in its order."""
+    """The outcome of each element of an array, in the array's order."""
 
     results: list[Result]
 
@@ -43,12 +43,12 @@ class ValidationResponse(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FramePage(msgspec.Struct, frozen=True, kw_only=True):
-    """Part of the stream.
+    """Part of the live stream.
 
     Attributes:
-        frames: in order of their positions, without a hole.
-        position: the latest position given.
-        oldest: the first position that is still kept; None when there is none.
+        frames: in the order of their positions, without gaps.
+        position: the latest position of the stream.
+        oldest: the first position that is still stored; None if no frame is.
     """
 
     frames: list[StreamFrame]
@@ -57,16 +57,16 @@ class FramePage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notified(msgspec.Struct, frozen=True, kw_only=True):
-    """The relay has been woken."""
+    """The relay was notified."""
 
-    status: Literal["rung"]
+    status: Literal["notified"]
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """What opens one WebSocket, once.
+    """A ticket that opens one WebSocket, once.
 
     Attributes:
-        expires_in: seconds for which it does.
+        expires_in: seconds until the ticket expires.
     """
 
     ticket: str
@@ -74,7 +74,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a request, and where."""
+    """An invalid field of a request, and the reason."""
 
     field: str
     reason: str
@@ -91,7 +91,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ComponentHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts Helios stands on."""
+    """The state of each service that Helios needs."""
 
     database: Component
     redis: Component
@@ -99,10 +99,10 @@ class ComponentHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """The totals since the first event; the deliveries that did not become events are counted beside them.
+    """The totals since the first event. The total of events excludes deliveries that did not become events.
 
     Attributes:
-        position: of the live stream: its frames up to here are in the totals, and no later one is.
+        position: a position of the live stream: the totals include exactly the frames up to it.
     """
 
     position: int
@@ -116,12 +116,12 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the ledger.
+    """The counts of deliveries in a period.
 
     Attributes:
-        since: from this minute on.
-        until: when it was read, UTC; the minute of this moment goes on.
-        minutes: those in which something arrived, in order.
+        since: the first minute of the period.
+        until: when the counts were read, UTC; the count of that minute is still growing.
+        minutes: the minutes with at least one delivery, in order.
     """
 
     since: datetime
@@ -130,23 +130,23 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """This process answers."""
+    """The process is alive."""
 
     status: Literal["healthy"]
 
 
 class DetailedHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """Each part, probed just now.
+    """The state of each service that Helios needs, as probed for this response.
 
     Attributes:
-        status: ``degraded``: exact, but slower (no Redis) or not passed on (no Kafka). ``unhealthy``: nothing can be
-            stored (no database).
+        status: ``degraded``: events are stored exactly once, but more slowly (no Redis), or are not passed on (no
+            Kafka). ``unhealthy``: nothing can be stored (no database).
         database: Postgres answered a query.
         redis: Redis answered a PING.
         kafka: a broker answered a request for the list of topics.
         uptime: seconds since this process started.
-        timestamp: of this answer, UTC.
-        reasons: of each part that is unhealthy, what it said.
+        timestamp: time of this response, UTC.
+        reasons: for each unhealthy service, why.
     """
 
     status: Literal["healthy", "degraded", "unhealthy"]
@@ -159,15 +159,16 @@ class DetailedHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter as text.
+    """A dead letter, with its body as text.
 
     Attributes:
-        body: what was received, bytes that are no UTF-8 as U+FFFD; in a list only the first PREVIEW_BYTES.
-        body_bytes: how many bytes are kept.
-        replayed_as: what its replay became; None when it was not replayed with success.
-        replayed_at: when, UTC.
-        replayed_keys: the events that it became, as ``source/id``.
-        replays: the last MAX_REPLAYS lines of the audit log about it, the newest first; in a list none.
+        body: the received body, with U+FFFD for bytes that are not UTF-8; in a list only the first PREVIEW_BYTES.
+        body_bytes: how many bytes of the body are stored.
+        replayed_as: the outcome of the successful replay; None if no replay has succeeded.
+        replayed_at: time of the successful replay, UTC.
+        replayed_keys: the events that the dead letter became, as ``source/id``.
+        replays: the latest MAX_REPLAYS entries of the audit log about the dead letter, the newest first; empty in a
+            list.
     """
 
     id: int
@@ -189,16 +190,20 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to read in place of what was received; None: that, once more."""
+    """The request to replay a dead letter.
+
+    Attributes:
+        body: the repaired body; None: the body as it was received.
+    """
 
     body: str | None = None
 
 
 MAX_REPLAYS = 50
-"""How many of its replays a dead letter shows."""
+"""Maximum number of replays in one dead letter's response."""
 
 PREVIEW_BYTES = 1_000
-"""How much of a dead letter's body a list shows."""
+"""Maximum number of bytes of a dead letter's body in a list."""
 
 DeadLetterPage = Page[DeadLetterView]
 FlowPage = Page[FlowInstance]
@@ -210,7 +215,7 @@ AuditPage = Page[AuditEntry]
 
 
 def result_of(outcome: Outcome) -> Result:
-    """What became of a delivery, as the API tells it."""
+    """The outcome of a delivery, as the API shows it."""
     return Result(
         status=outcome.status,
         source=outcome.event.source if outcome.event else None,
@@ -221,26 +226,26 @@ def result_of(outcome: Outcome) -> Result:
 
 
 def dead_letter_view(
-    kept: StoredDeadLetter, *, shown_bytes: int | None = None, replays: Sequence[AuditEntry] = ()
+    stored: StoredDeadLetter, *, max_bytes: int | None = None, replays: Sequence[AuditEntry] = ()
 ) -> DeadLetterView:
-    """The dead letter as the API shows it, with the first ``shown_bytes`` of its body, or all of it."""
-    dead_letter = kept.dead_letter
+    """The dead letter as the API shows it, with the first ``max_bytes`` of its body, or all of it."""
+    dead_letter = stored.dead_letter
     return DeadLetterView(
-        id=kept.id,
+        id=stored.id,
         source=dead_letter.source,
         channel=dead_letter.channel,
         status=dead_letter.status,
         field=dead_letter.field,
         reason=dead_letter.reason,
         attempts=dead_letter.attempts,
-        first_received_at=kept.first_received_at,
+        first_received_at=stored.first_received_at,
         last_received_at=dead_letter.received_at,
         headers=dict(dead_letter.headers),
-        body=dead_letter.body[:shown_bytes].decode(errors="replace"),
+        body=dead_letter.body[:max_bytes].decode(errors="replace"),
         body_bytes=len(dead_letter.body),
-        replayed_as=kept.replayed_as,
-        replayed_at=kept.replayed_at,
-        replayed_keys=["/".join(key) for key in kept.replayed_keys],
+        replayed_as=stored.replayed_as,
+        replayed_at=stored.replayed_at,
+        replayed_keys=["/".join(key) for key in stored.replayed_keys],
         replays=list(replays),
     )
 
@@ -252,7 +257,7 @@ SCHEMAS: dict[str, Any] = {
     "Results": Results,
     "ValidationResponse": ValidationResponse,
     "FramePage": FramePage,
-    "Rung": Notified,
+    "Notified": Notified,
     "Ticket": Ticket,
     "Problem": Problem,
     "Stats": Stats,
@@ -274,4 +279,4 @@ SCHEMAS: dict[str, Any] = {
     "FlowIssuePage": FlowIssuePage,
     "Declarations": Declarations,
 }
-"""The OpenAPI name of each shape that an answer or a request can have."""
+"""The body of each request and response by its OpenAPI name."""

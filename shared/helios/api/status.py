@@ -1,4 +1,4 @@
-"""How Helios is: totals, health, metrics."""
+"""Totals, health and metrics."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
 from helios.api.metrics import Metrics
-from helios.api.replies import documented, reply
+from helios.api.replies import reply, responses
 from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
 from helios.api.webhook_receiver import is_local
 from helios.bootstrap import Services
@@ -24,62 +24,62 @@ from helios.services.sink import KAFKA
 log = logging.getLogger("helios.api")
 
 PROBE_SECONDS = 3.0
-"""Longest wait for a probe: what takes longer is not healthy, whatever it says in the end."""
+"""Longest wait for a probe; a service that takes longer is unhealthy."""
 
-WITHHELD = "it does not answer; the log of this process says why"
-"""What a part is said to say: its own words name hosts and users."""
+REDACTED_REASON = "unavailable; the log of this process has the details"
+"""The reason that remote clients get, since the real one may name hosts and users."""
 
 SINK_SECONDS = 60.0
-"""How long the sink may be silent, or behind: longer than its longest pause and one try."""
+"""How long the sink may be silent, or behind: longer than its longest pause and one attempt together."""
 
 
 def health_router(services: Services, *, loopback: bool) -> APIRouter:
-    """How this process is, for anybody; what its parts say is for this machine, with ``loopback``, and for the log."""
+    """The health routes, which need no token; only a local client, with ``loopback``, and the log get the reasons."""
     routes = APIRouter(tags=["status"])
     started = time.monotonic()
 
-    @routes.get("/api/v1/health", responses=documented(200, "Health"))
-    async def health() -> Response:
-        """Answer, and so show that this process is alive."""
+    @routes.get("/api/v1/health", responses=responses(200, "Health"))
+    async def check_liveness() -> Response:
+        """Check that this process is alive."""
         return reply(Health(status="healthy"))
 
     @routes.get(
-        "/api/v1/health/detailed", responses=documented(200, "DetailedHealth") | documented(503, "DetailedHealth")
+        "/api/v1/health/detailed", responses=responses(200, "DetailedHealth") | responses(503, "DetailedHealth")
     )
-    async def detailed_health(request: Request) -> Response:
-        """Probe every part now; 503 when events can't be stored."""
-        found, reasons = await _probe_all(services)
+    async def probe_services(request: Request) -> Response:
+        """Probe every service that Helios needs; 503 when events can't be stored."""
+        components, reasons = await _probe_all(services)
         if reasons:
-            log.warning("not healthy", extra={"reasons": reasons})
+            log.warning("unhealthy", extra={"reasons": reasons})
         if not (loopback and is_local(request)):
-            reasons = dict.fromkeys(reasons, WITHHELD)
-        able = found.database == "healthy"
+            reasons = dict.fromkeys(reasons, REDACTED_REASON)
+        can_store = components.database == "healthy"
         body = DetailedHealth(
-            status="unhealthy" if not able else "degraded" if reasons else "healthy",
-            database=found.database,
-            redis=found.redis,
-            kafka=found.kafka,
+            status="unhealthy" if not can_store else "degraded" if reasons else "healthy",
+            database=components.database,
+            redis=components.redis,
+            kafka=components.kafka,
             uptime=round(time.monotonic() - started, 3),
             timestamp=datetime.now(UTC),
             reasons=reasons,
         )
-        return reply(body, status=200 if able else 503)
+        return reply(body, status=200 if can_store else 503)
 
     return routes
 
 
-def figures_router(services: Services, metrics: Metrics) -> APIRouter:
-    """Totals and metrics."""
+def stats_router(services: Services, metrics: Metrics) -> APIRouter:
+    """The routes of the totals and the metrics."""
     routes = APIRouter(tags=["status"])
 
-    def told() -> Totals:
+    def read_totals() -> Totals:
         services.outbox.number()
         return services.reader.totals(datetime.now(UTC), only_numbered=True)
 
-    @routes.get("/api/v1/stats", responses=documented(200, "Stats", 401, 403, 429, 503))
-    async def stats() -> Response:
-        """Show the totals, as the live stream tells them."""
-        (health, _), totals = await asyncio.gather(_probe_all(services), run_in_threadpool(told))
+    @routes.get("/api/v1/stats", responses=responses(200, "Stats", 401, 403, 429, 503))
+    async def show_stats() -> Response:
+        """Show the totals, up to a position of the live stream."""
+        (health, _), totals = await asyncio.gather(_probe_all(services), run_in_threadpool(read_totals))
         return reply(
             Stats(
                 position=totals.position,
@@ -95,7 +95,7 @@ def figures_router(services: Services, metrics: Metrics) -> APIRouter:
 
     @routes.get("/metrics", include_in_schema=False)
     def prometheus() -> Response:
-        """Show this process' metrics in Prometheus' text format."""
+        """Show the metrics of this process in Prometheus' text format."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -108,18 +108,18 @@ async def _probe_all(services: Services) -> tuple[ComponentHealth, dict[str, str
         _probe(services.dedupe.probe),
         _probe(partial(_probe_sink, sink, services.outbox) if sink else _nothing),
     )
-    found = {"database": database, "redis": redis, "kafka": kafka}
-    reasons = {name: reason for name, reason in found.items() if reason}
+    results = {"database": database, "redis": redis, "kafka": kafka}
+    reasons = {name: reason for name, reason in results.items() if reason}
     health = ComponentHealth(
-        database=_verdict(database),
-        redis=_verdict(redis) if services.settings.redis_url else "disabled",
-        kafka=_verdict(kafka) if sink else "disabled",
+        database=_component(database),
+        redis=_component(redis) if services.settings.redis_url else "disabled",
+        kafka=_component(kafka) if sink else "disabled",
     )
     return health, reasons
 
 
 async def _probe(probe: Callable[[], None]) -> str | None:
-    """Why a part is not healthy, or None."""
+    """Why a service is unhealthy; None: it is healthy."""
     try:
         await asyncio.wait_for(run_in_threadpool(probe), PROBE_SECONDS)
     except TimeoutError:
@@ -130,20 +130,26 @@ async def _probe(probe: Callable[[], None]) -> str | None:
 
 
 def _probe_sink(target: EventSink, outbox: Outbox) -> None:
-    """Return if Kafka answers, and whoever passes events on to it keeps up."""
+    """Return if Kafka answers and the sink keeps up.
+
+    Raises:
+        Retryable: Kafka does not answer, or the sink does not run, or is behind.
+    """
     target.probe()
     now = datetime.now(UTC)
-    (sink,) = (one for one in outbox.consumers(KAFKA) if one.name == KAFKA)
-    if sink.silent(now) > SINK_SECONDS:
-        seen = f"was last seen {sink.silent(now):.0f} s ago" if sink.seen_at else "was never seen"
-        raise Retryable(f"Kafka: the sink {seen}: does `python -m helios sink` run?")
-    if sink.waits(now) > SINK_SECONDS:
-        raise Retryable(f"Kafka: {sink.behind} frames wait to be passed on, the oldest for {sink.waits(now):.0f} s")
+    (sink,) = (consumer for consumer in outbox.consumers(KAFKA) if consumer.name == KAFKA)
+    if sink.silent_seconds(now) > SINK_SECONDS:
+        last_run = f"last ran {sink.silent_seconds(now):.0f} s ago" if sink.seen_at else "has never run"
+        raise Retryable(f"Kafka: the sink {last_run}; check that `helios sink` is running")
+    if sink.wait_seconds(now) > SINK_SECONDS:
+        raise Retryable(
+            f"Kafka: the sink is {sink.behind} frames behind; the oldest has waited {sink.wait_seconds(now):.0f} s"
+        )
 
 
 def _nothing() -> None:
-    """Probe a part that is not in use."""
+    """Probe a service that is disabled."""
 
 
-def _verdict(reason: str | None) -> Component:
+def _component(reason: str | None) -> Component:
     return "unhealthy" if reason else "healthy"

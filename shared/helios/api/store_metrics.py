@@ -1,4 +1,4 @@
-"""What Prometheus sees of the store: the same from every process, read when it is asked for."""
+"""Prometheus metrics of the store: the same from every process, read when Prometheus scrapes."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,8 +13,8 @@ from helios.model.events import SOURCES
 from helios.model.flows import SETTLED
 from helios.model.stream import Consumer
 from helios.reconciliation.record import MATCH_BOUNDS, FlowCount
-from helios.reconciliation.silence import LISTENED, silent
-from helios.reconciliation.summary import at_risk
+from helios.reconciliation.silence import LOOKBACK, silent
+from helios.reconciliation.summary import amounts_at_risk
 from helios.services.relay import GATEWAY
 from helios.services.sink import KAFKA
 from helios.settings import Settings
@@ -22,20 +22,20 @@ from helios.settings import Settings
 log = logging.getLogger("helios.metrics")
 
 PERIOD = timedelta(days=1)
-"""The stories counted are those that began within it,"""
+"""The age up to which flow instances are counted."""
 
 RECENT = timedelta(minutes=15)
-"""or within this, where it is asked how things are going: an alarm must ring soon, and stop soon."""
+"""The same for the metrics that alarms use, so that an alarm starts soon and ends soon."""
 
 
 class StoreCollector(Collector):
-    """Stories, dead letters and who follows the stream; nothing of it while the store is away."""
+    """Flow instances, dead letters and the stream's consumers; no metrics while the store is unavailable."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: so the registry does not read the store when the process starts."""
+        """No metrics, so that the registry does not read the store when the process starts."""
         return []
 
     def collect(self) -> Iterable[Metric]:
@@ -43,20 +43,22 @@ class StoreCollector(Collector):
         try:
             return list(self._read(datetime.now(UTC)))
         except Retryable as error:
-            log.warning("no metrics of the store", extra={"error": str(error)})
+            log.warning("store metrics unavailable", extra={"error": str(error)})
             return []
 
     def _read(self, now: datetime) -> Iterator[Metric]:
-        # Buckets that hold all of it: the first one begins before the period does.
+        # Twice the period, so that one bucket holds all of it: the first bucket begins before the period does.
         counts = self._services.flows.flow_counts(None, since=now - PERIOD, until=now, bucket=2 * PERIOD)
         recent = self._services.flows.flow_counts(None, since=now - RECENT, until=now, bucket=2 * RECENT)
-        yield _gauge("helios_flows", "Stories that began within a day, by verdict", counts, "status")
-        yield _gauge("helios_flow_issues", "Stories that began within a day, by kind of issue", counts, "issue", "kind")
-        yield _gauge("helios_recent_flows", "Stories that began within 15 minutes, by verdict", recent, "status")
+        yield _gauge("helios_flows", "Flow instances of the last 24 hours, by status", counts, "status")
+        yield _gauge(
+            "helios_flow_issues", "Flow instances of the last 24 hours, by kind of issue", counts, "issue", "kind"
+        )
+        yield _gauge("helios_recent_flows", "Flow instances of the last 15 minutes, by status", recent, "status")
         yield _match_rate(counts)
         yield _amount_at_risk(counts)
         yield from _time_to_match(recent)
-        yield _silent(silent(self._services.reader.minutes(now - LISTENED), now))
+        yield _silent(silent(self._services.reader.minutes(now - LOOKBACK), now))
         totals = self._services.reader.totals(now)
         dead_letters = GaugeMetricFamily(
             "helios_dead_letters", "Deliveries that did not become events", labels=["status"]
@@ -68,21 +70,25 @@ class StoreCollector(Collector):
 
 
 def expected(settings: Settings) -> list[str]:
-    """Who should have a place in the stream, whether or not it was ever there."""
+    """The consumers that these settings require, whether or not they have ever run."""
     return [KAFKA] * bool(settings.kafka_brokers) + [GATEWAY] * bool(settings.relay_queue_url)
 
 
-def _consumers(found: Sequence[Consumer], now: datetime) -> Iterator[Metric]:
-    figures: list[tuple[str, str, Callable[[Consumer], float]]] = [
-        ("relay_lag_seconds", "Age of the oldest frame that a consumer has not dealt with", lambda one: one.waits(now)),
-        ("relay_lag_frames", "Frames that a consumer has not dealt with", lambda one: one.behind),
-        ("consumer_silent_seconds", "Time since a consumer last had its turn", lambda one: one.silent(now)),
-        ("parked_events", "Events that a consumer was refused for good", lambda one: one.parked),
+def _consumers(consumers: Sequence[Consumer], now: datetime) -> Iterator[Metric]:
+    gauges: list[tuple[str, str, Callable[[Consumer], float]]] = [
+        (
+            "relay_lag_seconds",
+            "Age of the oldest frame that a consumer has not processed",
+            lambda consumer: consumer.wait_seconds(now),
+        ),
+        ("relay_lag_frames", "Frames that a consumer has not processed", lambda consumer: consumer.behind),
+        ("consumer_silent_seconds", "Time since a consumer last ran", lambda consumer: consumer.silent_seconds(now)),
+        ("parked_events", "Events that a consumer's target refused permanently", lambda consumer: consumer.parked),
     ]
-    for name, text, read in figures:
+    for name, text, read in gauges:
         family = GaugeMetricFamily(f"helios_{name}", text, labels=["consumer"])
-        for one in found:
-            family.add_metric([one.name], read(one))
+        for consumer in consumers:
+            family.add_metric([consumer.name], read(consumer))
         yield family
 
 
@@ -95,9 +101,9 @@ def _gauge(name: str, text: str, counts: Sequence[FlowCount], what: str, label: 
 
 
 def _match_rate(counts: Sequence[FlowCount]) -> Metric:
-    family = GaugeMetricFamily("helios_flow_match_rate", "Matched stories among those with a verdict", labels=["flow"])
+    family = GaugeMetricFamily("helios_flow_match_rate", "Share of settled flow instances that match", labels=["flow"])
     for flow in sorted({count.flow for count in counts}):
-        by_status = {one.value: one.instances for one in counts if one.flow == flow and one.what == "status"}
+        by_status = {count.value: count.instances for count in counts if count.flow == flow and count.what == "status"}
         if settled := sum(by_status.get(status, 0) for status in SETTLED):
             matched = by_status.get("matched", 0) + by_status.get("matched_late", 0)
             family.add_metric([flow], matched / settled)
@@ -106,35 +112,39 @@ def _match_rate(counts: Sequence[FlowCount]) -> Metric:
 
 def _amount_at_risk(counts: Sequence[FlowCount]) -> Metric:
     family = GaugeMetricFamily(
-        "helios_flow_amount_at_risk", "Amounts of a day's stories with a problem", labels=["flow", "currency"]
+        "helios_flow_amount_at_risk",
+        "Amounts of the flow instances of the last 24 hours with a problem",
+        labels=["flow", "currency"],
     )
     for flow in sorted({count.flow for count in counts}):
-        for money in at_risk(count for count in counts if count.flow == flow):
+        for money in amounts_at_risk(count for count in counts if count.flow == flow):
             family.add_metric([flow, money.currency or ""], float(money.amount))
     return family
 
 
-def _silent(found: Sequence[str]) -> Metric:
-    family = GaugeMetricFamily("helios_source_silent", "1: a cloud says nothing while others speak", labels=["source"])
+def _silent(silent_sources: Sequence[str]) -> Metric:
+    family = GaugeMetricFamily(
+        "helios_source_silent", "1 if a cloud sends no events while other clouds do, else 0", labels=["source"]
+    )
     for source in SOURCES:
-        family.add_metric([source], source in found)
+        family.add_metric([source], source in silent_sources)
     return family
 
 
 def _time_to_match(counts: Sequence[FlowCount]) -> Iterator[Metric]:
-    """Gauges, for histogram_quantile as they are: of a period that moves on, no rate can be taken."""
-    name, of_what = "helios_flow_time_to_match_seconds", "of stories that began within 15 minutes"
-    within = GaugeMetricFamily(
-        f"{name}_bucket", f"Matched at most so long after the first leg, {of_what}", labels=["flow", "le"]
+    """A histogram as gauges, for histogram_quantile without rate(): the period moves, so no rate can be taken."""
+    name, period = "helios_flow_time_to_match_seconds", "flow instances of the last 15 minutes"
+    buckets = GaugeMetricFamily(
+        f"{name}_bucket", f"Matched {period}, by time from the first leg", labels=["flow", "le"]
     )
-    number = GaugeMetricFamily(f"{name}_count", f"Matched, {of_what}", labels=["flow"])
-    together = GaugeMetricFamily(f"{name}_sum", f"Times to match together, {of_what}", labels=["flow"])
+    numbers = GaugeMetricFamily(f"{name}_count", f"Matched {period}", labels=["flow"])
+    sums = GaugeMetricFamily(f"{name}_sum", f"Total time to match of {period}", labels=["flow"])
     for flow in sorted({count.flow for count in counts if count.what == "match"}):
-        of = {count.value: count for count in counts if count.flow == flow and count.what == "match"}
+        by_bound = {count.value: count for count in counts if count.flow == flow and count.what == "match"}
         total = 0
         for bound in MATCH_BOUNDS:
-            total += of[bound].instances if bound in of else 0
-            within.add_metric([flow, "+Inf" if bound == "inf" else bound], total)
-        number.add_metric([flow], total)
-        together.add_metric([flow], sum(count.seconds for count in of.values()))
-    yield from (within, number, together)
+            total += by_bound[bound].instances if bound in by_bound else 0
+            buckets.add_metric([flow, "+Inf" if bound == "inf" else bound], total)
+        numbers.add_metric([flow], total)
+        sums.add_metric([flow], sum(count.seconds for count in by_bound.values()))
+    yield from (buckets, numbers, sums)

@@ -1,4 +1,4 @@
-"""The live stream for those who watch: WebSocket clients of this process, and frames for who missed some."""
+"""The live stream: WebSocket clients of this process, and the frames that a client has missed."""
 
 import asyncio
 import logging
@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 
 from helios.api.access import Access, Caller
-from helios.api.metrics import Door
-from helios.api.replies import documented, problem, reply
+from helios.api.metrics import EntryPoint
+from helios.api.replies import problem, reply, responses
 from helios.api.shapes import FramePage, Notified, Ticket
 from helios.auth.authenticator import Refused
 from helios.auth.secret import SecretHeader
@@ -27,22 +27,22 @@ from helios.settings import Settings
 log = logging.getLogger("helios.live")
 
 POLL_SECONDS = 5.0
-"""How long to sleep without a bell: one that was lost costs no more than this."""
+"""Longest wait for a notification, and so the longest delay that a lost notification causes."""
 
 GATHER_SECONDS = 0.02
-"""Pause after a message, in which the next one grows: 200 clients times 50 messages a second are enough."""
+"""Pause after a message, in which frames for the next one gather: 50 messages a second to 200 clients are enough."""
 
 MAX_BACKLOG = 256
-"""Messages that may wait for a slow client before it is dropped; it comes back and catches up from frames."""
+"""Messages that may wait for a slow client before it is dropped; it reconnects, and catches up from /frames."""
 
 CLOSE_SECONDS = 1.0
-"""How long a client that is dropped may take to read why: one that reads nothing never would."""
+"""Longest wait for a dropped client to read the close frame; a client that has stopped reading never reads it."""
 
 MAX_PAGE = BATCH
 
 
 class _Client:
-    """One watcher, and what waits to be sent to it."""
+    """A WebSocket client, and its queue of messages."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
@@ -50,20 +50,20 @@ class _Client:
         self.dropped = asyncio.Event()
 
 
-class Hub:
-    """Everybody who watches through this process; only the event loop's thread touches it."""
+class Broadcaster:
+    """Sends messages to the WebSocket clients of this process; only the event loop's thread uses it."""
 
     def __init__(self) -> None:
         self.position = 0
         self._clients: set[_Client] = set()
 
     @property
-    def clients(self) -> int:
-        """How many watch."""
+    def client_count(self) -> int:
+        """The number of clients."""
         return len(self._clients)
 
     def publish(self, message: str, position: int) -> None:
-        """Queue a message for every client, and drop those that have stopped reading."""
+        """Queue a message for every client, and drop the clients whose queue is full."""
         self.position = position
         for client in self._clients:
             if client.backlog.full():
@@ -72,11 +72,11 @@ class Hub:
                 client.backlog.put_nowait(message)
 
     async def serve(self, socket: WebSocket, position: int) -> None:
-        """Keep one client served until it leaves or falls behind.
+        """Serve one client until it disconnects or falls behind.
 
         Args:
-            socket: the client's.
-            position: the stream's now: where to begin if nobody watched so far.
+            socket: the client's socket.
+            position: the stream's current position, from which to start if this is the first client.
         """
         await socket.accept()
         if not self._clients:
@@ -84,23 +84,25 @@ class Hub:
         client = _Client(socket)
         client.backlog.put_nowait(_text({"type": "hello", "position": self.position}))
         self._clients.add(client)
-        work = {
+        tasks = {
             asyncio.create_task(coroutine)
             for coroutine in (self._send(client), self._answer(client), client.dropped.wait())
         }
         try:
-            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             self._clients.discard(client)
             if client.dropped.is_set():
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await socket.close(WS_1013_TRY_AGAIN_LATER, "too slow: reconnect, and catch up from /api/v1/frames")
+                    await socket.close(
+                        WS_1013_TRY_AGAIN_LATER, "Too slow. Reconnect, and catch up from /api/v1/frames."
+                    )
             for task in done:
                 task.result()
         except (WebSocketDisconnect, RuntimeError, TimeoutError):
-            pass  # it has gone, or does not read: what it missed, it asks for
+            pass  # the client has disconnected or does not read; it gets the frames it missed from /api/v1/frames
         finally:
             self._clients.discard(client)
-            for task in work:
+            for task in tasks:
                 task.cancel()
 
     async def _send(self, client: _Client) -> None:
@@ -108,62 +110,63 @@ class Hub:
             await client.socket.send_text(await client.backlog.get())
 
     async def _answer(self, client: _Client) -> None:
-        """A ping is answered with the position; anything else is not ours to understand."""
+        """Answer each ping with the position, and ignore any other message."""
         while True:
             message = await client.socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message["code"])
-            if '"ping"' in (message.get("text") or ""):  # none: it was binary
+            if '"ping"' in (message.get("text") or ""):  # None: a binary message
                 await client.socket.send_text(_text({"type": "pong", "position": self.position}))
 
 
-class Follower:
-    """Follows the outbox in a thread of its own while somebody watches, and hands what is new to the hub."""
+class OutboxFollower:
+    """Reads new frames from the outbox in its own thread while there are clients, and broadcasts them."""
 
-    def __init__(self, outbox: Outbox, listener: Listener, hub: Hub) -> None:
+    def __init__(self, outbox: Outbox, listener: Listener, broadcaster: Broadcaster) -> None:
         self._outbox = outbox
         self._listener = listener
-        self._hub = hub
+        self._broadcaster = broadcaster
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     def stop(self) -> None:
-        """End before long."""
+        """Tell the thread to end soon."""
         self._stopping.set()
 
     def _run(self) -> None:
         position: int | None = None
         while not self._stopping.is_set():
             try:
-                if self._hub.clients:
-                    position = self._pass_on(self._hub.position if position is None else position)
+                if self._broadcaster.client_count:
+                    position = self._broadcast(self._broadcaster.position if position is None else position)
                 else:
-                    position = None  # whoever comes first says where to begin
+                    position = None  # the next first client sets the position
                 self._listener.wait(POLL_SECONDS)
             except Retryable as error:
-                log.warning("the live stream is interrupted", extra={"error": str(error)})
+                log.warning("live stream interrupted, retrying", extra={"error": str(error)})
                 self._stopping.wait(1)
-            except Exception:  # a defect must not end the live stream of a process that goes on to serve
-                log.exception("the live stream is interrupted")
+            except Exception:  # a bug must not end the live stream of a process that still serves requests
+                log.exception("live stream interrupted, retrying")
                 self._stopping.wait(1)
         self._listener.close()
 
-    def _pass_on(self, position: int) -> int:
+    def _broadcast(self, position: int) -> int:
         self._outbox.number()
         latest = self._outbox.window().position
-        if latest < position:  # the database was restored: whoever watches is to load everything anew
-            log.warning("the stream began anew", extra={"before": position, "position": latest})
-            position = min(latest, self._hub.position)  # or who has come since misses what was published since
-            greeting = _text({"type": "hello", "position": position})
-            self._loop.call_soon_threadsafe(self._hub.publish, greeting, position)
+        if latest < position:  # the database was restored: the clients have to reload everything
+            log.warning("the stream was reset", extra={"before": position, "position": latest})
+            # Not simply latest: a client that has connected since must not miss what was published since.
+            position = min(latest, self._broadcaster.position)
+            hello = _text({"type": "hello", "position": position})
+            self._loop.call_soon_threadsafe(self._broadcaster.publish, hello, position)
         while frames := self._outbox.frames(after=position, limit=BATCH):
             for last, message in messages(frames):
-                self._loop.call_soon_threadsafe(self._hub.publish, message.decode(), last)
+                self._loop.call_soon_threadsafe(self._broadcaster.publish, message.decode(), last)
             position = frames[-1].position
             self._stopping.wait(GATHER_SECONDS)
             self._outbox.number()
@@ -171,19 +174,19 @@ class Follower:
 
 
 def frames_router(outbox: Outbox) -> APIRouter:
-    """The route for who missed some of the live stream."""
+    """The route that lists frames, for a client that has missed some."""
     routes = APIRouter(prefix="/api/v1", tags=["live"])
 
-    @routes.get("/frames", responses=documented(200, "FramePage", 401, 403, 422, 429, 503))
-    def frames(
-        after: Annotated[int, Query(ge=0, lt=2**63, description="The last position that was seen")] = 0,
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most frames on this page")] = 100,
+    @routes.get("/frames", responses=responses(200, "FramePage", 401, 403, 422, 429, 503))
+    def list_frames(
+        after: Annotated[int, Query(ge=0, lt=2**63, description="The last position that the client has seen")] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of frames on this page")] = 100,
     ) -> Response:
-        """List the frames that follow a position; there is a gap if ``after + 1`` is less than ``oldest``."""
+        """List the frames after a position. Frames are missing if ``after + 1`` is less than ``oldest``."""
         outbox.number()
         window = outbox.window()
-        found = outbox.frames(after=after, limit=limit)
-        return reply(FramePage(frames=found, position=window.position, oldest=window.oldest))
+        page = outbox.frames(after=after, limit=limit)
+        return reply(FramePage(frames=page, position=window.position, oldest=window.oldest))
 
     return routes
 
@@ -191,41 +194,43 @@ def frames_router(outbox: Outbox) -> APIRouter:
 def router(
     outbox: Outbox,
     notifier: Notifier,
-    hub: Hub,
+    broadcaster: Broadcaster,
     access: Access,
     settings: Settings,
     *,
-    count: Callable[[Door, str, str], None],
+    count: Callable[[EntryPoint, str, str], None],
 ) -> APIRouter:
-    """The live stream itself, and the bell that wakes it; ``count`` is told who rings."""
+    """The WebSocket of the live stream, and the route that wakes the relay; ``count`` counts the latter."""
     routes = APIRouter(prefix="/api/v1", tags=["live"])
-    ringers = SecretHeader([f"Bearer {secret}" for secret in (settings.notify_secret or "").split()], "authorization")
+    secret_header = SecretHeader(
+        [f"Bearer {secret}" for secret in (settings.notify_secret or "").split()], "authorization"
+    )
 
     def latest() -> int:
         outbox.number()
         return outbox.window().position
 
-    @routes.post("/relay/notify", status_code=202, responses=documented(202, "Rung", 401, 503))
-    def notify(request: Request, authorization: Annotated[str, Header()] = "") -> Response:  # noqa: ARG001 - for OpenAPI
-        """Wake the relay from another cloud: what a function there has stored is shown now, not within a minute."""
+    @routes.post("/relay/notify", status_code=202, responses=responses(202, "Notified", 401, 503))
+    def notify_relay(request: Request, authorization: Annotated[str, Header()] = "") -> Response:  # noqa: ARG001 - for OpenAPI
+        """Wake the relay from another cloud, so that clients see its events now and not within a minute."""
         try:
-            ringers.check(request.headers, b"")
+            secret_header.check(request.headers, b"")
         except Refused as error:
-            count("ring", "secret", error.code)
+            count("notify", "secret", error.code)
             raise
-        count("ring", "secret", "admitted")
+        count("notify", "secret", "admitted")
         notifier.notify()
-        return reply(Notified(status="rung"), status=202)
+        return reply(Notified(status="notified"), status=202)
 
     @routes.websocket("/ws/events")
     async def events(socket: WebSocket) -> None:
-        """Send frames as they come."""
+        """Send new frames to the client."""
         try:
-            await access.may_watch(socket)
+            await access.authorize_websocket(socket)
         except Refused as error:
             await socket.close(WS_1008_POLICY_VIOLATION, error.reason)
         else:
-            await hub.serve(socket, await run_in_threadpool(latest))
+            await broadcaster.serve(socket, await run_in_threadpool(latest))
 
     return routes
 
@@ -235,14 +240,14 @@ def _text(message: object) -> str:
 
 
 def tickets_router(tickets: Tickets | None, access: Access) -> APIRouter:
-    """The route that issues tickets: what a browser shows in place of a token, since it can send no header."""
+    """The route that issues tickets, which a browser uses in place of a token: its WebSockets can't send headers."""
     routes = APIRouter(prefix="/api/v1", tags=["live"])
 
-    @routes.post("/ws/tickets", status_code=201, responses=documented(201, "Ticket", 401, 403, 429, 503))
-    async def issue(caller: Annotated[Caller, Depends(access.needs("read"))]) -> Response:
-        """Issue a ticket that opens one WebSocket, once and soon: ``?ticket=``, where a token would end up in logs."""
+    @routes.post("/ws/tickets", status_code=201, responses=responses(201, "Ticket", 401, 403, 429, 503))
+    async def issue_ticket(caller: Annotated[Caller, Depends(access.require("read"))]) -> Response:
+        """Issue a ticket for ``?ticket=`` that opens one WebSocket, once. A token in a URL would end up in logs."""
         if tickets is None:
-            return problem(503, "Tickets are kept in Redis, and HELIOS_REDIS_URL is not set")
+            return problem(503, "Tickets need Redis, and HELIOS_REDIS_URL is not set.")
         ticket = await run_in_threadpool(tickets.issue, caller.name)
         return reply(Ticket(ticket=ticket, expires_in=TICKET_SECONDS), status=201)
 

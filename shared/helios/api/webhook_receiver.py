@@ -1,4 +1,4 @@
-"""The one door to the webhooks: nothing of a request is read or kept before its sender has shown who it is."""
+"""Authenticates the webhooks' senders; no body is parsed or stored before its sender is authenticated."""
 
 import ipaddress
 import re
@@ -17,36 +17,42 @@ from helios.errors import Retryable
 from helios.model.events import Channel, Delivery
 
 Count = Callable[[Channel, str, str], None]
-"""By way in and guard: ``admitted``, ``loopback``, ``undecided`` or the refusal's code.
+"""Takes a channel, an authenticator, and a result: ``admitted``, ``loopback``, ``undecided`` or the refusal's code.
 
-The name is empty where nothing was checked, as no proof was presented.
+The name of the authenticator is empty if the request had no credentials to check.
 """
 
 
 class WebhookReceiver:
-    """Turns the requests of those who may send into deliveries; there is no other way to them."""
+    """Turns the requests of authenticated senders into deliveries; every webhook uses it."""
 
     def __init__(self, webhook_auth: WebhookAuth, *, max_body_bytes: int, count: Count) -> None:
-        """Take the guards, the largest body, and who counts."""
+        """Build it.
+
+        Args:
+            webhook_auth: the authenticators of each channel.
+            max_body_bytes: the largest body.
+            count: called with each result.
+        """
         self._auth = webhook_auth
         self._max_body_bytes = max_body_bytes
         self._count = count
 
     async def deliveries(self, request: Request, channel: Channel) -> Sequence[Delivery]:
-        """The deliveries in a request.
+        """The deliveries in a request of an authenticated sender.
 
         Raises:
-            Refused: its sender may not send here.
-            Retryable: whether it may can't be known now.
+            Refused: the sender is not authenticated for this channel.
+            Retryable: the credentials can't be checked now, because a key is unavailable.
         """
         return (await self.admit(request, channel)).deliveries(channel)
 
     async def admit(self, request: Request, channel: Channel) -> Content:
-        """What was read of a request whose sender may send here.
+        """The content of a request of an authenticated sender.
 
         Raises:
-            Refused: it may not.
-            Retryable: whether it may can't be known now.
+            Refused: the sender is not authenticated for this channel.
+            Retryable: the credentials can't be checked now, because a key is unavailable.
         """
         name = ""
         try:
@@ -77,22 +83,22 @@ async def _check_body(
 ) -> Content:
     """The verified part of the content: what was verified is what is stored."""
     if content.too_large:
-        raise Refused(f"the body is larger than {limit} bytes", status=413, code="oversized")
+        raise Refused(f"The body is larger than {limit} bytes.", status=413, code="oversized")
     return content.signed(await _check(authenticator, headers, content.body))
 
 
 HOST = re.compile(
     r"(?:(?P<name>localhost|[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE
 )
-"""A Host that may be this machine's own (RFC 9110, section 7.2)."""
+"""A Host header that may name this machine (RFC 9110, section 7.2)."""
 
 
 def is_local(request: HTTPConnection) -> bool:
-    """Whether a request was made on this machine, to this machine, in its own name.
+    """Whether a request comes from this machine, to this machine, under a loopback name.
 
-    All of them: the address that the connection reached, the one that it came from, the Host, and the Origin if there
-    is one, so that neither a server bound to every interface, nor a tunnel, nor a web page that points its own name at
-    127.0.0.1, nor one that has its visitor's browser post there counts.
+    The address that the connection reached, the address it came from, the Host, and the Origin if there is one all
+    have to be loopback. So a request does not count as local because the server listens on every interface, because of
+    a tunnel, because a web page points its own name at 127.0.0.1, or because a web page makes a browser post there.
     """
     ends = (request.scope.get("server"), request.scope.get("client"))
     hosts = [end[0] if end else "" for end in ends] + [_host(request.headers.getlist("host"))]
@@ -100,24 +106,24 @@ def is_local(request: HTTPConnection) -> bool:
     return all(_loopback(host) for host in hosts)
 
 
-def _host(given: Sequence[str]) -> str:
-    """The host that the one header names; empty for any other text, and for none or several.
+def _host(headers: Sequence[str]) -> str:
+    """The host in the only Host header; empty for any other text, and for no header or several.
 
-    Not ``request.url``, which has the server's own address where the header is none.
+    Not ``request.url``, which has the server's own address if there is no Host header.
     """
-    found = HOST.fullmatch(given[0]) if len(given) == 1 else None
-    return (found["name"] or found["six"]).lower() if found else ""
+    match = HOST.fullmatch(headers[0]) if len(headers) == 1 else None
+    return (match["name"] or match["six"]).lower() if match else ""
 
 
 def _origin_host(origin: str) -> str:
-    """The host that an Origin names (RFC 6454); empty for ``null``, which a page says that has none to show."""
+    """The host of an Origin (RFC 6454); empty for ``null``, the opaque origin of a page."""
     try:
         return urlsplit(origin).hostname or ""
     except ValueError:
         return ""
 
 
-@lru_cache(maxsize=256)  # most requests of one sender name the same three hosts, and each is dear to read
+@lru_cache(maxsize=256)  # most requests of one sender have the same three hosts, and parsing a host is expensive
 def _loopback(host: str) -> bool:
     if host == "localhost":
         return True

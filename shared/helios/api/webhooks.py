@@ -1,4 +1,4 @@
-"""The ways in: one webhook per cloud, and one for CloudEvents from anywhere."""
+"""The webhooks: one for each cloud, and one for CloudEvents from any source."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from helios.api.replies import documented, rejection, reply
+from helios.api.replies import rejection, reply, responses
 from helios.api.shapes import Results, ValidationResponse, result_of
 from helios.api.webhook_receiver import WebhookReceiver
 from helios.model.events import Channel, Delivery, Outcome
@@ -16,7 +16,7 @@ from helios.normalise.eventgrid import validation_code
 from helios.services.batching import Coalescer
 
 ORIGIN = "webhook-request-origin"
-"""Who asks whether it may send (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection")."""
+"""The sender that asks for permission to send (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection")."""
 
 ERRORS = (400, 401, 403, 413, 415, 503)
 
@@ -62,46 +62,46 @@ EXAMPLE_CLOUDEVENT = {
 
 
 def _body(example: object, media_type: str = "application/json") -> dict[str, Any]:
-    """OpenAPI's description of a body that the route reads by itself."""
+    """The body of a route that reads its body itself, for OpenAPI."""
     return {"requestBody": {"required": True, "content": {media_type: {"schema": {}, "example": example}}}}
 
 
 def install(app: FastAPI, coalescer: Coalescer, receiver: WebhookReceiver) -> None:
-    """Serve the four ways in, all through one entrance into one coalescer, and let OpenAPI describe them."""
-    described = _router(coalescer, receiver)
-    app.router.routes += served(described)
-    app.include_router(described)  # after these, so that it serves nothing
+    """Serve the four webhooks through one receiver and one coalescer, and describe them in OpenAPI."""
+    documented = _router(coalescer, receiver)
+    app.router.routes += served(documented)
+    app.include_router(documented)  # for OpenAPI only: the plain routes come first, and so serve every request
 
 
 def _router(coalescer: Coalescer, receiver: WebhookReceiver) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 
-    async def take_in(request: Request, channel: Channel, status: int) -> Response:
+    async def ingest(request: Request, channel: Channel, status: int) -> Response:
         deliveries = await receiver.deliveries(request, channel)
         return _answer(deliveries, await coalescer.submit(deliveries), status)
 
     @routes.post(
         "/aws/eventbridge",
         status_code=202,
-        responses=documented(202, "Result", *ERRORS),
+        responses=responses(202, "Result", *ERRORS),
         openapi_extra=_body(EXAMPLE_EVENTBRIDGE),
     )
-    async def eventbridge(request: Request) -> Response:
-        """Take in an EventBridge event: from an API destination, or inside an SNS notification."""
-        return await take_in(request, "eventbridge", 202)
+    async def ingest_eventbridge(request: Request) -> Response:
+        """Ingest an EventBridge event from an API destination or inside an SNS notification."""
+        return await ingest(request, "eventbridge", 202)
 
-    @routes.post("/gcp/pubsub", responses=documented(200, "Result", *ERRORS), openapi_extra=_body(EXAMPLE_PUBSUB))
-    async def pubsub(request: Request) -> Response:
-        """Take in a Pub/Sub push: wrapped, unwrapped with metadata, or as a CloudEvent."""
-        return await take_in(request, "pubsub", 200)
+    @routes.post("/gcp/pubsub", responses=responses(200, "Result", *ERRORS), openapi_extra=_body(EXAMPLE_PUBSUB))
+    async def ingest_pubsub(request: Request) -> Response:
+        """Ingest a Pub/Sub push: wrapped, unwrapped with metadata, or as a CloudEvent."""
+        return await ingest(request, "pubsub", 200)
 
     @routes.post(
         "/azure/eventgrid",
-        responses=documented(200, "Result | Results | ValidationResponse", *ERRORS),
+        responses=responses(200, "Result | Results | ValidationResponse", *ERRORS),
         openapi_extra=_body(EXAMPLE_EVENTGRID),
     )
-    async def eventgrid(request: Request) -> Response:
-        """Take in Event Grid events of either schema, and answer its validation handshake."""
+    async def ingest_eventgrid(request: Request) -> Response:
+        """Ingest Event Grid events of either schema, and answer its validation handshake."""
         deliveries = await receiver.deliveries(request, "eventgrid")
         if len(deliveries) == 1 and (code := validation_code(request.headers, deliveries[0].body)):
             return reply(ValidationResponse(validation_response=code))
@@ -110,17 +110,17 @@ def _router(coalescer: Coalescer, receiver: WebhookReceiver) -> APIRouter:
     @routes.post(
         "/cloudevents",
         status_code=202,
-        responses=documented(202, "Result | Results", *ERRORS),
+        responses=responses(202, "Result | Results", *ERRORS),
         openapi_extra=_body(EXAMPLE_CLOUDEVENT, "application/cloudevents+json"),
     )
-    async def cloudevents(request: Request) -> Response:
-        """Take in CloudEvents 1.0: structured, batch or binary."""
-        return await take_in(request, "cloudevents", 202)
+    async def ingest_cloudevents(request: Request) -> Response:
+        """Ingest CloudEvents 1.0: structured, batch or binary."""
+        return await ingest(request, "cloudevents", 202)
 
     @routes.options("/cloudevents", include_in_schema=False)
     @routes.options("/azure/eventgrid", include_in_schema=False)
     async def handshake(request: Request) -> Response:
-        """Allow the sender that asks, with the proof that its deliveries will carry."""
+        """Allow a sender to send if the request has the credentials of its deliveries."""
         if ORIGIN in request.headers:
             await receiver.admit(request, "eventgrid" if request.url.path.endswith("eventgrid") else "cloudevents")
         return _allowed(request.headers)
@@ -129,7 +129,7 @@ def _router(coalescer: Coalescer, receiver: WebhookReceiver) -> APIRouter:
 
 
 def _allowed(headers: Mapping[str, str]) -> Response:
-    """Consent to be sent events by the origin that asks (CloudEvents HTTP 1.1 Web Hooks, section 4.2)."""
+    """Grant the origin of the request permission to send events (CloudEvents HTTP 1.1 Web Hooks, section 4.2)."""
     consent = {"Allow": "POST"}
     if ORIGIN not in headers:
         return Response(status_code=204, headers=consent)
@@ -140,15 +140,15 @@ def _allowed(headers: Mapping[str, str]) -> Response:
 
 
 def served(channels: APIRouter) -> list[Route]:
-    """The same routes without what FastAPI does for each request, which is a third of its CPU, and of no use to them.
+    """The same routes as plain Starlette routes: FastAPI's work per request takes a third of its CPU time, for nothing.
 
     Raises:
-        TypeError: a route of them asks FastAPI for something, a dependency or a parameter, which would be ignored.
+        TypeError: a route declares a dependency or a parameter, which a plain route would ignore.
     """
     routes = []
     for route in channels.routes:
         if not isinstance(route, APIRoute) or route.dependant.dependencies or get_flat_params(route.dependant):
-            raise TypeError(f"{route} asks FastAPI for something that it would be served without")
+            raise TypeError(f"{route} declares a dependency or a parameter, which a plain route ignores")
         routes.append(Route(route.path, route.endpoint, methods=route.methods))
     return routes
 
@@ -156,8 +156,8 @@ def served(channels: APIRouter) -> list[Route]:
 def _answer(deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], status: int) -> Response:
     """One result, or one for each element of an array.
 
-    A request of which nothing could be read is answered with the first reason; a mixed array is a success, since
-    what was rejected in it is kept, and sending it again would not help.
+    A request of which everything was rejected gets the first reason. A mixed array is a success: its rejected elements
+    are stored as dead letters, and sending the array again would not change them.
     """
     first = outcomes[0]
     if all(outcome.status == "rejected" for outcome in outcomes):

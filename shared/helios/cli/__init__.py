@@ -1,1 +1,1 @@
-"""The command line for those who ask: flows, events and the live stream, as tables or as JSON lines."""
+"""The command line: reads flows, events and the live stream, replays, and manages tokens."""

@@ -1,4 +1,4 @@
-"""Asks Helios' API over HTTP; only the standard library, so that the command line runs wherever Python does."""
+"""An HTTP client of Helios' API, on the standard library alone, so that the command line runs wherever Python does."""
 
 import http.client
 import json
@@ -19,25 +19,31 @@ from helios.outbound import open_directly
 T = TypeVar("T")
 
 TOKEN = "HELIOS_TOKEN"  # noqa: S105 - the variable's name
-"""The environment variable that holds the token of whoever asks."""
+"""The environment variable that holds the client's token."""
 TIMEOUT_SECONDS = 15.0
 RETRY_SECONDS = 2.0
 MAX_PAGE = 500
-"""Most items that the API gives at once."""
+"""Most items on one of the API's pages."""
 
 
-class Unanswered(HeliosError):  # noqa: N818 - reads as the fact it is
-    """The API can't be reached, or refuses; the message says which and why."""
+class ApiError(HeliosError):
+    """The API can't be reached, or answers with an error; the message says which and why."""
 
-    def __init__(self, message: str, *, status: int | None = None, after_seconds: float | None = None) -> None:
-        """Build it; ``status`` is the HTTP status of a refusal, ``after_seconds`` its Retry-After."""
+    def __init__(self, message: str, *, status: int | None = None, retry_after_seconds: float | None = None) -> None:
+        """Build the error.
+
+        Args:
+            message: what went wrong.
+            status: the HTTP status of the answer; None: there was no usable answer.
+            retry_after_seconds: the answer's Retry-After.
+        """
         super().__init__(message)
         self.status = status
-        self.after_seconds = after_seconds
+        self.retry_after_seconds = retry_after_seconds
 
 
 class _Stream(msgspec.Struct, frozen=True):
-    """What ``GET /api/v1/frames`` answers."""
+    """The answer to ``GET /api/v1/frames``."""
 
     frames: list[StreamFrame]
     position: int
@@ -45,18 +51,18 @@ class _Stream(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """One API, and who asks."""
+    """A client of one API, with one token."""
 
     def __init__(self, url: str, *, token: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """Connect to nothing yet.
+        """Build the client; it connects with the first request.
 
         Args:
-            url: where the API is, ``https://host`` or ``http://127.0.0.1:8001``.
-            token: a bearer token that may read; None where none is asked for.
-            timeout_seconds: how long each request may wait for an answer; a function that starts cold needs longer.
+            url: the API's URL, ``https://host`` or ``http://127.0.0.1:8001``.
+            token: a bearer token with the scope read; None for an API that needs none.
+            timeout_seconds: longest wait for an answer; a function that starts cold needs longer.
 
         Raises:
-            ConfigurationError: the URL is none of HTTP.
+            ConfigurationError: the URL is neither http:// nor https://.
         """
         if urlsplit(url).scheme not in {"http", "https"}:
             raise ConfigurationError(f"{url!r} is not an http:// or https:// URL, such as http://127.0.0.1:8001")
@@ -65,23 +71,23 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, type_: type[T], **query: Any) -> T:
-        """What the API says, as this type.
+        """The API's answer, decoded as this type.
 
         Raises:
-            Unanswered: it says nothing, or something else.
+            ApiError: the API can't be reached, answers with an error, or sends another type.
         """
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._ask("GET", f"{path}?{urlencode(given, doseq=True)}", None, type_)
+        parameters = {name: value for name, value in query.items() if value is not None}
+        return self._request("GET", f"{path}?{urlencode(parameters, doseq=True)}", None, type_)
 
     def post(self, path: str, body: object, type_: type[T]) -> T:
-        """What the API says to a JSON body, or to none, as this type.
+        """The API's answer to a JSON body, or to none, decoded as this type.
 
         Raises:
-            Unanswered: see ``get``.
+            ApiError: see ``get``.
         """
-        return self._ask("POST", path, b"" if body is None else msgspec.json.encode(body), type_)
+        return self._request("POST", path, b"" if body is None else msgspec.json.encode(body), type_)
 
-    def _ask(self, method: str, path: str, body: bytes | None, type_: type[T]) -> T:
+    def _request(self, method: str, path: str, body: bytes | None, type_: type[T]) -> T:
         headers = self._headers | ({"Content-Type": "application/json"} if body is not None else {})
         url = f"{self._url}/api/v1/{path}"
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - __init__ has checked the scheme
@@ -90,20 +96,21 @@ class Client:
                 return msgspec.json.decode(answer.read(), type=type_)
         except urllib.error.HTTPError as error:
             with error:
-                wait = error.headers.get("Retry-After", "")
-                after = float(wait) if wait.isascii() and wait.isdecimal() else None
-                raise Unanswered(_reason(error.code, error.read()), status=error.code, after_seconds=after) from error
+                header = error.headers.get("Retry-After", "")
+                retry_after = float(header) if header.isascii() and header.isdecimal() else None
+                message = _reason(error.code, error.read())
+                raise ApiError(message, status=error.code, retry_after_seconds=retry_after) from error
         except (OSError, http.client.HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise Unanswered(f"{self._url} does not answer: {reason}; is the URL right?") from error
+            raise ApiError(f"{self._url} does not answer: {reason}; check the URL") from error
         except msgspec.MsgspecError as error:
-            raise Unanswered(f"{self._url} answers, but not as Helios does: {error}") from error
+            raise ApiError(f"The answer of {self._url} is not one of Helios' API: {error}") from error
 
     def items(self, path: str, type_: type[T], *, limit: int, **query: Any) -> Iterator[T]:
-        """The items of as many pages as it takes to have ``limit`` of them.
+        """Up to ``limit`` items, from as many pages as they take.
 
         Raises:
-            Unanswered: see ``get``.
+            ApiError: see ``get``.
         """
         after: str | None = None
         while limit > 0:
@@ -115,26 +122,26 @@ class Client:
                 return
 
     def follow(self, *, pause_seconds: float, note: Callable[[str], None]) -> Iterator[StreamFrame]:
-        """Every frame from now on, in order; it never ends.
+        """Every frame from now on, in order, without an end.
 
         Args:
-            pause_seconds: between two questions while nothing happens.
-            note: told, in a sentence, when the API is away or has forgotten frames that were not seen yet.
+            pause_seconds: time between two requests while nothing happens.
+            note: called with a sentence when the API is unavailable, or has deleted frames that were not read yet.
 
         Raises:
-            Unanswered: the API can't even be asked where the stream stands now.
+            ApiError: the first request fails, so that the stream's present position is unknown.
         """
         position = self._stream(0).position
         while True:
             try:
                 stream = self._stream(position)
-            except Unanswered as error:
-                note(f"{error}; trying again")
+            except ApiError as error:
+                note(f"{error}; retrying in {RETRY_SECONDS:g} s")
                 time.sleep(RETRY_SECONDS)
                 continue
             for frame in stream.frames:
                 if missed := frame.position - position - 1:
-                    note(f"{missed} frames were missed: they are older than the stream is kept")
+                    note(f"{missed} frames are missing: the API has deleted them already")
                 position = frame.position
                 yield frame
             if not stream.frames:
@@ -145,10 +152,10 @@ class Client:
 
 
 def _reason(status: int, body: bytes) -> str:
-    """An RFC 9457 problem in a sentence."""
+    """An RFC 9457 problem as one line."""
     try:
         problem = json.loads(body)
     except ValueError:
         return f"the API answers {status}"
-    said = [f"{error['field']} {error['reason']}" for error in problem.get("errors", [])]
-    return f"{status}: {problem.get('detail', '')}{': ' if said else ''}{'; '.join(said)}"
+    errors = [f"{error['field']} {error['reason']}" for error in problem.get("errors", [])]
+    return f"{status}: {problem.get('detail', '')}{': ' if errors else ''}{'; '.join(errors)}"

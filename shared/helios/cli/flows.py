@@ -1,4 +1,4 @@
-"""The commands that ask: ``flows``, ``flow``, ``events``, ``tail`` and ``preview``."""
+"""The commands that query: ``helios flows``, ``flow``, ``events``, ``tail`` and ``preview``."""
 
 import argparse
 import os
@@ -11,23 +11,23 @@ from urllib.parse import quote
 
 import msgspec
 
-from helios.cli.client import Client
+from helios.cli.client import TOKEN, Client
 from helios.errors import ConfigurationError
 from helios.model.events import SOURCES, Event
 from helios.model.flows import ISSUE_KINDS, PROBLEMS, STATUSES, FlowInstance, FlowInstanceDetails
 from helios.reconciliation import declaration
-from helios.reconciliation.preview import patience, preview
+from helios.reconciliation.preview import longest_time_to_deadline, preview
 
 DEFAULT_URL = "http://127.0.0.1:8001"
 PAUSE_SECONDS = 0.5
 
 
 def common_options() -> argparse.ArgumentParser:
-    """What every command that asks the API takes: a parent for its parser."""
+    """The options of every command that queries the API: a parent for its parser."""
     common = argparse.ArgumentParser(add_help=False)
     add = common.add_argument
-    add("--url", default=os.environ.get("HELIOS_URL", DEFAULT_URL), help="where the API is (HELIOS_URL; %(default)s)")
-    add("--json", action="store_true", help="JSON lines instead of a table")
+    add("--url", default=os.environ.get("HELIOS_URL", DEFAULT_URL), help="the API's URL (HELIOS_URL; %(default)s)")
+    add("--json", action="store_true", help="print JSON lines instead of a table")
     return common
 
 
@@ -35,97 +35,105 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     """Add the commands to a parser; each sets ``run``, which takes the parsed arguments."""
     common = common_options()
     listing = argparse.ArgumentParser(add_help=False)
-    listing.add_argument("--limit", type=natural, default=50, metavar="N", help="most lines (%(default)s)")
+    listing.add_argument("--limit", type=positive_int, default=50, metavar="N", help="at most N lines (%(default)s)")
 
     def command(name: str, text: str, run: Callable[[argparse.Namespace], None], *, lists: bool) -> Any:
         parser = commands.add_parser(name, help=text, description=text, parents=[common, *([listing] if lists else [])])
         parser.set_defaults(run=run)
         return parser
 
-    flows = command("flows", "list the orders on which the clouds do not agree, the newest first", _flows, lists=True)
-    flows.add_argument("--status", action="append", choices=STATUSES, help="instead: those of this status; repeatable")
-    flows.add_argument("--issue", action="append", choices=ISSUE_KINDS, help="only with this issue; repeatable")
-    flows.add_argument("--flow", help="only of this flow")
-    flow = command("flow", "show one order: what each cloud says of it", _flow, lists=False)
-    flow.add_argument("key", help="the order's id")
+    flows = command("flows", "list the flow instances with a problem, the newest first", _flows, lists=True)
+    flows.add_argument(
+        "--status", action="append", choices=STATUSES, help="flow instances with this status instead; repeatable"
+    )
+    flows.add_argument(
+        "--issue", action="append", choices=ISSUE_KINDS, help="only flow instances with this issue; repeatable"
+    )
+    flows.add_argument("--flow", help="only this flow")
+    flow = command("flow", "show one flow instance: each leg, its issues and its timeline", _flow, lists=False)
+    flow.add_argument("key", help="the instance's key, such as the order's id")
     flow.add_argument("--flow", default="order", help="the flow (%(default)s)")
     events = command("events", "list events, the last received first", _events, lists=True)
-    trial = command("preview", "what other rules would say of the last events; changes nothing", _preview, lists=True)
-    trial.add_argument("file", help="a file of flows, as HELIOS_FLOWS_FILE names one")
-    trial.add_argument("--minutes", type=natural, default=60, metavar="N", help="how far back (%(default)s)")
+    trial = command(
+        "preview", "show what other rules would make of recent events; changes nothing", _preview, lists=True
+    )
+    trial.add_argument("file", help="a file of flows, in the format of HELIOS_FLOWS_FILE")
+    trial.add_argument(
+        "--minutes", type=positive_int, default=60, metavar="N", help="length of the period, up to now (%(default)s)"
+    )
     tail = command("tail", "show events as they are stored, until Ctrl-C", _tail, lists=False)
-    tail.add_argument("--flows", action="store_true", help="instead: orders as their status changes")
+    tail.add_argument("--flows", action="store_true", help="show flow instances as their status changes instead")
     for parser in (events, tail):
-        parser.add_argument("--source", choices=SOURCES, help="only of this cloud")
-        parser.add_argument("--type", help="only of this type")
-        parser.add_argument("--order", metavar="ID", help="only of this order")
+        parser.add_argument("--source", choices=SOURCES, help="only events of this cloud")
+        parser.add_argument("--type", help="only events of this type")
+        parser.add_argument("--order", metavar="ID", help="only events of this order")
 
 
-def client(given: argparse.Namespace) -> Client:
-    """The API that ``--url`` names, asked with HELIOS_TOKEN."""
-    return Client(given.url, token=os.environ.get("HELIOS_TOKEN"))
+def client(options: argparse.Namespace) -> Client:
+    """A client of the API at ``--url``, with the token in HELIOS_TOKEN."""
+    return Client(options.url, token=os.environ.get(TOKEN))
 
 
-def _flows(given: argparse.Namespace) -> None:
-    status = given.status or (None if given.issue else PROBLEMS)
-    found = client(given).items(
-        "flows", FlowInstance, limit=given.limit, flow=given.flow, status=status, issue=given.issue
+def _flows(options: argparse.Namespace) -> None:
+    status = options.status or (None if options.issue else PROBLEMS)
+    rows = client(options).items(
+        "flows", FlowInstance, limit=options.limit, flow=options.flow, status=status, issue=options.issue
     )
-    _show(given, found, "flows")
+    _show(options, rows, "flows")
 
 
-def _flow(given: argparse.Namespace) -> None:
-    path = f"flows/{quote(given.flow, safe='')}/{quote(given.key, safe='')}"
-    _show(given, [client(given).get(path, FlowInstanceDetails)], "story")
+def _flow(options: argparse.Namespace) -> None:
+    path = f"flows/{quote(options.flow, safe='')}/{quote(options.key, safe='')}"
+    _show(options, [client(options).get(path, FlowInstanceDetails)], "instance")
 
 
-def _events(given: argparse.Namespace) -> None:
-    found = client(given).items(
-        "events", Event, limit=given.limit, source=given.source, type=given.type, order_id=given.order
+def _events(options: argparse.Namespace) -> None:
+    rows = client(options).items(
+        "events", Event, limit=options.limit, source=options.source, type=options.type, order_id=options.order
     )
-    _show(given, found, "events")
+    _show(options, rows, "events")
 
 
-def _preview(given: argparse.Namespace) -> None:
+def _preview(options: argparse.Namespace) -> None:
     """Reads all events of the period, 500 at a time: an hour of ten a second is 72 requests."""
-    flows = declaration.load(given.file)
+    flows = declaration.load(options.file)
     if not flows:
-        raise ConfigurationError(f"{given.file}: there is no [[flow]] in it")
-    api, now = client(given), datetime.now(UTC)
-    since = now - timedelta(minutes=given.minutes)
-    begin = since - patience(flows)
+        raise ConfigurationError(f"{options.file}: the file has no [[flow]]")
+    api, now = client(options), datetime.now(UTC)
+    since = now - timedelta(minutes=options.minutes)
+    begin = since - longest_time_to_deadline(flows)
     events = api.items("events", Event, limit=sys.maxsize, since=begin.isoformat(), until=now.isoformat())
     recorded = api.items("flows", FlowInstance, limit=sys.maxsize, since=since.isoformat())
-    found = preview(flows, events, recorded, since=since, now=now)
-    if given.json:
-        for difference in found.differences[: given.limit]:
+    result = preview(flows, events, recorded, since=since, now=now)
+    if options.json:
+        for difference in result.differences[: options.limit]:
             sys.stdout.write(_json(difference._asdict()))
         return
     tables = _tables()
-    tables.show(tables.preview(found, shown=given.limit))
+    tables.show(tables.preview(result, limit=options.limit))
 
 
-def _tail(given: argparse.Namespace) -> None:
-    """Frames show a sample of at most 100 events each; what they leave out is said."""
-    wanted = {"source": given.source, "type": given.type, "order_id": given.order}
-    asked = [(name, value) for name, value in wanted.items() if value]
-    if given.flows and asked:
-        raise ConfigurationError("tail --flows shows orders of all clouds: leave out --source, --type and --order")
-    for frame in client(given).follow(pause_seconds=PAUSE_SECONDS, note=_note):
+def _tail(options: argparse.Namespace) -> None:
+    """Frames show a sample of at most 100 events each; a note counts the events that a frame leaves out."""
+    fields = {"source": options.source, "type": options.type, "order_id": options.order}
+    filters = [(name, value) for name, value in fields.items() if value]
+    if options.flows and filters:
+        raise ConfigurationError("tail --flows takes no filter. Leave out --source, --type and --order.")
+    for frame in client(options).follow(pause_seconds=PAUSE_SECONDS, note=_note):
         if frame.replay:
-            _note(f"replay job {frame.replay} shows {len(frame.events)} stored events once more")
+            _note(f"replay job {frame.replay} sends {len(frame.events)} stored events again")
             continue
         stored = sum(count.stored for count in frame.counts)
-        if not given.flows and (left := stored - len(frame.events)) > 0:
-            _note(f"{left} more events were stored at the same time: see helios events")
-        for item in frame.flows if given.flows else frame.events:
-            if all(getattr(item, name) == value for name, value in asked):
-                sys.stdout.write(_json(item) if given.json else _tables().line(item))
+        if not options.flows and (omitted := stored - len(frame.events)) > 0:
+            _note(f"{omitted} more events were stored at the same time; `helios events` lists them")
+        for item in frame.flows if options.flows else frame.events:
+            if all(getattr(item, name) == value for name, value in filters):
+                sys.stdout.write(_json(item) if options.json else _tables().line(item))
         sys.stdout.flush()
 
 
-def _show(given: argparse.Namespace, items: Iterable[object], shape: str) -> None:
-    if given.json:
+def _show(options: argparse.Namespace, items: Iterable[object], shape: str) -> None:
+    if options.json:
         for item in items:
             sys.stdout.write(_json(item))
     else:
@@ -134,11 +142,11 @@ def _show(given: argparse.Namespace, items: Iterable[object], shape: str) -> Non
 
 
 def _tables() -> ModuleType:
-    # Late: who runs migrate, or wants JSON, needs no library that draws.
+    # Late: `helios migrate` and --json work without the library that draws tables.
     try:
         from helios.cli import tables
     except ImportError as error:
-        raise ConfigurationError("tables take pip install 'helios[cli]'; --json does without") from error
+        raise ConfigurationError("Tables need `pip install 'helios[cli]'`. --json works without it.") from error
     return tables
 
 
@@ -150,8 +158,12 @@ def _note(text: str) -> None:
     sys.stderr.write(f"helios: {text}\n")
 
 
-def natural(text: str) -> int:
-    """A number of at least 1, for argparse."""
+def positive_int(text: str) -> int:
+    """A number of at least 1: the ``type`` of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: the number is below 1.
+    """
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
     return value

@@ -1,4 +1,4 @@
-"""``python -m helios recompute``: verdicts anew after the rules have changed. It writes to the database itself."""
+"""``helios recompute``: evaluates stored flow instances again after the rules changed. Writes to the database."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from helios import bootstrap
-from helios.cli.times import FORM, moment
+from helios.cli.times import TIME_FORMAT, moment
 from helios.errors import ConfigurationError
 from helios.model.events import EventFilter
 from helios.services.recompute import recompute
@@ -17,42 +17,49 @@ from helios.services.recompute import recompute
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to a parser; it sets ``run``, which takes the parsed arguments."""
     text = (
-        "judge the stories of stored events anew by the flows that are declared, in the database of HELIOS_DATABASE_URL"
+        "evaluate the flow instances of stored events again with the flows that are declared now, in the database of "
+        "HELIOS_DATABASE_URL"
     )
     parser = commands.add_parser("recompute", help=text, description=text)
-    parser.add_argument("--flow", help="only of this flow")
-    parser.add_argument("--since", type=moment, metavar="TIME", help=f"of events received then or later, {FORM}")
-    parser.add_argument("--until", type=moment, metavar="TIME", help=f"of events received before, {FORM}")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would change")
-    parser.add_argument("--json", action="store_true", help="a JSON line for each story that changes, instead of sums")
+    parser.add_argument("--flow", help="only this flow")
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help=f"only events received at or after this time, {TIME_FORMAT}"
+    )
+    parser.add_argument(
+        "--until", type=moment, metavar="TIME", help=f"only events received before this time, {TIME_FORMAT}"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON line for each instance that changes, instead of counts"
+    )
     parser.set_defaults(run=_recompute)
 
 
-def _recompute(given: argparse.Namespace) -> None:
+def _recompute(options: argparse.Namespace) -> None:
     services = bootstrap.build(bootstrap.configure())
     try:
-        if given.flow not in {None, *services.reconciler.evaluators}:
-            raise ConfigurationError(f"--flow: there is no flow {given.flow!r}")
-        found = recompute(
-            EventFilter(since=given.since, until=given.until),
+        if options.flow not in {None, *services.reconciler.evaluators}:
+            raise ConfigurationError(f"--flow: no flow is named {options.flow!r}")
+        result = recompute(
+            EventFilter(since=options.since, until=options.until),
             datetime.now(UTC),
-            flow=given.flow,
+            flow=options.flow,
             reader=services.reader,
             store=services.store,
             reconciler=services.reconciler,
             notifier=services.notifier,
-            dry_run=given.dry_run,
+            dry_run=options.dry_run,
         )
     finally:
         services.listener.close()
         services.close()
-    if given.json:
-        for (flow, key), (before, after) in sorted(found.changed.items()):
+    if options.json:
+        for (flow, key), (before, after) in sorted(result.changes.items()):
             line = {"flow": flow, "key": key, "before": before, "after": after}
             sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         return
-    verb = "would be" if given.dry_run else "were"
-    sys.stdout.write(f"{found.events:,} events read; {len(found.changed):,} stories {verb} written anew\n")
-    sums = Counter((flow, before or "none", after) for (flow, _), (before, after) in found.changed.items())
-    for (flow, was, is_now), number in sorted(sums.items()):
-        sys.stdout.write(f"{flow:<20} {was:>12} -> {is_now:<12} {number:>9,}\n")
+    verb = "would change" if options.dry_run else "changed"
+    sys.stdout.write(f"{result.events:,} events read; {len(result.changes):,} flow instances {verb}\n")
+    counts = Counter((flow, before or "none", after) for (flow, _), (before, after) in result.changes.items())
+    for (flow, old_status, new_status), number in sorted(counts.items()):
+        sys.stdout.write(f"{flow:<20} {old_status:>12} -> {new_status:<12} {number:>9,}\n")

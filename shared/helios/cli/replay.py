@@ -1,4 +1,4 @@
-"""``replays``: stored events, or many dead letters, sent once more as jobs of the API."""
+"""``helios replay``: sends stored events again, as jobs of the API."""
 
 import argparse
 import signal
@@ -9,117 +9,134 @@ import msgspec
 
 from helios import bootstrap, logs
 from helios.cli.client import Client
-from helios.cli.flows import client, common_options, natural
-from helios.cli.times import FORM, moment
+from helios.cli.flows import client, common_options, positive_int
+from helios.cli.times import TIME_FORMAT, moment, utc_text
 from helios.errors import ConfigurationError
 from helios.model.events import SOURCES
 from helios.model.replay import Matching, ReplayFilter, ReplayJob, ReplayRequest, Target
 
 POLL_SECONDS = 0.5
-SAY_SECONDS = 10.0
-"""From one line of progress to the next."""
+PROGRESS_SECONDS = 10.0
+"""Time between two lines of progress."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to a parser; it sets ``run``, which takes the parsed arguments."""
-    text = "send stored events once more: to who watches, to a webhook, or back to a cloud's topic"
-    actions = commands.add_parser("replays", help=text, description=text).add_subparsers(dest="action", required=True)
+    text = "send stored events again: to the live stream, to a webhook, or back to a cloud's topic"
+    actions = commands.add_parser("replay", help=text, description=text).add_subparsers(dest="action", required=True)
     common = [common_options()]
 
-    start = actions.add_parser("start", help="begin a job with stored events", description=text, parents=common)
-    where = start.add_mutually_exclusive_group(required=True)
-    where.add_argument("--to-watchers", action="store_true", help="to those who watch, marked as a replay")
-    where.add_argument("--to-webhook", metavar="URL", help="to a webhook of HELIOS_REPLAY_HOSTS")
-    where.add_argument("--to-cloud", choices=SOURCES, help="back to this cloud's topic in HELIOS_REPLAY_TOPICS")
-    start.add_argument("--source", choices=SOURCES, help="only of this cloud")
-    start.add_argument("--type", help="only of this type")
-    start.add_argument("--order", metavar="ID", help="only of this order")
+    start = actions.add_parser("start", help="start a job that sends stored events", description=text, parents=common)
+    target = start.add_mutually_exclusive_group(required=True)
+    target.add_argument("--to-watchers", action="store_true", help="to the live stream's clients, marked as a replay")
+    target.add_argument("--to-webhook", metavar="URL", help="to a webhook on a host of HELIOS_REPLAY_HOSTS")
+    target.add_argument("--to-cloud", choices=SOURCES, help="back to this cloud's topic in HELIOS_REPLAY_TOPICS")
+    start.add_argument("--source", choices=SOURCES, help="only events of this cloud")
+    start.add_argument("--type", help="only events of this type")
+    start.add_argument("--order", metavar="ID", help="only events of this order")
     period_options(start)
-    pace_options(start, per_second=100)
+    rate_options(start, per_second=100)
     start.set_defaults(run=_start)
 
     listing = actions.add_parser("list", help="list the jobs, the newest first", parents=common)
-    listing.add_argument("--limit", type=natural, default=20, metavar="N", help="most lines (%(default)s)")
+    listing.add_argument("--limit", type=positive_int, default=20, metavar="N", help="at most N lines (%(default)s)")
     listing.set_defaults(run=_list)
-    for name, run, said in (("show", _show, "show how far a job has come"), ("cancel", _cancel, "end a job that runs")):
-        one = actions.add_parser(name, help=said, parents=common)
-        one.add_argument("id", type=natural)
-        one.set_defaults(run=run)
-    said = "work through the jobs that run, then end; the API, or on Lambda a function beside it, does so by itself"
-    actions.add_parser("run", help=said, description=said).set_defaults(run=_run)
+    for name, run, text in (
+        ("show", _show, "show the progress of a job"),
+        ("cancel", _cancel, "cancel a running job"),
+    ):
+        action = actions.add_parser(name, help=text, description=text, parents=common)
+        action.add_argument("id", type=positive_int, help="the job's id")
+        action.set_defaults(run=run)
+    text = (
+        "work on the running jobs until all have ended. The API does this without a command, and so does the replays "
+        "function on AWS. This one reads and writes the database of HELIOS_DATABASE_URL"
+    )
+    worker = actions.add_parser("run", help="work on the running jobs until all have ended", description=text)
+    worker.set_defaults(run=_run)
 
 
 def period_options(parser: argparse.ArgumentParser) -> None:
-    """Which period: ``--since`` and ``--until``."""
-    parser.add_argument("--since", type=moment, metavar="TIME", help=f"received at or after this, {FORM}")
-    parser.add_argument("--until", type=moment, metavar="TIME", help=f"received before this, at most until now, {FORM}")
+    """Add ``--since`` and ``--until``, which choose a period."""
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help=f"only what was received at or after this time, {TIME_FORMAT}"
+    )
+    parser.add_argument(
+        "--until",
+        type=moment,
+        metavar="TIME",
+        help=f"only what was received before this time, now at the latest, {TIME_FORMAT}",
+    )
 
 
-def pace_options(parser: argparse.ArgumentParser, *, per_second: int) -> None:
-    """How fast, and whether at all and in front of our eyes."""
-    parser.add_argument("--per-second", type=natural, default=per_second, metavar="N", help="at most (%(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+def rate_options(parser: argparse.ArgumentParser, *, per_second: int) -> None:
+    """Add the options that say how fast to replay, whether to send at all, and whether to wait for the end."""
+    parser.add_argument(
+        "--per-second", type=positive_int, default=per_second, metavar="N", help="at most N a second (%(default)s)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only count what would be sent")
     parser.add_argument("--detach", action="store_true", help="do not wait for the end of the job")
 
 
-def begin(given: argparse.Namespace, api: Client, request: ReplayRequest) -> None:
-    """Say what a job would send, or begin it and wait for its end; who stops waiting does not stop the job."""
-    if given.dry_run:
-        would = api.post("replays", msgspec.structs.replace(request, dry_run=True), Matching)
-        sys.stdout.write(_json(would) if given.json else _would(would))
+def start_job(options: argparse.Namespace, api: Client, request: ReplayRequest) -> None:
+    """Start a job and wait for its end, or only count what it would send; Ctrl-C does not stop the job."""
+    if options.dry_run:
+        matching = api.post("replays", msgspec.structs.replace(request, dry_run=True), Matching)
+        sys.stdout.write(_json(matching) if options.json else _matching_line(matching))
         return
     job = api.post("replays", request, ReplayJob)
-    _note(f"replay job {job.id}, which goes on without this command: helios replays show {job.id}")
-    said = time.monotonic()
-    while job.state == "running" and not given.detach:
+    _note(f"started replay job {job.id}; it continues when this command ends: helios replay show {job.id}")
+    reported_at = time.monotonic()
+    while job.state == "running" and not options.detach:
         time.sleep(POLL_SECONDS)
         job = api.get(f"replays/{job.id}", ReplayJob)
-        if time.monotonic() - said > SAY_SECONDS:
-            said = time.monotonic()
-            _note(_progress(job))
-    _say(given, job)
+        if time.monotonic() - reported_at > PROGRESS_SECONDS:
+            reported_at = time.monotonic()
+            _note(_job_line(job))
+    _print(options, job)
 
 
-def _start(given: argparse.Namespace) -> None:
-    if given.to_cloud and given.source not in {None, given.to_cloud}:
+def _start(options: argparse.Namespace) -> None:
+    if options.to_cloud and options.source not in {None, options.to_cloud}:
         raise ConfigurationError(
-            f"--to-cloud {given.to_cloud} sends its own events back: leave out --source {given.source}"
+            f"--to-cloud {options.to_cloud} sends only events of {options.to_cloud}. "
+            f"Leave out --source {options.source}."
         )
-    if given.to_cloud:
-        target = Target(kind="cloud", cloud=given.to_cloud)
-    elif given.to_webhook:
-        target = Target(kind="webhook", url=given.to_webhook)
+    if options.to_cloud:
+        target = Target(kind="cloud", cloud=options.to_cloud)
+    elif options.to_webhook:
+        target = Target(kind="webhook", url=options.to_webhook)
     else:
         target = Target(kind="relay")
-    chosen = ReplayFilter(
-        source=given.to_cloud or given.source,
-        type=given.type,
-        order_id=given.order,
-        since=given.since,
-        until=given.until,
+    where = ReplayFilter(
+        source=options.to_cloud or options.source,
+        type=options.type,
+        order_id=options.order,
+        since=options.since,
+        until=options.until,
     )
-    begin(
-        given,
-        client(given),
-        ReplayRequest(what="events", target=target, filter=chosen, per_second=given.per_second),
+    start_job(
+        options,
+        client(options),
+        ReplayRequest(what="events", target=target, filter=where, per_second=options.per_second),
     )
 
 
-def _list(given: argparse.Namespace) -> None:
-    for job in client(given).items("replays", ReplayJob, limit=given.limit):
-        _say(given, job)
+def _list(options: argparse.Namespace) -> None:
+    for job in client(options).items("replays", ReplayJob, limit=options.limit):
+        _print(options, job)
 
 
-def _show(given: argparse.Namespace) -> None:
-    _say(given, client(given).get(f"replays/{given.id}", ReplayJob))
+def _show(options: argparse.Namespace) -> None:
+    _print(options, client(options).get(f"replays/{options.id}", ReplayJob))
 
 
-def _cancel(given: argparse.Namespace) -> None:
-    _say(given, client(given).post(f"replays/{given.id}/cancel", None, ReplayJob))
+def _cancel(options: argparse.Namespace) -> None:
+    _print(options, client(options).post(f"replays/{options.id}/cancel", None, ReplayJob))
 
 
 def _run(_: argparse.Namespace) -> None:
-    """In this process, beside an API or without one; one process works on jobs at a time."""
+    """Work in this process, with or without an API; only one process works on jobs at a time."""
     settings = bootstrap.configure()
     logs.configure(settings.log_level)
     services = bootstrap.build(settings)
@@ -128,34 +145,29 @@ def _run(_: argparse.Namespace) -> None:
         signal.signal(number, lambda *_: worker.stop())
     try:
         if not worker.run():
-            _note("another process works on the jobs")
+            _note("another process is working on the jobs")
     finally:
         services.close()
 
 
-def _say(given: argparse.Namespace, job: ReplayJob) -> None:
-    sys.stdout.write(_json(job) if given.json else f"{_progress(job)}\n")
+def _print(options: argparse.Namespace, job: ReplayJob) -> None:
+    sys.stdout.write(_json(job) if options.json else f"{_job_line(job)}\n")
 
 
-def _progress(job: ReplayJob) -> str:
-    """A job as a line; what a target said can't steer the terminal."""
+def _job_line(job: ReplayJob) -> str:
+    """A job as a line, without control characters, so that a target's error can't steer the terminal."""
     target = job.target.url or job.target.cloud or job.target.kind
-    counts = f"{job.sent:,} sent, {job.failed:,} failed, {job.skipped:,} skipped of {job.matching:,} {_what(job)}"
-    error = f"; last: {job.last_error}" if job.last_error else ""
+    what = job.what.replace("_", " ")
+    counts = f"{job.sent:,} sent, {job.failed:,} failed, {job.skipped:,} skipped of {job.matching:,} {what}"
+    error = f"; last error: {job.last_error}" if job.last_error else ""
     line = f"{job.id}  {job.state}  to {target}  {counts}  by {job.actor}{error}"
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
-def _what(job: ReplayJob) -> str:
-    return job.what.replace("_", " ")
-
-
-def _would(found: Matching) -> str:
-    if found.oldest is None or found.newest is None:
+def _matching_line(matching: Matching) -> str:
+    if matching.oldest is None or matching.newest is None:
         return "0 match\n"
-    return (
-        f"{found.matching:,} match, received {found.oldest:%Y-%m-%d %H:%M:%S} to {found.newest:%Y-%m-%d %H:%M:%S} UTC\n"
-    )
+    return f"{matching.matching:,} match, received from {utc_text(matching.oldest)} to {utc_text(matching.newest)}\n"
 
 
 def _json(item: object) -> str:

@@ -1,18 +1,18 @@
-"""What the commands print where a person reads: tables and lines; every colour comes with a word."""
+"""Tables and lines for a terminal; a word accompanies every colour."""
 
-from datetime import datetime
 from typing import assert_never
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from helios.cli.times import utc_text
 from helios.model.events import Event
 from helios.model.flows import FlowInstance, FlowInstanceDetails, FlowStatus
 from helios.model.stream import EventSummary, FlowChange
 from helios.reconciliation.preview import STATUSES_OR_NONE, Preview
 
-_NO_FLOWS = "No order matches: all clouds agree, or none has spoken yet."
+_NO_FLOWS = "No flow instance matches."
 _NO_EVENTS = "No event matches."
 
 
@@ -21,93 +21,96 @@ def show(content: RenderableType) -> None:
     Console(highlight=False).print(content)
 
 
-def flows(found: list[FlowInstance]) -> RenderableType:
-    """One line an order: what is wrong with it, in words."""
-    if not found:
+def flows(rows: list[FlowInstance]) -> RenderableType:
+    """One line for each flow instance, with its issues in words."""
+    if not rows:
         return _NO_FLOWS
     narrow = [Column(name, no_wrap=True) for name in ("opened", "flow", "key", "status", "amount")]
-    table = Table(*narrow, "what is wrong", box=None, pad_edge=False)
-    for flow in found:
+    table = Table(*narrow, "issues", box=None, pad_edge=False)
+    for flow in rows:
         amount = "" if flow.amount is None else f"{flow.amount} {flow.currency or ''}"
         issues = "; ".join(issue.detail for issue in flow.issues)
         table.add_row(
-            _moment(flow.opened_at), flow.flow, _text(flow.key), _status(flow.status), _text(amount), _text(issues)
+            utc_text(flow.opened_at), flow.flow, _text(flow.key), _status(flow.status), _text(amount), _text(issues)
         )
     return table
 
 
-def instance(found: list[FlowInstanceDetails]) -> RenderableType:
-    """One order: its verdict, each leg beside the others, and what happened when."""
-    (flow,) = found
+def instance(rows: list[FlowInstanceDetails]) -> RenderableType:
+    """One flow instance: its status, its legs side by side, its issues and its timeline."""
+    (flow,) = rows
     head = Text.assemble((_printable(f"{flow.flow} {flow.key}"), "bold"), "  ", _status(flow.status))
     fields = sorted({name for leg in flow.legs for name in leg.fields})
     legs = Table("leg", "cloud", "state", "received", "deliveries", *fields, box=None, pad_edge=False)
     for leg in flow.legs:
         values = (_text(leg.fields.get(name)) for name in fields)
-        received = _moment(leg.received_at) if leg.received_at else ""
+        received = utc_text(leg.received_at) if leg.received_at else ""
         legs.add_row(leg.name, leg.source, leg.state, received, str(leg.deliveries), *values)
     issues = [Text(_printable(f"{issue.kind}: {issue.detail}"), style="yellow") for issue in flow.issues]
-    timeline = Table("at", "what", "", box=None, pad_edge=False)
+    timeline = Table("time", "step", "detail", box=None, pad_edge=False)
     for step in flow.timeline:
-        timeline.add_row(_moment(step.at), step.what, _text(step.detail))
+        timeline.add_row(utc_text(step.at), step.what, _text(step.detail))
     return Group(head, "", legs, "", *issues, *([""] if issues else []), timeline)
 
 
-def preview(found: Preview, *, shown: int) -> RenderableType:
-    """How many stories would have each verdict, and which would have another than now."""
-    counts = Table("status", Column("now", justify="right"), Column("then", justify="right"), box=None, pad_edge=False)
+def preview(result: Preview, *, limit: int) -> RenderableType:
+    """How many flow instances would have each status, and the first ``limit`` whose status would change."""
+    counts = Table(
+        "status", Column("now", justify="right"), Column("preview", justify="right"), box=None, pad_edge=False
+    )
     for status in STATUSES_OR_NONE:
-        if found.recorded[status] or found.previewed[status]:
-            counts.add_row(status, f"{found.recorded[status]:,}", f"{found.previewed[status]:,}")
-    changed = Table(Column("flow"), Column("key", no_wrap=True), "now", "then", "why", box=None, pad_edge=False)
-    for one in found.differences[:shown]:
-        why = "; ".join(issue.detail for issue in one.issues)
-        changed.add_row(one.flow, _text(one.key), one.recorded, one.previewed, _text(why))
-    said = [f"Stories compared: {found.instances:,}. With another status: {len(found.differences):,}."]
-    if found.contradictory:
-        said.append(f"Left out for their contradictions, as only stored events are judged: {found.contradictory:,}.")
-    if (left := len(found.differences) - shown) > 0:
-        said.append(f"Not shown, see --limit: {left:,}.")
-    shown_changes: list[RenderableType] = [changed, ""] if found.differences else []
-    return Group(counts, "", *shown_changes, *said)
+        if result.recorded[status] or result.previewed[status]:
+            counts.add_row(status, f"{result.recorded[status]:,}", f"{result.previewed[status]:,}")
+    changed = Table(Column("flow"), Column("key", no_wrap=True), "now", "preview", "issues", box=None, pad_edge=False)
+    for difference in result.differences[:limit]:
+        issues = "; ".join(issue.detail for issue in difference.issues)
+        changed.add_row(
+            difference.flow, _text(difference.key), difference.recorded, difference.previewed, _text(issues)
+        )
+    notes = [f"Flow instances compared: {result.instances:,}. Status would change: {len(result.differences):,}."]
+    if result.contradictory:
+        notes.append(
+            "Not compared, because a preview reads only stored events and these have contradictory deliveries: "
+            f"{result.contradictory:,}."
+        )
+    if (omitted := len(result.differences) - limit) > 0:
+        notes.append(f"Not shown (see --limit): {omitted:,}.")
+    changes: list[RenderableType] = [changed, ""] if result.differences else []
+    return Group(counts, "", *changes, *notes)
 
 
-def events(found: list[Event]) -> RenderableType:
-    """One line an event."""
-    if not found:
+def events(rows: list[Event]) -> RenderableType:
+    """One line for each event."""
+    if not rows:
         return _NO_EVENTS
     names = ("received", "cloud", "type", "id", "order", "customer", "amount")
     table = Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False)
-    for event in found:
+    for event in rows:
         texts = (event.type, event.id, event.order_id, event.customer_id)
         amount = "" if event.amount is None else str(event.amount)
-        table.add_row(_moment(event.received_at), event.source, *map(_text, texts), amount)
+        table.add_row(utc_text(event.received_at), event.source, *map(_text, texts), amount)
     return table
 
 
 def line(item: EventSummary | FlowChange) -> str:
-    """One thing that just happened, as a line."""
+    """A new event, or a change of a flow instance, as a line."""
     match item:
         case EventSummary():
-            words = [_moment(item.received_at), f"{item.source:<5}", item.type, item.id, item.order_id or ""]
+            words = [utc_text(item.received_at), f"{item.source:<5}", item.type, item.id, item.order_id or ""]
         case FlowChange():
-            words = [_moment(item.opened_at), item.flow, item.key, item.status, ", ".join(item.issues)]
+            words = [utc_text(item.opened_at), item.flow, item.key, item.status, ", ".join(item.issues)]
         case _:
             assert_never(item)
     return _printable("  ".join(word for word in words if word)) + "\n"
 
 
-def _text(sent: str | None) -> Text:
-    """What a sender wrote, without anything by which it could steer the terminal."""
-    return Text(_printable(sent or ""))
+def _text(text: str | None) -> Text:
+    """A sender's text, without the control characters that could steer the terminal."""
+    return Text(_printable(text or ""))
 
 
-def _printable(sent: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in sent)
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _status(status: FlowStatus) -> Text:

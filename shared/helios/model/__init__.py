@@ -1,1 +1,1 @@
-"""What Helios deals in: frozen structs, a file per topic, and no I/O."""
+"""The data of Helios: frozen structs, a file per topic, without I/O."""

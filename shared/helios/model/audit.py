@@ -1,4 +1,4 @@
-"""The audit log: what a person did to what."""
+"""The audit log: which user did what, and to what."""
 
 from datetime import datetime
 from typing import Literal
@@ -18,7 +18,7 @@ Action = Literal[
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the audit log: who did what to what."""
+    """An entry of the audit log: the actor, the action, and its subject."""
 
     at: datetime
     actor: str
@@ -28,7 +28,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def token_created(token: Token, actor: str) -> AuditEntry:
-    """The line for a token that was made."""
+    """The entry for a new token."""
     detail = f"{', '.join(token.scopes)}, until {token.expires_at or 'it is revoked'}"
     return AuditEntry(
         at=token.created_at, actor=actor, action="token_created", subject=f"token {token.name}", detail=detail
@@ -36,5 +36,5 @@ def token_created(token: Token, actor: str) -> AuditEntry:
 
 
 def token_revoked(name: str, actor: str, at: datetime) -> AuditEntry:
-    """The line for a token that was taken back."""
+    """The entry for a revoked token."""
     return AuditEntry(at=at, actor=actor, action="token_revoked", subject=f"token {name}", detail="")

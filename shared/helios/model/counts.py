@@ -7,19 +7,19 @@ import msgspec
 from helios.model.events import Source, SourceOrUnknown
 
 OTHER_TYPES = "*"
-"""The type of a count that stands for several."""
+"""The type of a count that combines several types."""
 
 
 class Count(msgspec.Struct, kw_only=True):
-    """Deliveries of one type in one minute by what became of them; ``received`` is their sum.
+    """Deliveries of one type in one minute by outcome; ``received`` is their sum.
 
     Attributes:
-        minute: of ``received_at``, UTC.
+        minute: the minute of ``received_at``, UTC.
         source: the cloud.
-        type: the event type; empty when it could not be read, ``*`` for the rarest of a message with too many.
+        type: the event type; empty if it could not be read, ``*`` for the rarest types of a message with too many.
         stored: new events.
-        duplicate: deliveries of events already stored.
-        contradictory: deliveries that gave a stored event other content.
+        duplicate: deliveries of events that were already stored.
+        contradictory: deliveries whose content differs from the stored event.
         rejected: deliveries that could not be read.
     """
 
@@ -33,11 +33,11 @@ class Count(msgspec.Struct, kw_only=True):
 
     @property
     def received(self) -> int:
-        """How many deliveries there were."""
+        """The number of deliveries."""
         return self.stored + self.duplicate + self.contradictory + self.rejected
 
     def add(self, other: "Count") -> None:
-        """Count those of the other as well."""
+        """Add the deliveries of another count to this one."""
         self.stored += other.stored
         self.duplicate += other.duplicate
         self.contradictory += other.contradictory
@@ -48,16 +48,16 @@ LAST_DAY = timedelta(hours=24)
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The ledger summed up.
+    """The sums of all counts.
 
     Attributes:
-        events_by_source: stored events of each cloud, every cloud named.
+        events_by_source: stored events by cloud; every cloud is listed.
         stored: all stored events.
-        duplicate: deliveries of events already stored.
-        contradictory: deliveries that gave a stored event other content.
+        duplicate: deliveries of events that were already stored.
+        contradictory: deliveries whose content differs from the stored event.
         rejected: deliveries that could not be read.
         last_24h: events stored in the last 24 hours.
-        position: of the stream at that moment.
+        position: the position of the stream at that moment.
     """
 
     events_by_source: dict[Source, int]
@@ -70,7 +70,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MinuteCount(msgspec.Struct, frozen=True, kw_only=True):
-    """One minute of the ledger, all types of a cloud together; ``minute`` is of ``received_at``, UTC."""
+    """The counts of one minute, all types of a cloud together; ``minute`` is the minute of ``received_at``, UTC."""
 
     minute: datetime
     source: SourceOrUnknown

@@ -9,24 +9,24 @@ import msgspec
 from helios.model.events import Channel, Key, SourceOrUnknown
 
 MAX_DEAD_LETTER_BYTES = 262_144
-"""How much of a dead letter's body is kept: all of any message that EventBridge or Event Grid delivers."""
+"""Maximum bytes of a body that a dead letter stores: enough for every message of EventBridge and Event Grid."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that did not become an event, kept with its reason.
+    """A delivery that did not become an event, with the reason.
 
     Attributes:
-        fingerprint: 32 hex digits: the same delivery has the same one, so a poison message that is sent again
-            stays one letter.
-        source: the cloud whose way in it came through.
-        channel: which contract its body should have followed.
-        status: why it is here.
+        fingerprint: 32 hex digits, equal for equal deliveries: a poison message that is sent again stays one dead
+            letter.
+        source: the cloud that uses the channel.
+        channel: the channel through which the delivery arrived.
+        status: whether the delivery was rejected or contradictory.
         reason: what is wrong, in a sentence.
-        field: where, in the sender's spelling.
-        body: the bytes as received, the first MAX_DEAD_LETTER_BYTES of them.
-        headers: those that the contract reads.
-        received_at: when Helios received it (last), UTC.
-        attempts: how often it was delivered.
+        field: the field at fault, in the sender's spelling.
+        body: the first MAX_DEAD_LETTER_BYTES bytes of the body as received.
+        headers: the headers that the channel reads.
+        received_at: when Helios last received the delivery, UTC.
+        attempts: the number of deliveries.
     """
 
     fingerprint: str
@@ -45,9 +45,9 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which dead letters; None means any.
 
     Attributes:
-        since: received (last) at or after this.
-        until: received (first) before this.
-        replayed: whether it was taken in again with success.
+        since: last received at or after this.
+        until: first received before this.
+        replayed: whether a replay succeeded.
     """
 
     source: str | None = None
@@ -63,15 +63,15 @@ ReplayedAs = Literal["stored", "duplicate"]
 
 
 class StoredDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter as it is kept.
+    """A dead letter as it is stored.
 
     Attributes:
         id: ascending in the order of first arrival.
-        first_received_at: when it first came, UTC.
-        dead_letter: what came.
-        replayed_as: what its replay became; None when it was not replayed with success.
-        replayed_at: when, UTC.
-        replayed_keys: the events that it became.
+        first_received_at: when Helios first received the delivery, UTC.
+        dead_letter: the delivery and the reason.
+        replayed_as: the status of its replay; None if no replay has succeeded.
+        replayed_at: when it was replayed, UTC.
+        replayed_keys: the events that the replay became.
     """
 
     id: int
@@ -83,18 +83,18 @@ class StoredDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """What the audit log calls it."""
+        """The subject of the dead letter in the audit log."""
         return f"dead letter {self.id}"
 
 
 class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Dead letters with the same thing wrong with them.
+    """Dead letters with the same source, status, field and reason.
 
     Attributes:
-        count: how many letters, however often each was delivered.
-        first: when the first of them came first, UTC.
-        last: when one of them came last.
-        example_id: the id of the newest.
+        count: the number of dead letters, however often each was delivered.
+        first: the earliest first arrival, UTC.
+        last: the latest arrival, UTC.
+        example_id: the id of the newest dead letter.
     """
 
     source: SourceOrUnknown

@@ -1,4 +1,4 @@
-"""The facts Helios deals in: a delivery as it arrived, and the event it carried."""
+"""Deliveries as they arrive, the events that they carry, and what becomes of each delivery."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,24 +11,25 @@ Source = Literal["aws", "gcp", "azure"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 
 Channel = Literal["eventbridge", "pubsub", "eventgrid", "cloudevents"]
-"""The sender's contract: which words a delivery is written in."""
+"""The way by which a delivery arrives, which determines the format of its body."""
 
 SourceOrUnknown = Source | Literal["unknown"]
-"""Whom the ledger counts for: a CloudEvent that can't be read may come from any cloud."""
+"""The source of a count: a CloudEvent that can't be read may come from any cloud."""
 
 Key = tuple[Source, str]
 """An event's identity, ``(source, id)``: two clouds may use the same id for different events."""
 
 MAX_ID_CHARS = 512
-"""Longest ``id``, ``order_id`` and ``customer_id``: four bytes a character still fit a btree entry (2704 bytes)."""
+"""Maximum length of ``id``, ``order_id`` and ``customer_id``: with four bytes per character they still fit a btree
+entry (2704 bytes)."""
 MAX_NAME_CHARS = 256
-"""Longest ``type``."""
+"""Maximum length of ``type``."""
 MAX_TEXT_CHARS = 2048
-"""Longest ``subject`` and ``origin``."""
+"""Maximum length of ``subject`` and ``origin``."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an edge could not take a delivery as it came; the words of ``Rejected``."""
+    """Why an entry point rejects a delivery before it is read; the fields are those of ``Rejected``."""
 
     reason: str
     field: str
@@ -36,16 +37,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One event as one cloud handed it over, not yet understood.
+    """One event as a cloud delivered it, before it is read.
 
-    A request that carries several events is several deliveries: see ``normalise.split``.
+    A request with several events is several deliveries: see ``normalise.split``.
 
     Attributes:
-        channel: which contract the body follows.
+        channel: the channel, which determines the format of the body.
         body: the bytes as received.
-        headers: lower-case names; only those that the contract reads.
-        received_at: when Helios got hold of it, UTC.
-        fault: set when the edge already knows that it can't be read: too large, say.
+        headers: the headers that the channel reads, with lower-case names.
+        received_at: when Helios received it, UTC.
+        fault: set if the entry point already knows that the delivery can't be read, for example if it is too large.
     """
 
     channel: Channel
@@ -56,20 +57,20 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What happened, in CloudEvents' words (CloudEvents 1.0, "Context Attributes") and ours.
+    """A fact that a cloud reported, with the attributes of CloudEvents 1.0 ("Context Attributes") and some of Helios.
 
     Attributes:
-        source: the cloud it happened on.
+        source: the cloud in which it happened.
         id: the sender's id, unique within the source.
-        type: as the sender spells it: ``OrderPlaced``.
-        subject: what it is about, if the sender says.
-        time: when it happened *there*, never when we heard of it.
+        type: the type in the sender's spelling: ``OrderPlaced``.
+        subject: the subject, if the sender names one.
+        time: when it happened in the cloud, not when Helios received it.
         received_at: when Helios received it.
-        origin: where on that cloud: EventBridge source/account/region, Pub/Sub topic, Event Grid topic.
-        data: the payload's JSON text, byte for byte as it was sent.
-        order_id: taken from the payload.
-        customer_id: taken from the payload.
-        amount: taken from the payload; exact, never through a float.
+        origin: where in that cloud: EventBridge source/account/region, Pub/Sub topic, Event Grid topic.
+        data: the JSON text of the payload, byte for byte as it was sent.
+        order_id: read from the payload.
+        customer_id: read from the payload.
+        amount: read from the payload; exact, never converted to a float.
         digest: 16 hex digits over type, subject, time and data: equal digests mean equal content.
     """
 
@@ -88,7 +89,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> Key:
-        """The identity by which deliveries of one fact are recognised."""
+        """The identity of the event: deliveries with the same key are deliveries of one event."""
         return (self.source, self.id)
 
 
@@ -100,12 +101,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of one delivery.
 
     Attributes:
-        status: ``stored``: new. ``duplicate``: already stored, same content. ``contradictory``: already stored
-            with other content, and kept as a dead letter. ``rejected``: not understood, kept as a dead letter.
-        event: what the delivery said; None when rejected.
-        reason: why it is contradictory or rejected.
-        field: where the reason lies, in the sender's spelling.
-        http_status: the status a webhook answers a rejection with.
+        status: ``stored``: new. ``duplicate``: already stored with the same content. ``contradictory``: already stored
+            with different content; the delivery becomes a dead letter. ``rejected``: can't be read; the delivery
+            becomes a dead letter.
+        event: the event in the delivery; None if it was rejected.
+        reason: why the delivery is contradictory or rejected.
+        field: the field at fault, in the sender's spelling.
+        http_status: the status with which a webhook answers a rejection.
     """
 
     status: Status
@@ -116,7 +118,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events; None means any. ``since`` and ``until`` bound ``received_at``: since <= it < until."""
+    """Which events; None means any. ``since`` and ``until`` limit ``received_at``: since <= received_at < until."""
 
     source: Source | None = None
     type: str | None = None

@@ -1,4 +1,4 @@
-"""How a story is told: its row, its legs and issues, and many stories summed up."""
+"""Flow instances: their legs, issues, verdicts and timelines, and summaries of many instances."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +12,7 @@ FlowStatus = Literal["open", "matched", "matched_late", "mismatched", "incomplet
 STATUSES: tuple[FlowStatus, ...] = get_args(FlowStatus)
 SETTLED: tuple[FlowStatus, ...] = ("matched", "matched_late", "mismatched", "incomplete")
 PROBLEMS: tuple[FlowStatus, ...] = ("mismatched", "incomplete")
-"""The clouds do not agree, or one has not spoken in time."""
+"""The verdicts of instances whose clouds do not agree, or of which an event is missing."""
 
 IssueKind = Literal["missing", "late", "duplicate", "contradictory", "mismatch"]
 ISSUE_KINDS: tuple[IssueKind, ...] = get_args(IssueKind)
@@ -24,16 +24,17 @@ class FlowLeg(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one leg.
 
     Attributes:
-        name: of the leg.
-        source: the cloud that tells of it; None while any may, and none has.
+        name: the name of the leg.
+        source: the cloud that sends it; None if any cloud may, and none has.
         type: the event type.
-        optional: whether the story is complete without it.
-        state: ``pending``: waited for. ``missing``: waited for in vain. ``late``: it came after the window.
-        event_id: of the first event that told of it.
-        time: when that happened there, UTC.
-        received_at: when Helios heard of it, UTC.
+        optional: whether the instance is complete without it.
+        state: ``pending``: not received, before the deadline. ``missing``: not received, after the deadline.
+            ``late``: received after the window.
+        event_id: the id of its first event.
+        time: when that event happened in the cloud, UTC.
+        received_at: when Helios received that event, UTC.
         fields: the payload's own scalar fields, as text.
-        deliveries: how often it was told, duplicates and contradictions included.
+        deliveries: the number of deliveries, duplicates and contradictions included.
     """
 
     name: str
@@ -49,14 +50,15 @@ class FlowLeg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowIssue(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a story.
+    """A problem of a flow instance.
 
     Attributes:
-        kind: what.
-        legs: which legs it concerns.
-        field: which field; None when it is not about one.
-        values: what each leg says, or how often; for ``contradictory``: each variant by its number.
-        detail: the same in plain words.
+        kind: the kind of problem.
+        legs: the names of the legs concerned.
+        field: the field concerned; None if there is none.
+        values: by leg, the value of the field, the seconds of lateness, or the number of deliveries; for
+            ``contradictory``, the values by the number of the variant.
+        detail: the issue in plain words.
     """
 
     kind: IssueKind
@@ -67,21 +69,21 @@ class FlowIssue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowInstance(msgspec.Struct, frozen=True, kw_only=True):
-    """One story and its verdict.
+    """A flow instance and its verdict.
 
     Attributes:
-        flow: the flow's name.
-        key: the story's.
+        flow: the name of the flow.
+        key: the key of the instance.
         status: the verdict.
-        amount: what it is about in money, if a leg says so.
-        currency: in which money, if a leg says so.
-        opened_at: when Helios first heard of it, UTC.
-        deadline: until when it is waited for, UTC; longer while a silent cloud is the excuse.
-        settled_at: since when the verdict has stood; None while it is open.
-        updated_at: when Helios last heard of it, UTC.
-        time_to_match_seconds: from the first leg to the last; None unless it matched.
-        legs: in the order in which they are declared.
-        issues: what is wrong, if anything.
+        amount: the amount of money, if a leg has one.
+        currency: the currency of the amount, if a leg has one.
+        opened_at: when Helios received its first event, UTC.
+        deadline: until when Helios waits for its events, UTC; deferred while a cloud is silent.
+        settled_at: since when the verdict has been final; None while the instance is open.
+        updated_at: when Helios received its latest event, UTC.
+        time_to_match_seconds: seconds from the first leg to the last; None unless the instance matched.
+        legs: the legs in the order of their declaration.
+        issues: the problems, if any.
     """
 
     flow: str
@@ -99,18 +101,18 @@ class FlowInstance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A moment of a story.
+    """A step in the timeline of a flow instance.
 
     Attributes:
         at: when, UTC, by Helios' clock.
-        what: ``leg``: a leg was first told of. ``duplicate``, ``contradictory``: it was told of again. ``verdict``:
-            something else follows than before.
-        leg: which, if any.
-        source: who told.
-        event_id: the event's.
-        version: the verdict's number, from 1.
-        status: that verdict.
-        detail: in words.
+        what: ``leg``: the first event of a leg arrived. ``duplicate``, ``contradictory``: a further event of a leg
+            arrived. ``verdict``: the verdict or its issues changed.
+        leg: the name of the leg, if any.
+        source: the cloud that sent the event.
+        event_id: the id of the event.
+        version: the number of the verdict, from 1.
+        status: the verdict.
+        detail: the step in words.
     """
 
     at: datetime
@@ -124,11 +126,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowInstanceDetails(FlowInstance, frozen=True, kw_only=True):
-    """One story with everything it was made from.
+    """A flow instance with its events and its timeline.
 
     Attributes:
-        events: the stored events, first received first.
-        timeline: what happened when.
+        events: the stored events, the first received first.
+        timeline: the steps, in order of time.
     """
 
     events: list[Event]
@@ -136,7 +138,7 @@ class FlowInstanceDetails(FlowInstance, frozen=True, kw_only=True):
 
 
 class KeyedIssue(FlowIssue, frozen=True, kw_only=True):
-    """An issue and the story it belongs to."""
+    """An issue and the flow instance to which it belongs."""
 
     flow: str
     key: str
@@ -145,19 +147,19 @@ class KeyedIssue(FlowIssue, frozen=True, kw_only=True):
 
 
 class Money(msgspec.Struct, frozen=True, kw_only=True):
-    """An amount in one currency; ``currency`` is None where no leg says which."""
+    """An amount in one currency; ``currency`` is None if no leg has one."""
 
     currency: str | None
     amount: Decimal
 
 
 class TrendPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The stories that began in one stretch of time.
+    """The flow instances that opened in one bucket of a trend.
 
     Attributes:
-        minute: its beginning, UTC.
-        settled: stories with a verdict.
-        matched: those of them on which the clouds agree.
+        minute: the beginning of the bucket, UTC.
+        settled: the number of instances with a final verdict.
+        matched: the number of these on which the clouds agree.
     """
 
     minute: datetime
@@ -166,22 +168,22 @@ class TrendPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The stories that began within a period, summed up.
+    """A summary of the flow instances that opened within a period.
 
     Attributes:
-        position: of the live stream: ``by_status`` and what follows from it hold its frames up to here, and no later
-            one; of a period that is over they hold everything.
-        since: its beginning, UTC.
-        until: its end, UTC.
-        total: stories.
-        by_status: how many have each verdict, every status named.
-        match_rate: matched and matched late among the settled; None when none is settled.
-        oldest_open_seconds: the age of the story that has been open longest; None when none is.
-        amount_at_risk: the amounts of the mismatched and the incomplete, by currency; currencies are not added up.
-        seen_on: how many stories one cloud, two clouds, three clouds have told of.
-        issues: how many stories have each kind of issue, every kind named.
-        silent: clouds that have fallen silent although others speak; what only they have not told of is not judged.
-        trend: the period in at most MAX_TREND_POINTS stretches; those without stories are left out.
+        position: the position of the live stream: ``by_status``, ``total`` and ``match_rate`` include its frames up to
+            here and no later ones; if the period is over they include everything.
+        since: the beginning of the period, UTC.
+        until: the end of the period, UTC.
+        total: the number of instances.
+        by_status: the number of instances by verdict; every verdict is listed.
+        match_rate: the share of matched and matched late instances among the settled ones; None when none is settled.
+        oldest_open_seconds: the age of the oldest open instance; None when none is open.
+        amount_at_risk: the amounts of mismatched and incomplete instances by currency; currencies are never added.
+        seen_on: the number of instances with events from one cloud, two clouds, three clouds.
+        issues: the number of instances by kind of issue; every kind is listed.
+        silent: the clouds that are silent while others send; an instance that waits only for them stays open.
+        trend: the period in at most MAX_TREND_POINTS buckets; buckets without instances are left out.
     """
 
     position: int
@@ -202,13 +204,15 @@ MAX_TREND_POINTS = 60
 
 
 class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which stories; None and empty mean any. ``since`` and ``until`` bound ``opened_at``: since <= it < until.
+    """Which flow instances; None and empty mean any. ``since`` and ``until`` limit ``opened_at``.
+
+    An instance matches if since <= opened_at < until.
 
     Attributes:
-        flow: of any of these flows.
-        status: any of these verdicts.
-        issue: with any of these kinds of issue.
-        key: a beginning of the story's key.
+        flow: the instance belongs to one of these flows.
+        status: its verdict is one of these.
+        issue: it has an issue of one of these kinds.
+        key: its key begins with this text.
     """
 
     flow: tuple[str, ...] = ()
@@ -220,12 +224,12 @@ class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Due(NamedTuple):
-    """Which of a flow's waiting stories are to be judged.
+    """Which waiting instances of a flow are due for evaluation.
 
     Attributes:
-        flow: its name.
-        opened_by: those that began then or earlier,
-        deferred_by: and that are excused until then or less long, if at all; None: however long.
+        flow: the name of the flow.
+        opened_by: instances that opened at this time or earlier,
+        deferred_by: and that are not deferred, or not beyond this time; None: however long they are deferred.
     """
 
     flow: str

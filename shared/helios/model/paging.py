@@ -1,4 +1,4 @@
-"""Pages of answers, and the cursors between them."""
+"""Pages of results, and the cursors between them."""
 
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """Some of the answers; ``next_cursor`` asks for the ones that follow, and is None at the end."""
+    """A page of results. ``next_cursor`` selects the next page; it is None on the last page."""
 
     items: list[T]
     next_cursor: str | None
@@ -20,17 +20,17 @@ _Position = TypeVar("_Position")
 
 
 def encode_cursor(position: object) -> str:
-    """A position in an ordering as opaque text for a URL."""
+    """A position in an ordering, as opaque text for a URL."""
     return msgspec.json.encode(position).hex()
 
 
 def decode_cursor(cursor: str, type_: type[_Position]) -> _Position:
-    """The position that ``encode_cursor`` was given.
+    """The position that a cursor encodes.
 
     Raises:
-        Rejected: the text is no cursor of this ordering.
+        Rejected: the text is not a cursor of this ordering.
     """
     try:
         return msgspec.json.decode(bytes.fromhex(cursor), type=type_)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise Rejected("is not a cursor: pass next_cursor of the page before, unchanged", field="after") from error
+        raise Rejected("is not a cursor: pass next_cursor of the previous page unchanged", field="after") from error

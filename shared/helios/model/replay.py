@@ -1,4 +1,4 @@
-"""Replay jobs: which stored events or dead letters are sent where once more, and how far that has come."""
+"""Replay jobs: which stored events or dead letters to send again, to which target, and the progress so far."""
 
 from datetime import datetime
 from typing import Annotated, Literal, NamedTuple
@@ -13,7 +13,7 @@ from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, Sourc
 
 What = Literal["events", "dead_letters"]
 TargetKind = Literal["relay", "webhook", "cloud", "ingest"]
-"""``relay``: who watches. ``webhook``: a URL. ``cloud``: a topic or bus there. ``ingest``: Helios itself."""
+"""``relay``: the connected clients. ``webhook``: a URL. ``cloud``: a topic or bus of a cloud. ``ingest``: Helios."""
 
 State = Literal["running", "done", "cancelled", "failed"]
 
@@ -21,7 +21,7 @@ TARGETS: dict[What, tuple[TargetKind, ...]] = {
     "events": ("relay", "webhook", "cloud"),
     "dead_letters": ("ingest",),
 }
-"""What can be sent where: stored events need not be taken in again, and nobody else can read a dead letter."""
+"""The targets of each kind of item: stored events need no ingest, and only ingest can read a dead letter."""
 
 _EVENTS_ONLY = ("type", "order_id")
 _DEAD_LETTERS_ONLY = ("status", "field", "reason")
@@ -32,12 +32,12 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a job sends.
+    """The target of a job.
 
     Attributes:
-        kind: what it is.
-        url: of a webhook.
-        cloud: whose topic or bus.
+        kind: the kind of target.
+        url: the URL of a webhook.
+        cloud: the cloud of a topic or bus.
     """
 
     kind: TargetKind
@@ -46,9 +46,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ReplayFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which ones; None means any. ``since`` and ``until`` bound ``received_at``: since <= it < until.
+    """Which items; None means any. ``since`` and ``until`` limit ``received_at``: since <= received_at < until.
 
-    ``type`` and ``order_id`` are of events; ``status``, ``field`` and ``reason`` of dead letters.
+    ``type`` and ``order_id`` apply to events; ``status``, ``field`` and ``reason`` apply to dead letters.
     """
 
     source: SourceOrUnknown | None = None
@@ -61,15 +61,15 @@ class ReplayFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     until: Time | None = None
 
     def events(self) -> EventFilter:
-        """The events among them; no event has an unknown source."""
+        """The filter for events. No event has an unknown source."""
         if self.source == "unknown":
-            raise Rejected("is of dead letters only", field="filter.source")
+            raise Rejected("applies to dead letters only", field="filter.source")
         return EventFilter(
             source=self.source, type=self.type, order_id=self.order_id, since=self.since, until=self.until
         )
 
     def dead_letters(self) -> DeadLetterFilter:
-        """The dead letters among them that can be taken in again and were not."""
+        """The filter for rejected dead letters that have not been replayed."""
         return DeadLetterFilter(
             source=self.source,
             status="rejected",
@@ -82,11 +82,11 @@ class ReplayFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A job that somebody wants.
+    """The request for a job.
 
     Attributes:
-        per_second: at most so many in a second.
-        dry_run: only say what it would be.
+        per_second: the maximum number of items sent per second.
+        dry_run: return what the job would send, and start nothing.
     """
 
     what: What
@@ -97,7 +97,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """The last one that was dealt with; those of a job are dealt with in this order."""
+    """The last item that was processed. A job processes its items in the order of their checkpoints."""
 
     received_at: datetime
     source: str
@@ -105,18 +105,18 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class ReplayJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it is kept.
+    """A job as it is stored.
 
     Attributes:
-        id: what marks all that it sends.
-        filter: its ``until`` is never later than ``created_at``: what arrives meanwhile is no part of it.
-        actor: asked for it.
-        matching: how many there were when it began.
-        checkpoint: where it stands; None: at the beginning.
-        sent: that reached the target.
-        failed: that the target will not take.
-        skipped: dead letters that were dealt with otherwise meanwhile.
-        last_error: what the target said last, when it refused or was away.
+        id: the id of the job, which marks everything that it sends.
+        filter: the items; ``until`` is never after ``created_at``, so the job excludes what arrives while it runs.
+        actor: the user who requested the job.
+        matching: the number of items when the job started.
+        checkpoint: the last processed item; None: none yet.
+        sent: the number of items that reached the target.
+        failed: the number of items that the target refused permanently.
+        skipped: the number of dead letters that were replayed in another way meanwhile.
+        last_error: the last answer of a target that refused an item or was unavailable.
     """
 
     id: int
@@ -137,10 +137,11 @@ class ReplayJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replayed(NamedTuple):
-    """What became of one that was sent.
+    """The result of sending one item.
 
     Attributes:
-        state: ``failed``: the target will not take it, and ``reason`` says why. ``skipped``: it need not be sent.
+        state: ``failed``: the target refused the item permanently. ``skipped``: the item need not be sent.
+        reason: why the item failed or was skipped.
     """
 
     state: Literal["sent", "failed", "skipped"]
@@ -151,13 +152,13 @@ SENT = Replayed("sent")
 
 
 class Matching(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job would send.
+    """The items that a job would send.
 
     Attributes:
-        matching: how many.
-        oldest: ``received_at`` of the first; None if there is none.
-        newest: and of the last.
-        examples: the first MAX_EXAMPLES: ``source/id`` of events, ids of dead letters.
+        matching: the number of items.
+        oldest: ``received_at`` of the first item; None if there is none.
+        newest: ``received_at`` of the last item; None if there is none.
+        examples: the first MAX_EXAMPLES items: ``source/id`` of events, ids of dead letters.
     """
 
     matching: int
@@ -167,39 +168,37 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(request: ReplayRequest) -> None:
-    """Return if this is one job.
+    """Return if the parts of a request fit together.
 
     Raises:
-        Rejected: its parts do not fit together; the error names one.
+        Rejected: they do not; the error names a field.
     """
     target, where = request.target, request.filter
     if target.kind not in TARGETS[request.what]:
-        raise Rejected(
-            f"is no place for {request.what}: choose {', '.join(TARGETS[request.what])}", field="target.kind"
-        )
+        raise Rejected(f"can't receive {request.what}: use {' or '.join(TARGETS[request.what])}", field="target.kind")
     for name, kind in (("url", "webhook"), ("cloud", "cloud")):
         if (getattr(target, name) is not None) != (target.kind == kind):
-            raise Rejected(f"belongs to the target {kind}, and to no other", field=f"target.{name}")
+            raise Rejected(f"is required for a {kind} target, and not allowed for others", field=f"target.{name}")
     foreign = _DEAD_LETTERS_ONLY if request.what == "events" else _EVENTS_ONLY
     for name in (*foreign, *(("source",) if request.what == "events" and where.source == "unknown" else ())):
         if getattr(where, name) is not None:
-            raise Rejected(f"is not of {request.what}", field=f"filter.{name}")
+            raise Rejected(f"does not apply to {request.what}: leave it out", field=f"filter.{name}")
     for name in ("type", "order_id", "field", "reason"):
         if "\0" in (getattr(where, name) or ""):
-            raise Rejected("holds a NUL character", field=f"filter.{name}")
+            raise Rejected("contains a NUL character: leave it out", field=f"filter.{name}")
     if target.cloud and where.source != target.cloud:
-        raise Rejected(f"must be {target.cloud}: a cloud gets back its own events", field="filter.source")
+        raise Rejected(f"must be {target.cloud}: a cloud can only receive its own events", field="filter.source")
 
 
 def started(job: ReplayJob) -> AuditEntry:
-    """The line of the audit log for a job that begins."""
-    where = msgspec.json.encode({"filter": _said(job.filter), "target": _said(job.target)}).decode()
-    detail = f"{job.matching} {job.what}, {job.per_second} a second: {where}"
+    """The audit log entry for a job that starts."""
+    where = msgspec.json.encode({"filter": _set_fields(job.filter), "target": _set_fields(job.target)}).decode()
+    detail = f"{job.matching} {job.what}, {job.per_second} per second: {where}"
     return AuditEntry(at=job.created_at, actor=job.actor, action="replay_started", subject=_name(job), detail=detail)
 
 
 def ended(job: ReplayJob, *, actor: str, at: datetime) -> AuditEntry:
-    """The line of the audit log for a job that has ended."""
+    """The audit log entry for a job that has ended."""
     action: Action = "replay_cancelled" if job.state == "cancelled" else "replay_finished"
     counts = f"{job.sent} sent, {job.failed} failed, {job.skipped} skipped of {job.matching}"
     error = f": {job.last_error}" if job.state == "failed" else ""
@@ -210,5 +209,5 @@ def _name(job: ReplayJob) -> str:
     return f"replay job {job.id}"
 
 
-def _said(value: msgspec.Struct) -> dict[str, object]:
-    return {name: given for name, given in msgspec.structs.asdict(value).items() if given is not None}
+def _set_fields(struct: msgspec.Struct) -> dict[str, object]:
+    return {name: value for name, value in msgspec.structs.asdict(struct).items() if value is not None}

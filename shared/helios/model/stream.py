@@ -11,10 +11,10 @@ from helios.model.events import Event, Key, Source
 from helios.model.flows import FlowStatus, IssueKind
 
 MAX_FRAME_EVENTS = 100
-"""How many events a frame shows; its counts are exact all the same."""
+"""Maximum number of events that a frame shows; its counts are exact all the same."""
 
 MAX_FRAME_FLOWS = 50
-"""How many stories it shows: with more it would be longer than a message may be, and is dear to store."""
+"""Maximum number of flow instances that a frame shows: more would exceed a message, and be slow to store."""
 
 
 class EventSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -32,12 +32,12 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class FlowChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one batch or sweep changed about a story.
+    """The change of a flow instance by a batch or a sweep.
 
     Attributes:
         status: the verdict now.
-        previous: the verdict before; None for a story that has just begun.
-        issues: the kinds of what is wrong now.
+        previous: the verdict before; None for a new instance.
+        issues: the kinds of the issues now.
     """
 
     flow: str
@@ -50,14 +50,14 @@ class FlowChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What one batch changed: counts are exact, events and flows at most MAX_FRAME_EVENTS and MAX_FRAME_FLOWS of many.
+    """What one batch changed. Counts are exact; events and flows are limited to MAX_FRAME_EVENTS and MAX_FRAME_FLOWS.
 
     Attributes:
-        counts: deliveries, by what became of them.
-        events: the last that were stored.
-        flows: the last stories whose verdict or issues have changed.
-        flow_statuses: by flow, how many more or fewer stories have each verdict than before.
-        replay: the replay job that shows these events once more; nothing happened, and nothing is counted.
+        counts: deliveries by outcome.
+        events: the last events that were stored.
+        flows: the last flow instances whose verdict or issues changed.
+        flow_statuses: by flow, how many more or fewer instances have each verdict than before.
+        replay: the replay job that sends these events again; the frame then has no counts and no changes.
     """
 
     counts: list[Count]
@@ -68,10 +68,10 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamFrame(Frame, frozen=True, kw_only=True):
-    """A frame in its place.
+    """A frame with its position in the stream.
 
     Attributes:
-        position: one more than that of the frame before.
+        position: one more than the position of the previous frame.
         published_at: when its batch was stored, UTC.
     """
 
@@ -80,11 +80,11 @@ class StreamFrame(Frame, frozen=True, kw_only=True):
 
 
 class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """What one batch stored.
+    """The events that one batch stored.
 
     Attributes:
-        position: that of its frame.
-        events: every event it stored, in no particular order; empty if all were duplicates.
+        position: the position of its frame.
+        events: every event that the batch stored, in no particular order; empty if all were duplicates.
     """
 
     position: int
@@ -92,11 +92,11 @@ class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parked(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a consumer of the stream was refused for good.
+    """An event that the target of a consumer refused permanently.
 
     Attributes:
-        key: the event's.
-        reason: what is wrong, in the words of who refused it.
+        key: the key of the event.
+        reason: the reason that the target gave.
     """
 
     key: Key
@@ -104,14 +104,14 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Consumer(msgspec.Struct, frozen=True, kw_only=True):
-    """How one consumer of the stream gets on.
+    """The progress of one consumer of the stream.
 
     Attributes:
-        name: under which its place is kept.
-        behind: how many frames it has not dealt with.
-        waiting_since: when the oldest of them that is still kept was published; None when there is none.
-        seen_at: when it last had its turn; None: never.
-        parked: how many events it was refused for good.
+        name: the name under which its offset is stored.
+        behind: the number of frames that it has not processed.
+        waiting_since: when the oldest of these frames that is still stored was published; None when there is none.
+        seen_at: when it last held its offset; None: never.
+        parked: the number of events that its target refused permanently.
     """
 
     name: str
@@ -120,21 +120,21 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime | None
     parked: int
 
-    def waits(self, now: datetime) -> float:
-        """Seconds for which the oldest frame has waited."""
+    def wait_seconds(self, now: datetime) -> float:
+        """Seconds for which the oldest unprocessed frame has waited."""
         return max(0.0, (now - self.waiting_since).total_seconds()) if self.waiting_since else 0.0
 
-    def silent(self, now: datetime) -> float:
-        """Seconds since it last had its turn."""
+    def silent_seconds(self, now: datetime) -> float:
+        """Seconds since the consumer last held its offset."""
         return max(0.0, (now - self.seen_at).total_seconds()) if self.seen_at else math.inf
 
 
 class StreamWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of the stream can be had.
+    """The part of the stream that is still stored.
 
     Attributes:
-        oldest: the first position that is still kept; None when there is none.
-        position: the latest position given.
+        oldest: the first position that is still stored; None when there is none.
+        position: the latest position.
     """
 
     oldest: int | None

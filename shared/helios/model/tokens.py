@@ -1,4 +1,4 @@
-"""Who may ask: bearer tokens, of which only a digest is kept, and what each opens."""
+"""API tokens and their scopes; of a token only a digest is stored."""
 
 import hashlib
 import secrets
@@ -9,32 +9,32 @@ import msgspec
 from msgspec import Meta
 
 Scope = Literal["read", "replay", "admin"]
-"""``read``: every query and the live stream. ``replay``: also taking in again. ``admin``: everything."""
+"""``read``: every query and the live stream. ``replay``: also replays. ``admin``: everything."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 PREFIX = "helios_"
-"""What a token begins with, so that a scanner of secrets finds one that has got away."""
+"""The prefix of every token, by which secret scanners find leaked tokens."""
 
 TICKET_SECONDS = 30
-"""How long a WebSocket ticket is good for."""
+"""How long a WebSocket ticket is valid."""
 
 COMMAND_LINE = "command line"
-"""Who makes and revokes tokens, as the audit log says it, where the command does not know who uses it."""
+"""The actor in the audit log for actions of the command line, which does not know its user."""
 
 TokenName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$")]
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """A token as it is kept, without what it takes to use it.
+    """A token as it is stored, without its secret.
 
     Attributes:
-        name: whose it is; what the audit log says of who did something.
-        scopes: what it opens.
-        created_at: when, UTC.
-        expires_at: it opens nothing from then on; None: never.
-        revoked_at: when it was taken back; None: it was not.
-        last_used_at: to the minute; None: never.
+        name: the name of its owner, which is the actor in the audit log.
+        scopes: what the token may be used for.
+        created_at: when it was created, UTC.
+        expires_at: from when on it is invalid; None: it does not expire.
+        revoked_at: when it was revoked; None: it is not revoked.
+        last_used_at: when it was last used, to the minute; None: never.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether it opens anything at this time."""
+        """Whether the token is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
@@ -55,15 +55,15 @@ def mint() -> str:
 
 
 def digest(token: str) -> str:
-    """What is kept of a token: 64 hex digits.
+    """The digest of a token that is stored: 64 hex digits.
 
-    A plain SHA-256, and no slow hash for passwords: nobody guesses 256 random bits.
+    A plain SHA-256 is enough, and no slow password hash is needed: 256 random bits can't be guessed.
     """
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def opens(scopes: tuple[Scope, ...], wanted: Scope) -> bool:
-    """Whether these scopes hold the wanted one."""
+def grants(scopes: tuple[Scope, ...], scope: Scope) -> bool:
+    """Whether the scopes include this scope: ``admin`` includes all, and ``replay`` includes ``read``."""
     if "admin" in scopes:
         return True
-    return wanted in scopes or (wanted == "read" and "replay" in scopes)
+    return scope in scopes or (scope == "read" and "replay" in scopes)

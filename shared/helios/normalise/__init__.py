@@ -1,6 +1,6 @@
-"""From what a cloud delivers to an Event: one table of contracts, one module per contract.
+"""Turns what a cloud delivers into an ``Event``: one module per channel.
 
-Each contract's input and the Event it becomes lie side by side in ``tests/payloads``.
+``tests/payloads`` has example inputs of each channel, each beside the event that it becomes.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,10 +24,10 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def normalise(delivery: Delivery) -> Event:
-    """The Event that a delivery carries.
+    """The event in a delivery.
 
     Raises:
-        Rejected: it carries none; the error names the field and says what to do.
+        Rejected: there is no valid event in it; the error names the field and says what to do.
     """
     if fault := delivery.fault:
         raise Rejected(fault.reason, field=fault.field, status=fault.status)
@@ -35,14 +35,14 @@ def normalise(delivery: Delivery) -> Event:
 
 
 def split(channel: Channel, body: bytes, headers: Mapping[str, str], received_at: datetime) -> list[Delivery]:
-    """One delivery for each event in a request: Event Grid and CloudEvents batches are JSON arrays.
+    """One delivery for each event in a request. Batches of Event Grid and CloudEvents are JSON arrays.
 
-    A body that can't be split is one delivery, so that normalising it says what is wrong. In binary mode an array is
-    the data of one event.
+    A body that can't be split is one delivery; ``normalise`` then rejects it with the reason. In binary mode an array
+    is the data of one event.
     """
     bodies = [body]
     may_be_batch = channel in {"eventgrid", "cloudevents"} and not cloudevents.is_binary_mode(headers)
     if may_be_batch and body.lstrip()[:1] == b"[":
-        with suppress(*UNREADABLE):  # then normalising the whole names the fault
+        with suppress(*UNREADABLE):  # then normalise rejects the whole body with the reason
             bodies = [bytes(element) for element in _elements.decode(body)] or bodies
     return [Delivery(channel=channel, body=part, headers=headers, received_at=received_at) for part in bodies]

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 over HTTP, in structured and binary mode, whichever cloud they come from."""
+"""CloudEvents 1.0 over HTTP, in structured and binary mode, from any cloud."""
 
 import binascii
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ SOURCE_OF: tuple[tuple[str, Source], ...] = (
     ("/subscriptions/", "azure"),
     ("https://management.azure.com/", "azure"),
 )
-"""How the clouds' own CloudEvents begin their ``source``."""
+"""The prefixes of ``source`` in the clouds' own CloudEvents."""
 
 
 class _Attributes(msgspec.Struct):
-    """CloudEvents 1.0, "Context Attributes", and one extension of ours."""
+    """CloudEvents 1.0, "Context Attributes", and the extension attribute ``cloud`` of Helios."""
 
     id: Id
     source: Annotated[str, Meta(min_length=1, max_length=2048)]
@@ -54,19 +54,23 @@ _structured = msgspec.json.Decoder(_Structured)
 
 
 def normalise(delivery: Delivery) -> Event:
-    """The Event in a CloudEvent that says itself which cloud it comes from.
+    """The event in a CloudEvent, with the cloud that its ``cloud`` or ``source`` attribute names.
 
     Raises:
-        Rejected: it is no CloudEvent, its data is not JSON, or its cloud can't be told.
+        Rejected: the delivery is not a CloudEvent, its data is not JSON, or it names no known cloud.
     """
     return normalise_from(delivery, None)
 
 
 def normalise_from(delivery: Delivery, cloud: Source | None) -> Event:
-    """The same, for a way in that only one cloud uses.
+    """The event in a CloudEvent, for a channel that only one cloud uses.
+
+    Args:
+        delivery: the delivery.
+        cloud: the cloud that uses the channel; None: the CloudEvent names its cloud.
 
     Raises:
-        Rejected: as above.
+        Rejected: see ``normalise``.
     """
     attributes, data, data_field = read(delivery)
     return build(
@@ -83,7 +87,7 @@ def normalise_from(delivery: Delivery, cloud: Source | None) -> Event:
 
 
 def is_binary(delivery: Delivery) -> bool:
-    """Whether the attributes stand in ``ce-`` headers."""
+    """Whether the attributes are in ``ce-`` headers."""
     return is_binary_mode(delivery.headers)
 
 
@@ -109,15 +113,15 @@ def is_structured(delivery: Delivery) -> bool:
     """
     if _names_cloudevent(delivery.headers):
         return True
-    # The cheap look first: nearly every body of the other contracts lacks the word.
+    # The cheap test first: nearly every body of the other formats lacks the word.
     return b'"specversion"' in delivery.body and bool(decode(_peek, delivery.body).specversion)
 
 
 def read(delivery: Delivery) -> tuple[_Attributes, bytes, str]:
-    """The attributes, the data as JSON text, and what the sender calls the place where the data stood.
+    """The attributes, the data as JSON text, and the sender's name of the data field.
 
     Raises:
-        Rejected: it is no CloudEvent, or its data is not JSON.
+        Rejected: the delivery is not a CloudEvent, or its data is not JSON.
     """
     if is_binary(delivery):
         return _read_binary(delivery)
@@ -131,10 +135,10 @@ def read(delivery: Delivery) -> tuple[_Attributes, bytes, str]:
 
 
 def _read_binary(delivery: Delivery) -> tuple[_Attributes, bytes, str]:
-    """CloudEvents HTTP Protocol Binding 1.0.2, section 3.1 (values are percent-encoded: 3.1.3.2)."""
-    given = {name[3:]: unquote(value) for name, value in delivery.headers.items() if name.startswith("ce-")}
+    """Read binary mode: CloudEvents HTTP Protocol Binding 1.0.2, section 3.1 (values are percent-encoded: 3.1.3.2)."""
+    values = {name[3:]: unquote(value) for name, value in delivery.headers.items() if name.startswith("ce-")}
     try:
-        attributes = msgspec.convert(given, _Attributes, strict=False)
+        attributes = msgspec.convert(values, _Attributes, strict=False)
     except msgspec.ValidationError as error:
         reason, field = explain(str(error))
         raise Rejected(reason, field=f"header ce-{field}") from error
@@ -144,15 +148,15 @@ def _read_binary(delivery: Delivery) -> tuple[_Attributes, bytes, str]:
 
 
 def decode_base64(text: str, *, field: str) -> bytes:
-    """The JSON text that was sent as base64 (RFC 4648 section 4).
+    """The JSON text in a base64 string (RFC 4648 section 4).
 
     Raises:
-        Rejected: it is not base64, or not text inside.
+        Rejected: the string is not base64, or does not encode text.
     """
     try:
         data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as error:
-        raise Rejected(f"is not base64: {error}", field=field) from error
+        raise Rejected(f"is not valid base64: {error}", field=field) from error
     check_text(data, field=field)
     return data
 
@@ -161,7 +165,7 @@ def _require_json(content_type: str | None, field: str) -> None:
     media_type = (content_type or "application/json").partition(";")[0].strip().lower()
     if media_type.endswith(("/json", "+json")):
         return
-    raise Rejected(f"is {media_type!r}: Helios reads JSON; send application/json", field=field, status=415)
+    raise Rejected(f"is {media_type!r}, but Helios only accepts JSON: send application/json", field=field, status=415)
 
 
 def _cloud(attributes: _Attributes) -> Source:
@@ -171,7 +175,7 @@ def _cloud(attributes: _Attributes) -> Source:
         if attributes.source.startswith(prefix):
             return cloud
     raise Rejected(
-        f"does not tell which cloud {attributes.source!r} is on: add the extension attribute "
-        f"`cloud` with one of {', '.join(SOURCES)}",
+        f"is {attributes.source!r}, from which the cloud can't be derived: add the extension attribute `cloud` with "
+        f"one of {', '.join(SOURCES)}",
         field="source",
     )

@@ -1,4 +1,4 @@
-"""AWS: an EventBridge event, bare or inside an Amazon SNS notification (as SQS and HTTPS endpoints get it)."""
+"""AWS: EventBridge events, bare or in an Amazon SNS notification (as SQS and HTTPS endpoints receive them)."""
 
 import msgspec
 from msgspec import Raw
@@ -34,10 +34,10 @@ _sns = msgspec.json.Decoder(_SnsMessage)
 
 
 def normalise(delivery: Delivery) -> Event:
-    """The Event in an EventBridge event or in an SNS notification of one.
+    """The event in an EventBridge event, or in an SNS notification of one.
 
     Raises:
-        Rejected: it is neither, or it asks for an SNS subscription to be confirmed.
+        Rejected: the delivery is neither, or is the request to confirm an SNS subscription.
     """
     if (notification := _notification(delivery.body)) is not None:
         return _from_event(delivery, notification, within="Message")
@@ -62,19 +62,19 @@ def _from_event(delivery: Delivery, text: bytes, *, within: str) -> Event:
 
 
 def _notification(body: bytes) -> bytes | None:
-    """The message in an SNS notification; None if the body is something else."""
+    """The message in an SNS notification; None if the body is not a notification."""
     try:
         message = _sns.decode(body)
     except UNREADABLE:
-        return None  # no notification: the caller reads the body as an event, and names what is wrong with it
+        return None  # not a notification: the caller reads the body as an event, and reports what is wrong with it
     if not message.topic_arn:
         return None
     if message.type == "Notification":
         return message.message.encode()
     if message.type in {"SubscriptionConfirmation", "UnsubscribeConfirmation"}:
         raise Rejected(
-            f"is {message.type!r}: Helios follows no link out of a request; confirm the subscription to "
-            f"{message.topic_arn} yourself, with the token that the dead letter keeps",
+            f"is {message.type!r}, and Helios does not follow links in a request: confirm the subscription to "
+            f"{message.topic_arn} with the token in this dead letter",
             field="Type",
         )
     return None

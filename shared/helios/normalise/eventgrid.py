@@ -1,4 +1,4 @@
-"""Azure: an Event Grid event, in Event Grid's own schema or as a CloudEvent; and the validation handshake."""
+"""Azure: Event Grid events, in Event Grid's own schema or as CloudEvents, and the validation handshake."""
 
 from collections.abc import Mapping
 
@@ -39,10 +39,10 @@ _validation = msgspec.json.Decoder(list[_Validation] | _Validation)
 
 
 def normalise(delivery: Delivery) -> Event:
-    """The Event in one Event Grid event of either schema.
+    """The event in an Event Grid event of either schema.
 
     Raises:
-        Rejected: it is neither.
+        Rejected: the delivery has neither schema.
     """
     if cloudevents.is_binary(delivery) or cloudevents.is_structured(delivery):
         return cloudevents.normalise_from(delivery, "azure")
@@ -71,8 +71,8 @@ def validation_code(headers: Mapping[str, str], body: bytes) -> str | None:
     if VALIDATION.encode() not in body:
         return None
     try:
-        found = _validation.decode(body)
+        validation = _validation.decode(body)
     except UNREADABLE:
-        return None  # the caller treats it as an event, and names what is wrong with it
-    first = found[0] if isinstance(found, list) else found
+        return None  # the caller reads the body as an event, and reports what is wrong with it
+    first = validation[0] if isinstance(validation, list) else validation
     return first.data.validation_code if first.event_type == VALIDATION else None

@@ -1,4 +1,4 @@
-"""What every contract shares: decoding with errors that name the field, and the parts of an Event we compute."""
+"""What all channels share: decoding with errors that name the field, and the computed parts of an ``Event``."""
 
 import hashlib
 import re
@@ -31,7 +31,7 @@ Reference = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | int
 
 
 class _Known(msgspec.Struct, gc=False):
-    """The payload fields that Helios shows, each under the two spellings in use, and as nearly everybody sends them."""
+    """The payload fields that Helios shows, in both common spellings, with their usual types."""
 
     order_id: Reference | UnsetType = UNSET
     orderId: Reference | UnsetType = UNSET  # noqa: N815 - the sender's spelling
@@ -40,8 +40,8 @@ class _Known(msgspec.Struct, gc=False):
     amount: Raw = Raw()
 
 
-class _Anyhow(msgspec.Struct, gc=False):
-    """The same fields, whatever they are."""
+class _AnyType(msgspec.Struct, gc=False):
+    """The same fields with values of any type."""
 
     order_id: Raw = Raw()
     orderId: Raw = Raw()  # noqa: N815 - the sender's spelling
@@ -51,7 +51,7 @@ class _Anyhow(msgspec.Struct, gc=False):
 
 
 _known = msgspec.json.Decoder(_Known)
-_anyhow = msgspec.json.Decoder(_Anyhow)
+_any_type = msgspec.json.Decoder(_AnyType)
 _reference = msgspec.json.Decoder(Reference)
 _amount = msgspec.json.Decoder(Decimal)
 _anything = msgspec.json.Decoder(Raw)
@@ -60,15 +60,16 @@ _digest_of_nothing = hashlib.blake2b(digest_size=8)
 
 
 def decode(decoder: msgspec.json.Decoder[T], text: bytes | Raw, *, within: str = "") -> T:
-    """Decode JSON text, or say which field of it is wrong.
+    """The value of a JSON text.
 
     Args:
-        decoder: for the shape that the contract asks for.
+        decoder: decodes the structure that the channel requires.
         text: UTF-8 JSON.
-        within: where the text was found, in the sender's spelling; empty for the body itself.
+        within: the field that contains the text, in the sender's spelling; empty for the body itself.
 
     Raises:
-        Rejected: the text is not JSON (RFC 8259: NaN is not), or a field is missing or of the wrong type.
+        Rejected: the text is not JSON (RFC 8259: NaN is not JSON), or a field is missing or has the wrong type; the
+            error names the field.
     """
     try:
         return decoder.decode(text)
@@ -80,17 +81,17 @@ def decode(decoder: msgspec.json.Decoder[T], text: bytes | Raw, *, within: str =
     except UnicodeDecodeError as error:
         raise Rejected(f"is not UTF-8: {error.reason} at byte {error.start}", field=within or "body") from error
     except RecursionError as error:
-        raise Rejected("is nested too deeply to be read", field=within or "body") from error
+        raise Rejected("is nested too deeply: reduce its depth", field=within or "body") from error
 
 
 def explain(message: str) -> tuple[str, str]:
-    """The reason and the field path out of msgspec's message."""
+    """The reason and the path of the field, from a message of msgspec."""
     path = _PATH.search(message)
     where = path["path"] if path else ""
     reason = _PATH.sub("", message)
     if missing := _MISSING.search(reason):
         return "is missing", _join(where, missing["name"])
-    return f"is not what it should be: {reason[0].lower()}{reason[1:]}", where
+    return f"is invalid: {reason[0].lower()}{reason[1:]}", where
 
 
 def _join(outer: str, inner: str) -> str:
@@ -98,23 +99,23 @@ def _join(outer: str, inner: str) -> str:
 
 
 def check_text(text: bytes, *, field: str = "body") -> None:
-    r"""Refuse what is JSON but cannot be stored as text.
+    r"""Return if Postgres can store the bytes as text.
 
     Raises:
-        Rejected: the bytes are not UTF-8 (RFC 8259 section 8.1), or hold ``\u0000``, which Postgres' text can't.
+        Rejected: the bytes are not UTF-8 (RFC 8259 section 8.1), or contain ``\u0000``, which Postgres can't store.
     """
     if not text.isascii():
         try:
             text.decode()
         except UnicodeDecodeError as error:
             raise Rejected(f"is not UTF-8: {error.reason} at byte {error.start}", field=field) from error
-    # One byte is found a good deal faster than six, and most texts escape nothing.
+    # Searching one byte is much faster than searching six, and most texts have no escapes.
     if b"\\" in text and b"\\u0000" in text and _NUL.search(text):
-        raise Rejected("holds a NUL character (\\u0000), which can't be stored as text: leave it out", field=field)
+        raise Rejected("contains a NUL character (\\u0000), which can't be stored: remove it", field=field)
 
 
 def utc(moment: datetime) -> datetime:
-    """The same instant in UTC; where that lies outside the calendar, the nearest one inside."""
+    """The same instant in UTC. If that is outside the calendar, the nearest time inside."""
     if moment.tzinfo is UTC or moment.utcoffset() == timedelta(0):
         return moment
     try:
@@ -135,16 +136,18 @@ def build(
     data: bytes,
     data_field: str,
 ) -> Event:
-    """Make the Event, taking the payload fields that Helios shows from ``data`` (JSON text).
+    """An event with these attributes, and with the payload fields that Helios shows, read from ``data`` (JSON text).
 
-    An event that does not say when it happened gets the time of its arrival; that is no part of its content, or a
-    second delivery would contradict the first.
+    An event without a time gets the time of its arrival. That time is not part of its content; otherwise a second
+    delivery would contradict the first.
 
     Raises:
-        Rejected: ``data`` is not JSON, or an attribute holds a NUL character.
+        Rejected: ``data`` is not JSON, or an attribute contains a NUL character.
     """
     if "\0" in f"{id}{type}{subject}{origin}":
-        raise Rejected("one of id, type, subject and source holds a NUL character: leave it out", field="id")
+        attributes = {"id": id, "type": type, "subject": subject or "", "source": origin}
+        field = next(name for name, value in attributes.items() if "\0" in value)
+        raise Rejected("contains a NUL character, which can't be stored: remove it", field=field)
     data = data.strip()
     order_id, customer_id, amount = _read_known(data, data_field)
     time = utc(time) if time else None
@@ -190,16 +193,16 @@ def _digest(type_: str, subject: str | None, time: datetime | None, data: bytes)
 
 
 def _read_known(data: bytes, data_field: str) -> tuple[str | None, str | None, Raw]:
-    """The order, the customer and the amount that a payload names."""
+    """The order id, the customer id and the amount in a payload."""
     if not data.startswith(b"{"):
         decode(_anything, data, within=data_field)
         return None, None, Raw()
     try:
         known = _known.decode(data)
-    except UNREADABLE:  # any payload is welcome; a field of another kind only isn't shown under its heading
-        given = decode(_anyhow, data, within=data_field)
-        order, customer = given.order_id or given.orderId, given.customer_id or given.customerId
-        return _as_reference(order), _as_reference(customer), given.amount
+    except UNREADABLE:  # every payload is accepted; a field of another type is only not shown in its column
+        raw = decode(_any_type, data, within=data_field)
+        order, customer = raw.order_id or raw.orderId, raw.customer_id or raw.customerId
+        return _as_reference(order), _as_reference(customer), raw.amount
     order_id = known.orderId if known.order_id is UNSET else known.order_id
     customer_id = known.customerId if known.customer_id is UNSET else known.customer_id
     return (
@@ -210,17 +213,17 @@ def _read_known(data: bytes, data_field: str) -> tuple[str | None, str | None, R
 
 
 def _as_reference(value: bytes | Raw) -> str | None:
-    """A business id, whether it was sent as text or as a number; None if it is neither."""
+    """A business id that was sent as text or as a number; None if it is neither."""
     if not value:
         return None
     try:
         return str(_reference.decode(value))
     except UNREADABLE:
-        return None  # any payload is welcome; it only isn't shown under this heading
+        return None  # every payload is accepted; the value is only not shown in this column
 
 
 def _as_amount(value: bytes | Raw) -> Decimal | None:
-    """An exact amount, whether it was sent as a number or as text; None if it is neither, or absurd."""
+    """An exact amount that was sent as a number or as text; None if it is neither, or too large to be an amount."""
     if not value or len(value) > _AMOUNT_CHARS:
         return None
     try:

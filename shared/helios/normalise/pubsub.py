@@ -1,8 +1,8 @@
-"""GCP: a Pub/Sub message, as push subscriptions and Cloud Functions deliver it.
+"""GCP: Pub/Sub messages, as push subscriptions and Cloud Functions deliver them.
 
-Three forms: wrapped (a JSON envelope), unwrapped (the bare data, metadata in headers), and the CloudEvent
-that Eventarc makes of it. Nothing here needs ``subscription``, ``orderingKey`` or ``deliveryAttempt``:
-functions-framework drops them.
+There are three forms: wrapped (a JSON envelope), unwrapped (the bare data, with metadata in headers), and the
+CloudEvent that Eventarc makes of the message. This module does not need ``subscription``, ``orderingKey`` or
+``deliveryAttempt``, because functions-framework drops them.
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ from helios.normalise import cloudevents
 from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode, explain
 
 MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
-"""The type of a message that names none, as Google's own CloudEvents call it."""
+"""The type of a message that has no type attribute, as in Google's own CloudEvents."""
 
 _PUSH_HEADER = "x-goog-pubsub-"
 _MESSAGE_ID_HEADER = f"{_PUSH_HEADER}message-id"
@@ -40,7 +40,7 @@ class _Push(msgspec.Struct):
 
 
 class _Attributes(msgspec.Struct):
-    """CloudEvents' Google Cloud Pub/Sub Protocol Binding, and the plain names in use."""
+    """CloudEvents' Google Cloud Pub/Sub Protocol Binding, and common plain attribute names."""
 
     ce_id: Id | None = msgspec.field(default=None, name="ce-id")
     ce_type: Name | None = msgspec.field(default=None, name="ce-type")
@@ -54,10 +54,10 @@ _push = msgspec.json.Decoder(_Push)
 
 
 def normalise(delivery: Delivery) -> Event:
-    """The Event in a Pub/Sub message, in any form that Google delivers.
+    """The event in a Pub/Sub message, in any form that Google delivers.
 
     Raises:
-        Rejected: it is none of them, or its data is not base64 or not JSON.
+        Rejected: the delivery has none of these forms, or its data is not base64 or not JSON.
     """
     if is_unwrapped(delivery):
         return _from_unwrapped(delivery)
@@ -71,7 +71,7 @@ def normalise(delivery: Delivery) -> Event:
 
 
 def is_unwrapped(delivery: Delivery) -> bool:
-    """Whether the body is the message's data, and everything else of it stands in headers."""
+    """Whether the body is the data of the message, and everything else is in headers."""
     return _MESSAGE_ID_HEADER in delivery.headers
 
 
@@ -92,7 +92,7 @@ def _from_message(delivery: Delivery, message: _Message, *, origin: str, time: d
 
 
 def _from_unwrapped(delivery: Delivery) -> Event:
-    """Pub/Sub documentation, "Payload unwrapping for Pub/Sub messages", with metadata written."""
+    """Read the unwrapped form: Pub/Sub documentation, "Payload unwrapping for Pub/Sub messages", with metadata."""
     check_text(delivery.body)
     headers = delivery.headers
     try:
@@ -147,7 +147,7 @@ def _build(
         subject=named.ce_subject,
         time=time,
         origin=origin,
-        # A message may have attributes only; then they are what it says.
+        # A message may have attributes only; then they are its content.
         data=data or msgspec.json.encode(attributes),
         data_field=data_field,
     )

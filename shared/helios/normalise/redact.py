@@ -1,4 +1,4 @@
-"""Fields that are not for us: their values are replaced before a delivery is read, compared or kept."""
+"""Redaction: replaces the values of configured fields before an event is compared or stored."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ from helios.normalise.pubsub import is_unwrapped
 REDACTED: Final = b'"[redacted]"'
 
 Change = Callable[[bytes], bytes]
-"""Makes JSON text of JSON text; what it does not change it returns equal."""
+"""Maps JSON text to JSON text; text without a match is returned unchanged."""
 
 _anything = msgspec.json.Decoder(Raw)
 _object = msgspec.json.Decoder(dict[str, Raw])
@@ -28,14 +28,14 @@ _string = msgspec.json.Decoder(str)
 
 
 class Redaction:
-    """Replaces the values of some fields of every payload; every other value keeps its bytes."""
+    """Replaces the values of some fields in every payload; the bytes of all other values are unchanged."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        """Take where the fields stand in a payload: names joined by dots; an array counts as each of its elements."""
+        """Take the paths of the fields: names joined by dots. A path through an array applies to each element."""
         self._paths = [path.split(".") for path in paths]
 
     def __call__(self, delivery: Delivery) -> Delivery:
-        """The same delivery without those values; where no payload can be found there is nothing to replace."""
+        """The delivery with those values replaced. A delivery without a readable payload is returned unchanged."""
         body = self._walk(delivery, self._payload)
         return delivery if body == delivery.body else msgspec.structs.replace(delivery, body=body)
 
@@ -60,20 +60,20 @@ class Redaction:
             same = False
         return redacted if same else _withheld(delivery), event
 
-    def kept(self, delivery: Delivery) -> Delivery:
-        """What is kept of a delivery that could not be read.
+    def for_dead_letter(self, delivery: Delivery) -> Delivery:
+        """The form in which a delivery that could not be read may be stored.
 
-        Nobody can tell what stands in one that was cut, or whose payload is not where its cloud has it, or is no JSON:
-        of that one its size and its digest. Of any other all but those values.
+        If the payload is JSON and in its usual place, this is the delivery with those values replaced. Otherwise, or if
+        the body was cut, its content is unknown: the body is replaced by its size and digest.
         """
-        found: list[bool] = []
+        readable: list[bool] = []
 
-        def look(text: bytes) -> bytes:
-            found.append(_is_json(text))
+        def check(text: bytes) -> bytes:
+            readable.append(_is_json(text))
             return text
 
-        self._walk(delivery, look)
-        if not delivery.fault and found and all(found):
+        self._walk(delivery, check)
+        if not delivery.fault and readable and all(readable):
             return self(delivery)
         return _withheld(delivery)
 
@@ -100,14 +100,14 @@ class Redaction:
         return text
 
     def _eventbridge(self, text: bytes, change: Change) -> bytes:
-        """As it is, or as the text that Amazon SNS carries."""
+        """An EventBridge event, bare or as the text in an Amazon SNS notification."""
         return _in(_in(text, "detail", change), "Message", _as_text(lambda inner: self._eventbridge(inner, change)))
 
     def _push(self, text: bytes, change: Change) -> bytes:
-        """A push of Pub/Sub: its data, and its attributes, which have no fields of their own."""
+        """A push of Pub/Sub: the data, and the attributes, which are not nested."""
 
-        def message(given: bytes) -> bytes:
-            return _in(_in(given, "data", _as_base64(change)), "attributes", self._attributes)
+        def message(value: bytes) -> bytes:
+            return _in(_in(value, "data", _as_base64(change)), "attributes", self._attributes)
 
         return _in(text, "message", message)
 
@@ -119,9 +119,9 @@ class Redaction:
 
 def _withheld(delivery: Delivery) -> Delivery:
     """The delivery with its size and its digest in place of its body."""
-    digest = hashlib.sha256(delivery.body).hexdigest()
-    said = f"Withheld, as HELIOS_REDACT is set and this can't be read: {len(delivery.body)} bytes, SHA-256 {digest}"
-    return msgspec.structs.replace(delivery, body=said.encode())
+    size, digest = len(delivery.body), hashlib.sha256(delivery.body).hexdigest()
+    notice = f"Not stored: HELIOS_REDACT is set, and this body can't be read. {size} bytes, SHA-256 {digest}"
+    return msgspec.structs.replace(delivery, body=notice.encode())
 
 
 def _without(text: bytes, path: Sequence[str]) -> bytes:
@@ -132,11 +132,13 @@ def _without(text: bytes, path: Sequence[str]) -> bytes:
     if elements is None:
         return _in(text, path[0], lambda value: _without(value, path[1:]))
     changed = [_without(bytes(element), path) for element in elements]
-    return text if changed == [bytes(element) for element in elements] else _encode([Raw(one) for one in changed])
+    return (
+        text if changed == [bytes(element) for element in elements] else _encode([Raw(element) for element in changed])
+    )
 
 
 def _in(text: bytes, name: str, change: Change) -> bytes:
-    """The JSON object with one member changed; other text as it is."""
+    """The JSON object with one member changed; any other text is returned unchanged."""
     fields = _fields(text)
     if fields is None or name not in fields:
         return text
@@ -148,12 +150,12 @@ def _in(text: bytes, name: str, change: Change) -> bytes:
 
 
 def _repeats(text: bytes, fields: dict[str, Raw]) -> bool:
-    """Whether a name stands in the object more than once: its last value is read, and only that was looked at."""
+    """Whether the object has a name more than once: only the last value of a name has been changed."""
     return msgspec.json.format(text, indent=-1) != msgspec.json.format(_encode(fields), indent=-1)
 
 
 def _as_text(change: Change) -> Change:
-    """The change, for JSON within a JSON string."""
+    """The change, applied to JSON text within a JSON string."""
 
     def changed(value: bytes) -> bytes:
         inner = _text(value)
@@ -164,7 +166,7 @@ def _as_text(change: Change) -> Change:
 
 
 def _as_base64(change: Change) -> Change:
-    """The change, for JSON as base64 in a JSON string."""
+    """The change, applied to base64-encoded JSON text within a JSON string."""
 
     def changed(value: bytes) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""The mark of an event that Helios itself has sent once more, in the words of each contract."""
+"""The mark of an event that Helios itself has replayed, in the form of each channel."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,16 +15,17 @@ EXTENSION = "heliosreplay"
 ATTRIBUTE = f"ce-{EXTENSION}"
 
 RESOURCE = f"{EXTENSION}:"
-"""EventBridge gives each event an id of its own, and has room for what its sender knows only among its resources."""
+"""The prefix of the mark among an EventBridge event's resources. EventBridge gives each event a new id, and its
+resources are the only place for the original attributes."""
 
-UNTOLD = ";untold"
-"""Ends an Event Grid event's mark if it had no time of its own, which Event Grid's schema asks for."""
+NO_TIME = ";no-time"
+"""The suffix of the mark of an Event Grid event without a time of its own: Event Grid's schema requires a time."""
 
 _WORD = EXTENSION.encode()
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event on EventBridge was before it was sent once more; JSON after RESOURCE."""
+    """The original attributes of an event replayed to EventBridge; in the mark they are JSON after RESOURCE."""
 
     job: int
     id: Id
@@ -37,7 +38,7 @@ class _Message(msgspec.Struct, frozen=True):
 
 
 class _Carrier(msgspec.Struct):
-    """Every place in a body where a mark may stand."""
+    """Every place in a body that can hold a mark."""
 
     heliosreplay: str = ""
     dataVersion: str = ""  # noqa: N815 - Microsoft's spelling
@@ -66,7 +67,7 @@ _original = msgspec.json.Decoder(Original)
 
 
 def is_replay(delivery: Delivery) -> bool:
-    """Whether a delivery is marked. Who may send may mark: it proves nothing of what the delivery says."""
+    """Whether a delivery is marked as a replay. Every authorised sender can set the mark: it proves nothing else."""
     if ATTRIBUTE in delivery.headers:
         return True
     if _WORD not in delivery.body:
@@ -75,23 +76,23 @@ def is_replay(delivery: Delivery) -> bool:
 
 
 def original(text: bytes) -> Original | None:
-    """What an EventBridge event was before; None for nearly all, which were not sent by Helios.
+    """The original attributes of an EventBridge event that Helios has replayed; None for every other event.
 
     Raises:
-        Rejected: it is marked, but the mark can't be read.
+        Rejected: the event has a mark that can't be read.
     """
     if _WORD not in text or (carrier := _carried(text)) is None:
         return None
-    found = next((one for one in carrier.resources if one.startswith(RESOURCE)), None)
+    mark = next((resource for resource in carrier.resources if resource.startswith(RESOURCE)), None)
     try:
-        return None if found is None else _original.decode(found.removeprefix(RESOURCE))
+        return None if mark is None else _original.decode(mark.removeprefix(RESOURCE))
     except UNREADABLE as error:
-        raise Rejected(f"can't be read: {error}", field="resources") from error
+        raise Rejected(f"contains an invalid replay mark: {error}", field="resources") from error
 
 
 def had_no_time(text: bytes) -> bool:
-    """Whether an Event Grid event told of no time before Helios sent it once more."""
-    return _WORD in text and (carrier := _carried(text)) is not None and carrier.dataVersion.endswith(UNTOLD)
+    """Whether an Event Grid event had no time of its own before Helios replayed it."""
+    return _WORD in text and (carrier := _carried(text)) is not None and carrier.dataVersion.endswith(NO_TIME)
 
 
 def _carried(body: bytes) -> _Carrier | None:
@@ -106,13 +107,13 @@ def _is_marked(body: bytes) -> bool:
     return carrier is not None and (
         bool(carrier.heliosreplay)
         or carrier.dataVersion.startswith(RESOURCE)
-        or any(one.startswith(RESOURCE) for one in carrier.resources)
+        or any(resource.startswith(RESOURCE) for resource in carrier.resources)
         or ATTRIBUTE in carrier.message.attributes
     )
 
 
 def _within(body: bytes) -> Iterator[bytes]:
-    """The Pub/Sub push that is a CloudEvent's data, and the event that SNS carries as text."""
+    """The Pub/Sub push in the data of a CloudEvent, and the event in the message of an SNS notification."""
     for decoder in (_cloudevent, _notification):
         with suppress(*UNREADABLE):
             yield decoder.decode(body).inner()

@@ -1,1 +1,1 @@
-"""What the core asks of the world, as small promises, a file per topic; adapters keep them."""
+"""What the services need from the outside, as protocols, a file per topic. Adapters implement them."""

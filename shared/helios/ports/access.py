@@ -7,36 +7,36 @@ from helios.model.tokens import COMMAND_LINE, Token
 
 
 class Tokens(Protocol):
-    """Who may ask. Every method raises Retryable when that can't be known."""
+    """API tokens. Every method raises Retryable when the store can't be reached."""
 
     def add(self, digest: str, token: Token, *, actor: str = COMMAND_LINE) -> bool:
-        """Keep a new token, and the audit log's line of it; False if its name is taken, though by a revoked one."""
+        """Store a new token and its audit log entry; False if a token of this name exists, even a revoked one."""
 
     def use(self, digest: str, now: datetime) -> Token | None:
-        """The token with this digest, valid or not, as it was before; it is marked as used, to the minute."""
+        """The token with this digest, valid or not, as it was before this use; the use is recorded to the minute."""
 
     def all(self) -> list[Token]:
-        """Every token that was ever made, the oldest first."""
+        """Every token that was ever created, the oldest first."""
 
     def revoke(self, name: str, now: datetime, *, actor: str = COMMAND_LINE) -> bool:
-        """Take a token back, with the audit log's line; False if there is none that still opens anything."""
+        """Revoke a token, and store the audit log entry; False if there is no valid token of this name."""
 
 
 class Tickets(Protocol):
-    """What opens one WebSocket, once and soon. Every method raises Retryable when that can't be known."""
+    """Tickets, each of which opens one WebSocket, once. Every method raises Retryable when they can't be reached."""
 
     def issue(self, name: str) -> str:
-        """A ticket for whoever has this name; it is good for TICKET_SECONDS."""
+        """A ticket for the caller with this name; it is valid for TICKET_SECONDS."""
 
     def redeem(self, ticket: str) -> str | None:
-        """Whose ticket it is, the first time that anybody asks; None: it opens nothing."""
+        """The name for which a ticket was issued, the first time it is redeemed; None: the ticket is not valid."""
 
 
 class RateLimit(Protocol):
-    """How often somebody may ask."""
+    """The rate limit of each caller."""
 
     def wait_seconds(self, actor: str) -> int:
-        """Count one question; 0 if it may be answered, else how long to wait before the next one."""
+        """Count one request, and return 0 if it is within the limit, else the seconds to wait before the next."""
 
     def spent_seconds(self, actor: str) -> int:
-        """Count nothing; 0 if a question might be answered now, else how long to wait."""
+        """Return 0 if a request would be within the limit, else the seconds to wait. Counts nothing."""

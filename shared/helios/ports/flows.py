@@ -25,9 +25,8 @@ class FlowWriter(Protocol):
     def write(self, records: Sequence[FlowRecord]) -> Pending[set[FlowKey]]:
         """Begin to write instances, each only if the stored version is the one before; the result is those refused.
 
-        Every instance is locked from then on, so that one that another writer has changed meanwhile can be read again
-        and then written for certain. Call it in the order of the keys and before any other lock on instances: then
-        writers wait in line, and never for each other.
+        All of these instances are locked from then on, so that a refused one can be read again and then written with
+        certainty. Call it in the order of the keys, and before any other lock on instances, to rule out deadlocks.
         """
 
     def count(self, counts: Sequence[FlowCount]) -> None:
@@ -54,9 +53,9 @@ class FlowReader(Protocol):
         """
 
     def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
-        """The same sums, with the position of the stream and what only the frames without a position add.
+        """The same sums, with the position of the stream and what the frames without a position add to them.
 
-        A reader can subtract the latter, and then add the frames after the position exactly once.
+        A reader can subtract what these frames add, and then add the frames after the position exactly once.
         """
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:

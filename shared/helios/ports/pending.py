@@ -1,4 +1,4 @@
-"""An answer that was asked for and has not been read yet."""
+"""The answer of a statement that is still running."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar

@@ -1,4 +1,4 @@
-"""Replay jobs, and where they send."""
+"""Replay jobs, and the targets to which they send."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -22,72 +22,78 @@ from helios.model.replay import (
 
 
 class ReplayJobs(Protocol):
-    """Replay jobs, and what they send. Every method raises Retryable when the store can't be reached."""
+    """Replay jobs and their items. Every method raises Retryable when the store can't be reached."""
 
     def matching(self, what: What, where: ReplayFilter) -> Matching:
-        """What a job would send now."""
+        """The items that a job would send now."""
 
     def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
-        """Keep a job, running, and its line of the audit log."""
+        """Store a running job and its audit log entry."""
 
     def get(self, number: int) -> ReplayJob | None:
-        """One job, or None."""
+        """The job with this id, or None."""
 
     def page(self, *, after: str | None, limit: int) -> Page[ReplayJob]:
-        """Jobs, the newest first.
+        """A page of jobs, the newest first.
 
         Raises:
-            Rejected: ``after`` is not a cursor that an earlier page gave.
+            Rejected: ``after`` is not a cursor of an earlier page.
         """
 
     def first_running(self) -> ReplayJob | None:
         """The oldest job that has not ended."""
 
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
-        """The events that follow in a job, the first received first."""
+        """The next events of a job, the first received first."""
 
     def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
-        """The dead letters that follow in a job, the first received first."""
+        """The next dead letters of a job, the first received first."""
 
     def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
-        """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""
+        """Store the checkpoint, counts and last error of a job; False if it has ended or its checkpoint is not ``was``.
+
+        Args:
+            moved: the job with its new checkpoint.
+            was: the checkpoint from which the job was advanced.
+        """
 
     def end(
         self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
     ) -> ReplayJob | None:
-        """End a job that runs, with its line of the audit log; None if it does not run."""
+        """End a running job, and store the audit log entry; None if the job is not running."""
 
     def turn(self) -> AbstractContextManager[bool]:
-        """Whether it is this process' turn to work on jobs: one does at a time, until it leaves the block or dies."""
+        """Whether this process may run jobs. One process may at a time, until it leaves the block or dies."""
 
 
 class ReplayTarget(Protocol):
-    """Where replayed events go.
+    """The target of replayed events.
 
     Attributes:
-        batch: how many it is best given at once.
+        batch: the best number of events for one ``send``.
     """
 
     batch: int
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
-        """Send events in order, marked with the job, and say of each in turn what became of it.
+        """Send events in order, marked with the job, and yield the result of each in turn.
 
         Raises:
-            TargetUnavailable: those that were not spoken of may not be there; sending them again is right.
-            Rejected: nothing can be sent there, now or later.
+            TargetUnavailable: the events without a result may not have arrived. They must be sent again.
+            Rejected: the target can receive nothing, now or later.
         """
 
     def close(self) -> None:
-        """Let go of its connections."""
+        """Close its connections."""
 
 
 class Targets(Protocol):
     """The targets outside of Helios that this process can reach."""
 
     def open(self, target: Target) -> ReplayTarget:
-        """A webhook or a cloud's topic.
+        """A webhook, or the topic of a cloud.
 
         Raises:
-            Rejected: it is not allowed, not set up, or takes a library that is not here; the error says which.
+            Rejected: the target is not allowed, not configured, or needs a library that is not installed; the error
+                says which.
         """

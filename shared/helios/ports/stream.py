@@ -1,4 +1,4 @@
-"""The stream: frames, notifications, consumers, and where events are forwarded."""
+"""The stream: frames, notifications, consumers, and the receivers of frames and events."""
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
@@ -16,116 +16,116 @@ class StreamWriter(Protocol):
 
 
 class Notifier(Protocol):
-    """Wakes whoever relays frames. Only a hurry: what is not rung for is found by the next ring or sweep."""
+    """Notifies the relay of new frames. Only saves time: the next notification or sweep relays frames in any case."""
 
     def notify(self) -> None:
-        """Say that there are new frames.
+        """Notify the relay that there are new frames.
 
         Raises:
-            Retryable: nobody heard it.
+            Retryable: the notification failed.
         """
 
 
 class Listener(Protocol):
-    """Hears the bell."""
+    """Receives the notifications of new frames."""
 
     def wait(self, seconds: float) -> None:
-        """Return when the bell has rung since the last call, or after so many seconds; it may return for nothing.
+        """Return when a notification has arrived since the last call, or after ``seconds``. May return early.
 
         Raises:
-            Retryable: it can't be heard now.
+            Retryable: notifications can't be received now.
         """
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
 
 
 class ConsumerOffset(Protocol):
-    """One consumer's place in the stream.
+    """The offset of one consumer in the stream.
 
     Attributes:
-        position: up to where everything has been dealt with.
+        position: the position up to which the consumer has processed everything.
     """
 
     position: int
 
     def commit(self, position: int) -> None:
-        """Everything up to here has been dealt with."""
+        """Record that everything up to this position has been processed."""
 
     def park(self, refused: Sequence[Parked]) -> None:
-        """Keep what this consumer was refused for good, with the reason; what is parked already has the new one."""
+        """Store events that the target refused permanently, with the reason, which replaces that of a parked event."""
 
     def parked(self, *, after: Key | None, limit: int) -> list[Event]:
-        """What is parked, by key, after this one."""
+        """The parked events that follow a key, sorted by key."""
 
     def release(self, keys: Collection[Key]) -> None:
-        """These are not parked any more."""
+        """Remove these events from the parked ones."""
 
 
 class Outbox(Protocol):
     """The frames as a stream. Every method raises Retryable when the store can't be reached."""
 
     def number(self) -> None:
-        """Give every frame that waits for one its position, gapless and durable."""
+        """Give every frame that has no position its position. Positions are gapless and durable."""
 
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
         """The numbered frames that follow a position, in order."""
 
     def events(self, *, after: int, limit: int) -> list[StreamEvents]:
-        """The same frames, each as the events that it stored: all of them, and whole."""
+        """The events of these frames, by frame: all events that a batch stored, with their payloads."""
 
     def window(self) -> StreamWindow:
-        """Which positions can still be had."""
+        """The positions that are still stored."""
 
     def consumers(self, *expected: str) -> list[Consumer]:
-        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
+        """The progress of every consumer that has an offset or is expected to have one, sorted by name."""
 
     def offset(self, consumer: str) -> AbstractContextManager[ConsumerOffset]:
-        """A consumer's place, held by one at a time; it moves when the block is left normally."""
+        """The offset of a consumer, held by one process at a time. It is stored when the block is left normally."""
 
 
 class Broadcaster(Protocol):
-    """Reaches everybody who watches now."""
+    """Sends messages to all connected clients."""
 
     def broadcast(self, message: bytes) -> None:
-        """Send a message to all; who can't be reached any more is forgotten.
+        """Send a message to all clients; a client that is gone is removed.
 
         Raises:
-            Retryable: some who watch may not have got it.
+            Retryable: some clients may not have received the message.
         """
 
 
 class EventSink(Protocol):
-    """Where stored events are passed on to, for others to work with."""
+    """An external system that receives all stored events."""
 
     def send(self, events: Sequence[Event]) -> list[Parked]:
-        """Pass on events, those of one order in the order given.
+        """Send events; the events of one order are sent in the given order.
 
-        Returning means that all are kept there but those returned, which were refused and would be again.
+        Returning means that the system has stored all events except the returned ones, which it refuses permanently.
 
         Raises:
-            Retryable: some may not be; sending all of them again is right, and may double the others.
+            Retryable: some events may not be stored there. All must be sent again, which may duplicate others.
         """
 
     def probe(self) -> None:
-        """Return if it answers now.
+        """Return if the system answers now.
 
         Raises:
-            Retryable: it does not.
+            Retryable: the system does not answer.
         """
 
     def close(self) -> None:
-        """Let go of its connections."""
+        """Close its connections."""
 
 
 class Connections(Protocol):
-    """Who is connected through a gateway. Every method raises Retryable when that can't be known."""
+    """The clients connected through a gateway. Every method raises Retryable when the store can't be reached."""
 
     def add(self, connection: str) -> None:
-        """It is connected; saying so twice does no harm."""
+        """Record that a client is connected. Idempotent."""
 
     def remove(self, connection: str) -> None:
-        """It has left."""
+        """Record that a client has disconnected."""
 
     def all(self) -> Sequence[str]:
-        """Everybody who is connected, as far as is known."""
+        """The connected clients, as far as is known."""

@@ -32,7 +32,7 @@ class UnitOfWork(Protocol):
     def audit(self) -> AuditWriter: ...  # noqa: D102
 
     def sync(self) -> None:
-        """Wait for the answers to every statement that has begun, so that reading them waits for no later one."""
+        """Wait for the answers to all statements so far. Reading one of them then waits for no later statement."""
 
 
 class EventStore(Protocol):

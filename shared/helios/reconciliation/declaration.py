@@ -1,4 +1,4 @@
-"""Flows as data: a TOML file says which events tell one story, by which key, how soon, and where they must agree."""
+"""Declared flows: a TOML file says which events belong together, by which key, how soon, and what must agree."""
 
 import re
 import tomllib
@@ -15,19 +15,19 @@ from helios.model.events import MAX_NAME_CHARS, Source
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Path_ = Annotated[str, Meta(pattern=r"^[^.]+(\.[^.]+)*$", max_length=MAX_NAME_CHARS)]
-"""Where in the payload: names joined by dots."""
+"""A path into the payload: names joined by dots."""
 Seconds = Annotated[float, Meta(gt=0, le=7 * 24 * 60 * 60)]
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One cloud's part of the story.
+    """One cloud's part of a flow.
 
     Attributes:
-        name: what issues call it.
-        type: the event type that tells of it.
-        source: the only cloud that may tell of it; None: any.
-        optional: True when the story is complete without it.
-        verb: what the cloud did, in the past, for issues in words: ``ordered`` gives "AWS ordered 3".
+        name: the name of the leg in issues.
+        type: the event type that belongs to the leg.
+        source: the only cloud that may send the leg; None: any cloud.
+        optional: whether an instance is complete without the leg.
+        verb: what the cloud did, in the past tense, for the text of issues: ``ordered`` gives "AWS ordered 3".
     """
 
     name: Name
@@ -38,11 +38,11 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Two fields that must say the same.
+    """Two fields that must agree.
 
     Attributes:
-        equal: each as ``leg.field``, where ``field`` may be a path into the payload.
-        within: by how much two numbers may differ, as decimal text; None: not at all.
+        equal: the two fields as ``leg.field``, where ``field`` may be a path into the payload.
+        within: the largest difference between two numbers that agree, as decimal text; None: 0.
     """
 
     equal: tuple[str, str]
@@ -55,22 +55,22 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def sides(self) -> tuple[tuple[str, str], tuple[str, str]]:
-        """Both sides as (leg, path)."""
+        """Both fields as (leg, path)."""
         return side(self.equal[0]), side(self.equal[1])
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A story that is told in legs.
+    """A declared flow: events of several clouds that belong together, one per leg.
 
     Attributes:
-        name: of the flow.
-        key: where in every leg's payload the story's key stands.
+        name: the name of the flow.
+        key: the path of the instance's key in the payload of every leg.
         window_seconds: how long after the first leg the others are in time, by Helios' own clock.
-        grace_seconds: how much longer they are waited for before they are called missing.
+        grace_seconds: how much longer Helios waits for the others before it reports them as missing.
         leg: the legs.
-        rule: where they must agree.
-        amount: what the story is about in money, as ``leg.field``; the first that is known counts.
-        currency: in which money that is, in the same way. Amounts of different currencies are never added together.
+        rule: the fields that must agree.
+        amount: the amount of money in an instance, as ``leg.field``; the first field that has a value counts.
+        currency: the currency of that amount, in the same form. Amounts of different currencies are never added.
     """
 
     name: Name
@@ -84,12 +84,12 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def required(self) -> list[Leg]:
-        """The legs without which the story is not complete."""
+        """The legs without which an instance is not complete."""
         return [leg for leg in self.leg if not leg.optional]
 
     def fields(self, leg: str) -> list[str]:
-        """The paths of one leg that rules, the amount and the currency read, each once."""
-        sides = [one for rule in self.rule for one in rule.sides]
+        """The distinct paths of one leg that the rules, the amount and the currency read."""
+        sides = [rule_side for rule in self.rule for rule_side in rule.sides]
         sides += [side(text) for text in (*self.amount, *self.currency)]
         return list(dict.fromkeys(path for name, path in sides if name == leg))
 
@@ -99,10 +99,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: str | None = None) -> tuple[Flow, ...]:
-    """The flows in a file, or those that ship with Helios.
+    """The flows that a file declares; without a path, the flow that ships with Helios.
 
     Raises:
-        ConfigurationError: the file can't be read, or something in it is wrong; the message names the line and the key.
+        ConfigurationError: the file can't be read, or a declaration is wrong; the message names the line and the key.
     """
     try:
         text = (Path(path) if path else files("helios") / "flows.toml").read_text()
@@ -110,13 +110,13 @@ def load(path: str | None = None) -> tuple[Flow, ...]:
         raise ConfigurationError(f"HELIOS_FLOWS_FILE: {path}: {error.strerror}") from error
     where = path or "flows.toml"
     try:
-        given = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{where}: {error}") from error
     try:
-        flows = msgspec.convert(given, _File).flow
+        flows = msgspec.convert(document, _File).flow
     except msgspec.ValidationError as error:
-        key, reason = _misshapen(given) or ("flow", str(error))
+        key, reason = _shape_fault(document) or ("flow", str(error))
         raise ConfigurationError(f"{where}, line {_line(text, key)}: {key}: {reason}") from error
     for number, flow in enumerate(flows):
         if fault := _fault(flow, [other.name for other in flows[:number]]):
@@ -127,17 +127,20 @@ def load(path: str | None = None) -> tuple[Flow, ...]:
     return flows
 
 
-def _fault(flow: Flow, taken: list[str]) -> tuple[str, str] | None:
-    """What the shape alone can't tell, as (key, reason)."""
-    if flow.name in taken:
-        return "name", f"{flow.name!r} is another flow's name already"
+def _fault(flow: Flow, other_names: list[str]) -> tuple[str, str] | None:
+    """What is wrong with a flow of the right shape, as (key, reason); None if nothing is."""
+    if flow.name in other_names:
+        return "name", f"{flow.name!r} is already the name of another flow"
     names = [leg.name for leg in flow.leg]
     for number, leg in enumerate(flow.leg):
         if leg.name in names[:number]:
-            return f"leg[{number}].name", f"{leg.name!r} is another leg's name already"
+            return f"leg[{number}].name", f"{leg.name!r} is already the name of another leg"
         for other in flow.leg[:number]:
             if other.type == leg.type and (other.source == leg.source or None in {other.source, leg.source}):
-                return f"leg[{number}].type", f"an event of type {leg.type!r} could tell of {other.name!r} as well"
+                return (
+                    f"leg[{number}].type",
+                    f"an event of type {leg.type!r} could belong to {other.name!r} too",
+                )
     if not flow.required:
         return "leg", "at least one leg must not be optional"
     sides = [(f"rule[{number}].equal", text) for number, rule in enumerate(flow.rule) for text in rule.equal]
@@ -145,12 +148,12 @@ def _fault(flow: Flow, taken: list[str]) -> tuple[str, str] | None:
     for key, text in sides:
         leg_name, path = side(text)
         if leg_name not in names or not path:
-            return key, f"{text!r} is not leg.field, with a leg of {', '.join(names)}"
+            return key, f"{text!r} must be leg.field, where leg is one of {', '.join(names)}"
     return None
 
 
-def _misshapen(given: dict[str, Any]) -> tuple[str, str] | None:
-    """The first key of the wrong shape, and why: msgspec names no index."""
+def _shape_fault(document: dict[str, Any]) -> tuple[str, str] | None:
+    """The first key of the wrong shape, and the reason. msgspec's own message lacks the index of a table."""
 
     def fault(value: Any, type_: Any, at: str) -> tuple[str, str] | None:
         try:
@@ -160,15 +163,15 @@ def _misshapen(given: dict[str, Any]) -> tuple[str, str] | None:
             return f"{at}{path.rstrip('`')}", reason
         return None
 
-    for number, flow in enumerate(given.get("flow", [])):
+    for number, flow in enumerate(document.get("flow", [])):
         at = f"flow[{number}]"
         for name, type_ in (("leg", Leg), ("rule", Rule)):
             parts = flow.get(name, []) if isinstance(flow, dict) else []
             for index, part in enumerate(parts):
-                if found := fault(part, type_, f"{at}.{name}[{index}]"):
-                    return found
-        if found := fault(flow, Flow, at):
-            return found
+                if part_fault := fault(part, type_, f"{at}.{name}[{index}]"):
+                    return part_fault
+        if flow_fault := fault(flow, Flow, at):
+            return flow_fault
     return None
 
 
@@ -182,19 +185,19 @@ _STEP: Final = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
 
 def _line(text: str, key: str) -> int:
-    """The line on which a key stands, ``flow[0].leg[1].type`` say; that of its table when the key is not there."""
+    """The number of the line with a key such as ``flow[0].leg[1].type``; the line of its table if the key is absent."""
     lines = text.splitlines()
-    found, begin, table = 0, 0, ""
+    position, begin, table = 0, 0, ""
     for name, index in _STEP.findall(key):
         table = f"{table}.{name}".lstrip(".")
-        wanted = int(index or 0)
+        tables_before = int(index or 0)
         for number, line in enumerate(lines[begin:], start=begin):
             if line.strip() == f"[[{table}]]":
-                if not wanted:
-                    found, begin = number, number + 1
+                if not tables_before:
+                    position, begin = number, number + 1
                     break
-                wanted -= 1
+                tables_before -= 1
             elif re.match(rf"\s*{re.escape(name)}\s*=", line):
-                found = number
+                position = number
                 break
-    return found + 1
+    return position + 1

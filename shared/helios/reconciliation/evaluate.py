@@ -1,4 +1,4 @@
-"""What follows from the evidence: a pure function of it, of the declaration, and of whether the deadline has passed."""
+"""The verdict on a flow instance: a pure function of its evidence, its declaration, and whether its deadline passed."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,17 +16,17 @@ BEFORE, AFTER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UT
 """Moments before and after any deadline."""
 
 MAX_CURRENCY_CHARS = 8
-"""What is longer names no currency; sums are kept, and metrics labelled, by what does."""
+"""A longer text is not a currency: sums are stored by currency, and metrics are labelled with it."""
 
-_CALLED: dict[Source | None, str] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure", None: "any cloud"}
+CLOUD_NAMES: dict[Source | None, str] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure", None: "any cloud"}
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What is decided; the words are those of ``FlowInstance``.
+    """The verdict on a flow instance. Attributes that are not listed mean what they mean in ``FlowInstance``.
 
     Attributes:
-        complete_at: when the last leg came of those that have come and are not optional.
-        waiting: whether the deadline will still change something.
+        complete_at: when the last of the required legs that have arrived did so.
+        waiting: whether the deadline can still change the verdict.
     """
 
     status: FlowStatus
@@ -40,71 +40,71 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def match_seconds(self) -> float | None:
-        """From the first leg to the last; None unless it matched."""
+        """Seconds from the first leg to the last; None unless the instance matched."""
         if self.status in {"matched", "matched_late"}:
             return (self.complete_at - self.opened_at).total_seconds()
         return None
 
     @property
     def settled_at(self) -> datetime | None:
-        """Since when it has stood; None while the story is open."""
+        """Since when the verdict has been final; None while the instance is open."""
         if self.status == "open":
             return None
         return self.deadline if self.status == "incomplete" else self.complete_at
 
 
 class _Compared(NamedTuple):
-    """A rule, taken apart."""
+    """A rule with its legs looked up."""
 
-    one: Leg
-    one_path: str
-    other: Leg
-    other_path: str
+    left: Leg
+    left_path: str
+    right: Leg
+    right_path: str
     tolerance: Decimal
 
 
 class FlowEvaluator:
-    """Judges the stories of one flow; what the declaration says is looked up once.
+    """Evaluates the instances of one flow; the declaration is prepared once.
 
     Attributes:
-        flow: what was declared.
-        patience: how long after its first leg a story's deadline is, unless it is excused.
-        grace: the part of it that follows the window.
+        flow: the declaration.
+        time_to_deadline: the time from the first leg of an instance to its deadline, unless the deadline is deferred.
+        grace: the part of that time that follows the window.
     """
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self._window = timedelta(seconds=flow.window_seconds)
         self.grace = timedelta(seconds=flow.grace_seconds)
-        self.patience = self._window + self.grace
+        self.time_to_deadline = self._window + self.grace
         legs = {leg.name: leg for leg in flow.leg}
         self._rules = [
-            _Compared(legs[one], one_path, legs[other], other_path, rule.tolerance)
+            _Compared(legs[left], left_path, legs[right], right_path, rule.tolerance)
             for rule in flow.rule
-            for (one, one_path), (other, other_path) in [rule.sides]
+            for (left, left_path), (right, right_path) in [rule.sides]
         ]
         self._amounts = [side(text) for text in flow.amount]
         self._currencies = [side(text) for text in flow.currency]
 
     def verdict(self, evidence_set: EvidenceSet, *, now: datetime) -> Verdict:
-        """The verdict on a story of which there is at least one piece of evidence.
+        """The verdict on an instance with at least one piece of evidence.
 
-        Only ``received_at`` decides what is late: the clouds' clocks may be wrong.
+        Only ``received_at`` decides whether a leg is late: the clocks of the clouds may be wrong.
 
         Args:
-            evidence_set: all evidence of it.
-            now: decides whether the deadline has passed, where a leg is waited for.
+            evidence_set: all evidence of the instance.
+            now: decides whether the deadline has passed, if a required leg has not arrived.
         """
-        told = by_leg(evidence_set)
+        legs = by_leg(evidence_set)
         opened_at = min([item.received_at for item in evidence_set.items])
-        in_time, deadline = opened_at + self._window, opened_at + self.patience
+        window_end, deadline = opened_at + self._window, opened_at + self.time_to_deadline
         if evidence_set.deferred_until:
             deadline = max(deadline, evidence_set.deferred_until)
         issues: list[FlowIssue] = []
         waiting = missing = late = False
         complete_at = opened_at
         for leg in self.flow.leg:
-            items = told.get(leg.name)
+            items = legs.get(leg.name)
             if items is None:
                 if not leg.optional:
                     if now >= deadline:
@@ -114,18 +114,18 @@ class FlowEvaluator:
                         waiting = True
                 continue
             first = items[0]
-            if first.received_at > in_time:
+            if first.received_at > window_end:
                 late |= not leg.optional
-                issues.append(_late(leg, first, in_time))
+                issues.append(_late(leg, first, window_end))
             if first.received_at > complete_at and not leg.optional:
                 complete_at = first.received_at
             if len(items) > 1 or first.deliveries > 1 or leg.name in evidence_set.overflow:
                 issues += _repeated(leg, items, evidence_set.deliveries(leg.name))
-        if broken := list(self._broken(told)):
-            issues = broken + issues  # what decides comes first
+        if mismatches := list(self._mismatches(legs)):
+            issues = mismatches + issues  # the issues that decide the verdict come first
         status: FlowStatus = (
             "mismatched"
-            if broken
+            if mismatches
             else "incomplete"
             if missing
             else "open"
@@ -136,8 +136,8 @@ class FlowEvaluator:
         )
         return Verdict(
             status=status,
-            amount=self._amount(told),
-            currency=self._currency(told),
+            amount=self._amount(legs),
+            currency=self._currency(legs),
             opened_at=opened_at,
             deadline=deadline,
             complete_at=complete_at,
@@ -145,13 +145,15 @@ class FlowEvaluator:
             issues=issues,
         )
 
-    def row(self, key: str, evidence_set: EvidenceSet, *, now: datetime) -> FlowInstance:
-        """The story in full: the verdict, and what is known of each leg."""
+    def to_instance(self, key: str, evidence_set: EvidenceSet, *, now: datetime) -> FlowInstance:
+        """The whole instance: its verdict, and what is known of each leg."""
         verdict = self.verdict(evidence_set, now=now)
-        told = by_leg(evidence_set)
-        in_time, overdue = verdict.opened_at + self._window, now >= verdict.deadline
+        items = by_leg(evidence_set)
+        window_end, overdue = verdict.opened_at + self._window, now >= verdict.deadline
         legs = [
-            _leg(leg, told.get(leg.name, []), evidence_set.deliveries(leg.name), in_time=in_time, overdue=overdue)
+            _leg(
+                leg, items.get(leg.name, []), evidence_set.deliveries(leg.name), window_end=window_end, overdue=overdue
+            )
             for leg in self.flow.leg
         ]
         return FlowInstance(
@@ -169,26 +171,26 @@ class FlowEvaluator:
             issues=verdict.issues,
         )
 
-    def awaited(self, evidence_set: EvidenceSet) -> set[Source | None]:
-        """Who has not told of a leg that is not optional; None: a leg of which any cloud may tell."""
-        told = by_leg(evidence_set)
-        return {leg.source for leg in self.flow.required if leg.name not in told}
+    def missing_sources(self, evidence_set: EvidenceSet) -> set[Source | None]:
+        """The sources of the required legs that have not arrived; None for a leg that any cloud may send."""
+        legs = by_leg(evidence_set)
+        return {leg.source for leg in self.flow.required if leg.name not in legs}
 
-    def _broken(self, told: Mapping[str, list[Evidence]]) -> Iterator[FlowIssue]:
-        """The rules that are broken."""
+    def _mismatches(self, legs: Mapping[str, list[Evidence]]) -> Iterator[FlowIssue]:
+        """An issue per rule that is broken."""
         for rule in self._rules:
-            one, other = told.get(rule.one.name), told.get(rule.other.name)
-            if one and other and (issue := _broken(rule, one, other)):
+            left, right = legs.get(rule.left.name), legs.get(rule.right.name)
+            if left and right and (issue := _mismatch(rule, left, right)):
                 yield issue
 
-    def _amount(self, told: Mapping[str, list[Evidence]]) -> Decimal | None:
-        for text in _said_of(self._amounts, told):
+    def _amount(self, legs: Mapping[str, list[Evidence]]) -> Decimal | None:
+        for text in _values(self._amounts, legs):
             if (number := as_number(text)) is not None:
                 return number
         return None
 
-    def _currency(self, told: Mapping[str, list[Evidence]]) -> str | None:
-        for text in _said_of(self._currencies, told):
+    def _currency(self, legs: Mapping[str, list[Evidence]]) -> str | None:
+        for text in _values(self._currencies, legs):
             if len(text) <= MAX_CURRENCY_CHARS:
                 return text
         return None
@@ -196,25 +198,25 @@ class FlowEvaluator:
 
 def by_leg(evidence_set: EvidenceSet) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
-    told = {item.leg: [item] for item in evidence_set.items}
-    if len(told) < len(evidence_set.items):
-        told = {leg: evidence_set.of(leg) for leg in told}
-    return told
+    legs = {item.leg: [item] for item in evidence_set.items}
+    if len(legs) < len(evidence_set.items):
+        legs = {leg: evidence_set.of(leg) for leg in legs}
+    return legs
 
 
-def _said_of(sides: list[tuple[str, str]], told: Mapping[str, list[Evidence]]) -> Iterator[str]:
-    """What the legs say at these paths, in their order."""
+def _values(sides: list[tuple[str, str]], legs: Mapping[str, list[Evidence]]) -> Iterator[str]:
+    """The values of the legs at these paths, in the order of the paths."""
     for leg, path in sides:
-        for item in told.get(leg, ()):
+        for item in legs.get(leg, ()):
             if text := item.fields.get(path):
                 yield text
 
 
-def _leg(leg: Leg, items: list[Evidence], deliveries: int, *, in_time: datetime, overdue: bool) -> FlowLeg:
+def _leg(leg: Leg, items: list[Evidence], deliveries: int, *, window_end: datetime, overdue: bool) -> FlowLeg:
     first = items[0] if items else None
     state: LegState
     if first:
-        state = "present" if first.received_at <= in_time else "late"
+        state = "present" if first.received_at <= window_end else "late"
     else:
         state = "missing" if overdue and not leg.optional else "pending"
     return FlowLeg(
@@ -232,18 +234,18 @@ def _leg(leg: Leg, items: list[Evidence], deliveries: int, *, in_time: datetime,
 
 
 def _missing(leg: Leg) -> FlowIssue:
-    detail = f"{leg.name}: {leg.type} from {_CALLED[leg.source]} never came"
+    detail = f"{leg.name}: no {leg.type} from {CLOUD_NAMES[leg.source]}"
     return FlowIssue(kind="missing", legs=[leg.name], field=None, values={}, detail=detail)
 
 
-def _late(leg: Leg, first: Evidence, in_time: datetime) -> FlowIssue:
-    seconds = (first.received_at - in_time).total_seconds()
-    detail = f"{leg.name}: {_CALLED[first.source]} spoke {seconds:.1f} s after the window"
+def _late(leg: Leg, first: Evidence, window_end: datetime) -> FlowIssue:
+    seconds = (first.received_at - window_end).total_seconds()
+    detail = f"{leg.name}: {CLOUD_NAMES[first.source]} arrived {seconds:.1f} s after the window ended"
     return FlowIssue(kind="late", legs=[leg.name], field=None, values={leg.name: f"{seconds:.3f}"}, detail=detail)
 
 
 def _repeated(leg: Leg, items: list[Evidence], deliveries: int) -> Iterator[FlowIssue]:
-    """A leg that was told of more than once: in the same words, in others, or both."""
+    """The issues of a leg that arrived more than once: a duplicate, a contradiction, or both."""
     by_content: dict[str, Evidence] = {}
     for item in items:
         by_content.setdefault(item.content, item)
@@ -254,47 +256,48 @@ def _repeated(leg: Leg, items: list[Evidence], deliveries: int) -> Iterator[Flow
             legs=[leg.name],
             field=None,
             values={leg.name: str(deliveries)},
-            detail=f"{leg.name}: {_CALLED[items[0].source]} told of it {deliveries} times",
+            detail=f"{leg.name}: {CLOUD_NAMES[items[0].source]} sent it {deliveries} times",
         )
     if len(variants) > 1:
         names = sorted({name for item in variants for name in item.fields})
         differing = [name for name in names if len({item.fields.get(name) for item in variants}) > 1]
         field = differing[0] if differing else None
-        said = [item.fields.get(field, "not there") if field else item.id for item in variants]
-        who = _CALLED[items[0].source]
+        values = [item.fields.get(field, "absent") if field else item.id for item in variants]
+        cloud = CLOUD_NAMES[items[0].source]
         yield FlowIssue(
             kind="contradictory",
             legs=[leg.name],
             field=field,
-            values={str(number): text for number, text in enumerate(said, start=1)},
-            detail=f"{leg.name}: {who} contradicts itself: {field or 'content'} is {' and '.join(said)}",
+            values={str(number): text for number, text in enumerate(values, start=1)},
+            detail=f"{leg.name}: {cloud} contradicts itself: {field or 'content'} is {' and '.join(values)}",
         )
 
 
-def _broken(rule: _Compared, one: list[Evidence], other: list[Evidence]) -> FlowIssue | None:
-    """The rule, if any two variants of its legs break it."""
-    for first in one:
-        left = first.fields.get(rule.one_path)
-        for second in other:
-            right = second.fields.get(rule.other_path)
+def _mismatch(rule: _Compared, left_items: list[Evidence], right_items: list[Evidence]) -> FlowIssue | None:
+    """The issue of a rule that any two variants of its legs break; None if none do."""
+    for left_item in left_items:
+        left = left_item.fields.get(rule.left_path)
+        for right_item in right_items:
+            right = right_item.fields.get(rule.right_path)
             if left != right and not _agree(left, right, rule.tolerance):
+                left_words, right_words = _words(rule.left, left_item, left), _words(rule.right, right_item, right)
                 return FlowIssue(
                     kind="mismatch",
-                    legs=[rule.one.name, rule.other.name],
-                    field=rule.one_path,
-                    values={rule.one.name: left or "not there", rule.other.name: right or "not there"},
-                    detail=f"{rule.one_path}: {_words(rule.one, first, left)}, {_words(rule.other, second, right)}",
+                    legs=[rule.left.name, rule.right.name],
+                    field=rule.left_path,
+                    values={rule.left.name: left or "absent", rule.right.name: right or "absent"},
+                    detail=f"{rule.left_path}: {left_words}, {right_words}",
                 )
     return None
 
 
-def _words(leg: Leg, item: Evidence, said: str | None) -> str:
-    """What a leg says, as its declaration puts it: ``Azure reserved 2``."""
-    who = _CALLED[item.source]
-    return f"{who} {leg.verb} {said or 'nothing'}" if leg.verb else f"{leg.name} on {who} says {said or 'nothing'}"
+def _words(leg: Leg, item: Evidence, value: str | None) -> str:
+    """The value of a leg in words, with the verb of its declaration: ``Azure reserved 2``."""
+    cloud, text = CLOUD_NAMES[item.source], value or "nothing"
+    return f"{cloud} {leg.verb} {text}" if leg.verb else f"{leg.name} on {cloud} is {text}"
 
 
 def _agree(left: str | None, right: str | None, tolerance: Decimal) -> bool:
-    """Whether two different texts are numbers that differ by no more than this."""
-    one, other = as_number(left or ""), as_number(right or "")
-    return one is not None and other is not None and abs(one - other) <= tolerance
+    """Whether two different texts are numbers that differ by at most the tolerance."""
+    left_number, right_number = as_number(left or ""), as_number(right or "")
+    return left_number is not None and right_number is not None and abs(left_number - right_number) <= tolerance

@@ -1,4 +1,4 @@
-"""What an event says of a leg. Evidence only ever adds up, so that the sum does not depend on the order of arrival."""
+"""The evidence that events give about a leg. Merging evidence gives the same result in every order of arrival."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,41 +15,41 @@ from helios.model.events import SOURCES, Event, Source
 from helios.reconciliation.declaration import Flow
 
 MAX_VARIANTS = 8
-"""Most pieces of evidence that are kept of one leg, contradictions first; what else there is only counts."""
+"""Maximum pieces of evidence stored per leg, contradictions first. Deliveries beyond them are only counted."""
 
 MAX_SCALARS = 24
 MAX_SCALAR_CHARS = 120
-"""How much of a payload is kept to show where two variants differ: its first fields, and the beginning of each."""
+"""How much of a payload is stored to show where two variants differ: its first fields, and the beginning of each."""
 
 MAX_KEY_CHARS = 512
 
 _CUT_OFF = " " * MAX_SCALAR_CHARS
 
 _EXPONENT = 40
-"""Numbers beyond 10 to this power keep their spelling: nobody's amount, and dear to write out."""
+"""Numbers beyond 10 to this power keep their spelling: they are not amounts, and slow to write out."""
 
 _SHORT = 20
 
 _NUMBER_CHARS = 40
 _NUMBER_DIGITS = 18
-"""Numbers that are longer or larger are compared as texts, and add to no sum: they are nobody's amount either."""
+"""Numbers that are longer or larger are compared as texts and added to no sum: they are not amounts either."""
 
 Identity = tuple[str, str, str, str]
-"""A piece of evidence by (leg, source, id, content)."""
+"""The identity of a piece of evidence: (leg, source, id, content)."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """Deliveries that say the same of a leg under the same id; in JSON an array, because it is read for every leg.
+    """Deliveries of a leg with the same id and content. In JSON it is an array, because it is read for every leg.
 
     Attributes:
-        leg: which.
-        source: who says so.
-        id: the event's.
-        content: a digest of what it says, however that is spelled.
-        time: when it happened there.
-        received_at: when Helios first heard of it.
+        leg: the name of the leg.
+        source: the cloud that sent it.
+        id: the id of the event.
+        content: a digest of the payload, independent of its spelling.
+        time: when it happened in the cloud.
+        received_at: when Helios first received it.
         fields: the payload's own fields by path, as text.
-        deliveries: how often it was said.
+        deliveries: the number of deliveries.
     """
 
     leg: str
@@ -63,12 +63,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
 
     @property
     def identity(self) -> Identity:
-        """What makes two deliveries the same piece of evidence."""
+        """Equal for two deliveries that are the same piece of evidence."""
         return (self.leg, self.source, self.id, self.content)
 
 
-class Clue(NamedTuple):
-    """A piece of evidence and the story to which it belongs."""
+class KeyedEvidence(NamedTuple):
+    """A piece of evidence and the flow instance to which it belongs."""
 
     flow: Flow
     key: str
@@ -76,12 +76,12 @@ class Clue(NamedTuple):
 
 
 class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """All evidence of one story.
+    """All evidence of one flow instance.
 
     Attributes:
-        items: sorted by leg and first arrival, at most MAX_VARIANTS a leg.
-        overflow: how many more deliveries there were, by leg.
-        deferred_until: until when a cloud's silence excuses what it does not tell; None: nothing does.
+        items: sorted by leg and first arrival, at most MAX_VARIANTS per leg.
+        overflow: the number of further deliveries, by leg.
+        deferred_until: until when the deadline is deferred because a cloud is silent; None: it is not deferred.
     """
 
     items: list[Evidence]
@@ -93,12 +93,12 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc
         return [item for item in self.items if item.leg == leg]
 
     def deliveries(self, leg: str) -> int:
-        """How often anything was said of a leg."""
+        """The number of deliveries of a leg."""
         return sum(item.deliveries for item in self.of(leg)) + self.overflow.get(leg, 0)
 
 
-class _Wanted(NamedTuple):
-    """A leg that an event type tells of, and what to read in it."""
+class _Reader(NamedTuple):
+    """A leg to which an event type belongs, and the paths to read in its payload."""
 
     flow: Flow
     leg: str
@@ -106,39 +106,40 @@ class _Wanted(NamedTuple):
     fields: list[tuple[str, list[str]]]
 
 
-class Interest:
-    """Knows which events are clues; built once from the declared flows."""
+class EvidenceExtractor:
+    """Extracts evidence from events; built once from the declared flows."""
 
     def __init__(self, flows: Sequence[Flow]) -> None:
-        self._wanted: dict[tuple[str, Source], list[_Wanted]] = {}
+        self._readers: dict[tuple[str, Source], list[_Reader]] = {}
         for flow in flows:
             for leg in flow.leg:
                 fields = [(path, path.split(".")) for path in flow.fields(leg.name)]
-                wanted = _Wanted(flow, leg.name, flow.key.split("."), fields)
+                reader = _Reader(flow, leg.name, flow.key.split("."), fields)
                 for source in [leg.source] if leg.source else SOURCES:
-                    self._wanted.setdefault((leg.type, source), []).append(wanted)
+                    self._readers.setdefault((leg.type, source), []).append(reader)
 
-    def clues(self, event: Event) -> list[Clue]:
-        """What the event says of each story it belongs to; nothing if its payload names none, or can't be taken apart.
+    def extract(self, event: Event) -> list[KeyedEvidence]:
+        """The evidence for each flow instance that the event belongs to.
 
-        An integer of thousands of digits is JSON, and stored as such; no more than that can be done with it.
+        There is none if the payload names no instance, or can't be decoded: an integer of thousands of digits is valid
+        JSON and is stored, but can't be read.
         """
-        wanted = self._wanted.get((event.type, event.source))
-        if wanted is None:
+        readers = self._readers.get((event.type, event.source))
+        if readers is None:
             return []
         try:
             data = exact.decode(event.data)
             content = _digest(data)
         except UNREADABLE:
             return []
-        clues = []
-        for flow, leg, key_path, paths in wanted:
+        extracted = []
+        for flow, leg, key_path, paths in readers:
             key = _text(_at(data, key_path))
             if not key or len(key) > MAX_KEY_CHARS:
                 continue
             fields = _scalars(data)
             for path, steps in paths:
-                # The scalars have it already, unless it lies deeper, is one of too many, or was cut off.
+                # The scalars include the field, unless it is nested, beyond MAX_SCALARS, or cut off.
                 if (
                     len(fields.get(path, _CUT_OFF)) >= MAX_SCALAR_CHARS
                     and (text := _text(_at(data, steps))) is not None
@@ -153,27 +154,27 @@ class Interest:
                 received_at=event.received_at,
                 fields=fields,
             )
-            clues.append(Clue(flow, key, evidence))
-        return clues
+            extracted.append(KeyedEvidence(flow, key, evidence))
+        return extracted
 
 
-def add_up(evidence_sets: Sequence[EvidenceSet]) -> EvidenceSet:
-    """All evidence together: the same pieces are counted, and of each leg the first to arrive are kept.
+def merge(evidence_sets: Sequence[EvidenceSet]) -> EvidenceSet:
+    """One set with all evidence: equal pieces are counted as one, and of each leg the first to arrive are included.
 
     Args:
         evidence_sets: at least one.
     """
     if len(evidence_sets) == 1:
         return evidence_sets[0]
-    every: list[Evidence] = []
-    once = True
+    all_items: list[Evidence] = []
+    is_plain = True
     for evidence_set in evidence_sets:
-        every += evidence_set.items
-        once &= not evidence_set.overflow and not evidence_set.deferred_until
-    if once and len({item.leg for item in every}) == len(every):
-        every.sort(key=_leg)  # nearly always that is all
-        return EvidenceSet(items=every)
-    deferred_until = max([one.deferred_until for one in evidence_sets if one.deferred_until], default=None)
+        all_items += evidence_set.items
+        is_plain &= not evidence_set.overflow and not evidence_set.deferred_until
+    if is_plain and len({item.leg for item in all_items}) == len(all_items):
+        all_items.sort(key=_leg)  # the common case: every leg has arrived once
+        return EvidenceSet(items=all_items)
+    deferred_until = max([part.deferred_until for part in evidence_sets if part.deferred_until], default=None)
     items: dict[Identity, Evidence] = {}
     overflow: dict[str, int] = {}
     for evidence_set in evidence_sets:
@@ -182,36 +183,36 @@ def add_up(evidence_sets: Sequence[EvidenceSet]) -> EvidenceSet:
         for item in evidence_set.items:
             identity = item.identity
             known = items.get(identity)
-            items[identity] = _both(known, item) if known else item
+            items[identity] = _combined(known, item) if known else item
+    sorted_items = sorted(items.values(), key=_arrival)
     if len(items) <= MAX_VARIANTS:
-        kept = sorted(items.values(), key=_arrival)
-        return EvidenceSet(items=kept, overflow=dict(sorted(overflow.items())), deferred_until=deferred_until)
-    kept = []
-    for leg, arrived in groupby(sorted(items.values(), key=_arrival), key=_leg):
-        told = list(arrived)
-        chosen = _chosen(told)
-        kept += [item for item in told if item.identity in chosen]
-        if more := sum(item.deliveries for item in told if item.identity not in chosen):
+        return EvidenceSet(items=sorted_items, overflow=dict(sorted(overflow.items())), deferred_until=deferred_until)
+    included: list[Evidence] = []
+    for leg, group in groupby(sorted_items, key=_leg):
+        leg_items = list(group)
+        identities = _included(leg_items)
+        included += [item for item in leg_items if item.identity in identities]
+        if more := sum(item.deliveries for item in leg_items if item.identity not in identities):
             overflow[leg] = overflow.get(leg, 0) + more
-    return EvidenceSet(items=kept, overflow=dict(sorted(overflow.items())), deferred_until=deferred_until)
+    return EvidenceSet(items=included, overflow=dict(sorted(overflow.items())), deferred_until=deferred_until)
 
 
-def _chosen(told: list[Evidence]) -> set[Identity]:
-    """Which pieces of a leg are kept: the first of each content before what says the same again.
+def _included(leg_items: list[Evidence]) -> set[Identity]:
+    """The pieces of a leg that are stored: the first piece of each content, then repetitions.
 
-    So no number of repetitions hides a contradiction; and what has once been left out is left out for good, whatever
-    is added, or the order of arrival would matter.
+    Thus no number of repetitions hides a contradiction. A piece that was left out stays left out whatever is merged
+    later; otherwise the result would depend on the order of arrival.
     """
     firsts: dict[str, Evidence] = {}
-    for item in told:
+    for item in leg_items:
         firsts.setdefault(item.content, item)
-    again = [item for item in told if firsts[item.content] is not item]
-    return {item.identity for item in [*firsts.values(), *again][:MAX_VARIANTS]}
+    repetitions = [item for item in leg_items if firsts[item.content] is not item]
+    return {item.identity for item in [*firsts.values(), *repetitions][:MAX_VARIANTS]}
 
 
-def _both(one: Evidence, other: Evidence) -> Evidence:
-    first = min(one, other, key=lambda item: (item.received_at, item.time, sorted(item.fields.items())))
-    return msgspec.structs.replace(first, deliveries=one.deliveries + other.deliveries)
+def _combined(left: Evidence, right: Evidence) -> Evidence:
+    first = min(left, right, key=lambda item: (item.received_at, item.time, sorted(item.fields.items())))
+    return msgspec.structs.replace(first, deliveries=left.deliveries + right.deliveries)
 
 
 def _arrival(item: Evidence) -> tuple[str, datetime, str, str, str]:
@@ -222,12 +223,12 @@ _leg = attrgetter("leg")
 
 
 def _number(text: str) -> Decimal | int | str:
-    """A JSON number by its value: 10, 10.0 and 1e1 are one."""
+    """A JSON number by its value: 10, 10.0 and 1e1 are equal."""
     if len(text) <= _SHORT and text[-1] != "0" and "e" not in text and "E" not in text:
-        return Decimal(text)  # nearly every number, spelled as it will be
+        return Decimal(text)  # the common case: the number is in its normal form
     try:
         value = Decimal(text)
-    except InvalidOperation:  # an exponent that is a number of many digits itself
+    except InvalidOperation:  # the exponent has too many digits
         return text
     if not -_EXPONENT < value.adjusted() < _EXPONENT:
         return text
@@ -241,7 +242,7 @@ _digest_of_nothing = hashlib.blake2b(digest_size=8)
 
 
 def _digest(data: Any) -> str:
-    """Of the payload alone: who publishes a fact twice gives the second one another id and another time."""
+    """A digest of the payload alone: a sender that publishes a fact twice gives the second event a new id and time."""
     digest = _digest_of_nothing.copy()  # a third cheaper than a new one
     digest.update(_canonical.encode(data))
     return digest.hexdigest()
@@ -259,7 +260,7 @@ def _text(value: Any) -> str | None:
     """A scalar as text; None for anything else."""
     kind = type(value)
     if kind is str:
-        return value  # type: ignore[no-any-return]  # which is what was asked
+        return value  # type: ignore[no-any-return]  # the line above checks the type
     if kind is int:
         return str(value)
     if kind is Decimal:
@@ -281,7 +282,7 @@ def _scalars(data: Any) -> dict[str, str]:
 
 
 def as_number(text: str) -> Decimal | None:
-    """The number that a text spells; None if it spells none, or an absurd one."""
+    """The number in a text; None if it is not a number, or longer or larger than any amount."""
     if len(text) > _NUMBER_CHARS:
         return None
     try:

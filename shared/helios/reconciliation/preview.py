@@ -1,4 +1,4 @@
-"""What other rules would say of events that are stored already, beside what was said of them."""
+"""The verdicts that changed flows would give to stored events, compared with the recorded verdicts."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,24 +9,24 @@ from helios.model.events import Event
 from helios.model.flows import STATUSES, FlowInstance, FlowIssue, FlowStatus
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
 from helios.reconciliation.record import FlowKey
 
 StatusOrNone = FlowStatus | Literal["none"]
-"""``none``: there is no such story."""
+"""``none``: there is no such instance."""
 
 STATUSES_OR_NONE: tuple[StatusOrNone, ...] = (*STATUSES, "none")
 
 
 class Difference(NamedTuple):
-    """A story of which the rules would say something else.
+    """An instance whose verdict would change.
 
     Attributes:
-        flow: the flow's name.
-        key: the story's key.
-        recorded: what Helios says of it now.
-        previewed: what it would say.
-        issues: what would be wrong with it.
+        flow: the name of the flow.
+        key: the key of the instance.
+        recorded: the verdict now.
+        previewed: the verdict under the changed flows.
+        issues: the issues under the changed flows.
     """
 
     flow: str
@@ -37,14 +37,15 @@ class Difference(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """What changes.
+    """What would change.
 
     Attributes:
-        instances: how many were compared.
-        contradictory: how many could not be: their contradictions are dead letters, and only events are read here.
-        recorded: stories by what Helios says of them now.
-        previewed: the same stories by what it would say.
-        differences: sorted by flow and key.
+        instances: the number of instances that were compared.
+        contradictory: the number that could not be compared: contradictions are dead letters, and a preview reads only
+            events.
+        recorded: the number of instances by verdict now.
+        previewed: the number of the same instances by verdict under the changed flows.
+        differences: the instances whose verdict would change, sorted by flow and key.
     """
 
     instances: int
@@ -54,45 +55,47 @@ class Preview(NamedTuple):
     differences: list[Difference]
 
 
-def patience(flows: Sequence[Flow]) -> timedelta:
-    """How long the longest story may take: events from so much earlier may belong to one that begins now."""
+def longest_time_to_deadline(flows: Sequence[Flow]) -> timedelta:
+    """The longest time to the deadline: events that are older by this can belong to an instance that opens now."""
     return timedelta(seconds=max(flow.window_seconds + flow.grace_seconds for flow in flows))
 
 
 def preview(
     flows: Sequence[Flow], events: Iterable[Event], recorded: Iterable[FlowInstance], *, since: datetime, now: datetime
 ) -> Preview:
-    """Judge the stories that began since a moment by these flows, and compare.
+    """Evaluate the instances that opened since a moment with these flows, and compare the verdicts.
 
     Args:
-        flows: the declaration to try.
-        events: what was received from ``since - patience(flows)`` until ``now``, in any order.
-        recorded: the stories that are recorded of these flows since then.
-        since: stories that began earlier are left out, because a part of them may be too.
-        now: decides which deadlines have passed. Stories that were told more of since are left out.
+        flows: the changed declaration.
+        events: the events received from ``since - longest_time_to_deadline(flows)`` until ``now``, in any order.
+        recorded: the recorded instances of these flows since then.
+        since: instances that opened earlier are left out, because some of their events may be missing.
+        now: decides which deadlines have passed. Instances that were updated later are left out.
     """
-    interest = Interest(flows)
+    extractor = EvidenceExtractor(flows)
     pending: dict[FlowKey, list[EvidenceSet]] = defaultdict(list)
     for event in events:
-        for clue in interest.clues(event):
-            pending[clue.flow.name, clue.key].append(EvidenceSet(items=[clue.evidence]))
+        for keyed in extractor.extract(event):
+            pending[keyed.flow.name, keyed.key].append(EvidenceSet(items=[keyed.evidence]))
     evaluators = {flow.name: FlowEvaluator(flow) for flow in flows}
-    verdicts = {(flow, key): evaluators[flow].verdict(add_up(told), now=now) for (flow, key), told in pending.items()}
+    verdicts = {(flow, key): evaluators[flow].verdict(merge(sets), now=now) for (flow, key), sets in pending.items()}
     known = {(row.flow, row.key): row for row in recorded if row.flow in evaluators and row.opened_at >= since}
-    moving = {instance for instance, row in known.items() if row.updated_at > now}
+    updated_later = {instance for instance, row in known.items() if row.updated_at > now}
     contradictory = {
         instance for instance, row in known.items() if any(issue.kind == "contradictory" for issue in row.issues)
-    } - moving
-    young = {instance for instance, verdict in verdicts.items() if verdict.opened_at >= since}
+    } - updated_later
+    opened_since = {instance for instance, verdict in verdicts.items() if verdict.opened_at >= since}
     before: Counter[StatusOrNone] = Counter()
     after: Counter[StatusOrNone] = Counter()
     differences: list[Difference] = []
-    for instance in sorted((young | known.keys()) - contradictory - moving):
+    for instance in sorted((opened_since | known.keys()) - contradictory - updated_later):
         row, verdict = known.get(instance), verdicts.get(instance)
-        was: StatusOrNone = row.status if row else "none"
-        would_be: StatusOrNone = verdict.status if verdict else "none"
-        before[was] += 1
-        after[would_be] += 1
-        if was != would_be:
-            differences.append(Difference(*instance, was, would_be, verdict.issues if verdict else []))
+        recorded_status: StatusOrNone = row.status if row else "none"
+        previewed_status: StatusOrNone = verdict.status if verdict else "none"
+        before[recorded_status] += 1
+        after[previewed_status] += 1
+        if recorded_status != previewed_status:
+            differences.append(
+                Difference(*instance, recorded_status, previewed_status, verdict.issues if verdict else [])
+            )
     return Preview(before.total(), len(contradictory), before, after, differences)

@@ -1,4 +1,4 @@
-"""A story as it is kept: its evidence, and what of its verdict is searched for and summed up."""
+"""A flow instance as it is stored: its evidence, and the parts of its verdict that are searched and summed."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -14,32 +14,32 @@ from helios.reconciliation.evaluate import AFTER, BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceSet
 
 FlowKey = tuple[str, str]
-"""A story's identity, ``(flow, key)``."""
+"""The identity of a flow instance, ``(flow, key)``."""
 
 MATCH_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the histogram of times to match."""
 
 MATCH_BOUNDS = (*(f"{bound:g}" for bound in MATCH_SECONDS), "inf")
-"""The same as text, and what lies beyond."""
+"""The same bounds as text, and ``inf``."""
 
 SLOT = timedelta(minutes=10)
-"""The sums are kept for stretches of this length too, so that a long period is read from few rows."""
+"""The sums are stored per slot too, so that a long period is read from few rows."""
 
 
 def slot_of(at: datetime) -> datetime:
-    """The beginning of the slot in which a moment lies; slots begin at full hours."""
+    """The beginning of the slot that contains a moment; a slot begins at every full hour."""
     return at.replace(minute=at.minute // 10 * 10, second=0, microsecond=0)
 
 
 class FlowRecord(msgspec.Struct, frozen=True, gc=False):
-    """A story in the store; the words are those of ``FlowInstance``.
+    """A stored flow instance. Attributes that are not listed mean what they mean in ``FlowInstance``.
 
     Attributes:
-        waiting: whether the deadline will still change something.
-        clouds: how many clouds have told of it.
-        issues: the kinds of what is wrong.
-        version: how often it has been written: who writes a story again must have read the version before.
-        evidence_set: all evidence: the verdict can always be told again from it.
+        waiting: whether the deadline can still change the verdict.
+        clouds: the number of clouds that have sent an event of it.
+        issues: the kinds of its issues.
+        version: how often it has been written. A writer must have read the version before.
+        evidence_set: all evidence, from which the verdict can be derived again at any time.
     """
 
     flow: str
@@ -57,23 +57,24 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def identity(self) -> FlowKey:
-        """What makes it this story."""
+        """The identity of the instance."""
         return (self.flow, self.key)
 
 
 class FlowCount(msgspec.Struct, frozen=True, gc=False):
-    """How many stories that began in a minute have something in common; kept as sums, so that nobody counts stories.
+    """The number of instances that opened in a minute and share a property; stored, so that no query counts instances.
 
     Attributes:
-        minute: of ``opened_at``, UTC.
-        flow: the flow's name.
-        what: ``status``: a verdict. ``issue``: a kind of issue. ``clouds``: so many clouds have spoken. ``match``: it
-            matched within so many seconds, one of MATCH_BOUNDS. ``risk``: problems, by currency.
-        value: which; empty for a currency that is not known.
-        instances: how many.
-        amount: their amounts together; only of ``risk``, and of ``status`` in what was summed up before currencies
-            were told apart.
-        seconds: their times to match together; only of ``match``.
+        minute: the minute of ``opened_at``, UTC.
+        flow: the name of the flow.
+        what: the property. ``status``: the verdict. ``issue``: a kind of issue. ``clouds``: the number of clouds that
+            have sent an event. ``match``: the time to match, as one of MATCH_BOUNDS. ``risk``: the currency of a
+            mismatched or incomplete instance.
+        value: the value of the property; empty for an unknown currency.
+        instances: the number of instances.
+        amount: the sum of their amounts; only of ``risk``, and of ``status`` in sums that are older than the
+            distinction of currencies.
+        seconds: the sum of their times to match; only of ``match``.
     """
 
     minute: datetime
@@ -86,21 +87,21 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
 
 
 class FlowSums(msgspec.Struct, frozen=True, kw_only=True):
-    """The sums of a period, and what ties them to the stream, all of one moment.
+    """The sums of a period and the position of the stream, read at the same moment.
 
     Attributes:
-        position: of the stream.
+        position: the position of the stream.
         counts: the sums, in buckets.
-        untold: how many more or fewer stories of each verdict only frames without a position tell, of any period.
+        unnumbered: by verdict, how many more or fewer instances the frames without a position add, of any period.
     """
 
     position: int
     counts: list[FlowCount]
-    untold: dict[FlowStatus, int]
+    unnumbered: dict[FlowStatus, int]
 
 
 def record(evaluator: FlowEvaluator, key: str, evidence_set: EvidenceSet, *, now: datetime, version: int) -> FlowRecord:
-    """The story that follows from the evidence; see ``Judge.verdict``."""
+    """The instance that follows from the evidence; see ``FlowEvaluator.verdict``."""
     verdict = evaluator.verdict(evidence_set, now=now)
     return FlowRecord(
         flow=evaluator.flow.name,
@@ -118,78 +119,82 @@ def record(evaluator: FlowEvaluator, key: str, evidence_set: EvidenceSet, *, now
     )
 
 
-def told(evaluator: FlowEvaluator, kept: FlowRecord) -> FlowInstance:
-    """The story as it was judged when it was kept: whether its deadline had passed is part of it."""
-    return evaluator.row(kept.key, kept.evidence_set, now=moment_of(kept))
+def to_instance(evaluator: FlowEvaluator, stored: FlowRecord) -> FlowInstance:
+    """The whole instance, with the verdict of its last evaluation: the record says whether its deadline had passed."""
+    return evaluator.to_instance(stored.key, stored.evidence_set, now=moment_of(stored))
 
 
-def moment_of(kept: FlowRecord) -> datetime:
-    """When a story is judged that has not been swept since: what was found missing in vain is not waited for again."""
-    return BEFORE if kept.waiting else AFTER
+def moment_of(stored: FlowRecord) -> datetime:
+    """The ``now`` with which to evaluate a stored instance: after its deadline only if the sweep has closed it.
+
+    Thus Helios does not wait again for a leg that it has reported as missing.
+    """
+    return BEFORE if stored.waiting else AFTER
 
 
-_Likeness = tuple[datetime, str, FlowStatus, int, tuple[IssueKind, ...], str | None, str | None]
-"""What stories have in common that count alike: when they began, flow, verdict, clouds, issues, time to match, and
-the currency of a problem."""
+_Group = tuple[datetime, str, FlowStatus, int, tuple[IssueKind, ...], str | None, str | None]
+"""The properties of instances that are counted alike: opening time, flow, verdict, clouds, issues, time to match, and
+the currency of a mismatched or incomplete instance."""
 
 
 def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list[FlowCount]:
-    """What to add to the sums for stories that were one thing and are another, sorted."""
-    # Likenesses first: the stories of a batch share a few, and a minute is dear to find.
-    instances: dict[_Likeness, int] = defaultdict(int)
-    amounts: dict[_Likeness, Decimal] = defaultdict(Decimal)
-    seconds: dict[_Likeness, float] = defaultdict(float)
+    """What changed instances add to the sums, sorted."""
+    # By group first: the instances of a batch share a few groups, and finding the minute of one is slow.
+    instances: dict[_Group, int] = defaultdict(int)
+    amounts: dict[_Group, Decimal] = defaultdict(Decimal)
+    seconds: dict[_Group, float] = defaultdict(float)
     for before, after in changes:
-        for kept, sign in ((before, -1), (after, 1)):
-            if kept is None:
+        for version, sign in ((before, -1), (after, 1)):
+            if version is None:
                 continue
-            likeness = _likeness(kept)
-            instances[likeness] += sign
-            if kept.status in PROBLEMS and kept.amount is not None:
-                amounts[likeness] += sign * kept.amount
-            if kept.match_seconds is not None:
-                seconds[likeness] += sign * kept.match_seconds
+            group = _group(version)
+            instances[group] += sign
+            if version.status in PROBLEMS and version.amount is not None:
+                amounts[group] += sign * version.amount
+            if version.match_seconds is not None:
+                seconds[group] += sign * version.match_seconds
     sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
-    for likeness, number in instances.items():
-        for count in _counts(likeness, number, amounts.get(likeness, Decimal(0)), seconds.get(likeness, 0.0)):
+    for group, number in instances.items():
+        for count in _counts(group, number, amounts.get(group, Decimal(0)), seconds.get(group, 0.0)):
             add(sums, count)
-    return [sums[slot] for slot in sorted(sums) if _is_something(sums[slot])]
+    return [sums[slot] for slot in sorted(sums) if _is_nonzero(sums[slot])]
 
 
 def by_status(counts: Iterable[FlowCount]) -> dict[str, dict[FlowStatus, int]]:
-    """By flow, how many more or fewer stories have each verdict; what stays the same is left out."""
-    found: dict[str, dict[FlowStatus, int]] = defaultdict(dict)
+    """By flow, how many more or fewer instances have each verdict; verdicts without a change are left out."""
+    totals: dict[str, dict[FlowStatus, int]] = defaultdict(dict)
     for count in counts:
         if count.what == "status":
             status = cast("FlowStatus", count.value)
-            found[count.flow][status] = found[count.flow].get(status, 0) + count.instances
-    exact = {flow: {status: number for status, number in by.items() if number} for flow, by in found.items()}
-    return {flow: by for flow, by in exact.items() if by}
+            totals[count.flow][status] = totals[count.flow].get(status, 0) + count.instances
+    nonzero = {flow: {status: number for status, number in by.items() if number} for flow, by in totals.items()}
+    return {flow: by for flow, by in nonzero.items() if by}
 
 
-def add(sums: dict[tuple[datetime, str, str, str], FlowCount], given: FlowCount) -> None:
-    """Add one count to sums that are kept by (minute, flow, what, value)."""
-    slot = (given.minute, given.flow, given.what, given.value)
+def add(sums: dict[tuple[datetime, str, str, str], FlowCount], count: FlowCount) -> None:
+    """Add one count to the sums, whose keys are (minute, flow, what, value)."""
+    slot = (count.minute, count.flow, count.what, count.value)
     if known := sums.get(slot):
-        given = msgspec.structs.replace(
-            given,
-            instances=known.instances + given.instances,
-            amount=known.amount + given.amount,
-            seconds=known.seconds + given.seconds,
+        count = msgspec.structs.replace(
+            count,
+            instances=known.instances + count.instances,
+            amount=known.amount + count.amount,
+            seconds=known.seconds + count.seconds,
         )
-    sums[slot] = given
+    sums[slot] = count
 
 
-def _likeness(kept: FlowRecord) -> _Likeness:
+def _group(instance: FlowRecord) -> _Group:
     match = None
-    if kept.match_seconds is not None:
-        match = MATCH_BOUNDS[bisect_left(MATCH_SECONDS, kept.match_seconds)]
-    currency = (kept.currency or "") if kept.status in PROBLEMS else None
-    return (kept.opened_at, kept.flow, kept.status, kept.clouds, tuple(kept.issues), match, currency)
+    if instance.match_seconds is not None:
+        match = MATCH_BOUNDS[bisect_left(MATCH_SECONDS, instance.match_seconds)]
+    currency = (instance.currency or "") if instance.status in PROBLEMS else None
+    issues = tuple(instance.issues)
+    return (instance.opened_at, instance.flow, instance.status, instance.clouds, issues, match, currency)
 
 
-def _counts(likeness: _Likeness, instances: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
-    opened_at, flow, status, clouds, issues, match, currency = likeness
+def _counts(group: _Group, instances: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
+    opened_at, flow, status, clouds, issues, match, currency = group
     minute = opened_at.replace(second=0, microsecond=0)
     yield FlowCount(minute=minute, flow=flow, what="status", value=status, instances=instances)
     yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(clouds), instances=instances)
@@ -201,5 +206,5 @@ def _counts(likeness: _Likeness, instances: int, amount: Decimal, seconds: float
         yield FlowCount(minute=minute, flow=flow, what="match", value=match, instances=instances, seconds=seconds)
 
 
-def _is_something(count: FlowCount) -> bool:
+def _is_nonzero(count: FlowCount) -> bool:
     return bool(count.instances or count.amount or count.seconds)

@@ -1,4 +1,4 @@
-"""Which clouds have fallen silent, as the ledger's minutes tell: one incident, and no verdicts because of it."""
+"""Which clouds have gone silent, by the counts of each minute: one incident, and not many verdicts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -6,67 +6,68 @@ from datetime import datetime, timedelta
 from helios.model.counts import MinuteCount
 from helios.model.events import SOURCES, Source
 
-LISTENED = timedelta(hours=2)
-"""So far back the ledger is read: a cloud that has been silent for longer is not expected to speak."""
+LOOKBACK = timedelta(hours=2)
+"""How much of the counts is read: a cloud that has been silent for longer is not expected to send."""
 
-USUAL = timedelta(minutes=30)
-"""What is usual for a cloud is what it did in so long a time before it was last heard."""
+BASELINE = timedelta(minutes=30)
+"""The period before a cloud's last event that gives its usual rate."""
 
-LEAST_QUIET = timedelta(seconds=20)
-"""How long a cloud says nothing, at least, before that is silence; reckoned from the end of the minute in which it was
-last heard, so that it is noticed after 20 to 80 seconds."""
+MIN_SILENCE = timedelta(seconds=20)
+"""The shortest pause that counts as silence. It is measured from the end of the minute of the last event, so silence is
+detected after 20 to 80 seconds."""
 
-LEAST_EVENTS = 10
-"""So many events must have been due from the cloud, and have come from another, before silence is no accident."""
+MIN_EVENTS = 10
+"""A pause is silence only if at least this many events were due from the cloud, and another cloud sent this many."""
 
-SPEAKING = 0.25
-"""The share of its usual rate at which another cloud still speaks: stragglers of a shop that has closed do not."""
+ACTIVE_SHARE = 0.25
+"""The share of its usual rate at which another cloud counts as active: the last events of a shop that has closed do not
+reach this rate."""
 
 _MINUTE = timedelta(minutes=1)
 
-_Spoken = Mapping[Source, Mapping[datetime, int]]
+_EventsByMinute = Mapping[Source, Mapping[datetime, int]]
 
 
 def silent(minutes: Sequence[MinuteCount], at: datetime) -> list[Source]:
-    """The clouds that have said nothing for a while, by their own measure, although another speaks.
+    """The clouds that have stored no event for unusually long, while another cloud is active.
 
     Args:
-        minutes: the ledger from ``at - LISTENED`` on, or earlier.
+        minutes: the counts from ``at - LOOKBACK`` on, or earlier.
         at: the moment in question.
     """
-    spoken: dict[Source, dict[datetime, int]] = {source: {} for source in SOURCES}
-    for one in minutes:
-        if one.source != "unknown" and one.stored and at - LISTENED <= one.minute < at:
-            spoken[one.source][one.minute] = one.stored
-    return [source for source, told in spoken.items() if told and _is_silent(source, spoken, at)]
+    events: dict[Source, dict[datetime, int]] = {source: {} for source in SOURCES}
+    for count in minutes:
+        if count.source != "unknown" and count.stored and at - LOOKBACK <= count.minute < at:
+            events[count.source][count.minute] = count.stored
+    return [source for source, by_minute in events.items() if by_minute and _is_silent(source, events, at)]
 
 
-def excused(minutes: Sequence[MinuteCount], now: datetime, grace: timedelta) -> set[Source]:
-    """The clouds that are silent, or were within the grace: what they do not tell is not missing yet."""
+def deferring_sources(minutes: Sequence[MinuteCount], now: datetime, grace: timedelta) -> set[Source]:
+    """The clouds that are silent, or were within the grace period: their legs are not missing yet."""
     this_minute = now.replace(second=0, microsecond=0)
-    back = range(-(-min(grace, LISTENED / 2) // _MINUTE) + 1)
+    back = range(-(-min(grace, LOOKBACK / 2) // _MINUTE) + 1)
     moments = [now, *(this_minute - number * _MINUTE for number in back)]
     return {source for at in moments for source in silent(minutes, at)}
 
 
-def _is_silent(source: Source, spoken: _Spoken, at: datetime) -> bool:
-    heard = max(spoken[source]) + _MINUTE
-    if at - heard < LEAST_QUIET:
+def _is_silent(source: Source, events: _EventsByMinute, at: datetime) -> bool:
+    last_heard = max(events[source]) + _MINUTE
+    if at - last_heard < MIN_SILENCE:
         return False
-    begin = max(heard - USUAL, min(minute for told in spoken.values() for minute in told))
-    quiet = (at - heard) / (heard - begin)
+    begin = max(last_heard - BASELINE, min(minute for by_minute in events.values() for minute in by_minute))
+    pause = (at - last_heard) / (last_heard - begin)
 
-    def before(one: Source) -> dict[datetime, int]:
-        return {minute: number for minute, number in spoken[one].items() if begin <= minute < heard}
+    def baseline(cloud: Source) -> dict[datetime, int]:
+        return {minute: number for minute, number in events[cloud].items() if begin <= minute < last_heard}
 
-    def speaks(other: Source) -> bool:
-        said = sum(number for minute, number in spoken[other].items() if minute >= heard)
-        return said >= max(LEAST_EVENTS, SPEAKING * quiet * sum(before(other).values()))
+    def is_active(other: Source) -> bool:
+        number_since = sum(number for minute, number in events[other].items() if minute >= last_heard)
+        return number_since >= max(MIN_EVENTS, ACTIVE_SHARE * pause * sum(baseline(other).values()))
 
-    others = {minute for other in SOURCES if other != source for minute in before(other)}
-    own = before(source)
+    others = {minute for other in SOURCES if other != source for minute in baseline(other)}
+    own = baseline(source)
     return (
-        quiet * sum(own.values()) >= LEAST_EVENTS
-        and 2 * len(own.keys() & others) >= len(others)  # it is no cloud that speaks now and then
-        and any(speaks(other) for other in SOURCES if other != source)
+        pause * sum(own.values()) >= MIN_EVENTS
+        and 2 * len(own.keys() & others) >= len(others)  # the cloud does not usually pause while others send
+        and any(is_active(other) for other in SOURCES if other != source)
     )

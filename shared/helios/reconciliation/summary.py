@@ -1,4 +1,4 @@
-"""Many stories summed up, from sums that are kept; nobody counts stories."""
+"""Summaries of many flow instances, computed from stored sums: no query counts instances."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,13 +23,16 @@ _AGREED: tuple[FlowStatus, ...] = ("matched", "matched_late")
 
 
 def trend_bucket(since: datetime, until: datetime) -> timedelta:
-    """Whole minutes, or whole slots of a long period, as few as give at most MAX_TREND_POINTS stretches."""
+    """The shortest bucket that divides a period into at most MAX_TREND_POINTS.
+
+    A bucket is a number of whole minutes, or of whole slots if it is longer than one.
+    """
     minutes = -(-(until - slot_of(since)) // timedelta(minutes=1))
     bucket = timedelta(minutes=-(-minutes // MAX_TREND_POINTS))
     return bucket if bucket < SLOT else -(-bucket // SLOT) * SLOT
 
 
-def summed(
+def summarise(
     sums: FlowSums,
     *,
     since: datetime,
@@ -41,17 +44,19 @@ def summed(
     """The summary of a period.
 
     Args:
-        sums: those of the period.
-        since: its beginning.
-        until: its end.
-        oldest_open: when the story that has been open longest began.
-        silent: the clouds that have fallen silent.
-        now: decides the age of what is open, and whether the period is over.
+        sums: the sums of the period.
+        since: the beginning of the period.
+        until: the end of the period.
+        oldest_open: when the oldest open instance was opened.
+        silent: the clouds that have gone silent.
+        now: decides the age of the oldest open instance, and whether the period is over.
     """
     counts = sums.counts
-    # What the stream will tell has changed now, and so nothing of a period that is over.
-    untold = sums.untold if until >= now else {}
-    by_status = {status: max(0, _instances(counts, "status", status) - untold.get(status, 0)) for status in STATUSES}
+    # Frames without a position change the sums only of a period that is not over.
+    unnumbered = sums.unnumbered if until >= now else {}
+    by_status = {
+        status: max(0, _instances(counts, "status", status) - unnumbered.get(status, 0)) for status in STATUSES
+    }
     settled = sum(by_status[status] for status in SETTLED)
     return FlowSummary(
         position=sums.position,
@@ -61,7 +66,7 @@ def summed(
         by_status=by_status,
         match_rate=sum(by_status[status] for status in _AGREED) / settled if settled else None,
         oldest_open_seconds=(now - oldest_open).total_seconds() if oldest_open else None,
-        amount_at_risk=at_risk(counts),
+        amount_at_risk=amounts_at_risk(counts),
         seen_on={str(clouds): _instances(counts, "clouds", str(clouds)) for clouds in range(1, len(SOURCES) + 1)},
         issues={kind: _instances(counts, "issue", kind) for kind in ISSUE_KINDS},
         silent=silent,
@@ -69,8 +74,8 @@ def summed(
     )
 
 
-def at_risk(counts: Iterable[FlowCount]) -> list[Money]:
-    """The amounts of problems by currency, those without one last."""
+def amounts_at_risk(counts: Iterable[FlowCount]) -> list[Money]:
+    """The amounts of mismatched and incomplete instances by currency; amounts without a currency come last."""
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
     for count in counts:
         if count.what in {"risk", "status"}:
@@ -90,8 +95,8 @@ def _trend(counts: Sequence[FlowCount]) -> list[TrendPoint]:
     return [
         TrendPoint(
             minute=minute,
-            settled=sum(_instances(of, "status", status) for status in SETTLED),
-            matched=sum(_instances(of, "status", status) for status in _AGREED),
+            settled=sum(_instances(minute_counts, "status", status) for status in SETTLED),
+            matched=sum(_instances(minute_counts, "status", status) for status in _AGREED),
         )
-        for minute, of in sorted(by_minute.items())
+        for minute, minute_counts in sorted(by_minute.items())
     ]

@@ -1,1 +1,1 @@
-"""What Helios does, one module per verb; each takes its ports as keywords and knows no technology."""
+"""The use cases, one module per verb. Each takes its ports as keywords and depends on no technology."""

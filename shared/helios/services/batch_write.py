@@ -46,11 +46,11 @@ class BatchWrite:
     Attributes:
         readings: the batch, in order of arrival.
         events: the readable ones.
-        first_by_key: the first event of each identity; of two that contradict each other the first is believed.
+        first_by_key: the first event of each identity; of two that contradict each other, the first is stored.
         known_digests: digests of events that were stored before this batch, by identity.
         inserts: the keys that each INSERT has stored.
         pending: the evidence of this batch, and the instances that it belongs to.
-        evaluation: the instances as they follow from it.
+        evaluation: the instances after their evaluation.
         stored_keys: identities that this batch has stored.
         outcomes: what became of each delivery, in the order of the readings.
     """
@@ -72,7 +72,7 @@ class BatchWrite:
             readings: in order of arrival.
             hinted_keys: identities that the dedupe cache holds: Postgres confirms each of them.
             work: the unit of work that stores the batch.
-            reconciler: keeps the flow instances.
+            reconciler: updates the flow instances.
         """
         self.readings = readings
         self.events = [reading.content for reading in readings if isinstance(reading.content, Event)]
@@ -96,11 +96,11 @@ class BatchWrite:
         self.first_by_key = {}
         for event in self.events:
             self.first_by_key.setdefault(event.key, event)
-        # A mark in Redis may be newer than the database, after a restore: Postgres confirms each.
+        # After a restore of the database, the cache can hold keys that the database lacks: Postgres confirms each.
         self.known_digests = self._work.events.digests(sorted(self._hinted_keys & self.first_by_key.keys()))
 
     def _begin_inserts(self) -> None:
-        """Begin to store the new events, and collect the evidence of all of them meanwhile."""
+        """Begin to store the new events, and collect the evidence of all events meanwhile."""
         evidence_events = self._evidence_events()
         # Sorted, because concurrent writers of the same keys in different order deadlock.
         new_keys = sorted(self.first_by_key.keys() - self.known_digests.keys())
@@ -144,7 +144,7 @@ class BatchWrite:
         self.evaluation = self._reconciler.evaluate(self.pending, self._work)
 
     def _classify(self) -> None:
-        """Tell what was new, and duplicates from contradictions among the rest."""
+        """Decide which events are new, and which of the others are duplicates or contradictions."""
         self.stored_keys = {key for insert in self.inserts for key in insert.result()}
         digests = self.known_digests | {key: self.first_by_key[key].digest for key in self.stored_keys}
         digests |= self._work.events.digests(sorted(self.first_by_key.keys() - digests.keys()))
@@ -186,7 +186,7 @@ def _rejected(fault: Rejected) -> Outcome:
 
 
 def _compared(event: Event, original: Event) -> Outcome:
-    """A duplicate, if only the spelling differs (10.0 and 10.00, the order of keys); else a contradiction."""
+    """A duplicate if only the spelling differs (10.0 and 10.00, the order of keys), otherwise a contradiction."""
     before, after = _content(original), _content(event)
     differing = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
     if not differing:
@@ -202,10 +202,9 @@ def _compared(event: Event, original: Event) -> Outcome:
 def _content(event: Event) -> dict[str, object]:
     try:
         data = exact.decode(event.data)
-    except UNREADABLE:  # an integer of thousands of digits, say: then the spelling is all there is to compare
+    except UNREADABLE:  # for example an integer of thousands of digits: only the spelling can be compared
         data = bytes(event.data)
     fields = {f"data.{name}": value for name, value in data.items()} if isinstance(data, dict) else {"data": data}
-    sent_time = (
-        event.time if event.time != event.received_at else None
-    )  # an event without a time has that of its arrival
+    # An event without a time has the time of its arrival, which is not part of its content.
+    sent_time = event.time if event.time != event.received_at else None
     return {"type": event.type, "subject": event.subject, "time": sent_time} | fields

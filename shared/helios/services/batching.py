@@ -1,4 +1,4 @@
-"""Concurrent requests, stored in batches: a webhook carries one event, and a commit is worth sharing."""
+"""Stores concurrent requests in batches: a webhook request carries one event, and one commit can store many."""
 
 import asyncio
 from collections import deque
@@ -11,18 +11,18 @@ from helios.errors import Retryable
 from helios.model.events import Delivery, Outcome
 
 MAX_BATCH = 500
-"""Deliveries in one batch: beyond that a larger one is hardly faster."""
+"""Maximum deliveries per batch: larger batches are hardly faster."""
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
-"""Bodies in one batch: on its way to Postgres a batch is copied some six times."""
+"""Maximum bytes of bodies per batch: a batch is copied about six times on its way to Postgres."""
 
 MAX_WAITING_BYTES = 32 * 1024 * 1024
-"""Bodies that may wait for their turn; more are refused, so that a slow database can't fill the memory."""
+"""Maximum bytes of bodies that wait to be stored. More are refused, so that a slow database can't exhaust memory."""
 
 GATHER_SECONDS = 0.005
-"""How long to wait for company after a batch that had some; a lone request is never kept waiting.
+"""How long to collect requests after a batch with several of them. A single request never waits.
 
-At 1000 requests a second a millisecond cost the process a sixth more CPU: its batches were smaller, and more.
+At 1000 requests per second, one millisecond instead cost a sixth more CPU: batches were smaller and more numerous.
 """
 
 
@@ -36,14 +36,14 @@ class _Request(msgspec.Struct, frozen=True, eq=False):
 
 
 class Coalescer:
-    """Collects what arrives while one batch is being stored into the next one."""
+    """Collects the requests that arrive while a batch is being stored into the next batch."""
 
     def __init__(self, ingest: Callable[[Sequence[Delivery]], list[Outcome]], *, timeout_seconds: float) -> None:
-        """Collect for a blocking ``ingest``, which runs in a thread of its own.
+        """Start the thread in which the blocking ``ingest`` runs.
 
         Args:
             ingest: stores a batch and returns an outcome per delivery, or raises for all of them.
-            timeout_seconds: longest wait for an outcome.
+            timeout_seconds: the longest wait for an outcome.
         """
         self._ingest = ingest
         self._timeout_seconds = timeout_seconds
@@ -53,14 +53,14 @@ class Coalescer:
         self._drain: asyncio.Task[None] | None = None
 
     async def submit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
-        """Store these, and return an outcome for each.
+        """Store deliveries, and return an outcome for each.
 
         Raises:
-            Retryable: they may not be stored; send them again.
+            Retryable: the deliveries may not be stored. The sender must deliver them again.
         """
         request = _Request(deliveries, asyncio.get_running_loop().create_future())
         if self._waiting_bytes + request.size > MAX_WAITING_BYTES:
-            raise Retryable("more is waiting to be stored than fits in memory")
+            raise Retryable("Too many requests are waiting to be stored.")
         self._waiting.append(request)
         self._waiting_bytes += request.size
         if self._drain is None or self._drain.done():
@@ -69,15 +69,15 @@ class Coalescer:
             async with asyncio.timeout(self._timeout_seconds):
                 return await request.outcomes
         except TimeoutError as error:
-            raise Retryable("the database took too long to answer") from error
+            raise Retryable("The database did not answer in time.") from error
 
     @property
     def is_busy(self) -> bool:
-        """Whether requests wait for their turn."""
+        """Whether requests are waiting to be stored."""
         return bool(self._waiting)
 
     def close(self) -> None:
-        """End the thread once its batch is stored."""
+        """End the thread after its current batch."""
         self._thread.shutdown()
 
     async def _store_waiting(self) -> None:
@@ -87,10 +87,10 @@ class Coalescer:
             deliveries = [delivery for request in batch for delivery in request.deliveries]
             try:
                 outcomes = await loop.run_in_executor(self._thread, self._ingest, deliveries)
-            except Exception as error:  # noqa: BLE001 - each request answers it as its own
-                _settle_all(batch, error)
+            except Exception as error:  # noqa: BLE001 - raised again in each request
+                _fail(batch, error)
             else:
-                _settle(batch, outcomes)
+                _resolve(batch, outcomes)
             if len(batch) > 1:
                 await asyncio.sleep(GATHER_SECONDS)
 
@@ -109,16 +109,16 @@ class Coalescer:
         return batch
 
 
-def _settle(batch: Sequence[_Request], outcomes: Sequence[Outcome]) -> None:
+def _resolve(batch: Sequence[_Request], outcomes: Sequence[Outcome]) -> None:
     start = 0
     for request in batch:
         end = start + len(request.deliveries)
-        if not request.outcomes.done():  # its client may have gone
+        if not request.outcomes.done():  # the client may have disconnected
             request.outcomes.set_result(list(outcomes[start:end]))
         start = end
 
 
-def _settle_all(batch: Sequence[_Request], error: Exception) -> None:
+def _fail(batch: Sequence[_Request], error: Exception) -> None:
     for request in batch:
         if not request.outcomes.done():
             request.outcomes.set_exception(error)

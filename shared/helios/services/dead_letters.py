@@ -1,4 +1,4 @@
-"""A dead letter through ingest once more, as it was or repaired."""
+"""Replays a dead letter: sends its delivery through ingest again, unchanged or with a fixed body."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from helios.ports.unit_of_work import UnitOfWork
 from helios.services.ingest import Ingest, internal_error_rejection
 
 DONE = {"stored", "duplicate"}
-"""What a delivery is called when it is an event."""
+"""The statuses of a delivery that became an event."""
 
 MAX_LISTED = 10
-"""How many events a line of the audit log names."""
+"""Maximum number of events that an audit log entry names."""
 
 
 class AlreadyReplayed(HeliosError):  # noqa: N818 - reads as the fact it is
-    """The dead letter has become other events than it would now; nothing was stored."""
+    """An earlier replay of the dead letter became other events; nothing was stored."""
 
 
 def replay_dead_letter(
-    kept: StoredDeadLetter,
+    stored: StoredDeadLetter,
     fixed: bytes | None,
     *,
     ingest: Ingest,
@@ -32,48 +32,49 @@ def replay_dead_letter(
     now: datetime,
     note: str = "",
 ) -> list[Outcome]:
-    """Take a rejected delivery in again; doing so twice stores its events once.
+    """Ingest the delivery of a rejected dead letter again. Two replays store its events once.
 
-    The events, the letter's mark and the line of the audit log are one transaction. A letter is marked when all that
-    it carries became events, and becomes no others from then on.
+    One transaction stores the events, marks the dead letter as replayed, and adds the audit log entry. A dead letter is
+    marked once everything in it has become events; from then on it can't become other events.
 
     Args:
-        kept: a rejected letter.
-        fixed: the body to read in place of the one that was received, if any; an array is an event an element.
+        stored: a dead letter with the status ``rejected``.
+        fixed: the body to ingest instead of the received one; None: the received one. A JSON array has one event per
+            element.
         ingest: stores deliveries.
-        actor: asked for it.
-        now: when.
-        note: what the audit log is to say besides.
+        actor: the user who requested the replay.
+        now: the time of the replay.
+        note: a text to append to the audit log entry.
 
     Raises:
-        Rejected: it still can't be read or stored; nothing was stored or counted.
-        AlreadyReplayed: it has become other events; nothing was stored or counted.
-        Retryable: nothing is certain; asking again is safe.
+        Rejected: the delivery still can't be read or stored; nothing was stored or counted.
+        AlreadyReplayed: an earlier replay became other events; nothing was stored or counted.
+        Retryable: the outcome is unknown. Repeating the replay is safe.
     """
-    dead_letter = kept.dead_letter
+    dead_letter = stored.dead_letter
     if fixed is None and len(dead_letter.body) >= MAX_DEAD_LETTER_BYTES:
-        raise Rejected("was cut when it was kept: send the whole one", field="body")
+        raise Rejected("was truncated when it was stored: send the whole body", field="body")
     body = dead_letter.body if fixed is None else fixed
     deliveries = split(dead_letter.channel, body, dead_letter.headers, now)
     for number, delivery in enumerate(deliveries):
         _read(delivery, number if len(deliveries) > 1 else None)
-    repaired = "as it was" if fixed is None else f"with another body, SHA-256 {hashlib.sha256(body).hexdigest()}"
+    body_note = "unchanged" if fixed is None else f"with a fixed body, SHA-256 {hashlib.sha256(body).hexdigest()}"
 
     def mark(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
         keys = sorted({outcome.event.key for outcome in outcomes if outcome.event})
-        before = work.dead_letters.replayed(kept.id)
-        if before is not None and before != keys:
-            raise AlreadyReplayed(f"it has become {_listed(before)}, and would become {_listed(keys)} now")
-        if before is None and {outcome.status for outcome in outcomes} <= DONE:
+        earlier_keys = work.dead_letters.replayed(stored.id)
+        if earlier_keys is not None and earlier_keys != keys:
+            raise AlreadyReplayed(f"already replayed as {_listed(earlier_keys)}; this replay gives {_listed(keys)}")
+        if earlier_keys is None and {outcome.status for outcome in outcomes} <= DONE:
             new = any(outcome.status == "stored" for outcome in outcomes)
-            work.dead_letters.mark_replayed(kept.id, "stored" if new else "duplicate", keys, now)
+            work.dead_letters.mark_replayed(stored.id, "stored" if new else "duplicate", keys, now)
         work.audit.add(
             AuditEntry(
                 at=now,
                 actor=actor,
                 action="dead_letter_replayed",
-                subject=kept.subject,
-                detail=f"fingerprint {dead_letter.fingerprint}, {repaired}: {_became(outcomes)}{note}",
+                subject=stored.subject,
+                detail=f"fingerprint {dead_letter.fingerprint}, {body_note}: {_results(outcomes)}{note}",
             )
         )
 
@@ -81,7 +82,7 @@ def replay_dead_letter(
 
 
 def _read(delivery: Delivery, number: int | None) -> None:
-    """Return if a delivery can be read; the error says which one it is of several."""
+    """Return if a delivery can be read. The error names its index if there are several."""
     try:
         normalise(delivery)
     except Rejected as fault:
@@ -91,15 +92,15 @@ def _read(delivery: Delivery, number: int | None) -> None:
         raise internal_error_rejection(delivery, defect) from defect
 
 
-def _became(outcomes: Sequence[Outcome]) -> str:
-    named = [
+def _results(outcomes: Sequence[Outcome]) -> str:
+    results = [
         f"{outcome.status} {'/'.join(outcome.event.key) if outcome.event else outcome.reason}" for outcome in outcomes
     ]
-    return _shortened(named)
+    return _shortened(results)
 
 
 def _listed(keys: Sequence[Key]) -> str:
-    return _shortened(["/".join(key) for key in keys]) or "nothing that is known"
+    return _shortened(["/".join(key) for key in keys]) or "no event"
 
 
 def _shortened(names: Sequence[str]) -> str:

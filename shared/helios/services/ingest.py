@@ -1,4 +1,4 @@
-"""Deliveries in; each event stored exactly once, and everything else stored with its reason."""
+"""Stores each event exactly once, and every other delivery as a dead letter with its reason."""
 
 import logging
 import time
@@ -46,10 +46,10 @@ def ingest(
     Returning means that the cloud may forget the deliveries: each is stored, as an event or as a dead letter.
 
     Args:
-        deliveries: a batch, in order of arrival. Of two that contradict each other the first is believed.
-        dedupe: asked before the store, and updated after the commit: it holds only keys of durable events.
+        deliveries: a batch, in order of arrival. Of two that contradict each other, the first is stored.
+        dedupe: read before the store, and updated after the commit: it holds only keys of durable events.
         store: decides which events are new.
-        reconciler: keeps the flow instances that the events belong to; None: no flow is declared.
+        reconciler: updates the flow instances to which the events belong; None: no flow is declared.
         redaction: replaces the fields that must not be stored; None: no field is named.
         notifier: notified of the new frame; None: the relay finds the frame at its next turn.
         also_write: writes more in the same transaction. With it a batch is stored whole or not at all.
@@ -82,10 +82,10 @@ def _read(delivery: Delivery, redaction: Redaction | None) -> Reading:
     try:
         return Reading(*redaction.read(delivery)) if redaction else Reading(delivery, normalise(delivery))
     except Rejected as fault:
-        return Reading(redaction.kept(delivery) if redaction else delivery, fault)
+        return Reading(redaction.for_dead_letter(delivery) if redaction else delivery, fault)
     except DEFECTS as defect:
-        kept = redaction.kept(delivery) if redaction else delivery
-        return Reading(kept, internal_error_rejection(kept, defect))
+        storable = redaction.for_dead_letter(delivery) if redaction else delivery
+        return Reading(storable, internal_error_rejection(storable, defect))
 
 
 def _store(
@@ -120,13 +120,13 @@ def _store(
         (reading,) = readings
         rejection = rejection or internal_error_rejection(reading.delivery, error)
         if isinstance(reading.content, Rejected):
-            # A second delivery is better than a lost one. No sender in the batch is told that its event is at fault.
+            # A second delivery is better than a lost one. No sender in the batch gets the error of another's event.
             raise Retryable(f"the dead letter can't be stored: {rejection.reason}") from error
         return _store([Reading(reading.delivery, rejection)], hinted_keys, store, reconciler, None)
 
 
 def internal_error_rejection(delivery: Delivery, defect: Exception) -> Rejected:
-    """A bug in Helios, as the reason of a dead letter. The log gets its stack."""
+    """The rejection of a delivery that triggers a bug in Helios. The stack trace is logged."""
     log.error(
         "internal error",
         exc_info=defect,
@@ -136,7 +136,7 @@ def internal_error_rejection(delivery: Delivery, defect: Exception) -> Rejected:
 
 
 def _log(outcomes: Sequence[Outcome], started: float) -> None:
-    """The one wide line of a batch."""
+    """Log one line about the batch."""
     statuses: list[Status] = [outcome.status for outcome in outcomes]
     lags = [(outcome.event.received_at - outcome.event.time).total_seconds() for outcome in outcomes if outcome.event]
     log.info(

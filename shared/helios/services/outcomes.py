@@ -1,4 +1,4 @@
-"""What follows from the outcomes of a batch: its counts, its dead letters, and the events that its frame shows."""
+"""The counts, the dead letters and the event summaries that follow from the outcomes of a batch."""
 
 import hashlib
 from collections import Counter

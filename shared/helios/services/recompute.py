@@ -1,4 +1,4 @@
-"""Verdicts anew, from the evidence and the events that are kept: what is due after the rules have changed."""
+"""Recomputes verdicts from stored evidence and events, after the declared flows have changed."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -16,26 +16,26 @@ from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE
-from helios.reconciliation.evidence import Evidence, EvidenceSet, Interest, add_up
+from helios.reconciliation.evidence import Evidence, EvidenceExtractor, EvidenceSet, merge
 from helios.reconciliation.record import FlowKey, FlowRecord, differences, record
-from helios.services.reconciler import FlowChanges, Reconciler, Transition, counted
+from helios.services.reconciler import FlowChanges, Reconciler, Transition, count_changes
 
 BATCH = 200
-"""Events whose stories are judged in one transaction, so that none holds its locks for long."""
+"""Events whose instances are evaluated in one transaction, so that none holds its locks for long."""
 
-Changed = dict[FlowKey, tuple[FlowStatus | None, FlowStatus]]
+VerdictChanges = dict[FlowKey, tuple[FlowStatus | None, FlowStatus]]
 
 
-class Recomputed(NamedTuple):
-    """What was judged.
+class RecomputeResult(NamedTuple):
+    """What was recomputed.
 
     Attributes:
-        events: how many were read.
-        changed: the verdict before and after of every story whose row is not what it was; None: it is new.
+        events: the number of events that were read.
+        changes: the verdict before and after of every instance whose record changed; None before: it is new.
     """
 
     events: int
-    changed: Changed
+    changes: VerdictChanges
 
 
 def recompute(
@@ -48,92 +48,92 @@ def recompute(
     reconciler: Reconciler,
     notifier: Notifier | None = None,
     dry_run: bool = False,
-) -> Recomputed:
-    """Judge by the present rules all stories that some stored events tell of, and bring rows and sums up to date.
+) -> RecomputeResult:
+    """Evaluate the flow instances of stored events by the current rules, and update their records and sums.
 
-    Safe beside ingest and beside itself, and to be ended and begun again at any point: what is as it should be is not
-    written. Whether a deadline has passed is left to the sweep where a story still waits, or does from now on. A story
-    of which the rules leave nothing stays as it is.
+    It is safe to run beside ingest and beside another recompute, and to interrupt and restart at any point: records
+    that are already right are not written. For an instance that waits, or waits under the current rules, the sweep
+    decides whether its deadline has passed. An instance that has no event left under the current rules stays as it is.
 
     Args:
-        where: the events to begin with; of their stories all is read that is kept.
-        now: decides which verdicts still stand that a deadline has brought about.
-        flow: only its stories; None: those of every flow.
+        where: the events to begin with; all stored evidence of their instances is read.
+        now: decides whether verdicts that followed from a deadline are still right.
+        flow: the flow whose instances are recomputed; None: every flow.
         reader: finds the events.
-        store: holds the stories.
-        reconciler: knows the rules.
-        notifier: told when there are new frames.
-        dry_run: only tell what would change.
+        store: holds the instances.
+        reconciler: has the current rules.
+        notifier: notified of new frames; None: the relay finds the frames at its next turn.
+        dry_run: return what would change, and write nothing.
 
     Raises:
-        Retryable: the store is away; what was written before that stays.
+        Retryable: the store can't be reached. What was written before stays written.
     """
-    anew = _Anew(reconciler, flow, now)
-    events, changed, after = 0, Changed(), None
+    recomputer = _Recomputer(reconciler, flow, now)
+    events, verdict_changes, after = 0, VerdictChanges(), None
     while True:
         page = reader.events(where, after=after, limit=BATCH)
         events += len(page.items)
         with store.transaction() as work:
-            transitions, changes = anew.evaluate(page.items, work, dry_run=dry_run)
+            transitions, changes = recomputer.evaluate(page.items, work, dry_run=dry_run)
             if changes.flows or changes.statuses:
                 frame = Frame(counts=[], events=[], flows=changes.flows, flow_statuses=changes.statuses)
                 work.stream.publish(frame, [])
         for before, instance in transitions:
-            first, _ = changed.get(instance.identity, (before.status if before else None, instance.status))
-            changed[instance.identity] = (first, instance.status)
+            first, _ = verdict_changes.get(instance.identity, (before.status if before else None, instance.status))
+            verdict_changes[instance.identity] = (first, instance.status)
         after = page.next_cursor
         if after is None:
             break
-    if changed and not dry_run:
+    if verdict_changes and not dry_run:
         notify_best_effort(notifier)
-    return Recomputed(events, changed)
+    return RecomputeResult(events, verdict_changes)
 
 
-class _Anew:
-    """Judges stories from all that is kept of them."""
+class _Recomputer:
+    """Evaluates instances from their stored evidence and events."""
 
     def __init__(self, reconciler: Reconciler, flow: str | None, now: datetime) -> None:
         self._evaluators = {
             name: evaluator for name, evaluator in reconciler.evaluators.items() if flow in {None, name}
         }
-        self._interest = Interest([evaluator.flow for evaluator in self._evaluators.values()])
+        self._extractor = EvidenceExtractor([evaluator.flow for evaluator in self._evaluators.values()])
         self._now = now
 
     def evaluate(
         self, events: Sequence[Event], work: UnitOfWork, *, dry_run: bool
     ) -> tuple[list[Transition], FlowChanges]:
-        """Those of the events' stories that are no longer what they were; written, unless it is only a trial."""
-        told = self._told(events)
-        transitions = self._differing(told, sorted(told), work)
+        """The instances of the events that change, and the changes. They are written unless it is a dry run."""
+        evidence = self._extract(events)
+        transitions = self._transitions(evidence, sorted(evidence), work)
         if dry_run or not transitions:
             return transitions, FlowChanges([], {})
         refused = work.flows.write([after for _, after in transitions]).result()
         if stale := [after.identity for _, after in transitions if after.identity in refused]:
-            # Somebody has told more of them meanwhile; now they are locked.
-            again = self._differing(told, stale, work)
-            work.flows.write([after for _, after in again])
-            transitions = [one for one in transitions if one[1].identity not in refused] + again
-        return transitions, counted(transitions, differences(transitions), work)
+            # Another writer has changed these instances meanwhile. Now they are locked.
+            reevaluated = self._transitions(evidence, stale, work)
+            work.flows.write([after for _, after in reevaluated])
+            transitions = [pair for pair in transitions if pair[1].identity not in refused] + reevaluated
+        return transitions, count_changes(transitions, differences(transitions), work)
 
-    def _told(self, events: Sequence[Event]) -> dict[FlowKey, dict[Key, list[Evidence]]]:
-        """What each event says of each story."""
-        told: dict[FlowKey, dict[Key, list[Evidence]]] = defaultdict(dict)
+    def _extract(self, events: Sequence[Event]) -> dict[FlowKey, dict[Key, list[Evidence]]]:
+        """The evidence of each event, by instance."""
+        evidence: dict[FlowKey, dict[Key, list[Evidence]]] = defaultdict(dict)
         for event in events:
-            for clue in self._interest.clues(event):
-                told[clue.flow.name, clue.key].setdefault(event.key, []).append(clue.evidence)
-        return told
+            for keyed in self._extractor.extract(event):
+                evidence[keyed.flow.name, keyed.key].setdefault(event.key, []).append(keyed.evidence)
+        return evidence
 
-    def _differing(
-        self, told: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], work: UnitOfWork
+    def _transitions(
+        self, evidence: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], work: UnitOfWork
     ) -> list[Transition]:
-        kept = work.flows.find(keys).result()
-        items = {(item.source, item.id) for instance in kept.values() for item in instance.evidence_set.items}
+        records = work.flows.find(keys).result()
+        items = {(item.source, item.id) for instance in records.values() for item in instance.evidence_set.items}
         events = work.events.get(sorted(items))
-        stored = self._told(list(events.values()))
+        stored = self._extract(list(events.values()))
         transitions: list[Transition] = []
         for key in keys:
-            before, evaluator = kept.get(key), self._evaluators[key[0]]
-            evidence_set = _evidence_set(evaluator.flow, before, {**told[key], **stored.get(key, {})}, events)
+            before, evaluator = records.get(key), self._evaluators[key[0]]
+            evidence_set = _evidence_set(evaluator.flow, before, {**evidence[key], **stored.get(key, {})}, events)
             after = record(
                 evaluator,
                 key[1],
@@ -147,21 +147,24 @@ class _Anew:
 
 
 def _evidence_set(
-    flow: Flow, before: FlowRecord | None, told: Mapping[Key, list[Evidence]], stored: Mapping[Key, Event]
+    flow: Flow, before: FlowRecord | None, evidence: Mapping[Key, list[Evidence]], stored: Mapping[Key, Event]
 ) -> EvidenceSet:
-    """All evidence of a story: what is kept, read again where its event is stored, and what was no evidence before."""
-    fresh = {item.identity: item for items in told.values() for item in items}
+    """All evidence of an instance: the recorded evidence, with its fields read again where the event is stored.
+
+    To this it adds the evidence of events that did not belong to the instance under the earlier rules.
+    """
+    fresh = {item.identity: item for items in evidence.values() for item in items}
     if before is None:
-        return add_up([EvidenceSet(items=[item]) for item in fresh.values()])
+        return merge([EvidenceSet(items=[item]) for item in fresh.values()])
     legs = {leg.name: leg for leg in flow.leg}
     items = []
     for item in before.evidence_set.items:
         leg, event = legs.get(item.leg), stored.get((item.source, item.id))
-        if again := fresh.pop(item.identity, None):
-            items.append(replace(item, fields=again.fields))
+        if reread := fresh.pop(item.identity, None):
+            items.append(replace(item, fields=reread.fields))
         elif leg and leg.source in {None, item.source} and (event is None or event.type == leg.type):
-            items.append(item)  # another variant than the stored one, of which this is all that is known
+            items.append(item)  # a variant that differs from the stored event: only the evidence has it
     overflow = {name: number for name, number in before.evidence_set.overflow.items() if name in legs}
-    # Of a leg that has more deliveries than are kept, what is not kept is counted already.
+    # If a leg has overflowed, its overflow already counts the evidence that is not listed.
     items += [item for item in fresh.values() if item.leg not in overflow]
-    return add_up([replace(before.evidence_set, items=[], overflow=overflow), EvidenceSet(items=items)])
+    return merge([replace(before.evidence_set, items=[], overflow=overflow), EvidenceSet(items=items)])

@@ -16,9 +16,9 @@ from helios.ports.pending import Pending
 from helios.ports.unit_of_work import UnitOfWork
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet, Interest, add_up
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, by_status, differences, moment_of, record
-from helios.reconciliation.silence import LISTENED, excused
+from helios.reconciliation.silence import LOOKBACK, deferring_sources
 
 MAX_DEFERRAL = timedelta(hours=1)
 """How long after its deadline an instance is evaluated although a cloud is still silent."""
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class FlowChanges(NamedTuple):
-    """What a batch or a sweep changed, as its frame says it.
+    """What a batch or a sweep changed, as its frame reports it.
 
     Attributes:
         flows: the last instances whose verdict or issues changed, at most MAX_FRAME_FLOWS.
@@ -50,7 +50,7 @@ class PendingFlows(NamedTuple):
 
     Attributes:
         evidence_sets: the evidence by instance, sorted.
-        finds: the stored instances, a part each.
+        finds: the stored instances, one result per half of the batch.
     """
 
     evidence_sets: dict[FlowKey, EvidenceSet]
@@ -63,7 +63,7 @@ class Evaluation(NamedTuple):
     Attributes:
         transitions: every instance.
         counts: what the transitions add to the sums.
-        writes: the instances that were refused, a part each.
+        writes: the instances that were refused, one result per half of the instances.
     """
 
     transitions: list[Transition]
@@ -72,19 +72,19 @@ class Evaluation(NamedTuple):
 
 
 class Reconciler:
-    """Knows the declared flows, and keeps their instances up to date.
+    """Updates the instances of the declared flows.
 
-    A batch costs at most six statements, however many instances it touches, and eight if other writers touch the same
-    ones meanwhile. The steps (collect, evaluate, finalize) are separate, so that the database works on one while the
-    next is prepared: ``batch_write`` draws the schedule.
+    A batch takes at most six statements for any number of instances, and eight if other writers change the same
+    instances meanwhile. The steps (collect, evaluate, finalize) are separate, so that the database works on one step
+    while Python prepares the next: ``batch_write`` has the schedule.
 
     Attributes:
-        evaluators: by the name of the flow.
+        evaluators: the evaluators by the name of their flow.
     """
 
     def __init__(self, flows: Sequence[Flow]) -> None:
         self.evaluators = {flow.name: FlowEvaluator(flow) for flow in flows}
-        self._interest = Interest(flows)
+        self._extractor = EvidenceExtractor(flows)
 
     def collect(self, events: Sequence[Event], work: UnitOfWork) -> PendingFlows:
         """Collect the evidence in a batch, and begin to read its instances: one half while the other is collected.
@@ -98,7 +98,7 @@ class Reconciler:
         for half in halves(events):
             keys = set()
             for event in half:
-                for flow, key, evidence in self._interest.clues(event):
+                for flow, key, evidence in self._extractor.extract(event):
                     identity = (flow.name, key)
                     keys.add(identity)
                     evidence_sets[identity].append(EvidenceSet(items=[evidence]))
@@ -106,12 +106,12 @@ class Reconciler:
         if evidence_sets:
             work.sync()
         # Sorted, because concurrent writers of the same instances in different order deadlock.
-        return PendingFlows({key: add_up(evidence_sets[key]) for key in sorted(evidence_sets)}, finds)
+        return PendingFlows({key: merge(evidence_sets[key]) for key in sorted(evidence_sets)}, finds)
 
     def evaluate(self, pending: PendingFlows, work: UnitOfWork) -> Evaluation:
         """Add the evidence to its instances, and begin to write them: one half while the other is evaluated.
 
-        Deadlines are the business of ``expire``, which knows whether a cloud is silent.
+        Only ``expire`` acts on deadlines, because only it reads whether a cloud is silent.
         """
         records = {key: instance for find in pending.finds for key, instance in find.result().items()}
         transitions: list[Transition] = []
@@ -133,22 +133,22 @@ class Reconciler:
         transitions, counts, writes = evaluation
         if refused := {key for write in writes for key in write.result()}:
             stale = {key: evidence_set for key, evidence_set in pending.evidence_sets.items() if key in refused}
-            again = self._evaluate(stale.items(), work.flows.find(stale.keys()).result())
-            work.flows.write([after for _, after in again])
-            transitions = [one for one in transitions if one[1].identity not in refused] + again
+            reevaluated = self._evaluate(stale.items(), work.flows.find(stale.keys()).result())
+            work.flows.write([after for _, after in reevaluated])
+            transitions = [pair for pair in transitions if pair[1].identity not in refused] + reevaluated
             counts = differences(transitions)
-        return counted(transitions, counts, work)
+        return count_changes(transitions, counts, work)
 
     def expire(self, now: datetime, work: UnitOfWork, *, limit: int) -> tuple[int, FlowChanges]:
         """Evaluate at most ``limit`` instances whose deadline has passed; return how many, and what changed.
 
-        An instance that waits only for silent clouds is deferred: until these send again, plus the grace period, but
-        for MAX_DEFERRAL at most.
+        An instance that waits only for silent clouds is deferred until these send again, plus the grace period, and for
+        at most MAX_DEFERRAL.
         """
-        minutes = work.counts.minutes(now - LISTENED)
-        silent = {name: excused(minutes, now, evaluator.grace) for name, evaluator in self.evaluators.items()}
+        minutes = work.counts.minutes(now - LOOKBACK)
+        silent = {name: deferring_sources(minutes, now, evaluator.grace) for name, evaluator in self.evaluators.items()}
         due = [
-            Due(name, opened_by=now - evaluator.patience, deferred_by=now if silent[name] else None)
+            Due(name, opened_by=now - evaluator.time_to_deadline, deferred_by=now if silent[name] else None)
             for name, evaluator in self.evaluators.items()
         ]
         transitions: list[Transition] = []
@@ -158,13 +158,13 @@ class Reconciler:
             after = record(evaluator, before.key, evidence_set, now=now, version=before.version + 1)
             transitions.append((before, after))
         work.flows.write(sorted([after for _, after in transitions], key=_identity))
-        return len(transitions), counted(transitions, differences(transitions), work)
+        return len(transitions), count_changes(transitions, differences(transitions), work)
 
     def _deferred(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> EvidenceSet:
         """The evidence of an overdue instance, its deadline deferred while it waits for silent clouds only."""
         evaluator, evidence_set = self.evaluators[overdue.flow], overdue.evidence_set
-        if silent and evaluator.awaited(evidence_set) <= silent:
-            return replace(evidence_set, deferred_until=overdue.opened_at + evaluator.patience + MAX_DEFERRAL)
+        if silent and evaluator.missing_sources(evidence_set) <= silent:
+            return replace(evidence_set, deferred_until=overdue.opened_at + evaluator.time_to_deadline + MAX_DEFERRAL)
         if evidence_set.deferred_until:
             return replace(evidence_set, deferred_until=min(evidence_set.deferred_until, now))
         return evidence_set
@@ -178,20 +178,20 @@ class Reconciler:
             if before is None:
                 after = record(evaluator, key, evidence_set, now=BEFORE, version=1)
             else:
-                merged = add_up([before.evidence_set, evidence_set])
+                merged = merge([before.evidence_set, evidence_set])
                 after = record(evaluator, key, merged, now=moment_of(before), version=before.version + 1)
             transitions.append((before, after))
         return transitions
 
 
 def halves(rows: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
-    """What to write first, and what while that is being written; of few rows the first half is empty."""
+    """The rows to write first, and the rows to prepare meanwhile. Of few rows the first half is empty."""
     half = len(rows) // 2 if len(rows) >= MIN_ROWS_TO_HALVE else 0
     return rows[:half], rows[half:]
 
 
-def counted(transitions: Sequence[Transition], counts: Sequence[FlowCount], work: UnitOfWork) -> FlowChanges:
-    """Add what the transitions change to the sums, and return the changes."""
+def count_changes(transitions: Sequence[Transition], counts: Sequence[FlowCount], work: UnitOfWork) -> FlowChanges:
+    """Add the counts to the sums, and return the changes for the frame."""
     if counts:
         work.flows.count(counts)
     changed = (

@@ -1,4 +1,4 @@
-"""From the outbox to those who watch: positions given once, messages small enough to send."""
+"""Sends frames from the outbox to the connected clients, in messages that API Gateway accepts."""
 
 import math
 import time
@@ -13,13 +13,13 @@ from helios.notify import notify_best_effort
 from helios.ports.stream import Broadcaster, Notifier, Outbox
 
 GATEWAY = "api-gateway"
-"""The name in the stream of the relay that posts to API Gateway."""
+"""The consumer name of the relay that posts to API Gateway."""
 
 MAX_MESSAGE_BYTES = 32 * 1024
 """Amazon API Gateway quotas, "WebSocket frame size": a larger message is billed and sent in parts."""
 
 BATCH = 500
-"""Frames read at once, and most that are sent again when a relay dies."""
+"""Frames read at once, and thus the most that are sent twice when a relay dies."""
 
 _HEAD, _TAIL = b'{"type":"frames","frames":[', b"]}"
 
@@ -32,24 +32,24 @@ def relay(
     seconds: float = math.inf,
     notifier: Notifier | None = None,
 ) -> int:
-    """Send every frame that was not sent yet, in order, at least once.
+    """Send every frame that has not been sent, in order, at least once.
 
-    Positions are durable before anything is sent, so that a relay which dies in between sends the same frames under
-    the same positions again, and who has seen them can tell. The place in the stream moves after each page, so that a
-    backlog of any length is sent in the end, however often a relay is stopped.
+    Positions are durable before a frame is sent. A relay that dies in between sends the same frames with the same
+    positions again, so clients can discard them. The offset is committed after each page, so that a backlog of any
+    length is sent eventually, however often a relay is stopped.
 
     Args:
-        consumer: whose place in the stream moves; two at once take turns.
+        consumer: the consumer whose offset is committed; two relays with the same name take turns.
         outbox: holds the frames.
-        broadcaster: reaches everybody who watches.
-        seconds: no message but the first is begun after so many.
-        notifier: rung when that has left frames behind.
+        broadcaster: sends to all connected clients.
+        seconds: the time after which no further message is begun; the first message is always sent.
+        notifier: notified when frames are left after that time.
 
     Returns:
-        How many frames were sent.
+        The number of frames that were sent.
 
     Raises:
-        Retryable: some may not have been sent; relaying again sends them.
+        Retryable: some frames may not have been sent. The next call sends them.
     """
     deadline = time.monotonic() + seconds
     outbox.number()
@@ -63,7 +63,7 @@ def relay(
 
 
 def _page(consumer: str, outbox: Outbox, broadcaster: Broadcaster, deadline: float) -> int:
-    """Send the next few frames, and tell how many; what was sent stays sent when the rest can't be."""
+    """Send the next frames, and return how many. If sending fails, the offset covers the frames sent before."""
     failure: Retryable | None = None
     with outbox.offset(consumer) as offset:
         frames = outbox.frames(after=offset.position, limit=BATCH)
@@ -73,7 +73,7 @@ def _page(consumer: str, outbox: Outbox, broadcaster: Broadcaster, deadline: flo
             except Retryable as error:
                 failure = error
                 break
-            # With each message: Postgres ends a transaction that is idle for as long as a whole page may take.
+            # After each message: Postgres would end a transaction that is idle while a whole page is sent.
             offset.commit(position)
             if time.monotonic() >= deadline:
                 break
@@ -84,36 +84,37 @@ def _page(consumer: str, outbox: Outbox, broadcaster: Broadcaster, deadline: flo
 
 
 def messages(frames: Iterable[StreamFrame]) -> Iterator[tuple[int, bytes]]:
-    """The frames as JSON messages of at most MAX_MESSAGE_BYTES, each after the position of its last frame.
+    """The frames as pairs of the last position and a JSON message of at most MAX_MESSAGE_BYTES.
 
     A message is ``{"type": "frames", "frames": [...]}``.
 
-    A frame that is too large by itself shows fewer events and flows, and its rarest types are counted as one; the sums
-    of its counts never change. One that is too large even so is sent as ``{"type": "position", "position": N}``: there
-    is such a frame, and it can be had from ``/api/v1/frames``.
+    A frame that is too large for a message is reduced: it shows fewer events and flows, and counts its rarest types as
+    one type. The sums of its counts never change. A frame that is still too large is sent as
+    ``{"type": "position", "position": N}``: clients get it from ``/api/v1/frames``.
     """
     room = MAX_MESSAGE_BYTES - len(_HEAD) - len(_TAIL)
-    gathered: list[bytes] = []
+    encoded_frames: list[bytes] = []
     size = position = 0
     for frame in frames:
-        encoded = _fitting(frame, room)
-        if gathered and (encoded is None or size + len(encoded) + 1 > room):
-            yield position, _HEAD + b",".join(gathered) + _TAIL
-            gathered, size = [], 0
+        encoded = _encode_within(frame, room)
+        if encoded_frames and (encoded is None or size + len(encoded) + 1 > room):
+            yield position, _HEAD + b",".join(encoded_frames) + _TAIL
+            encoded_frames, size = [], 0
         position = frame.position
         if encoded is None:
             yield position, msgspec.json.encode({"type": "position", "position": position})
         else:
-            gathered.append(encoded)
+            encoded_frames.append(encoded)
             size += len(encoded) + 1
-    if gathered:
-        yield position, _HEAD + b",".join(gathered) + _TAIL
+    if encoded_frames:
+        yield position, _HEAD + b",".join(encoded_frames) + _TAIL
 
 
-def _fitting(frame: StreamFrame, room: int) -> bytes | None:
+def _encode_within(frame: StreamFrame, room: int) -> bytes | None:
+    """The frame as JSON of at most ``room`` bytes, reduced if necessary; None if it is still larger."""
     encoded = msgspec.json.encode(frame)
     if len(encoded) > room:
-        frame = msgspec.structs.replace(frame, counts=_fewer(frame.counts, room // 2))
+        frame = msgspec.structs.replace(frame, counts=_reduce_counts(frame.counts, room // 2))
         encoded = msgspec.json.encode(frame)
     while len(encoded) > room and (frame.events or frame.flows):
         events, flows = frame.events, frame.flows
@@ -124,15 +125,15 @@ def _fitting(frame: StreamFrame, room: int) -> bytes | None:
     return encoded if len(encoded) <= room else None
 
 
-def _fewer(counts: Sequence[Count], room: int) -> list[Count]:
-    """The same deliveries, the most frequent types by name in so many bytes, the others together for each source."""
-    kept: list[Count] = []
+def _reduce_counts(counts: Sequence[Count], room: int) -> list[Count]:
+    """The same deliveries in about ``room`` bytes: frequent types by name, the others as one type per source."""
+    named: list[Count] = []
     others: dict[tuple[object, str], Count] = {}
-    for count in sorted(counts, key=lambda one: one.received, reverse=True):
+    for count in sorted(counts, key=lambda count: count.received, reverse=True):
         room -= len(msgspec.json.encode(count)) + 1
         if room >= 0:
-            kept.append(count)
+            named.append(count)
             continue
-        same = Count(minute=count.minute, source=count.source, type=OTHER_TYPES)
-        others.setdefault((count.minute, count.source), same).add(count)
-    return [*kept, *others.values()]
+        empty = Count(minute=count.minute, source=count.source, type=OTHER_TYPES)
+        others.setdefault((count.minute, count.source), empty).add(count)
+    return [*named, *others.values()]

@@ -1,4 +1,4 @@
-"""Works through replay jobs: in order, batch by batch, no faster than asked, and after live traffic."""
+"""Runs replay jobs: in order, batch by batch, no faster than requested, and with priority for live traffic."""
 
 import logging
 import threading
@@ -24,59 +24,59 @@ from helios.services.ingest import Ingest
 log = logging.getLogger("helios.replays")
 
 ACTOR = "helios"
-"""Who ends a job that nobody has cancelled."""
+"""The actor in the audit log when a job ends without being cancelled."""
 
 POLL_SECONDS = 5.0
-"""How soon a job is found that another process was asked for."""
+"""How soon the worker finds a job that another process has started."""
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-"""Pauses while the target is away, each twice the one before, or as long as it asks for."""
+"""The pauses while the target is unavailable double from the first to the longest, unless it asks for longer ones."""
 
 MAX_UNAVAILABLE = 10
-"""How often in a row the target may be away before the job has failed: five to ten minutes, in which others wait."""
+"""Consecutive failures to reach the target before the job fails: five to ten minutes, during which other jobs wait."""
 
-GIVE_WAY_SECONDS = 1.0
-"""How long a batch waits at most for live traffic that is being stored."""
+MAX_LIVE_WAIT_SECONDS = 1.0
+"""The longest time that a batch waits for live traffic to be stored."""
 
 BATCHES_A_SECOND = 4
-"""A rate is kept in as many steps, unless the target takes less at once."""
+"""The number of batches into which one second of the rate is divided, unless the target takes smaller batches."""
 
 MAX_FRAME_BYTES = 24_000
-"""Of the events in one frame: what does not fit into a message of the relay would be left out there."""
+"""Maximum bytes of the events in one frame: the relay leaves out events that do not fit into its message."""
 
 
 class Sender(Protocol):
-    """What a job sends, and where."""
+    """Reads the items of a job, and sends them to its target."""
 
     batch: int
 
     def read(self, job: ReplayJob, limit: int) -> Sequence[tuple[Checkpoint, Any]]:
-        """What follows in the job, each with its place."""
+        """The next items of the job, each with its checkpoint."""
 
     def send(self, job: ReplayJob, items: Sequence[Any]) -> Iterator[Replayed]:
-        """As ``ReplayTarget`` has it."""
+        """Send items; see ``ReplayTarget.send``."""
 
     def close(self) -> None:
-        """Let go of its connections."""
+        """Close its connections."""
 
 
 class Batch(NamedTuple):
     """What became of one batch.
 
     Attributes:
-        job: as it stands now; None: it has ended, by this or otherwise.
-        dealt_with: how many were sent, failed or skipped.
-        unavailable: why the others were not.
+        job: the job after the batch; None: the job has ended.
+        processed: the number of items that were sent, failed or skipped.
+        unavailable: why the other items were not sent.
     """
 
     job: ReplayJob | None
-    dealt_with: int = 0
+    processed: int = 0
     unavailable: TargetUnavailable | None = None
 
 
 class ReplayWorker:
-    """Works through the jobs; of several workers one does at a time."""
+    """Runs the jobs. Of several workers, one runs jobs at a time."""
 
     def __init__(
         self,
@@ -88,14 +88,14 @@ class ReplayWorker:
         notifier: Notifier,
         is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Take what it works with.
+        """Take the ports.
 
         Args:
-            jobs: what is to be done.
-            targets: where to, outside of Helios.
-            store: takes the frames of those who watch.
-            ingest: takes dead letters in.
-            notifier: rung for those frames.
+            jobs: stores the jobs.
+            targets: the targets outside of Helios.
+            store: stores the frames of replays to connected clients.
+            ingest: ingests dead letters.
+            notifier: notified of those frames.
             is_busy: whether live traffic waits in this process.
         """
         self._jobs = jobs
@@ -108,70 +108,71 @@ class ReplayWorker:
         self._wake = threading.Event()
 
     def run(self) -> bool:
-        """Work through all jobs that run, the oldest first; False if another process is at it.
+        """Run all jobs that have not ended, the oldest first; False if another process is running them.
 
         Raises:
-            Retryable: the store is away; where a job stands is kept.
+            Retryable: the store can't be reached. The checkpoint of the job is stored.
         """
-        with self._jobs.turn() as mine:
-            while mine and not self._stopping.is_set() and (job := self._jobs.first_running()):
+        with self._jobs.turn() as is_our_turn:
+            while is_our_turn and not self._stopping.is_set() and (job := self._jobs.first_running()):
                 self._work(job)
-        return mine
+        return is_our_turn
 
-    def run_for_ever(self) -> None:
-        """The same, also for the jobs that come, until ``stop``."""
+    def run_forever(self) -> None:
+        """Run all jobs, and those that are started later, until ``stop``."""
         while not self._stopping.is_set():
             try:
                 if self._jobs.first_running():
                     self.run()
             except Retryable as error:
-                log.warning("replays put off", extra={"error": str(error)})
-            except Exception:  # a defect must not end the replays of a process that goes on to serve
-                log.exception("replays put off")
+                log.warning("replay jobs: retrying later", extra={"error": str(error)})
+            except Exception:  # a bug must not end the replays while the process keeps serving requests
+                log.exception("replay jobs: retrying later")
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
 
     def wake(self) -> None:
-        """There is a new job."""
+        """Look for a new job now."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End after the batch that is under way."""
+        """End after the current batch."""
         self._stopping.set()
         self._wake.set()
 
     def _work(self, job: ReplayJob) -> None:
-        """Until the job has ended, or this process is to."""
+        """Run a job until the job ends or this process stops."""
         try:
             sender = self._sender(job)
         except Rejected as fault:
             self._end(job, "failed", f"{fault.field} {fault.reason}")
             return
-        started, at_first = time.monotonic(), job
-        unavailable = 0
-        last: ReplayJob | None = job
+        started, initial_job = time.monotonic(), job
+        failures = 0
+        next_job: ReplayJob | None = job
         try:
-            while last and not self._stopping.is_set():
-                job = last
-                self._give_way()
-                began = time.monotonic()
-                last, dealt_with, trouble = self._batch(job, sender)
-                unavailable = 0 if dealt_with else unavailable + 1
-                if last and trouble and unavailable == MAX_UNAVAILABLE:
-                    self._end(last, "failed", str(trouble))
+            while next_job and not self._stopping.is_set():
+                job = next_job
+                self._wait_for_live_traffic()
+                batch_started = time.monotonic()
+                next_job, processed, unavailable = self._batch(job, sender)
+                failures = 0 if processed else failures + 1
+                if next_job and unavailable and failures == MAX_UNAVAILABLE:
+                    self._end(next_job, "failed", str(unavailable))
                     return
-                self._pause(job, dealt_with / job.per_second - (time.monotonic() - began), trouble, unavailable)
+                elapsed = time.monotonic() - batch_started
+                self._pause(job, processed / job.per_second - elapsed, unavailable, failures)
         except Retryable:
             raise
-        except Exception as error:  # a defect must not hold up the jobs that follow
-            log.exception("a replay job failed", extra={"job": job.id})
+        except Exception as error:  # a bug must not block the jobs that follow
+            log.exception("replay job failed", extra={"job": job.id})
             self._end(job, "failed", f"{type(error).__name__}: {error}")
         finally:
             sender.close()
-            self._log(job, at_first, started)
+            self._log(job, initial_job, started)
 
     def _batch(self, job: ReplayJob, sender: Sender) -> Batch:
-        """Send what follows, and keep where the job stands then."""
+        """Send the next items, and store the checkpoint."""
         items = sender.read(job, min(sender.batch, max(1, job.per_second // BATCHES_A_SECOND)))
         if not items:
             self._end(job, "done")
@@ -180,7 +181,7 @@ class ReplayWorker:
         unavailable: TargetUnavailable | None = None
         try:
             for result in sender.send(job, [item for _, item in items]):
-                results.append(result)  # noqa: PERF402 - what was sent before it raised counts
+                results.append(result)  # noqa: PERF402 - results before an exception count
         except TargetUnavailable as error:
             unavailable = error
         except Rejected as fault:
@@ -188,25 +189,25 @@ class ReplayWorker:
             return Batch(None)
         moved = _moved(job, items[len(results) - 1][0] if results else job.checkpoint, results, unavailable)
         if not self._jobs.advance(moved, was=job.checkpoint):
-            return Batch(None)  # cancelled, or another worker has moved it: whoever comes next reads it anew
+            return Batch(None)  # the job was cancelled or advanced by another worker: the next run reads it again
         return Batch(moved, len(results), unavailable)
 
-    def _pause(self, job: ReplayJob, seconds: float, trouble: TargetUnavailable | None, unavailable: int) -> None:
-        """Keep to the rate, or wait for the target; a job that is cancelled meanwhile ends the wait."""
-        if trouble:
-            backoff = FIRST_PAUSE_SECONDS * 2 ** max(0, unavailable - 1)
-            seconds = min(max(backoff, trouble.after_seconds or 0), LONGEST_PAUSE_SECONDS)
+    def _pause(self, job: ReplayJob, seconds: float, unavailable: TargetUnavailable | None, failures: int) -> None:
+        """Wait to keep the rate, or for an unavailable target. The wait ends when the job is cancelled."""
+        if unavailable:
+            backoff = FIRST_PAUSE_SECONDS * 2 ** max(0, failures - 1)
+            seconds = min(max(backoff, unavailable.after_seconds or 0), LONGEST_PAUSE_SECONDS)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stopping.wait(min(left, 1.0)):
-            if seconds > 1 and not self._runs(job):
+            if seconds > 1 and not self._is_running(job):
                 return
 
-    def _runs(self, job: ReplayJob) -> bool:
-        known = self._jobs.get(job.id)
-        return known is not None and known.state == "running"
+    def _is_running(self, job: ReplayJob) -> bool:
+        stored_job = self._jobs.get(job.id)
+        return stored_job is not None and stored_job.state == "running"
 
-    def _give_way(self) -> None:
-        until = time.monotonic() + GIVE_WAY_SECONDS
+    def _wait_for_live_traffic(self) -> None:
+        until = time.monotonic() + MAX_LIVE_WAIT_SECONDS
         while self._is_busy() and time.monotonic() < until:
             self._stopping.wait(0.01)
 
@@ -214,26 +215,26 @@ class ReplayWorker:
         if job.what == "dead_letters":
             return _DeadLetters(self._jobs, self._ingest)
         if job.target.kind == "relay":
-            return _Events(self._jobs, _Watchers(self._store, self._notifier))
+            return _Events(self._jobs, _Clients(self._store, self._notifier))
         return _Events(self._jobs, self._targets.open(job.target))
 
     def _end(self, job: ReplayJob, state: Literal["done", "failed"], error: str | None = None) -> None:
         self._jobs.end(job.id, state, actor=ACTOR, now=datetime.now(UTC), error=error)
 
-    def _log(self, job: ReplayJob, at_first: ReplayJob, started: float) -> None:
-        """The one wide line of a job, or of a stretch of it."""
-        ended = self._jobs.get(job.id) or job
+    def _log(self, job: ReplayJob, initial_job: ReplayJob, started: float) -> None:
+        """Log one line about what this run of the job did."""
+        stored_job = self._jobs.get(job.id) or job
         log.info(
             "replayed",
             extra={
                 "job": job.id,
                 "what": job.what,
                 "target": job.target.kind,
-                "state": ended.state,
-                "sent": ended.sent - at_first.sent,
-                "failed": ended.failed - at_first.failed,
-                "skipped": ended.skipped - at_first.skipped,
-                "error": ended.last_error,
+                "state": stored_job.state,
+                "sent": stored_job.sent - initial_job.sent,
+                "failed": stored_job.failed - initial_job.failed,
+                "skipped": stored_job.skipped - initial_job.skipped,
+                "error": stored_job.last_error,
                 "duration_ms": round((time.monotonic() - started) * 1000),
             },
         )
@@ -255,7 +256,7 @@ def _moved(
 
 
 class _Events:
-    """Stored events, to a target that takes them."""
+    """Sends stored events to a target."""
 
     def __init__(self, jobs: ReplayJobs, target: ReplayTarget) -> None:
         self.batch = target.batch
@@ -264,7 +265,9 @@ class _Events:
 
     def read(self, job: ReplayJob, limit: int) -> list[tuple[Checkpoint, Event]]:
         events = self._jobs.events(job.filter, after=job.checkpoint, limit=limit)
-        return [(Checkpoint(received_at=one.received_at, source=one.source, id=one.id), one) for one in events]
+        return [
+            (Checkpoint(received_at=event.received_at, source=event.source, id=event.id), event) for event in events
+        ]
 
     def send(self, job: ReplayJob, items: Sequence[Event]) -> Iterator[Replayed]:
         return self._target.send(job, items)
@@ -274,7 +277,7 @@ class _Events:
 
 
 class _DeadLetters:
-    """Dead letters, to ingest."""
+    """Sends dead letters to ingest."""
 
     batch = 10
 
@@ -285,33 +288,36 @@ class _DeadLetters:
     def read(self, job: ReplayJob, limit: int) -> list[tuple[Checkpoint, StoredDeadLetter]]:
         dead_letters = self._jobs.dead_letters(job.filter, after=job.checkpoint, limit=limit)
         return [
-            (Checkpoint(received_at=one.first_received_at, source=one.dead_letter.source, id=str(one.id)), one)
-            for one in dead_letters
+            (
+                Checkpoint(received_at=stored.first_received_at, source=stored.dead_letter.source, id=str(stored.id)),
+                stored,
+            )
+            for stored in dead_letters
         ]
 
     def send(self, job: ReplayJob, items: Sequence[StoredDeadLetter]) -> Iterator[Replayed]:
-        for kept in items:
-            yield self._take_in(job, kept)
+        for stored in items:
+            yield self._replay(job, stored)
 
     def close(self) -> None:
-        """Has nothing to let go of."""
+        """There is no connection to close."""
 
-    def _take_in(self, job: ReplayJob, kept: StoredDeadLetter) -> Replayed:
+    def _replay(self, job: ReplayJob, stored: StoredDeadLetter) -> Replayed:
         now = datetime.now(UTC)
         try:
             outcomes = replay_dead_letter(
-                kept, None, ingest=self._ingest, actor=job.actor, now=now, note=f" (replay job {job.id})"
+                stored, None, ingest=self._ingest, actor=job.actor, now=now, note=f" (replay job {job.id})"
             )
         except Rejected as fault:
-            return Replayed("failed", f"{kept.subject}: {fault.field} {fault.reason}")
+            return Replayed("failed", f"{stored.subject}: {fault.field} {fault.reason}")
         except AlreadyReplayed as error:
             return Replayed("skipped", str(error))
         refused = next((outcome for outcome in outcomes if outcome.status not in DONE), None)
-        return Replayed("failed", f"{kept.subject}: {refused.field} {refused.reason}") if refused else SENT
+        return Replayed("failed", f"{stored.subject}: {refused.field} {refused.reason}") if refused else SENT
 
 
-class _Watchers:
-    """Whoever watches: the events as frames that count nothing."""
+class _Clients:
+    """The connected clients: they get the events in frames without counts."""
 
     batch = 50
 
@@ -321,26 +327,26 @@ class _Watchers:
 
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
         with self._store.transaction() as work:
-            for shown in _framed(events):
-                work.stream.publish(Frame(counts=[], events=shown, replay=job.id), [])
+            for summaries in _framed(events):
+                work.stream.publish(Frame(counts=[], events=summaries, replay=job.id), [])
         notify_best_effort(self._notifier)
         yield from [SENT] * len(events)
 
     def close(self) -> None:
-        """Has nothing to let go of."""
+        """There is no connection to close."""
 
 
 def _framed(events: Sequence[Event]) -> Iterator[list[EventSummary]]:
-    """The events as the lines of as few frames as hold them all."""
-    gathered: list[EventSummary] = []
+    """The event summaries of each frame, in as few frames as hold all of them."""
+    summaries: list[EventSummary] = []
     size = 0
     for event in events:
-        line = msgspec.convert(event, EventSummary, from_attributes=True)
-        length = len(msgspec.json.encode(line))
-        if gathered and size + length > MAX_FRAME_BYTES:
-            yield gathered
-            gathered, size = [], 0
-        gathered.append(line)
+        summary = msgspec.convert(event, EventSummary, from_attributes=True)
+        length = len(msgspec.json.encode(summary))
+        if summaries and size + length > MAX_FRAME_BYTES:
+            yield summaries
+            summaries, size = [], 0
+        summaries.append(summary)
         size += length
-    if gathered:
-        yield gathered
+    if summaries:
+        yield summaries

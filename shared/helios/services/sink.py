@@ -1,4 +1,4 @@
-"""From the outbox to others who work with events: all that is stored, and nothing that is not."""
+"""Forwards every stored event, and no other, from the outbox to an external system such as Kafka."""
 
 import logging
 import threading
@@ -15,39 +15,38 @@ from helios.ports.stream import EventSink, Listener, Outbox
 log = logging.getLogger("helios.sink")
 
 KAFKA = "kafka"
-"""The sink's name in the stream: its place is kept under it, however many processes share the work."""
+"""The consumer name of the Kafka sink: its offset is stored under this name, however many processes share the work."""
 
 BATCH = 10
-"""Frames passed on at once. Few, since a frame has up to a whole batch of events: what fails is sent again whole."""
+"""Frames forwarded at once. Few, because a frame has up to a whole batch of events, and a failure resends all."""
 
 PARKED_BATCH = 500
-"""Refused events sent again at once."""
+"""Parked events sent again at once."""
 
 POLL_SECONDS = 1.0
-"""How long to sleep without a bell: one that was lost costs no more than this, and neither does the order to end."""
+"""The longest wait for a notification: a lost notification, or a request to stop, takes at most this long."""
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
-"""Pauses after a failure, each twice the one before."""
+"""The pauses after failures double from the first to the longest."""
 
 
 def sink(consumer: str, *, outbox: Outbox, target: EventSink) -> int:
-    """Pass on the events of the next few frames, in order, at least once.
+    """Forward the events of the next frames, in order, at least once.
 
-    The place in the stream moves once the target has acknowledged every event, so that a sink which dies before that
-    passes on the same events again. An event that the target refuses for good is parked with the reason, and holds up
-    no other.
+    The offset is committed after the target has acknowledged every event. A sink that dies before that forwards the
+    same events again. An event that the target refuses permanently is parked with the reason, and blocks no other.
 
     Args:
-        consumer: whose place in the stream moves; two at once take turns.
-        outbox: knows the events that are stored.
-        target: where they go.
+        consumer: the consumer whose offset is committed; two sinks with the same name take turns.
+        outbox: holds the stored events.
+        target: receives the events.
 
     Returns:
-        How many frames were dealt with; 0 when there are no more.
+        The number of frames that were processed; 0 when there are no more.
 
     Raises:
-        Retryable: some may not have been passed on; calling again passes on all of them.
+        Retryable: some events may not have been forwarded. The next call forwards all of them.
     """
     outbox.number()
     with outbox.offset(consumer) as offset:
@@ -61,52 +60,52 @@ def sink(consumer: str, *, outbox: Outbox, target: EventSink) -> int:
     return len(frames)
 
 
-class SentAgain(NamedTuple):
-    """What became of the events that were parked.
+class ResendResult(NamedTuple):
+    """What became of the parked events.
 
     Attributes:
-        sent: how many were taken now.
-        refused: how many stay parked.
+        sent: the number that the target accepted.
+        refused: the number that stay parked.
     """
 
     sent: int
     refused: int
 
 
-def send_parked(consumer: str, *, outbox: Outbox, target: EventSink) -> SentAgain:
-    """Pass on once more what was refused, when its cause has been mended.
+def send_parked(consumer: str, *, outbox: Outbox, target: EventSink) -> ResendResult:
+    """Send the parked events again, after their cause has been fixed.
 
     Args:
-        consumer: whose events they are; meanwhile it passes on nothing else.
-        outbox: knows them.
-        target: where they go.
+        consumer: the consumer that parked the events; it forwards nothing else meanwhile.
+        outbox: holds the events.
+        target: receives the events.
 
     Raises:
-        Retryable: the target is away; what it has taken until then is not parked any more.
+        Retryable: the target can't be reached. The events that it has accepted before are no longer parked.
     """
-    sent = still = 0
+    sent = still_refused = 0
     last: Key | None = None
     while True:
         with outbox.offset(consumer) as offset:
             events = offset.parked(after=last, limit=PARKED_BATCH)
             if not events:
-                return SentAgain(sent, still)
+                return ResendResult(sent, still_refused)
             refused = target.send(sorted(events, key=_moment))
             offset.park(refused)
-            offset.release([event.key for event in events if event.key not in {one.key for one in refused}])
+            offset.release([event.key for event in events if event.key not in {parked.key for parked in refused}])
         last = events[-1].key
-        sent, still = sent + len(events) - len(refused), still + len(refused)
+        sent, still_refused = sent + len(events) - len(refused), still_refused + len(refused)
 
 
 def follow(consumer: str, *, outbox: Outbox, target: EventSink, listener: Listener, stopping: threading.Event) -> None:
-    """Pass on whatever is stored from now on, and what was not passed on before; whatever is away is waited for.
+    """Forward stored events until ``stopping`` is set, and retry while the store or the target can't be reached.
 
     Args:
-        consumer: whose place in the stream moves.
-        outbox: knows the events that are stored.
-        target: where they go.
-        listener: says when there are more.
-        stopping: set to end: the frames that are under way are finished first.
+        consumer: the consumer whose offset is committed.
+        outbox: holds the stored events.
+        target: receives the events.
+        listener: waits for notifications of new frames.
+        stopping: set by the caller to end; the frames in progress are finished first.
     """
     pause = FIRST_PAUSE_SECONDS
     while not stopping.is_set():
@@ -115,13 +114,13 @@ def follow(consumer: str, *, outbox: Outbox, target: EventSink, listener: Listen
                 listener.wait(POLL_SECONDS)
             pause = FIRST_PAUSE_SECONDS
         except Retryable as error:
-            log.warning("put off", extra={"consumer": consumer, "error": str(error), "pause_s": pause})
+            log.warning("retrying later", extra={"consumer": consumer, "error": str(error), "pause_s": pause})
             stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 def _events(frames: Sequence[StreamEvents]) -> list[Event]:
-    """Batch by batch, and within a batch, whose order of arrival nobody keeps, as they happened."""
+    """The events frame by frame, sorted by time within a frame: their order of arrival in a batch is not stored."""
     return [event for frame in frames for event in sorted(frame.events, key=_moment)]
 
 
@@ -130,11 +129,11 @@ def _moment(event: Event) -> tuple[datetime, datetime, str, str]:
 
 
 def _report_refusals(consumer: str, refused: Sequence[Parked]) -> None:
-    reasons = dict(Counter(one.reason for one in refused))
-    log.error("events were refused", extra={"consumer": consumer, "events": len(refused), "reasons": reasons})
+    reasons = dict(Counter(parked.reason for parked in refused))
+    log.error("events refused", extra={"consumer": consumer, "events": len(refused), "reasons": reasons})
 
 
 def _report_gap(consumer: str, position: int, following: int) -> None:
-    """Positions have no holes: a missing one is a frame that the sweep has removed, after a week at the earliest."""
+    """Log missing positions. Positions are gapless, so the sweep has removed these frames, after at least a week."""
     if missed := following - position - 1:
-        log.error("frames were removed before they were read", extra={"consumer": consumer, "frames": missed})
+        log.error("frames removed before they were read", extra={"consumer": consumer, "frames": missed})

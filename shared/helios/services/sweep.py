@@ -1,4 +1,4 @@
-"""What has to be done now and then, whether or not anything arrives."""
+"""Periodic work: evaluates the flow instances whose deadline has passed, and removes old frames."""
 
 import logging
 from datetime import datetime, timedelta
@@ -12,60 +12,60 @@ from helios.services.reconciler import Reconciler
 
 log = logging.getLogger("helios.sweep")
 
-FRAMES_KEPT = timedelta(hours=1)
-"""How long a client that was away may still catch up from frames."""
+FRAME_RETENTION = timedelta(hours=1)
+"""How long frames are stored for clients that reconnect."""
 
-FRAMES_KEPT_AT_LAST = timedelta(days=7)
-"""How long frames wait for a consumer that has not read them: Kafka may be away for a week."""
+MAX_FRAME_RETENTION = timedelta(days=7)
+"""How long frames are stored for a consumer that has not read them: Kafka may be unavailable for a week."""
 
 BATCH = 10_000
-"""Rows removed by one statement, so that none holds its locks for long."""
+"""Rows removed by one statement, so that no statement holds its locks for long."""
 
 FLOW_BATCH = 500
-"""Stories judged in one transaction, for the same reason."""
+"""Instances evaluated in one transaction, for the same reason."""
 
 
-class Swept(NamedTuple):
+class SweepResult(NamedTuple):
     """What a sweep did.
 
     Attributes:
-        frames: how many were removed.
-        flows: how many stories were judged because their deadline had passed.
+        frames: the number of frames that were removed.
+        flows: the number of flow instances that were evaluated because their deadline had passed.
     """
 
     frames: int
     flows: int
 
 
-def sweep(now: datetime, *, store: EventStore, reconciler: Reconciler, notifier: Notifier | None = None) -> Swept:
-    """Judge the stories whose deadline has passed, and remove the frames that nobody can ask for any more.
+def sweep(now: datetime, *, store: EventStore, reconciler: Reconciler, notifier: Notifier | None = None) -> SweepResult:
+    """Evaluate the flow instances whose deadline has passed, and remove the frames that have expired.
 
-    Safe to run twice at once: what one has in hand, the other leaves alone.
+    Two sweeps can run at once: each skips the rows that the other has locked.
 
     Args:
-        now: decides what has passed.
-        store: holds both.
-        reconciler: knows the flows.
-        notifier: told that there are new frames; None: who watches finds them by itself.
+        now: decides which deadlines and retention periods have passed.
+        store: holds the instances and the frames.
+        reconciler: evaluates the instances.
+        notifier: notified of new frames; None: the relay finds the frames at its next turn.
 
     Raises:
-        Retryable: the store is away; the next sweep does it.
+        Retryable: the store can't be reached. The next sweep does the rest.
     """
     flows = expire_flows(now, store=store, reconciler=reconciler, notifier=notifier)
     frames = 0
-    while batch := store.remove_frames(before=now - FRAMES_KEPT, at_last=now - FRAMES_KEPT_AT_LAST, limit=BATCH):
+    while batch := store.remove_frames(before=now - FRAME_RETENTION, at_last=now - MAX_FRAME_RETENTION, limit=BATCH):
         frames += batch
     log.info("swept", extra={"frames": frames, "flows": flows})
-    return Swept(frames, flows)
+    return SweepResult(frames, flows)
 
 
 def expire_flows(now: datetime, *, store: EventStore, reconciler: Reconciler, notifier: Notifier | None = None) -> int:
-    """Judge the stories whose deadline has passed, and tell who watches; how many there were.
+    """Evaluate the flow instances whose deadline has passed, publish the changes, and return the number of instances.
 
-    The words are those of ``sweep``.
+    The arguments are those of ``sweep``.
 
     Raises:
-        Retryable: the store is away; what was judged before that stays judged.
+        Retryable: the store can't be reached. What was evaluated before stays stored.
     """
     count = 0
     while True:

@@ -54,8 +54,8 @@ def test_routes_and_answers(host: Hosted, method: str, path: str, status: int, b
         ("/shop/orders/1", EVENT_GRID, 401),
         ("/shop/orders/1", DEFAULT, 201),
         ("/shop/orders/1", MASTER, 201),
-        ("/shop/guarded", DEFAULT, 401),
-        ("/shop/guarded", MASTER, 204),
+        ("/shop/admin_only", DEFAULT, 401),
+        ("/shop/admin_only", MASTER, 204),
     ],
 )
 def test_keys(host: Hosted, path: str, key: str, status: int):

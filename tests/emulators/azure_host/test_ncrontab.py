@@ -35,7 +35,7 @@ def at(text: str) -> datetime:
     ],
 )
 def test_the_next_run(expression: str, now: str, due: str):
-    assert ncrontab.parsed(expression).after(at(now)) == at(due)
+    assert ncrontab.parse(expression).after(at(now)) == at(due)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_next_run(expression: str, now: str, due: str):
 )
 def test_what_is_no_schedule_is_refused(expression: str):
     with pytest.raises(ValueError, match=r"schedule|second|hour|day|month|minute"):
-        ncrontab.parsed(expression)
+        ncrontab.parse(expression)
 
 
 @given(
@@ -67,7 +67,7 @@ def test_what_is_no_schedule_is_refused(expression: str):
 )
 def test_the_next_run_is_the_first_second_that_fits(second: str, minute: str, hour: str, day: str, now: datetime):
     """Compared with looking at every second of the next minute, and with the run after it."""
-    schedule = ncrontab.parsed(f"{second} {minute} {hour} {day} * *")
+    schedule = ncrontab.parse(f"{second} {minute} {hour} {day} * *")
     assert isinstance(schedule, ncrontab.Cron)
     due = schedule.after(now)
     whole = now.replace(microsecond=0)

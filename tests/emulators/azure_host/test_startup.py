@@ -43,13 +43,13 @@ def test_no_key_is_logged(host: Hosted):
         (
             '@app.event_grid_trigger(arg_name="event", cardinality="many")\ndef f(event): ...\n',
             '{"version": "2.0"}',
-            "function f: cardinality many is refused",
+            "function f: cardinality many is not supported",
         ),
         (EVENT_GRID.format(annotation=": str"), '{"version": "2.0"}', "does not fit eventGridTrigger"),
         (
             '@app.event_grid_trigger(arg_name="event")\ndef f(other): ...\n',
             '{"version": "2.0"}',
-            "the trigger's arg_name event is no parameter",
+            "the trigger's arg_name event is not a parameter",
         ),
         (
             '@app.timer_trigger(arg_name="t", schedule="0 0 0 30 2 *")\ndef f(t): ...\n',
@@ -59,7 +59,7 @@ def test_no_key_is_logged(host: Hosted):
         (
             '@app.timer_trigger(arg_name="t", schedule="%NOT_SET%")\ndef f(t): ...\n',
             '{"version": "2.0"}',
-            "names the setting 'NOT_SET', not set",
+            "uses the setting 'NOT_SET', which is not set",
         ),
         (
             '@app.route(route="{x:regex(a)}")\ndef f(req): ...\n',
@@ -71,12 +71,12 @@ def test_no_key_is_logged(host: Hosted):
         (EVENT_GRID.format(annotation=""), '{"version": "1.0"}', "host.json"),
     ],
 )
-def test_what_can_not_be_hosted_is_a_clear_sentence(tmp_path: Path, source: str, host_json: str | None, said: str):
+def test_an_unsupported_app_gets_a_clear_message(tmp_path: Path, source: str, host_json: str | None, said: str):
     code, log = run_to_its_end(Hosted(tmp_path, write_app(tmp_path, source, host_json)))
     assert (code, said in log, "Traceback" in log) == (1, True, False), log
 
 
-def test_a_folder_without_an_app_is_a_clear_sentence(tmp_path: Path):
+def test_a_folder_without_an_app_gets_a_clear_message(tmp_path: Path):
     (tmp_path / "host.json").write_text('{"version": "2.0"}')
     code, log = run_to_its_end(Hosted(tmp_path, tmp_path))
     assert (code, "has no function_app.py" in log) == (1, True)
@@ -85,10 +85,10 @@ def test_a_folder_without_an_app_is_a_clear_sentence(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("AZURE_HOST_MASTER_KEY", "", "set AZURE_HOST_MASTER_KEY"),
-        ("PYTHON_THREADPOOL_THREAD_COUNT", "many", "write a number from 1 to 1000"),
+        ("AZURE_HOST_MASTER_KEY", "", "Set AZURE_HOST_MASTER_KEY"),
+        ("PYTHON_THREADPOOL_THREAD_COUNT", "many", "Set it to a number from 1 to 1000"),
     ],
 )
-def test_a_wrong_setting_is_a_clear_sentence(tmp_path: Path, name: str, value: str, said: str):
+def test_a_wrong_setting_gets_a_clear_message(tmp_path: Path, name: str, value: str, said: str):
     code, log = run_to_its_end(Hosted(tmp_path, env={name: value}))
     assert (code, said in log) == (1, True), log

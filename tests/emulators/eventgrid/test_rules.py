@@ -8,8 +8,8 @@ import pytest
 from msgspec import Raw
 
 from local.emulators.eventgrid import filters, retry
-from local.emulators.eventgrid.journal import Debts
-from local.emulators.eventgrid.retry import Again, GiveUp
+from local.emulators.eventgrid.journal import PendingEvents
+from local.emulators.eventgrid.retry import GiveUp, RetryAfter
 from local.emulators.eventgrid.subscription import Filter, RetryPolicy
 
 EVENT = {
@@ -23,7 +23,7 @@ EVENT = {
 
 def passes(wanted: dict[str, Any], event: dict[str, Any] = EVENT) -> bool:
     fields = {name: Raw(msgspec.json.encode(value)) for name, value in event.items()}
-    return filters.compiled(msgspec.convert(wanted, Filter))(fields)
+    return filters.compile_filter(msgspec.convert(wanted, Filter))(fields)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_all_advanced_filters_must_hold():
 def test_a_number_beyond_any_float_passes_no_comparison():
     fields = {"id": Raw(b'"1"'), "data": Raw(b'{"n": 1e400}')}
     wanted = {"advancedFilters": [{"operatorType": "NumberGreaterThan", "key": "data.n", "value": 1}]}
-    assert filters.compiled(msgspec.convert(wanted, Filter))(fields) is False
+    assert filters.compile_filter(msgspec.convert(wanted, Filter))(fields) is False
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_filter_that_makes_no_sense_is_refused(wanted: dict[str, Any]):
 
 def wait(status: int | None, attempts: int) -> float:
     step = retry.after_failure(status, attempts, RetryPolicy())
-    assert isinstance(step, Again)
+    assert isinstance(step, RetryAfter)
     return step.seconds
 
 
@@ -122,7 +122,7 @@ def test_some_failures_wait_longer(status: int | None, least: float):
 
 
 def test_thirty_attempts_are_the_end():
-    assert isinstance(retry.after_failure(500, 29, RetryPolicy()), Again)
+    assert isinstance(retry.after_failure(500, 29, RetryPolicy()), RetryAfter)
     assert retry.after_failure(500, 30, RetryPolicy()) == GiveUp("MaxDeliveryAttemptsExceeded")
 
 
@@ -132,12 +132,12 @@ def test_a_day_is_the_time_to_live():
 
 
 def test_a_journal_remembers_what_is_not_settled(tmp_path: Path):
-    journal = Debts(tmp_path / "j")
+    journal = PendingEvents(tmp_path / "j")
     journal.add([b'"a"', b'"b"', b'"c"'], 1.0)
     journal.settle([1])
     journal.close()
-    reopened = Debts(tmp_path / "j")
-    assert [(one.number, bytes(one.event)) for one in reopened.owed.values()] == [(0, b'"a"'), (2, b'"c"')]
+    reopened = PendingEvents(tmp_path / "j")
+    assert [(one.number, bytes(one.event)) for one in reopened.events.values()] == [(0, b'"a"'), (2, b'"c"')]
     assert [one.number for one in reopened.add([b'"d"'], 2.0)] == [3]
     reopened.close()
 
@@ -145,21 +145,21 @@ def test_a_journal_remembers_what_is_not_settled(tmp_path: Path):
 @pytest.mark.parametrize("cut", [1, 3, 5, 9])
 def test_a_journal_cut_off_in_mid_write_keeps_what_came_before(tmp_path: Path, cut: int):
     path = tmp_path / "j"
-    journal = Debts(path)
+    journal = PendingEvents(path)
     journal.add([b'"whole"'], 1.0)
     size = path.stat().st_size
     journal.add([b'"torn"'], 1.0)
     journal.close()
     with path.open("r+b") as file:
         file.truncate(size + cut)
-    reopened = Debts(path)
-    assert [bytes(one.event) for one in reopened.owed.values()] == [b'"whole"']
+    reopened = PendingEvents(path)
+    assert [bytes(one.event) for one in reopened.events.values()] == [b'"whole"']
     reopened.close()
 
 
 def test_a_journal_does_not_grow_with_what_was_delivered(tmp_path: Path):
     path = tmp_path / "j"
-    journal = Debts(path)
+    journal = PendingEvents(path)
     for _ in range(200):
         added = journal.add([b'"' + b"x" * 100_000 + b'"'], 1.0)
         journal.settle([one.number for one in added])

@@ -172,7 +172,7 @@ def test_a_pusher_that_breaks_off_is_noticed_and_replaced(tmp_path, receiver, mo
     asyncio.run(pushed())
     broker.close()
 
-    assert "pushing broke off: beginning anew" in caplog.messages
+    assert "pushing failed; restarting it" in caplog.messages
 
 
 def test_setting_up_twice_changes_nothing_and_follows_a_new_endpoint(ours, project, receiver, monkeypatch):

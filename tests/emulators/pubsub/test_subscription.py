@@ -12,7 +12,7 @@ def message(number: int, key: str = "") -> Message:
     return Message(str(number), b"x", {}, key, 0.0)
 
 
-def subscription(given_up=None, **policy) -> Subscription:
+def subscription(give_up=None, **policy) -> Subscription:
     rules = {
         "ack_deadline": 10.0,
         "minimum_backoff": 0.0,
@@ -21,7 +21,7 @@ def subscription(given_up=None, **policy) -> Subscription:
         "ordered": False,
         "matches": parse(""),
     }
-    return Subscription(Policy(**rules | policy), given_up=given_up or (lambda _message, _attempts: True))
+    return Subscription(Policy(**rules | policy), give_up=give_up or (lambda _message, _attempts: True))
 
 
 def ids(taken):
@@ -72,7 +72,7 @@ def test_a_message_is_given_up_after_its_last_attempt():
         lost.append((one.id, attempts))
         return True
 
-    state = subscription(given_up=take_over, max_attempts=5)
+    state = subscription(give_up=take_over, max_attempts=5)
     state.add(message(1))
     for _ in range(5):
         (taken,) = state.take(1, now=0)
@@ -89,7 +89,7 @@ def nack(state, *taken, now=0.0):
 
 def test_a_message_that_nobody_takes_over_is_delivered_again():
     """Its dead-letter topic was deleted, say."""
-    state = subscription(given_up=lambda _message, _attempts: False, max_attempts=1)
+    state = subscription(give_up=lambda _message, _attempts: False, max_attempts=1)
     state.add(message(1))
     nack(state, *state.take(1, now=0))
 
@@ -102,7 +102,7 @@ def test_an_error_while_a_message_is_given_up_does_not_lose_it():
     def broken(one, attempts):
         raise OSError(errno.ENOSPC, "the disk is full")
 
-    state = subscription(given_up=broken, max_attempts=1)
+    state = subscription(give_up=broken, max_attempts=1)
     state.add(message(1))
     (taken,) = state.take(1, now=0)
     with pytest.raises(OSError, match="full"):

@@ -1,4 +1,4 @@
-# What is planned for an account of which only the region is told.
+# The plan when only the region is set.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -11,22 +11,22 @@ variables {
 run "applies_with_nothing_but_a_region" {
   assert {
     condition     = jsondecode(local.secret_settings).HELIOS_DATABASE_URL == "postgresql://helios:a-password-of-secrets-manager-with-48-characters@helios.cluster-abc.eu-central-1.rds.amazonaws.com:5432/helios?sslmode=require" # pragma: allowlist secret
-    error_message = "The secret must lead to Aurora, over TLS."
+    error_message = "The secret must contain Aurora's URL, with TLS."
   }
 
   assert {
     condition     = jsondecode(local.secret_settings).HELIOS_REDIS_URL == "rediss://helios.serverless.euc1.cache.amazonaws.com:6379/0"
-    error_message = "The secret must lead to ElastiCache, over TLS."
+    error_message = "The secret must contain ElastiCache's URL, with TLS."
   }
 
   assert {
     condition     = length(jsondecode(local.secret_settings).HELIOS_NOTIFY_SECRET) >= 32
-    error_message = "A secret for ringing must be made."
+    error_message = "A notify secret must be generated."
   }
 
   assert {
     condition     = output.websocket_url == "wss://abc.execute-api.eu-central-1.amazonaws.com/live"
-    error_message = "Clients must be led to the stage."
+    error_message = "The URL for clients must name the stage."
   }
 
   assert {
@@ -38,7 +38,7 @@ run "applies_with_nothing_but_a_region" {
 run "the_state_does_not_hold_the_secret" {
   assert {
     condition     = aws_secretsmanager_secret_version.settings.secret_string == null || aws_secretsmanager_secret_version.settings.secret_string == ""
-    error_message = "What is written only must not be kept."
+    error_message = "The state must not hold a write-only value."
   }
 }
 
@@ -52,7 +52,7 @@ run "no_secret_is_a_variable_of_a_function" {
         ["HELIOS_DATABASE_URL", "HELIOS_REDIS_URL", "HELIOS_NOTIFY_SECRET"],
       )) == 0
     ])
-    error_message = "Passwords belong into the secret: whoever may look at a function sees its variables."
+    error_message = "Passwords must be in the secret: anyone who may view a function sees its environment variables."
   }
 }
 
@@ -71,7 +71,7 @@ run "no_role_may_do_everything" {
   }
 }
 
-run "what_exists_is_not_made" {
+run "existing_services_are_not_created" {
   command = plan
 
   variables {
@@ -82,30 +82,30 @@ run "what_exists_is_not_made" {
 
   assert {
     condition     = length(module.network) + length(module.database) + length(module.cache) + length(module.dashboard) == 0
-    error_message = "With a database, a cache and a dashboard elsewhere there must be none here, and no network."
+    error_message = "With an existing database, cache and dashboard, none of them may be created, and no network."
   }
 
   assert {
     condition     = alltrue([for name in ["api", "websocket"] : local.functions[name].environment.HELIOS_DASHBOARD_ORIGIN == "https://helios.example.org"])
-    error_message = "Both ways to watch must know which web page may."
+    error_message = "Both functions for browsers must know the dashboard's origin."
   }
 }
 
-run "replays_leave_helios_for_no_place_that_is_not_named" {
+run "replays_have_no_external_target_by_default" {
   command = plan
 
   assert {
-    condition     = length(local.replay_targets) == 0 && keys(local.functions.replays.permissions) == ["Ring"]
-    error_message = "By default stored events are sent to those who watch, and to nobody else."
+    condition     = length(local.replay_targets) == 0 && keys(local.functions.replays.permissions) == ["Notify"]
+    error_message = "By default replay jobs may send stored events to the connected clients only."
   }
 
   assert {
     condition     = aws_cloudwatch_event_target.every_minute["replays"].rule == aws_cloudwatch_event_rule.every_minute.name
-    error_message = "What works on replay jobs must be called."
+    error_message = "The schedule must call the function that runs replay jobs."
   }
 }
 
-run "a_place_that_is_named_is_known_to_the_api_and_to_what_works_on_jobs" {
+run "the_api_and_the_replays_function_know_the_same_targets" {
   command = plan
 
   variables {
@@ -120,7 +120,7 @@ run "a_place_that_is_named_is_known_to_the_api_and_to_what_works_on_jobs" {
       local.functions[name].environment.HELIOS_REPLAY_HOSTS == "hooks.example.org private:hooks.internal:8443" &&
       local.functions[name].environment.HELIOS_REPLAY_TOPICS == "aws=helios"
     ])
-    error_message = "The API refuses what the other can't send, and takes what it can."
+    error_message = "The API must accept exactly the targets to which the replays function can send."
   }
 
   assert {
@@ -128,11 +128,11 @@ run "a_place_that_is_named_is_known_to_the_api_and_to_what_works_on_jobs" {
       for name, function in local.functions : name
       if anytrue([for permission in function.permissions : contains(permission.actions, "events:PutEvents")])
     ]) == toset(["replays"])
-    error_message = "The function that works on jobs alone may put events on the bus."
+    error_message = "Only the replays function may put events on the bus."
   }
 
   assert {
     condition     = local.functions.replays.permissions.PutBack.resources == [module.events.bus_arn]
-    error_message = "On this bus, and on no other one."
+    error_message = "The permission must name this bus, and no other one."
   }
 }

@@ -1,4 +1,4 @@
-# What single modules promise.
+# Tests of single modules.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -32,41 +32,41 @@ run "a_database_without_clients_has_no_public_address" {
 
   assert {
     condition     = alltrue([for instance in aws_rds_cluster_instance.this : !instance.publicly_accessible])
-    error_message = "Nobody outside is named, so nobody outside may see it."
+    error_message = "Without clients outside the VPC, the database must not be public."
   }
 
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.clients) == 0
-    error_message = "The functions alone may connect."
+    error_message = "Only the functions may connect."
   }
 
   assert {
     condition     = aws_rds_cluster.this.storage_encrypted && aws_rds_cluster.this.deletion_protection && !aws_rds_cluster.this.skip_final_snapshot
-    error_message = "It must be encrypted and hard to lose."
+    error_message = "The database must be encrypted and protected from deletion."
   }
 
   assert {
     condition     = aws_rds_cluster.this.apply_immediately && alltrue([for instance in aws_rds_cluster_instance.this : instance.apply_immediately])
-    error_message = "A password that the functions know already must not wait for a maintenance window."
+    error_message = "A new password must be applied immediately, because the functions use it already."
   }
 
   assert {
     condition     = contains([for one in aws_rds_cluster_parameter_group.this.parameter : "${one.name}=${one.value}"], "rds.force_ssl=1")
-    error_message = "It must refuse connections without TLS."
+    error_message = "The database must refuse connections without TLS."
   }
 
   assert {
     condition     = contains([for one in aws_rds_cluster_parameter_group.this.parameter : "${one.name}=${one.value}"], "log_parameter_max_length=0")
-    error_message = "A slow statement must not take payloads into the log."
+    error_message = "The log must not contain the parameters of slow statements, which hold payloads."
   }
 
   assert {
     condition     = aws_cloudwatch_log_group.this.name == "/aws/rds/cluster/helios/postgresql" && aws_cloudwatch_log_group.this.retention_in_days == 30
-    error_message = "The log that Aurora writes to must not grow for ever."
+    error_message = "The log group that Aurora writes to must have a retention."
   }
 }
 
-run "a_client_that_is_named_may_connect_and_nobody_else" {
+run "only_a_named_client_may_connect" {
   command = plan
 
   module {
@@ -90,12 +90,12 @@ run "a_client_that_is_named_may_connect_and_nobody_else" {
 
   assert {
     condition     = aws_rds_cluster_instance.this[0].publicly_accessible
-    error_message = "Another cloud must find its address."
+    error_message = "The database must have a public address for another cloud."
   }
 
   assert {
     condition     = [for rule in aws_vpc_security_group_ingress_rule.clients : rule.cidr_ipv4] == ["198.51.100.7/32"]
-    error_message = "Its security group must let in who is named."
+    error_message = "The security group must admit the named clients, and no others."
   }
 }
 
@@ -118,36 +118,36 @@ run "every_queue_and_function_has_its_alarms" {
 
   assert {
     condition     = toset([for alarm in aws_cloudwatch_metric_alarm.queue : alarm.alarm_name]) == toset(["helios-dead-letters", "helios-ingest-lag", "helios-relay-lag"])
-    error_message = "A dead letter, and a lag of either queue, must be noticed."
+    error_message = "There must be an alarm for dead letters and for the lag of each queue."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.queue["dead-letters"].threshold == 0 && aws_cloudwatch_metric_alarm.queue["dead-letters"].dimensions.QueueName == "helios-events-dlq"
-    error_message = "The first dead letter must be noticed."
+    error_message = "The first dead letter must trigger the alarm."
   }
 
   assert {
     condition     = toset(keys(aws_cloudwatch_metric_alarm.function)) == toset(["helios-ingest-errors", "helios-ingest-throttles", "helios-relay-errors", "helios-relay-throttles"])
-    error_message = "Each function's errors and throttles must be noticed."
+    error_message = "There must be an alarm for each function's errors and throttles."
   }
 
   assert {
     condition     = [for alarm in aws_cloudwatch_metric_alarm.rule : "${alarm.alarm_name} ${alarm.metric_name}"] == ["helios-bus-undelivered FailedInvocations"]
-    error_message = "What EventBridge can't deliver must be noticed."
+    error_message = "There must be an alarm for events that EventBridge can't deliver."
   }
 
   assert {
     condition     = one(aws_budgets_budget.this[0].cost_filter).values == tolist(["user:Application$helios"])
-    error_message = "The budget must count what carries the tag, and nothing else of the account."
+    error_message = "The budget must count only resources with the tag."
   }
 
   assert {
     condition     = length(aws_budgets_budget.this) == 1 && length(aws_sns_topic_subscription.email) == 1
-    error_message = "Whoever is named hears of alarms and of the budget."
+    error_message = "The email address must get the alarms and the budget's notifications."
   }
 }
 
-run "a_function_in_a_network_may_not_make_network_interfaces_itself" {
+run "the_code_of_a_function_in_a_network_may_not_create_network_interfaces" {
   module {
     source = "../modules/aws/function"
   }
@@ -155,7 +155,7 @@ run "a_function_in_a_network_may_not_make_network_interfaces_itself" {
   variables {
     name               = "helios-ingest"
     description        = "Stores."
-    package            = "README.md" # any file will do
+    package            = "README.md" # any existing file
     runtime            = "python3.11"
     architecture       = "x86_64"
     memory             = 512
@@ -168,6 +168,6 @@ run "a_function_in_a_network_may_not_make_network_interfaces_itself" {
 
   assert {
     condition     = [for one in data.aws_iam_policy_document.this.statement : one.effect if startswith(coalesce(one.sid, "-"), "DenyNetwork")] == ["Deny"]
-    error_message = "What Lambda may do to attach it, its code must be denied."
+    error_message = "The function's own code must be denied the permissions that Lambda needs to attach it."
   }
 }

@@ -1,4 +1,4 @@
-# What a variable refuses, before anything is asked of AWS.
+# Invalid values of variables, which Terraform refuses before it calls AWS.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -50,7 +50,7 @@ run "a_cache_without_tls" {
   expect_failures = [var.redis_url]
 }
 
-run "a_database_open_to_everybody" {
+run "a_database_open_to_the_internet" {
   command = plan
 
   variables {
@@ -60,7 +60,7 @@ run "a_database_open_to_everybody" {
   expect_failures = [var.database_clients]
 }
 
-run "a_queue_that_delivers_what_is_being_worked_on" {
+run "a_queue_that_delivers_events_in_progress_again" {
   command = plan
 
   variables {
@@ -80,7 +80,7 @@ run "a_queue_that_gives_up_within_a_failover" {
   expect_failures = [var.max_receives]
 }
 
-run "a_queue_that_forgets_before_it_gives_up" {
+run "a_queue_whose_events_expire_before_the_last_delivery" {
   command = plan
 
   variables {
@@ -133,7 +133,7 @@ run "a_name_that_no_bucket_may_have" {
   expect_failures = [var.name]
 }
 
-run "a_setting_of_something_else" {
+run "a_setting_without_the_prefix" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# What a variable refuses, before anything is asked of the cloud.
+# Invalid values of variables, which Terraform refuses before it calls the cloud.
 
 mock_provider "azurerm" {}
 
@@ -20,7 +20,7 @@ run "a_subscription_s_name" {
   expect_failures = [var.subscription_id]
 }
 
-run "a_location_as_it_is_shown" {
+run "a_location_by_its_display_name" {
   command = plan
 
   variables {
@@ -130,18 +130,18 @@ run "a_cache_without_tls" {
   expect_failures = [var.redis_url]
 }
 
-run "a_ring_elsewhere" {
+run "a_notify_url_elsewhere" {
   command = plan
 
   variables {
-    notify_url    = "https://api.example.org/ring"
+    notify_url    = "https://api.example.org/notify"
     notify_secret = "0123456789abcdef0123456789abcdef"
   }
 
   expect_failures = [var.notify_url]
 }
 
-run "a_ring_without_its_secret" {
+run "a_notify_url_without_its_secret" {
   command = plan
 
   variables {
@@ -162,7 +162,7 @@ run "a_short_notify_secret" {
   expect_failures = [var.notify_secret]
 }
 
-run "a_setting_of_another" {
+run "a_setting_without_the_prefix" {
   command = plan
 
   variables {
@@ -182,7 +182,7 @@ run "a_package_that_was_not_built" {
   expect_failures = [var.package]
 }
 
-run "a_mail_address_without_an_at" {
+run "an_email_address_without_an_at" {
   command = plan
 
   variables {

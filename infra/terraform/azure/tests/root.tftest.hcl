@@ -1,4 +1,4 @@
-# What the root plans, with a provider that only knows its schema.
+# The plan of the root, with a provider that knows only its schema.
 
 mock_provider "azurerm" {
   mock_data "azurerm_client_config" {
@@ -53,68 +53,68 @@ variables {
   subscription_id = "00000000-0000-0000-0000-000000000000"
   location        = "westeurope"
   suffix          = "x42"
-  package         = "tests/root.tftest.hcl" # any file will do: nothing is deployed
+  package         = "tests/root.tftest.hcl" # any existing file: nothing is deployed
   database_url    = "postgresql://helios:secret@db.example.org/helios?sslmode=require"
 }
 
 run "alone" {
   assert {
     condition     = module.function_app.name == "heliosx42"
-    error_message = "The function app's name is unique by its suffix."
+    error_message = "The suffix must make the function app's name unique."
   }
 
   assert {
     condition     = local.redis_url == "rediss://:a%2Bb%3D@helios42.redis.example.org:10000/0"
-    error_message = "The cache that was made is the one that is used, over TLS, and its key fits into a URL."
+    error_message = "The functions must use the created cache, over TLS, with its key encoded for a URL."
   }
 
   assert {
     condition     = local.secret_names == toset(["DATABASE_URL", "REDIS_URL"])
-    error_message = "Without ringing there are two secrets."
+    error_message = "Without notifications there must be two secrets."
   }
 
   assert {
     condition     = output.topic_key == null
-    error_message = "Nobody publishes with a key unless it was asked for."
+    error_message = "The topic must accept no keys by default."
   }
 
   assert {
     condition     = local.deployers == tomap({ deployer = "00000000-0000-0000-0000-000000000002" })
-    error_message = "Where nobody is named, whoever applies it writes the secrets and publishes."
+    error_message = "Without deployers, the applying identity must be able to write the secrets and to publish."
   }
 
   assert {
     condition     = output.egress_address == "198.51.100.8"
-    error_message = "The fixed address is told."
+    error_message = "The fixed address must be an output."
   }
 }
 
 run "beside_aws" {
   variables {
     redis_url         = "rediss://:secret@cache.example.org:6379/0"
-    notify_url          = "https://api.example.org/api/v1/relay/notify"
-    notify_secret       = "0123456789abcdef0123456789abcdef"
+    notify_url        = "https://api.example.org/api/v1/relay/notify"
+    notify_secret     = "0123456789abcdef0123456789abcdef"
     publish_with_keys = true
     deployers         = { me = "00000000-0000-0000-0000-000000000004", ci = "00000000-0000-0000-0000-000000000005" }
   }
 
   assert {
     condition     = length(module.cache) == 0
-    error_message = "A cache that exists is used, and none is made."
+    error_message = "With an existing cache, none may be created."
   }
 
   assert {
-    condition     = local.secret_names == toset(["DATABASE_URL", "REDIS_URL", "RING_SECRET"])
-    error_message = "The ring secret is a secret."
+    condition     = local.secret_names == toset(["DATABASE_URL", "REDIS_URL", "NOTIFY_SECRET"])
+    error_message = "The notify secret must be a secret."
   }
 
   assert {
     condition     = local.deployers == var.deployers
-    error_message = "Who is named keeps the roles, whoever applies it."
+    error_message = "Named deployers must keep their roles, whichever identity applies the root."
   }
 
   assert {
     condition     = output.topic_key == "key"
-    error_message = "The key is told to whoever asked for keys."
+    error_message = "With publish_with_keys, the key must be an output."
   }
 }

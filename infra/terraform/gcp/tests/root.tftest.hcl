@@ -1,4 +1,4 @@
-# What the root plans, with a provider that only knows its schema.
+# The plan of the root, with a provider that knows only its schema.
 
 mock_provider "google" {
   mock_data "google_project" {
@@ -34,7 +34,7 @@ mock_provider "google" {
   }
 }
 
-# What the schema-only provider can't be asked for is what a block of the vendor's answer holds.
+# The schema-only provider can't return the blocks of the vendor's answer.
 override_resource {
   target = module.ingest.google_cloudfunctions2_function.this
   values = { service_config = { uri = "https://helios-ingest.example.org" } }
@@ -48,57 +48,57 @@ override_resource {
 variables {
   project      = "shop-1234"
   region       = "europe-west3"
-  package      = "tests/root.tftest.hcl" # any file will do: nothing is built
+  package      = "tests/root.tftest.hcl" # any existing file: nothing is built
   database_url = "postgresql://helios:secret@db.example.org/helios?sslmode=require"
 }
 
 run "alone" {
   assert {
     condition     = module.topic.subscription == "helios-ingest" && module.topic.dead_letter_subscription == "helios-dead-letters"
-    error_message = "The subscriptions have their names."
+    error_message = "The subscriptions must have their names."
   }
 
   assert {
     condition     = keys(google_secret_manager_secret.this) == ["DATABASE_URL", "REDIS_URL"]
-    error_message = "Without ringing there are two secrets."
+    error_message = "Without notifications there must be two secrets."
   }
 
   assert {
     condition     = local.redis_url == "rediss://:pass@10.0.0.3:6378/0?ssl_ca_certs=/etc/helios/redis/ca.pem&ssl_check_hostname=false"
-    error_message = "The cache that was made is the one that is used, over TLS."
+    error_message = "The functions must use the created cache, over TLS."
   }
 
   assert {
     condition     = google_cloud_scheduler_job.sweep.http_target[0].uri == "https://helios-sweep.example.org" && google_cloud_scheduler_job.sweep.schedule == "* * * * *"
-    error_message = "The sweep is called once a minute."
+    error_message = "The schedule must call the sweep once a minute."
   }
 }
 
 run "beside_aws" {
   variables {
-    redis_url   = "rediss://:secret@cache.example.org:6379/0"
+    redis_url     = "rediss://:secret@cache.example.org:6379/0"
     notify_url    = "https://api.example.org/api/v1/relay/notify"
     notify_secret = "0123456789abcdef0123456789abcdef"
-    publishers  = ["serviceAccount:shop@shop-1234.iam.gserviceaccount.com"]
+    publishers    = ["serviceAccount:shop@shop-1234.iam.gserviceaccount.com"]
   }
 
   assert {
     condition     = length(module.cache) == 0
-    error_message = "A cache that exists is used, and none is made."
+    error_message = "With an existing cache, none may be created."
   }
 
   assert {
-    condition     = keys(google_secret_manager_secret.this) == ["DATABASE_URL", "REDIS_URL", "RING_SECRET"]
-    error_message = "The ring secret is a secret."
+    condition     = keys(google_secret_manager_secret.this) == ["DATABASE_URL", "NOTIFY_SECRET", "REDIS_URL"]
+    error_message = "The notify secret must be a secret."
   }
 
   assert {
     condition     = local.redis_url == "rediss://:secret@cache.example.org:6379/0"
-    error_message = "The cache that exists is the one that is used."
+    error_message = "The functions must use the existing cache."
   }
 }
 
-run "an_instance_has_a_thread_for_each_request_that_it_is_sent" {
+run "an_instance_has_a_thread_for_each_concurrent_request" {
   command = plan
 
   module {
@@ -107,7 +107,7 @@ run "an_instance_has_a_thread_for_each_request_that_it_is_sent" {
 
   variables {
     name          = "helios-ingest"
-    description   = "Stores what Pub/Sub delivers."
+    description   = "Stores the events that Pub/Sub delivers."
     project       = "shop-1234"
     entry_point   = "ingest"
     memory        = "512Mi"
@@ -130,11 +130,11 @@ run "an_instance_has_a_thread_for_each_request_that_it_is_sent" {
 
   assert {
     condition     = google_cloudfunctions2_function.this.service_config[0].max_instance_request_concurrency == 8 && google_cloudfunctions2_function.this.service_config[0].available_cpu == "1"
-    error_message = "Cloud Run sends several requests to an instance with a whole CPU only."
+    error_message = "Cloud Run sends concurrent requests only to an instance with a whole CPU."
   }
 
   assert {
     condition     = google_cloudfunctions2_function.this.service_config[0].environment_variables == tomap({ THREADS = "8", HELIOS_LOG_LEVEL = "DEBUG" })
-    error_message = "functions-framework has as many threads as there are requests."
+    error_message = "functions-framework must have as many threads as concurrent requests."
   }
 }

@@ -255,7 +255,7 @@ class PostgresFlowReader(Query):
         rows = self._all(SUM_FLOWS_OF_POSITION, _period(flow, since, until, bucket))
         position, unnumbered, *_ = rows[0]
         counts = [count_from_row(count) for _, _, *count in rows if count[0] is not None]
-        return FlowSums(position=position, counts=counts, untold=unnumbered or {})
+        return FlowSums(position=position, counts=counts, unnumbered=unnumbered or {})
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
         """When the oldest open instance of these flows was opened; None when none is open."""

@@ -57,7 +57,7 @@ def files(req: func.HttpRequest) -> str:
 
 
 @app.route(auth_level=func.AuthLevel.ADMIN)
-def webhook_auth(req: func.HttpRequest) -> func.HttpResponse:
+def admin_only(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(status_code=204)
 
 

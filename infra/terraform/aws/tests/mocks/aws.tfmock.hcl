@@ -1,4 +1,4 @@
-# What AWS would answer, as far as the root's own code or the provider's checks read it.
+# The answers of AWS, as far as the root's own code or the provider's checks read them.
 
 mock_data "aws_availability_zones" {
   defaults = { names = ["eu-central-1a", "eu-central-1b", "eu-central-1c"] }

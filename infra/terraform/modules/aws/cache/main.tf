@@ -1,8 +1,8 @@
-# ElastiCache Serverless Valkey: the seen-filter, and the list of WebSocket connections.
+# ElastiCache Serverless Valkey: the dedupe cache, and the list of WebSocket connections.
 
 resource "aws_security_group" "this" {
   name        = "${var.name}-cache"
-  description = "Valkey of Helios: the functions alone."
+  description = "Valkey of Helios: accessible from the functions only."
   vpc_id      = var.vpc_id
 
   tags = { Name = "${var.name}-cache" }
@@ -19,13 +19,13 @@ resource "aws_vpc_security_group_ingress_rule" "functions" {
 
 resource "aws_elasticache_serverless_cache" "this" {
   name                 = var.name
-  description          = "Helios: what was seen, and who is connected. Losing it makes Helios slower, never wrong."
+  description          = "Helios: stored keys and connections. Losing it makes Helios slower, never wrong."
   engine               = "valkey"
   major_engine_version = "8"
   subnet_ids           = var.subnet_ids
   security_group_ids   = [aws_security_group.this.id]
 
-  # No snapshots: nothing in it is worth keeping. The limits keep a flood of events from becoming a bill.
+  # No snapshots: its content can be lost. The limits bound the cost of a flood of events.
   cache_usage_limits {
     data_storage {
       maximum = var.max_gigabytes

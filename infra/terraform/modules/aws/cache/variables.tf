@@ -9,21 +9,21 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Subnets of the cache; ElastiCache Serverless takes two or three."
+  description = "Subnets of the cache; ElastiCache Serverless allows two or three."
   type        = list(string)
 }
 
 variable "function_security_group_id" {
-  description = "The group whose members may connect."
+  description = "Security group whose members may connect."
   type        = string
 }
 
 variable "max_gigabytes" {
-  description = "Most data it may hold; a remembered event takes about 100 bytes for a day."
+  description = "Maximum data in GB; a cached event takes about 100 bytes for a day."
   type        = number
 }
 
 variable "max_ecpu_per_second" {
-  description = "Most ElastiCache processing units a second; one is a simple command of up to 1 KB."
+  description = "Maximum ElastiCache processing units per second; one is a simple command of up to 1 KB."
   type        = number
 }

@@ -3,12 +3,12 @@
 data "aws_caller_identity" "current" {}
 
 resource "aws_s3_bucket" "this" {
-  # checkov:skip=CKV_AWS_18: CloudFront is its only reader
+  # checkov:skip=CKV_AWS_18: CloudFront is the only reader
   # checkov:skip=CKV_AWS_144: a build can be uploaded again at any time
   # checkov:skip=CKV_AWS_145: public files; S3's own key encrypts them
-  # checkov:skip=CKV2_AWS_62: nothing waits for an upload
+  # checkov:skip=CKV2_AWS_62: no resource reacts to an upload
   bucket        = "${var.name}-dashboard-${data.aws_caller_identity.current.account_id}"
-  force_destroy = true # holds nothing but a build
+  force_destroy = true # the bucket holds only a build
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {
@@ -134,7 +134,7 @@ resource "aws_cloudfront_response_headers_policy" "this" {
   }
 }
 
-# AWS' own: "Managed-CachingOptimized".
+# AWS' managed policy "Managed-CachingOptimized".
 data "aws_cloudfront_cache_policy" "optimized" {
   name = "Managed-CachingOptimized"
 }
@@ -142,11 +142,11 @@ data "aws_cloudfront_cache_policy" "optimized" {
 resource "aws_cloudfront_distribution" "this" {
   # checkov:skip=CKV_AWS_68: static files; the API is elsewhere
   # checkov:skip=CKV2_AWS_47: the same
-  # checkov:skip=CKV_AWS_86: who opens the dashboard shows in the API's access log
+  # checkov:skip=CKV_AWS_86: the API's access log shows who opens the dashboard
   # checkov:skip=CKV_AWS_310: one bucket, in a region of three zones
-  # checkov:skip=CKV_AWS_174: CloudFront's own certificate, which a domain of one's own replaces, sets the protocol
+  # checkov:skip=CKV_AWS_174: CloudFront's default certificate, which a custom domain replaces, sets the protocol version
   # checkov:skip=CKV2_AWS_42: the same
-  # checkov:skip=CKV_AWS_374: where the viewers are is the operator's to know
+  # checkov:skip=CKV_AWS_374: only the operator knows where the viewers are
   comment             = "Helios' dashboard."
   enabled             = true
   is_ipv6_enabled     = true
@@ -170,7 +170,7 @@ resource "aws_cloudfront_distribution" "this" {
     response_headers_policy_id = aws_cloudfront_response_headers_policy.this.id
   }
 
-  # The dashboard's views are paths that only its own code knows; S3 answers 403 to what it does not have.
+  # The dashboard's views are paths that only its own code knows; S3 answers 403 for a missing object.
   custom_error_response {
     error_code         = 403
     response_code      = 200

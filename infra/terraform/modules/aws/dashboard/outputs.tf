@@ -1,5 +1,5 @@
 output "bucket" {
-  description = "Where to upload dashboard/dist to."
+  description = "Bucket to which dashboard/dist is uploaded."
   value       = aws_s3_bucket.this.bucket
 }
 
@@ -9,6 +9,6 @@ output "distribution_id" {
 }
 
 output "domain_name" {
-  description = "Where viewers open it."
+  description = "Domain name of the dashboard."
   value       = aws_cloudfront_distribution.this.domain_name
 }

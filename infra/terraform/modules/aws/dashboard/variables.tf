@@ -1,9 +1,9 @@
 variable "name" {
-  description = "Prefix of the bucket's name, which the account's number makes unique."
+  description = "Prefix of the bucket's name; the account's number makes it unique."
   type        = string
 }
 
 variable "connect_to" {
-  description = "Origins that the page may call: the API's https:// and the live stream's wss://."
+  description = "Origins to which the page may connect: the API's https:// and the live stream's wss://."
   type        = list(string)
 }

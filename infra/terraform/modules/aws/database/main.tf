@@ -1,11 +1,12 @@
-# Aurora Serverless v2 Postgres: where every fact of Helios is stored.
+# Aurora Serverless v2 Postgres: the store of all events.
 
 data "aws_secretsmanager_random_password" "this" {
   password_length     = 48
-  exclude_punctuation = true # it becomes part of a URL
+  exclude_punctuation = true # the password becomes part of a URL
 }
 
-# The data source makes another password with every plan; the first one is kept until password_version is raised.
+# The data source generates another password with every plan; this resource keeps the first one until password_version
+# is raised.
 resource "terraform_data" "password" {
   input            = data.aws_secretsmanager_random_password.this.random_password
   triggers_replace = var.password_version
@@ -28,7 +29,7 @@ resource "aws_db_subnet_group" "this" {
 
 resource "aws_security_group" "this" {
   name        = "${var.name}-database"
-  description = "Postgres of Helios: the functions, and the clients that are named."
+  description = "Postgres of Helios: accessible from the functions and the named clients."
   vpc_id      = var.vpc_id
 
   tags = { Name = "${var.name}-database" }
@@ -75,7 +76,7 @@ resource "aws_rds_cluster_parameter_group" "this" {
   }
 
   parameter {
-    name  = "log_parameter_max_length" # in bytes: a batch's parameter is all of its payloads, which belong in no log
+    name  = "log_parameter_max_length" # in bytes: a batch's parameter holds its payloads, which must not be logged
     value = "0"
   }
 
@@ -84,7 +85,7 @@ resource "aws_rds_cluster_parameter_group" "this" {
   }
 }
 
-# Made here, since Aurora would keep it for ever. The lines hold statements, without their parameters.
+# Created here, because Aurora would create it without a retention. The lines hold statements without parameters.
 resource "aws_cloudwatch_log_group" "this" {
   # checkov:skip=CKV_AWS_158: CloudWatch encrypts with its own key
   # checkov:skip=CKV_AWS_338: log_retention_days is the operator's decision
@@ -93,12 +94,12 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_rds_cluster" "this" {
-  # checkov:skip=CKV_AWS_327: encrypted with the account's own RDS key; a key of one's own adds cost and no reader
-  # checkov:skip=CKV_AWS_162: a token of IAM lives 15 minutes, while the two other clouds have no AWS identity to ask for one
+  # checkov:skip=CKV_AWS_327: encrypted with the account's RDS key; a customer managed key adds cost and no protection from another reader
+  # checkov:skip=CKV_AWS_162: an IAM token expires after 15 minutes, and the other two clouds have no AWS identity to request one
   # checkov:skip=CKV2_AWS_8: automated backups with point-in-time recovery are on; AWS Backup is the account's decision
   cluster_identifier = var.name
   engine             = "aurora-postgresql"
-  engine_mode        = "provisioned" # what Serverless v2 is called here
+  engine_mode        = "provisioned" # the engine mode of Serverless v2
   engine_version     = var.engine_version
 
   database_name              = local.database
@@ -109,7 +110,7 @@ resource "aws_rds_cluster" "this" {
   db_subnet_group_name            = aws_db_subnet_group.this.name
   db_cluster_parameter_group_name = aws_rds_cluster_parameter_group.this.name
   vpc_security_group_ids          = [aws_security_group.this.id]
-  apply_immediately               = true # a new password is told the functions at once, and must not wait for a window
+  apply_immediately               = true # the functions get a new password at once, so it must not wait for a maintenance window
   storage_encrypted               = true
   backup_retention_period         = var.backup_days
   copy_tags_to_snapshot           = true
@@ -124,15 +125,15 @@ resource "aws_rds_cluster" "this" {
   }
 
   lifecycle {
-    ignore_changes = [engine_version] # Aurora takes minor versions by itself, which no plan may want to take back
+    ignore_changes = [engine_version] # Aurora applies minor versions automatically, and no plan may revert them
   }
 
   depends_on = [aws_cloudwatch_log_group.this]
 }
 
 resource "aws_rds_cluster_instance" "this" {
-  # checkov:skip=CKV_AWS_354: encrypted with the account's own RDS key
-  # checkov:skip=CKV_AWS_118: Performance Insights tells what enhanced monitoring would, but for the operating system
+  # checkov:skip=CKV_AWS_354: encrypted with the account's RDS key
+  # checkov:skip=CKV_AWS_118: Performance Insights shows what enhanced monitoring would, except for the operating system
   count = var.instances
 
   identifier                   = "${var.name}-${count.index}"

@@ -10,6 +10,6 @@ output "cluster" {
 }
 
 output "clients" {
-  description = "Who may connect from outside of the VPC, once they may: a range for each name."
+  description = "Clients that may connect from outside the VPC, once the rules exist: an IPv4 range by name."
   value       = { for name, rule in aws_vpc_security_group_ingress_rule.clients : name => rule.cidr_ipv4 }
 }

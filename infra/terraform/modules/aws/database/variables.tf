@@ -14,37 +14,37 @@ variable "subnet_ids" {
 }
 
 variable "function_security_group_id" {
-  description = "The group whose members may connect."
+  description = "Security group whose members may connect."
   type        = string
 }
 
 variable "clients" {
-  description = "Who else may connect, from outside of the VPC: a name for each IPv4 range. Empty: the database has no public address."
+  description = "Other clients that may connect, from outside the VPC: an IPv4 range by name. Empty: the database has no public address."
   type        = map(string)
 }
 
 variable "engine_version" {
-  description = "Aurora PostgreSQL's version when it is made; minor versions follow by themselves."
+  description = "Version of Aurora PostgreSQL at creation; Aurora applies minor versions automatically."
   type        = string
 }
 
 variable "capacity" {
-  description = "Aurora capacity units (2 GiB each) that it scales between; a minimum of 0 lets it sleep, and wake up in about 15 s."
+  description = "Aurora capacity units (2 GiB each) between which it scales; with a minimum of 0 it pauses, and resumes in about 15 s."
   type        = object({ min = number, max = number })
 }
 
 variable "instances" {
-  description = "1, or 2 and more for a failover within a minute."
+  description = "Number of instances: 1, or 2 and more for a failover within a minute."
   type        = number
 }
 
 variable "backup_days" {
-  description = "How far back it can be restored to any second, in days."
+  description = "Retention of backups, in days: how far back it can be restored to any second."
   type        = number
 }
 
 variable "deletion_protection" {
-  description = "Whether destroying it is refused until this is switched off; also, whether a last snapshot is kept."
+  description = "Whether deletion is refused until this is false; also, whether a final snapshot is taken."
   type        = bool
 }
 
@@ -54,6 +54,6 @@ variable "password_version" {
 }
 
 variable "log_retention_days" {
-  description = "How long its log is kept, in days."
+  description = "Retention of its log, in days."
   type        = number
 }

@@ -1,8 +1,8 @@
-# The bus, the queue behind it and what SQS gives up on; and the queue that rings the relay.
+# The bus, its queue and dead-letter queue, and the queue that notifies the relay.
 
 locals {
   queue = "${var.name}-events"
-  # ARNs that are known before the resources are: a queue's policy can then be a part of the queue.
+  # ARNs that are known before the resources exist: a queue's policy can then be part of the queue.
   queues_arn = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}"
   rule_arn   = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:rule/${var.name}/${local.queue}"
 }
@@ -30,7 +30,7 @@ resource "aws_cloudwatch_event_target" "queue" {
   target_id      = local.queue
   arn            = aws_sqs_queue.events.arn
 
-  # What EventBridge could not put into the queue for a day waits with what SQS gave up on: both are the same message.
+  # Events that EventBridge could not put into the queue for a day go to the same dead-letter queue: the messages are equal.
   dead_letter_config {
     arn = aws_sqs_queue.dead_letters.arn
   }
@@ -38,14 +38,14 @@ resource "aws_cloudwatch_event_target" "queue" {
 
 resource "aws_cloudwatch_event_archive" "this" {
   name             = var.name
-  description      = "What was on the bus, to be replayed: Helios stores each event once, so a replay does no harm."
+  description      = "Events of the bus, for replay: Helios stores each event once, so a replay does no harm."
   event_source_arn = aws_cloudwatch_event_bus.this.arn
   retention_days   = var.archive_days
 }
 
 resource "aws_sqs_queue" "dead_letters" {
   name                      = "${local.queue}-dlq"
-  message_retention_seconds = 14 * 24 * 60 * 60 # the longest that SQS offers
+  message_retention_seconds = 14 * 24 * 60 * 60 # the maximum of SQS
   sqs_managed_sse_enabled   = true
   policy                    = data.aws_iam_policy_document.from_the_bus["${local.queue}-dlq"].json
 }
@@ -87,6 +87,6 @@ resource "aws_sqs_queue" "events" {
 resource "aws_sqs_queue" "relay" {
   name                       = "${var.name}-relay"
   visibility_timeout_seconds = var.visibility_seconds
-  message_retention_seconds  = 5 * 60 # an old ring is of no use: the schedule has relayed since
+  message_retention_seconds  = 5 * 60 # an old notification is useless: the schedule has relayed since
   sqs_managed_sse_enabled    = true
 }

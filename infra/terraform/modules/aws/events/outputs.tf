@@ -1,25 +1,25 @@
 output "bus" {
-  description = "Name of the event bus to publish to."
+  description = "Name of the event bus for publishers."
   value       = aws_cloudwatch_event_bus.this.name
 }
 
 output "bus_arn" {
-  description = "Its ARN, for the policies of those who publish."
+  description = "ARN of the bus, for the policies of publishers."
   value       = aws_cloudwatch_event_bus.this.arn
 }
 
 output "queue" {
-  description = "Between the bus and the ingest function."
+  description = "The queue between the bus and the ingest function."
   value       = { arn = aws_sqs_queue.events.arn, name = aws_sqs_queue.events.name, url = aws_sqs_queue.events.url }
 }
 
 output "dead_letter_queue" {
-  description = "What SQS gave up on."
+  description = "The dead-letter queue."
   value       = { arn = aws_sqs_queue.dead_letters.arn, name = aws_sqs_queue.dead_letters.name, url = aws_sqs_queue.dead_letters.url }
 }
 
 output "relay_queue" {
-  description = "The queue to ring at."
+  description = "The queue that notifies the relay."
   value       = { arn = aws_sqs_queue.relay.arn, name = aws_sqs_queue.relay.name, url = aws_sqs_queue.relay.url }
 }
 

@@ -4,16 +4,16 @@ variable "name" {
 }
 
 variable "visibility_seconds" {
-  description = "How long SQS waits before it delivers again what was not acknowledged."
+  description = "How long SQS waits before it delivers an unacknowledged event again, in seconds."
   type        = number
 }
 
 variable "max_receives" {
-  description = "After so many deliveries an event is put into the dead-letter queue."
+  description = "Number of deliveries after which SQS moves an event to the dead-letter queue."
   type        = number
 }
 
 variable "archive_days" {
-  description = "How long the bus' archive keeps events, in days."
+  description = "Retention of the bus' archive, in days."
   type        = number
 }

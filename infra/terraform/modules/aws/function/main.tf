@@ -1,4 +1,4 @@
-# One Lambda function with a role of its own that may do what its policy says and write its log.
+# One Lambda function with its own role, which allows what its policy says and writing its log.
 
 data "aws_partition" "current" {}
 
@@ -14,7 +14,7 @@ data "aws_iam_policy_document" "assume" {
 }
 
 data "aws_iam_policy_document" "this" {
-  # checkov:skip=CKV_AWS_111: EC2 has no names for the network interfaces that Lambda makes; the function itself is denied them below
+  # checkov:skip=CKV_AWS_111: EC2 has no names for the network interfaces that Lambda creates; the function's own code is denied them below
   # checkov:skip=CKV_AWS_356: the same
   statement {
     sid       = "Log"
@@ -32,8 +32,8 @@ data "aws_iam_policy_document" "this" {
     }
   }
 
-  # AWS Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC": Lambda needs these in
-  # the function's name, the function's own code does not.
+  # AWS Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC": Lambda needs these
+  # permissions on behalf of the function; the function's own code does not.
   dynamic "statement" {
     for_each = var.network == null ? {} : {
       Allow = []
@@ -96,10 +96,10 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_lambda_function" "this" {
-  # checkov:skip=CKV_AWS_50: one wide line a batch tells what a trace would
-  # checkov:skip=CKV_AWS_115: a reservation takes from the account's other functions; the queues' mappings limit theirs, the APIs throttle
-  # checkov:skip=CKV_AWS_116: events wait in SQS, which has its own; a lost tick of the schedule is made good by the next
-  # checkov:skip=CKV_AWS_117: in the VPC whenever there is one; without it the database and the cache are elsewhere
+  # checkov:skip=CKV_AWS_50: one log line per batch shows what a trace would
+  # checkov:skip=CKV_AWS_115: a reservation reduces the capacity of the account's other functions; the queues' mappings limit concurrency, the APIs throttle
+  # checkov:skip=CKV_AWS_116: events wait in SQS, which has its own dead-letter queue; the next call of the schedule replaces a lost one
+  # checkov:skip=CKV_AWS_117: the function is in the VPC if there is one; otherwise the database and the cache are elsewhere
   # checkov:skip=CKV_AWS_173: no secret is in these variables, and Lambda encrypts them with its own key
   # checkov:skip=CKV_AWS_272: packages are hash-pinned and byte-identical on rebuild; signing is the account's decision
   function_name    = var.name

@@ -9,6 +9,6 @@ output "arn" {
 }
 
 output "invoke_arn" {
-  description = "What an API's integration names."
+  description = "ARN for the integration of an API."
   value       = aws_lambda_function.this.invoke_arn
 }

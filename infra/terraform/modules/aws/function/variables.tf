@@ -4,22 +4,22 @@ variable "name" {
 }
 
 variable "description" {
-  description = "What it does, in a sentence."
+  description = "One sentence that says what the function does."
   type        = string
 }
 
 variable "package" {
-  description = "Path of its zip, built by `make package`."
+  description = "Path of the zip that `make package` built."
   type        = string
 }
 
 variable "runtime" {
-  description = "The runtime its zip was built for."
+  description = "Runtime for which the zip was built."
   type        = string
 }
 
 variable "architecture" {
-  description = "The processor its zip was built for: x86_64 or arm64."
+  description = "Processor architecture for which the zip was built: x86_64 or arm64."
   type        = string
 }
 
@@ -29,26 +29,26 @@ variable "memory" {
 }
 
 variable "timeout" {
-  description = "Longest time for one call, in seconds."
+  description = "Timeout of one call, in seconds."
   type        = number
 }
 
 variable "environment" {
-  description = "Its environment variables; no secrets."
+  description = "Environment variables; no secrets."
   type        = map(string)
 }
 
 variable "permissions" {
-  description = "What its role may do beyond logging, a statement each."
+  description = "Permissions of the role besides logging, one statement each."
   type        = map(object({ actions = list(string), resources = list(string) }))
 }
 
 variable "network" {
-  description = "Where in a VPC it runs; null: in none."
+  description = "Subnets and security groups in a VPC. Null: not in a VPC."
   type        = object({ subnet_ids = list(string), security_group_ids = list(string) })
 }
 
 variable "log_retention_days" {
-  description = "How long its log is kept, in days."
+  description = "Retention of its log, in days."
   type        = number
 }

@@ -1,4 +1,4 @@
-# An HTTP API that hands every request to one function.
+# An HTTP API that passes every request to one function.
 
 resource "aws_apigatewayv2_api" "this" {
   name          = var.name
@@ -14,7 +14,7 @@ resource "aws_apigatewayv2_integration" "this" {
 }
 
 resource "aws_apigatewayv2_route" "this" {
-  # checkov:skip=CKV_AWS_309: each way in has its own scheme (signatures, tokens), which the function checks
+  # checkov:skip=CKV_AWS_309: each channel has its own scheme (signatures, tokens), which the function checks
   api_id    = aws_apigatewayv2_api.this.id
   route_key = "$default"
   target    = "integrations/${aws_apigatewayv2_integration.this.id}"

@@ -4,16 +4,16 @@ variable "name" {
 }
 
 variable "function" {
-  description = "The function that answers."
+  description = "The function that answers the requests."
   type        = object({ name = string, arn = string })
 }
 
 variable "requests_per_second" {
-  description = "What is more is answered 429; bursts may be twice that."
+  description = "Requests per second; requests beyond that receive 429. Bursts may be twice that."
   type        = number
 }
 
 variable "log_retention_days" {
-  description = "How long its access log is kept, in days."
+  description = "Retention of the access log, in days."
   type        = number
 }

@@ -1,10 +1,10 @@
 # One VPC over several zones: functions and the cache in private subnets, the database in subnets of its own.
 
 data "aws_availability_zones" "available" {
-  # checkov:skip=CKV_AWS_394: the first ones by name are taken; a zone that AWS adds comes after them
+  # checkov:skip=CKV_AWS_394: the first zones by name are used; a zone that AWS adds comes after them
   state = "available"
 
-  filter { # no local zones: most services are not there
+  filter { # no local zones: they lack most services
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
   }
@@ -12,11 +12,11 @@ data "aws_availability_zones" "available" {
 
 locals {
   zones = slice(data.aws_availability_zones.available.names, 0, var.zones)
-  # 16 networks of the VPC's: the functions' are the largest, since each of their network interfaces takes an address.
+  # The VPC's range is cut into 16 networks. The functions' are the largest, because each network interface needs an address.
   function_cidrs = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 4, index) }
   database_cidrs = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 8, 128 + index) }
   public_cidrs   = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 8, 160 + index) }
-  # One gateway serves all zones: it carries a few messages to browsers, and what is lost with its zone is sent again.
+  # One gateway serves all zones: it carries a few messages to browsers, and messages lost with its zone are sent again.
   gateway_zone = local.zones[0]
 }
 
@@ -29,7 +29,7 @@ resource "aws_vpc" "this" {
   tags = { Name = var.name }
 }
 
-# What every VPC is born with; managed here so that it lets nothing through.
+# The default security group of the VPC, managed here so that it allows no traffic.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.this.id
 
@@ -42,7 +42,7 @@ resource "aws_internet_gateway" "this" {
   tags = { Name = var.name }
 }
 
-# Public: the NAT gateway alone.
+# Public: only the NAT gateway.
 
 resource "aws_subnet" "public" {
   vpc_id            = aws_vpc.this.id
@@ -119,7 +119,7 @@ resource "aws_route_table_association" "functions" {
 resource "aws_security_group" "functions" {
   # checkov:skip=CKV2_AWS_5: every function of the root is in it
   name        = "${var.name}-functions"
-  description = "Helios functions: nothing comes in, a few ports go out."
+  description = "Helios functions: no ingress, and egress on a few ports."
   vpc_id      = aws_vpc.this.id
 
   tags = { Name = "${var.name}-functions" }
@@ -129,14 +129,14 @@ resource "aws_vpc_security_group_egress_rule" "functions" {
   for_each = { for port in var.egress_ports : tostring(port) => port }
 
   security_group_id = aws_security_group.functions.id
-  description       = "Anywhere: an existing database or cache may be outside of this VPC."
+  description       = "Anywhere: an existing database or cache may be outside this VPC."
   ip_protocol       = "tcp"
   from_port         = each.value
   to_port           = each.value
   cidr_ipv4         = "0.0.0.0/0"
 }
 
-# The database: reachable from outside only when somebody outside is named.
+# The database: reachable from outside only when clients outside are named.
 
 resource "aws_subnet" "database" {
   for_each = local.database_cidrs
@@ -169,7 +169,7 @@ resource "aws_route_table_association" "database" {
   route_table_id = aws_route_table.database.id
 }
 
-# Endpoints: what the functions ask AWS for with every batch does not go through the NAT gateway.
+# Endpoints: the AWS calls that the functions make with every batch do not go through the NAT gateway.
 
 resource "aws_security_group" "endpoints" {
   name        = "${var.name}-endpoints"

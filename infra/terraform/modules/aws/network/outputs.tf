@@ -14,11 +14,11 @@ output "database_subnet_ids" {
 }
 
 output "function_security_group_id" {
-  description = "What every function is in: databases and caches let this group in."
+  description = "Security group of every function: databases and caches admit this group."
   value       = aws_security_group.functions.id
 }
 
 output "egress_address" {
-  description = "The one IPv4 address that functions call the internet from."
+  description = "IPv4 address from which the functions call the internet."
   value       = aws_eip.nat.public_ip
 }

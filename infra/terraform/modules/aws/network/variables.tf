@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "cidr" {
-  description = "Addresses of the VPC; a /16 leaves room for more functions than an account may run."
+  description = "IPv4 range of the VPC; a /16 has room for more functions than an account may run."
   type        = string
 
   validation {
@@ -14,7 +14,7 @@ variable "cidr" {
 }
 
 variable "zones" {
-  description = "How many availability zones to spread over. Aurora asks for at least two."
+  description = "Number of availability zones. Aurora requires at least two."
   type        = number
 
   validation {
@@ -24,16 +24,16 @@ variable "zones" {
 }
 
 variable "egress_ports" {
-  description = "TCP ports that functions may call."
+  description = "TCP ports to which functions may connect."
   type        = set(number)
 }
 
 variable "is_database_public" {
-  description = "Whether the database's subnets have a route from the internet; its security group still names who may use it."
+  description = "Whether the database's subnets have a route from the internet; its security group still names the allowed clients."
   type        = bool
 }
 
 variable "endpoints" {
-  description = "What the functions may ask of AWS within the VPC: by service, the actions and the resources."
+  description = "AWS calls that the endpoints allow: the actions and the resources by service."
   type        = map(object({ actions = list(string), resources = list(string) }))
 }

@@ -1,4 +1,4 @@
-# Alarms, and who hears of them.
+# Alarms, and the email address that gets them.
 
 resource "aws_sns_topic" "this" {
   # checkov:skip=CKV_AWS_26: CloudWatch can't publish to a topic encrypted with AWS' own key; alarms hold no payloads
@@ -14,31 +14,31 @@ resource "aws_sns_topic_subscription" "email" {
 }
 
 locals {
-  # Each fires when the metric has been above the threshold for so many minutes in a row.
+  # Each alarm fires when the metric has been above the threshold for this many minutes in a row.
   queues = {
     "dead-letters" = {
-      description = "SQS gave up on events: they wait in the dead-letter queue for scripts/deploy/redrive.py."
+      description = "SQS gave up on events. They wait in the dead-letter queue for scripts/deploy/redrive.py."
       queue       = var.queues.dead_letters
       metric      = "ApproximateNumberOfMessagesVisible"
       threshold   = 0
       minutes     = 1
     }
     "ingest-lag" = {
-      description = "Events wait in the queue: the ingest function is behind, or the database is away."
+      description = "Events wait in the queue: the ingest function is behind, or the database is unavailable."
       queue       = var.queues.events
       metric      = "ApproximateAgeOfOldestMessage"
       threshold   = 60
       minutes     = 3
     }
     "relay-lag" = {
-      description = "Rings wait: what is stored does not reach the dashboards."
+      description = "Notifications wait: stored events do not reach the dashboards."
       queue       = var.queues.relay
       metric      = "ApproximateAgeOfOldestMessage"
       threshold   = 30
       minutes     = 3
     }
   }
-  # What a function may not do five minutes long: fail, or be refused by Lambda.
+  # Alarms for a function that fails, or that Lambda throttles, for five minutes.
   functions = merge([
     for metric in ["Errors", "Throttles"] : {
       for function in var.functions : "${function}-${lower(metric)}" => { function = function, metric = metric }
@@ -59,7 +59,7 @@ resource "aws_cloudwatch_metric_alarm" "queue" {
   evaluation_periods  = each.value.minutes
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.threshold
-  treat_missing_data  = "notBreaching" # a queue that nobody uses sends no metrics
+  treat_missing_data  = "notBreaching" # an unused queue sends no metrics
   alarm_actions       = [aws_sns_topic.this.arn]
   ok_actions          = [aws_sns_topic.this.arn]
 }
@@ -68,7 +68,7 @@ resource "aws_cloudwatch_metric_alarm" "rule" {
   for_each = var.rules
 
   alarm_name          = "${var.name}-${each.key}-undelivered"
-  alarm_description   = "EventBridge can't reach the targets of the rule ${each.value.RuleName}: a policy, or what it names, has changed."
+  alarm_description   = "EventBridge can't reach the targets of the rule ${each.value.RuleName}: a policy or a target has changed."
   namespace           = "AWS/Events"
   metric_name         = "FailedInvocations"
   dimensions          = each.value
@@ -83,10 +83,10 @@ resource "aws_cloudwatch_metric_alarm" "rule" {
   ok_actions          = [aws_sns_topic.this.arn]
 }
 
-# Counted by the ingest function itself, since the deliveries are acknowledged: nothing of AWS' own would show them.
+# The ingest function counts these itself: the deliveries are acknowledged, so no metric of AWS shows them.
 resource "aws_cloudwatch_metric_alarm" "rejected" {
   alarm_name          = "${var.name}-rejected"
-  alarm_description   = "Events have come for a quarter of an hour that can't be read: they are dead letters in Postgres."
+  alarm_description   = "Unreadable events have arrived for a quarter of an hour. They are dead letters in Postgres."
   namespace           = "Helios"
   metric_name         = "rejected"
   dimensions          = { service = "ingest" }
@@ -123,7 +123,7 @@ resource "aws_cloudwatch_metric_alarm" "database" {
   count = var.database == null ? 0 : 1
 
   alarm_name          = "${var.name}-database-capacity"
-  alarm_description   = "Aurora is at its largest: raise database_capacity, or find the query."
+  alarm_description   = "Aurora is at its maximum capacity. Raise database_capacity, or find the query."
   namespace           = "AWS/RDS"
   metric_name         = "ACUUtilization"
   dimensions          = { DBClusterIdentifier = var.database }

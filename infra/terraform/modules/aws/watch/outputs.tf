@@ -1,4 +1,4 @@
 output "topic_arn" {
-  description = "The SNS topic that every alarm is sent to; subscribe more to it."
+  description = "ARN of the SNS topic for every alarm; add subscriptions to it."
   value       = aws_sns_topic.this.arn
 }

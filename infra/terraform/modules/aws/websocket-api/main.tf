@@ -1,4 +1,4 @@
-# A WebSocket API: connections, their ends and every message go to one function.
+# A WebSocket API that passes connects, disconnects and every message to one function.
 
 resource "aws_apigatewayv2_api" "this" {
   name                       = var.name
@@ -14,7 +14,7 @@ resource "aws_apigatewayv2_integration" "this" {
 }
 
 resource "aws_apigatewayv2_route" "this" {
-  # checkov:skip=CKV_AWS_309: the function decides at $connect who may watch
+  # checkov:skip=CKV_AWS_309: the function decides at $connect which client is admitted
   for_each = toset(["$connect", "$disconnect", "$default"])
 
   api_id    = aws_apigatewayv2_api.this.id
@@ -24,8 +24,8 @@ resource "aws_apigatewayv2_route" "this" {
 
 resource "aws_apigatewayv2_stage" "this" {
   # checkov:skip=CKV_AWS_76: each connection and each message is a line of the function's own log; access logs would
-  # ask for a role that the whole account's API Gateway shares
-  # checkov:skip=CKV2_AWS_51: browsers watch, and they have no certificates
+  # need a role that the whole account's API Gateway shares
+  # checkov:skip=CKV2_AWS_51: the clients are browsers, which have no certificates
   api_id      = aws_apigatewayv2_api.this.id
   name        = var.stage
   auto_deploy = true

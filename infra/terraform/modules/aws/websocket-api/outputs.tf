@@ -9,11 +9,11 @@ output "url" {
 }
 
 output "management_endpoint" {
-  description = "https:// URL of the same stage, for those who post to connections."
+  description = "https:// URL of the same stage, for posting to connections."
   value       = "${replace(aws_apigatewayv2_api.this.api_endpoint, "wss://", "https://")}/${var.stage}"
 }
 
 output "connections_arn" {
-  description = "What a role must be allowed `execute-api:ManageConnections` on to post to connections."
+  description = "ARN on which a role needs `execute-api:ManageConnections` to post to connections."
   value       = "${aws_apigatewayv2_api.this.execution_arn}/${var.stage}/POST/@connections/*"
 }

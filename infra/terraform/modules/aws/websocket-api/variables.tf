@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "function" {
-  description = "The function that answers."
+  description = "The function that handles the routes."
   type        = object({ name = string, invoke_arn = string })
 }
 
@@ -14,6 +14,6 @@ variable "stage" {
 }
 
 variable "requests_per_second" {
-  description = "Connections and messages of all clients together; each client pings every 30 seconds."
+  description = "Connections and messages per second of all clients together; each client pings every 30 seconds."
   type        = number
 }

@@ -1,4 +1,4 @@
-# The seen-filter of this cloud.
+# The dedupe cache of this cloud.
 
 resource "azurerm_managed_redis" "this" {
   name                = var.name
@@ -11,14 +11,14 @@ resource "azurerm_managed_redis" "this" {
   public_network_access     = "Disabled"
 
   default_database {
-    access_keys_authentication_enabled = true # Helios reads a URL, and a URL holds a password
+    access_keys_authentication_enabled = true # Helios reads a URL, which holds a password
     client_protocol                    = "Encrypted"
     clustering_policy                  = "EnterpriseCluster"
-    eviction_policy                    = "VolatileTTL" # full, it forgets what would be forgotten next
+    eviction_policy                    = "VolatileTTL" # when full, it evicts the keys that expire next
   }
 }
 
-# Azure Private Link documentation, "Private endpoint DNS zone values": the zone's name for Azure Managed Redis.
+# Azure Private Link documentation, "Private endpoint DNS zone values": the name of the zone for Azure Managed Redis.
 resource "azurerm_private_dns_zone" "this" {
   name                = "privatelink.redis.azure.net"
   resource_group_name = var.place.resource_group

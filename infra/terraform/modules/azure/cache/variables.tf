@@ -1,24 +1,24 @@
 variable "name" {
-  description = "Its name, unique in all of Azure."
+  description = "Name of the cache, unique in all of Azure."
   type        = string
 }
 
 variable "place" {
-  description = "Where it goes: resource group, location and tags."
+  description = "Place of the resources: resource group, location and tags."
   type        = object({ resource_group = string, location = string, tags = map(string) })
 }
 
 variable "sku" {
-  description = "Its size."
+  description = "SKU of the cache."
   type        = string
 }
 
 variable "network_id" {
-  description = "The network that reaches it."
+  description = "The network that reaches the cache."
   type        = string
 }
 
 variable "subnet_id" {
-  description = "Where its private endpoint is."
+  description = "Subnet of the private endpoint."
   type        = string
 }

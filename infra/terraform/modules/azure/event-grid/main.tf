@@ -1,4 +1,4 @@
-# From a publisher to the function, and to the dead letters.
+# The path from a publisher to the function, and to the dead letters.
 
 resource "azurerm_user_assigned_identity" "this" {
   name                = "${var.name}-topic"
@@ -8,8 +8,8 @@ resource "azurerm_user_assigned_identity" "this" {
 }
 
 resource "azurerm_eventgrid_topic" "this" {
-  # checkov:skip=CKV_AZURE_191: publishers are outside of the network; Entra ID, or a key, decides who may
-  # checkov:skip=CKV_AZURE_192: keys are off unless publish_with_keys asks for them
+  # checkov:skip=CKV_AZURE_191: publishers are outside the network; Entra ID, or a key, authorizes them
+  # checkov:skip=CKV_AZURE_192: keys are off unless publish_with_keys enables them
   # checkov:skip=CKV_AZURE_193: the same as CKV_AZURE_191
   name                = var.name
   resource_group_name = var.place.resource_group
@@ -35,7 +35,7 @@ resource "azurerm_role_assignment" "publisher" {
 }
 
 resource "azurerm_storage_container" "dead_letters" {
-  # checkov:skip=CKV2_AZURE_21: who read a dead letter is in the activity log of the account
+  # checkov:skip=CKV2_AZURE_21: the account's activity log records who reads a dead letter
   name               = "dead-letters"
   storage_account_id = var.storage_id
 }

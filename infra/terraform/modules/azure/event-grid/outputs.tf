@@ -1,10 +1,10 @@
 output "topic_id" {
-  description = "The topic."
+  description = "Id of the topic."
   value       = azurerm_eventgrid_topic.this.id
 }
 
 output "endpoint" {
-  description = "Where to publish."
+  description = "Endpoint for publishers."
   value       = azurerm_eventgrid_topic.this.endpoint
 }
 
@@ -15,6 +15,6 @@ output "key" {
 }
 
 output "dead_letter_container" {
-  description = "The container with dead letters."
+  description = "Container with dead letters."
   value       = azurerm_storage_container.dead_letters.name
 }

@@ -1,44 +1,44 @@
 variable "name" {
-  description = "The topic's name, unique in its region."
+  description = "Name of the topic, unique in its region."
   type        = string
 }
 
 variable "place" {
-  description = "Where it goes: resource group, location and tags."
+  description = "Place of the resources: resource group, location and tags."
   type        = object({ resource_group = string, location = string, tags = map(string) })
 }
 
 variable "function_id" {
-  description = "The function that it calls."
+  description = "Id of the function that the subscription calls."
   type        = string
 }
 
 variable "storage_id" {
-  description = "The storage account for dead letters."
+  description = "Id of the storage account for dead letters."
   type        = string
 }
 
 variable "delivery_attempts" {
-  description = "How often an event is delivered."
+  description = "Maximum number of deliveries of an event."
   type        = number
 }
 
 variable "delivery_minutes" {
-  description = "How long it is delivered, in minutes."
+  description = "How long delivery is attempted, in minutes."
   type        = number
 }
 
 variable "dead_letter_days" {
-  description = "How long dead letters are kept, in days."
+  description = "Retention of dead letters, in days."
   type        = number
 }
 
 variable "publishers" {
-  description = "Object ids of who may publish, a name for each."
+  description = "Object ids of the principals that may publish, by name."
   type        = map(string)
 }
 
 variable "keys" {
-  description = "Whether access keys may publish too."
+  description = "Whether the topic accepts access keys too."
   type        = bool
 }

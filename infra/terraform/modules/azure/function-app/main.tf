@@ -1,10 +1,10 @@
-# The functions and what they run from.
+# The function app, its storage account and its log.
 
 resource "azurerm_storage_account" "this" {
-  # checkov:skip=CKV_AZURE_33: there are no queues in it
-  # checkov:skip=CKV_AZURE_59: the deployment comes from outside of the network; it takes no keys, so Entra ID decides who may
-  # checkov:skip=CKV_AZURE_206: packages can be built again; dead letters are kept in three copies
-  # checkov:skip=CKV2_AZURE_1: Microsoft's key encrypts it; whoever needs another has a key to manage
+  # checkov:skip=CKV_AZURE_33: the account has no queues
+  # checkov:skip=CKV_AZURE_59: the deployment comes from outside the network; the account accepts no keys, so Entra ID authorizes it
+  # checkov:skip=CKV_AZURE_206: packages can be built again; dead letters have three copies
+  # checkov:skip=CKV2_AZURE_1: Microsoft's key encrypts it; a customer managed key would have to be managed
   # checkov:skip=CKV2_AZURE_33: the same as CKV_AZURE_59
   name                = var.name
   resource_group_name = var.place.resource_group
@@ -31,7 +31,7 @@ resource "azurerm_storage_account" "this" {
 }
 
 resource "azurerm_storage_container" "packages" {
-  # checkov:skip=CKV2_AZURE_21: who read a package is of no interest
+  # checkov:skip=CKV2_AZURE_21: reading a package needs no record
   name               = "packages"
   storage_account_id = azurerm_storage_account.this.id
 }
@@ -43,7 +43,7 @@ resource "azurerm_user_assigned_identity" "this" {
   tags                = var.place.tags
 }
 
-# Azure Functions documentation, "Connecting to host storage with an identity": what the host and the timer need.
+# Azure Functions documentation, "Connecting to host storage with an identity": the roles that the host and the timer need.
 resource "azurerm_role_assignment" "storage" {
   scope                = azurerm_storage_account.this.id
   role_definition_name = "Storage Blob Data Owner"
@@ -71,7 +71,7 @@ resource "azurerm_application_insights" "this" {
 }
 
 resource "azurerm_service_plan" "this" {
-  # checkov:skip=CKV_AZURE_212: Flex Consumption scales by itself
+  # checkov:skip=CKV_AZURE_212: Flex Consumption scales automatically
   # checkov:skip=CKV_AZURE_225: events wait in Event Grid while a zone is down
   name                = var.name
   resource_group_name = var.place.resource_group
@@ -83,7 +83,7 @@ resource "azurerm_service_plan" "this" {
 }
 
 resource "azurerm_function_app_flex_consumption" "this" {
-  # checkov:skip=CKV_AZURE_221: Event Grid calls it from outside of the network, with the app's own key
+  # checkov:skip=CKV_AZURE_221: Event Grid calls it from outside the network, with the app's own key
   name                = var.name
   resource_group_name = var.place.resource_group
   location            = var.place.location
@@ -109,7 +109,7 @@ resource "azurerm_function_app_flex_consumption" "this" {
   }
 
   app_settings = merge(var.settings, {
-    # The provider writes a connection string without a key here, and the host would prefer it to the identity below.
+    # The provider writes a connection string without a key here, which the host would prefer to the identity below.
     AzureWebJobsStorage              = ""
     AzureWebJobsStorage__accountName = azurerm_storage_account.this.name
     AzureWebJobsStorage__credential  = "managedidentity"
@@ -131,14 +131,14 @@ resource "azurerm_role_assignment" "vault" {
   principal_id         = azurerm_function_app_flex_consumption.this.identity[0].principal_id
 }
 
-# The code comes last, and by Azure's own command line: the provider would publish it with a password, which is switched
-# off here, before the app may read its secrets, and never again while the file's name is the same.
+# The code is published last, by Azure's own command line. The provider would publish it with a password, which is
+# disabled here; before the app may read its secrets; and never again while the file's name is the same.
 resource "terraform_data" "code" {
   triggers_replace = [azurerm_function_app_flex_consumption.this.id, filesha256(var.package)]
 
   provisioner "local-exec" {
-    # "Use Key Vault references as app settings": what could not be read when the app was made is asked for again, until
-    # the role is known that lets it. The same goes for the role that lets the app keep its package.
+    # "Use Key Vault references as app settings": references that could not be read when the app was created are refreshed
+    # until the role for the vault is effective. The publication is retried until the role for the package is effective.
     command = <<-EOT
       references="$APP/config/configreferences/appsettings"
       version="api-version=2022-03-01"
@@ -154,18 +154,18 @@ resource "terraform_data" "code" {
         az functionapp deployment source config-zip --ids "$APP" --src "$PACKAGE" --build-remote false --output none
       }
 
-      again() {
+      retry() {
         left=$1
         shift
         until "$@"; do
           left=$((left - 1))
-          [ "$left" -gt 0 ] || { echo "$1: given up" >&2; exit 1; }
+          [ "$left" -gt 0 ] || { echo "$1: no success after all attempts" >&2; exit 1; }
           sleep 15
         done
       }
 
-      again 40 resolved
-      again 4 publish
+      retry 40 resolved
+      retry 4 publish
     EOT
 
     environment = {

@@ -1,25 +1,25 @@
 output "id" {
-  description = "The function app, once its functions are there."
+  description = "Id of the function app, once its functions are published."
   value       = azurerm_function_app_flex_consumption.this.id
   depends_on  = [terraform_data.code]
 }
 
 output "name" {
-  description = "Its name."
+  description = "Name of the function app."
   value       = azurerm_function_app_flex_consumption.this.name
 }
 
 output "storage_id" {
-  description = "Its storage account, for the dead letters too."
+  description = "Id of its storage account, which also holds the dead letters."
   value       = azurerm_storage_account.this.id
 }
 
 output "storage_name" {
-  description = "The storage account's name."
+  description = "Name of the storage account."
   value       = azurerm_storage_account.this.name
 }
 
 output "insights_id" {
-  description = "Where its log goes."
+  description = "Id of the Application Insights that hold its log."
   value       = azurerm_application_insights.this.id
 }

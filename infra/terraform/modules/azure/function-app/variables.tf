@@ -1,20 +1,20 @@
 variable "name" {
-  description = "Its name, unique in all of Azure; the storage account has the same."
+  description = "Name of the function app and of the storage account, unique in all of Azure."
   type        = string
 }
 
 variable "place" {
-  description = "Where it goes: resource group, location and tags."
+  description = "Place of the resources: resource group, location and tags."
   type        = object({ resource_group = string, location = string, tags = map(string) })
 }
 
 variable "package" {
-  description = "The zip."
+  description = "Path of the zip."
   type        = string
 }
 
 variable "python_version" {
-  description = "Its Python."
+  description = "Python version."
   type        = string
 }
 
@@ -24,26 +24,26 @@ variable "memory" {
 }
 
 variable "max_instances" {
-  description = "Most instances."
+  description = "Maximum number of instances."
   type        = number
 }
 
 variable "subnet_id" {
-  description = "The subnet that it calls out through."
+  description = "Id of the subnet for outgoing calls."
   type        = string
 }
 
 variable "vault_id" {
-  description = "The key vault that it may read."
+  description = "Id of the key vault that the app may read."
   type        = string
 }
 
 variable "settings" {
-  description = "Its settings; secrets as references to the vault."
+  description = "Settings; secrets are references to the vault."
   type        = map(string)
 }
 
 variable "log_retention_days" {
-  description = "How long its log is kept, in days."
+  description = "Retention of its log, in days."
   type        = number
 }

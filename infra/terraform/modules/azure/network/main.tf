@@ -1,4 +1,4 @@
-# The network that functions call out through, with one fixed address.
+# The network for outgoing calls of the functions, with one fixed address.
 
 resource "azurerm_virtual_network" "this" {
   name                = var.name
@@ -10,13 +10,13 @@ resource "azurerm_virtual_network" "this" {
 }
 
 resource "azurerm_subnet" "functions" {
-  # checkov:skip=CKV2_AZURE_31: the integration only calls out; nothing in the subnet can be called
+  # checkov:skip=CKV2_AZURE_31: the integration only makes outgoing calls; nothing in the subnet can be called
   name                 = "functions"
   resource_group_name  = var.place.resource_group
   virtual_network_name = azurerm_virtual_network.this.name
   address_prefixes     = [cidrsubnet(var.cidr, 1, 0)]
 
-  # Azure Functions documentation, "Flex Consumption plan: virtual network integration": the subnet is handed to this.
+  # Azure Functions documentation, "Flex Consumption plan: virtual network integration": the subnet is delegated to this service.
   delegation {
     name = "functions"
 
@@ -28,7 +28,7 @@ resource "azurerm_subnet" "functions" {
 }
 
 resource "azurerm_subnet" "endpoints" {
-  # checkov:skip=CKV2_AZURE_31: only the functions' subnet can reach it, and they may reach all that is in it
+  # checkov:skip=CKV2_AZURE_31: only the functions' subnet can reach it, and the functions may reach everything in it
   name                            = "endpoints"
   resource_group_name             = var.place.resource_group
   virtual_network_name            = azurerm_virtual_network.this.name

@@ -1,10 +1,10 @@
 output "network_id" {
-  description = "The network."
+  description = "Id of the network."
   value       = azurerm_virtual_network.this.id
 }
 
 output "functions_subnet_id" {
-  description = "The functions' subnet, once its way out is the fixed address."
+  description = "The functions' subnet, once its egress uses the fixed address."
   value       = azurerm_subnet.functions.id
   depends_on  = [azurerm_subnet_nat_gateway_association.functions, azurerm_nat_gateway_public_ip_association.this]
 }
@@ -15,6 +15,6 @@ output "endpoints_subnet_id" {
 }
 
 output "egress_address" {
-  description = "The address that the internet sees."
+  description = "The egress address."
   value       = azurerm_public_ip.egress.ip_address
 }

@@ -4,11 +4,11 @@ variable "name" {
 }
 
 variable "place" {
-  description = "Where it goes: resource group, location and tags."
+  description = "Place of the resources: resource group, location and tags."
   type        = object({ resource_group = string, location = string, tags = map(string) })
 }
 
 variable "cidr" {
-  description = "Addresses of the network."
+  description = "IPv4 range of the network."
   type        = string
 }

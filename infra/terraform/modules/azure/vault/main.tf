@@ -1,7 +1,7 @@
-# The secrets.
+# The key vault with the secrets.
 
 resource "azurerm_key_vault" "this" {
-  # checkov:skip=CKV_AZURE_109: whoever applies this writes the secrets from outside of the network; Entra ID decides who may
+  # checkov:skip=CKV_AZURE_109: the deployer writes the secrets from outside the network; Entra ID authorizes it
   # checkov:skip=CKV_AZURE_189: the same
   # checkov:skip=CKV2_AZURE_32: the same
   name                = var.name
@@ -24,8 +24,8 @@ resource "azurerm_role_assignment" "writer" {
   principal_id         = each.value
 }
 
-# Azure RBAC documentation, "Troubleshoot Azure RBAC": a new role takes up to ten minutes to be known everywhere, and
-# the provider does not wait for it.
+# Azure RBAC documentation, "Troubleshoot Azure RBAC": a new role takes up to ten minutes to become effective, and the
+# provider does not wait for it.
 resource "terraform_data" "writable" {
   triggers_replace = [for assignment in azurerm_role_assignment.writer : assignment.id]
 
@@ -44,13 +44,13 @@ resource "terraform_data" "writable" {
 }
 
 resource "azurerm_key_vault_secret" "this" {
-  # checkov:skip=CKV_AZURE_41: they are valid until they are rotated; an expiry would stop the functions on that day
+  # checkov:skip=CKV_AZURE_41: secrets are valid until they are rotated; an expiry date would stop the functions on that day
   for_each = var.secret_names
 
   name         = each.key
   content_type = "text/plain"
 
-  # Written and never read back, so that the state does not hold it; a part of its digest tells that it has changed.
+  # A write-only value: the state does not hold it. A part of its digest is the version, which shows a change.
   value_wo         = var.secrets[each.key]
   value_wo_version = nonsensitive(parseint(substr(sha256(var.secrets[each.key]), 0, 8), 16))
 

@@ -1,7 +1,7 @@
-# What somebody should look at.
+# Alerts for conditions that need an operator.
 
 locals {
-  # By name: what is measured, where, the value beyond which it is an alarm, and what to do.
+  # By name: the metric, its scope, the threshold above which the alarm fires, and the advice.
   alarms = {
     "dead-letters" = {
       scope     = var.topic_id
@@ -9,7 +9,7 @@ locals {
       metric    = "DeadLetteredCount"
       aggregate = "Total"
       threshold = 0
-      advice    = "Event Grid gave up on events. They are in the dead-letter container; each says why in deadLetterReason."
+      advice    = "Event Grid gave up on events. They are in the dead-letter container; deadLetterReason of each blob says why."
     }
     "dropped" = {
       scope     = var.topic_id
@@ -17,7 +17,7 @@ locals {
       metric    = "DroppedEventCount"
       aggregate = "Total"
       threshold = 0
-      advice    = "Event Grid dropped events without keeping them: look whether its identity may still write into the dead-letter container."
+      advice    = "Event Grid dropped events, and could not write them to the dead-letter container: check whether its identity may still write there."
     }
     "failed-deliveries" = {
       scope     = var.topic_id
@@ -25,7 +25,7 @@ locals {
       metric    = "DeliveryAttemptFailCount"
       aggregate = "Total"
       threshold = 10
-      advice    = "The ingest function refuses events, which come again: its log says why."
+      advice    = "The ingest function refuses events, which Event Grid delivers again: its log says why."
     }
     "exceptions" = {
       scope     = var.insights_id
@@ -33,7 +33,7 @@ locals {
       metric    = "exceptions/count"
       aggregate = "Count"
       threshold = 5
-      advice    = "A function raised more than five times in five minutes; Application Insights shows each."
+      advice    = "A function raised more than five exceptions in five minutes; Application Insights shows each."
     }
   }
 }

@@ -4,21 +4,21 @@ variable "name" {
 }
 
 variable "place" {
-  description = "Where it goes: resource group, location and tags."
+  description = "Place of the resources: resource group, location and tags."
   type        = object({ resource_group = string, location = string, tags = map(string) })
 }
 
 variable "topic_id" {
-  description = "The Event Grid topic."
+  description = "Id of the Event Grid topic."
   type        = string
 }
 
 variable "insights_id" {
-  description = "The functions' Application Insights."
+  description = "Id of the functions' Application Insights."
   type        = string
 }
 
 variable "email" {
-  description = "Who is told; null: nobody."
+  description = "Email address for alarms. Null: no email."
   type        = string
 }

@@ -1,4 +1,4 @@
-# The seen-filter of this cloud.
+# The dedupe cache of this cloud.
 
 locals {
   certificate_path = "/etc/helios/redis/ca.pem"
@@ -14,10 +14,10 @@ resource "google_redis_instance" "this" {
   connect_mode            = "DIRECT_PEERING"
   auth_enabled            = true
   transit_encryption_mode = "SERVER_AUTHENTICATION"
-  deletion_protection     = false # nothing in it is worth keeping
+  deletion_protection     = false # its content can be lost
 
   redis_configs = {
-    "maxmemory-policy" = "volatile-ttl" # full, it forgets what would be forgotten next
+    "maxmemory-policy" = "volatile-ttl" # when full, it evicts the keys that expire next
   }
 }
 

@@ -4,21 +4,21 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Where it is."
+  description = "Region of the cache."
   type        = string
 }
 
 variable "network_id" {
-  description = "The only network that reaches it."
+  description = "The only network that reaches the cache."
   type        = string
 }
 
 variable "gigabytes" {
-  description = "Its memory, in GB."
+  description = "Memory of the cache, in GB."
   type        = number
 }
 
 variable "tier" {
-  description = "BASIC or STANDARD_HA."
+  description = "Tier: BASIC or STANDARD_HA."
   type        = string
 }

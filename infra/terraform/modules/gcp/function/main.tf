@@ -1,7 +1,7 @@
-# One function and its account.
+# One function and its service account.
 
 locals {
-  # What it reads: each secret by name, whether as a variable or as a file.
+  # The secrets that the function reads, by name, whether as a variable or as a file.
   readable = merge(
     { for variable, secret in var.function.secrets : variable => secret.secret },
     var.function.certificate == null ? {} : { certificate = var.function.certificate.secret },
@@ -41,7 +41,7 @@ resource "google_cloudfunctions2_function" "this" {
 
   service_config {
     available_memory                 = var.memory
-    available_cpu                    = var.concurrency > 1 ? "1" : null # with less, an instance may serve one only
+    available_cpu                    = var.concurrency > 1 ? "1" : null # with less CPU, an instance may serve one request at a time only
     max_instance_request_concurrency = var.concurrency
     min_instance_count               = var.min_instances
     max_instance_count               = var.max_instances
@@ -49,7 +49,7 @@ resource "google_cloudfunctions2_function" "this" {
     service_account_email            = google_service_account.this.email
     environment_variables            = merge({ THREADS = tostring(var.concurrency) }, var.function.settings)
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
-    direct_vpc_egress                = "VPC_EGRESS_ALL_TRAFFIC" # or the database would see an address of Google's
+    direct_vpc_egress                = "VPC_EGRESS_ALL_TRAFFIC" # otherwise the database would see an address of Google's
 
     direct_vpc_network_interface {
       network    = var.function.network

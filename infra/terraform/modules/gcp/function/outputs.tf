@@ -1,9 +1,9 @@
 output "name" {
-  description = "The function's name, and its service's."
+  description = "Name of the function and of its service."
   value       = google_cloudfunctions2_function.this.name
 }
 
 output "url" {
-  description = "Where to call it: the service's own address, which is the one that internal ingress lets through."
+  description = "URL of the function: the service's own address, the only one that internal ingress admits."
   value       = google_cloudfunctions2_function.this.service_config[0].uri
 }

@@ -1,30 +1,30 @@
 variable "name" {
-  description = "The function's name; its account has the same."
+  description = "Name of the function and of its service account."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.name))
-    error_message = "name must have 6 to 30 lower-case letters, digits and hyphens, as accounts do."
+    error_message = "name must have 6 to 30 lower-case letters, digits and hyphens, the limits of service account names."
   }
 }
 
 variable "description" {
-  description = "What it does."
+  description = "One sentence that says what the function does."
   type        = string
 }
 
 variable "project" {
-  description = "The project's id."
+  description = "Id of the project."
   type        = string
 }
 
 variable "entry_point" {
-  description = "The Python function in main.py."
+  description = "Name of the Python function in main.py."
   type        = string
 }
 
 variable "memory" {
-  description = "Its memory, such as 512Mi; the share of a CPU follows from it, unless it serves several requests at a time."
+  description = "Memory, such as 512Mi; it determines the share of a CPU, unless an instance serves several requests at a time."
   type        = string
 
   validation {
@@ -34,27 +34,27 @@ variable "memory" {
 }
 
 variable "concurrency" {
-  description = "Requests that one instance serves at a time, each in a thread of functions-framework's."
+  description = "Requests that one instance serves at a time, each in a thread of functions-framework."
   type        = number
 }
 
 variable "min_instances" {
-  description = "Instances that are kept warm."
+  description = "Number of warm instances."
   type        = number
 }
 
 variable "max_instances" {
-  description = "Most instances."
+  description = "Maximum number of instances."
   type        = number
 }
 
 variable "callers" {
-  description = "The members that may call it."
+  description = "Members that may call the function."
   type        = list(string)
 }
 
 variable "function" {
-  description = "What all functions share: the package in its bucket, the account that builds it, the network, the settings, the secrets by the variable they become, and the secret that becomes a file."
+  description = "Values that all functions share: the package in its bucket, the build account, the network, the settings, the secrets by environment variable, and the secret that is mounted as a file."
   type = object({
     region        = string
     runtime       = string

@@ -1,13 +1,13 @@
-# From a publisher to the function, and to the dead letters.
+# The path from a publisher to the function, and to the dead letters.
 
 locals {
   retention = "${var.retention_days * 24 * 3600}s"
 }
 
 resource "google_pubsub_topic" "this" {
-  # checkov:skip=CKV_GCP_83: Google encrypts with its own key; whoever needs another has a key of that project to manage
+  # checkov:skip=CKV_GCP_83: Google's key encrypts it; a customer managed key would have to be managed in the project
   name                       = "${var.name}-events"
-  message_retention_duration = local.retention # to seek back in time after a mistake
+  message_retention_duration = local.retention # allows seeking back in time after a mistake
 }
 
 resource "google_pubsub_topic" "dead_letters" {
@@ -41,7 +41,7 @@ resource "google_pubsub_subscription" "this" {
   message_retention_duration = local.retention
 
   push_config {
-    # With this parameter Pub/Sub sends a CloudEvent, as Eventarc's own subscriptions do: the body alone says no topic.
+    # With this parameter Pub/Sub sends a CloudEvent, as Eventarc's own subscriptions do: the body alone does not name the topic.
     push_endpoint = "${var.push_url}?__GCP_CloudEventsMode=CUSTOM_PUBSUB_${urlencode(google_pubsub_topic.this.id)}"
 
     oidc_token {
@@ -61,10 +61,10 @@ resource "google_pubsub_subscription" "this" {
   }
 
   expiration_policy {
-    ttl = "" # never: a quiet month must not delete it
+    ttl = "" # never expires: a month without messages must not delete the subscription
   }
 
-  # Cloud Pub/Sub documentation, "Dead-letter topics": without both rights the messages are never moved.
+  # Cloud Pub/Sub documentation, "Dead-letter topics": without both permissions Pub/Sub never moves the messages.
   depends_on = [google_pubsub_topic_iam_member.dead_letters, google_service_account_iam_member.push_token]
 }
 

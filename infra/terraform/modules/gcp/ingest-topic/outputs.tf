@@ -1,5 +1,5 @@
 output "topic" {
-  description = "The topic to publish to."
+  description = "Topic for publishers."
   value       = google_pubsub_topic.this.id
 }
 
@@ -9,11 +9,11 @@ output "subscription" {
 }
 
 output "dead_letter_subscription" {
-  description = "Name of the subscription that keeps dead letters."
+  description = "Name of the subscription with dead letters."
   value       = google_pubsub_subscription.dead_letters.name
 }
 
 output "push_account_member" {
-  description = "Who calls the function."
+  description = "Member that calls the function."
   value       = google_service_account.push.member
 }

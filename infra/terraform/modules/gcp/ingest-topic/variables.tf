@@ -4,26 +4,26 @@ variable "name" {
 }
 
 variable "pubsub_agent" {
-  description = "The project's own account of Pub/Sub, as a member; it moves dead letters and makes the tokens."
+  description = "Pub/Sub's service agent of the project, as a member; it moves dead letters and creates the tokens."
   type        = string
 }
 
 variable "push_url" {
-  description = "The ingest function."
+  description = "URL of the ingest function."
   type        = string
 }
 
 variable "delivery_attempts" {
-  description = "How often a message is delivered before it is a dead letter."
+  description = "Number of deliveries after which a message becomes a dead letter."
   type        = number
 }
 
 variable "retention_days" {
-  description = "How long messages are kept, in days."
+  description = "Retention of messages, in days."
   type        = number
 }
 
 variable "publishers" {
-  description = "The members that may publish."
+  description = "Members that may publish."
   type        = set(string)
 }

@@ -1,4 +1,4 @@
-# The network that functions call out through, with one fixed address.
+# The network for outgoing calls of the functions, with one fixed address.
 
 resource "google_compute_network" "this" {
   name                    = var.name
@@ -15,7 +15,7 @@ resource "google_compute_subnetwork" "this" {
   private_ip_google_access = true
 }
 
-# Nothing listens in this network; the default rules allow nothing in, and this says so where a reader looks.
+# Nothing listens in this network. The default rules deny all ingress; this rule makes that explicit.
 resource "google_compute_firewall" "deny_ingress" {
   name      = "${var.name}-deny-ingress"
   network   = google_compute_network.this.id

@@ -1,16 +1,16 @@
 output "network_id" {
-  description = "The network, once its way out is the fixed address."
+  description = "The network, once its egress uses the fixed address."
   value       = google_compute_network.this.id
   depends_on  = [google_compute_router_nat.this]
 }
 
 output "subnetwork_id" {
-  description = "The functions' subnet, once its way out is the fixed address."
+  description = "The functions' subnet, once its egress uses the fixed address."
   value       = google_compute_subnetwork.this.id
   depends_on  = [google_compute_router_nat.this]
 }
 
 output "egress_address" {
-  description = "The address that the internet sees."
+  description = "The egress address."
   value       = google_compute_address.egress.address
 }

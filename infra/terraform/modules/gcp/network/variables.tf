@@ -4,11 +4,11 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Where the subnet is."
+  description = "Region of the subnet."
   type        = string
 }
 
 variable "subnet_cidr" {
-  description = "Addresses of the subnet."
+  description = "IPv4 range of the subnet."
   type        = string
 }

@@ -1,15 +1,15 @@
-# What somebody should look at.
+# Alerting policies for conditions that need an operator.
 
 locals {
   functions = join(" OR ", [for name in var.functions : "resource.labels.service_name = \"${name}\""])
 
-  # By name: what is measured, how it is put together, and the value beyond which it is an alarm.
+  # By name: the metric, its aggregation, the threshold above which the alarm fires, and the advice.
   alarms = {
     "dead-letters" = {
       filter    = "metric.type = \"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${var.dead_letter_subscription}\""
       aligner   = "ALIGN_MAX"
       threshold = 0
-      advice    = "Pub/Sub gave up on messages. They wait in ${var.dead_letter_subscription}; pull one to see it, and look for the error in the ingest function's log."
+      advice    = "Pub/Sub gave up on messages. They wait in ${var.dead_letter_subscription}; pull a message to inspect it, and look for the error in the ingest function's log."
     }
     "oldest-message" = {
       filter    = "metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${var.subscription}\""
@@ -21,7 +21,7 @@ locals {
       filter    = "metric.type = \"run.googleapis.com/request_count\" AND resource.type = \"cloud_run_revision\" AND metric.labels.response_code_class = \"5xx\" AND (${local.functions})"
       aligner   = "ALIGN_SUM"
       threshold = 5
-      advice    = "A function answered 5xx more than five times in five minutes; its log says why. Messages come again by themselves."
+      advice    = "A function answered 5xx more than five times in five minutes; its log says why. Pub/Sub delivers the messages again."
     }
   }
 }

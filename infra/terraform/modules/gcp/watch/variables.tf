@@ -9,7 +9,7 @@ variable "subscription" {
 }
 
 variable "dead_letter_subscription" {
-  description = "Name of the subscription that keeps dead letters."
+  description = "Name of the subscription with dead letters."
   type        = string
 }
 
@@ -19,6 +19,6 @@ variable "functions" {
 }
 
 variable "email" {
-  description = "Who is told; null: nobody."
+  description = "Email address for alarms. Null: no email."
   type        = string
 }

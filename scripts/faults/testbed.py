@@ -1,4 +1,4 @@
-"""All of Helios on free ports, a proxy before each store, and the handles by which each part is made to fail."""
+"""All of Helios on free ports, a proxy before each store, and methods that make each part fail."""
 
 import asyncio
 import os
@@ -26,8 +26,8 @@ from local.stack.process import ServiceFailed, scrubbed_environment
 from local.stack.server import Command, Server
 from local.stack.services import sdk_environment, services
 from local.stack.supervisor import Supervisor
+from scripts.faults.credentials import Credentials
 from scripts.faults.orders import FLOW, LEGS
-from scripts.faults.proofs import Proofs
 from scripts.simulator import endpoints
 from scripts.simulator.answers import Publisher
 from scripts.simulator.shop import LEGS as SHOP_LEGS
@@ -38,17 +38,17 @@ SERVICES_OF: Mapping[Source, Sequence[str]] = {
     "azure": ("eventgrid", "azure-function", "azure-topic"),
 }
 LEFT_OUT = ("dashboard", "dashboard-build", "kafka", "sink", "canary")
-"""Nobody looks, Kafka has tests of its own, and canary events would be counted among what is sent."""
+"""The dashboard is not needed, Kafka has separate tests, and canary events would change the counts."""
 
 HOSTED_CLOUDS: Sequence[Source] = ("gcp", "azure")
-"""Whose emulators keep on disk what they have not delivered, and so survive their supervisor."""
+"""The clouds whose emulators store undelivered messages on disk, and so survive a kill of their supervisor."""
 
 READY = b"ready\n"
-"""What a hosted stage says."""
+"""The line that a hosted testbed writes once all services are ready."""
 _GONE_SECONDS = 20.0
 
 VISIBILITY_SECONDS = 5
-"""How soon SQS delivers again what a killed Lambda had in hand; 60 s in the demo would be most of a phase."""
+"""After how long SQS redelivers the messages of a killed Lambda. The demo's 60 s would be most of a phase."""
 
 FLOWS = """
 [[flow]]
@@ -64,16 +64,16 @@ leg = [
 ]
 rule = [{{ equal = ["order.amount", "payment.amount"], within = "0.01" }}]
 """
-"""The shipped flow for the orders of the clouds, and the same for those of the webhooks; no outage makes one late."""
+"""The shipped flow for the clouds' orders, and the same for the webhooks'. The windows exceed every outage."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a stage stands, for whoever finds its folder.
+class SavedConfig(msgspec.Struct, frozen=True):
+    """The ports and folders of a testbed, stored in its folder so that another process can use the same ones.
 
     Attributes:
-        config: its ports and folders; those of Postgres and Valkey are their proxies'.
-        database_port: Postgres' own.
-        cache_port: Valkey's own.
+        config: ports and folders; the ports of Postgres and Valkey are those of their proxies.
+        database_port: the port of Postgres itself.
+        cache_port: the port of Valkey itself.
     """
 
     config: Config
@@ -81,9 +81,9 @@ class Place(msgspec.Struct, frozen=True):
     cache_port: int
 
     @classmethod
-    def of(cls, folder: Path) -> "Place":
-        """The place in this folder, chosen once."""
-        file = folder / "place.json"
+    def load(cls, folder: Path) -> "SavedConfig":
+        """The configuration in this folder; chosen and written if there is none."""
+        file = folder / "testbed.json"
         if not file.exists():
             flows_file = folder / "flows.toml"
             flows_file.write_text(_flows())
@@ -92,30 +92,30 @@ class Place(msgspec.Struct, frozen=True):
         return msgspec.json.decode(file.read_bytes(), type=cls)
 
 
-class Stage:
-    """A run of Helios; a context manager."""
+class Testbed:
+    """A run of Helios; a context manager that starts and ends it."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None], *, clouds: Sequence[Source]) -> None:
-        """Describe it; nothing is started yet.
+    def __init__(self, folder: Path, report: Callable[[str], None], *, clouds: Sequence[Source]) -> None:
+        """Configure the services; they start when the context is entered.
 
         Args:
-            folder: for data and logs; what an earlier stage has left there is gone on with.
-            say: told, in a line, what happens.
-            clouds: those whose emulators and functions run too.
+            folder: for data and logs; the data of an earlier testbed there is used.
+            report: called with a line of progress.
+            clouds: the clouds whose emulators and functions run too.
         """
-        place = Place.of(folder)
-        self.config = place.config
-        self.say = say
+        saved = SavedConfig.load(folder)
+        self.config = saved.config
+        self.report = report
         self.clouds = clouds
         folder, log = self.config.folder, self.config.log
-        self._database = Postgres(folder / "postgres", place.database_port, log=log("postgres"))
+        self._database = Postgres(folder / "postgres", saved.database_port, log=log("postgres"))
         self._stores = {
             "postgres": self._database,
-            "valkey": Valkey(folder / "valkey", place.cache_port, log=log("valkey")),
+            "valkey": Valkey(folder / "valkey", saved.cache_port, log=log("valkey")),
         }
         self.proxies = {
-            "postgres": self._proxy(self.config.postgres_port, to=place.database_port),
-            "valkey": self._proxy(self.config.valkey_port, to=place.cache_port),
+            "postgres": self._proxy(self.config.postgres_port, to=saved.database_port),
+            "valkey": self._proxy(self.config.valkey_port, to=saved.cache_port),
         }
         left_out = [*LEFT_OUT, *(name for cloud in SOURCES if cloud not in clouds for name in SERVICES_OF[cloud])]
         self._services = [
@@ -124,14 +124,14 @@ class Stage:
             if service.name not in left_out
         ]
         self._stack = ExitStack()
-        # Where Pub/Sub runs, it is the one whose keys the API asks for, and it signs what it pushes itself.
-        self.proofs = Proofs(None if "gcp" in clouds else self.config.pubsub_admin_port)
+        # With the Pub/Sub emulator, the API fetches the emulator's keys, and the emulator signs what it pushes.
+        self.credentials = Credentials(None if "gcp" in clouds else self.config.pubsub_admin_port)
         self.publishers: dict[Source, Publisher] = {}
 
     def __enter__(self) -> Self:
         with self._stack:
             self._stack.callback(self._database.discard)
-            self._stack.enter_context(self.proofs)
+            self._stack.enter_context(self.credentials)
             self._start()
             self._connect()
             self._stack = self._stack.pop_all()
@@ -144,16 +144,16 @@ class Stage:
 
     @property
     def api_url(self) -> str:
-        """Helios' own API."""
+        """The URL of Helios' API."""
         return self.config.api_url
 
     def service(self, name: str) -> Server:
-        """A service by the name that the demo gives it."""
+        """The service that has this name in the demo."""
         return next(service.server for service in self._services if service.name == name)
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection]:
-        """A connection of our own, past the proxy; read-only and of one moment."""
+        """A read-only connection with one snapshot, which bypasses the proxy."""
         with psycopg.connect(self._database.url, options="-c timezone=UTC") as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
@@ -161,25 +161,25 @@ class Stage:
 
     @property
     def database_url(self) -> str:
-        """The database itself, past the proxy."""
+        """The URL of the database, which bypasses the proxy."""
         return self._database.url
 
     def database_pids(self) -> list[int]:
-        """Every process of Postgres."""
+        """The process ids of Postgres."""
         return [self._database.pid, *reaper.descendants(self._database.pid)]
 
-    def hold_back(self, name: str, *, slow: bool) -> None:
-        """Hold back everything that passes between Helios and this store, or no longer."""
+    def set_slow(self, name: str, *, slow: bool) -> None:
+        """Delay all data between Helios and this store, or end the delay."""
         os.kill(self.proxies[name].pid, signal.SIGUSR1 if slow else signal.SIGUSR2)
 
     def lambda_workers(self) -> list[int]:
-        """The processes in which the AWS emulator runs functions now."""
+        """The process ids of the AWS emulator's functions."""
         return ministack.workers(self.service("aws").pid)
 
     def _start(self) -> None:
         for proxy in self.proxies.values():
             self._stack.enter_context(proxy)
-        self._stack.enter_context(Supervisor(self._services, self.say)).start()
+        self._stack.enter_context(Supervisor(self._services, self.report)).start()
 
     def _proxy(self, port: int, *, to: int) -> Command:
         return Command(
@@ -192,11 +192,13 @@ class Stage:
         )
 
     def _connect(self) -> None:
-        """Publishers for each cloud; some SDKs read this process' own environment."""
+        """Build a publisher for each cloud; some SDKs read the environment of this process."""
         environment = sdk_environment(self.config)
         os.environ.update(environment)
-        found = endpoints.find(self.clouds, allow_mixed=False, environ=environment)
-        self.publishers = {source: endpoints.connect(one, environ=environment) for source, one in found.items()}
+        cloud_endpoints = endpoints.find(self.clouds, allow_mixed=False, environ=environment)
+        self.publishers = {
+            source: endpoints.connect(endpoint, environ=environment) for source, endpoint in cloud_endpoints.items()
+        }
         if "aws" not in self.clouds:
             return
         sqs = resources.client("sqs", self.config.aws_url)
@@ -208,20 +210,20 @@ class Stage:
         sqs.close()
 
 
-class HostedStage(Stage):
-    """A stage in another process, whose supervisor can be killed with all that it holds; see ``hosted``."""
+class HostedTestbed(Testbed):
+    """A testbed in another process, whose supervisor can be killed with all its services; see ``hosted``."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Describe it; the words are those of ``Stage``."""
-        super().__init__(folder, say, clouds=HOSTED_CLOUDS)
+    def __init__(self, folder: Path, report: Callable[[str], None]) -> None:
+        """Configure the services; the arguments are those of ``Testbed``."""
+        super().__init__(folder, report, clouds=HOSTED_CLOUDS)
         self._folder = folder
         self._host: subprocess.Popen[bytes] | None = None
 
     def kill(self) -> None:
-        """``kill -9`` the supervisor, and return once nothing that it started is left.
+        """``kill -9`` the supervisor, and return once all its services have ended.
 
         Raises:
-            PortTaken: something is left after a while.
+            PortTaken: a service still runs after 20 s.
         """
         if self._host is None:
             return
@@ -233,16 +235,16 @@ class HostedStage(Stage):
                 time.sleep(0.05)
 
     def start(self) -> None:
-        """Start it on what the last one has left, and return once everything answers.
+        """Start a supervisor on the existing data, and return once all services are ready.
 
         Raises:
-            ServiceFailed: it does not.
+            ServiceFailed: a service did not start.
         """
         command = [sys.executable, "-m", "scripts.faults.hosted", str(self._folder)]
         self._host = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
         assert self._host.stdout  # noqa: S101 - PIPE gives one; for mypy
-        with self._host.stdout as said:
-            if said.readline() != READY:
+        with self._host.stdout as output:
+            if output.readline() != READY:
                 raise ServiceFailed(f"the supervisor did not start: see the logs in {self.config.log('*').parent}")
 
     def _start(self) -> None:
@@ -252,7 +254,7 @@ class HostedStage(Stage):
 
 def _is_free(port: int, *, last: bool) -> bool:
     try:
-        require_free(port, service="a new stage", setting="nothing")
+        require_free(port, service="a new testbed", setting="nothing")
     except PortTaken:
         if last:
             raise

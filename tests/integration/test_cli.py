@@ -1,11 +1,12 @@
-"""The command line, as a program, against the API as it runs."""
+"""The installed ``helios`` command, against a running API and a real Postgres."""
 
 import json
 import select
 import subprocess
-import sys
+import sysconfig
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.support.instances import ORDER, leg
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
 
+HELIOS = str(Path(sysconfig.get_path("scripts")) / "helios")
 PAYMENT = "/api/v1/webhooks/cloudevents"
 
 
@@ -28,7 +30,7 @@ def helios(api, records):
     """Run a command, and return its exit code and what it wrote."""
 
     def run(*arguments: str, url: str = api.url):
-        command = [sys.executable, "-m", "helios", *arguments, "--url", url]
+        command = [HELIOS, *arguments, "--url", url]
         environment = scrubbed_environment(COLUMNS="200")
         return subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -39,7 +41,7 @@ def helios(api, records):
 
 @pytest.fixture
 def disagreement(api, records):
-    """An order of which two clouds say different amounts."""
+    """An order for which two clouds report different amounts."""
     order, payment = leg("order"), leg("payment", amount=7)
     assert call(api.url, EVENTBRIDGE, order.body).status == 202
     assert call(api.url, PAYMENT, payment.body, headers=dict(payment.headers)).status == 202
@@ -51,7 +53,7 @@ def test_problem_orders_are_listed_in_words(helios, disagreement):
     assert listed.returncode == 0, listed.stderr
     assert "ORD-1" in listed.stdout
     assert "amount: AWS ordered 10, GCP charged 7" in listed.stdout
-    assert "No order matches" in helios("flows", "--status", "incomplete").stdout
+    assert "No flow instance matches" in helios("flows", "--status", "incomplete").stdout
 
 
 def test_json_lines_are_for_programs(helios, disagreement):
@@ -59,26 +61,26 @@ def test_json_lines_are_for_programs(helios, disagreement):
     assert (json.loads(line)["key"], json.loads(line)["status"]) == ("ORD-1", "mismatched")
 
     lines = [json.loads(line) for line in helios("events", "--json").stdout.splitlines()]
-    assert {one["type"] for one in lines} == {"OrderPlaced", "PaymentProcessed"}
+    assert {line["type"] for line in lines} == {"OrderPlaced", "PaymentProcessed"}
 
 
-def test_other_rules_are_tried_on_what_is_stored(helios, records, api, tmp_path):
+def test_preview_evaluates_stored_events_with_other_rules(helios, records, api, tmp_path):
     since_noon = (datetime.now(UTC) - NOON).total_seconds()
-    for told in (leg("order", after=since_noon), leg("payment", amount=7, after=since_noon)):
-        path = EVENTBRIDGE if told.channel == "eventbridge" else PAYMENT
-        assert call(api.url, path, told.body, headers={**JSON, **told.headers}).status == 202
+    for delivery in (leg("order", after=since_noon), leg("payment", amount=7, after=since_noon)):
+        path = EVENTBRIDGE if delivery.channel == "eventbridge" else PAYMENT
+        assert call(api.url, path, delivery.body, headers={**JSON, **delivery.headers}).status == 202
     rules = (ROOT / "shared" / "helios" / "flows.toml").read_text()
     file = tmp_path / "flows.toml"
     file.write_text(rules.replace('within = "0.01"', 'within = "5"'))
 
     tried = helios("preview", str(file))
     assert tried.returncode == 0, tried.stderr
-    assert "Stories compared: 1. With another status: 1." in tried.stdout
+    assert "Flow instances compared: 1. Status would change: 1." in tried.stdout
     (line,) = helios("preview", str(file), "--json").stdout.splitlines()
     assert (json.loads(line)["recorded"], json.loads(line)["previewed"]) == ("mismatched", "open")
 
     file.write_text("")
-    assert helios("preview", str(file)).stderr == f"helios: {file}: there is no [[flow]] in it\n"
+    assert helios("preview", str(file)).stderr == f"helios: {file}: the file has no [[flow]]\n"
 
 
 def test_one_order_is_shown_leg_by_leg(helios, disagreement):
@@ -88,11 +90,11 @@ def test_one_order_is_shown_leg_by_leg(helios, disagreement):
         assert words in shown
 
 
-def test_what_is_wrong_is_said_and_the_exit_code_is_2(helios, disagreement):
+def test_an_error_is_printed_and_the_exit_code_is_2(helios, disagreement):
     unknown = helios("flow", "ORD-9")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        "helios: 404: No story of the flow 'order' has the key 'ORD-9'\n",
+        "helios: 404: No instance of the flow 'order' has the key 'ORD-9'.\n",
     )
     away = helios("flows", url="http://127.0.0.1:9")
     assert away.returncode == 2
@@ -109,7 +111,7 @@ def test_a_sender_can_not_steer_the_terminal(api, helios, records):
 def test_tail_shows_what_happens_from_now_on(api, records):
     before = leg("order", "ORD-1")
     assert call(api.url, EVENTBRIDGE, before.body).status == 202
-    command = [sys.executable, "-u", "-m", "helios", "tail", "--json", "--url", api.url, "--type", "OrderPlaced"]
+    command = [HELIOS, "tail", "--json", "--url", api.url, "--type", "OrderPlaced"]
     ago = (datetime.now(UTC) - NOON).total_seconds()
     lines: list[str] = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as tail:
@@ -119,7 +121,7 @@ def test_tail_shows_what_happens_from_now_on(api, records):
             number = 0
 
             def shown() -> bool:
-                """Send until the first line: when the tail has begun can't be seen from outside."""
+                """Send until the first line: a test can't see from outside when `tail` has started."""
                 nonlocal number
                 number += 1
                 call(api.url, EVENTBRIDGE, leg("order", f"ORD-NEW-{number}", after=ago).body)
@@ -141,7 +143,7 @@ def operate(pool, database_url):
 
     def run(*arguments: str, **settings: str):
         return subprocess.run(
-            [sys.executable, "-m", "helios", *arguments],
+            [HELIOS, *arguments],
             cwd=ROOT,
             env=scrubbed_environment(HELIOS_DATABASE_URL=database_url, **settings),
             capture_output=True,
@@ -159,7 +161,7 @@ def tokens(operate):
     return partial(operate, "tokens")
 
 
-def test_changed_rules_are_applied_to_what_is_stored(operate, postgres_store, tmp_path):
+def test_recompute_applies_changed_rules_to_stored_events(operate, postgres_store, tmp_path):
     reconciler = Reconciler([ORDER])
     for given in (leg("order"), leg("payment", amount=7), leg("inventory")):
         ingest([given], dedupe=NullDedupeCache(), store=postgres_store, reconciler=reconciler)
@@ -172,14 +174,14 @@ def test_changed_rules_are_applied_to_what_is_stored(operate, postgres_store, tm
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert "3 events read; 1 stories would be written anew" in recomputed("--dry-run")
+    assert "3 events read; 1 flow instances would change" in recomputed("--dry-run")
     assert postgres_store.flow(("order", "ORD-1")).status == "mismatched"
     (line,) = recomputed("--flow", "order", "--since", "2025-11-26T12:00:00Z", "--json").splitlines()
     assert json.loads(line) == {"flow": "order", "key": "ORD-1", "before": "mismatched", "after": "matched"}
     assert postgres_store.flow(("order", "ORD-1")).status == "matched"
-    assert "0 stories were written anew" in recomputed()
+    assert "0 flow instances changed" in recomputed()
 
-    assert "there is no flow 'refund'" in operate("recompute", "--flow", "refund").stderr
+    assert "no flow is named 'refund'" in operate("recompute", "--flow", "refund").stderr
 
 
 def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(tokens):
@@ -196,79 +198,79 @@ def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(tokens):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["create", "--name", "a b", "--scope", "read"], "helios: --name is 1 to 64"),
-        (["create", "--name", "kim", "--scope", "read", "--days", "0"], "helios: --days is below 1"),
+        (["create", "--name", "a b", "--scope", "read"], "helios: --name must be 1 to 64"),
+        (["create", "--name", "kim", "--scope", "read", "--days", "0"], "helios: --days must be at least 1"),
         (["create", "--name", "kim", "--scope", "root"], "invalid choice: 'root'"),
-        (["revoke", "nobody"], "helios: there is no token 'nobody'"),
+        (["revoke", "nobody"], "helios: No token named 'nobody' can be revoked"),
     ],
 )
-def test_a_token_that_can_not_be_made_or_revoked_is_said_so(tokens, arguments, said):
+def test_a_token_command_that_fails_says_why(tokens, arguments, message):
     answer = tokens(*arguments)
 
     assert answer.returncode == 2
-    assert said in answer.stderr
+    assert message in answer.stderr
 
 
-def test_a_name_is_not_given_twice(tokens):
+def test_two_tokens_can_not_have_one_name(tokens):
     assert tokens("create", "--name", "kim", "--scope", "admin").returncode == 0
-    assert "there is a token 'kim' already" in tokens("create", "--name", "kim", "--scope", "read").stderr
+    assert "A token named 'kim' exists already" in tokens("create", "--name", "kim", "--scope", "read").stderr
 
 
-def test_many_dead_letters_are_taken_in_again_at_once(api, helios, records):
-    """Three that lack their end, as a sender left them, and one that fails by another field."""
+def test_many_dead_letters_are_replayed_by_one_job(api, helios, records):
+    """Three with a truncated body, and one that fails by another field."""
     whole = [eventbridge(str(number)).body for number in range(3)]
     for body in whole:
         assert call(api.url, EVENTBRIDGE, body[:-1]).status == 400
     assert call(api.url, EVENTBRIDGE, b'{"id": "9"}').status == 400
 
-    listed = helios("dead-letters").stdout
+    listed = helios("dead-letters", "list").stdout
     assert listed.splitlines()[-1].split()[0] == "4"
-    assert helios("dead-letters", "--reason", "is missing").stdout.split()[0] == "1"
-    assert helios("replay", "--all", "--dry-run").stdout.startswith("4 match, received ")
+    assert helios("dead-letters", "list", "--reason", "is missing").stdout.split()[0] == "1"
+    assert helios("dead-letters", "replay", "--all", "--dry-run").stdout.startswith("4 match, received ")
     assert call(api.url, "/api/v1/replays").body["items"] == []
-    body_only = helios("dead-letters", "--field", "body", "--json").stdout.splitlines()
+    body_only = helios("dead-letters", "list", "--field", "body", "--json").stdout.splitlines()
     assert [json.loads(line)["field"] for line in body_only] == ["body"] * 3
 
-    refused = helios("replay", "--field", "body", "--per-second", "100", "--json")
+    refused = helios("dead-letters", "replay", "--field", "body", "--per-second", "100", "--json")
     assert refused.returncode == 0, refused.stderr
     job = json.loads(refused.stdout)
     assert (job["state"], job["sent"], job["failed"], job["what"]) == ("done", 0, 3, "dead_letters")
     assert records.keys() == []
 
 
-def test_a_repaired_letter_is_taken_in_and_not_again(api, helios, records, tmp_path):
+def test_a_repaired_dead_letter_is_replayed_only_once(api, helios, records, tmp_path):
     assert call(api.url, EVENTBRIDGE, b"{").status == 400
-    (line,) = helios("dead-letters", "--json").stdout.splitlines()
+    (line,) = helios("dead-letters", "list", "--json").stdout.splitlines()
     id_ = str(json.loads(line)["id"])
     repaired = tmp_path / "message.json"
     repaired.write_bytes(eventbridge("1").body)
 
-    assert helios("replay", id_, "--body", str(repaired)).stdout == "1 stored\n"
+    assert helios("dead-letters", "replay", id_, "--body", str(repaired)).stdout == "1 stored\n"
     assert records.keys() == [("aws", "1")]
-    assert helios("replay", "--all", "--dry-run").stdout == "0 match\n"
-    assert helios("replay", id_, "--body", str(repaired)).stdout == "1 duplicate\n"
+    assert helios("dead-letters", "replay", "--all", "--dry-run").stdout == "0 match\n"
+    assert helios("dead-letters", "replay", id_, "--body", str(repaired)).stdout == "1 duplicate\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        ([], "replay takes the ids of dead letters"),
+        ([], "dead-letters replay needs the ids of dead letters"),
         (["1", "--all"], "not both"),
         (["--since", "noon"], "'noon' is not a time"),
-        (["--all", "--body", "x"], "give one id"),
+        (["--all", "--body", "x"], "give exactly one id"),
         (["1", "--body", "nowhere"], "--body nowhere"),
     ],
 )
-def test_a_replay_that_is_not_clear_is_not_begun(helios, arguments, said):
-    answer = helios("replay", *arguments)
+def test_an_ambiguous_replay_is_refused(helios, arguments, message):
+    answer = helios("dead-letters", "replay", *arguments)
 
     assert answer.returncode == 2
-    assert said in answer.stderr
+    assert message in answer.stderr
 
 
-def test_an_api_that_is_away_or_asked_too_often_is_asked_again_when_it_says(helios):
+def test_a_replay_waits_as_long_as_retry_after_says(helios):
     with receiving() as api:
         api.answers = [
             (503, {"retry-after": "1"}, b"{}"),
@@ -276,7 +278,7 @@ def test_an_api_that_is_away_or_asked_too_often_is_asked_again_when_it_says(heli
             (200, {}, b'{"status": "stored"}'),
             (200, {}, b'{"results": [{"status": "stored"}, {"status": "duplicate"}]}'),
         ]
-        answer = helios("replay", "1", "2", "--per-second", "1000", url=api.url.partition("/hook")[0])
+        answer = helios("dead-letters", "replay", "1", "2", "--per-second", "1000", url=api.url.partition("/hook")[0])
 
         assert (answer.returncode, answer.stdout) == (0, "1 duplicate, 2 stored\n"), answer.stderr
         assert [path for path, _, _ in api.got] == ["/api/v1/dead-letters/1/replay"] * 3 + [
@@ -284,36 +286,36 @@ def test_an_api_that_is_away_or_asked_too_often_is_asked_again_when_it_says(heli
         ]
 
 
-def test_stored_events_are_sent_once_more_and_the_job_is_shown(api, helios, records):
+def test_stored_events_are_sent_again_and_the_job_is_shown(api, helios, records):
     for number in range(3):
         assert call(api.url, EVENTBRIDGE, eventbridge(str(number)).body).status == 202
 
-    assert helios("replays", "start", "--to-watchers", "--dry-run").stdout.startswith("3 match")
-    ended = helios("replays", "start", "--to-watchers", "--source", "aws")
+    assert helios("replay", "start", "--to-watchers", "--dry-run").stdout.startswith("3 match")
+    ended = helios("replay", "start", "--to-watchers", "--source", "aws")
     assert ended.returncode == 0, ended.stderr
     assert "done  to relay  3 sent, 0 failed, 0 skipped of 3 events  by local" in ended.stdout
     id_ = ended.stdout.split()[0]
-    assert helios("replays", "show", id_).stdout == helios("replays", "list").stdout == ended.stdout
-    assert "It is done" in helios("replays", "cancel", id_).stderr
+    assert helios("replay", "show", id_).stdout == helios("replay", "list").stdout == ended.stdout
+    assert f"Replay job {id_} is done" in helios("replay", "cancel", id_).stderr
 
     for number in range(3, 120):  # minutes of work, at one a second
         assert call(api.url, EVENTBRIDGE, eventbridge(str(number)).body).status == 202
-    slow = helios("replays", "start", "--to-watchers", "--per-second", "1", "--detach")
+    slow = helios("replay", "start", "--to-watchers", "--per-second", "1", "--detach")
     assert "running" in slow.stdout
-    assert "cancelled" in helios("replays", "cancel", slow.stdout.split()[0]).stdout
+    assert "cancelled" in helios("replay", "cancel", slow.stdout.split()[0]).stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--to-webhook", "https://hooks.example/"], "which is not in HELIOS_REPLAY_HOSTS"),
         (["--to-cloud", "aws"], "add one to HELIOS_REPLAY_TOPICS"),
-        (["--to-cloud", "aws", "--source", "gcp"], "leave out --source gcp"),
+        (["--to-cloud", "aws", "--source", "gcp"], "Leave out --source gcp"),
         ([], "one of the arguments --to-watchers"),
     ],
 )
-def test_a_replay_to_where_nobody_allowed_it_is_not_begun(helios, arguments, said):
-    answer = helios("replays", "start", *arguments)
+def test_a_replay_to_a_target_that_is_not_allowed_is_refused(helios, arguments, message):
+    answer = helios("replay", "start", *arguments)
 
     assert answer.returncode == 2
-    assert said in answer.stderr
+    assert message in answer.stderr

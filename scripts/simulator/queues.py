@@ -1,4 +1,4 @@
-"""One queue for each cloud: sends in batches, sends again what may yet be taken, and gives up only in the end."""
+"""A queue for each cloud: sends events in batches, retries temporary failures, and gives up after a time limit."""
 
 import asyncio
 import random
@@ -10,23 +10,23 @@ from .plan import Emission
 from .tally import Tally
 
 QUEUE_LIMIT: Final = 10_000
-"""How many events may wait while a cloud is down, before the whole run waits."""
+"""How many events may be queued while a cloud is down, before the whole run waits."""
 
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
 
 
-class Lane:
-    """The way to one cloud."""
+class CloudQueue:
+    """The queue of one cloud."""
 
     def __init__(self, publisher: Publisher, tally: Tally, *, began: float, patience: float) -> None:
-        """Build a lane.
+        """Build a queue.
 
         Args:
             publisher: sends the events.
-            tally: is told what came of them.
+            tally: records the answers.
             began: the ``time.monotonic()`` at which the run began.
-            patience: for how long after it was due an event is sent again before it counts as failed, in seconds.
+            patience: how long after its due time an event is retried before it counts as failed, in seconds.
         """
         self._publisher = publisher
         self._tally = tally
@@ -36,10 +36,10 @@ class Lane:
         self._queue: asyncio.Queue[Emission] = asyncio.Queue(QUEUE_LIMIT)
         self._workers: list[asyncio.Task[None]] = []
         self.outage = ""
-        """Why the last answer was no answer; empty while all is well."""
+        """The reason of the last temporary failure; empty after a final answer."""
 
     def open(self, group: asyncio.TaskGroup) -> None:
-        """Start to send; a fault of ours in doing so ends the group."""
+        """Start the workers in this group; a bug in them ends the group."""
         self._workers = [group.create_task(self._work()) for _ in range(self._publisher.concurrency)]
 
     async def put(self, emission: Emission) -> None:
@@ -48,15 +48,15 @@ class Lane:
 
     @property
     def waiting(self) -> int:
-        """How many events are queued and not yet under way."""
+        """How many events are queued and not yet sent."""
         return self._queue.qsize()
 
-    def hurry(self, seconds: float) -> None:
-        """Give up whatever is not taken within so many seconds from now."""
+    def give_up_after(self, seconds: float) -> None:
+        """Give up every event that has no final answer this many seconds from now."""
         self._deadline = min(self._deadline, time.monotonic() + seconds)
 
     async def finish(self) -> None:
-        """Wait until every event has its final answer, then stop to send."""
+        """Wait until every event has its final answer, then stop the workers."""
         await self._queue.join()
         for worker in self._workers:
             worker.cancel()
@@ -77,23 +77,23 @@ class Lane:
         while True:
             answers = await self._publisher.publish(batch)
             left = min(give_up_at, self._deadline) - time.monotonic()
-            batch = self._unsettled(batch, answers, give_up=left <= 0)
+            batch = self._record(batch, answers, give_up=left <= 0)
             if not batch:
                 return
-            asked = max(answer.after or 0.0 for answer in answers)
-            pause = max(wait * random.uniform(0.5, 1), asked)  # noqa: S311 - spreads the load, guards nothing
+            retry_after = max(answer.retry_after or 0.0 for answer in answers)
+            pause = max(wait * random.uniform(0.5, 1), retry_after)  # noqa: S311 - spreads the load, not a secret
             await asyncio.sleep(min(pause, left))
             wait = min(wait * 2, LONGEST_WAIT_S)
 
-    def _unsettled(self, batch: list[Emission], answers: list[Answer], *, give_up: bool) -> list[Emission]:
-        """Enter the answers that are final, and return the events that must be sent again."""
-        again = []
+    def _record(self, batch: list[Emission], answers: list[Answer], *, give_up: bool) -> list[Emission]:
+        """Record the final answers, and return the events that must be sent again."""
+        pending = []
         for emission, answer in zip(batch, answers, strict=True):
-            self.outage = answer.reason if answer.again else ""
-            if answer.again and not give_up:
-                self._tally.send_again(emission, answer)
-                again.append(emission)
+            self.outage = answer.reason if answer.retryable else ""
+            if answer.retryable and not give_up:
+                self._tally.record_retry(emission, answer)
+                pending.append(emission)
             else:
-                self._tally.settle(emission, answer, latency=time.monotonic() - self._began - emission.due)
+                self._tally.record_final(emission, answer, latency=time.monotonic() - self._began - emission.due)
                 self._queue.task_done()
-        return again
+        return pending

@@ -1,4 +1,4 @@
-"""What a sender shows at each way in, so that the guards are at work while things fail."""
+"""The credentials that the sender presents at each channel, so that authentication is tested while parts fail."""
 
 import json
 import threading
@@ -15,8 +15,8 @@ from local.emulators.issuer import Issuer
 from local.stack.config import WEBHOOK_AUTH
 from local.stack.ports import HOST
 
-Proof = Callable[[bytes], Mapping[str, str]]
-"""The headers that go with a body."""
+MakeHeaders = Callable[[bytes], Mapping[str, str]]
+"""Builds the authentication headers for a body."""
 
 GOOGLE: Final[Mapping[str, str | bool]] = {
     "iss": "https://accounts.google.com",
@@ -26,26 +26,31 @@ GOOGLE: Final[Mapping[str, str | bool]] = {
 }
 
 
-class Proofs:
-    """The demo's secrets, and an issuer of its own; a context manager, in which the issuer's keys can be had.
+class Credentials:
+    """The demo's secrets and a token issuer. A context manager that serves the issuer's keys while it is open.
 
     Attributes:
-        channels: those whose guard is shown a proof.
+        channels: the channels for which the sender has credentials.
     """
 
     def __init__(self, keys_port: int | None) -> None:
-        """Take where the API asks for Google's keys; None: somebody else is asked there, and no token is shown."""
+        """Build the credentials.
+
+        Args:
+            keys_port: the port at which the API fetches Google's keys. None: another server listens there, and
+                requests to Pub/Sub's channel carry no token.
+        """
         self._keys_port = keys_port
         self._issuer = Issuer()
         self._webhook = Webhook(WEBHOOK_AUTH["HELIOS_CLOUDEVENTS_SECRET"])
-        self._proofs: dict[str, Proof] = {
+        self._headers_for: dict[str, MakeHeaders] = {
             "eventbridge": lambda _: {"x-helios-key": WEBHOOK_AUTH["HELIOS_EVENTBRIDGE_SECRET"]},
             "eventgrid": lambda _: {"x-helios-key": WEBHOOK_AUTH["HELIOS_EVENTGRID_SECRET"]},
             "cloudevents": self._signed,
         }
         if keys_port:
-            self._proofs["pubsub"] = lambda _: {"authorization": f"Bearer {self._issuer.token(GOOGLE)}"}
-        self.channels = frozenset(self._proofs)
+            self._headers_for["pubsub"] = lambda _: {"authorization": f"Bearer {self._issuer.token(GOOGLE)}"}
+        self.channels = frozenset(self._headers_for)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -58,10 +63,10 @@ class Proofs:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def of(self, path: str, body: bytes) -> Mapping[str, str]:
-        """What a request to this path is to carry besides."""
-        proof = self._proofs.get(path.rpartition("/")[2])
-        return proof(body) if proof else {}
+    def headers(self, path: str, body: bytes) -> Mapping[str, str]:
+        """The authentication headers for a request to this path; empty where the sender has no credentials."""
+        make_headers = self._headers_for.get(path.rpartition("/")[2])
+        return make_headers(body) if make_headers else {}
 
     def _signed(self, body: bytes) -> Mapping[str, str]:
         id_, now = str(uuid.uuid4()), datetime.now(UTC)
@@ -73,7 +78,7 @@ class Proofs:
 
 
 def _keys(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
-    """Shows the issuer's keys to whoever asks."""
+    """A handler that returns the issuer's keys."""
     content = json.dumps(issuer.keys).encode()
 
     class Keys(BaseHTTPRequestHandler):
@@ -83,6 +88,6 @@ def _keys(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Keys

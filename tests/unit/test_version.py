@@ -1,0 +1,23 @@
+"""The version is written in pyproject.toml alone; the command and the API read it from the package's metadata."""
+
+import json
+import tomllib
+
+import pytest
+
+from helios.__main__ import main
+from scripts.build.openapi import document
+from tests.support.api import ROOT
+
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_the_command_prints_the_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"helios {VERSION}\n")
+
+
+def test_the_api_has_the_version():
+    assert json.loads(document())["info"]["version"] == VERSION
