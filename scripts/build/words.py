@@ -15,14 +15,14 @@ from typing import Final
 
 from scripts.build.tools import ROOT
 
-CHECKED: Final = ("scripts", "Makefile", "pyproject.toml", ".ci", ".github", ".pre-commit-config.yaml")
+CHECKED: Final = (".",)
 """The paths that are checked without arguments."""
 
 _TEXTS: Final = re.compile(r"\.(?:py|md|sql|tf|toml|tsx?|ya?ml)$|(?:^|/)Makefile$|^\.ci/run$")
 
 _SKIPPED: Final = re.compile(
     r"(?:^|/)package-lock\.json$|\.lock$"
-    r"|^shared/helios/adapters/postgres/migrations/00(?:0\d|1[0-3])_"  # released, and never edited
+    r"|^shared/helios/adapters/postgres/migrations/00(?:0\d|1[0-4])_"  # released, and never edited; 0014 renames what they named
     r"|^tests/payloads/"  # payloads of vendors
     r"|^dashboard/src/api/schema\.d\.ts$"  # generated from the API's docstrings
     r"|^scripts/build/words\.py$|^tests/unit/test_words\.py$"  # the words themselves
@@ -56,7 +56,8 @@ _PHRASES: Final = (
 _STANDARD_USES: Final = (
     r"dead[- ]letters?",
     r"(?:capital|upper[- ]case|lower[- ]case) letters?",
-    r"letters? (?:and|or) (?:digits?|numbers?)",
+    r"letters?,? (?:and |or )?(?:digits?|numbers?)",
+    r"\d+ letters",
     r"letter-spacing",
     r"slack bells?",
     r"ways? in which",

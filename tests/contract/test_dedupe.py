@@ -1,4 +1,4 @@
-"""What the seen-filter promises, and that it never raises, whatever Redis does."""
+"""The contract of the dedupe cache. It never raises, whatever the state of Redis."""
 
 import logging
 
@@ -13,7 +13,7 @@ from tests.fakes.store import MemoryDedupeCache
 
 A: Key = ("aws", "1")
 B: Key = ("aws", "2")
-SAME_ID_ELSEWHERE: Key = ("gcp", "1")
+SAME_ID_OTHER_SOURCE: Key = ("gcp", "1")
 
 
 @pytest.fixture
@@ -26,29 +26,29 @@ def redis_url(valkey_server) -> str:
 
 @pytest.fixture(params=["memory", "redis"])
 def dedupe(request, monkeypatch):
-    """Every memory that Helios ships."""
+    """Every dedupe cache that Helios ships."""
     if request.param == "memory":
         yield MemoryDedupeCache()
         return
     monkeypatch.setattr(redis_dedupe, "PAUSE_SECONDS", 0.0)
-    kept = RedisDedupeCache(request.getfixturevalue("redis_url"), ttl_seconds=60)
-    yield kept
-    kept.close()
+    cache = RedisDedupeCache(request.getfixturevalue("redis_url"), ttl_seconds=60)
+    yield cache
+    cache.close()
 
 
-def test_what_was_remembered_is_recalled(dedupe):
+def test_an_added_key_is_found(dedupe):
     dedupe.add({A})
 
-    assert dedupe.lookup([A, B, SAME_ID_ELSEWHERE]) == {A}
+    assert dedupe.lookup([A, B, SAME_ID_OTHER_SOURCE]) == {A}
 
 
-def test_nothing_is_recalled_of_nothing(dedupe):
+def test_a_lookup_of_no_keys_finds_none(dedupe):
     dedupe.add(set())
 
     assert dedupe.lookup([]) == set()
 
 
-def test_a_key_is_forgotten_after_its_time(redis_url):
+def test_a_key_expires_after_the_ttl(redis_url):
     dedupe = RedisDedupeCache(redis_url, ttl_seconds=60)
     dedupe.add({A})
     with redis.Redis.from_url(redis_url) as connection:
@@ -57,8 +57,8 @@ def test_a_key_is_forgotten_after_its_time(redis_url):
     dedupe.close()
 
 
-def test_an_outage_is_survived_said_once_and_counted(valkey_server, redis_url, caplog):
-    """While Redis is away nothing is recalled; afterwards everything works again."""
+def test_an_outage_raises_nothing_is_logged_once_and_counted(valkey_server, redis_url, caplog):
+    """While Redis is unavailable a lookup finds no key. Afterwards the cache works again."""
     dedupe = RedisDedupeCache(redis_url, ttl_seconds=60)
     dedupe.add({A})
     valkey_server.stop()
@@ -78,7 +78,7 @@ def test_an_outage_is_survived_said_once_and_counted(valkey_server, redis_url, c
 
 
 def test_a_frozen_redis_costs_one_timeout(valkey_server, redis_url):
-    """A server that accepts and never answers is as bad as none, and no worse."""
+    """A server that accepts connections and never answers has the effect of a stopped one."""
     dedupe = RedisDedupeCache(redis_url, ttl_seconds=60)
     dedupe.add({A})
     valkey_server.pause()

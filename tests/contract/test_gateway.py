@@ -1,4 +1,4 @@
-"""What API Gateway may answer to a post, and who is forgotten for it: only who has left."""
+"""API Gateway's answers to a post. The broadcaster removes only connections that are gone."""
 
 import logging
 import threading
@@ -20,11 +20,11 @@ REFUSALS = {
     500: "500",
     503: "503",
 }
-"""Amazon API Gateway, "PostToConnection", Errors; 5xx may come from what stands before it, without a name."""
+"""Amazon API Gateway, "PostToConnection", Errors. A 5xx may come from a proxy before it, without a name."""
 
 
-class Watching:
-    """Connections by name: each is answered with the status that its name begins with."""
+class FakeConnections:
+    """Connections by name. The gateway answers each with the status that its name begins with."""
 
     def __init__(self, *names: str) -> None:
         self.names = list(names)
@@ -43,8 +43,8 @@ class Gateway(ThreadingHTTPServer):
     """API Gateway's management endpoint.
 
     Attributes:
-        posted: the connections that were posted to, in order.
-        silent: those posts are not answered before this is set.
+        posted: the connections of all posts, in order.
+        silent: posts to "silent" connections are not answered before this event is set.
     """
 
     daemon_threads = True
@@ -73,7 +73,7 @@ class Answer(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture(autouse=True)
@@ -94,63 +94,63 @@ def gateway() -> Iterator[Gateway]:
         thread.join()
 
 
-def broadcaster(gateway: Gateway, watching: Watching) -> ApiGatewayBroadcaster:
-    return ApiGatewayBroadcaster(f"http://{HOST}:{gateway.server_port}/live", watching)
+def broadcaster(gateway: Gateway, connections: FakeConnections) -> ApiGatewayBroadcaster:
+    return ApiGatewayBroadcaster(f"http://{HOST}:{gateway.server_port}/live", connections)
 
 
 @pytest.mark.parametrize("status", [200, *REFUSALS])
-def test_a_post_tells_what_became_of_it_and_is_made_once(gateway, status):
-    """With the name that API Gateway gives it: for 413, that is one of ours that must not happen."""
-    told = broadcaster(gateway, Watching()).post(str(status), b"{}")
+def test_a_post_returns_its_result_and_is_made_once(gateway, status):
+    """The result is API Gateway's error name. A 413 would be a bug in Helios."""
+    result = broadcaster(gateway, FakeConnections()).post(str(status), b"{}")
 
-    assert told == {200: SENT, 410: GONE}.get(status, REFUSALS.get(status))
+    assert result == {200: SENT, 410: GONE}.get(status, REFUSALS.get(status))
     assert gateway.posted == [str(status)]
 
 
 @pytest.mark.parametrize("status", [403, 413, 429, 500, 503])
-def test_who_is_not_reached_stays_connected_and_is_counted(gateway, status, caplog):
-    watching = Watching("200-a", f"{status}-b", f"{status}-c")
+def test_an_unreached_connection_is_not_removed_and_is_counted(gateway, status, caplog):
+    connections = FakeConnections("200-a", f"{status}-b", f"{status}-c")
     with caplog.at_level(logging.WARNING):
-        broadcaster(gateway, watching).broadcast(b"{}")
+        broadcaster(gateway, connections).broadcast(b"{}")
 
-    assert watching.names == ["200-a", f"{status}-b", f"{status}-c"]
+    assert connections.names == ["200-a", f"{status}-b", f"{status}-c"]
     assert [record.getMessage() for record in caplog.records] == [f"connections were not reached: 2 {REFUSALS[status]}"]
 
 
-def test_who_has_left_is_forgotten(gateway, caplog):
-    """And that is not worth a word: it happens all the time."""
-    watching = Watching("200-a", "410-b", "200-c")
-    broadcaster(gateway, watching).broadcast(b"{}")
+def test_a_gone_connection_is_removed(gateway, caplog):
+    """This is normal, so the broadcaster logs nothing."""
+    connections = FakeConnections("200-a", "410-b", "200-c")
+    broadcaster(gateway, connections).broadcast(b"{}")
 
-    assert (watching.names, caplog.records) == (["200-a", "200-c"], [])
+    assert (connections.names, caplog.records) == (["200-a", "200-c"], [])
 
 
-def test_when_nobody_is_reached_the_message_is_to_be_sent_again(gateway):
-    """The role may not post, say: nobody is forgotten for that, and the frames wait."""
-    watching = Watching("403-a", "403-b", "429-c")
+def test_a_message_that_reached_no_connection_is_retryable(gateway):
+    """The role may lack a permission, for example. No connection is removed, and the frames wait."""
+    connections = FakeConnections("403-a", "403-b", "429-c")
     with pytest.raises(Retryable, match="no connection was reached: 2 ForbiddenException, 1 LimitExceededException"):
-        broadcaster(gateway, watching).broadcast(b"{}")
+        broadcaster(gateway, connections).broadcast(b"{}")
 
-    assert watching.names == ["403-a", "403-b", "429-c"]
+    assert connections.names == ["403-a", "403-b", "429-c"]
 
 
-def test_an_endpoint_that_does_not_answer_is_named():
-    watching = Watching("a")
-    unused = ApiGatewayBroadcaster(f"http://{HOST}:9/live", watching)
+def test_an_error_of_an_unreachable_endpoint_is_named():
+    connections = FakeConnections("a")
+    unreachable = ApiGatewayBroadcaster(f"http://{HOST}:9/live", connections)
     with pytest.raises(Retryable, match="1 EndpointConnectionError"):
-        unused.broadcast(b"{}")
+        unreachable.broadcast(b"{}")
 
-    assert watching.names == ["a"]
+    assert connections.names == ["a"]
 
 
-def test_who_takes_too_long_is_left_alone_for_a_while(gateway, caplog):
-    """Else each message to the others would wait for it."""
-    watching = Watching("200-a", "silent-b")
-    live = broadcaster(gateway, watching)
+def test_a_connection_that_times_out_is_skipped_for_a_while(gateway, caplog):
+    """Otherwise each message to the other connections would wait for it."""
+    connections = FakeConnections("200-a", "silent-b")
+    gateway_broadcaster = broadcaster(gateway, connections)
     for _ in range(3):
-        live.broadcast(b"{}")
+        gateway_broadcaster.broadcast(b"{}")
 
-    assert watching.names == ["200-a", "silent-b"]
+    assert connections.names == ["200-a", "silent-b"]
     assert (gateway.posted.count("200-a"), gateway.posted.count("silent-b")) == (3, 1)
     assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == [
         "ReadTimeoutError",
@@ -159,11 +159,11 @@ def test_who_takes_too_long_is_left_alone_for_a_while(gateway, caplog):
     ]
 
 
-def test_a_message_waits_for_a_crowd_that_is_slow_only_so_long(gateway, monkeypatch, caplog):
-    """Who was not posted to by then is told by the next message that it has missed one."""
+def test_a_broadcast_to_many_slow_connections_has_a_time_limit(gateway, monkeypatch, caplog):
+    """A client that was not reached by then sees a gap at the next message."""
     monkeypatch.setattr(aws, "BROADCAST_SECONDS", 0.5)
-    watching = Watching("200-a", *(f"silent-{number}" for number in range(aws.PARALLEL_POSTS + 1)))
-    broadcaster(gateway, watching).broadcast(b"{}")
+    connections = FakeConnections("200-a", *(f"silent-{number}" for number in range(aws.PARALLEL_POSTS + 1)))
+    broadcaster(gateway, connections).broadcast(b"{}")
 
-    assert len(watching.names) == aws.PARALLEL_POSTS + 2
+    assert len(connections.names) == aws.PARALLEL_POSTS + 2
     assert "late" in caplog.text

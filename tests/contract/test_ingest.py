@@ -1,4 +1,4 @@
-"""What ingest promises, on every store that Helios ships."""
+"""The contract of ingest, on every store that Helios ships."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 from tests.support.instances import ORDER
 
 
-def take_in(store, *deliveries, dedupe=None):
+def ingest_all(store, *deliveries, dedupe=None):
     return [outcome.status for outcome in ingest(deliveries, dedupe=dedupe or NullDedupeCache(), store=store)]
 
 
@@ -32,65 +32,65 @@ def ids(store):
 
 
 def dead_letters(store):
-    return [kept.dead_letter for kept in store.dead_letters(DeadLetterFilter(), after=None, limit=500).items]
+    return [stored.dead_letter for stored in store.dead_letters(DeadLetterFilter(), after=None, limit=500).items]
 
 
 def test_a_new_event_is_stored(store):
-    assert take_in(store, eventbridge("1")) == ["stored"]
+    assert ingest_all(store, eventbridge("1")) == ["stored"]
     assert store.event(("aws", "1")).order_id == "ORD-1"
 
 
-def test_the_stored_event_is_the_normalised_one(store):
-    """Every attribute survives the store."""
+def test_the_stored_event_equals_the_normalised_one(store):
+    """The store returns every attribute unchanged."""
     outcome = ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)[0]
 
     assert store.event(("aws", "1")) == outcome.event
 
 
 def test_a_second_delivery_is_a_duplicate(store):
-    take_in(store, eventbridge("1"))
+    ingest_all(store, eventbridge("1"))
 
-    assert take_in(store, eventbridge("1")) == ["duplicate"]
+    assert ingest_all(store, eventbridge("1")) == ["duplicate"]
     assert ids(store) == {("aws", "1")}
 
 
 @pytest.mark.parametrize(("second", "outcome"), [({"amount": 10.0}, "duplicate"), ({"amount": 12}, "contradictory")])
-def test_an_event_whose_digest_was_made_otherwise_is_compared_by_its_content(store, second, outcome):
-    """As after an update of Helios that changes how digests are made."""
+def test_an_event_with_an_outdated_digest_is_compared_by_its_content(store, second, outcome):
+    """This happens after an update of Helios that changes the digest."""
     event = normalise(eventbridge("1", detail={"amount": 10.0}))
     with store.transaction() as work:
         assert work.events.insert([replace(event, digest="0123456789abcdef")]).result() == {event.key}
 
-    assert take_in(store, eventbridge("1", detail=second)) == [outcome]
+    assert ingest_all(store, eventbridge("1", detail=second)) == [outcome]
 
 
-def test_a_batch_may_repeat_itself(store):
-    assert take_in(store, *[eventbridge("1")] * 50) == ["stored"] + ["duplicate"] * 49
+def test_a_repeated_event_in_a_batch_is_a_duplicate(store):
+    assert ingest_all(store, *[eventbridge("1")] * 50) == ["stored"] + ["duplicate"] * 49
 
 
-def test_duplicate_new_new(store):
-    take_in(store, eventgrid("1"))
+def test_a_duplicate_does_not_affect_new_events_in_its_batch(store):
+    ingest_all(store, eventgrid("1"))
 
-    assert take_in(store, eventgrid("1"), eventgrid("2"), eventgrid("3")) == ["duplicate", "stored", "stored"]
+    assert ingest_all(store, eventgrid("1"), eventgrid("2"), eventgrid("3")) == ["duplicate", "stored", "stored"]
 
 
-def test_two_clouds_may_use_one_id(store):
-    assert take_in(store, eventbridge("1"), eventgrid("1")) == ["stored", "stored"]
+def test_two_clouds_may_use_the_same_id(store):
+    assert ingest_all(store, eventbridge("1"), eventgrid("1")) == ["stored", "stored"]
     assert ids(store) == {("aws", "1"), ("azure", "1")}
 
 
-def test_other_content_under_one_id_is_contradictory_and_kept(store):
-    take_in(store, eventbridge("1", detail={"amount": 10.0}))
+def test_other_content_under_one_id_is_contradictory_and_a_dead_letter(store):
+    ingest_all(store, eventbridge("1", detail={"amount": 10.0}))
     second = eventbridge("1", detail={"amount": 12.0})
 
-    assert take_in(store, second) == ["contradictory"]
+    assert ingest_all(store, second) == ["contradictory"]
     assert [(dead_letter.status, dead_letter.field, dead_letter.body) for dead_letter in dead_letters(store)] == [
         ("contradictory", "data.amount", second.body)
     ]
 
 
-def test_a_contradiction_inside_a_batch_is_seen(store):
-    assert take_in(store, eventbridge("1"), eventbridge("1", type_="OrderCancelled")) == ["stored", "contradictory"]
+def test_a_contradiction_within_a_batch_is_detected(store):
+    assert ingest_all(store, eventbridge("1"), eventbridge("1", type_="OrderCancelled")) == ["stored", "contradictory"]
 
 
 @pytest.mark.parametrize(
@@ -102,100 +102,100 @@ def test_a_contradiction_inside_a_batch_is_seen(store):
     ],
     ids=["number spelling", "key order and space", "escapes"],
 )
-def test_the_same_content_spelt_otherwise_is_a_duplicate(store, first, second):
-    def spelt(detail: str) -> Delivery:
+def test_the_same_content_in_another_format_is_a_duplicate(store, first, second):
+    def delivery_with(detail: str) -> Delivery:
         body = json.dumps(json.loads(eventbridge("1").body) | {"detail": "HERE"}).replace('"HERE"', detail)
         return Delivery(channel="eventbridge", body=body.encode(), received_at=NOON)
 
-    assert take_in(store, spelt(first), spelt(second)) == ["stored", "duplicate"]
+    assert ingest_all(store, delivery_with(first), delivery_with(second)) == ["stored", "duplicate"]
 
 
-def test_a_bad_event_does_not_hold_up_its_batch(store):
-    assert take_in(store, eventbridge("1"), poison(), eventbridge("2")) == ["stored", "rejected", "stored"]
+def test_a_bad_event_does_not_block_its_batch(store):
+    assert ingest_all(store, eventbridge("1"), poison(), eventbridge("2")) == ["stored", "rejected", "stored"]
     assert [(dead_letter.status, dead_letter.field, dead_letter.source) for dead_letter in dead_letters(store)] == [
         ("rejected", "body", "aws")
     ]
 
 
-def test_a_batch_of_nothing_but_poison_is_acknowledged(store):
-    assert take_in(store, poison(b"{"), poison(b"[")) == ["rejected", "rejected"]
+def test_a_batch_of_only_poison_is_acknowledged(store):
+    assert ingest_all(store, poison(b"{"), poison(b"[")) == ["rejected", "rejected"]
 
 
-def test_a_poison_that_comes_again_stays_one_letter(store):
-    take_in(store, poison(), poison())
-    take_in(store, poison())
+def test_a_repeated_poison_delivery_is_one_dead_letter(store):
+    ingest_all(store, poison(), poison())
+    ingest_all(store, poison())
 
     assert [dead_letter.attempts for dead_letter in dead_letters(store)] == [3]
 
 
-def test_what_the_edge_could_not_take_is_kept_with_its_fault(store):
+def test_a_delivery_with_a_fault_becomes_a_dead_letter_with_that_fault(store):
     fault = Fault(reason="is larger than 10 bytes", field="body", status=413)
-    take_in(store, Delivery(channel="pubsub", body=b"x" * 10, received_at=NOON, fault=fault))
+    ingest_all(store, Delivery(channel="pubsub", body=b"x" * 10, received_at=NOON, fault=fault))
 
     assert [(dead_letter.reason, dead_letter.source) for dead_letter in dead_letters(store)] == [
         ("is larger than 10 bytes", "gcp")
     ]
 
 
-def test_a_dead_letter_is_cut_off_at_its_limit(store):
-    take_in(store, poison(b"{" * (MAX_DEAD_LETTER_BYTES + 1)))
+def test_a_dead_letter_is_truncated_at_its_limit(store):
+    ingest_all(store, poison(b"{" * (MAX_DEAD_LETTER_BYTES + 1)))
 
     assert [len(dead_letter.body) for dead_letter in dead_letters(store)] == [MAX_DEAD_LETTER_BYTES]
 
 
-def test_a_dead_letter_keeps_any_bytes(store):
-    anything = bytes(range(256))
-    take_in(store, poison(anything))
+def test_a_dead_letter_stores_any_bytes(store):
+    body = bytes(range(256))
+    ingest_all(store, poison(body))
 
-    assert [dead_letter.body for dead_letter in dead_letters(store)] == [anything]
+    assert [dead_letter.body for dead_letter in dead_letters(store)] == [body]
 
 
-def test_a_mark_without_a_row_does_not_swallow_the_event(store):
-    """After a restore of the database, Redis remembers what Postgres has lost."""
+def test_a_cached_key_without_a_row_does_not_lose_the_event(store):
+    """After a restore of the database, Redis may have keys that Postgres has lost."""
     dedupe = MemoryDedupeCache()
     dedupe.add({("aws", "1")})
 
-    assert take_in(store, eventbridge("1"), eventbridge("1"), dedupe=dedupe) == ["stored", "duplicate"]
+    assert ingest_all(store, eventbridge("1"), eventbridge("1"), dedupe=dedupe) == ["stored", "duplicate"]
 
 
-def test_a_marked_contradiction_is_still_seen(store):
-    """Redis alone would take it for a duplicate."""
+def test_a_contradiction_of_a_cached_key_is_detected(store):
+    """Redis alone would report a duplicate."""
     dedupe = MemoryDedupeCache()
-    take_in(store, eventbridge("1"), dedupe=dedupe)
+    ingest_all(store, eventbridge("1"), dedupe=dedupe)
 
-    assert take_in(store, eventbridge("1", type_="OrderCancelled"), dedupe=dedupe) == ["contradictory"]
+    assert ingest_all(store, eventbridge("1", type_="OrderCancelled"), dedupe=dedupe) == ["contradictory"]
 
 
-def test_stored_and_duplicate_events_are_remembered_and_no_others(store):
+def test_only_keys_of_stored_and_duplicate_events_are_cached(store):
     dedupe = MemoryDedupeCache()
-    take_in(store, eventbridge("1"))
-    take_in(store, eventbridge("1"), eventbridge("2"), eventbridge("2", type_="Other"), poison(), dedupe=dedupe)
+    ingest_all(store, eventbridge("1"))
+    ingest_all(store, eventbridge("1"), eventbridge("2"), eventbridge("2", type_="Other"), poison(), dedupe=dedupe)
 
     assert dedupe.keys == {("aws", "1"), ("aws", "2")}
 
 
-def test_the_ledger_conserves_every_delivery(store):
+def test_the_counts_include_every_delivery_once(store):
     """received = stored + duplicate + contradictory + rejected."""
-    take_in(store, eventbridge("1"), eventbridge("1"), eventbridge("1", type_="Other"), poison(), eventgrid("1"))
+    ingest_all(store, eventbridge("1"), eventbridge("1"), eventbridge("1", type_="Other"), poison(), eventgrid("1"))
     totals = store.totals(NOON)
 
     assert (totals.stored, totals.duplicate, totals.contradictory, totals.rejected) == (2, 1, 1, 1)
     assert totals.events_by_source == {"aws": 1, "gcp": 0, "azure": 1}
 
 
-def test_the_last_day_is_counted_by_when_events_were_received(store):
-    take_in(store, eventbridge("1", received_at=NOON - timedelta(hours=25)), eventbridge("2"))
+def test_the_last_day_is_counted_by_time_of_receipt(store):
+    ingest_all(store, eventbridge("1", received_at=NOON - timedelta(hours=25)), eventbridge("2"))
 
     assert store.totals(NOON).last_24h == 1
 
 
 @pytest.mark.parametrize("minutes_past_the_hour", [0, 1, 30, 59])
 def test_the_last_day_is_exact_to_the_minute(store, minutes_past_the_hour):
-    """Wherever in an hour it begins."""
+    """This holds for every start within an hour."""
     now = NOON + timedelta(minutes=minutes_past_the_hour)
     ages = [timedelta(minutes=minutes) for minutes in range(1320, 1560, 7)]
     ages += [timedelta(days=1), timedelta(days=1, minutes=1), timedelta(0)]
-    take_in(store, *[eventbridge(str(n), received_at=now - age) for n, age in enumerate(ages)])
+    ingest_all(store, *[eventbridge(str(n), received_at=now - age) for n, age in enumerate(ages)])
 
     totals = store.totals(now)
 
@@ -204,18 +204,18 @@ def test_the_last_day_is_exact_to_the_minute(store, minutes_past_the_hour):
 
 
 def test_pages_give_every_event_once_and_in_order(store):
-    """Also where many were received in the same instant."""
-    take_in(store, *[eventbridge(str(n), received_at=NOON + timedelta(seconds=n // 5)) for n in range(23)])
-    found, cursor = [], None
+    """This includes events that were received in the same instant."""
+    ingest_all(store, *[eventbridge(str(n), received_at=NOON + timedelta(seconds=n // 5)) for n in range(23)])
+    events, cursor = [], None
     while True:
         page = store.events(EventFilter(), after=cursor, limit=4)
-        found += page.items
+        events += page.items
         cursor = page.next_cursor
         if cursor is None:
             break
 
-    assert Counter(event.id for event in found) == Counter(str(n) for n in range(23))
-    assert [event.received_at for event in found] == sorted((event.received_at for event in found), reverse=True)
+    assert Counter(event.id for event in events) == Counter(str(n) for n in range(23))
+    assert [event.received_at for event in events] == sorted((event.received_at for event in events), reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_pages_give_every_event_once_and_in_order(store):
     ids=["source", "type", "order", "since", "until", "none"],
 )
 def test_events_can_be_filtered(store, where, expected):
-    take_in(
+    ingest_all(
         store,
         eventbridge("1"),
         eventbridge("2", type_="OrderShipped", received_at=NOON + timedelta(seconds=1)),
@@ -241,13 +241,17 @@ def test_events_can_be_filtered(store, where, expected):
     assert {event.id for event in store.events(where, after=None, limit=10).items} == expected
 
 
-def test_four_writers_of_the_same_shuffled_events_agree(store):
-    """No deadlock, no loss, no double, and the ledger adds up."""
+def test_four_writers_of_the_same_events_store_each_once(store):
+    """No deadlock, no loss, no double row, and exact counts."""
     deliveries = [eventbridge(str(n)) for n in range(200)]
 
     def write(seed: int) -> list[str]:
-        mine = Random(seed).sample(deliveries, len(deliveries))
-        return [status for start in range(0, len(mine), 50) for status in take_in(store, *mine[start : start + 50])]
+        shuffled = Random(seed).sample(deliveries, len(deliveries))
+        return [
+            status
+            for start in range(0, len(shuffled), 50)
+            for status in ingest_all(store, *shuffled[start : start + 50])
+        ]
 
     with ThreadPoolExecutor(4) as pool:
         statuses = Counter(status for result in pool.map(write, range(4)) for status in result)
@@ -256,8 +260,8 @@ def test_four_writers_of_the_same_shuffled_events_agree(store):
     assert (store.totals(NOON).stored, store.totals(NOON).duplicate) == (200, 600)
 
 
-def test_writers_of_many_minutes_and_clouds_at_once_add_up(store):
-    """No deadlock, though each batch touches the same sums in its own order of minutes."""
+def test_counts_of_concurrent_writers_of_many_minutes_are_exact(store):
+    """No deadlock, although each batch updates the same sums in its own order of minutes."""
 
     def write(seed: int) -> None:
         random = Random(seed)
@@ -268,7 +272,7 @@ def test_writers_of_many_minutes_and_clouds_at_once_add_up(store):
                 )
                 for n in range(6)
             ]
-            take_in(store, *batch, batch[0])
+            ingest_all(store, *batch, batch[0])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
@@ -278,12 +282,12 @@ def test_writers_of_many_minutes_and_clouds_at_once_add_up(store):
     assert sum(totals.events_by_source.values()) == totals.stored
 
 
-def test_the_ledger_can_be_read_by_minute(store):
-    """From a minute on, all types of a cloud together."""
+def test_counts_are_read_by_minute(store):
+    """The counts begin at a minute and combine all types of a cloud."""
     later = NOON + timedelta(minutes=2)
-    take_in(store, eventbridge("0", received_at=NOON - timedelta(seconds=1)))
-    take_in(store, eventbridge("1"), eventbridge("1"), eventbridge("2", type_="OrderCancelled"), eventgrid("1"))
-    take_in(store, poison(), eventbridge("3", received_at=later + timedelta(seconds=59)))
+    ingest_all(store, eventbridge("0", received_at=NOON - timedelta(seconds=1)))
+    ingest_all(store, eventbridge("1"), eventbridge("1"), eventbridge("2", type_="OrderCancelled"), eventgrid("1"))
+    ingest_all(store, poison(), eventbridge("3", received_at=later + timedelta(seconds=59)))
 
     assert [(count.minute, count.source, count.stored, count.duplicate) for count in store.minutes(NOON)] == [
         (NOON, "aws", 2, 1),
@@ -296,32 +300,32 @@ def test_the_ledger_can_be_read_by_minute(store):
 @pytest.mark.parametrize(
     "step", ["helios.services.ingest.normalise", "helios.reconciliation.evidence.EvidenceExtractor.extract"]
 )
-def test_an_event_on_which_we_fail_ourselves_is_buried_alone_with_its_stack_logged(store, monkeypatch, caplog, step):
-    """Whatever the defect: its batch must not come back for as long as it is there."""
+def test_an_event_that_triggers_a_bug_is_a_dead_letter_alone_with_its_stack_logged(store, monkeypatch, caplog, step):
+    """The cloud must not redeliver the batch until the bug is fixed."""
     real = resolve_name(step)
 
-    def fails_on_one(*given):
-        if "Defective" in repr(given[-1]):
+    def fail_on_one_event(*arguments):
+        if "Failing" in repr(arguments[-1]):
             raise ZeroDivisionError
-        return real(*given)
+        return real(*arguments)
 
-    monkeypatch.setattr(step, fails_on_one)
-    defective = eventbridge("3", type_="Defective")
-    batch = [eventbridge("1"), eventbridge("2"), defective, eventgrid("4")]
+    monkeypatch.setattr(step, fail_on_one_event)
+    failing = eventbridge("3", type_="Failing")
+    batch = [eventbridge("1"), eventbridge("2"), failing, eventgrid("4")]
     outcomes = ingest(batch, dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
 
     assert [outcome.status for outcome in outcomes] == ["stored", "stored", "rejected", "stored"]
     assert [(dead_letter.body, "ZeroDivisionError" in dead_letter.reason) for dead_letter in dead_letters(store)] == [
-        (defective.body, True)
+        (failing.body, True)
     ]
     (stack,) = [record.exc_info for record in caplog.records if record.exc_info]
     assert stack[0] is ZeroDivisionError
     monkeypatch.undo()
-    assert take_in(store, defective) == ["stored"]
+    assert ingest_all(store, failing) == ["stored"]
 
 
 @pytest.mark.parametrize("fault", [MemoryError, OSError, Retryable])
-def test_what_the_machine_does_is_no_event_s_fault(store, monkeypatch, fault):
+def test_an_error_of_the_machine_rejects_no_event(store, monkeypatch, fault):
     def extract(*_: object):
         raise fault
 
@@ -334,8 +338,8 @@ def test_what_the_machine_does_is_no_event_s_fault(store, monkeypatch, fault):
     assert (ids(store), dead_letters(store)) == (set(), [])
 
 
-def test_what_can_not_even_be_buried_is_sent_again(monkeypatch):
-    """And nobody is told that its delivery is at fault: a cloud would forget it."""
+def test_a_failure_to_store_dead_letters_is_retryable(monkeypatch):
+    """No delivery is rejected, because the cloud would then discard it."""
 
     def add_dead_letters(*_: object) -> None:
         raise Rejected("can't be stored", field="body")
@@ -343,4 +347,4 @@ def test_what_can_not_even_be_buried_is_sent_again(monkeypatch):
     monkeypatch.setattr(MemoryDeadLetterWriter, "add", add_dead_letters)
     store = MemoryStore()
     with pytest.raises(Retryable, match="can't be stored"):
-        take_in(store, eventbridge("1"), poison(), eventbridge("2"))
+        ingest_all(store, eventbridge("1"), poison(), eventbridge("2"))

@@ -1,4 +1,4 @@
-"""What only Postgres can get wrong: its layout, its outages, its refusals."""
+"""Tests of Postgres alone: migrations, query plans, outages and refused values."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ from tests.support.instances import ORDER, leg
 
 @pytest.fixture
 def empty_database(postgres_server):
-    """A database of its own, without tables."""
+    """A separate database without tables."""
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS migrated")
         connection.execute("CREATE DATABASE migrated")
@@ -40,13 +40,13 @@ def empty_database(postgres_server):
 
 
 def test_migrations_apply_once(empty_database):
-    every = [name for name, _ in migrations.migrations()]
+    names = [name for name, _ in migrations.migrations()]
 
-    assert migrate(empty_database) == every
+    assert migrate(empty_database) == names
     assert migrate(empty_database) == []
 
 
-def test_a_migration_that_was_changed_later_is_refused(empty_database, monkeypatch):
+def test_a_changed_migration_is_refused(empty_database, monkeypatch):
     migrate(empty_database)
     changed = [(name, sql + "-- changed") for name, sql in migrations.migrations()]
     monkeypatch.setattr(migrations, "migrations", lambda: changed)
@@ -63,7 +63,7 @@ def test_a_database_that_is_newer_than_the_code_is_refused(empty_database, monke
         migrate(empty_database)
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(empty_database, monkeypatch):
+def test_a_failed_migration_changes_nothing(empty_database, monkeypatch):
     both = [("1.sql", "CREATE TABLE half (a int);"), ("2.sql", "CREATE TABLE half (a int);")]
     monkeypatch.setattr(migrations, "migrations", lambda: both)
 
@@ -73,19 +73,21 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database, monkeypatc
         assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
 
 
-def test_a_database_that_nobody_reaches_is_told_in_a_sentence(monkeypatch, capsys):
+def test_an_unreachable_database_is_reported_in_one_line(monkeypatch, capsys):
     monkeypatch.setenv("HELIOS_DATABASE_URL", "postgresql://helios@127.0.0.1:9/helios")
 
     assert command_line.main(["migrate"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("helios: no migration was applied: Postgres: ")
-    assert "127.0.0.1" in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("helios: no migration was applied: Postgres: ")
+    assert "127.0.0.1" in error
+    assert error.count("\n") == 1
 
 
-def test_totals_of_what_was_counted_before_they_were_kept(empty_database, monkeypatch):
-    every = migrations.migrations()
-    monkeypatch.setattr(migrations, "migrations", lambda: [one for one in every if one[0] < "0003"])
+def test_the_migration_computes_totals_of_existing_counts(empty_database, monkeypatch):
+    all_migrations = migrations.migrations()
+    monkeypatch.setattr(
+        migrations, "migrations", lambda: [migration for migration in all_migrations if migration[0] < "0003"]
+    )
     migrate(empty_database)
     with psycopg.connect(empty_database) as connection:
         connection.execute(
@@ -93,7 +95,7 @@ def test_totals_of_what_was_counted_before_they_were_kept(empty_database, monkey
             " VALUES ('2025-11-25 11:59Z', 'aws', 'a', 1, 2, 3, 4), ('2025-11-25 12:00Z', 'aws', 'b', 10, 20, 30, 40),"
             " ('2025-11-26 11:59Z', 'gcp', 'a', 100, 0, 0, 0), ('2025-11-26 11:59Z', 'unknown', '', 0, 0, 0, 5)"
         )
-    monkeypatch.setattr(migrations, "migrations", lambda: every)
+    monkeypatch.setattr(migrations, "migrations", lambda: all_migrations)
     migrate(empty_database)
     with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
         totals = PostgresReader(pool).totals(NOON)
@@ -103,10 +105,12 @@ def test_totals_of_what_was_counted_before_they_were_kept(empty_database, monkey
     assert totals.events_by_source == {"aws": 11, "gcp": 100, "azure": 0}
 
 
-def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypatch):
-    """Their evidence, an order's first leg and what came too often, and their sums by the minute."""
-    every = migrations.migrations()
-    monkeypatch.setattr(migrations, "migrations", lambda: [one for one in every if one[0] < "0008"])
+def test_flow_instances_survive_the_migration_from_objects(empty_database, monkeypatch):
+    """This includes their evidence, with overflow, and their sums by minute."""
+    all_migrations = migrations.migrations()
+    monkeypatch.setattr(
+        migrations, "migrations", lambda: [migration for migration in all_migrations if migration[0] < "0008"]
+    )
     migrate(empty_database)
     order, payment = leg("order"), leg("payment", after=1)
     first = normalise(order)
@@ -136,28 +140,30 @@ def test_stories_that_were_kept_as_objects_are_told_on(empty_database, monkeypat
             " FROM generate_series(-15, 15) AS minute",
             [NOON],
         )
-    monkeypatch.setattr(migrations, "migrations", lambda: every)
-    assert migrate(empty_database) == [name for name, _ in every if name >= "0008"]
+    monkeypatch.setattr(migrations, "migrations", lambda: all_migrations)
+    assert migrate(empty_database) == [name for name, _ in all_migrations if name >= "0008"]
     with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
         reader = PostgresReader(pool)
         ingest([order, payment], dedupe=NullDedupeCache(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
-        kept = reader.flow(("order", "ORD-1"))
+        record = reader.flow(("order", "ORD-1"))
         counts = reader.flow_counts(
             None, since=NOON - timedelta(minutes=12), until=NOON + timedelta(minutes=14), bucket=timedelta(hours=1)
         )
 
-    assert kept is not None
-    assert [(one.leg, one.deliveries) for one in kept.evidence_set.items] == [("order", 3), ("payment", 1)]
-    assert kept.evidence_set.items[0].fields == item["fields"]
-    assert (kept.evidence_set.overflow, kept.issues) == ({"order": 3}, ["duplicate"])
-    assert sum(one.instances for one in counts if one.what == "status") == 26
-    assert sum(one.amount for one in counts) == Decimal("65.0")
+    assert record is not None
+    assert [(each.leg, each.deliveries) for each in record.evidence_set.items] == [("order", 3), ("payment", 1)]
+    assert record.evidence_set.items[0].fields == item["fields"]
+    assert (record.evidence_set.overflow, record.issues) == ({"order": 3}, ["duplicate"])
+    assert sum(each.instances for each in counts if each.what == "status") == 26
+    assert sum(each.amount for each in counts) == Decimal("65.0")
 
 
-def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
-    """Its verdict and its sums too: they are told as they were."""
-    every = migrations.migrations()
-    monkeypatch.setattr(migrations, "migrations", lambda: [one for one in every if one[0] < "0013"])
+def test_a_deferred_flow_instance_survives_the_migration(empty_database, monkeypatch):
+    """Its verdict and its amount stay the same."""
+    all_migrations = migrations.migrations()
+    monkeypatch.setattr(
+        migrations, "migrations", lambda: [migration for migration in all_migrations if migration[0] < "0013"]
+    )
     migrate(empty_database)
     row = """
     INSERT INTO flows
@@ -167,24 +173,24 @@ def test_a_story_that_was_excused_stays_so(empty_database, monkeypatch):
     """
     with psycopg.connect(empty_database) as connection:
         connection.execute(row, {"noon": NOON, "ledger": '[[],{},"2025-11-26T13:00:00Z"]'})
-    monkeypatch.setattr(migrations, "migrations", lambda: every)
+    monkeypatch.setattr(migrations, "migrations", lambda: all_migrations)
     migrate(empty_database)
     with open_pool(empty_database, connections=1, timeout_seconds=10) as pool:
-        kept = PostgresReader(pool).flow(("order", "ORD-1"))
+        record = PostgresReader(pool).flow(("order", "ORD-1"))
         with pool.connection() as connection:
-            excused = connection.execute("SELECT deferred_until FROM flow_instances").fetchall()
+            deferrals = connection.execute("SELECT deferred_until FROM flow_instances").fetchall()
 
-    assert excused == [(NOON + timedelta(hours=1),)]
-    assert kept is not None
-    assert (kept.status, kept.amount, kept.currency, kept.clouds) == ("open", Decimal("12.50"), "EUR", 2)
-    assert (kept.issues, kept.version, kept.evidence_set.deferred_until) == (
+    assert deferrals == [(NOON + timedelta(hours=1),)]
+    assert record is not None
+    assert (record.status, record.amount, record.currency, record.clouds) == ("open", Decimal("12.50"), "EUR", 2)
+    assert (record.issues, record.version, record.evidence_set.deferred_until) == (
         ["duplicate"],
         3,
         NOON + timedelta(hours=1),
     )
 
 
-# Whatever is searched for lies at the far end: a day of stories that match, then the problems, then what waits.
+# The searched rows are at the far end: a day of matched instances, then the problems, then the open ones.
 FILL = """
 INSERT INTO flow_instances (flow, key, status, opened_at, deferred_until, waiting, issues, version, details)
 SELECT 'order', 'ORD-' || number, status, at, at, status = 'open',
@@ -197,46 +203,46 @@ FROM (
     FROM generate_series(1, 60300) AS number
 ) AS instances
 """
-LOOKED_AT_MOST = 1000
-MOST_STATEMENTS = 15
+MAX_ROWS_READ = 1000
+MAX_STATEMENTS = 15
 
 
-class Explaining(PostgresReader):
-    """Notes how many rows each query looked at, and of which tables it read all."""
+class ExplainingReader(PostgresReader):
+    """A reader that records the number of rows that each query read, and the tables it scanned."""
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
-        self.looked_at: list[int] = []
-        self.read_whole: list[str] = []
+        self.rows_read: list[int] = []
+        self.scanned_tables: list[str] = []
 
     def _all(self, query, parameters):
         with self._pool.connection() as connection:
             ((plans,),) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", parameters).fetchall()
-        self.looked_at.append(0)
+        self.rows_read.append(0)
         self._note(plans[0]["Plan"])
         return super()._all(query, parameters)
 
     def _note(self, plan) -> None:
         if plan["Node Type"] == "Seq Scan":
-            self.read_whole.append(plan["Relation Name"])
+            self.scanned_tables.append(plan["Relation Name"])
         if "Scan" in plan["Node Type"]:
-            removed = sum(plan.get(f"Rows Removed by {why}", 0) for why in ("Filter", "Index Recheck"))
-            self.looked_at[-1] += int((plan["Actual Rows"] + removed) * plan["Actual Loops"])
-        for part in plan.get("Plans", ()):
-            self._note(part)
+            removed = sum(plan.get(f"Rows Removed by {reason}", 0) for reason in ("Filter", "Index Recheck"))
+            self.rows_read[-1] += int((plan["Actual Rows"] + removed) * plan["Actual Loops"])
+        for child in plan.get("Plans", ()):
+            self._note(child)
 
 
 @pytest.fixture
-def explaining(pool) -> Explaining:
-    """A reader of sixty thousand stories."""
+def explaining(pool) -> ExplainingReader:
+    """A reader of sixty thousand flow instances."""
     with pool.connection() as connection:
         connection.execute(FILL)
         connection.execute("ANALYZE flow_instances")
-    return Explaining(pool)
+    return ExplainingReader(pool)
 
 
 @pytest.mark.parametrize(
-    ("where", "found"),
+    ("where", "expected"),
     [
         ({"status": ("mismatched", "incomplete")}, 50),
         ({"status": ("incomplete",)}, 50),
@@ -252,55 +258,55 @@ def explaining(pool) -> Explaining:
     ],
     ids=str,
 )
-def test_no_list_of_stories_walks_over_those_it_does_not_show(explaining, where, found):
+def test_a_list_of_flow_instances_reads_only_a_bounded_number_of_rows(explaining, where, expected):
     page = explaining.flows(FlowFilter(flow=("order", "shipment"), **where), after=None, limit=50)
 
-    assert len(page.items) == found
-    assert explaining.looked_at[0] <= LOOKED_AT_MOST
-    assert explaining.read_whole == []
+    assert len(page.items) == expected
+    assert explaining.rows_read[0] <= MAX_ROWS_READ
+    assert explaining.scanned_tables == []
 
 
-def test_nor_does_who_asks_for_the_oldest_or_the_overdue(explaining, pool):
+def test_the_oldest_and_the_overdue_read_only_a_bounded_number_of_rows(explaining, pool):
     assert explaining.oldest_open(["order", "shipment"])
-    assert explaining.looked_at[0] <= LOOKED_AT_MOST
-    assert explaining.read_whole == []
+    assert explaining.rows_read[0] <= MAX_ROWS_READ
+    assert explaining.scanned_tables == []
 
     now = datetime.now(UTC)
     due = {"flow": ["order"], "opened_by": [now], "deferred_by": [now - timedelta(days=9)], "limit": 500}
     assert explaining._all(OVERDUE_FLOWS, due) == []
-    assert explaining.looked_at[1] <= LOOKED_AT_MOST
-    assert explaining.read_whole == []
+    assert explaining.rows_read[1] <= MAX_ROWS_READ
+    assert explaining.scanned_tables == []
 
 
-def test_stories_are_locked_in_the_order_in_which_they_are_given(pool):
-    """Nothing between the parameters and the table changes it, or writers of the same stories would deadlock."""
+def test_flow_instances_are_locked_in_the_given_order(pool):
+    """The plan does not reorder the parameters. Otherwise writers of the same instances would deadlock."""
     (keyed,) = EvidenceExtractor([ORDER]).extract(normalise(leg("order")))
-    kept = [
+    records = [
         record(FlowEvaluator(ORDER), f"ORD-{n}", EvidenceSet(items=[keyed.evidence]), now=BEFORE, version=1)
         for n in range(500)
     ]
     with pool.connection() as connection:
-        ((plans,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {WRITE_FLOWS}", columns(kept)).fetchall()
+        ((plans,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {WRITE_FLOWS}", columns(records)).fetchall()
     plan = plans[0]["Plan"]
-    assert (plan["Node Type"], [part["Node Type"] for part in plan["Plans"]]) == ("ModifyTable", ["Function Scan"])
+    assert (plan["Node Type"], [child["Node Type"] for child in plan["Plans"]]) == ("ModifyTable", ["Function Scan"])
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_a_batch_takes_as_many_statements_however_large_it_is(pool, monkeypatch, known):
-    """New stories or known ones, with a duplicate, a contradiction and a delivery that can't be read."""
+def test_the_number_of_statements_does_not_depend_on_the_size_of_a_batch(pool, monkeypatch, known):
+    """The batch has new or known instances, a duplicate, a contradiction and an unreadable delivery."""
     executed: list[str] = []
     execute = psycopg.Connection.execute
 
-    def noting(connection, query, *given, **options):
+    def record_and_execute(connection, query, *arguments, **options):
         executed.append(str(query))
-        return execute(connection, query, *given, **options)
+        return execute(connection, query, *arguments, **options)
 
     def batch(prefix: str, size: int, *names: str):
         legs = [leg(name, f"{prefix}-{number}") for number in range(size) for name in names]
         return [*legs, legs[0], leg("payment", f"{prefix}-0", amount=99), poison()]
 
     store, reconciler = PostgresStore(pool), Reconciler([ORDER])
-    taken = []
+    statement_counts = []
     for prefix, size in (("FEW", 2), ("MANY", MIN_ROWS_TO_HALVE), ("MORE", 3 * MIN_ROWS_TO_HALVE)):
         if known:
             ingest(
@@ -308,38 +314,38 @@ def test_a_batch_takes_as_many_statements_however_large_it_is(pool, monkeypatch,
             )
         executed.clear()
         with monkeypatch.context() as patched:
-            patched.setattr(psycopg.Connection, "execute", noting)
-            given = batch(prefix, size, "payment", "inventory")
-            ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
-        taken.append(len(executed))
+            patched.setattr(psycopg.Connection, "execute", record_and_execute)
+            deliveries = batch(prefix, size, "payment", "inventory")
+            ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+        statement_counts.append(len(executed))
 
-    few, many, more = taken
-    assert few <= many == more <= MOST_STATEMENTS
+    few, many, more = statement_counts
+    assert few <= many == more <= MAX_STATEMENTS
 
 
-def test_the_totals_of_a_position_leave_out_what_no_numbered_frame_tells(pool):
-    """So that whoever adds later frames to them is never wrong."""
+def test_the_totals_at_a_position_exclude_unnumbered_frames(pool):
+    """A client may therefore add later frames to the totals."""
     reader, outbox = PostgresReader(pool), PostgresOutbox(pool)
 
-    def told() -> tuple[int, int, int]:
+    def numbered_totals() -> tuple[int, int, int]:
         totals = reader.totals(NOON, only_numbered=True)
         return (totals.position, totals.stored, totals.duplicate)
 
     ingest([eventbridge("1"), eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     outbox.number()
-    assert told() == (1, 1, 1)
+    assert numbered_totals() == (1, 1, 1)
     ingest([eventbridge("1"), eventbridge("2")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
-    assert told() == (1, 1, 1)
+    assert numbered_totals() == (1, 1, 1)
     assert reader.totals(NOON).stored == 2
     outbox.number()
-    assert told() == (2, 2, 2)
+    assert numbered_totals() == (2, 2, 2)
 
 
-def test_the_sums_of_a_position_name_what_no_numbered_frame_tells(pool):
+def test_the_sums_at_a_position_name_the_changes_in_unnumbered_frames(pool):
     reader, outbox = PostgresReader(pool), PostgresOutbox(pool)
     day = timedelta(days=1)
 
-    def take_in(*names: str) -> None:
+    def ingest_legs(*names: str) -> None:
         legs = [leg(name) for name in names]
         ingest(legs, dedupe=NullDedupeCache(), store=PostgresStore(pool), reconciler=Reconciler([ORDER]))
 
@@ -347,19 +353,19 @@ def test_the_sums_of_a_position_name_what_no_numbered_frame_tells(pool):
         sums = reader.flow_sums(None, since=NOON - day, until=NOON + day, bucket=2 * day)
         return (sums.position, sums.unnumbered)
 
-    take_in("order")
+    ingest_legs("order")
     assert unnumbered() == (0, {"open": 1})
     outbox.number()
     assert unnumbered() == (1, {})
-    take_in("payment")
-    take_in("inventory")
+    ingest_legs("payment")
+    ingest_legs("inventory")
     assert unnumbered() == (1, {"open": -1, "matched": 1})
     outbox.number()
     assert unnumbered() == (3, {})
 
 
 @pytest.mark.parametrize("tables", ["events, event_counts", "event_counts, event_totals"])
-def test_an_emptied_ledger_has_empty_totals(pool, tables):
+def test_truncated_counts_have_empty_totals(pool, tables):
     ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     with pool.connection() as connection:
         connection.execute(f"TRUNCATE {tables}")
@@ -367,7 +373,7 @@ def test_an_emptied_ledger_has_empty_totals(pool, tables):
     assert PostgresReader(pool).totals(NOON).stored == 0
 
 
-def test_a_database_that_is_away_is_retryable_and_comes_back(postgres_server, pool):
+def test_an_outage_of_the_database_is_retryable_and_ends_with_it(postgres_server, pool):
     store, reader = PostgresStore(pool), PostgresReader(pool)
     ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
     postgres_server.stop()
@@ -384,18 +390,18 @@ def test_a_database_that_is_away_is_retryable_and_comes_back(postgres_server, po
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux' own")
-def test_a_connection_that_a_gateway_forgot_is_given_up_in_time(database_url):
-    """As far as the kernel was told so: nothing on one machine forgets a connection."""
+def test_connections_have_a_tcp_timeout_and_keepalives(database_url):
+    """The test checks the socket options, because no gateway on one machine drops a connection."""
     with open_pool(database_url, connections=1, timeout_seconds=7) as pool, pool.connection() as connection:
-        wire = socket.socket(fileno=os.dup(connection.pgconn.socket))
-        with wire:
-            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
-            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+        connection_socket = socket.socket(fileno=os.dup(connection.pgconn.socket))
+        with connection_socket:
+            assert connection_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+            assert connection_socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert connection_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
-def test_no_connection_left_is_retryable(database_url, pool):
-    """53300, too_many_connections, is the world's fault and not the event's."""
+def test_too_many_connections_are_retryable(database_url, pool):
+    """53300, too_many_connections, is an error of the environment and not of the event."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
         connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO crowded")
@@ -409,8 +415,8 @@ def test_no_connection_left_is_retryable(database_url, pool):
         connection.execute("DROP ROLE crowded")
 
 
-def test_a_value_that_postgres_refuses_is_buried_alone(database_url, pool):
-    """Should a value ever pass the normaliser and not Postgres, it must not block its batch."""
+def test_a_value_that_postgres_refuses_is_rejected_alone(database_url, pool):
+    """A value that passes the normaliser and not Postgres must not block its batch."""
     with pool.connection() as connection:
         connection.execute("ALTER TABLE events ADD CONSTRAINT picky CHECK (id <> '3')")
     try:
@@ -426,7 +432,7 @@ def test_a_value_that_postgres_refuses_is_buried_alone(database_url, pool):
 
 
 def test_a_slow_statement_is_retryable(database_url):
-    """The batch waits for a lock longer than the limit: nothing is stored, and the cloud sends it again."""
+    """The batch waits for a lock longer than the limit. Nothing is stored, and the cloud redelivers it."""
     impatient = open_pool(database_url, connections=1, timeout_seconds=1)
     with psycopg.connect(database_url) as blocker:
         blocker.execute("LOCK TABLE events")
@@ -435,7 +441,7 @@ def test_a_slow_statement_is_retryable(database_url):
     impatient.close()
 
 
-def test_rejected_stays_rejected_when_a_transaction_is_undone(pool):
+def test_an_error_keeps_its_type_when_a_transaction_rolls_back(pool):
     store = PostgresStore(pool)
     with pytest.raises(Rejected, match="first"), store.transaction():
         raise Rejected("first", field="body")

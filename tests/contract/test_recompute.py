@@ -1,4 +1,4 @@
-"""Verdicts anew, on every store: nothing changes while the rules stay, and else it is as if they had always been so."""
+"""Recompute on every store: unchanged rules change nothing, and changed rules act as if they had always applied."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,24 +35,24 @@ FOUR_LEGS = replace(ORDER, leg=(*ORDER.leg, Leg(name="parcel", type="ParcelHande
 WITHOUT_MONEY = replace(ORDER, amount=(), currency=())
 
 
-def take_in(store, *deliveries: Delivery, flows: Sequence[Flow] = (ORDER,)) -> None:
+def ingest_all(store, *deliveries: Delivery, flows: Sequence[Flow] = (ORDER,)) -> None:
     reconciler = Reconciler(flows)
     for number in range(0, len(deliveries), 3):
         ingest(deliveries[number : number + 3], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     expire_flows(NOW, store=store, reconciler=reconciler)
 
 
-def anew(store, *flows: Flow, **options):
+def recompute_with(store, *flows: Flow, **options):
     reconciler = Reconciler(flows)
     options = {"flow": None, "where": EventFilter()} | options
-    found = recompute(now=NOW, reader=store, store=store, reconciler=reconciler, **options)
+    recomputed = recompute(now=NOW, reader=store, store=store, reconciler=reconciler, **options)
     if not options.get("dry_run"):
         expire_flows(NOW, store=store, reconciler=reconciler)
-    return found
+    return recomputed
 
 
-def kept(store, prefix: str = ""):
-    """The rows, but for how often they were written."""
+def rows_of(store, prefix: str = ""):
+    """The rows without their versions."""
     rows = store.flows(FlowFilter(key=prefix or None), after=None, limit=500).items
     return [replace(row, version=0) for row in rows]
 
@@ -60,7 +60,9 @@ def kept(store, prefix: str = ""):
 def sums(store):
     counts = store.flow_counts(None, since=NOON - ALL, until=NOON + ALL, bucket=2 * ALL)
     return {
-        (one.flow, one.what, one.value): (one.instances, one.amount) for one in counts if one.instances or one.amount
+        (each.flow, each.what, each.value): (each.instances, each.amount)
+        for each in counts
+        if each.instances or each.amount
     }
 
 
@@ -80,102 +82,102 @@ deliveries = st.lists(
 
 
 @settings(SAME_EVERY_TIME, max_examples=examples(100, long=500))
-@given(given=deliveries)
-def test_right_after_traffic_nothing_changes(given):
+@given(chosen=deliveries)
+def test_a_recompute_with_unchanged_rules_changes_nothing(chosen):
     store = MemoryStore()
-    take_in(store, *given)
-    before = (kept(store), sums(store))
+    ingest_all(store, *chosen)
+    before = (rows_of(store), sums(store))
 
-    assert anew(store, ORDER).changes == {}
-    assert (kept(store), sums(store)) == before
+    assert recompute_with(store, ORDER).changes == {}
+    assert (rows_of(store), sums(store)) == before
 
 
 @settings(SAME_EVERY_TIME, max_examples=examples(200, long=1000))
-@given(given=deliveries, rules=st.sampled_from([LENIENT, PATIENT, HASTY, TWO_LEGS, FOUR_LEGS, WITHOUT_MONEY]))
-def test_after_a_change_it_is_as_if_the_rules_had_always_been_so(given, rules):
-    """Duplicates and contradictions included."""
+@given(chosen=deliveries, rules=st.sampled_from([LENIENT, PATIENT, HASTY, TWO_LEGS, FOUR_LEGS, WITHOUT_MONEY]))
+def test_changed_rules_act_as_if_they_had_always_applied(chosen, rules):
+    """This includes duplicates and contradictions."""
     changed, fresh = MemoryStore(), MemoryStore()
-    take_in(changed, *given)
-    take_in(fresh, *given, flows=[rules])
-    would_change = anew(changed, rules, dry_run=True).changes
+    ingest_all(changed, *chosen)
+    ingest_all(fresh, *chosen, flows=[rules])
+    would_change = recompute_with(changed, rules, dry_run=True).changes
 
-    assert anew(changed, rules).changes == would_change
-    assert (kept(changed), sums(changed)) == (kept(fresh), sums(fresh))
-    assert anew(changed, rules).changes == {}
+    assert recompute_with(changed, rules).changes == would_change
+    assert (rows_of(changed), sums(changed)) == (rows_of(fresh), sums(fresh))
+    assert recompute_with(changed, rules).changes == {}
 
 
 prefixes = count()
 
 
 @settings(SAME_EVERY_TIME, max_examples=examples(15, long=75))
-@given(given=deliveries, rules=st.sampled_from([LENIENT, PATIENT, TWO_LEGS]))
-def test_so_it_is_in_postgres(given, rules, postgres_store):
+@given(chosen=deliveries, rules=st.sampled_from([LENIENT, PATIENT, TWO_LEGS]))
+def test_changed_rules_act_in_postgres_as_if_they_had_always_applied(chosen, rules, postgres_store):
     prefix = f"E{next(prefixes)}-"
-    apart = [replace(one, body=one.body.replace(b"ORD-", f"{prefix}ORD-".encode())) for one in given]
-    apart = [
-        replace(one, headers={k: v.replace("ORD-", f"{prefix}ORD-") for k, v in one.headers.items()}) for one in apart
+    renamed = [replace(delivery, body=delivery.body.replace(b"ORD-", f"{prefix}ORD-".encode())) for delivery in chosen]
+    renamed = [
+        replace(one, headers={k: v.replace("ORD-", f"{prefix}ORD-") for k, v in one.headers.items()}) for one in renamed
     ]
     fresh = MemoryStore()
-    take_in(postgres_store, *apart)
-    anew(postgres_store, rules)
-    take_in(fresh, *apart, flows=[rules])
+    ingest_all(postgres_store, *renamed)
+    recompute_with(postgres_store, rules)
+    ingest_all(fresh, *renamed, flows=[rules])
 
-    assert kept(postgres_store, prefix) == kept(fresh)
+    assert rows_of(postgres_store, prefix) == rows_of(fresh)
 
 
-def test_rules_that_read_what_was_no_evidence_find_it_in_the_events(store):
-    """A field that lies deeper, a leg that nobody wanted, and a whole new flow."""
-    take_in(store, leg("order", parts={"first": "a"}), leg("payment", parts={"first": "b"}), leg("inventory"))
-    assert [row.status for row in kept(store)] == ["matched"]
+def test_rules_that_need_new_evidence_read_it_from_the_events(store):
+    """The rules use a nested field, a new leg, and a new flow."""
+    ingest_all(store, leg("order", parts={"first": "a"}), leg("payment", parts={"first": "b"}), leg("inventory"))
+    assert [row.status for row in rows_of(store)] == ["matched"]
 
-    assert anew(store, DEEPER).changes == {("order", "ORD-1"): ("matched", "mismatched")}
-    assert anew(store, FOUR_LEGS).changes == {("order", "ORD-1"): ("mismatched", "incomplete")}
+    assert recompute_with(store, DEEPER).changes == {("order", "ORD-1"): ("matched", "mismatched")}
+    assert recompute_with(store, FOUR_LEGS).changes == {("order", "ORD-1"): ("mismatched", "incomplete")}
     other = replace(ORDER, name="purchase")
-    assert anew(store, FOUR_LEGS, other, SHIPMENT).changes == {("purchase", "ORD-1"): (None, "matched")}
+    assert recompute_with(store, FOUR_LEGS, other, SHIPMENT).changes == {("purchase", "ORD-1"): (None, "matched")}
 
 
-def test_a_trial_writes_nothing(store):
-    take_in(store, leg("order"), leg("payment", amount=20), leg("inventory"))
-    before = (kept(store), sums(store))
+def test_a_dry_run_writes_nothing(store):
+    ingest_all(store, leg("order"), leg("payment", amount=20), leg("inventory"))
+    before = (rows_of(store), sums(store))
 
-    assert anew(store, LENIENT, dry_run=True).changes == {("order", "ORD-1"): ("mismatched", "matched")}
-    assert (kept(store), sums(store)) == before
+    assert recompute_with(store, LENIENT, dry_run=True).changes == {("order", "ORD-1"): ("mismatched", "matched")}
+    assert (rows_of(store), sums(store)) == before
 
 
-def test_a_period_and_a_flow_bound_it(store):
+def test_a_period_and_a_flow_limit_a_recompute(store):
     for number in range(3):
         key, after = f"ORD-{number}", 600.0 * number
-        take_in(
+        ingest_all(
             store,
             leg("order", key, after=after),
             leg("payment", key, amount=20, after=after),
             leg("inventory", key, after=after),
         )
 
-    assert anew(store, LENIENT, SHIPMENT, flow="shipment").changes == {}
+    assert recompute_with(store, LENIENT, SHIPMENT, flow="shipment").changes == {}
     period = EventFilter(since=NOON + timedelta(minutes=5), until=NOON + timedelta(minutes=15))
-    assert list(anew(store, LENIENT, where=period).changes) == [("order", "ORD-1")]
+    assert list(recompute_with(store, LENIENT, where=period).changes) == [("order", "ORD-1")]
 
 
-def test_what_is_only_counted_stays_counted_once(store):
-    take_in(
+def test_overflowing_evidence_is_counted_once(store):
+    ingest_all(
         store, *(leg("payment", id_=str(number), amount=number, after=number) for number in range(12)), leg("order")
     )
 
-    assert anew(store, ORDER).changes == {}
+    assert recompute_with(store, ORDER).changes == {}
 
 
-def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):
-    """Batches of the same stories arrive while the rules go to and fro; in the end both agree."""
+def test_a_recompute_beside_ingest_neither_deadlocks_nor_loses_evidence(postgres_store):
+    """Batches of the same instances arrive while the rules alternate. At the end all verdicts agree."""
     orders = [f"ORD-{number}" for number in range(60)]
-    take_in(postgres_store, *(leg("order", key, amount=20) for key in orders))
+    ingest_all(postgres_store, *(leg("order", key, amount=20) for key in orders))
 
     def write(name: str) -> None:
         for start in range(0, 60, 10):
             batch = [leg(name, key) for key in orders[start : start + 10]]
             ingest(batch, dedupe=NullDedupeCache(), store=postgres_store, reconciler=Reconciler([ORDER]))
 
-    def evaluator(_: int) -> None:
+    def alternate_rules(_: int) -> None:
         for rules in (LENIENT, ORDER, LENIENT, ORDER):
             recompute(
                 EventFilter(),
@@ -189,11 +191,12 @@ def test_beside_ingest_it_neither_deadlocks_nor_loses(postgres_store):
     with ThreadPoolExecutor(4) as threads:
         list(
             threads.map(
-                lambda job: job[0](job[1]), [(evaluator, 0), (write, "payment"), (write, "inventory"), (evaluator, 1)]
+                lambda job: job[0](job[1]),
+                [(alternate_rules, 0), (write, "payment"), (write, "inventory"), (alternate_rules, 1)],
             )
         )
 
-    anew(postgres_store, ORDER)
-    assert {row.status for row in kept(postgres_store)} == {"mismatched"}
-    assert {one.deliveries for row in kept(postgres_store) for one in row.evidence_set.items} == {1}
+    recompute_with(postgres_store, ORDER)
+    assert {row.status for row in rows_of(postgres_store)} == {"mismatched"}
+    assert {each.deliveries for row in rows_of(postgres_store) for each in row.evidence_set.items} == {1}
     assert sums(postgres_store)["order", "status", "mismatched"][0] == 60

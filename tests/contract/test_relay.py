@@ -1,4 +1,4 @@
-"""What the stream promises to those who watch, on every outbox that Helios ships."""
+"""The contract of the stream to its clients, on every outbox that Helios ships."""
 
 import json
 import threading
@@ -22,15 +22,15 @@ from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
 
 
-class Audience:
-    """A broadcaster that keeps what it was given; ``away`` makes it fail after so many messages."""
+class Recorder:
+    """A broadcaster that records its messages, and fails after ``fails_after`` of them."""
 
-    def __init__(self, *, away_after: int | None = None) -> None:
+    def __init__(self, *, fails_after: int | None = None) -> None:
         self.messages: list[bytes] = []
-        self.away_after = away_after
+        self.fails_after = fails_after
 
     def broadcast(self, message: bytes) -> None:
-        if self.away_after is not None and len(self.messages) >= self.away_after:
+        if self.fails_after is not None and len(self.messages) >= self.fails_after:
             raise Retryable("nobody is there")
         self.messages.append(message)
 
@@ -48,13 +48,13 @@ def outbox(store, request):
     return MemoryOutbox(store) if isinstance(store, MemoryStore) else PostgresOutbox(request.getfixturevalue("pool"))
 
 
-def take_in(store, *names, **how):
+def ingest_names(store, *names, **how):
     ingest([eventbridge(name, **how) for name in names], dedupe=NullDedupeCache(), store=store)
 
 
-def test_every_batch_is_one_frame_in_its_place(store, outbox):
-    take_in(store, "1", "2")
-    take_in(store, "3")
+def test_every_batch_is_one_frame_in_order(store, outbox):
+    ingest_names(store, "1", "2")
+    ingest_names(store, "3")
     outbox.number()
     first, second = outbox.frames(after=0, limit=10)
 
@@ -62,103 +62,103 @@ def test_every_batch_is_one_frame_in_its_place(store, outbox):
     assert (second.position, [event.id for event in second.events]) == (2, ["3"])
 
 
-def test_a_batch_of_duplicates_is_counted_and_shows_no_event(store, outbox):
-    take_in(store, "1")
-    take_in(store, "1", "1")
+def test_a_batch_of_duplicates_has_counts_and_no_events(store, outbox):
+    ingest_names(store, "1")
+    ingest_names(store, "1", "1")
     outbox.number()
     frame = outbox.frames(after=1, limit=1)[0]
 
     assert ([count.duplicate for count in frame.counts], frame.events) == ([2], [])
 
 
-def test_a_large_batch_is_counted_exactly_and_shown_as_a_sample(store, outbox):
-    take_in(store, *map(str, range(300)))
+def test_a_large_batch_has_exact_counts_and_a_sample_of_events(store, outbox):
+    ingest_names(store, *map(str, range(300)))
     outbox.number()
     frame = outbox.frames(after=0, limit=1)[0]
 
     assert (sum(count.stored for count in frame.counts), len(frame.events)) == (300, MAX_FRAME_EVENTS)
 
 
-def test_relaying_sends_each_frame_once_and_in_order(store, outbox):
-    audience = Audience()
-    take_in(store, "1")
-    take_in(store, "2")
+def test_the_relay_sends_each_frame_once_and_in_order(store, outbox):
+    recorder = Recorder()
+    ingest_names(store, "1")
+    ingest_names(store, "2")
 
-    assert relay("test", outbox=outbox, broadcaster=audience) == 2
-    assert relay("test", outbox=outbox, broadcaster=audience) == 0
-    take_in(store, "3")
-    relay("test", outbox=outbox, broadcaster=audience)
-    assert audience.positions == [1, 2, 3]
-
-
-def test_two_consumers_have_places_of_their_own(store, outbox):
-    one, other = Audience(), Audience()
-    take_in(store, "1")
-    relay("one", outbox=outbox, broadcaster=one)
-    take_in(store, "2")
-    relay("other", outbox=outbox, broadcaster=other)
-
-    assert (one.positions, other.positions) == ([1], [1, 2])
+    assert relay("test", outbox=outbox, broadcaster=recorder) == 2
+    assert relay("test", outbox=outbox, broadcaster=recorder) == 0
+    ingest_names(store, "3")
+    relay("test", outbox=outbox, broadcaster=recorder)
+    assert recorder.positions == [1, 2, 3]
 
 
-def test_a_relay_that_dies_before_it_sends_sends_the_same_positions_later(store, outbox):
-    """Clients tell repeats by position, so a position must never come to mean another frame."""
-    take_in(store, "1")
+def test_two_consumers_have_separate_offsets(store, outbox):
+    first, second = Recorder(), Recorder()
+    ingest_names(store, "1")
+    relay("one", outbox=outbox, broadcaster=first)
+    ingest_names(store, "2")
+    relay("other", outbox=outbox, broadcaster=second)
+
+    assert (first.positions, second.positions) == ([1], [1, 2])
+
+
+def test_a_relay_that_fails_before_it_sends_sends_the_same_positions_later(store, outbox):
+    """Clients detect repeats by position, so a position must never refer to another frame."""
+    ingest_names(store, "1")
     with pytest.raises(Retryable):
-        relay("test", outbox=outbox, broadcaster=Audience(away_after=0))
-    take_in(store, "2")
-    audience = Audience()
-    relay("test", outbox=outbox, broadcaster=audience)
+        relay("test", outbox=outbox, broadcaster=Recorder(fails_after=0))
+    ingest_names(store, "2")
+    recorder = Recorder()
+    relay("test", outbox=outbox, broadcaster=recorder)
 
-    frames = [frame for message in audience.messages for frame in json.loads(message)["frames"]]
+    frames = [frame for message in recorder.messages for frame in json.loads(message)["frames"]]
     assert [(frame["position"], frame["events"][0]["id"]) for frame in frames] == [(1, "1"), (2, "2")]
 
 
-def test_a_relay_may_take_longer_than_a_transaction_may_be_idle(postgres_store, database_url):
-    """Or the same frames would be sent again and again, and none after them ever."""
+def test_a_relay_may_take_longer_than_the_idle_timeout_of_a_transaction(postgres_store, database_url):
+    """Otherwise the relay would resend the same frames without end, and never reach the later ones."""
 
-    class Crowd(Audience):
+    class SlowRecorder(Recorder):
         def broadcast(self, message: bytes) -> None:
             time.sleep(0.6)
             super().broadcast(message)
 
     for batch in range(6):
-        take_in(postgres_store, *(f"{batch}-{number}" for number in range(100)), type_="T" * 256)
-    crowd = Crowd()
+        ingest_names(postgres_store, *(f"{batch}-{number}" for number in range(100)), type_="T" * 256)
+    recorder = SlowRecorder()
     with open_pool(database_url, connections=2, timeout_seconds=2) as pool:
-        relay("test", outbox=PostgresOutbox(pool), broadcaster=crowd)
+        relay("test", outbox=PostgresOutbox(pool), broadcaster=recorder)
 
-    assert (len(crowd.messages), crowd.positions) == (6, [1, 2, 3, 4, 5, 6])
+    assert (len(recorder.messages), recorder.positions) == (6, [1, 2, 3, 4, 5, 6])
 
 
-def take_in_large(store, batches: int) -> None:
-    """Batches whose frames fill a message each."""
+def ingest_large_batches(store, batches: int) -> None:
+    """Ingest batches whose frames fill one message each."""
     for batch in range(batches):
-        take_in(store, *(f"{batch}-{number}" for number in range(100)), type_="T" * 256)
+        ingest_names(store, *(f"{batch}-{number}" for number in range(100)), type_="T" * 256)
 
 
-def test_a_relay_that_is_ended_again_and_again_comes_to_the_end_of_a_backlog(store, outbox, monkeypatch):
-    """What was sent up to the page before stays sent, whatever ends the process."""
+def test_a_relay_that_is_killed_repeatedly_still_finishes_a_backlog(store, outbox, monkeypatch):
+    """Frames of completed pages are not resent, whatever ends the process."""
 
-    class Killed(Audience):
+    class KilledRecorder(Recorder):
         def broadcast(self, message: bytes) -> None:
             if len(self.messages) == 3:
                 raise KeyboardInterrupt
             super().broadcast(message)
 
     monkeypatch.setattr(relaying, "BATCH", 2)
-    take_in_large(store, 5)
-    killed, audience = Killed(), Audience()
+    ingest_large_batches(store, 5)
+    killed, recorder = KilledRecorder(), Recorder()
     with pytest.raises(KeyboardInterrupt):
         relay("test", outbox=outbox, broadcaster=killed)
 
-    assert relay("test", outbox=outbox, broadcaster=audience) == 3
-    assert (killed.positions, audience.positions) == ([1, 2, 3], [3, 4, 5])
+    assert relay("test", outbox=outbox, broadcaster=recorder) == 3
+    assert (killed.positions, recorder.positions) == ([1, 2, 3], [3, 4, 5])
 
 
-def test_what_was_sent_before_a_failure_is_not_sent_again(store, outbox):
-    take_in_large(store, 4)
-    first, second = Audience(away_after=2), Audience()
+def test_frames_sent_before_a_failure_are_not_sent_again(store, outbox):
+    ingest_large_batches(store, 4)
+    first, second = Recorder(fails_after=2), Recorder()
     with pytest.raises(Retryable):
         relay("test", outbox=outbox, broadcaster=first)
     relay("test", outbox=outbox, broadcaster=second)
@@ -166,29 +166,29 @@ def test_what_was_sent_before_a_failure_is_not_sent_again(store, outbox):
     assert (first.positions, second.positions) == ([1, 2], [3, 4])
 
 
-def test_a_relay_whose_time_is_over_rings_for_the_rest(store, outbox):
-    """It sends one message at least, so that a backlog shrinks with each ring."""
+def test_a_relay_that_reaches_its_time_limit_notifies_for_the_rest(store, outbox):
+    """It sends at least one message, so a backlog shrinks with each notification."""
     notified = threading.Event()
 
     class Notifier:
         def notify(self) -> None:
             notified.set()
 
-    take_in_large(store, 3)
-    audience = Audience()
+    ingest_large_batches(store, 3)
+    recorder = Recorder()
 
-    assert relay("test", outbox=outbox, broadcaster=audience, seconds=0, notifier=Notifier()) == 1
+    assert relay("test", outbox=outbox, broadcaster=recorder, seconds=0, notifier=Notifier()) == 1
     assert notified.is_set()
     notified.clear()
-    assert relay("test", outbox=outbox, broadcaster=audience, seconds=60, notifier=Notifier()) == 2
-    assert (audience.positions, notified.is_set()) == ([1, 2, 3], False)
+    assert relay("test", outbox=outbox, broadcaster=recorder, seconds=60, notifier=Notifier()) == 2
+    assert (recorder.positions, notified.is_set()) == ([1, 2, 3], False)
 
 
 def test_messages_stay_below_the_gateways_frame_size(store, outbox):
-    """Even when a hundred events have the longest subjects there are."""
-    take_in(store, *map(str, range(100)), type_="T" * 256)
+    """This holds even if a hundred events have types of the maximum length."""
+    ingest_names(store, *map(str, range(100)), type_="T" * 256)
     for number in range(200):
-        take_in(store, f"small-{number}")
+        ingest_names(store, f"small-{number}")
     outbox.number()
     sent = [message for _, message in messages(outbox.frames(after=0, limit=500))]
     frames = [frame for message in sent for frame in json.loads(message)["frames"]]
@@ -199,37 +199,37 @@ def test_messages_stay_below_the_gateways_frame_size(store, outbox):
     assert 0 < len(frames[0]["events"]) < 100
 
 
-def test_who_follows_the_stream_is_known_with_what_waits_for_it(store, outbox):
-    """From the moment a frame is published: whether it has its position already makes no difference."""
+def test_consumers_are_listed_with_their_lag(store, outbox):
+    """The lag includes a published frame, with or without a position."""
     before = datetime.now(UTC) - timedelta(seconds=1)
-    take_in(store, "1")
-    relay("there", outbox=outbox, broadcaster=Audience())
-    take_in(store, "2")
-    take_in(store, "3")
-    missing, there = outbox.consumers("missing")
+    ingest_names(store, "1")
+    relay("present", outbox=outbox, broadcaster=Recorder())
+    ingest_names(store, "2")
+    ingest_names(store, "3")
+    missing, present = outbox.consumers("missing")
 
     assert (missing.name, missing.behind, missing.seen_at) == ("missing", 3, None)
-    assert (there.name, there.behind) == ("there", 2)
-    assert before < missing.waiting_since < there.waiting_since
-    assert before < there.seen_at
+    assert (present.name, present.behind) == ("present", 2)
+    assert before < missing.waiting_since < present.waiting_since
+    assert before < present.seen_at
     outbox.number()
-    assert outbox.consumers("missing") == [missing, there]
+    assert outbox.consumers("missing") == [missing, present]
 
 
-def test_a_consumer_that_has_its_turn_is_seen_also_when_there_is_nothing_to_do(store, outbox):
-    relay("there", outbox=outbox, broadcaster=Audience())
+def test_a_consumer_updates_its_time_even_without_frames(store, outbox):
+    relay("present", outbox=outbox, broadcaster=Recorder())
     (first,) = outbox.consumers()
-    relay("there", outbox=outbox, broadcaster=Audience())
-    (second,) = outbox.consumers("there")
+    relay("present", outbox=outbox, broadcaster=Recorder())
+    (second,) = outbox.consumers("present")
 
     assert (second.behind, second.waiting_since, second.parked) == (0, None, 0)
     assert first.seen_at < second.seen_at
 
 
-def test_every_stored_event_can_be_had_whole(store, outbox):
-    """Also those that a frame does not show."""
-    take_in(store, *map(str, range(150)))
-    take_in(store, "1")
+def test_the_outbox_returns_every_stored_event_completely(store, outbox):
+    """This includes events that are not in the frame's sample."""
+    ingest_names(store, *map(str, range(150)))
+    ingest_names(store, "1")
     outbox.number()
     first, second = outbox.events(after=0, limit=10)
 
@@ -238,10 +238,10 @@ def test_every_stored_event_can_be_had_whole(store, outbox):
     assert (second.position, second.events) == (2, [])
 
 
-def test_frames_wait_for_a_consumer_that_is_behind_but_not_for_ever(store, outbox):
-    take_in(store, "1")
-    relay("kafka", outbox=outbox, broadcaster=Audience())
-    take_in(store, "2")
+def test_frames_are_retained_for_a_lagging_consumer_up_to_a_limit(store, outbox):
+    ingest_names(store, "1")
+    relay("kafka", outbox=outbox, broadcaster=Recorder())
+    ingest_names(store, "2")
     outbox.number()
     now = datetime.now(UTC) + timedelta(seconds=1)
 
@@ -250,9 +250,9 @@ def test_frames_wait_for_a_consumer_that_is_behind_but_not_for_ever(store, outbo
     assert sweep(now + MAX_FRAME_RETENTION, store=store, reconciler=NO_FLOWS).frames == 1
 
 
-def test_the_window_says_what_can_still_be_had(store, outbox):
-    """After a sweep, a client that was away too long learns that it has a gap."""
-    take_in(store, "1")
+def test_the_window_gives_the_oldest_available_position(store, outbox):
+    """After a sweep, a client that was disconnected too long learns that it has a gap."""
+    ingest_names(store, "1")
     outbox.number()
     assert (outbox.window().oldest, outbox.window().position) == (1, 1)
 
@@ -260,56 +260,56 @@ def test_the_window_says_what_can_still_be_had(store, outbox):
         sweep(datetime.now(UTC) + FRAME_RETENTION + timedelta(seconds=1), store=store, reconciler=NO_FLOWS).frames == 1
     )
     assert (outbox.window().oldest, outbox.window().position) == (None, 1)
-    take_in(store, "2")
+    ingest_names(store, "2")
     outbox.number()
     assert (outbox.window().oldest, outbox.window().position) == (2, 2)
 
 
-def test_positions_stay_gapless_with_many_writers_and_relays(store, outbox):
-    audiences = [Audience() for _ in range(3)]
+def test_positions_have_no_gaps_with_many_writers_and_relays(store, outbox):
+    recorders = [Recorder() for _ in range(3)]
 
     def write(writer: int) -> None:
         for number in range(25):
-            take_in(store, f"{writer}-{number}")
+            ingest_names(store, f"{writer}-{number}")
 
-    def follow(audience: Audience) -> None:
-        while len(audience.positions) + sum(len(other.positions) for other in audiences if other is not audience) < 75:
-            relay("shared", outbox=outbox, broadcaster=audience)
+    def follow(recorder: Recorder) -> None:
+        while len(recorder.positions) + sum(len(other.positions) for other in recorders if other is not recorder) < 75:
+            relay("shared", outbox=outbox, broadcaster=recorder)
 
     with ThreadPoolExecutor(6) as pool:
         work = [pool.submit(write, writer) for writer in range(3)]
-        work += [pool.submit(follow, audience) for audience in audiences]
-        for one in work:
-            one.result(timeout=60)
+        work += [pool.submit(follow, recorder) for recorder in recorders]
+        for future in work:
+            future.result(timeout=60)
 
-    assert sorted(position for audience in audiences for position in audience.positions) == list(range(1, 76))
+    assert sorted(position for recorder in recorders for position in recorder.positions) == list(range(1, 76))
 
 
-def test_two_relays_of_one_name_take_turns(store, outbox):
-    """The second one finds the place to which the first has moved."""
-    take_in(store, "1")
+def test_two_relays_of_one_name_run_one_at_a_time(store, outbox):
+    """The second relay starts at the offset that the first one committed."""
+    ingest_names(store, "1")
     entered, may_leave = threading.Event(), threading.Event()
 
-    class Slow(Audience):
+    class BlockingRecorder(Recorder):
         def broadcast(self, message: bytes) -> None:
             entered.set()
             assert may_leave.wait(20)
             super().broadcast(message)
 
-    first, second = Slow(), Audience()
+    first, second = BlockingRecorder(), Recorder()
     with ThreadPoolExecutor(2) as pool:
         work = [pool.submit(relay, "shared", outbox=outbox, broadcaster=first)]
         assert entered.wait(20)
         work.append(pool.submit(relay, "shared", outbox=outbox, broadcaster=second))
         wait([work[1]], timeout=0.3)
         may_leave.set()
-        assert [one.result(timeout=20) for one in work] == [1, 0]
+        assert [future.result(timeout=20) for future in work] == [1, 0]
 
     assert (first.positions, second.positions) == ([1], [])
 
 
-def test_the_bell_wakes_who_listens(database_url, pool):
-    """And a bell that rang before anybody listened is not needed: the first wait returns at once."""
+def test_a_notification_wakes_the_listener(database_url, pool):
+    """No notification before the first wait can be missed, because the first wait returns at once."""
     listener = PostgresListener(database_url)
     listener.wait(60)
     PostgresNotifier(pool).notify()

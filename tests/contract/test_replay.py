@@ -1,4 +1,4 @@
-"""What replaying a dead letter promises, on every store that Helios ships."""
+"""The contract of replaying a dead letter, on every store that Helios ships."""
 
 from datetime import timedelta
 from functools import partial
@@ -22,83 +22,83 @@ from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 LATER = NOON + timedelta(hours=1)
 
 
-def stored_dead_letters(store, delivery):
+def stored_dead_letter(store, delivery):
     ingest([delivery], dedupe=NullDedupeCache(), store=store)
     return store.dead_letters(DeadLetterFilter(), after=None, limit=1).items[0]
 
 
-def replay(store, kept, fixed=None):
-    (outcome,) = replays(store, kept, fixed)
+def replay(store, dead_letter, repaired_body=None):
+    (outcome,) = replays(store, dead_letter, repaired_body)
     return outcome
 
 
-def replays(store, kept, fixed=None):
-    take_in = partial(ingest, dedupe=NullDedupeCache(), store=store)
-    return replay_dead_letter(kept, fixed, ingest=take_in, actor="ann", now=LATER)
+def replays(store, dead_letter, repaired_body=None):
+    ingest_now = partial(ingest, dedupe=NullDedupeCache(), store=store)
+    return replay_dead_letter(dead_letter, repaired_body, ingest=ingest_now, actor="ann", now=LATER)
 
 
-def test_a_repaired_letter_becomes_its_event_and_is_marked(store):
-    kept = stored_dead_letters(store, poison())
+def test_a_repaired_dead_letter_becomes_its_event_and_is_marked(store):
+    dead_letter = stored_dead_letter(store, poison())
 
-    assert replay(store, kept, eventbridge("1").body).status == "stored"
+    assert replay(store, dead_letter, eventbridge("1").body).status == "stored"
 
-    marked = store.dead_letter(kept.id)
+    marked = store.dead_letter(dead_letter.id)
     assert (marked.replayed_as, marked.replayed_at) == ("stored", LATER)
     assert marked.dead_letter.body == b"{"
     assert store.event(("aws", "1")).received_at == LATER
 
 
-def test_replaying_twice_stores_once_and_keeps_the_first_mark(store):
-    kept = stored_dead_letters(store, poison())
-    replay(store, kept, eventbridge("1").body)
+def test_a_second_replay_is_a_duplicate_and_does_not_change_the_mark(store):
+    dead_letter = stored_dead_letter(store, poison())
+    replay(store, dead_letter, eventbridge("1").body)
 
-    assert replay(store, kept, eventbridge("1").body).status == "duplicate"
-    assert store.dead_letter(kept.id).replayed_as == "stored"
+    assert replay(store, dead_letter, eventbridge("1").body).status == "duplicate"
+    assert store.dead_letter(dead_letter.id).replayed_as == "stored"
 
 
-def test_a_letter_left_unmarked_by_a_crash_is_marked_by_the_next_replay(store):
-    """The event is stored, and the process dies before the letter is marked."""
-    kept = stored_dead_letters(store, poison())
+def test_a_dead_letter_left_unmarked_by_a_crash_is_marked_by_the_next_replay(store):
+    """The event is stored, and the process ends before it marks the dead letter."""
+    dead_letter = stored_dead_letter(store, poison())
     ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
 
-    replay(store, kept, eventbridge("1").body)
+    replay(store, dead_letter, eventbridge("1").body)
 
-    assert store.dead_letter(kept.id).replayed_as == "duplicate"
+    assert store.dead_letter(dead_letter.id).replayed_as == "duplicate"
 
 
-def test_what_still_cannot_be_read_changes_nothing(store):
-    kept = stored_dead_letters(store, poison())
+def test_a_replay_of_a_body_that_is_still_unreadable_changes_nothing(store):
+    dead_letter = stored_dead_letter(store, poison())
     before = store.totals(LATER)
 
     with pytest.raises(Rejected):
-        replay(store, kept)
+        replay(store, dead_letter)
 
-    assert store.dead_letter(kept.id) == kept
+    assert store.dead_letter(dead_letter.id) == dead_letter
     assert store.totals(LATER) == before
     assert store.audit_log(limit=10).items == []
 
 
-def test_a_letter_that_was_cut_needs_its_whole_body(store):
-    kept = stored_dead_letters(store, poison(b"{" + b" " * MAX_DEAD_LETTER_BYTES))
+def test_a_truncated_dead_letter_needs_its_complete_body(store):
+    dead_letter = stored_dead_letter(store, poison(b"{" + b" " * MAX_DEAD_LETTER_BYTES))
 
     with pytest.raises(Rejected, match="was truncated"):
-        replay(store, kept)
+        replay(store, dead_letter)
 
-    assert replay(store, kept, eventbridge("1").body).status == "stored"
+    assert replay(store, dead_letter, eventbridge("1").body).status == "stored"
 
 
-def test_a_repair_that_contradicts_is_not_believed(store):
+def test_a_contradictory_repair_does_not_mark_the_dead_letter(store):
     ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
-    kept = stored_dead_letters(store, poison())
+    dead_letter = stored_dead_letter(store, poison())
 
-    assert replay(store, kept, eventbridge("1", detail={"amount": 99}).body).status == "contradictory"
-    assert store.dead_letter(kept.id).replayed_at is None
+    assert replay(store, dead_letter, eventbridge("1", detail={"amount": 99}).body).status == "contradictory"
+    assert store.dead_letter(dead_letter.id).replayed_at is None
 
 
-def test_each_replay_is_in_the_audit_log_the_last_first(store):
-    kept = stored_dead_letters(store, poison())
-    replay(store, kept, eventbridge("1").body)
-    replay(store, kept, eventbridge("1").body)
+def test_the_audit_log_has_each_replay_newest_first(store):
+    dead_letter = stored_dead_letter(store, poison())
+    replay(store, dead_letter, eventbridge("1").body)
+    replay(store, dead_letter, eventbridge("1").body)
 
     page = store.audit_log(limit=1)
     rest = store.audit_log(after=page.next_cursor, limit=1)
@@ -108,30 +108,30 @@ def test_each_replay_is_in_the_audit_log_the_last_first(store):
         "at": LATER,
         "actor": "ann",
         "action": "dead_letter_replayed",
-        "subject": f"dead letter {kept.id}",
-        "detail": f"fingerprint {kept.dead_letter.fingerprint}, {body}: duplicate aws/1",
+        "subject": f"dead letter {dead_letter.id}",
+        "detail": f"fingerprint {dead_letter.dead_letter.fingerprint}, {body}: duplicate aws/1",
     }
     assert [line.detail.rpartition(": ")[2] for line in rest.items] == ["stored aws/1"]
     assert rest.next_cursor is None
     assert store.audit_log(action="replay_started", limit=10).items == []
-    assert len(store.audit_log(subject=kept.subject, limit=10).items) == 2
+    assert len(store.audit_log(subject=dead_letter.subject, limit=10).items) == 2
 
 
-def test_a_letter_that_became_an_event_becomes_no_other(store):
-    kept = stored_dead_letters(store, poison())
-    replay(store, kept, eventbridge("1").body)
+def test_a_replayed_dead_letter_can_not_become_another_event(store):
+    dead_letter = stored_dead_letter(store, poison())
+    replay(store, dead_letter, eventbridge("1").body)
 
     with pytest.raises(AlreadyReplayed, match="already replayed as aws/1; this replay gives aws/2"):
-        replay(store, kept, eventbridge("2").body)
+        replay(store, dead_letter, eventbridge("2").body)
 
     assert store.event(("aws", "2")) is None
-    assert store.dead_letter(kept.id).replayed_keys == [("aws", "1")]
+    assert store.dead_letter(dead_letter.id).replayed_keys == [("aws", "1")]
     assert len(store.audit_log(limit=10).items) == 1
 
 
-def test_what_can_not_be_audited_is_not_stored(store, monkeypatch):
-    """Event, mark and line are one transaction: a crash between them leaves none of the three."""
-    kept = stored_dead_letters(store, poison())
+def test_a_replay_without_an_audit_entry_is_not_stored(store, monkeypatch):
+    """Event, mark and audit entry are one transaction. A crash between them leaves none of the three."""
+    dead_letter = stored_dead_letter(store, poison())
 
     def crash(*_):
         raise Retryable("the process dies here")
@@ -139,45 +139,45 @@ def test_what_can_not_be_audited_is_not_stored(store, monkeypatch):
     monkeypatch.setattr(MemoryAuditWriter, "add", crash)
     monkeypatch.setattr(PostgresAuditWriter, "add", crash)
     with pytest.raises(Retryable):
-        replay(store, kept, eventbridge("1").body)
+        replay(store, dead_letter, eventbridge("1").body)
 
     assert store.event(("aws", "1")) is None
-    assert store.dead_letter(kept.id).replayed_at is None
+    assert store.dead_letter(dead_letter.id).replayed_at is None
 
 
-def test_a_repaired_array_is_taken_in_element_by_element(store):
-    """A broken array is one letter."""
-    kept = stored_dead_letters(store, Delivery(channel="eventgrid", body=b"[{", received_at=NOON))
+def test_a_repaired_array_is_ingested_by_element(store):
+    """A broken array is one dead letter."""
+    dead_letter = stored_dead_letter(store, Delivery(channel="eventgrid", body=b"[{", received_at=NOON))
     array = b"[" + eventgrid("1").body + b"," + eventgrid("2").body + b"]"
 
     with pytest.raises(Rejected) as refused:
-        replay(store, kept, array[:-1] + b', {"id": "3"}]')
+        replay(store, dead_letter, array[:-1] + b', {"id": "3"}]')
     assert refused.value.field.startswith("[2].")
     assert store.totals(LATER).stored == 0
 
-    assert [one.status for one in replays(store, kept, array)] == ["stored", "stored"]
-    assert store.dead_letter(kept.id).replayed_keys == [("azure", "1"), ("azure", "2")]
-    assert [one.status for one in replays(store, kept, array)] == ["duplicate", "duplicate"]
+    assert [outcome.status for outcome in replays(store, dead_letter, array)] == ["stored", "stored"]
+    assert store.dead_letter(dead_letter.id).replayed_keys == [("azure", "1"), ("azure", "2")]
+    assert [outcome.status for outcome in replays(store, dead_letter, array)] == ["duplicate", "duplicate"]
 
 
 @pytest.mark.parametrize("place", ["normalise", "insert"])
-def test_a_letter_on_which_helios_fails_is_refused_and_stays(store, monkeypatch, place):
-    kept = stored_dead_letters(store, poison())
+def test_a_dead_letter_that_triggers_a_bug_is_refused_and_unchanged(store, monkeypatch, place):
+    dead_letter = stored_dead_letter(store, poison())
 
     def fail(*_):
-        raise TypeError("a defect")
+        raise TypeError("a bug")
 
     if place == "normalise":
         monkeypatch.setitem(NORMALISERS, "eventbridge", fail)
     monkeypatch.setattr(MemoryEventWriter, "insert", fail)
     monkeypatch.setattr(PostgresEventWriter, "insert", fail)
     with pytest.raises(Rejected, match=r"Internal error \(TypeError\)"):
-        replay(store, kept, eventbridge("1").body)
-    assert store.dead_letter(kept.id) == kept
+        replay(store, dead_letter, eventbridge("1").body)
+    assert store.dead_letter(dead_letter.id) == dead_letter
 
 
-def test_what_can_not_be_stored_is_refused_whole(store, monkeypatch):
-    kept = stored_dead_letters(store, poison())
+def test_an_event_that_can_not_be_stored_is_refused_without_a_mark(store, monkeypatch):
+    dead_letter = stored_dead_letter(store, poison())
 
     def refuse(*_):
         raise Rejected("can't be stored: out of range", field="body")
@@ -185,5 +185,5 @@ def test_what_can_not_be_stored_is_refused_whole(store, monkeypatch):
     monkeypatch.setattr(MemoryEventWriter, "insert", refuse)
     monkeypatch.setattr(PostgresEventWriter, "insert", refuse)
     with pytest.raises(Rejected, match="out of range"):
-        replay(store, kept, eventbridge("1").body)
-    assert store.dead_letter(kept.id) == kept
+        replay(store, dead_letter, eventbridge("1").body)
+    assert store.dead_letter(dead_letter.id) == dead_letter

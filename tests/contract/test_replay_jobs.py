@@ -1,4 +1,4 @@
-"""What replay jobs promise, on every store that Helios ships."""
+"""The contract of replay jobs, on every store that Helios ships."""
 
 from datetime import timedelta
 from functools import partial
@@ -25,19 +25,19 @@ WEBHOOK = Target(kind="webhook", url="https://hooks.example/")
 
 
 class Recorder:
-    """A target that keeps what it is sent, and does with each call what it was told.
+    """A target that records its events, and fails or refuses as the test configures it.
 
     Attributes:
-        sent: the ids that have arrived, with the job that marked them.
-        away: how many calls it still answers with TargetUnavailable, after it took one event.
-        refused: ids that it will not take.
+        sent: the ids of received events, each with the job that marked it.
+        outages: the number of further calls that raise TargetUnavailable after one event.
+        refused: ids that it does not accept.
     """
 
     batch = 3
 
     def __init__(self):
         self.sent = []
-        self.away = 0
+        self.outages = 0
         self.refused = set()
         self.closed = 0
         self.before_each = lambda: None
@@ -55,8 +55,8 @@ class Recorder:
                 continue
             self.sent.append((job.id, event.id))
             yield SENT
-            if self.away:
-                self.away -= 1
+            if self.outages:
+                self.outages -= 1
                 raise TargetUnavailable("it is away", after_seconds=0.01)
 
     def close(self):
@@ -65,7 +65,7 @@ class Recorder:
 
 @pytest.fixture
 def jobs(store, request):
-    """Every keeper of replay jobs that Helios ships."""
+    """Every replay job store that Helios ships."""
     if "memory" in request.node.callspec.id:
         return MemoryReplayJobs(store)
     return PostgresReplayJobs(request.getfixturevalue("pool"), request.getfixturevalue("database_url"))
@@ -95,18 +95,18 @@ def target(monkeypatch):
 
 
 @pytest.fixture
-def take_in(store):
+def ingest_now(store):
     return partial(ingest, dedupe=NullDedupeCache(), store=store)
 
 
 @pytest.fixture
-def worker(jobs, store, target, take_in, notifier):
-    return ReplayWorker(jobs, target, store=store, ingest=take_in, notifier=notifier)
+def worker(jobs, store, target, ingest_now, notifier):
+    return ReplayWorker(jobs, target, store=store, ingest=ingest_now, notifier=notifier)
 
 
 @pytest.fixture
 def start(jobs, target):
-    """Begin a job of a rate that holds nothing up."""
+    """Starts a job with a rate that does not delay the test."""
 
     def begin(*, what="events", to=WEBHOOK, per_second=10_000, **where):
         request = ReplayRequest(what=what, target=to, filter=ReplayFilter(**where), per_second=per_second)
@@ -116,98 +116,98 @@ def start(jobs, target):
 
 
 @pytest.fixture
-def seven(store, take_in):
-    """Seven events; two were received at the same moment."""
+def event_ids(store, ingest_now):
+    """The ids of seven stored events. Two of them were received at the same moment."""
     for second in (0, 1, 1, 2, 3, 4, 5):
         number = store.totals(LATER).stored
-        take_in([eventbridge(f"e{number}", received_at=NOON + timedelta(seconds=second))])
+        ingest_now([eventbridge(f"e{number}", received_at=NOON + timedelta(seconds=second))])
     return [f"e{number}" for number in range(7)]
 
 
-def test_a_job_sends_all_its_events_in_order_and_marked(jobs, worker, target, start, seven):
+def test_a_job_sends_its_events_in_order_with_its_mark(jobs, worker, target, start, event_ids):
     job = start()
 
     assert worker.run()
 
-    assert target.sent == [(job.id, id_) for id_ in seven]
+    assert target.sent == [(job.id, id_) for id_ in event_ids]
     done = jobs.get(job.id)
     assert (done.state, done.sent, done.failed, done.matching) == ("done", 7, 0, 7)
     assert done.checkpoint == Checkpoint(received_at=NOON + timedelta(seconds=5), source="aws", id="e6")
     assert jobs.first_running() is None
 
 
-def test_a_filter_leaves_what_it_says(store, take_in, jobs, worker, target, start, seven):
-    take_in([eventgrid("g")])
+def test_a_job_sends_only_the_events_of_its_filter(store, ingest_now, jobs, worker, target, start, event_ids):
+    ingest_now([eventgrid("g")])
     start(source="aws", since=NOON + timedelta(seconds=1), until=NOON + timedelta(seconds=4))
     start(type="InventoryReserved")
     start(order_id="ORD-e6")
 
     worker.run()
 
-    assert _ids(target) == ["e1", "e2", "e3", "e4", "g", "e6"]
+    assert sent_ids(target) == ["e1", "e2", "e3", "e4", "g", "e6"]
 
 
-def _ids(target):
+def sent_ids(target):
     return [id_ for _, id_ in target.sent]
 
 
-def test_what_arrives_after_a_job_was_made_is_no_part_of_it(take_in, worker, target, start, seven):
+def test_an_event_received_after_the_start_of_a_job_is_not_sent(ingest_now, worker, target, start, event_ids):
     start(until=LATER + timedelta(days=1))
-    take_in([eventbridge("late", received_at=LATER)])
+    ingest_now([eventbridge("late", received_at=LATER)])
 
     worker.run()
 
-    assert _ids(target) == seven
+    assert sent_ids(target) == event_ids
 
 
-def test_what_would_be_sent_is_told_and_nothing_is_kept(jobs, target, seven):
+def test_a_dry_run_counts_the_matching_events_and_stores_no_job(jobs, target, event_ids):
     request = ReplayRequest(what="events", target=WEBHOOK, dry_run=True)
 
-    would = ReplayStarter(jobs, target).preview(request, LATER)
+    preview = ReplayStarter(jobs, target).preview(request, LATER)
 
-    assert (would.matching, would.oldest, would.newest) == (7, NOON, NOON + timedelta(seconds=5))
-    assert would.examples == [f"aws/{id_}" for id_ in seven[:5]]
+    assert (preview.matching, preview.oldest, preview.newest) == (7, NOON, NOON + timedelta(seconds=5))
+    assert preview.examples == [f"aws/{id_}" for id_ in event_ids[:5]]
     assert jobs.page(after=None, limit=10).items == []
 
 
-def test_a_target_that_is_away_is_asked_again_from_where_it_was(jobs, worker, target, start, seven):
-    target.away = 3
+def test_an_unavailable_target_is_retried_from_the_last_event(jobs, worker, target, start, event_ids):
+    target.outages = 3
     job = start()
 
     worker.run()
 
-    assert _ids(target) == seven
+    assert sent_ids(target) == event_ids
     assert jobs.get(job.id).last_error == "it is away"
 
 
-def test_a_target_that_stays_away_fails_the_job_and_the_next_one_goes_on(
-    jobs, worker, target, start, seven, monkeypatch
+def test_a_target_that_stays_unavailable_fails_its_job_and_not_the_next_one(
+    jobs, worker, target, start, event_ids, monkeypatch
 ):
-    def away(_job, _events):
+    def raise_unavailable(_job, _events):
         raise TargetUnavailable("nobody is there")
         yield
 
-    job, after = start(), start(to=Target(kind="relay"))
-    monkeypatch.setattr(target, "send", away)
+    job, next_job = start(), start(to=Target(kind="relay"))
+    monkeypatch.setattr(target, "send", raise_unavailable)
 
     worker.run()
 
     assert (jobs.get(job.id).state, jobs.get(job.id).last_error) == ("failed", "nobody is there")
-    assert jobs.get(after.id).state == "done"
+    assert jobs.get(next_job.id).state == "done"
 
 
-def test_what_a_target_refuses_is_counted_and_the_others_go_on(jobs, worker, target, start, seven):
+def test_a_refused_event_is_counted_and_the_others_are_sent(jobs, worker, target, start, event_ids):
     target.refused = {"e2"}
     job = start()
 
     worker.run()
 
-    assert _ids(target) == [id_ for id_ in seven if id_ != "e2"]
+    assert sent_ids(target) == [id_ for id_ in event_ids if id_ != "e2"]
     done = jobs.get(job.id)
     assert (done.sent, done.failed, done.last_error) == (6, 1, "e2 is not wanted")
 
 
-def test_a_target_that_is_not_allowed_any_more_fails_the_job(jobs, worker, target, start, seven, monkeypatch):
+def test_a_target_that_is_no_longer_allowed_fails_the_job(jobs, worker, target, start, event_ids, monkeypatch):
     job = start()
 
     def refuse(_):
@@ -219,48 +219,48 @@ def test_a_target_that_is_not_allowed_any_more_fails_the_job(jobs, worker, targe
     assert (jobs.get(job.id).state, jobs.get(job.id).last_error) == ("failed", "target.url is not allowed")
 
 
-def test_a_defect_fails_its_job_and_the_next_one_goes_on(jobs, worker, target, start, seven, monkeypatch):
-    def broken(_job, _events):
+def test_a_bug_fails_its_job_and_not_the_next_one(jobs, worker, target, start, event_ids, monkeypatch):
+    def raise_key_error(_job, _events):
         raise KeyError("data")
 
-    job, after = start(), start(to=Target(kind="relay"))
-    monkeypatch.setattr(target, "send", broken)
+    job, next_job = start(), start(to=Target(kind="relay"))
+    monkeypatch.setattr(target, "send", raise_key_error)
 
     worker.run()
 
     assert (jobs.get(job.id).state, jobs.get(job.id).last_error) == ("failed", "KeyError: 'data'")
-    assert jobs.get(after.id).state == "done"
+    assert jobs.get(next_job.id).state == "done"
 
 
-def test_a_batch_waits_while_live_traffic_is_being_stored(jobs, store, target, take_in, notifier, start, seven):
-    waiting = [True] * 5
-    seen: list[int] = []
+def test_a_batch_waits_while_live_traffic_is_ingested(jobs, store, target, ingest_now, notifier, start, event_ids):
+    busy_answers = [True] * 5
+    sent_counts: list[int] = []
 
     def is_busy():
-        seen.append(len(target.sent))
-        return waiting.pop() if waiting else False
+        sent_counts.append(len(target.sent))
+        return busy_answers.pop() if busy_answers else False
 
     start()
-    ReplayWorker(jobs, target, store=store, ingest=take_in, notifier=notifier, is_busy=is_busy).run()
+    ReplayWorker(jobs, target, store=store, ingest=ingest_now, notifier=notifier, is_busy=is_busy).run()
 
-    assert seen[:6] == [0] * 6
-    assert _ids(target) == seven
+    assert sent_counts[:6] == [0] * 6
+    assert sent_ids(target) == event_ids
 
 
-def test_a_job_that_is_cancelled_ends_with_its_batch(jobs, worker, target, start, seven):
+def test_a_cancelled_job_ends_after_its_batch(jobs, worker, target, start, event_ids):
     job = start()
     target.before_each = lambda: jobs.end(job.id, "cancelled", actor="kim", now=LATER)
 
     worker.run()
 
-    assert _ids(target) == seven[: Recorder.batch]
+    assert sent_ids(target) == event_ids[: Recorder.batch]
     assert jobs.get(job.id).state == "cancelled"
     assert jobs.end(job.id, "cancelled", actor="kim", now=LATER) is None
     assert target.closed > 1
 
 
-def test_a_job_never_moves_back(jobs, start, seven):
-    """A worker that has lost its turn, and does not know it, sends again and changes nothing."""
+def test_a_checkpoint_never_moves_back(jobs, start, event_ids):
+    """A worker that has lost its turn without notice sends events again and changes nothing."""
     job = start()
     first, second = (Checkpoint(received_at=NOON, source="aws", id=id_) for id_ in ("e0", "e1"))
 
@@ -271,16 +271,16 @@ def test_a_job_never_moves_back(jobs, start, seven):
     assert (jobs.get(job.id).checkpoint, jobs.get(job.id).sent) == (second, 2)
 
 
-def test_one_works_at_a_time(jobs, worker, start, seven):
+def test_only_one_worker_runs_at_a_time(jobs, worker, start, event_ids):
     job = start()
-    with jobs.turn() as mine:
-        assert mine
+    with jobs.turn() as is_turn:
+        assert is_turn
         assert not worker.run()
     assert jobs.get(job.id).state == "running"
     assert worker.run()
 
 
-def test_who_watches_sees_the_events_again_and_counts_nothing(store, outbox, jobs, worker, start, seven):
+def test_clients_of_the_stream_get_the_events_again_without_counts(store, outbox, jobs, worker, start, event_ids):
     outbox.number()
     totals = store.totals(LATER)
     position = outbox.window().position
@@ -290,15 +290,15 @@ def test_who_watches_sees_the_events_again_and_counts_nothing(store, outbox, job
 
     outbox.number()
     frames = outbox.frames(after=position, limit=100)
-    assert [event.id for frame in frames for event in frame.events] == seven
+    assert [event.id for frame in frames for event in frame.events] == event_ids
     assert {(frame.replay, len(frame.counts)) for frame in frames} == {(job.id, 0)}
     assert [page.events for page in outbox.events(after=position, limit=100)] == [[]] * len(frames)
     assert store.totals(LATER) == msgspec.structs.replace(totals, position=frames[-1].position)
 
 
-def test_dead_letters_are_taken_in_again_and_what_is_still_wrong_stays(store, take_in, jobs, worker, start):
-    take_in([poison(b"{")])
-    take_in([poison(eventbridge("1").body[:-1])])
+def test_dead_letters_that_are_still_unreadable_stay_dead_letters(store, ingest_now, jobs, worker, start):
+    ingest_now([poison(b"{")])
+    ingest_now([poison(eventbridge("1").body[:-1])])
     job = start(what="dead_letters", to=Target(kind="ingest"))
 
     worker.run()
@@ -309,17 +309,17 @@ def test_dead_letters_are_taken_in_again_and_what_is_still_wrong_stays(store, ta
     assert store.totals(LATER).rejected == 2
 
 
-def test_dead_letters_that_can_be_read_now_become_events(store, take_in, jobs, worker, start, monkeypatch):
-    """A letter is only ever readable again because Helios reads more than it did."""
-    with monkeypatch.context() as older:
-        older.setitem(NORMALISERS, "eventbridge", _refusing)
-        take_in([eventbridge("1"), eventbridge("2")])
-    would = jobs.matching("dead_letters", ReplayFilter())
+def test_dead_letters_that_are_now_readable_become_events(store, ingest_now, jobs, worker, start, monkeypatch):
+    """An unchanged dead letter becomes readable only if Helios accepts more than before."""
+    with monkeypatch.context() as patched:
+        patched.setitem(NORMALISERS, "eventbridge", refuse_delivery)
+        ingest_now([eventbridge("1"), eventbridge("2")])
+    preview = jobs.matching("dead_letters", ReplayFilter())
     job = start(what="dead_letters", to=Target(kind="ingest"))
 
     worker.run()
 
-    assert would.matching == 2
+    assert preview.matching == 2
     assert (jobs.get(job.id).sent, store.totals(LATER).stored) == (2, 2)
     lines = store.audit_log(action="dead_letter_replayed", limit=10).items
     assert {line.actor for line in lines} == {"ann"}
@@ -327,11 +327,11 @@ def test_dead_letters_that_can_be_read_now_become_events(store, take_in, jobs, w
     assert jobs.matching("dead_letters", ReplayFilter()).matching == 0
 
 
-def _refusing(_delivery):
+def refuse_delivery(_delivery):
     raise Rejected("is not known yet", field="detail-type")
 
 
-def test_whoever_begins_cancels_and_ends_a_job_is_in_the_audit_log(store, jobs, worker, start, seven):
+def test_the_audit_log_names_the_actor_who_starts_cancels_or_ends_a_job(store, jobs, worker, start, event_ids):
     first, second = start(), start()
     jobs.end(second.id, "cancelled", actor="kim", now=LATER)
     worker.run()
@@ -345,19 +345,19 @@ def test_whoever_begins_cancels_and_ends_a_job_is_in_the_audit_log(store, jobs, 
     ]
 
 
-def test_jobs_are_listed_the_newest_first(jobs, start):
-    made = [start().id for _ in range(3)]
+def test_jobs_are_listed_newest_first(jobs, start):
+    job_ids = [start().id for _ in range(3)]
 
     page = jobs.page(after=None, limit=2)
     rest = jobs.page(after=page.next_cursor, limit=2)
 
-    assert [job.id for job in page.items + rest.items] == made[::-1]
+    assert [job.id for job in page.items + rest.items] == job_ids[::-1]
     assert rest.next_cursor is None
-    assert jobs.get(made[-1] + 1) is None
+    assert jobs.get(job_ids[-1] + 1) is None
 
 
 @pytest.mark.parametrize(
-    ("asked", "field"),
+    ("request_fields", "field"),
     [
         ({"what": "events", "target": Target(kind="ingest")}, "target.kind"),
         ({"what": "dead_letters", "target": Target(kind="relay")}, "target.kind"),
@@ -371,9 +371,9 @@ def test_jobs_are_listed_the_newest_first(jobs, start):
         ({"what": "events", "target": Target(kind="webhook", url="http://x")}, "target.url"),
     ],
 )
-def test_a_job_whose_parts_do_not_fit_is_refused(jobs, target, asked, field, store):
+def test_an_inconsistent_job_is_refused_with_its_field(jobs, target, request_fields, field, store):
     with pytest.raises(Rejected) as refused:
-        ReplayStarter(jobs, target)(ReplayRequest(**asked), actor="ann", now=LATER)
+        ReplayStarter(jobs, target)(ReplayRequest(**request_fields), actor="ann", now=LATER)
 
     assert refused.value.field == field
     assert store.audit_log(limit=1).items == []

@@ -1,4 +1,4 @@
-"""Passing stored events on: whatever the sink, all that is stored arrives, and nothing that is not."""
+"""The contract of sinks: every stored event arrives, and no other, on every sink that Helios ships."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -23,14 +23,20 @@ from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 topics = (f"test-{number}" for number in count())
 
 
-def event(id_: str = "1", **given) -> Event:
-    known = {"source": "aws", "type": "OrderPlaced", "subject": "orders/1", "origin": "shop/1/eu", "order_id": "ORD-1"}
+def event(id_: str = "1", **attributes) -> Event:
+    defaults = {
+        "source": "aws",
+        "type": "OrderPlaced",
+        "subject": "orders/1",
+        "origin": "shop/1/eu",
+        "order_id": "ORD-1",
+    }
     times = {"time": NOON, "received_at": NOON, "customer_id": None, "amount": None, "digest": "00"}
-    return Event(id=id_, data=Raw(b'{"n":%s}' % id_.encode()), **(known | times | given))
+    return Event(id=id_, data=Raw(b'{"n":%s}' % id_.encode()), **(defaults | times | attributes))
 
 
-class Recorded:
-    """What arrived, for either sink."""
+class SinkUnderTest:
+    """A sink and the events that arrived in it."""
 
     def __init__(self, target, arrived):
         self.target = target
@@ -38,15 +44,15 @@ class Recorded:
 
 
 @pytest.fixture(params=["memory", "kafka"])
-def recorded(request):
-    """Every EventSink we ship; each passes every test below."""
+def sink_under_test(request):
+    """Every EventSink that Helios ships. Each passes every test below."""
     if request.param == "memory":
         memory = MemorySink()
-        yield Recorded(memory, lambda number: [one.id for one in memory.sent][:number])
+        yield SinkUnderTest(memory, lambda number: [each.id for each in memory.sent][:number])
         return
     kafka, topic = request.getfixturevalue("kafka"), next(topics)
     target = KafkaSink(kafka.brokers, topic=topic, timeout_seconds=20)
-    yield Recorded(target, lambda number: [one.headers["ce_id"] for one in kafka.messages(topic, number)])
+    yield SinkUnderTest(target, lambda number: [message.headers["ce_id"] for message in kafka.messages(topic, number)])
     target.close()
 
 
@@ -56,54 +62,54 @@ def outbox(store, request):
     return MemoryOutbox(store) if isinstance(store, MemoryStore) else PostgresOutbox(request.getfixturevalue("pool"))
 
 
-def take_in(store, *deliveries) -> None:
+def ingest_all(store, *deliveries) -> None:
     ingest(deliveries, dedupe=NullDedupeCache(), store=store)
 
 
-def test_events_arrive_in_the_order_given(recorded):
-    recorded.target.probe()
-    recorded.target.send([event(str(number)) for number in range(50)])
+def test_events_arrive_in_the_given_order(sink_under_test):
+    sink_under_test.target.probe()
+    sink_under_test.target.send([event(str(number)) for number in range(50)])
 
-    assert recorded.arrived(50) == [str(number) for number in range(50)]
-
-
-def test_all_that_is_stored_is_passed_on_once_and_nothing_else(recorded, store, outbox):
-    take_in(store, eventbridge("1"), eventgrid("1"), poison(), eventbridge("1"))
-    take_in(store, eventbridge("1"))
-    take_in(store, eventbridge("2"))
-
-    assert sink("kafka", outbox=outbox, target=recorded.target) == 3
-    assert sink("kafka", outbox=outbox, target=recorded.target) == 0
-    take_in(store, eventbridge("3"))
-    assert sink("kafka", outbox=outbox, target=recorded.target) == 1
-    assert Counter(recorded.arrived(4)) == Counter({"1": 2, "2": 1, "3": 1})
+    assert sink_under_test.arrived(50) == [str(number) for number in range(50)]
 
 
-def test_what_was_not_acknowledged_is_sent_again(store, outbox):
+def test_every_stored_event_is_sent_once_and_no_other(sink_under_test, store, outbox):
+    ingest_all(store, eventbridge("1"), eventgrid("1"), poison(), eventbridge("1"))
+    ingest_all(store, eventbridge("1"))
+    ingest_all(store, eventbridge("2"))
+
+    assert sink("kafka", outbox=outbox, target=sink_under_test.target) == 3
+    assert sink("kafka", outbox=outbox, target=sink_under_test.target) == 0
+    ingest_all(store, eventbridge("3"))
+    assert sink("kafka", outbox=outbox, target=sink_under_test.target) == 1
+    assert Counter(sink_under_test.arrived(4)) == Counter({"1": 2, "2": 1, "3": 1})
+
+
+def test_an_unacknowledged_event_is_sent_again(store, outbox):
     target = MemorySink()
-    take_in(store, eventbridge("1"))
+    ingest_all(store, eventbridge("1"))
     target.away = True
     with pytest.raises(Retryable):
         sink("kafka", outbox=outbox, target=target)
     target.away = False
 
     assert sink("kafka", outbox=outbox, target=target) == 1
-    assert [one.id for one in target.sent] == ["1"]
+    assert [each.id for each in target.sent] == ["1"]
 
 
-def test_a_backlog_goes_in_pieces(store, outbox):
+def test_a_backlog_is_sent_in_batches(store, outbox):
     target = MemorySink()
     for number in range(BATCH + 3):
-        take_in(store, eventbridge(str(number)))
+        ingest_all(store, eventbridge(str(number)))
 
     assert [sink("kafka", outbox=outbox, target=target) for _ in range(3)] == [BATCH, 3, 0]
-    assert [one.id for one in target.sent] == [str(number) for number in range(BATCH + 3)]
+    assert [each.id for each in target.sent] == [str(number) for number in range(BATCH + 3)]
 
 
-def test_two_sinks_at_once_share_the_work(memory_store):
-    """In memory as in Postgres, whose cursor is held by one at a time."""
+def test_two_sinks_of_one_consumer_share_the_work(memory_store):
+    """The memory outbox, like Postgres, lets one sink at a time use a consumer's offset."""
     outbox = MemoryOutbox(memory_store)
-    take_in(memory_store, eventbridge("1"))
+    ingest_all(memory_store, eventbridge("1"))
     first, second = MemorySink(), MemorySink()
 
     assert sink("kafka", outbox=outbox, target=first) == 1
@@ -111,7 +117,7 @@ def test_two_sinks_at_once_share_the_work(memory_store):
     assert sink("another", outbox=outbox, target=second) == 1
 
 
-def test_brokers_that_are_away_are_named_and_found_again(kafka):
+def test_unavailable_brokers_are_retryable_and_reconnected(kafka):
     topic = next(topics)
     target = KafkaSink(kafka.brokers, topic=topic, timeout_seconds=4)
     target.send([event("1")])
@@ -127,12 +133,12 @@ def test_brokers_that_are_away_are_named_and_found_again(kafka):
     patient.send([event("2")])
     patient.close()
 
-    assert [one.headers["ce_id"] for one in kafka.messages(topic, 1)] == ["2"]
+    assert [message.headers["ce_id"] for message in kafka.messages(topic, 1)] == ["2"]
 
 
 REFUSALS = {
-    "of a topic that nobody makes": KafkaError.UNKNOWN_TOPIC_OR_PART,
-    "of a topic that is not ours": KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    "of a missing topic": KafkaError.UNKNOWN_TOPIC_OR_PART,
+    "of a topic without permission": KafkaError.TOPIC_AUTHORIZATION_FAILED,
 }
 
 
@@ -145,19 +151,19 @@ def strict(refusing_kafka):
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_an_event_that_is_refused_holds_up_no_other(refusal, refusing_kafka, strict):
-    """It comes back with the reason, and again when it is sent again."""
+def test_a_refused_event_does_not_block_the_others(refusal, refusing_kafka, strict):
+    """The sink returns the refused event with the reason, each time it is sent."""
     refusing_kafka.refuse_topic("Refused", REFUSALS[refusal])
-    events = [event("1", type="Taken"), event("2", type="Refused"), event("3", type="Taken")]
+    events = [event("1", type="Accepted"), event("2", type="Refused"), event("3", type="Accepted")]
     for _ in range(2):
         (refused,) = strict.send(events)
         assert refused.key == ("aws", "2")
         assert refused.reason.startswith("topic Refused: ")
 
-    assert [one.headers["ce_id"] for one in refusing_kafka.messages("Taken", 4)] == ["1", "3"] * 2
+    assert [message.headers["ce_id"] for message in refusing_kafka.messages("Accepted", 4)] == ["1", "3"] * 2
 
 
-def test_a_message_that_is_too_large_for_the_client_holds_up_no_other(kafka, tmp_path):
+def test_a_message_that_is_too_large_for_the_client_does_not_block_the_others(kafka, tmp_path):
     topic = next(topics)
     file = tmp_path / "kafka.properties"
     file.write_text("message.max.bytes=1000\n")
@@ -166,54 +172,54 @@ def test_a_message_that_is_too_large_for_the_client_holds_up_no_other(kafka, tmp
     refused = target.send([event("1"), large, event("3")])
     target.close()
 
-    assert [one.key for one in refused] == [("aws", "2")]
+    assert [parked.key for parked in refused] == [("aws", "2")]
     assert "size" in refused[0].reason
-    assert [one.headers["ce_id"] for one in kafka.messages(topic, 2)] == ["1", "3"]
+    assert [message.headers["ce_id"] for message in kafka.messages(topic, 2)] == ["1", "3"]
 
 
-def test_those_who_share_a_request_with_one_that_is_too_large_are_sent_by_themselves(refusing_kafka, strict):
-    """A broker refuses the request, and does not say for which of its messages."""
-    strict.send([event("0", type="Taken")])  # connected: the next ones share a request
+def test_events_that_share_a_request_with_a_large_one_are_sent_separately(refusing_kafka, strict):
+    """A broker refuses the request without naming the message that is too large."""
+    strict.send([event("0", type="Accepted")])  # connected: the next ones share a request
     too_large = KafkaError.MSG_SIZE_TOO_LARGE
     refusing_kafka.refuse_requests(too_large, too_large)
-    refused = strict.send([event(str(number), type="Taken") for number in range(1, 4)])
+    refused = strict.send([event(str(number), type="Accepted") for number in range(1, 4)])
 
-    assert [one.key for one in refused] == [("aws", "1")]
-    assert [one.headers["ce_id"] for one in refusing_kafka.messages("Taken", 3)] == ["0", "2", "3"]
+    assert [parked.key for parked in refused] == [("aws", "1")]
+    assert [message.headers["ce_id"] for message in refusing_kafka.messages("Accepted", 3)] == ["0", "2", "3"]
 
 
-def test_what_may_pass_is_not_taken_for_a_refusal(refusing_kafka):
-    """The cluster as a whole refuses, say: that is mended, and then everything arrives."""
+def test_a_temporary_refusal_is_retryable(refusing_kafka):
+    """The whole cluster may refuse, for example. After the repair every event arrives."""
     target = KafkaSink(refusing_kafka.brokers, topic="{type}", timeout_seconds=4)
     refusing_kafka.refuse_requests(*[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 20)
     with pytest.raises(Retryable, match="0 of 1 events were acknowledged"):
-        target.send([event("1", type="Taken")])
+        target.send([event("1", type="Accepted")])
     target.close()
 
 
-def test_what_was_refused_is_parked_and_can_be_sent_again(store, outbox, caplog):
+def test_a_refused_event_is_parked_and_can_be_sent_again(store, outbox, caplog):
     target = MemorySink()
     target.refuses = {"Broken"}
-    take_in(store, eventbridge("1"), eventbridge("2", type_="Broken"))
-    take_in(store, eventbridge("3", type_="Broken"), eventbridge("4"))
+    ingest_all(store, eventbridge("1"), eventbridge("2", type_="Broken"))
+    ingest_all(store, eventbridge("3", type_="Broken"), eventbridge("4"))
 
     assert sink("kafka", outbox=outbox, target=target) == 2
-    assert [one.id for one in target.sent] == ["1", "4"]
+    assert [each.id for each in target.sent] == ["1", "4"]
     assert outbox.consumers()[0].parked == 2
     assert "no Broken here" in str([record.reasons for record in caplog.records if record.name == "helios.sink"])
 
     target.refuses = set()
     assert send_parked("kafka", outbox=outbox, target=target) == (2, 0)
-    assert [one.id for one in target.sent] == ["1", "4", "2", "3"]
+    assert [each.id for each in target.sent] == ["1", "4", "2", "3"]
     assert outbox.consumers()[0].parked == 0
 
 
-def test_what_is_refused_again_stays_parked(store, outbox, monkeypatch):
-    """And what comes after it is tried all the same."""
+def test_an_event_that_is_refused_again_stays_parked(store, outbox, monkeypatch):
+    """The sink still tries the parked events after it."""
     monkeypatch.setattr(sinking, "PARKED_BATCH", 1)
     target = MemorySink()
     target.refuses = {"Broken", "Mended"}
-    take_in(store, eventbridge("1", type_="Broken"), eventbridge("2", type_="Mended"))
+    ingest_all(store, eventbridge("1", type_="Broken"), eventbridge("2", type_="Mended"))
     sink("kafka", outbox=outbox, target=target)
     target.refuses = {"Broken"}
 
@@ -221,18 +227,18 @@ def test_what_is_refused_again_stays_parked(store, outbox, monkeypatch):
     assert outbox.consumers()[0].parked == 1
 
 
-def test_parking_is_undone_with_the_place_it_belongs_to(store, outbox):
-    """A sink that dies sends again, and finds nothing parked twice."""
+def test_parking_rolls_back_with_the_offset(store, outbox):
+    """A sink that fails sends the events again, and parks none twice."""
 
-    def die() -> None:
+    def fail() -> None:
         with outbox.offset("kafka") as offset:
             offset.park([Parked(key=("aws", "1"), reason="no")])
-            raise Retryable("it dies here")
+            raise Retryable("the sink fails here")
 
     with pytest.raises(Retryable):
-        die()
+        fail()
 
-    assert [one.parked for one in outbox.consumers("kafka")] == [0]
+    assert [consumer.parked for consumer in outbox.consumers("kafka")] == [0]
 
 
 def test_a_message_is_a_cloudevent_in_binary_mode(kafka):
@@ -254,30 +260,30 @@ def test_a_message_is_a_cloudevent_in_binary_mode(kafka):
     }
 
 
-def test_names_that_kafka_would_refuse_are_changed():
+def test_topic_names_that_kafka_would_refuse_are_changed():
     assert topic_of(event(type="a/b c"), "t.{type}") == "t.a-b-c"
     assert topic_of(event(type=".."), "{type}") == "-"
     assert len(topic_of(event(type="x" * 256), "{type}")) == MAX_TOPIC_CHARS
 
 
-def test_an_event_of_no_order_has_a_key_of_its_own():
+def test_an_event_without_an_order_has_its_own_key():
     assert key_of(event("9", order_id=None)) == "aws/9"
     assert ("ce_source", b"aws") in headers_of(event(origin=""))
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"topic": "{order}"}, "HELIOS_KAFKA_TOPIC"),
         ({"config_file": "/nowhere"}, "HELIOS_KAFKA_CONFIG: /nowhere: No such file"),
     ],
 )
-def test_what_is_wrong_with_a_setting_is_named(given, message):
+def test_an_invalid_kafka_setting_is_named(arguments, message):
     with pytest.raises(ConfigurationError, match=message):
-        KafkaSink("127.0.0.1:9", **({"topic": "t", "timeout_seconds": 1} | given))
+        KafkaSink("127.0.0.1:9", **({"topic": "t", "timeout_seconds": 1} | arguments))
 
 
-def test_a_file_adds_properties_and_a_wrong_line_is_not_shown(tmp_path, kafka):
+def test_a_file_adds_properties_and_an_error_does_not_show_the_line(tmp_path, kafka):
     file = tmp_path / "kafka.properties"
     file.write_text("# TLS\nclient.id = shop\n\n")
     sink_with_file = KafkaSink(kafka.brokers, topic=next(topics), timeout_seconds=20, config_file=str(file))

@@ -1,4 +1,4 @@
-"""What is promised of tokens, tickets and limits, wherever they are kept."""
+"""The contract of tokens, tickets and rate limits, on every adapter."""
 
 from datetime import timedelta
 
@@ -31,19 +31,19 @@ def redis_url(valkey_server) -> str:
 
 @pytest.fixture(params=["memory", "postgres"])
 def tokens(request):
-    """Every keeper of tokens that Helios ships."""
+    """Every token store that Helios ships."""
     return MemoryTokens() if request.param == "memory" else PostgresTokens(request.getfixturevalue("pool"))
 
 
 @pytest.fixture(params=["memory", "redis"])
 def tickets(request):
-    """Every keeper of tickets that Helios ships."""
+    """Every ticket store that Helios ships."""
     if request.param == "memory":
         yield MemoryTickets()
         return
-    kept = RedisTickets(request.getfixturevalue("redis_url"))
-    yield kept
-    kept.close()
+    redis_tickets = RedisTickets(request.getfixturevalue("redis_url"))
+    yield redis_tickets
+    redis_tickets.close()
 
 
 def test_a_token_is_found_by_its_digest_and_marked_as_used(tokens):
@@ -56,7 +56,7 @@ def test_a_token_is_found_by_its_digest_and_marked_as_used(tokens):
     assert tokens.all() == [msgspec.structs.replace(READER, last_used_at=NOON + timedelta(minutes=1))]
 
 
-def test_a_name_is_given_once(tokens):
+def test_a_token_name_is_unique(tokens):
     assert tokens.add(digest("a"), READER)
     assert tokens.add(digest("b"), OPERATOR)
 
@@ -64,7 +64,7 @@ def test_a_name_is_given_once(tokens):
     assert [token.name for token in tokens.all()] == ["grafana", "kim"]
 
 
-def test_a_revoked_token_is_known_and_opens_nothing(tokens):
+def test_a_revoked_token_is_found_and_not_valid(tokens):
     tokens.add(digest("a"), OPERATOR)
     assert OPERATOR.is_valid(NOON)
     assert not OPERATOR.is_valid(NOON + timedelta(days=1))
@@ -72,12 +72,12 @@ def test_a_revoked_token_is_known_and_opens_nothing(tokens):
     assert tokens.revoke("kim", NOON)
     assert not tokens.revoke("kim", NOON)
     assert not tokens.revoke("nobody", NOON)
-    found = tokens.use(digest("a"), NOON)
-    assert found.revoked_at == NOON
-    assert not found.is_valid(NOON)
+    token = tokens.use(digest("a"), NOON)
+    assert token.revoked_at == NOON
+    assert not token.is_valid(NOON)
 
 
-def test_who_makes_and_revokes_a_token_is_in_the_audit_log(tokens, request):
+def test_the_audit_log_names_the_actor_who_creates_or_revokes_a_token(tokens, request):
     tokens.add("digest", OPERATOR, actor="ann")
     tokens.add("another", OPERATOR, actor="ann")  # its name is taken
     tokens.revoke("kim", NOON, actor="bob")
@@ -94,25 +94,25 @@ def test_who_makes_and_revokes_a_token_is_in_the_audit_log(tokens, request):
     assert lines[1].detail == f"read, replay, until {OPERATOR.expires_at}"
 
 
-def test_what_is_kept_of_a_token_is_not_the_token(pool):
+def test_the_database_does_not_store_the_token_itself(pool):
     secret = mint()
     PostgresTokens(pool).add(digest(secret), READER)
     with pool.connection() as connection:
-        ((kept,),) = connection.execute("SELECT tokens::text FROM tokens").fetchall()
+        ((row,),) = connection.execute("SELECT tokens::text FROM tokens").fetchall()
 
-    assert secret not in kept
+    assert secret not in row
     assert len(secret) == len("helios_") + 43
 
 
 @pytest.mark.parametrize(
-    ("scopes", "opened"),
+    ("scopes", "expected"),
     [(("read",), ["read"]), (("replay",), ["read", "replay"]), (("admin",), ["read", "replay", "admin"]), ((), [])],
 )
-def test_a_scope_holds_the_smaller_ones(scopes, opened):
-    assert [wanted for wanted in ("read", "replay", "admin") if grants(scopes, wanted)] == opened
+def test_a_scope_includes_the_lower_ones(scopes, expected):
+    assert [scope for scope in ("read", "replay", "admin") if grants(scopes, scope)] == expected
 
 
-def test_a_ticket_opens_once(tickets):
+def test_a_ticket_is_redeemed_once(tickets):
     ticket = tickets.issue("kim")
 
     assert tickets.redeem(ticket + "x") is None
@@ -120,7 +120,7 @@ def test_a_ticket_opens_once(tickets):
     assert tickets.redeem(ticket) is None
 
 
-def test_a_ticket_is_good_for_seconds_and_its_key_is_not_the_ticket(redis_url):
+def test_a_ticket_expires_within_seconds_and_its_key_is_not_the_ticket(redis_url):
     tickets = RedisTickets(redis_url)
     ticket = tickets.issue("kim")
     with redis.Redis.from_url(redis_url, decode_responses=True) as connection:
@@ -130,7 +130,7 @@ def test_a_ticket_is_good_for_seconds_and_its_key_is_not_the_ticket(redis_url):
     tickets.close()
 
 
-def test_without_redis_there_are_no_tickets():
+def test_tickets_are_retryable_without_redis():
     tickets = RedisTickets(f"redis://{HOST}:{free_port()}")
     with pytest.raises(Retryable):
         tickets.issue("kim")
@@ -139,7 +139,7 @@ def test_without_redis_there_are_no_tickets():
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_who_asks_too_often_is_told_how_long_to_wait(redis_url, shared):
+def test_a_client_above_the_limit_gets_the_seconds_to_wait(redis_url, shared):
     limit = SlidingMinute(3, redis_url=redis_url if shared else None)
 
     assert [limit.wait_seconds("kim") for _ in range(3)] == [0, 0, 0]
@@ -151,7 +151,7 @@ def test_who_asks_too_often_is_told_how_long_to_wait(redis_url, shared):
     assert (another_process.wait_seconds("kim") > 0) is shared
 
 
-def test_while_redis_is_away_each_process_counts_alone(monkeypatch, caplog):
+def test_each_process_counts_alone_while_redis_is_unavailable(monkeypatch, caplog):
     monkeypatch.setattr(rate_limit, "PAUSE_SECONDS", 3600.0)
     limit = SlidingMinute(2, redis_url=f"redis://{HOST}:{free_port()}")
 

@@ -1,1 +1,1 @@
-"""The ports in memory, for quick tests; the contract suite holds them to the same promises as the adapters."""
+"""In-memory implementations of the ports, for quick tests. The contract suite checks them like the adapters."""

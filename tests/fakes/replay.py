@@ -1,4 +1,4 @@
-"""Replay jobs in a dictionary, beside the rest of a Helios in one process."""
+"""Replay jobs in a dictionary, for a Helios in one process."""
 
 import threading
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.fakes.store import MemoryStore
 
 
 class MemoryReplayJobs:
-    """Keeps ``ReplayJobs`` over a ``MemoryStore``."""
+    """Implements ``ReplayJobs`` on a ``MemoryStore``."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -35,13 +35,16 @@ class MemoryReplayJobs:
         self._jobs: dict[int, ReplayJob] = {}
 
     def matching(self, what: What, where: ReplayFilter) -> Matching:
-        """What a job would send now."""
+        """The items that a job would send now."""
         if what == "events":
-            found = self._store.events_in_order(where.events())
-            moments, names = [one.received_at for one in found], [f"{one.source}/{one.id}" for one in found]
+            events = self._store.events_in_order(where.events())
+            moments, names = [event.received_at for event in events], [f"{event.source}/{event.id}" for event in events]
         else:
             dead_letters = self._store.dead_letters_in_order(where.dead_letters())
-            moments, names = [one.first_received_at for one in dead_letters], [str(one.id) for one in dead_letters]
+            moments, names = (
+                [stored.first_received_at for stored in dead_letters],
+                [str(stored.id) for stored in dead_letters],
+            )
         return Matching(
             matching=len(names),
             oldest=min(moments, default=None),
@@ -50,7 +53,7 @@ class MemoryReplayJobs:
         )
 
     def add(self, request: ReplayRequest, *, actor: str, matching: int, now: datetime) -> ReplayJob:
-        """Keep a job, running, and its line of the audit log."""
+        """Store a running job and its audit entry."""
         with self._lock, self._store.transaction() as work:
             job = ReplayJob(
                 id=len(self._jobs) + 1,
@@ -72,7 +75,7 @@ class MemoryReplayJobs:
         return self._jobs.get(number)
 
     def page(self, *, after: str | None, limit: int) -> Page[ReplayJob]:
-        """Jobs, the newest first."""
+        """Jobs, newest first."""
         before = decode_cursor(after, int) if after else None
         following = [job for number, job in reversed(self._jobs.items()) if before is None or number < before]
         more = len(following) > limit
@@ -83,18 +86,18 @@ class MemoryReplayJobs:
         return next((job for job in self._jobs.values() if job.state == "running"), None)
 
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
-        """The events that follow in a job, the first received first."""
-        place = (after.received_at, after.source, after.id) if after else None
-        found = self._store.events_in_order(where.events())
-        return [one for one in found if place is None or (one.received_at, *one.key) > place][:limit]
+        """The next events of a job, in order of receipt."""
+        position = (after.received_at, after.source, after.id) if after else None
+        events = self._store.events_in_order(where.events())
+        return [event for event in events if position is None or (event.received_at, *event.key) > position][:limit]
 
     def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
-        """The dead letters that follow in a job, the first received first."""
-        found = self._store.dead_letters_in_order(where.dead_letters())
-        return [one for one in found if after is None or one.id > int(after.id)][:limit]
+        """The next dead letters of a job, in order of receipt."""
+        dead_letters = self._store.dead_letters_in_order(where.dead_letters())
+        return [stored for stored in dead_letters if after is None or stored.id > int(after.id)][:limit]
 
     def advance(self, moved: ReplayJob, *, was: Checkpoint | None) -> bool:
-        """Keep a job's checkpoint, counts and last error; False if it has ended, or does not stand where it was."""
+        """Store a job's checkpoint, counts and last error. False if it has ended or its checkpoint is not ``was``."""
         with self._lock:
             job = self._jobs[moved.id]
             if job.state != "running" or job.checkpoint != was:
@@ -112,7 +115,7 @@ class MemoryReplayJobs:
     def end(
         self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
     ) -> ReplayJob | None:
-        """End a job that runs, with its line of the audit log; None if it does not run."""
+        """End a running job and add its audit entry. None if it does not run."""
         with self._lock, self._store.transaction() as work:
             job = self._jobs.get(number)
             if job is None or job.state != "running":
@@ -124,10 +127,10 @@ class MemoryReplayJobs:
 
     @contextmanager
     def turn(self) -> Iterator[bool]:
-        """Whether it is this thread's turn."""
-        mine = self._turn.acquire(blocking=False)
+        """Whether this thread has the turn."""
+        is_turn = self._turn.acquire(blocking=False)
         try:
-            yield mine
+            yield is_turn
         finally:
-            if mine:
+            if is_turn:
                 self._turn.release()

@@ -1,4 +1,4 @@
-"""A whole Helios in one process: the ports kept in dictionaries, for trying things out and for quick tests."""
+"""The ports in dictionaries: a complete Helios in one process, for experiments and quick tests."""
 
 import threading
 from collections import defaultdict
@@ -24,7 +24,7 @@ CountKey = tuple[datetime, str, str]
 
 
 class MemoryDedupeCache:
-    """Keeps ``DedupeCache`` in a set that never forgets."""
+    """Implements ``DedupeCache`` with a set whose keys never expire."""
 
     failures = 0
 
@@ -32,18 +32,18 @@ class MemoryDedupeCache:
         self.keys: set[Key] = set()
 
     def lookup(self, keys: Collection[Key]) -> set[Key]:
-        """Those of the keys that are remembered."""
+        """The keys among these that are in the cache."""
         return self.keys & set(keys)
 
     def add(self, keys: Collection[Key]) -> None:
-        """Remember keys whose events are committed."""
+        """Add keys of committed events."""
         self.keys |= set(keys)
 
     def probe(self) -> None:
-        """Always answers."""
+        """Always succeeds."""
 
     def close(self) -> None:
-        """Has nothing to let go of."""
+        """Does nothing; there are no resources to release."""
 
 
 class _State(msgspec.Struct):
@@ -59,7 +59,7 @@ class _State(msgspec.Struct):
 
 
 class MemoryStore:
-    """Keeps ``EventStore`` and both readers; one transaction at a time, undone if its block raises."""
+    """Implements ``EventStore`` and both readers. Transactions run one at a time and roll back on an error."""
 
     def __init__(self) -> None:
         self._state = _State()
@@ -71,7 +71,7 @@ class MemoryStore:
 
     @contextmanager
     def transaction(self) -> Iterator["MemoryUnitOfWork"]:
-        """Begin a write; nothing of it shows before the block has been left normally."""
+        """Begin a transaction. Its writes become visible when the block ends without an error."""
         with self._lock:
             draft = _State(
                 events=dict(self._state.events),
@@ -88,20 +88,20 @@ class MemoryStore:
             self._state = draft
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
-        """Remove old frames that every consumer is past, and very old ones in any case; return how many."""
+        """Remove old frames that every consumer has passed, and very old frames in any case. Return the number."""
         with self._lock:
-            passed = min(self.consumers.values(), default=self._state.position)
+            slowest = min(self.consumers.values(), default=self._state.position)
             old = [
                 frame
                 for frame in self._state.frames
-                if frame.published_at < (before if frame.position <= passed else at_last)
+                if frame.published_at < (before if frame.position <= slowest else at_last)
             ][:limit]
             self._state.frames = self._state.frames[len(old) :]
             return len(old)
 
     @property
     def stream(self) -> list[StreamFrame]:
-        """The outbox."""
+        """The frames of the outbox."""
         return self._state.frames
 
     def stored_by(self, position: int) -> list[Event]:
@@ -110,16 +110,16 @@ class MemoryStore:
 
     @property
     def position(self) -> int:
-        """The latest position given."""
+        """The latest position of a frame."""
         return self._state.position
 
     @property
     def counts(self) -> list[Count]:
-        """The ledger."""
+        """The counts by minute, source and type."""
         return list(self._state.counts.values())
 
     def totals(self, now: datetime, *, only_numbered: bool = False) -> Totals:
-        """The ledger summed up."""
+        """The totals of all counts."""
         counts = self.counts
         return Totals(
             events_by_source={
@@ -134,18 +134,18 @@ class MemoryStore:
         )
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
-        """The minutes from this one on in which something arrived, in order, and by source within one."""
+        """The counts from the minute ``since`` on, sorted by minute and source."""
         return _minutes(self.counts, since)
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
         position = decode_cursor(after, tuple[datetime, str, str]) if after else None
-        found = sorted(
+        events = sorted(
             (event for event in self._state.events.values() if _matches(event, where)),
             key=_position,
             reverse=True,
         )
-        following = [event for event in found if position is None or _position(event) < position]
+        following = [event for event in events if position is None or _position(event) < position]
         more = len(following) > limit
         return Page(
             items=following[:limit],
@@ -160,64 +160,74 @@ class MemoryStore:
         """Dead letters, newest first."""
         before = decode_cursor(after, int) if after else None
         following = [
-            kept
-            for kept in sorted(self._state.dead_letters.values(), key=lambda kept: kept.id, reverse=True)
-            if _matches_dead_letter(kept, where) and (before is None or kept.id < before)
+            stored
+            for stored in sorted(self._state.dead_letters.values(), key=lambda stored: stored.id, reverse=True)
+            if _matches_dead_letter(stored, where) and (before is None or stored.id < before)
         ]
         more = len(following) > limit
         return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
 
     def dead_letter(self, number: int) -> StoredDeadLetter | None:
         """One dead letter by its id, or None."""
-        return next((kept for kept in self._state.dead_letters.values() if kept.id == number), None)
+        return next((stored for stored in self._state.dead_letters.values() if stored.id == number), None)
 
     def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
-        """Dead letters by what is wrong with them, the most frequent first."""
+        """Dead letters grouped by fault, most frequent first."""
         groups: defaultdict[tuple[str, ...], list[StoredDeadLetter]] = defaultdict(list)
-        for kept in self._state.dead_letters.values():
-            if _matches_dead_letter(kept, where):
-                dead_letter = kept.dead_letter
-                groups[dead_letter.source, dead_letter.status, dead_letter.field, dead_letter.reason].append(kept)
-        return sorted(map(_group, groups.values()), key=lambda one: (one.count, one.example_id), reverse=True)[:limit]
+        for stored in self._state.dead_letters.values():
+            if _matches_dead_letter(stored, where):
+                dead_letter = stored.dead_letter
+                groups[dead_letter.source, dead_letter.status, dead_letter.field, dead_letter.reason].append(stored)
+        return sorted(map(_group, groups.values()), key=lambda group: (group.count, group.example_id), reverse=True)[
+            :limit
+        ]
 
     def audit_log(
         self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
     ) -> Page[AuditEntry]:
-        """The audit log, or what it says of one action or subject; the newest line first."""
+        """The audit log, or its entries of one action or subject, newest first."""
         before = decode_cursor(after, int) if after else None
         following = [
-            (number, line)
-            for number, line in reversed([*enumerate(self._state.audit_entries)])
-            if action in {None, line.action} and subject in {None, line.subject} and (before is None or number < before)
+            (number, entry)
+            for number, entry in reversed([*enumerate(self._state.audit_entries)])
+            if action in {None, entry.action}
+            and subject in {None, entry.subject}
+            and (before is None or number < before)
         ]
         more = len(following) > limit
         return Page(
-            items=[line for _, line in following[:limit]],
+            items=[entry for _, entry in following[:limit]],
             next_cursor=encode_cursor(following[limit - 1][0]) if more else None,
         )
 
     def events_in_order(self, where: EventFilter) -> list[Event]:
-        """Events, the first received first."""
+        """Events in order of receipt."""
         return sorted((event for event in self._state.events.values() if _matches(event, where)), key=_position)
 
     def dead_letters_in_order(self, where: DeadLetterFilter) -> list[StoredDeadLetter]:
-        """Dead letters, the first received first."""
-        return [kept for kept in self._state.dead_letters.values() if _matches_dead_letter(kept, where)]
+        """Dead letters in order of receipt."""
+        return [stored for stored in self._state.dead_letters.values() if _matches_dead_letter(stored, where)]
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
-        """Stories, newest ``opened_at`` first."""
+        """Flow instances, newest ``opened_at`` first."""
         position = decode_cursor(after, tuple[datetime, str, str]) if after else None
-        found = sorted((kept for kept in self._state.flows.values() if _fits(kept, where)), key=_began, reverse=True)
-        following = [kept for kept in found if position is None or _began(kept) < position]
+        records = sorted(
+            (record for record in self._state.flows.values() if _matches_flow(record, where)),
+            key=_opening,
+            reverse=True,
+        )
+        following = [record for record in records if position is None or _opening(record) < position]
         more = len(following) > limit
-        return Page(items=following[:limit], next_cursor=encode_cursor(_began(following[limit - 1])) if more else None)
+        return Page(
+            items=following[:limit], next_cursor=encode_cursor(_opening(following[limit - 1])) if more else None
+        )
 
     def flow(self, key: FlowKey) -> FlowRecord | None:
-        """One story, or None."""
+        """One flow instance, or None."""
         return self._state.flows.get(key)
 
     def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
-        """The sums of stories that began within a period, in buckets."""
+        """The sums of flow instances that opened within a period, in buckets."""
         sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
         for count in self._state.flow_counts.values():
             if since <= count.minute < until and flow in {None, count.flow}:
@@ -226,48 +236,50 @@ class MemoryStore:
         return [sums[slot] for slot in sorted(sums)]
 
     def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
-        """The same sums and the position of the stream, whose frames tell all of them."""
+        """The same sums, with the position of the last frame that they include."""
         with self._lock:
             counts = self.flow_counts(flow, since=since, until=until, bucket=bucket)
             return FlowSums(position=self.position, counts=counts, unnumbered={})
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
-        """When the story of these flows that has been open longest began; None when none is open."""
-        kept = self._state.flows.values()
-        return min((one.opened_at for one in kept if one.status == "open" and one.flow in flows), default=None)
+        """The opening time of the oldest open instance of these flows. None if no instance is open."""
+        records = self._state.flows.values()
+        return min(
+            (record.opened_at for record in records if record.status == "open" and record.flow in flows), default=None
+        )
 
     def probe(self) -> None:
-        """Always answers."""
+        """Always succeeds."""
 
 
 class MemoryOutbox:
-    """Implements ``Outbox``, ``Notifier`` and ``Listener`` on a ``MemoryStore``; frames have positions at once."""
+    """Implements ``Outbox``, ``Notifier`` and ``Listener`` on a ``MemoryStore``. Frames have their position at once."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._notified = threading.Event()
 
     def number(self) -> None:
-        """Has nothing to do."""
+        """Does nothing; frames already have positions."""
 
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
-        """The frames that follow a position, in order."""
+        """The frames after a position, in order."""
         return [frame for frame in self._store.stream if frame.position > after][:limit]
 
     def events(self, *, after: int, limit: int) -> list[StreamEvents]:
-        """The same frames, each as the events that it stored: all of them, and whole."""
+        """The events that each of these frames stored, complete."""
         return [
             StreamEvents(position=frame.position, events=self._store.stored_by(frame.position))
             for frame in self.frames(after=after, limit=limit)
         ]
 
     def window(self) -> StreamWindow:
-        """Which positions can still be had."""
+        """The oldest available position and the latest one."""
         frames = self._store.stream
         return StreamWindow(oldest=frames[0].position if frames else None, position=self._store.position)
 
     def consumers(self, *expected: str) -> list[Consumer]:
-        """How everybody gets on who ever had a place in the stream, or is expected to have one, by name."""
+        """Every consumer with an offset, and the expected ones, sorted by name."""
         return [self._consumer(name) for name in sorted({*self._store.consumers, *expected})]
 
     def _consumer(self, name: str) -> Consumer:
@@ -283,35 +295,35 @@ class MemoryOutbox:
 
     @contextmanager
     def offset(self, consumer: str) -> Iterator["MemoryConsumerOffset"]:
-        """This consumer's place in the stream; a second one of the same name waits until the first has left."""
+        """This consumer's offset. A second caller with the same name waits until the first block ends."""
         with self._store.turns[consumer]:
-            moved = MemoryConsumerOffset(self._store, consumer)
-            yield moved
-            self._store.consumers[consumer] = moved.position
-            self._store.parked[consumer] = moved.refused
+            offset = MemoryConsumerOffset(self._store, consumer)
+            yield offset
+            self._store.consumers[consumer] = offset.position
+            self._store.parked[consumer] = offset.refused
             self._store.seen_at[consumer] = datetime.now(UTC)
 
     def notify(self) -> None:
-        """Wake who waits."""
+        """Wake the listener."""
         self._notified.set()
 
     def wait(self, seconds: float) -> None:
-        """Return when rung, or after so many seconds."""
+        """Return after a notification or after ``seconds``."""
         self._notified.wait(seconds)
         self._notified.clear()
 
     def close(self) -> None:
-        """Wake who waits, for the last time."""
+        """Wake the listener a last time."""
         self._notified.set()
 
 
 class MemorySink:
-    """Keeps ``EventSink`` in a list.
+    """Implements ``EventSink`` with a list.
 
     Attributes:
-        sent: what was passed on, in order.
-        away: set to make it fail.
-        refuses: the types of event that it never takes.
+        sent: the events sent, in order.
+        away: True makes every call fail.
+        refuses: the event types that it always refuses.
     """
 
     def __init__(self) -> None:
@@ -320,22 +332,22 @@ class MemorySink:
         self.refuses: set[str] = set()
 
     def send(self, events: Sequence[Event]) -> list[Parked]:
-        """Keep the events."""
+        """Store the events in ``sent``."""
         self.probe()
         self.sent += [event for event in events if event.type not in self.refuses]
-        return [Parked(key=one.key, reason=f"no {one.type} here") for one in events if one.type in self.refuses]
+        return [Parked(key=event.key, reason=f"no {event.type} here") for event in events if event.type in self.refuses]
 
     def probe(self) -> None:
-        """Answer unless it is away."""
+        """Succeed unless ``away`` is set."""
         if self.away:
             raise Retryable("the sink in memory is away")
 
     def close(self) -> None:
-        """Has nothing to let go of."""
+        """Does nothing; there are no resources to release."""
 
 
 class MemoryConsumerOffset:
-    """Keeps ``ConsumerOffset``."""
+    """Implements ``ConsumerOffset``."""
 
     def __init__(self, store: MemoryStore, consumer: str) -> None:
         self._store = store
@@ -343,21 +355,21 @@ class MemoryConsumerOffset:
         self.refused = dict(store.parked[consumer])
 
     def commit(self, position: int) -> None:
-        """Everything up to here is dealt with."""
+        """Set the offset. Every frame up to this position is processed."""
         self.position = position
 
     def park(self, refused: Sequence[Parked]) -> None:
-        """Keep what this consumer was refused for good, with the reason."""
-        self.refused |= {one.key: one.reason for one in refused}
+        """Store the events that the sink refused for good, with the reason."""
+        self.refused |= {event.key: event.reason for event in refused}
 
     def parked(self, *, after: Key | None, limit: int) -> list[Event]:
-        """What is parked, by key, after this one."""
+        """The parked events after this key, sorted by key."""
         keys = [key for key in sorted(self.refused) if after is None or key > after]
-        found = (self._store.event(key) for key in keys[:limit])
-        return [event for event in found if event]
+        events = (self._store.event(key) for key in keys[:limit])
+        return [event for event in events if event]
 
     def release(self, keys: Collection[Key]) -> None:
-        """These are not parked any more."""
+        """Remove these keys from the parked events."""
         for key in keys:
             self.refused.pop(key, None)
 
@@ -374,15 +386,15 @@ class MemoryUnitOfWork:
         self.audit = MemoryAuditWriter(draft)
 
     def sync(self) -> None:
-        """Every statement has ended when it returns."""
+        """Does nothing; every statement has already ended."""
 
 
-class _Part:
+class _Writer:
     def __init__(self, draft: _State) -> None:
         self._draft = draft
 
 
-class MemoryEventWriter(_Part):
+class MemoryEventWriter(_Writer):
     """Implements ``EventWriter``."""
 
     def insert(self, events: Sequence[Event]) -> Pending[set[Key]]:
@@ -400,21 +412,21 @@ class MemoryEventWriter(_Part):
         return {key: self._draft.events[key] for key in keys if key in self._draft.events}
 
 
-class MemoryCountWriter(_Part):
+class MemoryCountWriter(_Writer):
     """Implements ``CountWriter``."""
 
     def add(self, counts: Sequence[Count]) -> None:
         """Add to the counts of each minute."""
-        for given in counts:
-            key = (given.minute, given.source, given.type)
-            self._draft.counts.setdefault(key, Count(minute=key[0], source=given.source, type=key[2])).add(given)
+        for count in counts:
+            key = (count.minute, count.source, count.type)
+            self._draft.counts.setdefault(key, Count(minute=key[0], source=count.source, type=key[2])).add(count)
 
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The counts from the minute ``since`` on, sorted by minute and source."""
         return _minutes(self._draft.counts.values(), since)
 
 
-class MemoryDeadLetterWriter(_Part):
+class MemoryDeadLetterWriter(_Writer):
     """Implements ``DeadLetterWriter``."""
 
     def add(self, dead_letters: Sequence[DeadLetter]) -> None:
@@ -428,12 +440,12 @@ class MemoryDeadLetterWriter(_Part):
                     dead_letter=dead_letter,
                 )
             else:
-                again = msgspec.structs.replace(
+                repeated = msgspec.structs.replace(
                     known.dead_letter,
                     attempts=known.dead_letter.attempts + dead_letter.attempts,
                     received_at=max(known.dead_letter.received_at, dead_letter.received_at),
                 )
-                stored = msgspec.structs.replace(known, dead_letter=again)
+                stored = msgspec.structs.replace(known, dead_letter=repeated)
             self._draft.dead_letters[dead_letter.fingerprint] = stored
 
     def replayed(self, number: int) -> list[Key] | None:
@@ -444,14 +456,14 @@ class MemoryDeadLetterWriter(_Part):
         return None
 
     def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
-        """Record what the replay of a dead letter became. What an earlier replay became is never overwritten."""
+        """Record the result of a dead letter's replay. The result of an earlier replay is never overwritten."""
         for fingerprint, stored in self._draft.dead_letters.items():
             if stored.id == number and stored.replayed_at is None:
-                became = {"replayed_as": replayed_as, "replayed_at": at, "replayed_keys": list(keys)}
-                self._draft.dead_letters[fingerprint] = msgspec.structs.replace(stored, **became)
+                outcome = {"replayed_as": replayed_as, "replayed_at": at, "replayed_keys": list(keys)}
+                self._draft.dead_letters[fingerprint] = msgspec.structs.replace(stored, **outcome)
 
 
-class MemoryAuditWriter(_Part):
+class MemoryAuditWriter(_Writer):
     """Implements ``AuditWriter``."""
 
     def add(self, entry: AuditEntry) -> None:
@@ -459,7 +471,7 @@ class MemoryAuditWriter(_Part):
         self._draft.audit_entries.append(entry)
 
 
-class MemoryStreamWriter(_Part):
+class MemoryStreamWriter(_Writer):
     """Implements ``StreamWriter``."""
 
     def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
@@ -475,28 +487,30 @@ class MemoryStreamWriter(_Part):
         )
 
 
-class MemoryFlowWriter(_Part):
+class MemoryFlowWriter(_Writer):
     """Implements ``FlowWriter``."""
 
     def find(self, keys: Collection[FlowKey]) -> Pending[dict[FlowKey, FlowRecord]]:
-        """The instances that are stored."""
+        """The stored instances among the keys."""
         return Pending(lambda: {key: self._draft.flows[key] for key in keys if key in self._draft.flows})
 
     def overdue(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
-        """Instances that still wait although they are due, the first opened first."""
-        due_by_flow = {one.flow: one for one in due}
-        waiting = sorted((record for record in self._draft.flows.values() if record.waiting), key=_began)
-        return [one for one in waiting if one.flow in due_by_flow and _is_due(one, due_by_flow[one.flow])][:limit]
+        """Open instances that are due, in order of opening."""
+        due_by_flow = {each.flow: each for each in due}
+        waiting = sorted((record for record in self._draft.flows.values() if record.waiting), key=_opening)
+        return [
+            record for record in waiting if record.flow in due_by_flow and _is_due(record, due_by_flow[record.flow])
+        ][:limit]
 
     def write(self, records: Sequence[FlowRecord]) -> Pending[set[FlowKey]]:
-        """Write instances; there is no other writer."""
+        """Write instances. No other writer runs, so none is refused."""
         self._draft.flows |= {record.identity: record for record in records}
         return Pending(set)
 
     def count(self, counts: Sequence[FlowCount]) -> None:
         """Add to the sums of instances."""
-        for given in counts:
-            add(self._draft.flow_counts, given)
+        for count in counts:
+            add(self._draft.flow_counts, count)
 
 
 def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
@@ -504,25 +518,32 @@ def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
     for count in counts:
         if count.minute >= since:
             of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
-            known = sums.get((count.minute, count.source), (0, 0, 0, 0))
-            sums[count.minute, count.source] = [one + other for one, other in zip(known, of_type, strict=True)]
+            previous = sums.get((count.minute, count.source), (0, 0, 0, 0))
+            sums[count.minute, count.source] = [left + right for left, right in zip(previous, of_type, strict=True)]
     return [
-        MinuteCount(minute=minute, source=source, stored=new, duplicate=again, contradictory=other, rejected=unread)
-        for (minute, source), (new, again, other, unread) in sorted(sums.items())
+        MinuteCount(
+            minute=minute,
+            source=source,
+            stored=stored,
+            duplicate=duplicate,
+            contradictory=contradictory,
+            rejected=rejected,
+        )
+        for (minute, source), (stored, duplicate, contradictory, rejected) in sorted(sums.items())
     ]
 
 
-def _matches_dead_letter(kept: StoredDeadLetter, where: DeadLetterFilter) -> bool:
-    """Whether a filter leaves this dead letter."""
-    dead_letter = kept.dead_letter
+def _matches_dead_letter(stored: StoredDeadLetter, where: DeadLetterFilter) -> bool:
+    """Whether the dead letter passes the filter."""
+    dead_letter = stored.dead_letter
     return (
         where.source in {None, dead_letter.source}
         and where.status in {None, dead_letter.status}
         and where.field in {None, dead_letter.field}
         and where.reason in {None, dead_letter.reason}
         and (where.since is None or dead_letter.received_at >= where.since)
-        and (where.until is None or kept.first_received_at < where.until)
-        and where.replayed in {None, kept.replayed_at is not None}
+        and (where.until is None or stored.first_received_at < where.until)
+        and where.replayed in {None, stored.replayed_at is not None}
     )
 
 
@@ -534,31 +555,31 @@ def _group(members: Sequence[StoredDeadLetter]) -> DeadLetterGroup:
         field=dead_letter.field,
         reason=dead_letter.reason,
         count=len(members),
-        first=min(kept.first_received_at for kept in members),
-        last=max(kept.dead_letter.received_at for kept in members),
-        example_id=max(kept.id for kept in members),
+        first=min(stored.first_received_at for stored in members),
+        last=max(stored.dead_letter.received_at for stored in members),
+        example_id=max(stored.id for stored in members),
     )
 
 
-def _began(kept: FlowRecord) -> tuple[datetime, str, str]:
-    return (kept.opened_at, kept.flow, kept.key)
+def _opening(record: FlowRecord) -> tuple[datetime, str, str]:
+    return (record.opened_at, record.flow, record.key)
 
 
-def _is_due(kept: FlowRecord, due: Due) -> bool:
-    excused = (
-        due.deferred_by and kept.evidence_set.deferred_until and kept.evidence_set.deferred_until > due.deferred_by
+def _is_due(record: FlowRecord, due: Due) -> bool:
+    deferred = (
+        due.deferred_by and record.evidence_set.deferred_until and record.evidence_set.deferred_until > due.deferred_by
     )
-    return kept.opened_at <= due.opened_by and not excused
+    return record.opened_at <= due.opened_by and not deferred
 
 
-def _fits(kept: FlowRecord, where: FlowFilter) -> bool:
+def _matches_flow(record: FlowRecord, where: FlowFilter) -> bool:
     return (
-        (not where.flow or kept.flow in where.flow)
-        and (not where.status or kept.status in where.status)
-        and (not where.issue or not set(where.issue).isdisjoint(kept.issues))
-        and (where.key is None or kept.key.startswith(where.key))
-        and (where.since is None or kept.opened_at >= where.since)
-        and (where.until is None or kept.opened_at < where.until)
+        (not where.flow or record.flow in where.flow)
+        and (not where.status or record.status in where.status)
+        and (not where.issue or not set(where.issue).isdisjoint(record.issues))
+        and (where.key is None or record.key.startswith(where.key))
+        and (where.since is None or record.opened_at >= where.since)
+        and (where.until is None or record.opened_at < where.until)
     )
 
 

@@ -1,4 +1,4 @@
-"""Function handlers as their cloud loads them: from their own folder, settings in the environment."""
+"""Function handlers as their cloud loads them: from their own folder, with settings in the environment."""
 
 import importlib.util
 import sys
@@ -13,11 +13,11 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 @pytest.fixture
 def load_handler(pool, database_url, valkey_server, monkeypatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Loads functions/<name>.py anew, with an empty database and a Redis; a cold start each time."""
+    """Loads functions/<name>.py as at a cold start, with an empty database and a Redis."""
     monkeypatch.setenv("HELIOS_DATABASE_URL", database_url)
     monkeypatch.setenv("HELIOS_REDIS_URL", valkey_server.url)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Helios")
-    loaded: list[ModuleType] = []
+    modules: list[ModuleType] = []
 
     def load(name: str) -> ModuleType:
         path = FUNCTIONS / f"{name}.py"
@@ -27,10 +27,10 @@ def load_handler(pool, database_url, valkey_server, monkeypatch) -> Iterator[Cal
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "handler_under_test", module)
         spec.loader.exec_module(module)
-        loaded.append(module)
+        modules.append(module)
         return module
 
     yield load
-    for module in loaded:
+    for module in modules:
         if services := getattr(module, "services", None):
             services.close()

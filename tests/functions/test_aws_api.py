@@ -1,4 +1,4 @@
-"""The API Lambda, given what an API Gateway HTTP API gives it."""
+"""The API Lambda with events of an API Gateway HTTP API."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.support.deliveries import NOON, eventbridge
 def request(
     method: str, path: str, body: bytes = b"", query: str = "", headers: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """Amazon API Gateway Developer Guide, payload format 2.0."""
+    """An event in payload format 2.0 of the Amazon API Gateway Developer Guide."""
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -38,7 +38,7 @@ KEY = {"x-helios-key": "the-secret-of-the-api-destination"}
 
 @pytest.fixture
 def api(load_handler, monkeypatch) -> Iterator[Any]:
-    """The function after a cold start, on an event loop that ends with the test: Mangum never closes its own."""
+    """The function after a cold start, on an event loop that the test closes, because Mangum never closes its own."""
     monkeypatch.setenv("HELIOS_WEBHOOK_AUTH", "eventbridge=key")
     monkeypatch.setenv("HELIOS_EVENTBRIDGE_SECRET", KEY["x-helios-key"])
     loop = asyncio.new_event_loop()
@@ -50,7 +50,7 @@ def api(load_handler, monkeypatch) -> Iterator[Any]:
 
 
 def test_the_api_works_unchanged_behind_api_gateway(api, pool):
-    """Several requests to one warm container, as the first one must not close what the second needs."""
+    """Several requests use one warm container. The first one must not close resources that the second needs."""
     secret = mint()
     PostgresTokens(pool).add(digest(secret), Token(name="kim", scopes=("read",), created_at=NOON))
     posts = [
@@ -68,14 +68,14 @@ def test_the_api_works_unchanged_behind_api_gateway(api, pool):
     assert [event["id"] for event in json.loads(listed["body"])["items"]] == ["1"]
 
 
-def test_a_bad_request_is_a_problem_there_too(api):
+def test_a_bad_request_is_a_problem_behind_api_gateway(api):
     answer = api(request("POST", "/api/v1/webhooks/aws/eventbridge", b"{", headers=KEY), {})
 
     assert (answer["statusCode"], answer["headers"]["content-type"]) == (400, "application/problem+json")
 
 
-def test_a_function_in_the_cloud_lets_nobody_in_without_a_proof(api):
-    """Even one that claims to call from this machine."""
+def test_a_function_in_the_cloud_requires_credentials(api):
+    """This includes a request that claims a loopback address."""
     event = request("POST", "/api/v1/webhooks/aws/eventbridge", eventbridge().body, headers={"host": "127.0.0.1"})
     event["requestContext"]["http"]["sourceIp"] = "127.0.0.1"
 

@@ -1,4 +1,4 @@
-"""The ingest Lambda, given what SQS gives it."""
+"""The ingest Lambda with events of SQS."""
 
 import json
 import os
@@ -27,28 +27,28 @@ def ingest(load_handler, valkey_server):
     return load_handler("aws/ingest/handler")
 
 
-def test_a_batch_is_stored_and_poison_is_kept_and_acknowledged(ingest, pool):
+def test_a_batch_is_stored_and_poison_becomes_an_acknowledged_dead_letter(ingest, pool):
     batch = sqs_event(eventbridge("1").body, b"{", eventbridge("1").body, eventbridge("2").body)
 
     assert ingest.handler(batch, Context()) == {"batchItemFailures": []}
     reader = PostgresReader(pool)
     assert {event.id for event in reader.events(EventFilter(), after=None, limit=10).items} == {"1", "2"}
-    assert [kept.dead_letter.body for kept in reader.dead_letters(DeadLetterFilter(), after=None, limit=10).items] == [
-        b"{"
-    ]
+    assert [
+        stored.dead_letter.body for stored in reader.dead_letters(DeadLetterFilter(), after=None, limit=10).items
+    ] == [b"{"]
 
 
 def test_five_hundred_messages_are_one_batch(ingest, pool):
-    """The cloud may send far more at once than the emulator does."""
+    """The cloud may send larger batches than the emulator."""
     ingest.handler(sqs_event(*(eventbridge(str(number)).body for number in range(500))), Context())
 
     with pool.connection() as connection:
         assert connection.execute("SELECT count(*), (SELECT count(*) FROM frames) FROM events").fetchone() == (500, 1)
 
 
-def test_every_invocation_says_one_wide_line_and_its_metrics(database_url, pool):
-    """In a process of its own, as on Lambda: logs are what it writes to standard output."""
-    ran = subprocess.run(
+def test_every_invocation_logs_one_wide_line_and_its_metrics(database_url, pool):
+    """The handler runs in a separate process, as on Lambda, and logs to standard output."""
+    process = subprocess.run(
         [sys.executable, "-m", "tests.support.aws_lambda", "functions.aws.ingest.handler"],
         input=json.dumps(sqs_event(eventbridge("1").body, b"{")),
         cwd=REPOSITORY,
@@ -58,7 +58,7 @@ def test_every_invocation_says_one_wide_line_and_its_metrics(database_url, pool)
         check=True,
         timeout=30,
     )
-    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    lines = [json.loads(line) for line in process.stdout.splitlines()]
     (line,) = [line for line in lines if line.get("message") == "ingested"]
     (metrics,) = [line for line in lines if "_aws" in line]
 
@@ -66,8 +66,8 @@ def test_every_invocation_says_one_wide_line_and_its_metrics(database_url, pool)
     assert (metrics["stored"], metrics["rejected"]) == ([1.0], [1.0])
 
 
-def test_without_a_database_every_message_is_handed_back(ingest, postgres_server):
-    """Nothing is raised: that would cost the warm container, and say no more."""
+def test_without_a_database_every_message_is_a_batch_item_failure(ingest, postgres_server):
+    """The handler raises nothing, because an error would end the warm container without more information."""
     batch = sqs_event(eventbridge("1").body, b"{")
     postgres_server.stop()
     try:

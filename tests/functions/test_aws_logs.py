@@ -25,7 +25,7 @@ logging.getLogger("helios.notify").warning("failed", extra={{"error": "away"}})
 
 @pytest.mark.parametrize("name", LAMBDAS)
 def test_a_warning_of_the_core_is_json_with_the_service(name):
-    """In a process of its own, as on Lambda; nothing is connected when a handler is imported."""
+    """The handler runs in a separate process, as on Lambda. Its import opens no connection."""
     environment = {
         "PATH": os.environ["PATH"],
         "AWS_DEFAULT_REGION": "eu-central-1",
@@ -33,7 +33,7 @@ def test_a_warning_of_the_core_is_json_with_the_service(name):
         "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0",
         "HELIOS_WEBSOCKET_ENDPOINT": "https://live.example/live",
     }
-    ran = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", WARN.format(name=name)],
         cwd=ROOT,
         env=environment,
@@ -42,7 +42,7 @@ def test_a_warning_of_the_core_is_json_with_the_service(name):
         timeout=60,
         check=True,
     )
-    lines = [json.loads(line) for line in (ran.stdout + ran.stderr).splitlines()]
+    lines = [json.loads(line) for line in (process.stdout + process.stderr).splitlines()]
     (line,) = [line for line in lines if line["message"] == "failed"]
 
     assert (line["level"], line["service"], line["error"]) == ("WARNING", LAMBDAS[name], "away")

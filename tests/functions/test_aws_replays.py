@@ -1,4 +1,4 @@
-"""The Lambda that works on replay jobs, given what its schedule gives it."""
+"""The Lambda that works on replay jobs, with events of its schedule."""
 
 import pytest
 
@@ -18,9 +18,9 @@ from tests.support.aws_lambda import Context
 from tests.support.deliveries import NOON, eventbridge
 
 IDS = [f"{number:03}" for number in range(12)]
-WATCHERS = Target(kind="relay")
-MOST_SECONDS = 900
-"""What Lambda gives to a call at most, and Terraform to this function."""
+TO_STREAM = Target(kind="relay")
+MAX_SECONDS = 900
+"""The maximum duration of a Lambda call, and Terraform's timeout of this function."""
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def jobs(pool, database_url):
 
 @pytest.fixture
 def start(jobs):
-    """Keep a job, as the API does."""
+    """Stores a job, as the API does."""
 
-    def begin(what="events", to=WATCHERS, per_second=1000):
+    def begin(what="events", to=TO_STREAM, per_second=1000):
         request = ReplayRequest(
             what=what, target=to, filter=ReplayFilter(until=NOON.replace(year=2030)), per_second=per_second
         )
@@ -49,90 +49,94 @@ def start(jobs):
 
 @pytest.fixture
 def stored(pool):
-    """Events that were stored before."""
+    """Events that are stored before the test."""
     ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
 
 
-def shown(pool, job):
-    """The ids of the events that a job has shown to those who watch, in order."""
+def replayed_ids(pool, job):
+    """The ids of the events that a job has added to the stream, in order."""
     outbox = PostgresOutbox(pool)
     outbox.number()
-    return [event.id for one in outbox.frames(after=0, limit=1000) if one.replay == job.id for event in one.events]
+    return [
+        event.id for frame in outbox.frames(after=0, limit=1000) if frame.replay == job.id for event in frame.events
+    ]
 
 
-def refusing(_delivery):
+def refuse_delivery(_delivery):
     raise Rejected("is not known yet", field="detail-type")
 
 
-def test_the_jobs_that_run_are_done_within_one_call(replays, pool, jobs, start, monkeypatch):
-    """Stored events to those who watch, and dead letters that Helios can read by now."""
-    with monkeypatch.context() as older:
-        older.setitem(NORMALISERS, "eventbridge", refusing)
+def test_running_jobs_are_completed_within_one_call(replays, pool, jobs, start, monkeypatch):
+    """One job replays stored events to the stream, the other one dead letters that are now readable."""
+    with monkeypatch.context() as patched:
+        patched.setitem(NORMALISERS, "eventbridge", refuse_delivery)
         ingest([eventbridge("late")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
-    watched, dead_letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
+    to_stream, dead_letters = start(), start(what="dead_letters", to=Target(kind="ingest"))
 
-    assert replays.handler({}, Context(MOST_SECONDS)) == {"lock_acquired": True}
+    assert replays.handler({}, Context(MAX_SECONDS)) == {"lock_acquired": True}
 
-    assert [(jobs.get(job.id).state, jobs.get(job.id).sent) for job in (watched, dead_letters)] == [
+    assert [(jobs.get(job.id).state, jobs.get(job.id).sent) for job in (to_stream, dead_letters)] == [
         ("done", 12),
         ("done", 1),
     ]
-    assert shown(pool, watched) == IDS
+    assert replayed_ids(pool, to_stream) == IDS
     events = PostgresReader(pool).events(EventFilter(), after=None, limit=100).items
     assert {event.id for event in events} == {*IDS, "late"}
 
 
-def test_a_job_that_takes_longer_than_a_call_goes_on_with_the_next_one(replays, stored, pool, jobs, start):
-    """Every event comes once, and in order: a call ends after a batch, and not within one."""
-    job = start(per_second=4)  # so one at a time, and three seconds in all
+def test_a_job_that_takes_longer_than_a_call_continues_in_the_next_one(replays, stored, pool, jobs, start):
+    """Every event is sent once and in order, because a call ends after a batch, and not within one."""
+    job = start(per_second=4)  # one event at a time, three seconds in total
 
-    stood_at = []
+    sent_counts = []
     while jobs.get(job.id).state == "running":
         replays.handler({}, Context(replays.RESERVE_SECONDS + 0.5))
-        stood_at.append(jobs.get(job.id).sent)
+        sent_counts.append(jobs.get(job.id).sent)
 
-    assert len(stood_at) > 1
-    assert stood_at == sorted(stood_at)
+    assert len(sent_counts) > 1
+    assert sent_counts == sorted(sent_counts)
     assert jobs.get(job.id).state == "done"
-    assert shown(pool, job) == IDS
+    assert replayed_ids(pool, job) == IDS
 
 
-def test_a_call_is_long_enough_to_give_up_on_a_target_that_is_away(replays):
-    """The next one counts anew, so a job would stand before all others for ever."""
-    away = replay_worker.MAX_UNAVAILABLE * (replay_worker.LONGEST_PAUSE_SECONDS + webhook.SECONDS)
-    assert away < MOST_SECONDS - replays.RESERVE_SECONDS
+def test_a_call_is_long_enough_to_fail_a_job_with_an_unavailable_target(replays):
+    """The next call restarts the count, so such a job would otherwise block all others without end."""
+    outage_seconds = replay_worker.MAX_UNAVAILABLE * (replay_worker.LONGEST_PAUSE_SECONDS + webhook.SECONDS)
+    assert outage_seconds < MAX_SECONDS - replays.RESERVE_SECONDS
 
 
-def test_a_call_while_another_is_at_work_leaves_the_job_to_it(replays, stored, jobs, start):
+def test_a_call_during_another_one_does_nothing(replays, stored, jobs, start):
     job = start()
 
-    with jobs.turn() as mine:
-        assert mine
-        assert replays.handler({}, Context(MOST_SECONDS)) == {"lock_acquired": False}
+    with jobs.turn() as is_turn:
+        assert is_turn
+        assert replays.handler({}, Context(MAX_SECONDS)) == {"lock_acquired": False}
 
     assert (jobs.get(job.id).state, jobs.get(job.id).sent) == ("running", 0)
 
 
-def test_without_a_database_the_call_fails_and_a_later_one_makes_it_good(replays, stored, jobs, start, postgres_server):
+def test_without_a_database_the_call_fails_and_a_later_one_completes_the_job(
+    replays, stored, jobs, start, postgres_server
+):
     job = start()
     postgres_server.stop()
     try:
         with pytest.raises(Retryable):
-            replays.handler({}, Context(MOST_SECONDS))
+            replays.handler({}, Context(MAX_SECONDS))
     finally:
         postgres_server.start()
 
-    assert replays.handler({}, Context(MOST_SECONDS)) == {"lock_acquired": True}
+    assert replays.handler({}, Context(MAX_SECONDS)) == {"lock_acquired": True}
     assert jobs.get(job.id).state == "done"
 
 
-def test_a_place_that_is_not_allowed_ends_the_job_and_says_so(replays, stored, jobs, start):
-    """Nobody may make a function call an address in its network unless a setting names it."""
+def test_a_target_that_is_not_allowed_fails_the_job_with_the_setting(replays, stored, jobs, start):
+    """A function calls an address in its network only if a setting names it."""
     job = start(to=Target(kind="webhook", url="https://169.254.169.254/"))
 
-    replays.handler({}, Context(MOST_SECONDS))
+    replays.handler({}, Context(MAX_SECONDS))
 
-    ended = jobs.get(job.id)
-    assert ended.state == "failed"
-    assert "HELIOS_REPLAY_HOSTS" in ended.last_error
+    failed_job = jobs.get(job.id)
+    assert failed_job.state == "failed"
+    assert "HELIOS_REPLAY_HOSTS" in failed_job.last_error

@@ -1,4 +1,4 @@
-"""The WebSocket Lambda, given what an API Gateway WebSocket API gives it."""
+"""The WebSocket Lambda with events of an API Gateway WebSocket API."""
 
 import contextlib
 from typing import Any
@@ -12,7 +12,7 @@ DASHBOARD = "https://helios.example"
 
 
 def connect(headers: dict[str, str] | None, ticket: str | None) -> dict[str, Any]:
-    """Amazon API Gateway Developer Guide, "Lambda proxy integration" of a WebSocket API's $connect."""
+    """An event of $connect: Amazon API Gateway Developer Guide, "Lambda proxy integration" of a WebSocket API."""
     return {
         "headers": headers,
         "queryStringParameters": {"ticket": ticket} if ticket is not None else None,
@@ -50,16 +50,16 @@ def ticket(valkey_server):
         ({"Origin": f"{DASHBOARD}.evil.example"}, 401),
     ],
 )
-def test_another_web_page_may_not_watch_though_it_has_a_ticket(handler, ticket, headers, status):
+def test_a_connection_from_another_origin_is_refused_even_with_a_ticket(handler, ticket, headers, status):
     assert handler(connect(headers, ticket), Context()) == {"statusCode": status}
 
 
-@pytest.mark.parametrize("shown", [None, "", "guess"])
-def test_the_dashboard_may_not_watch_without_a_ticket(handler, shown):
-    assert handler(connect({"Origin": DASHBOARD}, shown), Context()) == {"statusCode": 401}
+@pytest.mark.parametrize("invalid_ticket", [None, "", "guess"])
+def test_a_connection_without_a_valid_ticket_is_refused(handler, invalid_ticket):
+    assert handler(connect({"Origin": DASHBOARD}, invalid_ticket), Context()) == {"statusCode": 401}
 
 
-def test_a_page_that_is_refused_uses_no_ticket_up(handler, ticket):
+def test_a_refused_origin_does_not_redeem_the_ticket(handler, ticket):
     assert handler(connect({"Origin": "https://evil.example"}, ticket), Context()) == {"statusCode": 401}
     assert handler(connect({"Origin": DASHBOARD}, ticket), Context()) == {"statusCode": 200}
     assert handler(connect({"Origin": DASHBOARD}, ticket), Context()) == {"statusCode": 401}

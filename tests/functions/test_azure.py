@@ -1,4 +1,4 @@
-"""The Azure function app, served by the local host and given what Event Grid gives it."""
+"""The Azure function app, served by the local host, with requests of Event Grid."""
 
 import http.client
 import json
@@ -63,8 +63,8 @@ def cloud_event(id_: str) -> dict:
     return envelopes.cloudevent(id_, data={"order_id": f"ORD-{id_}"}, **attributes)
 
 
-def test_an_array_is_stored_as_one_batch(host, pool):
-    """The host calls once per event; the coalescer makes one transaction, or two, of it again."""
+def test_an_array_is_stored_in_few_transactions(host, pool):
+    """The host calls once per event. Batching combines the calls into one transaction or a few."""
     assert deliver(host, *(reserved(str(number)) for number in range(50))) == 202
     with pool.connection() as connection:
         events, frames = connection.execute("SELECT (SELECT count(*) FROM events), count(*) FROM frames").fetchone()
@@ -74,27 +74,27 @@ def test_an_array_is_stored_as_one_batch(host, pool):
 
 def test_both_schemas_become_events(host, pool):
     assert [deliver(host, reserved("1")), deliver(host, cloud_event("2"))] == [202, 202]
-    found = {event.id: event for event in PostgresReader(pool).events(EventFilter(), after=None, limit=10).items}
+    events = {event.id: event for event in PostgresReader(pool).events(EventFilter(), after=None, limit=10).items}
 
-    assert {(event.id, event.type, event.order_id) for event in found.values()} == {
+    assert {(event.id, event.type, event.order_id) for event in events.values()} == {
         ("1", "InventoryReserved", "ORD-1"),
         ("2", "InventoryReserved", "ORD-2"),
     }
-    assert found["1"].origin.endswith("topics/stock")
+    assert events["1"].origin.endswith("topics/stock")
 
 
 @pytest.mark.parametrize(
     "note", ["\0", "\ud800", 1e999, float("nan")], ids=["NUL", "half a surrogate pair", "infinite", "NaN"]
 )
-def test_poison_is_kept_and_acknowledged(host, pool, note):
+def test_poison_becomes_an_acknowledged_dead_letter(host, pool, note):
     assert deliver(host, reserved("1", note=note), reserved("2")) == 202
     dead_letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
 
-    assert [(kept.dead_letter.source, kept.dead_letter.field) for kept in dead_letters] == [("azure", "body")]
+    assert [(stored.dead_letter.source, stored.dead_letter.field) for stored in dead_letters] == [("azure", "body")]
     assert PostgresReader(pool).event(("azure", "2")) is not None
 
 
-def test_a_cloud_event_keeps_binary_data_and_what_extends_it(host, pool):
+def test_binary_data_and_extensions_of_a_cloudevent_are_accepted(host, pool):
     """The host's library has no field for either."""
     event = cloud_event("1") | {"data_base64": b64encode(b'{"order_id": "ORD-1"}').decode(), "traceparent": "00-1"}
     del event["data"]
@@ -105,7 +105,7 @@ def test_a_cloud_event_keeps_binary_data_and_what_extends_it(host, pool):
     assert (stored.order_id, json.loads(bytes(stored.data))) == ("ORD-1", {"order_id": "ORD-1"})
 
 
-def test_a_number_of_any_size_stays_what_it_is(host, pool):
+def test_a_number_of_any_size_is_stored_unchanged(host, pool):
     assert deliver(host, reserved("1", serial=2**70)) == 202
     stored = PostgresReader(pool).event(("azure", "1"))
 
@@ -113,7 +113,7 @@ def test_a_number_of_any_size_stays_what_it_is(host, pool):
     assert json.loads(bytes(stored.data))["serial"] == 2**70
 
 
-def test_without_a_database_event_grid_is_asked_to_send_it_again(host, pool, postgres_server):
+def test_without_a_database_event_grid_is_answered_500(host, pool, postgres_server):
     postgres_server.stop()
     try:
         assert deliver(host, reserved("1")) == 500
@@ -123,7 +123,7 @@ def test_without_a_database_event_grid_is_asked_to_send_it_again(host, pool, pos
     assert PostgresReader(pool).event(("azure", "1")) is not None
 
 
-def test_the_timer_sweeps(host, pool):
+def test_the_timer_runs_the_sweep(host, pool):
     with pool.connection() as connection:
         connection.execute(
             "INSERT INTO frames (created_at, body, keys) VALUES (now() - interval '2 hours', '{}', '[]')"
@@ -137,15 +137,15 @@ def test_the_timer_sweeps(host, pool):
     eventually(is_swept)
 
 
-def test_functions_are_listed_while_the_key_vault_can_not_be_read(server_folder):
-    """Azure then leaves the reference where the secret should be: what can't be stored must come again."""
+def test_the_app_starts_while_the_key_vault_is_unreadable(server_folder):
+    """Azure then passes the reference instead of the secret. Event Grid must redeliver the events."""
     port = free_port()
-    unread = {f"HELIOS_{name}_URL": "@Microsoft.KeyVault(SecretUri=https://none)" for name in ("DATABASE", "REDIS")}
+    unresolved = {f"HELIOS_{name}_URL": "@Microsoft.KeyVault(SecretUri=https://none)" for name in ("DATABASE", "REDIS")}
     with Process(
         "azure-function-without-secrets",
         [sys.executable, "-m", "local.emulators.azure_host", ROOT / "functions" / "azure", "--port", str(port)],
         log=server_folder / "azure-function-without-secrets.log",
-        env=scrubbed_environment(**unread, **KEYS),
+        env=scrubbed_environment(**unresolved, **KEYS),
         cwd=ROOT,
     ) as process:
         process.wait_ready(answers(f"http://{HOST}:{port}/admin/host/ping"), seconds=30)

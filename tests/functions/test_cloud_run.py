@@ -29,13 +29,13 @@ def keys_url(issuer) -> Iterator[str]:
         yield url
 
 
-def inside(_environ, start_response):
+def application(_environ, start_response):
     start_response("200 OK", [])
-    return [b"inside"]
+    return [b"application"]
 
 
 def status(keys_url: str, authorization: str | None) -> int:
-    protected = InvokerAuth(inside, keys_url=keys_url, audience=AUDIENCE, invoker=INVOKER)
+    protected = InvokerAuth(application, keys_url=keys_url, audience=AUDIENCE, invoker=INVOKER)
     headers = {"Authorization": authorization} if authorization else {}
     return Client(protected).post("/", headers=headers).status_code
 
@@ -66,7 +66,7 @@ def test_a_malformed_token_is_unauthorized(keys_url):
 
 
 def test_a_token_of_another_key_is_unauthorized(keys_url):
-    """Also when it claims the key's id."""
+    """This includes a token that claims the key's id."""
     assert status(keys_url, f"Bearer {Issuer().token(CLAIMS)}") == 401
 
 

@@ -1,4 +1,4 @@
-"""The Cloud Function, served by Google's functions-framework and given what Eventarc gives it."""
+"""The Cloud Function, served by Google's functions-framework, with requests of Eventarc."""
 
 import json
 from pathlib import Path
@@ -30,10 +30,10 @@ def function(pool, database_url, valkey_server, monkeypatch):
 
 
 def message(data: bytes, message_id: str) -> dict:
-    """What Eventarc posts; functions-framework's own conversion drops subscription and deliveryAttempt."""
+    """A message as Eventarc posts it. functions-framework's conversion drops subscription and deliveryAttempt."""
     attributes = {"ce-type": "PaymentProcessed", "ce-id": f"payment-{message_id}"}
-    published = {"publishTime": "2025-11-26T12:00:01.123Z", "attributes": attributes}
-    return envelopes.pubsub_push(envelopes.pubsub_message(message_id, data, **published))
+    attributes_of_message = {"publishTime": "2025-11-26T12:00:01.123Z", "attributes": attributes}
+    return envelopes.pubsub_push(envelopes.pubsub_message(message_id, data, **attributes_of_message))
 
 
 def deliver(function, data: bytes, message_id: str = "1") -> int:
@@ -41,7 +41,7 @@ def deliver(function, data: bytes, message_id: str = "1") -> int:
     return function.post("/", data=json.dumps(message(data, message_id)), headers=headers).status_code
 
 
-def test_a_message_is_stored_with_its_payload_untouched(function, pool):
+def test_a_message_is_stored_with_its_payload_unchanged(function, pool):
     payload = b'{"order_id": "ORD-1", "amount": 999.90}'
 
     assert deliver(function, payload) == 200
@@ -55,11 +55,13 @@ def test_a_message_delivered_again_is_acknowledged_and_stored_once(function, poo
     assert len(PostgresReader(pool).events(EventFilter(), after=None, limit=10).items) == 1
 
 
-def test_poison_is_kept_and_acknowledged(function, pool):
-    """A 4xx would make Pub/Sub send it for ever."""
+def test_poison_becomes_an_acknowledged_dead_letter(function, pool):
+    """A 4xx would make Pub/Sub redeliver it without end."""
     assert deliver(function, b"{") == 200
     dead_letters = PostgresReader(pool).dead_letters(DeadLetterFilter(), after=None, limit=10).items
-    assert [(kept.dead_letter.field, kept.dead_letter.source) for kept in dead_letters] == [("message.data", "gcp")]
+    assert [(stored.dead_letter.field, stored.dead_letter.source) for stored in dead_letters] == [
+        ("message.data", "gcp")
+    ]
 
 
 def test_without_a_database_the_message_is_not_acknowledged(function, pool, postgres_server):
@@ -71,14 +73,14 @@ def test_without_a_database_the_message_is_not_acknowledged(function, pool, post
     assert deliver(function, b"{}") == 200
 
 
-def test_the_scheduler_s_call_sweeps(pool, database_url, monkeypatch):
+def test_a_call_of_the_scheduler_runs_the_sweep(pool, database_url, monkeypatch):
     monkeypatch.setenv("HELIOS_DATABASE_URL", database_url)
     with pool.connection() as connection:
         connection.execute(
             "INSERT INTO frames (created_at, body, keys) VALUES (now() - interval '2 hours', '{}', '[]')"
         )
-    scheduled = functions_framework.create_app("sweep", str(MAIN), "http").test_client()
+    client = functions_framework.create_app("sweep", str(MAIN), "http").test_client()
 
-    assert scheduled.post("/").status_code == 204
+    assert client.post("/").status_code == 204
     with pool.connection() as connection:
         assert connection.execute("SELECT count(*) FROM frames").fetchone() == (0,)

@@ -1,4 +1,4 @@
-"""Who may ask the API what, and what everybody else is answered."""
+"""Access to the API: tokens, tickets, scopes and rate limits, and the answers to refused requests."""
 
 import json
 from collections.abc import Iterator
@@ -27,27 +27,27 @@ NOTIFY = "r" * 32
 STATS = "/api/v1/stats"
 TICKETS = "/api/v1/ws/tickets"
 WATCH = "ws://api.example/api/v1/ws/events"
-OPEN = {"/api/v1/health", "/api/v1/health/detailed"}
-"""What anybody may ask."""
+PUBLIC = {"/api/v1/health", "/api/v1/health/detailed"}
+"""Endpoints that need no credentials."""
 
 PATHS = json.loads(document())["paths"]
-ASKED = [
+PROTECTED = [
     (method, path.replace("{source}", "aws").replace("{id}", "1"))
     for path, methods in PATHS.items()
     for method in methods
-    if "/webhooks/" not in path and path not in OPEN
+    if "/webhooks/" not in path and path not in PUBLIC
 ]
 
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    """A client far away."""
-    with client_of(in_memory(MemoryStore(), CLOSED), url="http://api.example", sender="192.0.2.1") as opened:
-        yield opened
+    """A client at a remote address."""
+    with client_of(in_memory(MemoryStore(), CLOSED), url="http://api.example", sender="192.0.2.1") as api_client:
+        yield api_client
 
 
-@pytest.mark.parametrize(("method", "path"), [*ASKED, ("get", "/metrics")])
-def test_every_question_takes_a_proof(client, method, path):
+@pytest.mark.parametrize(("method", "path"), [*PROTECTED, ("get", "/metrics")])
+def test_every_protected_endpoint_requires_credentials(client, method, path):
     answer = client.request(method, path)
 
     assert answer.status_code == 401
@@ -55,13 +55,13 @@ def test_every_question_takes_a_proof(client, method, path):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("path", sorted(OPEN))
-def test_anybody_may_ask_how_it_is(client, path):
+@pytest.mark.parametrize("path", sorted(PUBLIC))
+def test_health_needs_no_credentials(client, path):
     assert client.get(path).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("headers", "status", "said"),
+    ("headers", "status", "expected"),
     [
         (bearer("read"), 200, "total_events"),
         (bearer("replay"), 200, "total_events"),
@@ -74,14 +74,14 @@ def test_anybody_may_ask_how_it_is(client, path):
         ({}, 401, "Missing token."),
     ],
 )
-def test_a_token_has_to_be_one_that_opens(client, headers, status, said):
+def test_only_a_valid_token_is_admitted(client, headers, status, expected):
     answer = client.get(STATS, headers=headers)
 
-    assert (answer.status_code, said in answer.text) == (status, True)
+    assert (answer.status_code, expected in answer.text) == (status, True)
     assert "helios_" not in answer.text
 
 
-def test_a_scope_that_is_missing_is_named(client):
+def test_the_answer_names_the_missing_scope(client):
     answer = client.post("/api/v1/dead-letters/1/replay", headers=bearer("read"))
 
     assert answer.status_code == 403
@@ -90,7 +90,7 @@ def test_a_scope_that_is_missing_is_named(client):
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(access.CACHE_SECONDS, 200), (0.0, 401)])
-def test_a_revoked_token_opens_nothing_once_what_was_remembered_is_stale(monkeypatch, seconds, status):
+def test_a_revoked_token_is_refused_once_its_cache_entry_expires(monkeypatch, seconds, status):
     monkeypatch.setattr(access, "CACHE_SECONDS", seconds)
     services = in_memory(MemoryStore(), CLOSED)
     with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
@@ -99,16 +99,16 @@ def test_a_revoked_token_opens_nothing_once_what_was_remembered_is_stale(monkeyp
         assert client.get(STATS, headers=bearer("read")).status_code == status
 
 
-def test_what_was_said_is_counted(client):
+def test_admissions_are_counted_by_result(client):
     for headers in (bearer("read"), bearer("nobody"), {}):
         client.get(STATS, headers=headers)
-    shown = client.get("/metrics", headers=bearer("read")).text
+    metrics = client.get("/metrics", headers=bearer("read")).text
 
     for result, count in [("admitted", 2), ("unknown", 1), ("missing", 1)]:
-        assert f'helios_admissions_total{{authenticator="token",channel="api",result="{result}"}} {count}.0' in shown
+        assert f'helios_admissions_total{{authenticator="token",channel="api",result="{result}"}} {count}.0' in metrics
 
 
-def test_who_asks_too_often_has_to_wait():
+def test_a_client_above_its_rate_limit_is_answered_429():
     settings = Settings(database_url="postgresql://nowhere", webhook_auth="closed", rate_per_minute=3)
     with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
         assert [client.get(STATS, headers=bearer("read")).status_code for _ in range(4)] == [200, 200, 200, 429]
@@ -120,8 +120,8 @@ def test_who_asks_too_often_has_to_wait():
         assert guesses[-1] == 429
 
 
-def test_who_guesses_does_not_lock_out_a_token_that_is_known_at_the_same_address(monkeypatch):
-    """Behind a NAT many share an address; what is remembered of a token is stale here each time."""
+def test_guesses_do_not_lock_out_a_known_token_at_the_same_address(monkeypatch):
+    """Clients behind a NAT share an address. The token cache expires at once in this test."""
     monkeypatch.setattr(access, "CACHE_SECONDS", 0.0)
     with client_of(in_memory(MemoryStore(), SPARING), url="http://api.example", sender="192.0.2.1") as client:
         assert client.get(STATS, headers=bearer("read")).status_code == 200
@@ -131,40 +131,40 @@ def test_who_guesses_does_not_lock_out_a_token_that_is_known_at_the_same_address
         assert client.get(STATS, headers=bearer("read")).status_code == 200
 
 
-def test_a_token_that_is_looked_up_again_and_again_is_no_guess(monkeypatch):
+def test_repeated_lookups_of_a_valid_token_are_not_guesses(monkeypatch):
     monkeypatch.setattr(access, "CACHE_SECONDS", 0.0)
     with client_of(in_memory(MemoryStore(), SPARING), url="http://api.example", sender="192.0.2.1") as client:
         for name in ("read", "replay", "admin"):
             assert [client.get(STATS, headers=bearer(name)).status_code for _ in range(3)] == [200] * 3
 
 
-def test_an_address_may_be_wrong_so_often_with_a_providers_tokens_too():
+def test_invalid_provider_tokens_are_rate_limited_by_address():
     settings = msgspec.structs.replace(
         SPARING, oidc_issuer="https://idp.example", oidc_audience="helios", oidc_keys_url="http://127.0.0.1:1/"
     )
-    made_up = {"authorization": "Bearer a.b.c"}
+    invalid = {"authorization": "Bearer a.b.c"}
     with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
-        answers = [client.get(STATS, headers=made_up) for _ in range(5)]
+        answers = [client.get(STATS, headers=invalid) for _ in range(5)]
 
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
         assert int(answers[-1].headers["retry-after"]) >= 1
-        shown = client.get("/metrics", headers=bearer("read"))
-        assert shown.status_code == 429  # it was not seen before the address was wrong so often
+        metrics = client.get("/metrics", headers=bearer("read"))
+        assert metrics.status_code == 429  # this token was not in the cache before the address reached its limit
 
 
-def test_an_address_may_be_wrong_so_often_with_tickets(monkeypatch):
+def test_invalid_tickets_are_rate_limited_by_address(monkeypatch):
     services = in_memory(MemoryStore(), SPARING)
-    asked: list[str] = []
-    monkeypatch.setattr(services.tickets, "redeem", asked.append)
+    redeemed: list[str] = []
+    monkeypatch.setattr(services.tickets, "redeem", redeemed.append)
     with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
         for number in range(5):
             with pytest.raises(WebSocketDisconnect), client.websocket_connect(f"{WATCH}?ticket={number}"):
                 pass
 
-    assert asked == ["0", "1", "2"]
+    assert redeemed == ["0", "1", "2"]
 
 
-def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
+def test_admissions_of_websockets_and_notifications_are_counted(monkeypatch):
     services = in_memory(MemoryStore(), msgspec.structs.replace(CLOSED, notify_secret=NOTIFY))
     with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
         ticket = client.post(TICKETS, headers=bearer("read")).json()["ticket"]
@@ -175,12 +175,12 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
                 pass
         for secret in (NOTIFY, "wrong"):
             client.post("/api/v1/relay/notify", headers={"authorization": f"Bearer {secret}"})
-        monkeypatch.setattr(services.tickets, "redeem", unknowable)
-        monkeypatch.setattr(services.tokens, "use", unknowable)
+        monkeypatch.setattr(services.tickets, "redeem", raise_retryable)
+        monkeypatch.setattr(services.tokens, "use", raise_retryable)
         with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect(f"{WATCH}?ticket=x"):
             pass
         assert client.get(STATS, headers=bearer("replay")).status_code == 503
-        shown = client.get("/metrics", headers=bearer("read")).text
+        metrics = client.get("/metrics", headers=bearer("read")).text
 
     assert (denied.value.status_code, denied.value.headers["retry-after"]) == (503, "5")
     for channel, authenticator, result in [
@@ -195,19 +195,19 @@ def test_who_watches_and_who_rings_is_counted_too(monkeypatch):
     ]:
         assert (
             f'helios_admissions_total{{authenticator="{authenticator}",channel="{channel}",result="{result}"}} 1.0'
-            in shown
+            in metrics
         )
 
 
-def unknowable(*_: object) -> None:
+def raise_retryable(*_: object) -> None:
     raise Retryable("Postgres: connection to db.internal as helios failed")
 
 
 @pytest.mark.parametrize("path", [STATS, "/api/v1/health/detailed"])
-def test_what_is_wrong_inside_is_told_to_the_log_and_to_nobody_outside(monkeypatch, caplog, path):
+def test_the_cause_of_a_failure_is_logged_and_not_sent_to_the_client(monkeypatch, caplog, path):
     services = in_memory(MemoryStore(), CLOSED)
-    monkeypatch.setattr(services.reader, "probe", unknowable)
-    monkeypatch.setattr(services.tokens, "use", unknowable)
+    monkeypatch.setattr(services.reader, "probe", raise_retryable)
+    monkeypatch.setattr(services.tokens, "use", raise_retryable)
     with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
         answer = client.get(path, headers=bearer("read"))
 
@@ -216,7 +216,7 @@ def test_what_is_wrong_inside_is_told_to_the_log_and_to_nobody_outside(monkeypat
     assert [record for record in caplog.records if "db.internal" in str(vars(record))]
 
 
-def test_a_ticket_opens_one_socket(client):
+def test_a_ticket_admits_one_websocket(client):
     assert client.post(TICKETS).status_code == 401
     issued = client.post(TICKETS, headers=bearer("read"))
     assert issued.status_code == 201
@@ -230,14 +230,14 @@ def test_a_ticket_opens_one_socket(client):
 
 
 @contextmanager
-def provider(**changed: object) -> Iterator[tuple[Settings, dict]]:
-    """Settings that name an OpenID provider, and the header that shows a token of it with these claims."""
+def provider(**claims: object) -> Iterator[tuple[Settings, dict]]:
+    """Settings that name an OpenID provider, and a header with a token that has these claims."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     now = int(datetime.now(UTC).timestamp())
-    said = {"iss": "https://idp.example", "aud": "helios", "sub": "kim", "iat": now, "exp": now + 60} | changed
-    token = jwt.encode(said, key, algorithm="RS256", headers={"kid": "1"})
-    found = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
-    with listening(200, {}, json.dumps({"keys": [found]}).encode()) as keys_url:
+    payload = {"iss": "https://idp.example", "aud": "helios", "sub": "kim", "iat": now, "exp": now + 60} | claims
+    token = jwt.encode(payload, key, algorithm="RS256", headers={"kid": "1"})
+    public_key = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
+    with listening(200, {}, json.dumps({"keys": [public_key]}).encode()) as keys_url:
         settings = Settings(
             database_url="postgresql://nowhere",
             webhook_auth="closed",
@@ -261,7 +261,7 @@ def provider(**changed: object) -> Iterator[tuple[Settings, dict]]:
         ({"scope": "helios.read", "sub": ""}, 401),
     ],
 )
-def test_a_person_comes_with_a_token_of_their_provider(claims, status):
+def test_a_person_is_admitted_with_a_valid_token_of_the_provider(claims, status):
     with (
         provider(**claims) as (settings, header),
         client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client,
@@ -269,7 +269,7 @@ def test_a_person_comes_with_a_token_of_their_provider(claims, status):
         assert client.get(STATS, headers=header).status_code == status
 
 
-def test_who_guesses_does_not_lock_out_a_person_who_was_seen_at_the_same_address():
+def test_guesses_do_not_lock_out_a_known_person_at_the_same_address():
     with provider(scope="helios.read") as (settings, header):
         services = in_memory(MemoryStore(), msgspec.structs.replace(settings, rate_per_minute=3))
         with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
@@ -280,25 +280,25 @@ def test_who_guesses_does_not_lock_out_a_person_who_was_seen_at_the_same_address
             assert client.get(STATS, headers=header).status_code == 200
 
 
-def test_nobody_bears_the_name_of_another(monkeypatch):
-    """A token may be called as a person's address is, or "local", and a provider may not have verified an address."""
-    named: list[str] = []
+def test_actor_names_of_tokens_and_persons_never_collide(monkeypatch):
+    """A token's name may equal a person's address or "local", and a provider may not have verified an address."""
+    names: list[str] = []
 
     def issue(name: str) -> str:
-        named.append(name)
+        names.append(name)
         return "ticket"
 
     with provider(scope="helios.read", email="read", preferred_username="local", sub="read") as (settings, header):
         services = in_memory(MemoryStore(), settings)
         monkeypatch.setattr(services.tickets, "issue", issue)
         with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
-            for proof in (header, bearer("read")):
-                assert client.post(TICKETS, headers=proof).status_code == 201
+            for credentials in (header, bearer("read")):
+                assert client.post(TICKETS, headers=credentials).status_code == 201
 
-    assert named == ["oidc:read", "token:read"]
+    assert names == ["oidc:read", "token:read"]
 
 
-def test_answers_are_no_pages_and_are_not_kept(client):
+def test_every_answer_has_headers_that_forbid_framing_sniffing_and_caching(client):
     for path in (STATS, "/docs", "/nowhere"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -306,22 +306,22 @@ def test_answers_are_no_pages_and_are_not_kept(client):
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
 
 
-@pytest.mark.parametrize(("url", "said"), [("https://api.example", True), ("http://api.example", False)])
-def test_over_https_a_browser_is_told_to_stay_there(url, said):
-    """RFC 6797, section 7.2: over HTTP it must not be."""
+@pytest.mark.parametrize(("url", "expected"), [("https://api.example", True), ("http://api.example", False)])
+def test_strict_transport_security_is_sent_over_https_only(url, expected):
+    """RFC 6797, section 7.2 forbids the header over HTTP."""
     with client_of(in_memory(MemoryStore(), CLOSED), url=url, sender="192.0.2.1") as client:
-        assert ("strict-transport-security" in client.get(STATS).headers) is said
+        assert ("strict-transport-security" in client.get(STATS).headers) is expected
 
 
-def test_a_defect_is_a_problem_too_with_every_header_and_without_its_words(monkeypatch, caplog):
+def test_an_internal_error_is_a_problem_with_every_header_and_without_the_error_text(monkeypatch, caplog):
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the password is s3cret")
 
     services = in_memory(MemoryStore(), CLOSED)
     monkeypatch.setattr(services.reader, "totals", fail)
-    asked = bearer("read") | {"origin": CLOSED.dashboard_origin}
+    headers = bearer("read") | {"origin": CLOSED.dashboard_origin}
     with client_of(services, url="http://api.example", sender="192.0.2.1") as client:
-        answer = client.get(STATS, headers=asked)
+        answer = client.get(STATS, headers=headers)
 
     assert (answer.status_code, answer.json()["title"]) == (500, "Internal Server Error")
     assert answer.headers["content-type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""The alerting rules ask only for metrics, and labels, that Helios serves."""
+"""The alerting rules use only metrics and labels that Helios serves."""
 
 import math
 import re
@@ -24,7 +24,7 @@ EXPRESSIONS = {
 }
 
 
-class Nobody:
+class NullBroadcaster:
     """A broadcaster without an audience."""
 
     def broadcast(self, message: bytes) -> None:
@@ -33,31 +33,31 @@ class Nobody:
 
 @pytest.fixture(scope="module")
 def metrics() -> str:
-    """What the API serves once a story has matched and another is broken."""
+    """The API's metrics after one flow instance has matched and another has not."""
     store = MemoryStore()
     reconciler = Reconciler([ORDER])
     ago = (datetime.now(UTC) - NOON).total_seconds() - 60
     legs = [leg(name, after=ago + delay) for delay, name in enumerate(("order", "payment", "inventory"))]
     broken = [leg("order", "ORD-2", after=ago), leg("payment", "ORD-2", amount=1, after=ago)]
     ingest([*legs, *broken], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
-    relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
+    relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=NullBroadcaster())
     with client_of(in_memory(store)) as client:
         return client.get("/metrics").text
 
 
 @pytest.mark.parametrize("alert", EXPRESSIONS)
-def test_every_metric_that_an_alert_asks_for_is_served(alert, metrics):
+def test_every_metric_of_an_alerting_rule_is_served(alert, metrics):
     for name, labels in re.findall(r"(helios_\w+)(?:\{([^}]*)\})?", EXPRESSIONS[alert]):
         served = re.findall(rf"(?m)^{name}(\{{[^}}]*\}})? ", metrics)
         assert served, name
         for label in re.findall(r"(\w+)\s*!?=", labels):
-            assert all(f"{label}=" in one for one in served), (name, label)
+            assert all(f"{label}=" in labels_served for labels_served in served), (name, label)
 
 
-def test_who_follows_the_stream_is_served_with_what_waits_for_it():
-    """Kafka's sink is expected where brokers are set, though it may never have run; a relay that fails is behind."""
+def test_the_lag_of_every_consumer_is_served():
+    """Kafka's sink is expected where brokers are set, even if it never ran. A relay that fails has a lag."""
     store = MemoryStore()
-    relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=Nobody())
+    relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=NullBroadcaster())
     ingest([leg("order")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
     settings = msgspec.structs.replace(TRUST_LOOPBACK, kafka_brokers="127.0.0.1:9")
     with client_of(in_memory(store, settings)) as client:
@@ -73,7 +73,7 @@ def test_who_follows_the_stream_is_served_with_what_waits_for_it():
     assert 0 < value("consumer_silent_seconds", "api-gateway") < value("consumer_silent_seconds", "kafka") == math.inf
 
 
-def test_stories_are_served_by_verdict_issue_and_time(metrics):
+def test_flow_instances_are_served_by_verdict_issue_and_time(metrics):
     assert 'helios_flows{flow="order",status="matched"} 1.0' in metrics
     assert 'helios_flows{flow="order",status="mismatched"} 1.0' in metrics
     assert 'helios_flow_issues{flow="order",kind="mismatch"} 1.0' in metrics
@@ -83,13 +83,13 @@ def test_stories_are_served_by_verdict_issue_and_time(metrics):
     assert 'helios_flow_time_to_match_seconds_sum{flow="order"} 2.0' in metrics
 
 
-def test_how_things_are_going_is_told_of_the_last_minutes_only():
-    """Yesterday's mismatches ring no bell today."""
+def test_metrics_of_recent_flows_cover_the_last_minutes_only():
+    """Yesterday's mismatches raise no alert today."""
     store = MemoryStore()
     ago = (datetime.now(UTC) - NOON).total_seconds()
     broken = [leg("order", after=ago - 3600), leg("payment", amount=1, after=ago - 3600)]
-    right = [leg(name, "ORD-2", after=ago - 60) for name in ("order", "payment", "inventory")]
-    ingest([*broken, *right], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
+    matching = [leg(name, "ORD-2", after=ago - 60) for name in ("order", "payment", "inventory")]
+    ingest([*broken, *matching], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
     with client_of(in_memory(store)) as client:
         served = client.get("/metrics").text
 
@@ -100,13 +100,13 @@ def test_how_things_are_going_is_told_of_the_last_minutes_only():
     assert "# TYPE helios_flow_time_to_match_seconds_bucket gauge" in served
 
 
-def test_a_silent_cloud_is_served_by_its_name():
+def test_a_silent_cloud_is_served_by_name():
     store = MemoryStore()
     now = (datetime.now(UTC) - NOON).total_seconds()
-    spoken = [("order", 15), ("payment", 15), ("inventory", 5)]
+    minutes_by_leg = [("order", 15), ("payment", 15), ("inventory", 5)]
     legs = [
         leg(name, f"ORD-{minute}-{number}", after=now - 900 + 60 * minute)
-        for name, minutes in spoken
+        for name, minutes in minutes_by_leg
         for minute in range(minutes)
         for number in range(10)
     ]

@@ -1,4 +1,4 @@
-"""What the API answers, request by request, over the store in memory."""
+"""The API's answers over the in-memory store, request by request."""
 
 import json
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ WATCH = "ws://127.0.0.1/api/v1/ws/events"
 LIMIT = 4096
 
 
-class AwayStore(MemoryStore):
-    """A store whose database is away."""
+class UnavailableStore(MemoryStore):
+    """A store whose database is unavailable."""
 
     def transaction(self):
         raise Retryable("Postgres: connection refused")
@@ -46,14 +46,14 @@ def client_on(store: MemoryStore, settings: Settings | None = None) -> TestClien
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with client_on(MemoryStore()) as opened:
-        yield opened
+    with client_on(MemoryStore()) as api_client:
+        yield api_client
 
 
 @pytest.fixture
-def away() -> Iterator[TestClient]:
-    with client_on(AwayStore()) as opened:
-        yield opened
+def unavailable_api() -> Iterator[TestClient]:
+    with client_on(UnavailableStore()) as api_client:
+        yield api_client
 
 
 def push(data: bytes = b'{"order_id":"ORD-1"}', **message) -> dict:
@@ -74,8 +74,8 @@ CLOUDEVENT = envelopes.cloudevent()
     ],
     ids=["eventbridge", "pubsub", "eventgrid", "eventgrid array", "cloudevents"],
 )
-def test_a_webhook_stores_its_event(client, url, body, status):
-    """A second delivery is a success too, and says that it was one."""
+def test_a_webhook_stores_its_event_once(client, url, body, status):
+    """A second delivery is also a success, with the status "duplicate"."""
     first, second = client.post(url, json=body), client.post(url, json=body)
 
     assert [(answer.status_code, answer.json()["status"]) for answer in (first, second)] == [
@@ -85,23 +85,23 @@ def test_a_webhook_stores_its_event(client, url, body, status):
 
 
 @pytest.mark.parametrize(
-    "asks", [{"dependencies": [Depends(lambda: None)]}, {}], ids=["for a dependency", "for a parameter"]
+    "options", [{"dependencies": [Depends(lambda: None)]}, {}], ids=["for a dependency", "for a parameter"]
 )
-def test_a_webhook_that_asks_fastapi_for_something_is_not_served_without_it(asks):
-    """Webhooks are served past FastAPI: what it would have checked must not be left out in silence."""
+def test_a_webhook_that_needs_fastapi_is_refused_at_registration(options):
+    """Webhooks bypass FastAPI, so a check that FastAPI would make must not be skipped silently."""
     routes = APIRouter()
 
     async def endpoint(request: Request) -> None: ...
 
     async def endpoint_with_parameter(request: Request, limit: int) -> None: ...
 
-    routes.post("/here", **asks)(endpoint if asks else endpoint_with_parameter)
+    routes.post("/here", **options)(endpoint if options else endpoint_with_parameter)
 
     with pytest.raises(TypeError, match="/here"):
         served(routes)
 
 
-def test_an_event_appears_in_the_list_and_in_the_totals(client):
+def test_a_stored_event_is_in_the_list_and_in_the_totals(client):
     client.post(AWS, content=eventbridge("test-123").body, headers=JSON)
 
     assert [event["id"] for event in client.get("/api/v1/events").json()["items"]] == ["test-123"]
@@ -111,11 +111,11 @@ def test_an_event_appears_in_the_list_and_in_the_totals(client):
     assert stats["events_by_source"] == {"aws": 1, "gcp": 0, "azure": 0}
 
 
-def test_counts_by_minute_reach_back_a_day_at_most(client):
-    """The answer says from which minute on it is complete."""
+def test_counts_by_minute_cover_one_day_at_most(client):
+    """The answer states the minute since which it is complete."""
     client.post(AWS, content=eventbridge("1").body, headers=JSON)
-    asked, now = "2026-01-02T03:04:05Z", datetime.now(UTC)
-    answer = client.get("/api/v1/counts", params={"since": asked}).json()
+    since, now = "2026-01-02T03:04:05Z", datetime.now(UTC)
+    answer = client.get("/api/v1/counts", params={"since": since}).json()
 
     assert [(count["source"], count["stored"]) for count in answer["minutes"]] == [("aws", 1)]
     assert timedelta(0) <= now - timedelta(hours=24) - datetime.fromisoformat(answer["since"]) < timedelta(minutes=1)
@@ -123,8 +123,8 @@ def test_counts_by_minute_reach_back_a_day_at_most(client):
     assert client.get("/api/v1/counts", params={"since": "2026-01-02T03:04:05"}).status_code == 422
 
 
-def test_an_array_has_a_result_per_element(client):
-    """What is bad in it is kept, and does not make the cloud send the rest again."""
+def test_an_array_has_one_result_per_element(client):
+    """A bad element becomes a dead letter and does not make the cloud redeliver the others."""
     client.post(AZURE, content=eventgrid("1").body, headers=JSON)
     array = [json.loads(eventgrid(id_).body) for id_ in ("1", "2")] + [{"id": "3"}]
     answer = client.post(AZURE, json=array)
@@ -157,35 +157,37 @@ def test_an_array_has_a_result_per_element(client):
         *("compressed", "missing message id", "not base64", "a number", "binary without source"),
     ],
 )
-def test_bad_input_is_a_problem_that_names_the_field_and_is_kept(client, url, content, headers, status, field):
+def test_bad_input_is_a_problem_that_names_the_field_and_becomes_a_dead_letter(
+    client, url, content, headers, status, field
+):
     answer = client.post(url, content=content, headers=headers)
 
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
-    kept = client.get("/api/v1/dead-letters").json()["items"]
-    assert [(dead_letter["field"], dead_letter["reason"]) for dead_letter in kept] == [
+    dead_letters = client.get("/api/v1/dead-letters").json()["items"]
+    assert [(dead_letter["field"], dead_letter["reason"]) for dead_letter in dead_letters] == [
         (field, answer.json()["errors"][0]["reason"])
     ]
 
 
-def test_a_dead_letter_can_be_read_whole(client):
-    """The list shows the beginning of its body."""
+def test_a_dead_letter_is_served_with_its_whole_body(client):
+    """The list has only the beginning of the body."""
     client.post(AWS, content=b"x" * 3000, headers=JSON)
     listed = client.get("/api/v1/dead-letters").json()["items"][0]
-    whole = client.get(f"/api/v1/dead-letters/{listed['id']}").json()
+    dead_letter = client.get(f"/api/v1/dead-letters/{listed['id']}").json()
 
-    assert (len(listed["body"]), len(whole["body"]), listed["body_bytes"]) == (1000, 3000, 3000)
+    assert (len(listed["body"]), len(dead_letter["body"]), listed["body_bytes"]) == (1000, 3000, 3000)
 
 
-def test_headers_that_no_contract_reads_are_not_kept(client):
-    """A dead letter must not become a store of other people's credentials."""
+def test_headers_that_no_contract_reads_are_not_stored(client):
+    """A dead letter must not store a sender's credentials."""
     client.post(AWS, content=b"x", headers=JSON | {"authorization": "Bearer secret", "ce-source": "s"})
 
-    kept = client.get("/api/v1/dead-letters").json()["items"][0]["headers"]
-    assert kept == {"content-type": "application/json", "ce-source": "s"}
+    stored_headers = client.get("/api/v1/dead-letters").json()["items"][0]["headers"]
+    assert stored_headers == {"content-type": "application/json", "ce-source": "s"}
 
 
-def test_event_grids_validation_code_is_echoed(client):
+def test_the_validation_code_of_event_grid_is_echoed(client):
     event = {
         "id": "1",
         "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
@@ -202,39 +204,39 @@ def test_event_grids_validation_code_is_echoed(client):
 
 @pytest.mark.parametrize("url", [CLOUDEVENTS, AZURE])
 def test_the_cloudevents_handshake_is_answered(client, url):
-    asked = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
-    answer = client.options(url, headers=asked)
+    headers = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
+    answer = client.options(url, headers=headers)
 
     assert answer.status_code == 200
     assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
     assert answer.headers["webhook-allowed-rate"] == "*"
 
 
-def test_without_a_database_a_webhook_asks_to_be_sent_the_event_again(away):
-    answer = away.post(AWS, content=eventbridge().body, headers=JSON)
+def test_without_a_database_a_webhook_answers_503_with_retry_after(unavailable_api):
+    answer = unavailable_api.post(AWS, content=eventbridge().body, headers=JSON)
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_without_a_database_health_says_so(away):
-    answer = away.get("/api/v1/health/detailed")
+def test_without_a_database_detailed_health_is_unhealthy(unavailable_api):
+    answer = unavailable_api.get("/api/v1/health/detailed")
 
     assert answer.status_code == 503
     assert (answer.json()["status"], answer.json()["database"]) == ("unhealthy", "unhealthy")
     assert answer.json()["reasons"] == {"database": "Postgres: connection refused"}
-    assert away.get("/api/v1/health").status_code == 200
-    assert away.get("/api/v1/stats").status_code == 503
+    assert unavailable_api.get("/api/v1/health").status_code == 200
+    assert unavailable_api.get("/api/v1/stats").status_code == 503
 
 
-def test_detailed_health_names_every_part(client):
+def test_detailed_health_names_every_component(client):
     health = client.get("/api/v1/health/detailed").json()
 
     assert set(health) == {"status", "database", "redis", "kafka", "uptime", "timestamp", "reasons"}
     assert (health["status"], health["redis"], health["kafka"]) == ("healthy", "disabled", "disabled")
 
 
-def test_pages_follow_each_other(client):
+def test_a_cursor_leads_to_the_next_page(client):
     for number in range(5):
         client.post(AWS, content=eventbridge(str(number)).body, headers=JSON)
     first = client.get("/api/v1/events", params={"limit": 3}).json()
@@ -266,19 +268,19 @@ def test_a_bad_query_is_a_problem_that_names_the_parameter(client, query, status
 
 
 @pytest.mark.parametrize("url", ["/api/v1/events/aws/nothing", "/api/v1/dead-letters/1", "/nowhere"])
-def test_what_is_not_there_is_a_problem(client, url):
+def test_an_unknown_resource_is_a_404_problem(client, url):
     answer = client.get(url)
 
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_an_id_with_slashes_can_be_asked_for(client):
+def test_an_event_id_may_contain_slashes(client):
     client.post(CLOUDEVENTS, json=CLOUDEVENT | {"id": "a/b?c"})
 
     assert client.get("/api/v1/events/aws/a/b%3Fc").json()["id"] == "a/b?c"
 
 
-def test_only_the_dashboard_may_call_from_a_browser(client):
+def test_cors_admits_only_the_dashboard(client):
     def allowed(origin: str) -> str | None:
         return client.get("/api/v1/health", headers={"origin": origin}).headers.get("access-control-allow-origin")
 
@@ -286,7 +288,7 @@ def test_only_the_dashboard_may_call_from_a_browser(client):
     assert allowed("https://elsewhere.example") is None
 
 
-def test_prometheus_sees_outcomes(client):
+def test_outcomes_are_served_to_prometheus(client):
     client.post(AWS, content=eventbridge().body, headers=JSON)
     client.post(AWS, content=b"{", headers=JSON)
     lines = client.get("/metrics").text.splitlines()
@@ -295,18 +297,18 @@ def test_prometheus_sees_outcomes(client):
     assert 'helios_deliveries_total{channel="eventbridge",status="rejected"} 1.0' in lines
 
 
-def test_the_schema_names_every_shape_it_refers_to(client):
-    """A reference into nowhere breaks every client generator."""
+def test_the_openapi_document_defines_every_schema_it_references(client):
+    """A dangling reference breaks every client generator."""
     schema = client.get("/openapi.json").json()
     text = json.dumps(schema)
-    referred = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    references = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
 
-    assert referred - set(schema["components"]["schemas"]) == set()
+    assert references - set(schema["components"]["schemas"]) == set()
     assert client.get("/docs").status_code == 200
 
 
-def test_ringing_takes_the_secret_or_the_one_before_while_it_is_replaced():
-    """Anybody may know the URL."""
+def test_notify_accepts_the_new_and_the_old_secret_during_a_rotation():
+    """The URL is public."""
     store = MemoryStore()
     settings = Settings(database_url="postgresql://nowhere", notify_secret="new old", trust_loopback=True)
     with client_on(store, settings) as client:
@@ -321,11 +323,11 @@ def test_ringing_takes_the_secret_or_the_one_before_while_it_is_replaced():
     assert statuses == [401, 401, 401, 202, 202]
 
 
-def test_without_a_secret_nobody_may_ring(client):
+def test_notify_without_a_configured_secret_is_refused(client):
     assert client.post("/api/v1/relay/notify", headers={"authorization": "Bearer "}).status_code == 401
 
 
-def test_frames_tell_what_happened_since_a_position(client):
+def test_frames_are_served_after_a_position(client):
     for number in range(3):
         client.post(AWS, content=eventbridge(str(number)).body, headers=JSON)
     page = client.get("/api/v1/frames", params={"after": 1, "limit": 1}).json()
@@ -334,7 +336,7 @@ def test_frames_tell_what_happened_since_a_position(client):
     assert (page["oldest"], page["position"]) == (1, 3)
 
 
-def test_who_watches_is_greeted_and_sent_what_is_new(client):
+def test_a_websocket_client_gets_a_hello_and_then_new_events(client):
     with client.websocket_connect(WATCH) as watcher:
         assert watcher.receive_json() == {"type": "hello", "position": 0}
         client.post(AWS, content=eventbridge("1").body, headers=JSON)
@@ -345,7 +347,7 @@ def test_who_watches_is_greeted_and_sent_what_is_new(client):
         assert watcher.receive_json() == {"type": "pong", "position": 1}
 
 
-def test_only_the_dashboard_may_watch_from_a_browser(client):
-    elsewhere = {"origin": "https://elsewhere.example"}
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect(WATCH, headers=elsewhere):
+def test_a_websocket_from_another_origin_is_refused(client):
+    headers = {"origin": "https://headers.example"}
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(WATCH, headers=headers):
         pass

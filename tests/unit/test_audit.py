@@ -45,7 +45,7 @@ def stand_in(tmp_path, monkeypatch):
     return make
 
 
-def says(answer: str) -> str:
+def print_answer(answer: str) -> str:
     return f"cat <<'ANSWER'\n{answer}\nANSWER"
 
 
@@ -93,7 +93,7 @@ def test_every_lock_file_is_audited():
 def test_a_vulnerability_is_reported_with_its_remedy(stand_in):
     package = {"name": "left", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
     answer = json.dumps({"dependencies": [package, {"name": "right", "skip_reason": "?"}]})
-    programs = stand_in("pip-audit", f'case "$*" in */some.lock) ;; *) exit ;; esac\n{says(answer)}')
+    programs = stand_in("pip-audit", f'case "$*" in */some.lock) ;; *) exit ;; esac\n{print_answer(answer)}')
 
     assert list(audit.python_vulnerabilities(programs, "some.lock")) == ["left 1: CVE-1, fixed in 1.1"]
 
@@ -101,7 +101,7 @@ def test_a_vulnerability_is_reported_with_its_remedy(stand_in):
 def test_a_vulnerability_of_the_dashboard_is_reported(stand_in):
     """npm exits with 1 when it finds any."""
     report = {"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}
-    stand_in("npm", f'test "$*" = "audit --json" || exit\n{says(json.dumps(report))}\nexit 1')
+    stand_in("npm", f'test "$*" = "audit --json" || exit\n{print_answer(json.dumps(report))}\nexit 1')
 
     assert list(audit.npm_vulnerabilities()) == ["left-pad: high, in <1.3"]
 
@@ -109,7 +109,7 @@ def test_a_vulnerability_of_the_dashboard_is_reported(stand_in):
 @pytest.mark.parametrize("answer", ["", json.dumps({"dependencies": [{"name": "left", "skip_reason": "not found"}]})])
 def test_a_registry_without_an_answer_is_not_one_without_findings(stand_in, answer):
     with pytest.raises(audit.Unanswered):
-        list(audit.python_vulnerabilities(stand_in("pip-audit", says(answer)), "some.lock"))
+        list(audit.python_vulnerabilities(stand_in("pip-audit", print_answer(answer)), "some.lock"))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_registry_without_an_answer_is_not_one_without_findings(stand_in, answ
     [("", "no connection"), ("{}", "no advisories"), ('{"message": "404 Not Found"}', "404 Not Found")],
 )
 def test_the_reason_for_no_answer_about_the_dashboard_is_reported(stand_in, answer, reason):
-    stand_in("npm", says(answer))
+    stand_in("npm", print_answer(answer))
     with pytest.raises(audit.Unanswered, match=reason):
         list(audit.npm_vulnerabilities())
 
@@ -150,6 +150,6 @@ def alive(pid: int) -> bool:
 def test_a_finding_fails_the_audit(stand_in, monkeypatch):
     monkeypatch.setattr(audit, "locks", list)
     monkeypatch.setattr(audit, "secrets", lambda _: iter(()))
-    stand_in("npm", says('{"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}'))
+    stand_in("npm", print_answer('{"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}'))
 
     assert audit.main() == 1

@@ -1,4 +1,4 @@
-"""Every guard refuses what it should and lets in the right one; the other side is a real library."""
+"""Every authenticator admits valid credentials and refuses others. Real libraries make the credentials."""
 
 import base64
 import hmac
@@ -47,7 +47,7 @@ KEYS_URL = "https://keys.example/certs"
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -57,11 +57,11 @@ class Clock:
 
 
 class Keys:
-    """An issuer: its key, its key set, and whether that can be had."""
+    """An issuer with a key and a key set, which may be unavailable."""
 
     def __init__(self) -> None:
         self.rotate("first")
-        self.away = False
+        self.unavailable = False
         self.fetches = 0
 
     def rotate(self, key_id: str) -> None:
@@ -70,8 +70,8 @@ class Keys:
 
     def fetch(self, _: str) -> bytes:
         self.fetches += 1
-        if self.away:
-            raise Retryable("the keys can't be had")
+        if self.unavailable:
+            raise Retryable("the keys are unavailable")
         key = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         return json.dumps({"keys": [key | {"kid": self.key_id, "use": "sig", "alg": "RS256"}]}).encode()
 
@@ -101,7 +101,7 @@ def entra(keys: Keys) -> BearerToken:
 
 def claims(**changed) -> dict:
     now = int(time.time())
-    given = {
+    values = {
         "iss": GOOGLE_ISSUERS[0],
         "aud": AUDIENCE,
         "email": ACCOUNT,
@@ -109,7 +109,7 @@ def claims(**changed) -> dict:
         "iat": now,
         "exp": now + 3600,
     }
-    return {name: value for name, value in (given | changed).items() if value is not None}
+    return {name: value for name, value in (values | changed).items() if value is not None}
 
 
 def entra_claims(**changed) -> dict:
@@ -117,7 +117,7 @@ def entra_claims(**changed) -> dict:
 
 
 def bearer(keys: Keys, content: dict, *, key: Any = None, algorithm: str = "RS256", key_id: str | None = None) -> dict:
-    """Signed by google-auth, as Google itself does it; by PyJWT where that is too careful."""
+    """Headers with a token that google-auth signs, as Google does, or PyJWT where google-auth refuses to."""
     key, key_id = key or keys.key, key_id or keys.key_id
     if algorithm == "RS256":
         pem = key.private_bytes(
@@ -130,7 +130,7 @@ def bearer(keys: Keys, content: dict, *, key: Any = None, algorithm: str = "RS25
 
 
 def verdict(authenticator, headers: dict, body: bytes = b"") -> str:
-    """What a guard says, in one word."""
+    """The authenticator's result as text."""
     try:
         authenticator.check(headers, body)
     except Refused as refused:
@@ -148,7 +148,7 @@ HOUR = 3600
     ("authenticator", "content"), [(google, claims), (entra, entra_claims)], ids=["Google", "Entra"]
 )
 @pytest.mark.parametrize(
-    ("changed", "signed", "said"),
+    ("changed", "signed", "expected"),
     [
         pytest.param({}, {}, "admitted", id="right"),
         pytest.param({}, {"key": OTHER_KEY}, "401 wrong_key", id="wrong key"),
@@ -169,14 +169,16 @@ HOUR = 3600
         pytest.param({"padding": "x" * 9000}, {}, "401 oversized", id="oversized"),
     ],
 )
-def test_a_bearer_token_has_to_be_right_in_everything(keys, authenticator, content, changed, signed, said):
-    given = {name: value for name, value in content(**changed).items() if value is not None}
+def test_a_bearer_token_is_admitted_only_if_every_claim_is_valid(
+    keys, authenticator, content, changed, signed, expected
+):
+    values = {name: value for name, value in content(**changed).items() if value is not None}
 
-    assert verdict(authenticator(keys), bearer(keys, given, **signed)) == said
+    assert verdict(authenticator(keys), bearer(keys, values, **signed)) == expected
 
 
-def test_a_token_whose_secret_is_the_public_key_is_refused(keys):
-    """The way in of a verifier that lets the token choose: what everybody knows would sign it."""
+def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(keys):
+    """A verifier that lets the token choose the algorithm would accept a signature made with public data."""
     public = keys.key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -194,23 +196,23 @@ V2 = {"iss": f"https://login.microsoftonline.com/{TENANT}/v2.0", "appid": None, 
 
 
 @pytest.mark.parametrize("leeway", [-30, 30])
-def test_clocks_may_be_a_little_apart(keys, leeway):
+def test_a_small_clock_difference_is_tolerated(keys, leeway):
     now = int(time.time()) + leeway
 
     assert verdict(google(keys), bearer(keys, claims(iat=now, nbf=now, exp=now + 1))) == "admitted"
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "expected"),
     [
         ({}, "admitted"),
         (V2, "admitted"),
         ({"iss": f"https://sts.windows.net/{TENANT[:-1]}8/"}, "401 wrong_issuer"),
     ],
 )
-def test_the_settings_pin_entra_s_tenant_in_either_version(keys, changed, said):
-    """Through the gate, with keys from where the settings say."""
-    given = {name: value for name, value in entra_claims(**changed).items() if value is not None}
+def test_the_settings_pin_entras_tenant_in_either_token_version(keys, changed, expected):
+    """The test passes through WebhookAuth and fetches the keys from the URL in the settings."""
+    values = {name: value for name, value in entra_claims(**changed).items() if value is not None}
     with listening(200, {}, keys.fetch("")) as url:
         webhook_auth = build(
             settings(
@@ -220,13 +222,13 @@ def test_the_settings_pin_entra_s_tenant_in_either_version(keys, changed, said):
                 entra_keys_url=url + "{tenant}",
             )
         )
-        headers = bearer(keys, given)
+        headers = bearer(keys, values)
         name, authenticator = webhook_auth.authenticator("eventgrid", headers, local=False)
 
-        assert (name, verdict(authenticator, headers)) == ("entra", said)
+        assert (name, verdict(authenticator, headers)) == ("entra", expected)
 
 
-def test_the_event_grid_emulators_tokens_are_let_in(keys):
+def test_tokens_of_the_event_grid_emulator_are_admitted(keys):
     emulated = Entra()
     webhook = {
         "endpointUrl": "http://helios.example",
@@ -240,8 +242,8 @@ def test_the_event_grid_emulators_tokens_are_let_in(keys):
     assert verdict(entra(keys), headers) == "admitted"
 
 
-def test_the_pubsub_emulators_tokens_are_let_in():
-    """They are made by google-auth, and shown as Google shows its keys."""
+def test_tokens_of_the_pubsub_emulator_are_admitted():
+    """The emulator makes tokens with google-auth, and publishes its keys in Google's format."""
     signer = Signer()
     authenticator = BearerToken(
         KeySet(KEYS_URL, fetch=lambda _: json.dumps(signer.keys).encode()),
@@ -257,108 +259,108 @@ def test_the_pubsub_emulators_tokens_are_let_in():
 
 
 @pytest.mark.parametrize("changed", [{"email": "other@shop.iam.gserviceaccount.com"}, {"email_verified": False}])
-def test_a_true_token_of_another_account_opens_nothing(keys, changed):
+def test_a_valid_token_of_another_account_is_refused(keys, changed):
     assert verdict(google(keys), bearer(keys, claims(**changed))) == "403 wrong_account"
 
 
-def test_a_true_token_of_another_application_opens_nothing(keys):
+def test_a_valid_token_of_another_application_is_refused(keys):
     assert verdict(entra(keys), bearer(keys, entra_claims(appid="someone"))) == "403 wrong_account"
 
 
 @pytest.mark.parametrize("token", ["", "a.b.c", "\u00e9", "." * 100])
-def test_what_is_no_token_is_refused(keys, token):
+def test_a_malformed_token_is_refused(keys, token):
     assert verdict(google(keys), {"authorization": f"Bearer {token}"}) == "401 malformed"
 
 
-def test_a_known_key_goes_on_being_used_while_its_issuer_is_away():
+def test_a_known_key_is_used_while_its_issuer_is_unavailable():
     keys, clock = Keys(), Clock()
     authenticator, headers = google(keys, clock), bearer(keys, claims())
     assert verdict(authenticator, headers) == "admitted"
-    keys.away = True
+    keys.unavailable = True
     clock.now += FRESH_SECONDS + 1
 
     assert verdict(authenticator, headers) == "admitted"
 
 
-class Held(Keys):
-    """An issuer that answers when it is let go on."""
+class BlockingIssuer(Keys):
+    """An issuer that answers when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = threading.Event()
+        self.requested = threading.Event()
         self.answer = threading.Event()
         self.answer.set()
 
     def fetch(self, url: str) -> bytes:
-        self.asked.set()
+        self.requested.set()
         assert self.answer.wait(60)
         return super().fetch(url)
 
     def hang(self) -> None:
-        self.asked.clear()
+        self.requested.clear()
         self.answer.clear()
 
 
 @pytest.fixture
-def held():
-    """It; let go on in the end, whatever a test says of it."""
-    issuer = Held()
+def blocking_issuer():
+    """A blocking issuer, released at the end of the test."""
+    issuer = BlockingIssuer()
     yield issuer
     issuer.answer.set()
 
 
-def test_a_stale_key_is_used_while_another_caller_waits_for_an_issuer_that_hangs(held):
+def test_a_stale_key_is_used_while_another_caller_waits_for_an_issuer_that_hangs(blocking_issuer):
     clock = Clock()
-    authenticator, headers = google(held, clock), bearer(held, claims())
+    authenticator, headers = google(blocking_issuer, clock), bearer(blocking_issuer, claims())
     assert verdict(authenticator, headers) == "admitted"
     clock.now += FRESH_SECONDS + 1
-    held.hang()
+    blocking_issuer.hang()
     with ThreadPoolExecutor(1) as thread:
         renewing = thread.submit(verdict, authenticator, headers)
-        assert held.asked.wait(60)
+        assert blocking_issuer.requested.wait(60)
 
         assert [verdict(authenticator, headers) for _ in range(3)] == ["admitted"] * 3
-        assert verdict(authenticator, bearer(held, claims(), key_id="made-up")) == "503"
+        assert verdict(authenticator, bearer(blocking_issuer, claims(), key_id="made-up")) == "503"
         assert not renewing.done()
-        held.answer.set()
+        blocking_issuer.answer.set()
         assert renewing.result(60) == "admitted"
-    assert held.fetches == 2
+    assert blocking_issuer.fetches == 2
 
 
-def test_nobody_waits_for_the_first_keys_but_who_asked_for_them(held):
-    """Else whoever makes up tokens could fill every thread while an issuer hangs."""
-    authenticator, headers = google(held), bearer(held, claims())
-    held.hang()
+def test_only_the_caller_that_fetches_the_first_keys_waits_for_them(blocking_issuer):
+    """Otherwise a client with made-up tokens could block every thread while an issuer hangs."""
+    authenticator, headers = google(blocking_issuer), bearer(blocking_issuer, claims())
+    blocking_issuer.hang()
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(verdict, authenticator, headers)
-        assert held.asked.wait(60)
+        assert blocking_issuer.requested.wait(60)
 
         assert verdict(authenticator, headers) == "503"
         assert not first.done()
-        held.answer.set()
+        blocking_issuer.answer.set()
         assert first.result(60) == "admitted"
 
 
-def test_without_a_key_and_without_its_issuer_nothing_is_decided():
-    """401 would make Event Grid drop the event."""
+def test_a_token_is_undecided_without_a_key_while_the_issuer_is_unavailable():
+    """A 401 would make Event Grid drop the event."""
     keys = Keys()
-    keys.away = True
+    keys.unavailable = True
 
     assert verdict(google(keys), bearer(keys, claims())) == "503"
 
 
-def test_a_key_that_is_new_while_its_issuer_is_away_is_not_decided_on():
+def test_a_token_of_a_new_key_is_undecided_while_the_issuer_is_unavailable():
     keys, clock = Keys(), Clock()
     authenticator = google(keys, clock)
     verdict(authenticator, bearer(keys, claims()))
     keys.rotate("second")
-    keys.away = True
+    keys.unavailable = True
     clock.now += RETRY_SECONDS
 
     assert verdict(authenticator, bearer(keys, claims())) == "503"
 
 
-def test_a_rotated_key_is_fetched_and_made_up_ids_do_not_make_us_ask_each_time():
+def test_a_rotated_key_is_fetched_and_made_up_key_ids_do_not_cause_a_fetch_each():
     keys, clock = Keys(), Clock()
     authenticator = google(keys, clock)
     verdict(authenticator, bearer(keys, claims()))
@@ -367,13 +369,13 @@ def test_a_rotated_key_is_fetched_and_made_up_ids_do_not_make_us_ask_each_time()
     assert verdict(authenticator, bearer(keys, claims())) == "admitted"
     fetches = keys.fetches
 
-    said = {verdict(authenticator, bearer(keys, claims(), key_id=f"made-up-{number}")) for number in range(5)}
+    results = {verdict(authenticator, bearer(keys, claims(), key_id=f"made-up-{number}")) for number in range(5)}
 
-    assert (said, keys.fetches) == ({"401 wrong_key"}, fetches)
+    assert (results, keys.fetches) == ({"401 wrong_key"}, fetches)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"{}", b"[]", b'{"keys": []}'])
-def test_what_is_no_key_set_decides_nothing(keys, content):
+def test_a_token_is_undecided_if_the_key_set_is_malformed(keys, content):
     authenticator = BearerToken(
         KeySet(KEYS_URL, fetch=lambda _: content), issuers=["i"], audience="a", permit=permit_service_account("e")
     )
@@ -382,7 +384,7 @@ def test_what_is_no_key_set_decides_nothing(keys, content):
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
-def test_keys_are_fetched_without_following_a_redirect(status):
+def test_a_redirect_of_the_keys_url_is_not_followed(status):
     with listening(status, {"Location": "http://127.0.0.1:1/secret"}) as url, pytest.raises(Retryable):
         fetch(url)
 
@@ -392,8 +394,8 @@ def test_keys_are_fetched():
         assert fetch(url) == b"{}"
 
 
-class Drip(socketserver.BaseRequestHandler):
-    """Answers a byte now and then, each before any timeout of a socket, and never ends."""
+class SlowHandler(socketserver.BaseRequestHandler):
+    """Sends one byte at a time, each before the socket's timeout, and never ends the answer."""
 
     ended = threading.Event()
 
@@ -403,9 +405,9 @@ class Drip(socketserver.BaseRequestHandler):
             self.request.sendall(b" ")
 
 
-def test_an_answer_that_drips_is_not_waited_for_and_not_asked_for_twice(monkeypatch):
+def test_a_slow_answer_times_out_and_is_not_requested_twice(monkeypatch):
     monkeypatch.setattr("helios.auth.keys.TIMEOUT_SECONDS", 0.3)
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server, serving(server):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SlowHandler) as server, serving(server):
         url = f"http://127.0.0.1:{server.server_address[1]}/"
         try:
             with pytest.raises(Retryable, match="no response from"):
@@ -413,12 +415,12 @@ def test_an_answer_that_drips_is_not_waited_for_and_not_asked_for_twice(monkeypa
             with pytest.raises(Retryable, match="has not ended yet"):
                 fetch(url)
         finally:
-            Drip.ended.set()
+            SlowHandler.ended.set()
         eventually(lambda: "keys" not in {thread.name for thread in threading.enumerate()})
 
 
 @pytest.mark.parametrize(("status", "kind"), [(403, NotFound), (404, NotFound), (410, NotFound), (429, Retryable)])
-def test_what_is_not_there_is_told_from_what_can_not_be_had(status, kind):
+def test_a_missing_resource_is_distinguished_from_an_unavailable_one(status, kind):
     with listening(status, {}) as url, pytest.raises(Retryable) as raised:
         fetch(url)
 
@@ -426,7 +428,7 @@ def test_what_is_not_there_is_told_from_what_can_not_be_had(status, kind):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("secret", "expected"),
     [
         ("new", "admitted"),
         ("old", "admitted"),
@@ -436,15 +438,15 @@ def test_what_is_not_there_is_told_from_what_can_not_be_had(status, kind):
         ("new old", "401 wrong_key"),
     ],
 )
-def test_a_secret_header_knows_two_secrets_while_one_is_replaced(given, said):
-    assert verdict(SecretHeader(["new", "old"]), {HEADER: given}) == said
+def test_a_secret_header_accepts_two_secrets_during_a_rotation(secret, expected):
+    assert verdict(SecretHeader(["new", "old"]), {HEADER: secret}) == expected
 
 
 WEBHOOK_SECRETS = [f"whsec_{base64.b64encode(bytes([number]) * 32).decode()}" for number in range(3)]
 
 
 def signed(body: str = "{}", *, secret: str = WEBHOOK_SECRETS[0], age: timedelta = timedelta()) -> dict:
-    """Headers of a message; made in the test itself, for a signature holds a few minutes only."""
+    """Headers of a signed message, made during the test because a signature is valid for a few minutes only."""
     at = datetime.now(UTC) - age
     return {
         "webhook-id": "msg_1",
@@ -454,7 +456,7 @@ def signed(body: str = "{}", *, secret: str = WEBHOOK_SECRETS[0], age: timedelta
 
 
 @pytest.mark.parametrize(
-    ("signature", "changed", "said"),
+    ("signature", "changed", "expected"),
     [
         pytest.param({}, {}, "admitted", id="right"),
         pytest.param({"secret": WEBHOOK_SECRETS[1]}, {}, "admitted", id="the other secret"),
@@ -478,19 +480,19 @@ def signed(body: str = "{}", *, secret: str = WEBHOOK_SECRETS[0], age: timedelta
         pytest.param({}, {"webhook-signature": lambda _: ""}, "401 wrong_key", id="no signature"),
     ],
 )
-def test_a_standard_webhook_is_signed_and_of_now(signature, changed, said):
+def test_a_standard_webhook_is_admitted_only_with_a_valid_and_recent_signature(signature, changed, expected):
     headers = signed(**signature)
     headers |= {name: change(headers[name]) for name, change in changed.items()}
 
-    assert verdict(StandardWebhooks(WEBHOOK_SECRETS[:2]), headers, b"{}") == said
+    assert verdict(StandardWebhooks(WEBHOOK_SECRETS[:2]), headers, b"{}") == expected
 
 
-def test_a_webhook_without_a_signature_is_none_of_the_standard():
+def test_a_standard_webhook_without_headers_is_malformed():
     assert verdict(StandardWebhooks(WEBHOOK_SECRETS[:2]), {}, b"{}") == "401 malformed"
 
 
 @pytest.mark.parametrize("secret", ["short", "whsec_c2hvcnQ=", "whsec_***", WEBHOOK_SECRETS[0].removeprefix("whsec_")])
-def test_a_webhook_secret_that_is_none_is_no_setting(secret):
+def test_an_invalid_webhook_secret_is_a_configuration_error(secret):
     with pytest.raises(ConfigurationError, match="HELIOS_CLOUDEVENTS_SECRET"):
         StandardWebhooks([secret])
 
@@ -500,13 +502,13 @@ CERTIFICATE = f"https://sns.{AWS_REGION}.amazonaws.com/SimpleNotificationService
 
 
 def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
-    """Of yesterday and today, PEM."""
+    """A certificate as PEM, valid from yesterday until tomorrow."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now - timedelta(days=1))
-    made = builder.not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.PEM)
+    signed_certificate = builder.not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    return signed_certificate.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture(scope="module")
@@ -518,7 +520,7 @@ def amazon():
 
 def message(amazon, *, key=None, hashed=None, signature=None, **changed) -> bytes:
     """A message as SNS signs it: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages"."""
-    given = {
+    values = {
         "Type": "Notification",
         "MessageId": "m-1",
         "TopicArn": TOPIC,
@@ -528,17 +530,17 @@ def message(amazon, *, key=None, hashed=None, signature=None, **changed) -> byte
         "SigningCertURL": CERTIFICATE,
     } | changed
     names = ["Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
-    text = "".join(f"{name}\n{given[name]}\n" for name in names if name in given)
+    text = "".join(f"{name}\n{values[name]}\n" for name in names if name in values)
     signed_text = (key or amazon.key).sign(text.encode(), padding.PKCS1v15(), hashed or hashes.SHA256())
     signature = base64.b64encode(signed_text).decode() if signature is None else signature
-    return json.dumps(given | {"Signature": signature}).encode()
+    return json.dumps(values | {"Signature": signature}).encode()
 
 
 CONFIRMATION = {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL": "http://169.254.169.254/"}
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "expected"),
     [
         pytest.param({}, "admitted", id="right"),
         pytest.param({"Subject": "an order"}, "admitted", id="right, with a subject"),
@@ -584,15 +586,15 @@ CONFIRMATION = {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL"
         pytest.param({"SignatureVersion": "none"}, "401 wrong_algorithm", id="algorithm none"),
     ],
 )
-def test_an_sns_message_is_signed_by_amazon_and_of_our_topic(amazon, changed, said):
-    fetched: list[str] = []
+def test_an_sns_message_is_admitted_only_with_amazons_signature_and_an_allowed_topic(amazon, changed, expected):
+    urls: list[str] = []
 
     def fetch(url: str) -> bytes:
-        fetched.append(url)
+        urls.append(url)
         return amazon.pem
 
-    assert verdict(SnsSignature([TOPIC], fetch=fetch), {}, message(amazon, **changed)) == said
-    assert set(fetched) <= {CERTIFICATE}
+    assert verdict(SnsSignature([TOPIC], fetch=fetch), {}, message(amazon, **changed)) == expected
+    assert set(urls) <= {CERTIFICATE}
 
 
 def test_a_changed_sns_message_is_refused(amazon):
@@ -604,20 +606,20 @@ def test_a_changed_sns_message_is_refused(amazon):
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b"\xff", b'{"Type": 1}', b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"]
 )
-def test_what_is_no_sns_message_is_refused(amazon, body):
+def test_a_malformed_sns_message_is_refused(amazon, body):
     assert verdict(SnsSignature([TOPIC], fetch=lambda _: amazon.pem), {}, body) == "401 malformed"
 
 
 @pytest.mark.parametrize("days", [-2, 2])
-def test_a_certificate_signs_nothing_before_its_time_and_after(amazon, days):
-    then = time.time() + days * 86_400
-    at = datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+def test_a_message_outside_the_validity_of_its_certificate_is_refused(amazon, days):
+    timestamp = time.time() + days * 86_400
+    at = datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
-    authenticator = SnsSignature([TOPIC], fetch=lambda _: amazon.pem, now=lambda: then)
+    authenticator = SnsSignature([TOPIC], fetch=lambda _: amazon.pem, now=lambda: timestamp)
     assert verdict(authenticator, {}, message(amazon, Timestamp=at)) == "401 expired"
 
 
-def test_a_certificate_of_another_kind_of_key_signs_nothing(amazon):
+def test_a_certificate_with_another_type_of_key_is_refused(amazon):
     key = ec.generate_private_key(ec.SECP256R1())
 
     authenticator = SnsSignature([TOPIC], fetch=lambda _: certificate(key))
@@ -625,50 +627,50 @@ def test_a_certificate_of_another_kind_of_key_signs_nothing(amazon):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"<html>"])
-def test_without_its_certificate_an_sns_message_is_not_decided_on(amazon, content):
+def test_an_sns_message_is_undecided_without_its_certificate(amazon, content):
     def fetch(_: str) -> bytes:
         if content is None:
-            raise Retryable("it can't be had")
+            raise Retryable("unavailable")
         return content
 
     assert verdict(SnsSignature([TOPIC], fetch=fetch), {}, message(amazon)) == "503"
 
 
 def test_a_certificate_is_fetched_once(amazon):
-    fetched: list[str] = []
+    urls: list[str] = []
 
     def fetch(url: str) -> bytes:
-        fetched.append(url)
+        urls.append(url)
         return amazon.pem
 
     authenticator = SnsSignature([TOPIC], fetch=fetch)
-    said = {verdict(authenticator, {}, message(amazon)) for _ in range(3)}
+    results = {verdict(authenticator, {}, message(amazon)) for _ in range(3)}
 
-    assert (said, fetched) == ({"admitted"}, [CERTIFICATE])
+    assert (results, urls) == ({"admitted"}, [CERTIFICATE])
 
 
-class Amazon:
-    """Where certificates are had: how often it was asked, and what it says."""
+class CertificateServer:
+    """A fake certificate server that records the requested URLs."""
 
     def __init__(self, content: bytes | Retryable) -> None:
         self.content = content
-        self.asked: list[str] = []
+        self.urls: list[str] = []
 
     def __call__(self, url: str) -> bytes:
-        self.asked.append(url)
+        self.urls.append(url)
         if isinstance(self.content, Retryable):
             raise self.content
         return self.content
 
 
-def named(name: str) -> str:
+def certificate_url(name: str) -> str:
     return CERTIFICATE.replace("0123456789abcdef", name)
 
 
-def test_a_certificate_that_is_not_there_is_a_wrong_key_and_is_not_asked_for_again():
-    """Anybody can name one: what names it is not signed by Amazon, and must not make us ask each time."""
-    clock, away = Clock(), Amazon(NotFound("404"))
-    certificates = Certificates(mirror=None, fetch=away, clock=clock)
+def test_a_missing_certificate_is_a_wrong_key_and_is_not_fetched_again():
+    """A client can name any certificate. A missing one must not cause a fetch for every message."""
+    clock, server = Clock(), CertificateServer(NotFound("404"))
+    certificates = Certificates(mirror=None, fetch=server, clock=clock)
     for _ in range(3):
         with pytest.raises(Refused, match="No certificate exists at SigningCertURL"):
             certificates.get(CERTIFICATE)
@@ -677,41 +679,41 @@ def test_a_certificate_that_is_not_there_is_a_wrong_key_and_is_not_asked_for_aga
     with pytest.raises(Refused):
         certificates.get(CERTIFICATE)
 
-    assert len(away.asked) == 2
+    assert len(server.urls) == 2
 
 
-def test_a_certificate_that_can_not_be_had_is_asked_for_again_later(amazon):
-    clock, flaky = Clock(), Amazon(Retryable("away"))
-    certificates = Certificates(mirror=None, fetch=flaky, clock=clock)
+def test_an_unavailable_certificate_is_fetched_again_later(amazon):
+    clock, server = Clock(), CertificateServer(Retryable("unavailable"))
+    certificates = Certificates(mirror=None, fetch=server, clock=clock)
     for _ in range(3):
         with pytest.raises(Retryable):
             certificates.get(CERTIFICATE)
-    assert len(flaky.asked) == 1
-    flaky.content = amazon.pem
+    assert len(server.urls) == 1
+    server.content = amazon.pem
     clock.now += 10
 
     assert certificates.get(CERTIFICATE) == x509.load_pem_x509_certificate(amazon.pem)
 
 
-def test_made_up_names_of_certificates_are_asked_for_one_at_a_time_and_seldom(amazon):
-    clock, away = Clock(), Amazon(NotFound("404"))
-    authenticator = SnsSignature([TOPIC], fetch=away, clock=clock)
-    made_up = [message(amazon, SigningCertURL=named(f"{number:x}")) for number in range(20)]
+def test_fetches_of_made_up_certificates_are_limited_to_one_per_pause(amazon):
+    clock, server = Clock(), CertificateServer(NotFound("404"))
+    authenticator = SnsSignature([TOPIC], fetch=server, clock=clock)
+    bodies = [message(amazon, SigningCertURL=certificate_url(f"{number:x}")) for number in range(20)]
 
-    assert [verdict(authenticator, {}, body) for body in made_up] == ["401 wrong_key"] + ["503"] * 19
-    assert len(away.asked) == 1
-    away.content = amazon.pem
+    assert [verdict(authenticator, {}, body) for body in bodies] == ["401 wrong_key"] + ["503"] * 19
+    assert len(server.urls) == 1
+    server.content = amazon.pem
     clock.now += PAUSE_SECONDS
     assert verdict(authenticator, {}, message(amazon)) == "admitted"
-    assert verdict(authenticator, {}, made_up[-1]) == "503"
+    assert verdict(authenticator, {}, bodies[-1]) == "503"
     assert verdict(authenticator, {}, message(amazon)) == "admitted"
 
 
-def test_nobody_waits_for_a_certificate_that_another_caller_fetches(amazon):
-    asked, answer = threading.Event(), threading.Event()
+def test_a_caller_does_not_wait_for_a_certificate_that_another_caller_fetches(amazon):
+    requested, answer = threading.Event(), threading.Event()
 
     def fetch(_: str) -> bytes:
-        asked.set()
+        requested.set()
         assert answer.wait(60)
         return amazon.pem
 
@@ -719,7 +721,7 @@ def test_nobody_waits_for_a_certificate_that_another_caller_fetches(amazon):
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(verdict, authenticator, {}, message(amazon))
         try:
-            assert asked.wait(60)
+            assert requested.wait(60)
             assert verdict(authenticator, {}, message(amazon)) == "503"
         finally:
             answer.set()
@@ -749,12 +751,12 @@ def test_a_mirror_gives_certificates_and_the_message_has_to_name_amazon_all_the_
     assert verdict(SnsSignature([TOPIC], mirror=mirror), {}, body) == said
 
 
-def settings(**given) -> Settings:
-    return Settings(database_url="postgresql://nowhere", **given)
+def settings(**values) -> Settings:
+    return Settings(database_url="postgresql://nowhere", **values)
 
 
 @pytest.mark.parametrize(
-    ("given", "environ", "reason"),
+    ("values", "environ", "reason"),
     [
         ({}, {}, "HELIOS_WEBHOOK_AUTH is not set"),
         ({"trust_loopback": "loopback"}, {"AWS_LAMBDA_FUNCTION_NAME": "helios-api"}, "HELIOS_TRUST_LOOPBACK"),
@@ -772,6 +774,6 @@ def settings(**given) -> Settings:
         ({"webhook_auth": "cloudevents=hmac"}, {}, "HELIOS_CLOUDEVENTS_SECRET is not set"),
     ],
 )
-def test_helios_does_not_start_with_an_open_way_in(given, environ, reason):
+def test_helios_does_not_start_without_authentication_of_every_webhook(values, environ, reason):
     with pytest.raises(ConfigurationError, match=reason):
-        build(settings(**given), environ)
+        build(settings(**values), environ)

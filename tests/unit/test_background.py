@@ -12,58 +12,58 @@ from tests.support.services import client_of, in_memory
 PATIENCE_SECONDS = 20
 
 
-class DefectiveStore(MemoryStore):
+class FailingStore(MemoryStore):
     """A store whose first transaction raises an unexpected exception."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = 0
-        self.asked_again = threading.Event()
+        self.calls = 0
+        self.retried = threading.Event()
 
     def transaction(self):
-        self.asked += 1
-        if self.asked == 1:
+        self.calls += 1
+        if self.calls == 1:
             raise ZeroDivisionError("a bug")
-        self.asked_again.set()
+        self.retried.set()
         return super().transaction()
 
 
-class DefectiveOutbox(MemoryOutbox):
-    """An outbox whose frames can't be read the first time."""
+class FailingOutbox(MemoryOutbox):
+    """An outbox whose first read fails."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
-        self.asked = 0
-        self.asked_again = threading.Event()
+        self.calls = 0
+        self.retried = threading.Event()
 
     def frames(self, **where):
-        self.asked += 1
-        if self.asked == 1:
+        self.calls += 1
+        if self.calls == 1:
             raise ZeroDivisionError("a bug")
-        self.asked_again.set()
+        self.retried.set()
         return super().frames(**where)
 
 
-def test_a_sweep_that_failed_is_not_the_last_one(monkeypatch, caplog):
+def test_the_sweep_runs_again_after_an_error(monkeypatch, caplog):
     monkeypatch.setattr(app, "EXPIRE_SECONDS", 0.01)
     monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
-    store = DefectiveStore()
+    store = FailingStore()
     with client_of(in_memory(store)):
-        assert store.asked_again.wait(PATIENCE_SECONDS)
+        assert store.retried.wait(PATIENCE_SECONDS)
 
     assert "sweep failed" in caplog.text
 
 
-def test_the_live_stream_goes_on_after_a_frame_that_could_not_be_read(caplog):
+def test_the_live_stream_resumes_after_a_failed_read(caplog):
     store = MemoryStore()
-    outbox = DefectiveOutbox(store)
+    outbox = FailingOutbox(store)
     services = in_memory(store)
     services = msgspec.structs.replace(services, outbox=outbox, notifier=outbox, listener=outbox)
     with client_of(services) as client, client.websocket_connect("ws://127.0.0.1/api/v1/ws/events") as socket:
         assert socket.receive_json()["type"] == "hello"
         content = eventbridge("1").body
         client.post("/api/v1/webhooks/aws/eventbridge", content=content, headers={"content-type": "application/json"})
-        assert outbox.asked_again.wait(PATIENCE_SECONDS)
+        assert outbox.retried.wait(PATIENCE_SECONDS)
         frame = socket.receive_json()["frames"][0]
 
     assert frame["events"][0]["id"] == "1"

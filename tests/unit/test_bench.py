@@ -33,7 +33,7 @@ def test_a_percentile_is_one_of_the_values(values, percent, expected):
     assert percentile(values, percent) == expected
 
 
-def test_a_percentile_of_nothing_is_refused():
+def test_a_percentile_of_no_values_is_an_error():
     with pytest.raises(ValueError, match="no values were measured"):
         percentile([], 50)
 

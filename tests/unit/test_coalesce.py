@@ -1,4 +1,4 @@
-"""Concurrent requests share batches; each gets its own answer, and none waits for ever."""
+"""Concurrent requests share batches. Each request gets its own outcomes, and none waits without limit."""
 
 import asyncio
 import threading
@@ -13,17 +13,17 @@ from tests.support.deliveries import eventbridge, poison
 
 
 class Recorder:
-    """An ingest that notes its batches; it holds the first one until ``go`` is set."""
+    """An ingest that records its batches and blocks the first one until ``go`` is set."""
 
     def __init__(self) -> None:
         self.batches: list[list[Delivery]] = []
-        self.begun = threading.Event()
+        self.started = threading.Event()
         self.go = threading.Event()
         self.error: Exception | None = None
 
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         self.batches.append(list(deliveries))
-        self.begun.set()
+        self.started.set()
         assert self.go.wait(10)
         if self.error:
             raise self.error
@@ -35,19 +35,19 @@ def ingest() -> Recorder:
     return Recorder()
 
 
-async def gather(coalescer: Coalescer, ingest: Recorder, requests: Sequence[Sequence[Delivery]]):
-    """Submit one request, and the others while its batch is being stored."""
+async def submit_during_a_batch(coalescer: Coalescer, ingest: Recorder, requests: Sequence[Sequence[Delivery]]):
+    """Submit one request, and the others while Helios stores its batch."""
     first = asyncio.create_task(coalescer.submit(requests[0]))
-    await asyncio.to_thread(ingest.begun.wait, 10)
+    await asyncio.to_thread(ingest.started.wait, 10)
     others = [asyncio.create_task(coalescer.submit(request)) for request in requests[1:]]
     await asyncio.sleep(0)
     ingest.go.set()
     return await asyncio.gather(first, *others, return_exceptions=True)
 
 
-def test_what_arrives_during_a_batch_is_the_next_batch(ingest):
+def test_requests_that_arrive_during_a_batch_form_the_next_batch(ingest):
     coalescer = Coalescer(ingest, timeout_seconds=10)
-    asyncio.run(gather(coalescer, ingest, [[eventbridge(str(number))] for number in range(64)]))
+    asyncio.run(submit_during_a_batch(coalescer, ingest, [[eventbridge(str(number))] for number in range(64)]))
     coalescer.close()
 
     assert [len(batch) for batch in ingest.batches] == [1, 63]
@@ -56,38 +56,42 @@ def test_what_arrives_during_a_batch_is_the_next_batch(ingest):
 def test_each_request_gets_the_outcomes_of_its_own_deliveries(ingest):
     requests = [[poison(b"a")], [poison(b"b"), poison(b"c")], [poison(b"d")]]
     coalescer = Coalescer(ingest, timeout_seconds=10)
-    answers = asyncio.run(gather(coalescer, ingest, requests))
+    answers = asyncio.run(submit_during_a_batch(coalescer, ingest, requests))
     coalescer.close()
 
     assert [[outcome.reason for outcome in outcomes] for outcomes in answers] == [["a"], ["b", "c"], ["d"]]
 
 
-def test_a_batch_has_a_limit_but_a_request_is_never_torn(ingest):
+def test_a_batch_has_a_limit_but_a_request_is_never_split(ingest):
     """A request larger than the limit is a batch of its own."""
     large = [poison()] * (MAX_BATCH + 1)
     coalescer = Coalescer(ingest, timeout_seconds=10)
-    asyncio.run(gather(coalescer, ingest, [[poison()], large, [poison()] * (MAX_BATCH - 1), [poison()], [poison()]]))
+    asyncio.run(
+        submit_during_a_batch(
+            coalescer, ingest, [[poison()], large, [poison()] * (MAX_BATCH - 1), [poison()], [poison()]]
+        )
+    )
     coalescer.close()
 
     assert [len(batch) for batch in ingest.batches] == [1, MAX_BATCH + 1, MAX_BATCH, 1]
 
 
-def test_a_batch_of_large_bodies_is_a_small_one(ingest):
-    """Memory: on its way to Postgres a batch is copied several times."""
+def test_large_bodies_make_a_batch_smaller(ingest):
+    """Helios copies a batch several times on its way to Postgres, so this bounds the memory."""
     half = poison(b"x" * (MAX_BATCH_BYTES // 2))
     larger = poison(b"x" * (MAX_BATCH_BYTES + 1))
     coalescer = Coalescer(ingest, timeout_seconds=10)
-    asyncio.run(gather(coalescer, ingest, [[poison()], [half], [half], [half], [larger], [poison()]]))
+    asyncio.run(submit_during_a_batch(coalescer, ingest, [[poison()], [half], [half], [half], [larger], [poison()]]))
     coalescer.close()
 
     assert [len(batch) for batch in ingest.batches] == [1, 2, 1, 1, 1]
 
 
-def test_an_error_is_everybodys_and_the_next_request_starts_anew(ingest):
+def test_an_error_fails_every_request_of_its_batch_and_no_later_one(ingest):
     async def run() -> tuple[list, list]:
         coalescer = Coalescer(ingest, timeout_seconds=10)
         ingest.error = Retryable("away")
-        failed = await gather(coalescer, ingest, [[poison()], [poison()]])
+        failed = await submit_during_a_batch(coalescer, ingest, [[poison()], [poison()]])
         ingest.error = None
         stored = await coalescer.submit([poison()])
         coalescer.close()
@@ -98,22 +102,22 @@ def test_an_error_is_everybodys_and_the_next_request_starts_anew(ingest):
     assert [outcome.status for outcome in stored] == ["stored"]
 
 
-def test_who_has_gone_does_not_disturb_the_others(ingest):
+def test_a_cancelled_request_does_not_affect_the_others(ingest):
     async def run() -> list[Outcome]:
         coalescer = Coalescer(ingest, timeout_seconds=10)
-        leaving = asyncio.create_task(coalescer.submit([poison()]))
-        staying = asyncio.create_task(coalescer.submit([poison()]))
-        await asyncio.to_thread(ingest.begun.wait, 10)
-        leaving.cancel()
+        cancelled = asyncio.create_task(coalescer.submit([poison()]))
+        remaining = asyncio.create_task(coalescer.submit([poison()]))
+        await asyncio.to_thread(ingest.started.wait, 10)
+        cancelled.cancel()
         ingest.go.set()
-        outcomes = await staying
+        outcomes = await remaining
         coalescer.close()
         return outcomes
 
     assert [outcome.status for outcome in asyncio.run(run())] == ["stored"]
 
 
-def test_a_database_that_hangs_is_given_up_on(ingest):
+def test_a_request_times_out_when_the_database_hangs(ingest):
     async def run() -> None:
         coalescer = Coalescer(ingest, timeout_seconds=0.05)
         with pytest.raises(Retryable, match="did not answer in time"):
@@ -124,11 +128,11 @@ def test_a_database_that_hangs_is_given_up_on(ingest):
     asyncio.run(run())
 
 
-def test_more_than_fits_in_memory_is_refused(ingest):
+def test_a_request_beyond_the_memory_limit_is_refused(ingest):
     async def run() -> None:
         coalescer = Coalescer(ingest, timeout_seconds=10)
         first = asyncio.create_task(coalescer.submit([eventbridge()]))
-        await asyncio.to_thread(ingest.begun.wait, 10)
+        await asyncio.to_thread(ingest.started.wait, 10)
         waiting = asyncio.create_task(coalescer.submit([poison(b"x" * MAX_WAITING_BYTES)]))
         await asyncio.sleep(0)
         with pytest.raises(Retryable, match="Too many requests are waiting"):

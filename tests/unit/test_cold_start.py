@@ -1,4 +1,4 @@
-"""What a function imports when it starts cold."""
+"""Imports of a function at a cold start."""
 
 import subprocess
 import sys
@@ -6,9 +6,9 @@ import sys
 LIST_MODULES = "import sys, helios.bootstrap; print('\\n'.join(sys.modules))"
 
 
-def test_a_function_imports_no_store_of_the_tests():
-    """The in-memory stores are for tests: each module of theirs would make every cold start longer."""
-    listed = subprocess.run([sys.executable, "-c", LIST_MODULES], capture_output=True, text=True, check=True)
-    modules = set(listed.stdout.split())
+def test_a_function_imports_no_test_double():
+    """The in-memory stores are for tests. Importing them would make every cold start longer."""
+    process = subprocess.run([sys.executable, "-c", LIST_MODULES], capture_output=True, text=True, check=True)
+    modules = set(process.stdout.split())
     assert "helios.bootstrap" in modules
     assert not {name for name in modules if name.startswith(("tests.fakes.store", "tests"))}

@@ -18,10 +18,10 @@ COMMANDS = {
 
 
 @pytest.fixture
-def far_from_greenwich(monkeypatch):
-    """A machine whose own time is not UTC."""
-    with monkeypatch.context() as there:
-        there.setenv("TZ", "America/New_York")
+def local_time_is_not_utc(monkeypatch):
+    """A machine whose local time is not UTC."""
+    with monkeypatch.context() as environment:
+        environment.setenv("TZ", "America/New_York")
         time.tzset()
         yield
     time.tzset()
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     return commands
 
 
-@pytest.mark.usefixtures("far_from_greenwich")
+@pytest.mark.usefixtures("local_time_is_not_utc")
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("option", ["since", "until"])
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_time_without_an_offset_is_utc(command, option, text):
     assert (moment, moment.tzinfo) == (datetime(2026, 1, 31, 12, tzinfo=UTC), UTC)
 
 
-@pytest.mark.usefixtures("far_from_greenwich")
+@pytest.mark.usefixtures("local_time_is_not_utc")
 @pytest.mark.parametrize("hours", [0, 1, -5])
 def test_a_time_is_printed_in_utc_with_its_offset(hours):
     """On every machine, and in the form that ``--since`` reads."""
@@ -57,7 +57,7 @@ def test_a_time_is_printed_in_utc_with_its_offset(hours):
     assert times.moment(utc_text(noon)) == noon
 
 
-@pytest.mark.usefixtures("far_from_greenwich")
+@pytest.mark.usefixtures("local_time_is_not_utc")
 def test_tables_print_times_in_utc():
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
     change = FlowChange(flow="order", key="ORD-1", status="open", previous=None, issues=[], amount=None, opened_at=noon)
@@ -67,7 +67,7 @@ def test_tables_print_times_in_utc():
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("text", ["noon", "", "2026-02-30", "0001-01-01T00:00:00+01:00"])
-def test_what_is_no_time_is_refused_in_words(command, text, capsys):
+def test_an_invalid_time_is_refused_with_an_example(command, text, capsys):
     with pytest.raises(SystemExit):
         parser().parse_args([*command.split(), *COMMANDS[command], "--since", text])
 
@@ -75,7 +75,7 @@ def test_what_is_no_time_is_refused_in_words(command, text, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_says_what_a_time_without_an_offset_is(command, capsys):
+def test_the_help_says_that_a_time_without_an_offset_is_utc(command, capsys):
     with pytest.raises(SystemExit):
         parser().parse_args([*command.split(), "--help"])
 

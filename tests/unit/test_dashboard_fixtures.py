@@ -1,4 +1,4 @@
-"""What the dashboard's tests take for the API's words are the API's words."""
+"""The fixtures of the dashboard's tests have the same texts as the API."""
 
 import json
 from pathlib import Path
@@ -13,13 +13,13 @@ from tests.support.services import client_of, in_memory
 ISSUES = Path(__file__).parents[2] / "dashboard/tests/support/issues.json"
 
 
-def test_the_issues_in_the_dashboard_s_fixtures_are_what_the_api_says():
+def test_the_issues_in_the_dashboards_fixtures_equal_those_of_the_api():
     store = MemoryStore()
     azure = leg("inventory", quantity=2)
-    given = [leg("order", quantity=3), leg("payment"), azure, azure]
-    ingest(given, dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
+    deliveries = [leg("order", quantity=3), leg("payment"), azure, azure]
+    ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([ORDER]))
     with client_of(in_memory(store)) as client:
-        told = client.get("/api/v1/flows/order/ORD-1").json()["issues"]
+        issues = client.get("/api/v1/flows/order/ORD-1").json()["issues"]
 
-    assert told == json.loads(ISSUES.read_text())
-    assert "quantity: AWS ordered 3, Azure reserved 2" in [issue["detail"] for issue in told]
+    assert issues == json.loads(ISSUES.read_text())
+    assert "quantity: AWS ordered 3, Azure reserved 2" in [issue["detail"] for issue in issues]

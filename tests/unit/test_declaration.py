@@ -1,4 +1,4 @@
-"""Flows as data: what ships is valid, and what is wrong is told with its line and its key."""
+"""Flow declarations: the shipped file is valid, and an error names its line and its key."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def read(tmp_path):
     return read
 
 
-def test_the_order_flow_ships():
+def test_the_shipped_file_declares_the_order_flow():
     (flow,) = load()
     assert [(leg.name, leg.source, leg.type) for leg in flow.leg] == [
         ("order", "aws", "OrderPlaced"),
@@ -47,13 +47,13 @@ def test_the_order_flow_ships():
     assert (flow.window_seconds, flow.grace_seconds) == (30, 60)
 
 
-def test_several_flows_in_one_file(read):
+def test_one_file_may_declare_several_flows(read):
     second = FLOW.replace('name = "order"\nkey', 'name = "other"\nkey')
     assert [flow.name for flow in read(FLOW + second)] == ["order", "other"]
 
 
-def test_no_flow_at_all_is_allowed(read):
-    """Helios then only stores and shows."""
+def test_a_file_without_flows_is_allowed(read):
+    """Helios then only stores and shows events."""
     assert read("") == ()
 
 
@@ -74,7 +74,7 @@ def test_no_flow_at_all_is_allowed(read):
         ('key = "order_id"', "key = order_id", 4, "line 4"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(read, old, new, line, message):
+def test_an_error_names_its_line_and_its_key(read, old, new, line, message):
     assert old in FLOW
     with pytest.raises(ConfigurationError) as error:
         read(FLOW.replace(old, new, 1))
@@ -82,6 +82,6 @@ def test_what_is_wrong_is_told_with_its_line(read, old, new, line, message):
     assert f"line {line}" in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_named():
+def test_a_missing_file_is_named():
     with pytest.raises(ConfigurationError, match=r"HELIOS_FLOWS_FILE: /nowhere/flows\.toml: No such file"):
         load("/nowhere/flows.toml")

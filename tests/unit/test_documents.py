@@ -21,13 +21,13 @@ _LINK = re.compile(
 
 
 def documents() -> list[str]:
-    """Every tracked Markdown file, by its path."""
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return listed.stdout.splitlines()
+    """Paths of all tracked Markdown files."""
+    process = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return process.stdout.splitlines()
 
 
 def links(text: str) -> Iterator[str]:
-    """Every target of a link or an image that is not on another site."""
+    """Every target of a link or an image within this repository."""
     for groups in _LINK.findall(_CODE.sub("", _FENCED.sub("", text))):
         target = next(group for group in groups if group)
         if not re.match(r"[a-z][a-z+.-]*:|//", target):
@@ -35,37 +35,37 @@ def links(text: str) -> Iterator[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """What a #fragment may name: the headings as GitHub spells them, and explicit ids."""
+    """Targets of a #fragment: the slugs that GitHub makes of headings, and explicit ids."""
     plain = _FENCED.sub("", text)
-    seen: Counter[str] = Counter()
+    slugs: Counter[str] = Counter()
     for heading in re.findall(r"^#{1,6} +(.+?)[ #]*$", plain, re.MULTILINE):
-        shown = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
-        slug = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
-        seen[slug] += 1
-        if seen[slug] > 1:
-            seen[f"{slug}-{seen[slug] - 1}"] += 1
-    return {*seen, *re.findall(r'(?:id|name)="([^"]+)"', plain)}
+        title = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        slugs[slug] += 1
+        if slugs[slug] > 1:
+            slugs[f"{slug}-{slugs[slug] - 1}"] += 1
+    return {*slugs, *re.findall(r'(?:id|name)="([^"]+)"', plain)}
 
 
-def broken(document: str) -> list[str]:
-    """The document's links that lead nowhere."""
-    found = []
+def broken_links(document: str) -> list[str]:
+    """The document's links whose target does not exist."""
+    targets = []
     for link in links((ROOT / document).read_text(encoding="utf-8")):
         path, _, fragment = link.partition("#")
         target = (ROOT / document).parent / path if path else ROOT / document
         if not target.exists() or (
             fragment and target.suffix == ".md" and fragment not in anchors(target.read_text(encoding="utf-8"))
         ):
-            found.append(link)
-    return found
+            targets.append(link)
+    return targets
 
 
 @pytest.mark.parametrize("document", documents())
-def test_every_relative_link_of_a_document_leads_somewhere(document):
-    assert broken(document) == []
+def test_every_relative_link_of_a_document_has_a_target(document):
+    assert broken_links(document) == []
 
 
-def test_links_and_anchors_are_read_as_github_reads_them():
+def test_links_and_anchors_are_parsed_as_on_github():
     text = (
         '# The `code`, twice!\n## A [link](x.md)\n## A link\n```\n# no heading [no](link.md)\n```\n<a id="own"></a>\n'
     )
@@ -75,8 +75,8 @@ def test_links_and_anchors_are_read_as_github_reads_them():
     assert list(links(text)) == ["x.md", "i.png", "#a-link-1", "r.md#top"]
 
 
-def test_the_architecture_says_how_often_sqs_delivers():
-    """The redrive policy takes the root's variable, whose default is the number; the local stack has the same."""
+def test_the_architecture_states_the_maximum_receives_of_sqs():
+    """The redrive policy uses the root's variable. Its default equals the documented number and the local stack's."""
     module = (ROOT / "infra/terraform/modules/aws/events/main.tf").read_text(encoding="utf-8")
     variables = (ROOT / "infra/terraform/aws/variables.tf").read_text(encoding="utf-8")
     document = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")

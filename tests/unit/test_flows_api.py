@@ -1,4 +1,4 @@
-"""What the API tells of stories."""
+"""The API's answers about flow instances."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,18 +20,18 @@ A_WEEK = timedelta(days=7)
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """One order that matches, one with two other amounts, one that misses two legs, one that is open."""
+    """Four orders: one matches, one has a different amount, one misses two legs, one is open."""
     store = MemoryStore()
     now = (datetime.now(UTC) - NOON).total_seconds()
 
-    def take_in(*deliveries) -> None:
+    def ingest_all(*deliveries) -> None:
         ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=RECONCILER)
 
-    take_in(leg("order", after=now - 300), leg("payment", after=now - 299), leg("inventory", after=now - 298))
-    take_in(leg("order", "ORD-2", after=now - 200), leg("payment", "ORD-2", amount=7, after=now - 200))
-    take_in(leg("inventory", "ORD-2", after=now - 199))
-    take_in(leg("order", "ORD-3", after=now - 150))
-    take_in(leg("payment", "ORD-4", after=now - 1))
+    ingest_all(leg("order", after=now - 300), leg("payment", after=now - 299), leg("inventory", after=now - 298))
+    ingest_all(leg("order", "ORD-2", after=now - 200), leg("payment", "ORD-2", amount=7, after=now - 200))
+    ingest_all(leg("inventory", "ORD-2", after=now - 199))
+    ingest_all(leg("order", "ORD-3", after=now - 150))
+    ingest_all(leg("payment", "ORD-4", after=now - 1))
     expire_flows(datetime.now(UTC), store=store, reconciler=RECONCILER)
     return store
 
@@ -48,7 +48,7 @@ def get(store):
         yield get
 
 
-def test_stories_are_listed_newest_first_and_by_verdict(get):
+def test_flow_instances_are_listed_newest_first_and_filtered_by_verdict(get):
     assert [item["key"] for item in get("")[1]["items"]] == ["ORD-4", "ORD-3", "ORD-2", "ORD-1"]
     problems = get("", status=["mismatched", "incomplete"])[1]["items"]
     assert [(item["key"], item["status"]) for item in problems] == [("ORD-3", "incomplete"), ("ORD-2", "mismatched")]
@@ -58,7 +58,7 @@ def test_stories_are_listed_newest_first_and_by_verdict(get):
     assert [item["key"] for item in get("", after=first["next_cursor"])[1]["items"]] == ["ORD-1"]
 
 
-def test_one_story_is_told_with_its_events_and_its_timeline(get):
+def test_a_flow_instance_has_its_events_and_its_timeline(get):
     status, instance = get("/order/ORD-2")
 
     assert (status, instance["status"], instance["amount"]) == (200, "mismatched", "10")
@@ -80,7 +80,7 @@ def test_one_story_is_told_with_its_events_and_its_timeline(get):
     ]
 
 
-def test_the_summary_adds_up(get):
+def test_the_summary_is_the_sum_of_all_flow_instances(get):
     summary = get("/summary")[1]
 
     assert (summary["total"], summary["match_rate"]) == (4, 1 / 3)
@@ -93,28 +93,28 @@ def test_the_summary_adds_up(get):
     assert sum(point["matched"] for point in summary["trend"]) == 1
 
 
-def test_the_summary_is_that_of_a_position_unless_its_period_is_over(store, get, monkeypatch):
-    """Frames get their position first; what none tells even so is left out, for the stream will add it."""
+def test_the_summary_is_as_of_a_position_unless_its_period_is_over(store, get, monkeypatch):
+    """Frames get their position first. Changes without a numbered frame are left out, because the stream adds them."""
     position, read = store.position, store.flow_sums
-    numbered = []
+    numbered_outboxes = []
 
     def number(outbox: MemoryOutbox) -> None:
-        numbered.append(outbox)
+        numbered_outboxes.append(outbox)
 
-    def unnumbered(*given, **period):
-        assert numbered
-        return msgspec.structs.replace(read(*given, **period), unnumbered={"open": -1, "matched": 2})
+    def unnumbered(*arguments, **period):
+        assert numbered_outboxes
+        return msgspec.structs.replace(read(*arguments, **period), unnumbered={"open": -1, "matched": 2})
 
     monkeypatch.setattr(MemoryOutbox, "number", number)
     monkeypatch.setattr(store, "flow_sums", unnumbered)
     summary = get("/summary")[1]
     assert (summary["position"], summary["total"], summary["match_rate"]) == (position, 4, 0.0)
     assert summary["by_status"] == {"open": 2, "matched": 0, "matched_late": 0, "mismatched": 1, "incomplete": 1}
-    over = get("/summary", until=(datetime.now(UTC) - timedelta(seconds=1)).isoformat())[1]
-    assert over["by_status"]["matched"] == 1
+    past = get("/summary", until=(datetime.now(UTC) - timedelta(seconds=1)).isoformat())[1]
+    assert past["by_status"]["matched"] == 1
 
 
-def test_a_period_bounds_the_summary(get):
+def test_a_period_limits_the_summary(get):
     now = datetime.now(UTC)
     assert (
         get("/summary", since=(now - A_WEEK).isoformat(), until=(now - timedelta(days=1)).isoformat())[1]["total"] == 0
@@ -122,9 +122,9 @@ def test_a_period_bounds_the_summary(get):
     assert get("/summary", since=now.isoformat(), until=(now - A_WEEK).isoformat())[0] == 422
 
 
-def test_issues_are_a_feed_of_their_own(get):
-    found = get("/issues")[1]["items"]
-    assert [(item["key"], item["kind"]) for item in found] == [
+def test_issues_are_listed_newest_first(get):
+    issues = get("/issues")[1]["items"]
+    assert [(item["key"], item["kind"]) for item in issues] == [
         ("ORD-3", "missing"),
         ("ORD-3", "missing"),
         ("ORD-2", "mismatch"),
@@ -132,24 +132,24 @@ def test_issues_are_a_feed_of_their_own(get):
     assert [item["key"] for item in get("/issues", kind="mismatch")[1]["items"]] == ["ORD-2"]
 
 
-def test_what_is_declared_can_be_asked_for(get):
+def test_the_declared_flows_are_served(get):
     (flow,) = get("/declarations")[1]
     assert [leg["name"] for leg in flow["leg"]] == ["order", "payment", "inventory"]
 
 
 @pytest.mark.parametrize("path", ["/order/ORD-9", "/refund/ORD-1"])
-def test_a_story_that_is_not_known_is_a_404(get, path):
+def test_an_unknown_flow_instance_is_a_404(get, path):
     status, problem = get(path)
     assert status == 404
     assert path.split("/")[1] in problem["detail"]
 
 
 @pytest.mark.parametrize("query", [{"status": "lost"}, {"issue": "odd"}, {"limit": 0}, {"since": "yesterday"}])
-def test_a_question_that_makes_no_sense_is_refused_by_name(get, query):
+def test_an_invalid_parameter_is_refused_by_name(get, query):
     status, problem = get("", **query)
     assert status == 422
     assert next(iter(query)) in problem["errors"][0]["field"]
 
 
-def test_a_cursor_that_no_page_gave_is_refused(get):
+def test_an_invalid_cursor_is_refused(get):
     assert get("", after="nonsense")[0] == 400

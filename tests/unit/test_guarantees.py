@@ -1,4 +1,4 @@
-"""The page of guarantees names tests that are there."""
+"""The documents name only tests that exist."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guarantees.md", "docs/faults.md"])
-def test_every_test_that_a_guarantee_names_is_there(page):
-    named = set(re.findall(r"`(tests/[\w/.]+)`", (ROOT / page).read_text(encoding="utf-8")))
+def test_every_test_that_a_document_names_exists(page):
+    paths = set(re.findall(r"`(tests/[\w/.]+)`", (ROOT / page).read_text(encoding="utf-8")))
 
-    assert named
-    assert {name for name in named if not (ROOT / name).exists()} == set()
+    assert paths
+    assert {path for path in paths if not (ROOT / path).exists()} == set()

@@ -1,4 +1,4 @@
-"""No message is larger than API Gateway takes, whatever a batch has brought, and none tells wrong sums."""
+"""Every WebSocket message fits API Gateway's limit, whatever its batch contains, and its sums are exact."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ NOON = datetime(2025, 11, 26, 12, tzinfo=UTC)
 OUTCOMES = ("stored", "duplicate", "contradictory", "rejected")
 
 sources = some.sampled_from(["aws", "gcp", "azure"])
-# The bytes of one are many, and the work of making it up is not.
+# Long names that are cheap to generate.
 names = some.builds(
     lambda word, repeated: (word * repeated)[:MAX_NAME_CHARS],
     some.text(some.characters(codec="utf-8"), min_size=1, max_size=4),
@@ -65,55 +65,57 @@ changes = some.builds(
 bodies = some.fixed_dictionaries(
     {
         "counts": some.lists(counts, max_size=20) | many_counts,
-        "events": some.lists(events, max_size=3).map(lambda few: few * (MAX_FRAME_EVENTS // 3)),
-        "flows": some.lists(changes, max_size=3).map(lambda few: few * (MAX_FRAME_EVENTS // 3)),
+        "events": some.lists(events, max_size=3).map(lambda sample: sample * (MAX_FRAME_EVENTS // 3)),
+        "flows": some.lists(changes, max_size=3).map(lambda sample: sample * (MAX_FRAME_EVENTS // 3)),
         "flow_statuses": some.dictionaries(names, some.just({"matched": 1, "open": -1}), max_size=5)
         | some.integers(0, 400).map(lambda flows: {f"{flow:0>{MAX_NAME_CHARS}}": {"open": 1} for flow in range(flows)}),
     }
 )
 streams = some.lists(bodies, min_size=1, max_size=5).map(
-    lambda found: [
+    lambda contents: [
         msgspec.convert({"position": place, "published_at": NOON} | body, StreamFrame, from_attributes=True)
-        for place, body in enumerate(found, 1)
+        for place, body in enumerate(contents, 1)
     ]
 )
 
 
 def sums(frames) -> Counter[tuple[str, str, str]]:
-    """How many deliveries had which outcome, by minute and source."""
-    found: Counter[tuple[str, str, str]] = Counter()
+    """The number of deliveries by minute, source and outcome."""
+    totals: Counter[tuple[str, str, str]] = Counter()
     for frame in frames:
         for count in frame["counts"]:
-            found.update({(count["minute"], count["source"], outcome): count[outcome] for outcome in OUTCOMES})
-    return found
+            totals.update({(count["minute"], count["source"], outcome): count[outcome] for outcome in OUTCOMES})
+    return totals
 
 
 @given(streams)
-def test_no_message_is_too_large_and_every_frame_is_told_of(stream):
-    """Each position in its place, with its sums exact, or as one that can be fetched."""
+def test_no_message_is_too_large_and_every_frame_is_sent_or_named(stream):
+    """Each position is in order, with exact sums or as a reference that the client can fetch."""
     sent = list(messages(stream))
     decoded = [json.loads(message) for _, message in sent]
-    told = [frame for message in decoded for frame in message.get("frames", [{"position": message.get("position")}])]
+    received = [
+        frame for message in decoded for frame in message.get("frames", [{"position": message.get("position")}])
+    ]
 
     assert max(len(message) for _, message in sent) <= MAX_MESSAGE_BYTES
-    assert [frame["position"] for frame in told] == [frame.position for frame in stream]
+    assert [frame["position"] for frame in received] == [frame.position for frame in stream]
     assert [position for position, _ in sent][-1] == stream[-1].position
-    shown = [frame for frame in told if "counts" in frame]
-    positions = {frame["position"] for frame in shown}
-    whole = [json.loads(msgspec.json.encode(frame)) for frame in stream if frame.position in positions]
-    assert sums(shown) == sums(whole)
+    complete = [frame for frame in received if "counts" in frame]
+    positions = {frame["position"] for frame in complete}
+    expected = [json.loads(msgspec.json.encode(frame)) for frame in stream if frame.position in positions]
+    assert sums(complete) == sums(expected)
 
 
-def test_a_batch_of_five_hundred_long_types_is_counted_exactly_in_one_message():
-    """The most frequent keep their names, and only the others are taken together."""
+def test_counts_of_five_hundred_long_types_fit_one_message_and_stay_exact():
+    """The most frequent types have their names, and only the others are combined."""
     counts = [Count(minute=NOON, source="aws", type=f"{n:0>256}", stored=1) for n in range(499)]
     counts.append(Count(minute=NOON, source="gcp", type="Usual", stored=9, duplicate=2))
     frame = StreamFrame(position=7, published_at=NOON, counts=counts, events=[])
     ((position, message),) = messages([frame])
-    (shown,) = json.loads(message)["frames"]
+    (received,) = json.loads(message)["frames"]
 
     assert (position, len(message) <= MAX_MESSAGE_BYTES) == (7, True)
-    assert shown["counts"][0] | {"minute": None} == {
+    assert received["counts"][0] | {"minute": None} == {
         "minute": None,
         "source": "gcp",
         "type": "Usual",
@@ -122,12 +124,12 @@ def test_a_batch_of_five_hundred_long_types_is_counted_exactly_in_one_message():
         "contradictory": 0,
         "rejected": 0,
     }
-    assert shown["counts"][-1]["type"] == OTHER_TYPES
-    assert sum(count["stored"] for count in shown["counts"] if count["source"] == "aws") == 499
+    assert received["counts"][-1]["type"] == OTHER_TYPES
+    assert sum(count["stored"] for count in received["counts"] if count["source"] == "aws") == 499
 
 
-def test_a_frame_that_can_not_be_cut_is_named_in_its_place():
-    """And those around it are sent as ever."""
+def test_a_frame_that_can_not_be_reduced_is_sent_as_its_position():
+    """The frames before and after it are sent completely."""
     first, large, last = (StreamFrame(position=n, published_at=NOON, counts=[], events=[]) for n in (1, 2, 3))
     verdicts = {f"{flow:0>256}": {"open": 1} for flow in range(400)}
     stream = [first, msgspec.structs.replace(large, flow_statuses=verdicts), last]

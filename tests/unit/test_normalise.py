@@ -1,4 +1,4 @@
-"""Every wire shape and every way to get it wrong: golden pairs, and properties that hold for any input."""
+"""Every wire format and its errors: golden pairs, and properties that hold for any input."""
 
 import json
 from datetime import UTC, datetime
@@ -27,21 +27,21 @@ def delivery(body: bytes, channel: Channel = "eventbridge", headers: dict[str, s
 
 
 def pairs(expected: str) -> list[Any]:
-    found = sorted(PAYLOADS.glob(f"*/*.{expected}.json"))
-    names = [f"{path.parent.name}/{path.name.split('.')[0]}" for path in found]
+    files = sorted(PAYLOADS.glob(f"*/*.{expected}.json"))
+    names = [f"{path.parent.name}/{path.name.split('.')[0]}" for path in files]
     return [pytest.param(PAYLOADS / name, id=name) for name in names]
 
 
 def read(stem: Path) -> Delivery:
     headers = stem.with_suffix(".headers.json")
     channel = msgspec.convert(stem.parent.name, Channel)
-    given_headers = json.loads(headers.read_text()) if headers.exists() else {}
-    return delivery(stem.with_suffix(".in.json").read_bytes(), channel, given_headers)
+    header_values = json.loads(headers.read_text()) if headers.exists() else {}
+    return delivery(stem.with_suffix(".in.json").read_bytes(), channel, header_values)
 
 
 @pytest.mark.parametrize("stem", pairs("event"))
 def test_a_payload_becomes_its_event(stem):
-    """The golden pair: what lies in the .in file becomes what lies in the .event file."""
+    """A golden pair: the payload in the .in file becomes the event in the .event file."""
     exact = msgspec.json.Decoder(float_hook=Decimal)
     expected = exact.decode(stem.with_suffix(".event.json").read_bytes())
 
@@ -50,7 +50,7 @@ def test_a_payload_becomes_its_event(stem):
 
 @pytest.mark.parametrize("stem", pairs("rejected"))
 def test_a_bad_payload_is_rejected_with_its_field(stem):
-    """The golden pair: what lies in the .in file is refused as the .rejected file says."""
+    """A golden pair: the payload in the .in file is rejected with the fault in the .rejected file."""
     with pytest.raises(Rejected) as caught:
         normalise(read(stem))
 
@@ -58,8 +58,8 @@ def test_a_bad_payload_is_rejected_with_its_field(stem):
     assert fault == json.loads(stem.with_suffix(".rejected.json").read_text())
 
 
-def test_every_payload_has_its_expectation():
-    """A golden input that nobody looks at proves nothing."""
+def test_every_golden_input_has_an_expectation():
+    """A golden input without an expectation proves nothing."""
     inputs = {str(path)[: -len(".in.json")] for path in PAYLOADS.glob("*/*.in.json")}
     expectations = {str(path).rsplit(".", 2)[0] for path in PAYLOADS.glob("*/*") if ".in." not in path.name}
 
@@ -68,8 +68,8 @@ def test_every_payload_has_its_expectation():
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @given(body=st.binary(max_size=200))
-def test_no_bytes_make_it_raise_anything_but_rejected(channel, body):
-    """Whatever arrives becomes events or reasons."""
+def test_any_bytes_become_an_event_or_a_rejection(channel, body):
+    """No input raises another error."""
     for part in split(channel, body, {}, RECEIVED_AT):
         try:
             assert isinstance(normalise(part), Event)
@@ -86,7 +86,7 @@ def test_no_bytes_make_it_raise_anything_but_rejected(channel, body):
     ],
 )
 def test_text_that_is_not_utf_8_is_rejected(channel, body):
-    """Also by the looks that are taken at a body before it is read as an event."""
+    """This includes the checks of a body before it is parsed as an event."""
     assert validation_code({}, body) is None
     with pytest.raises(Rejected) as fault:
         normalise(delivery(body, channel))
@@ -112,8 +112,8 @@ envelopes = st.fixed_dictionaries(
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @given(envelope=envelopes)
-def test_no_json_makes_it_raise_anything_but_rejected(channel, envelope):
-    """The same, for bodies that look more like the real thing."""
+def test_any_json_becomes_an_event_or_a_rejection(channel, envelope):
+    """The same property for bodies that resemble real envelopes."""
     try:
         assert isinstance(normalise(delivery(json.dumps(envelope).encode(), channel)), Event)
     except Rejected as fault:
@@ -121,8 +121,8 @@ def test_no_json_makes_it_raise_anything_but_rejected(channel, envelope):
 
 
 @given(payload=json_values)
-def test_the_payload_is_kept_byte_for_byte(payload):
-    """What the sender wrote is what is stored: key order, number spelling and all."""
+def test_the_payload_is_stored_byte_for_byte(payload):
+    """Helios stores the sender's key order and number format unchanged."""
     detail = json.dumps(payload).encode()
     body = b'{"id":"1","detail-type":"T","source":"s","time":"2025-11-26T12:00:00Z","detail":' + detail + b"}"
     try:
@@ -141,7 +141,7 @@ def test_an_array_of_event_grid_events_is_split():
 
 @pytest.mark.parametrize("body", [b"[", b"[]", b"[1,", b"[" * 100_000])
 def test_an_array_that_cannot_be_split_is_one_delivery(body):
-    """Then normalising says what is wrong with the whole."""
+    """Normalising then states the fault of the whole body."""
     assert [part.body for part in split("eventgrid", body, {}, RECEIVED_AT)] == [body]
 
 
@@ -158,8 +158,8 @@ def test_equal_content_has_an_equal_digest():
     [(b'"T"', b'"U"'), (b"12:00:00", b"12:00:01"), (b'{"a":1}', b'{"a":2}')],
     ids=["type", "time", "data"],
 )
-def test_other_content_has_another_digest(before, after):
-    """Each attribute that makes up the content changes it."""
+def test_different_content_has_a_different_digest(before, after):
+    """Each attribute of the content changes the digest."""
     body = b'{"id":"1","detail-type":"T","source":"s","time":"2025-11-26T12:00:00Z","detail":{"a":1}}'
 
     assert normalise(delivery(body)).digest != normalise(delivery(body.replace(before, after))).digest

@@ -1,4 +1,4 @@
-"""Every way to wake the relay, and what becomes of one that nobody hears."""
+"""Every notifier that wakes the relay, and the effect of a notification that fails."""
 
 import socket
 import threading
@@ -24,14 +24,14 @@ from tests.support.deliveries import NOON, eventbridge
 from tests.support.instances import ORDER, leg
 
 
-class Silent:
-    """A bell that nobody hears."""
+class FailingNotifier:
+    """A notifier whose every notification fails."""
 
     def __init__(self) -> None:
-        self.tried = 0
+        self.attempts = 0
 
     def notify(self) -> None:
-        self.tried += 1
+        self.attempts += 1
         raise Retryable("nobody is there")
 
 
@@ -45,46 +45,46 @@ def aws(monkeypatch):
         yield boto3.client("sqs")
 
 
-def test_sqs_rings_with_a_message(aws):
+def test_the_sqs_notifier_sends_a_message(aws):
     url = aws.create_queue(QueueName="helios-relay")["QueueUrl"]
     SqsNotifier(url).notify()
 
     assert len(aws.receive_message(QueueUrl=url)["Messages"]) == 1
 
 
-def test_a_queue_that_is_not_there_is_retryable(aws):
+def test_a_missing_queue_is_retryable(aws):
     with pytest.raises(Retryable, match="SQS"):
         SqsNotifier("https://sqs.eu-central-1.amazonaws.com/123456789012/nothing").notify()
 
 
-@pytest.mark.parametrize(("status", "heard"), [(202, True), (401, False), (503, False)])
-def test_another_cloud_rings_over_http_with_the_secret(status, heard):
-    asked: list[tuple[str, str | None]] = []
+@pytest.mark.parametrize(("status", "succeeds"), [(202, True), (401, False), (503, False)])
+def test_the_http_notifier_posts_with_the_secret(status, succeeds):
+    requests: list[tuple[str, str | None]] = []
 
     class Api(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked.append((self.path, self.headers["Authorization"]))
+            requests.append((self.path, self.headers["Authorization"]))
             self.send_response(status)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Api) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         notifier = HttpNotifier(f"http://127.0.0.1:{server.server_port}/api/v1/relay/notify", "s3cret")
-        if heard:
+        if succeeds:
             notifier.notify()
         else:
             with pytest.raises(Retryable, match=str(status)):
                 notifier.notify()
         thread.join()
 
-    assert asked == [("/api/v1/relay/notify", "Bearer s3cret")]
+    assert requests == [("/api/v1/relay/notify", "Bearer s3cret")]
 
 
-def test_an_api_that_is_not_there_is_retryable():
+def test_an_unreachable_api_is_retryable():
     with pytest.raises(Retryable):
         HttpNotifier("http://127.0.0.1:9/api/v1/relay/notify", "s3cret").notify()
 
@@ -105,123 +105,123 @@ def test_an_api_that_does_not_speak_http_is_retryable():
         thread.join()
 
 
-def test_every_bell_is_rung_whatever_became_of_the_one_before():
-    heard, first, last = MemoryOutbox(MemoryStore()), Silent(), Silent()
+def test_a_notifier_group_notifies_all_even_if_one_fails():
+    working, first, last = MemoryOutbox(MemoryStore()), FailingNotifier(), FailingNotifier()
     with pytest.raises(Retryable, match="nobody is there; nobody is there"):
-        NotifierGroup([first, heard, last]).notify()
+        NotifierGroup([first, working, last]).notify()
 
-    assert (first.tried, last.tried) == (1, 1)
+    assert (first.attempts, last.attempts) == (1, 1)
 
 
-class Slow:
-    """A bell that takes its time; ``heard`` counts what has been rung."""
+class BlockingNotifier:
+    """A notifier that blocks until the test allows it to finish. ``completed`` counts the notifications."""
 
     def __init__(self) -> None:
-        self.heard = 0
-        self.under_way = threading.Event()
-        self.may_end = threading.Event()
+        self.completed = 0
+        self.started = threading.Event()
+        self.may_finish = threading.Event()
 
     def notify(self) -> None:
-        self.under_way.set()
-        assert self.may_end.wait(20)
-        self.heard += 1
+        self.started.set()
+        assert self.may_finish.wait(20)
+        self.completed += 1
 
 
 @pytest.fixture
-def slow():
-    """A slow bell, and the same in the background."""
-    slow = Slow()
-    background = BackgroundNotifier(slow)
+def blocking():
+    """A blocking notifier, and the background notifier around it."""
+    blocking = BlockingNotifier()
+    background = BackgroundNotifier(blocking)
     background.start()
-    yield slow, background
-    slow.may_end.set()
+    yield blocking, background
+    blocking.may_finish.set()
     background.stop()
 
 
-def test_rings_in_the_background_keep_nobody_waiting_and_are_one(slow):
-    notifier, background = slow
+def test_background_notifications_do_not_block_and_are_merged(blocking):
+    notifier, background = blocking
     background.notify()
-    assert notifier.under_way.wait(20)
+    assert notifier.started.wait(20)
     for _ in range(1000):
         background.notify()
-    notifier.may_end.set()
+    notifier.may_finish.set()
     background.stop()
 
-    assert 2 <= notifier.heard <= 3  # the first, one for all that rang meanwhile, and the last
+    assert 2 <= notifier.completed <= 3  # the first, one for all during the first, and the last
 
 
-def test_what_rang_last_is_rung_before_the_end():
-    notifier = Slow()
-    notifier.may_end.set()
+def test_the_last_notification_is_sent_before_the_stop():
+    notifier = BlockingNotifier()
+    notifier.may_finish.set()
     background = BackgroundNotifier(notifier)
     background.start()
     background.notify()
     background.stop()
 
-    assert notifier.heard >= 1
+    assert notifier.completed >= 1
 
 
-def test_a_background_bell_that_nobody_hears_goes_on(caplog):
-    silent = Silent()
-    background = BackgroundNotifier(silent)
+def test_a_background_notifier_logs_a_failure_and_continues(caplog):
+    failing = FailingNotifier()
+    background = BackgroundNotifier(failing)
     background.start()
     background.notify()
     background.stop()
 
-    assert silent.tried >= 1
+    assert failing.attempts >= 1
     assert "notification failed" in caplog.text
 
 
-def test_a_bell_that_was_not_started_rings_at_once():
-    """As in a function, which may be frozen when it has answered."""
+def test_a_background_notifier_that_was_not_started_notifies_at_once():
+    """This is the case in a function, which the cloud may freeze after its answer."""
     with pytest.raises(Retryable):
-        BackgroundNotifier(Silent()).notify()
+        BackgroundNotifier(FailingNotifier()).notify()
 
 
-def test_a_bell_that_nobody_hears_loses_nothing():
+def test_a_failed_notification_loses_no_event():
     store = MemoryStore()
-    outcomes = ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store, notifier=Silent())
+    outcomes = ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store, notifier=FailingNotifier())
 
     assert [outcome.status for outcome in outcomes] == ["stored"]
     assert len(MemoryOutbox(store).frames(after=0, limit=1)) == 1
 
 
 def test_a_recompute_that_is_committed_succeeds_when_its_notification_fails(caplog):
-    store, silent = MemoryStore(), Silent()
+    store, failing = MemoryStore(), FailingNotifier()
     ingest([leg("order")], dedupe=NullDedupeCache(), store=store)
-    found = recompute(
+    recomputed = recompute(
         EventFilter(),
         NOON + timedelta(hours=1),
         flow=None,
         reader=store,
         store=store,
         reconciler=Reconciler([ORDER]),
-        notifier=silent,
+        notifier=failing,
     )
 
-    assert (len(found.changes), silent.tried) == (1, 1)
+    assert (len(recomputed.changes), failing.attempts) == (1, 1)
     assert "notification failed" in caplog.text
 
 
 def test_a_sweep_that_is_committed_succeeds_when_its_notification_fails(caplog):
-    store, silent, reconciler = MemoryStore(), Silent(), Reconciler([ORDER])
+    store, failing, reconciler = MemoryStore(), FailingNotifier(), Reconciler([ORDER])
     ingest([leg("order")], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
-    assert expire_flows(NOON + timedelta(hours=1), store=store, reconciler=reconciler, notifier=silent) == 1
-    assert silent.tried == 1
+    assert expire_flows(NOON + timedelta(hours=1), store=store, reconciler=reconciler, notifier=failing) == 1
+    assert failing.attempts == 1
     assert "notification failed" in caplog.text
 
 
 def test_a_relay_that_has_sent_succeeds_when_its_notification_fails(caplog):
-    """The schedule relays the rest within a minute; an error would only hide how many frames were sent."""
-    store, silent = MemoryStore(), Silent()
+    """The schedule relays the rest within a minute. An error would only hide the number of sent frames."""
+    store, failing = MemoryStore(), FailingNotifier()
     ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
 
     class Audience:
         def broadcast(self, message: bytes) -> None:
-            """Takes everything."""
+            """Accepts every message."""
 
-    sent = relay("test", outbox=MemoryOutbox(store), broadcaster=Audience(), seconds=0, notifier=silent)
+    sent = relay("test", outbox=MemoryOutbox(store), broadcaster=Audience(), seconds=0, notifier=failing)
 
-    assert (sent, silent.tried) == (1, 1)
+    assert (sent, failing.attempts) == (1, 1)
     assert "notification failed" in caplog.text

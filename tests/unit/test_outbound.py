@@ -1,4 +1,4 @@
-"""A token goes where it was sent, and nowhere else."""
+"""A client sends its credentials only to the URL it was given, and never follows a redirect."""
 
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,31 +25,31 @@ def notify(url: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("asks", [ask, change, notify])
-def test_a_redirect_is_not_followed(asks: Callable[[str], Any], status: int):
-    asked: list[str | None] = []
+@pytest.mark.parametrize("send_request", [ask, change, notify])
+def test_a_redirect_is_not_followed(send_request: Callable[[str], Any], status: int):
+    authorizations: list[str | None] = []
 
-    class Elsewhere(BaseHTTPRequestHandler):
+    class RedirectTarget(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.headers["Authorization"])
+            authorizations.append(self.headers["Authorization"])
             self.send_response(204)
             self.end_headers()
 
         do_POST = do_GET  # noqa: N815 - the standard library's spelling
 
-    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server, serving(server):
+    with HTTPServer(("127.0.0.1", 0), RedirectTarget) as server, serving(server):
         location = f"http://127.0.0.1:{server.server_port}/"
         with (
             listening(status, {"Location": location}) as url,
             pytest.raises((ApiError, Retryable), match=str(status)),
         ):
-            asks(url)
+            send_request(url)
 
-    assert asked == []
+    assert authorizations == []
 
 
-def test_of_two_ring_secrets_the_first_is_shown():
-    """While one is being replaced."""
+def test_the_notifier_sends_the_first_of_two_secrets():
+    """Two secrets are set during a rotation."""
     notifier = HttpNotifier("http://127.0.0.1:1/", "new old")
 
     assert notifier._request.get_header("Authorization") == "Bearer new"

@@ -1,4 +1,4 @@
-"""Rules are tried on what is stored, and the same rules find what was found before."""
+"""A preview evaluates rules on stored events. Unchanged rules give the recorded verdicts."""
 
 from datetime import timedelta
 
@@ -37,8 +37,8 @@ DELIVERIES = st.lists(
 )
 
 
-def recorded(*deliveries) -> MemoryStore:
-    """A store that has judged these, one by one."""
+def store_with(*deliveries) -> MemoryStore:
+    """A store that has ingested these deliveries one by one, with every verdict."""
     store = MemoryStore()
     reconciler = Reconciler([ORDER])
     for delivery in deliveries:
@@ -47,7 +47,7 @@ def recorded(*deliveries) -> MemoryStore:
     return store
 
 
-def tried(flows, store, *, since=SINCE):
+def run_preview(flows, store, *, since=SINCE):
     events = store.events(EventFilter(), after=None, limit=500).items
     rows = [to_instance(FlowEvaluator(ORDER), row) for row in store.flows(FlowFilter(), after=None, limit=500).items]
     return preview(flows, events, rows, since=since, now=NOW)
@@ -55,56 +55,60 @@ def tried(flows, store, *, since=SINCE):
 
 @settings(derandomize=True, database=None)
 @given(DELIVERIES)
-def test_the_same_rules_say_of_the_events_what_is_recorded(deliveries):
-    found = tried([ORDER], recorded(*sorted(deliveries, key=lambda one: one.received_at)))
+def test_the_same_rules_give_the_recorded_verdicts(deliveries):
+    result = run_preview([ORDER], store_with(*sorted(deliveries, key=lambda delivery: delivery.received_at)))
 
-    assert found.differences == []
-    assert found.recorded == found.previewed
-    told_of = {key for key in ORDERS for delivery in deliveries if key.encode() in delivery.body}
-    assert found.instances + found.contradictory == len(told_of)
+    assert result.differences == []
+    assert result.recorded == result.previewed
+    known_keys = {key for key in ORDERS for delivery in deliveries if key.encode() in delivery.body}
+    assert result.instances + result.contradictory == len(known_keys)
 
 
-def test_another_rule_shows_which_stories_it_would_change_and_why():
+def test_a_changed_rule_lists_the_flow_instances_it_would_change():
     near = [leg("order"), leg("payment", amount="10.5"), leg("inventory")]
     far = [leg("order", "ORD-2"), leg("payment", "ORD-2", amount=7), leg("inventory", "ORD-2")]
-    store = recorded(*near, *far)
+    store = store_with(*near, *far)
     lenient = msgspec.structs.replace(ORDER, rule=(Rule(equal=("order.amount", "payment.amount"), within="1"),))
 
-    found = tried([lenient], store)
+    result = run_preview([lenient], store)
 
-    assert [(one.key, one.recorded, one.previewed) for one in found.differences] == [("ORD-1", "mismatched", "matched")]
-    assert (found.instances, found.recorded["mismatched"], found.previewed["mismatched"]) == (2, 2, 1)
+    assert [(difference.key, difference.recorded, difference.previewed) for difference in result.differences] == [
+        ("ORD-1", "mismatched", "matched")
+    ]
+    assert (result.instances, result.recorded["mismatched"], result.previewed["mismatched"]) == (2, 2, 1)
 
 
-def test_a_stricter_rule_says_what_would_be_wrong():
-    store = recorded(leg("order"), leg("payment"), leg("inventory", quantity=1))
+def test_a_stricter_rule_lists_the_issues_it_would_raise():
+    store = store_with(leg("order"), leg("payment"), leg("inventory", quantity=1))
     strict = msgspec.structs.replace(ORDER, rule=(Rule(equal=("order.quantity", "payment.quantity")),))
-    ((_, key, was, would_be, _),) = tried([strict], store).differences
-    assert (key, was, would_be) == ("ORD-1", "mismatched", "matched")
+    ((_, key, recorded, previewed, _),) = run_preview([strict], store).differences
+    assert (key, recorded, previewed) == ("ORD-1", "mismatched", "matched")
 
     reserved = Rule(equal=("payment.quantity", "inventory.quantity"))
-    ((*_, issues),) = tried([msgspec.structs.replace(strict, name="again", rule=(reserved,))], store).differences
+    ((*_, issues),) = run_preview(
+        [msgspec.structs.replace(strict, name="reserved", rule=(reserved,))], store
+    ).differences
     assert [issue.detail for issue in issues] == ["quantity: GCP charged 2, Azure reserved 1"]
 
 
-def test_a_new_flow_s_stories_are_none_yet():
-    store = recorded(leg("order"), leg("payment"), leg("inventory"))
+def test_instances_of_a_new_flow_have_no_recorded_verdict():
+    store = store_with(leg("order"), leg("payment"), leg("inventory"))
     renamed = msgspec.structs.replace(ORDER, name="purchase")
 
-    assert [tuple(one) for one in tried([renamed], store).differences] == [
+    assert [tuple(difference) for difference in run_preview([renamed], store).differences] == [
         ("purchase", "ORD-1", "none", "matched", []),
     ]
-    assert tried([SHIPMENT], store).instances == 0
+    assert run_preview([SHIPMENT], store).instances == 0
 
 
-def test_a_story_that_began_before_the_period_is_not_judged_by_half_its_legs():
-    store = recorded(leg("order"), leg("payment", after=20), leg("inventory", after=21))
+def test_a_flow_instance_that_began_before_the_period_is_not_evaluated():
+    store = store_with(leg("order"), leg("payment", after=20), leg("inventory", after=21))
 
-    assert tried([ORDER], store, since=NOON + timedelta(seconds=10)).instances == 0
+    assert run_preview([ORDER], store, since=NOON + timedelta(seconds=10)).instances == 0
     assert longest_time_to_deadline([ORDER, SHIPMENT]) == timedelta(seconds=90)
 
 
-def test_a_story_that_is_told_more_of_meanwhile_is_left_out():
-    store = recorded(leg("order"), leg("payment", after=1200))
+def test_a_flow_instance_with_evidence_after_the_preview_is_left_out():
+    store = store_with(leg("order"), leg("payment", after=1200))
 
-    assert tried([ORDER], store).instances == 0
+    assert run_preview([ORDER], store).instances == 0

@@ -17,7 +17,7 @@ LONG_AFTER = NOON + timedelta(hours=1)
 
 
 def row(key: str, *deliveries):
-    extracted = [keyed for one in deliveries for keyed in EvidenceExtractor([ORDER]).extract(normalise(one))]
+    extracted = [keyed for delivery in deliveries for keyed in EvidenceExtractor([ORDER]).extract(normalise(delivery))]
     return FlowEvaluator(ORDER).to_instance(
         key, merge([EvidenceSet(items=[keyed.evidence]) for keyed in extracted]), now=LONG_AFTER
     )
@@ -33,7 +33,7 @@ def compared(truth, flows, *, poisoned=(), orders=2):
     return compare(truth, flows, poisoned, orders=orders, reported_at=reported_at)
 
 
-def test_a_perfect_run():
+def test_a_perfect_run_has_full_scores():
     comparison = compared(TRUTH, [GOOD, MISSING])
     score = comparison.scores[0]
 

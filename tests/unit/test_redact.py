@@ -1,4 +1,4 @@
-"""A value that is not for us is kept nowhere, however its cloud wraps it; all else keeps its bytes."""
+"""Redaction removes a configured value from every stored body and envelope, and leaves all other bytes unchanged."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ from tests.support.deliveries import NOON
 
 SECRET = "4111-1111"
 PAYLOAD = '{"order_id": "ORD-1", "amount": 10.00, "card": {"number": "4111-1111"}, "items": [{"note": "4111-1111"}, 1]}'
-KEPT = b'{"order_id":"ORD-1","amount":10.00,"card":{"number":"[redacted]"},"items":[{"note":"[redacted]"},1]}'
+REDACTED = b'{"order_id":"ORD-1","amount":10.00,"card":{"number":"[redacted]"},"items":[{"note":"[redacted]"},1]}'
 REDACTION = Redaction(["card.number", "items.note", "nowhere.at.all", "order_id.inside"])
 BASE64 = base64.b64encode(PAYLOAD.encode()).decode()
 TIME = "2025-11-26T12:00:00Z"
@@ -56,14 +56,14 @@ WRAPPED = [
 ]
 
 
-@pytest.mark.parametrize("given", WRAPPED)
-def test_the_values_are_gone_before_anything_is_read(given):
-    redacted = REDACTION(given)
+@pytest.mark.parametrize("original", WRAPPED)
+def test_values_are_redacted_before_the_event_is_parsed(original):
+    redacted = REDACTION(original)
 
-    assert bytes(normalise(redacted).data) == KEPT
+    assert bytes(normalise(redacted).data) == REDACTED
     assert SECRET.encode() not in redacted.body
     assert BASE64.encode() not in redacted.body
-    assert normalise(redacted).id == normalise(given).id
+    assert normalise(redacted).id == normalise(original).id
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_the_values_are_gone_before_anything_is_read(given):
         '{"items": [{"note": "4111-1111", "note": 1}]}',
     ],
 )
-def test_a_name_that_stands_twice_hides_nothing(payload):
-    """Only the last one is read."""
+def test_every_occurrence_of_a_repeated_name_is_redacted(payload):
+    """A JSON parser reads only the last occurrence."""
     event = EVENTBRIDGE.replace(PAYLOAD, payload)
     twice = event.replace('"detail": ', f'"detail": {PAYLOAD}, "detail": ')
     for body in (event, twice):
@@ -86,7 +86,7 @@ def test_a_name_that_stands_twice_hides_nothing(payload):
         assert normalise(redacted).id == "1"
 
 
-def test_a_contradiction_and_a_poison_keep_none_of_them_either():
+def test_dead_letters_of_contradictory_and_rejected_events_are_redacted():
     store = MemoryStore()
     other = EVENTBRIDGE.replace("10.00", "11")
     poison = EVENTBRIDGE.replace('"id": "1", ', "")
@@ -95,8 +95,8 @@ def test_a_contradiction_and_a_poison_keep_none_of_them_either():
 
     (event,) = store.events(EventFilter(), after=None, limit=9).items
     dead_letters = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    assert {kept.dead_letter.status for kept in dead_letters} == {"contradictory", "rejected"}
-    assert not [kept for kept in dead_letters if SECRET.encode() in kept.dead_letter.body]
+    assert {stored.dead_letter.status for stored in dead_letters} == {"contradictory", "rejected"}
+    assert not [stored for stored in dead_letters if SECRET.encode() in stored.dead_letter.body]
     assert SECRET.encode() not in bytes(event.data)
 
 
@@ -118,31 +118,31 @@ UNREADABLE = [
 ]
 
 
-@pytest.mark.parametrize("given", UNREADABLE)
-def test_of_what_can_not_be_read_only_size_digest_and_reason_are_kept(given):
+@pytest.mark.parametrize("unreadable", UNREADABLE)
+def test_an_unreadable_body_is_stored_as_its_size_digest_and_reason_only(unreadable):
     store = MemoryStore()
-    (outcome,) = ingest([given], dedupe=NullDedupeCache(), store=store, redaction=REDACTION)
+    (outcome,) = ingest([unreadable], dedupe=NullDedupeCache(), store=store, redaction=REDACTION)
 
-    (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    text = kept.dead_letter.body.decode()
-    assert (outcome.status, kept.dead_letter.reason) == ("rejected", outcome.reason)
-    assert f"{len(given.body)} bytes, SHA-256 {hashlib.sha256(given.body).hexdigest()}" in text
+    (stored,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    text = stored.dead_letter.body.decode()
+    assert (outcome.status, stored.dead_letter.reason) == ("rejected", outcome.reason)
+    assert f"{len(unreadable.body)} bytes, SHA-256 {hashlib.sha256(unreadable.body).hexdigest()}" in text
     assert SECRET not in text
     assert BASE64 not in text
 
 
-def test_without_a_field_to_redact_what_can_not_be_read_is_kept_as_it_came():
+def test_without_redaction_an_unreadable_body_is_stored_unchanged():
     store = MemoryStore()
     ingest([UNREADABLE[0]], dedupe=NullDedupeCache(), store=store)
 
-    (kept,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
-    assert kept.dead_letter.body == UNREADABLE[0].body
+    (stored,) = store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    assert stored.dead_letter.body == UNREADABLE[0].body
 
 
-@pytest.mark.parametrize("named", ["mail", "card.number"])
+@pytest.mark.parametrize("name", ["mail", "card.number"])
 @pytest.mark.parametrize("data", ["", BASE64])
-def test_an_attribute_of_pubsub_is_a_field_too(named, data):
-    attributes = json.dumps({named: SECRET, "event_type": "T"})
+def test_a_pubsub_attribute_is_redacted(name, data):
+    attributes = json.dumps({name: SECRET, "event_type": "T"})
     message = f'{{"messageId": "1", "publishTime": "{TIME}", "attributes": {attributes}, "data": "{data}"}}'
     redacted = Redaction(["mail", "card.number", "items.note"])(delivery("pubsub", f'{{"message": {message}}}'))
 
@@ -152,12 +152,12 @@ def test_an_attribute_of_pubsub_is_a_field_too(named, data):
 
 @pytest.mark.parametrize("body", ["", "{", "[1", '"text"', "null", '{"detail": 3}', '{"message": {"data": "%%%"}}'])
 @pytest.mark.parametrize("channel", ["eventbridge", "eventgrid", "pubsub", "cloudevents"])
-def test_what_holds_no_such_field_stays_byte_for_byte(channel, body):
+def test_a_body_without_the_fields_stays_byte_for_byte(channel, body):
     assert REDACTION(delivery(channel, body)).body == body.encode()
 
 
 @given(st.binary(max_size=100))
-def test_no_bytes_make_it_raise(body):
+def test_no_bytes_make_redaction_raise(body):
     for channel in ("eventbridge", "eventgrid", "pubsub", "cloudevents"):
         for change in (Redaction(["a", "a.b"]), Redaction(["a", "a.b"]).for_dead_letter):
             change(Delivery(channel=channel, body=body, headers={}, received_at=NOON))

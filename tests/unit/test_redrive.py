@@ -25,12 +25,12 @@ def bodies(sqs, name):
     return sorted(result)
 
 
-def test_every_message_comes_back_once(sqs, capsys):
+def test_every_message_is_moved_once(sqs, capsys):
     for name in (redrive.QUEUE, redrive.DEAD_LETTER_QUEUE):
         sqs.create_queue(QueueName=name)
-    dead = sqs.get_queue_url(QueueName=redrive.DEAD_LETTER_QUEUE)["QueueUrl"]
+    dead_letter_url = sqs.get_queue_url(QueueName=redrive.DEAD_LETTER_QUEUE)["QueueUrl"]
     for number in range(25):
-        sqs.send_message(QueueUrl=dead, MessageBody=f"{number:02}")
+        sqs.send_message(QueueUrl=dead_letter_url, MessageBody=f"{number:02}")
 
     assert redrive.main([]) == 0
     assert "25 messages moved" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What the API answers to those who replay dead letters, over the store in memory."""
+"""The API's answers to replays of dead letters, over the in-memory store."""
 
 from collections.abc import Iterator
 
@@ -17,12 +17,12 @@ GOOD = eventbridge("1").body.decode()
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     """An API with one dead letter."""
-    with client_on(MemoryStore()) as opened:
-        opened.post(AWS, content="{", headers=JSON)
-        yield opened
+    with client_on(MemoryStore()) as api_client:
+        api_client.post(AWS, content="{", headers=JSON)
+        yield api_client
 
 
-def test_a_repaired_letter_is_stored_marked_and_audited(client):
+def test_a_repaired_dead_letter_is_stored_marked_and_audited(client):
     assert client.post(REPLAY, json={"body": GOOD}).json() == {"status": "stored", "source": "aws", "id": "1"}
     assert client.post(REPLAY, json={"body": GOOD}).json()["status"] == "duplicate"
     assert client.get("/api/v1/dead-letters/1").json()["replayed_as"] == "stored"
@@ -30,13 +30,13 @@ def test_a_repaired_letter_is_stored_marked_and_audited(client):
     assert [line["actor"] for line in client.get("/api/v1/audit").json()["items"]] == ["local", "local"]
     client.post(REPLAY, json={"body": GOOD}, headers=bearer("replay"))
     assert client.get("/api/v1/audit", params={"limit": 1}).json()["items"][0]["actor"] == "token:replay"
-    shown = client.get("/api/v1/dead-letters/1").json()
-    assert (shown["replayed_keys"], len(shown["replays"])) == (["aws/1"], 3)
+    dead_letter = client.get("/api/v1/dead-letters/1").json()
+    assert (dead_letter["replayed_keys"], len(dead_letter["replays"])) == (["aws/1"], 3)
     other = client.post(REPLAY, json={"body": eventbridge("2").body.decode()})
     assert (other.status_code, client.get("/api/v1/events/aws/2").status_code) == (409, 404)
 
 
-def test_what_still_cannot_be_read_is_answered_with_its_field(client):
+def test_a_body_that_is_still_unreadable_is_answered_with_its_field(client):
     answer = client.post(REPLAY, json={"body": "{}"})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "id")
@@ -45,7 +45,7 @@ def test_what_still_cannot_be_read_is_answered_with_its_field(client):
 
 
 @pytest.mark.parametrize("request_body", ["[]", "{", '{"url": "http://somewhere"}', '{"body": 1}', b'{"body": "\xff"}'])
-def test_a_request_that_is_no_repair_is_refused(client, request_body):
+def test_an_invalid_repair_request_is_refused(client, request_body):
     answer = client.post(REPLAY, content=request_body, headers=JSON)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "request")
@@ -59,6 +59,6 @@ def test_a_contradiction_is_a_conflict(client):
     assert client.post("/api/v1/dead-letters/2/replay").status_code == 409
 
 
-def test_what_is_not_there_or_too_large_is_said_so(client):
+def test_an_unknown_dead_letter_is_a_404_and_a_large_body_a_413(client):
     assert client.post("/api/v1/dead-letters/9/replay").status_code == 404
     assert client.post(REPLAY, json={"body": " " * LIMIT}).status_code == 413

@@ -1,4 +1,4 @@
-"""What the API answers to those who send stored events or dead letters once more."""
+"""The API's answers about replay jobs, which send stored events or dead letters again."""
 
 from collections.abc import Iterator
 
@@ -20,15 +20,15 @@ TO_WATCHERS = {"what": "events", "target": {"kind": "relay"}}
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     """An API with three events and three dead letters, two of them alike."""
-    with client_on(MemoryStore()) as opened:
+    with client_on(MemoryStore()) as api_client:
         for number in range(3):
-            opened.post(AWS, content=eventbridge(str(number)).body, headers=JSON)
+            api_client.post(AWS, content=eventbridge(str(number)).body, headers=JSON)
         for body in ("{}", '{"detail": 1}', "{"):
-            opened.post(AWS, content=body, headers=JSON)
-        yield opened
+            api_client.post(AWS, content=body, headers=JSON)
+        yield api_client
 
 
-def test_a_dry_run_tells_what_would_be_sent_and_keeps_nothing(client):
+def test_a_dry_run_counts_the_matching_events_and_stores_no_job(client):
     answer = client.post(JOBS, json=TO_WATCHERS | {"dry_run": True})
 
     assert answer.status_code == 200
@@ -36,17 +36,17 @@ def test_a_dry_run_tells_what_would_be_sent_and_keeps_nothing(client):
     assert client.get(JOBS).json()["items"] == []
 
 
-def test_a_job_is_made_worked_through_and_shown(client):
-    made = client.post(JOBS, json=TO_WATCHERS | {"filter": {"source": "aws"}}, headers=bearer("replay"))
-    assert (made.status_code, made.json()["state"], made.json()["actor"]) == (201, "running", "token:replay")
-    one = f"{JOBS}/{made.json()['id']}"
+def test_a_job_is_created_completed_and_listed(client):
+    created = client.post(JOBS, json=TO_WATCHERS | {"filter": {"source": "aws"}}, headers=bearer("replay"))
+    assert (created.status_code, created.json()["state"], created.json()["actor"]) == (201, "running", "token:replay")
+    job_url = f"{JOBS}/{created.json()['id']}"
 
-    eventually(lambda: client.get(one).json()["state"] == "done")
+    eventually(lambda: client.get(job_url).json()["state"] == "done")
 
-    assert (client.get(one).json()["sent"], client.get(one).json()["matching"]) == (3, 3)
-    assert [job["id"] for job in client.get(JOBS).json()["items"]] == [made.json()["id"]]
-    shown = [frame for frame in client.get("/api/v1/frames").json()["frames"] if frame["replay"]]
-    assert [event["id"] for frame in shown for event in frame["events"]] == ["0", "1", "2"]
+    assert (client.get(job_url).json()["sent"], client.get(job_url).json()["matching"]) == (3, 3)
+    assert [job["id"] for job in client.get(JOBS).json()["items"]] == [created.json()["id"]]
+    replayed_frames = [frame for frame in client.get("/api/v1/frames").json()["frames"] if frame["replay"]]
+    assert [event["id"] for frame in replayed_frames for event in frame["events"]] == ["0", "1", "2"]
     assert client.get("/api/v1/stats").json()["total_events"] == 3
 
 
@@ -77,20 +77,20 @@ def test_a_job_is_cancelled_once(client):
         ),
     ],
 )
-def test_what_is_no_job_is_refused_with_its_field(client, request_body, field):
+def test_an_invalid_job_is_refused_with_its_field(client, request_body, field):
     answer = client.post(JOBS, content=request_body, headers=JSON)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
     assert client.get(JOBS).json()["items"] == []
 
 
-def test_a_request_that_is_too_large_is_said_so(client):
+def test_a_large_request_is_a_413(client):
     assert client.post(JOBS, content=" " * (LIMIT + 1), headers=JSON).status_code == 413
 
 
 def test_dead_letters_are_filtered_and_grouped(client):
-    def ids(**asked):
-        return [dead_letter["id"] for dead_letter in client.get(DEAD_LETTERS, params=asked).json()["items"]]
+    def ids(**query):
+        return [dead_letter["id"] for dead_letter in client.get(DEAD_LETTERS, params=query).json()["items"]]
 
     assert ids(field="id", reason="is missing") == [2, 1]
     assert ids(field="body") == [3]
@@ -101,19 +101,21 @@ def test_dead_letters_are_filtered_and_grouped(client):
     assert ids(field="id", limit=1, after=page["next_cursor"]) == [1]
 
     groups = client.get(f"{DEAD_LETTERS}/groups").json()
-    assert [(one["source"], one["field"], one["count"], one["example_id"]) for one in groups] == [
+    assert [(group["source"], group["field"], group["count"], group["example_id"]) for group in groups] == [
         ("aws", "id", 2, 2),
         ("aws", "body", 1, 3),
     ]
     client.post(f"{DEAD_LETTERS}/3/replay", json={"body": eventbridge("9").body.decode()})
-    assert [one["count"] for one in client.get(f"{DEAD_LETTERS}/groups", params={"replayed": "false"}).json()] == [2]
+    assert [group["count"] for group in client.get(f"{DEAD_LETTERS}/groups", params={"replayed": "false"}).json()] == [
+        2
+    ]
     assert ids(replayed="true") == [3]
 
 
 @pytest.mark.parametrize("path", [JOBS, f"{JOBS}/1/cancel"])
-def test_who_may_only_read_replays_nothing(path):
+def test_a_read_token_can_not_start_or_cancel_a_job(path):
     settings = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
-    with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as far:
-        assert far.post(path, json=TO_WATCHERS, headers=bearer("read")).status_code == 403
-        assert far.post(path, json=TO_WATCHERS).status_code == 401
-        assert far.get(JOBS, headers=bearer("read")).status_code == 200
+    with client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client:
+        assert client.post(path, json=TO_WATCHERS, headers=bearer("read")).status_code == 403
+        assert client.post(path, json=TO_WATCHERS).status_code == 401
+        assert client.get(JOBS, headers=bearer("read")).status_code == 200

@@ -1,4 +1,4 @@
-"""What Helios sends once more and hears again: the same event, whatever a cloud makes of it on the way."""
+"""An event that Helios replays through a cloud returns as the same event, whatever envelope the cloud uses."""
 
 import json
 from datetime import timedelta
@@ -41,20 +41,20 @@ def pubsub(id_="1"):
     return Delivery(channel="pubsub", body=body, received_at=NOON)
 
 
-def cloudevent(cloud, *, told=True):
+def cloudevent(cloud, *, has_time=True):
     event = envelopes.cloudevent(
         source="shop orders/€",
         cloud=cloud,
         type=TYPES[cloud],
         subject="orders/1",
         data={"order_id": "ORD-1", "amount": 10.0},
-        **({"time": "2025-11-26T12:00:00.5Z"} if told else {}),
+        **({"time": "2025-11-26T12:00:00.5Z"} if has_time else {}),
     )
     return Delivery(channel="cloudevents", body=json.dumps(event).encode(), received_at=NOON)
 
 
 def on_eventbridge(event):
-    """As a bus delivers what it was given: under an id of its own, and to the second."""
+    """The replayed event as a bus delivers it: with the bus's own id and a time in whole seconds."""
     target = EventBridgeTarget.__new__(EventBridgeTarget)
     target._bus = "shop"
     entry = target._entry(JOB, event)
@@ -128,7 +128,7 @@ ROUND_TRIPS = [
     (eventbridge(), in_sns),
     (eventbridge(), structured),
     (cloudevent("aws"), on_eventbridge),
-    (cloudevent("aws", told=False), on_eventbridge),
+    (cloudevent("aws", has_time=False), on_eventbridge),
     (pubsub(), pushed),
     (pubsub(), pushed_unwrapped),
     (pubsub(), in_cloudevent),
@@ -136,37 +136,37 @@ ROUND_TRIPS = [
     (eventgrid(), on_event_grid),
     (eventgrid(), binary),
     (cloudevent("azure"), on_event_grid),
-    (cloudevent("azure", told=False), structured),
-    (cloudevent("azure", told=False), on_event_grid),
+    (cloudevent("azure", has_time=False), structured),
+    (cloudevent("azure", has_time=False), on_event_grid),
 ]
 
 
 @pytest.mark.parametrize(("delivered", "back"), ROUND_TRIPS)
-def test_what_comes_back_is_a_duplicate_and_changes_no_verdict(delivered, back):
+def test_a_replay_that_returns_is_a_duplicate_and_changes_no_verdict(delivered, back):
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
     (first,) = ingest([delivered], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     instance = store.flow(("order", "ORD-1"))
 
-    (again,) = ingest([back(first.event)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+    (replayed,) = ingest([back(first.event)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
-    assert (again.status, again.event and again.event.key) == ("duplicate", first.event and first.event.key)
+    assert (replayed.status, replayed.event and replayed.event.key) == ("duplicate", first.event and first.event.key)
     assert store.totals(LATER).duplicate == 1
     assert instance is not None
     assert store.flow(("order", "ORD-1")) == instance
 
 
 @pytest.mark.parametrize(("delivered", "back"), ROUND_TRIPS)
-def test_an_event_that_another_helios_has_sent_is_a_new_one_with_its_own_id(delivered, back):
+def test_a_replay_from_another_helios_is_stored_with_its_original_id(delivered, back):
     event = normalise(delivered)
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
 
-    (taken,) = ingest([back(event)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+    (outcome,) = ingest([back(event)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
-    assert (taken.status, taken.event and taken.event.key) == ("stored", event.key)
+    assert (outcome.status, outcome.event and outcome.event.key) == ("stored", event.key)
     assert store.flow(("order", "ORD-1")) is not None
 
 
-def test_a_mark_does_not_hide_other_content():
+def test_a_replay_mark_does_not_hide_changed_content():
     store = MemoryStore()
     (first,) = ingest([eventbridge()], dedupe=NullDedupeCache(), store=store)
     forged = json.loads(on_eventbridge(first.event).body)
@@ -180,7 +180,7 @@ def test_a_mark_does_not_hide_other_content():
     assert (outcome.status, store.totals(LATER).contradictory) == ("contradictory", 1)
 
 
-def test_a_real_duplicate_beside_a_replay_still_tells_of_its_story():
+def test_a_real_duplicate_beside_a_replay_is_still_an_issue_of_its_flow_instance():
     store, reconciler = MemoryStore(), Reconciler(declaration.load())
     (first,) = ingest([eventbridge()], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
 
@@ -191,7 +191,7 @@ def test_a_real_duplicate_beside_a_replay_still_tells_of_its_story():
     assert "duplicate" in instance.issues
 
 
-def test_a_mark_that_can_not_be_read_is_a_dead_letter():
+def test_an_unreadable_replay_mark_makes_a_dead_letter():
     event = json.loads(eventbridge().body) | {"resources": [RESOURCE + "{"]}
     delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
@@ -200,7 +200,7 @@ def test_a_mark_that_can_not_be_read_is_a_dead_letter():
     assert (outcome.status, outcome.field) == ("rejected", "resources")
 
 
-def test_an_event_that_only_speaks_of_replays_is_taken_as_it_is():
+def test_an_event_that_only_mentions_replays_is_stored_as_new():
     event = json.loads(eventbridge(detail={"heliosreplay": "7"}).body) | {"resources": [1]}
     delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
@@ -213,5 +213,5 @@ DEEP = '{"data": ' * 5000 + '"heliosreplay"' + "}" * 5000
 
 
 @pytest.mark.parametrize("text", ['{"heliosreplay"', DEEP, '"heliosreplay"', '{"resources": ["heliosreplay"]}'])
-def test_a_body_that_only_speaks_of_replays_is_none(text):
+def test_a_body_that_only_mentions_replays_is_no_replay(text):
     assert not is_replay(Delivery(channel="cloudevents", body=text.encode(), received_at=NOON))

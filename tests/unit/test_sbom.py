@@ -1,4 +1,4 @@
-"""The bills of materials: all that is pinned, by name, version and hash, and the same bytes again."""
+"""The bills of materials list every pinned package with name, version and hash, and are reproducible."""
 
 import json
 import re
@@ -15,7 +15,7 @@ PINNED = re.compile(r"^([a-z0-9-]+(?:\[[a-z0-9,-]+\])?)==(\S+)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", functions())
-def test_a_function_s_bill_has_all_that_is_pinned_for_it(name, tmp_path):
+def test_a_functions_bill_lists_every_pinned_package(name, tmp_path):
     folder = functions()[name]
     file = sbom.write(name, folder, tmp_path)
     bill = json.loads(file.read_text())
@@ -26,11 +26,11 @@ def test_a_function_s_bill_has_all_that_is_pinned_for_it(name, tmp_path):
         "1.6",
         "helios",
     )
-    assert sorted((one["name"], one["version"]) for one in bill["components"]) == sorted(
+    assert sorted((component["name"], component["version"]) for component in bill["components"]) == sorted(
         (package.partition("[")[0], version) for package, version in pinned
     )
     assert pinned
-    assert all(one["externalReferences"][0]["hashes"] for one in bill["components"])
+    assert all(component["externalReferences"][0]["hashes"] for component in bill["components"])
 
 
 def test_the_same_requirements_give_the_same_bytes(tmp_path):
@@ -39,13 +39,13 @@ def test_the_same_requirements_give_the_same_bytes(tmp_path):
     assert sbom.write(name, folder, tmp_path).read_bytes() == sbom.write(name, folder, tmp_path).read_bytes()
 
 
-def test_the_dashboard_s_bill_has_what_its_visitors_load_and_gives_the_same_bytes(tmp_path):
-    wanted = json.loads((ROOT / "dashboard/package.json").read_text())
+def test_the_dashboards_bill_lists_its_runtime_packages_and_is_reproducible(tmp_path):
+    manifest = json.loads((ROOT / "dashboard/package.json").read_text())
     first = sbom.write_dashboard(tmp_path).read_bytes()
     bill = json.loads(first)
-    listed = {one["name"]: one["version"] for one in bill["components"]}
+    versions = {component["name"]: component["version"] for component in bill["components"]}
 
     assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "helios-dashboard")
-    assert wanted["dependencies"].items() <= listed.items()
-    assert not {"eslint", "tailwindcss", "vite", "vitest"} & listed.keys()
+    assert manifest["dependencies"].items() <= versions.items()
+    assert not {"eslint", "tailwindcss", "vite", "vitest"} & versions.keys()
     assert sbom.write_dashboard(tmp_path).read_bytes() == first

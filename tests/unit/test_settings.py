@@ -1,4 +1,4 @@
-"""Settings: what is wrong is said by name, and no secret is said at all."""
+"""Settings: an error names the invalid setting and never shows a secret."""
 
 from pathlib import Path
 
@@ -11,9 +11,13 @@ EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
 def test_a_setting_is_read_from_its_variable():
-    read = load({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_DEDUPE_TTL_SECONDS": "60", "HOME": "/"})
+    settings = load({"HELIOS_DATABASE_URL": "postgresql://db/helios", "HELIOS_DEDUPE_TTL_SECONDS": "60", "HOME": "/"})
 
-    assert (read.database_url, read.dedupe_ttl_seconds, read.redis_url) == ("postgresql://db/helios", 60, None)
+    assert (settings.database_url, settings.dedupe_ttl_seconds, settings.redis_url) == (
+        "postgresql://db/helios",
+        60,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -24,24 +28,24 @@ def test_a_setting_is_read_from_its_variable():
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DEDUPE_TTL_SECONDS": "soon"}, "HELIOS_DEDUPE_TTL_SECONDS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_DATABASE_CONNECTIONS": "0"}, "HELIOS_DATABASE_CONNECTIONS: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_LOG_LEVEL": "LOUD"}, "HELIOS_LOG_LEVEL: "),
-        ({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": "fifteen letters"}, "HELIOS_NOTIFY_SECRET: "),
+        ({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": "15 bytes secret"}, "HELIOS_NOTIFY_SECRET: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTBRIDGE_SECRET": "s" * 15}, "HELIOS_EVENTBRIDGE_SECRET: "),
         ({"HELIOS_DATABASE_URL": "x", "HELIOS_EVENTGRID_SECRET": "s" * 16 + " short"}, "HELIOS_EVENTGRID_SECRET: "),
     ],
 )
-def test_a_wrong_setting_is_named(environ, message):
+def test_an_invalid_setting_is_named(environ, message):
     with pytest.raises(ConfigurationError, match=message) as raised:
         load(environ)
     assert "sss" not in str(raised.value)
 
 
 @pytest.mark.parametrize("secret", ["s" * 16, f"{'n' * 32} {'o' * 32}"])
-def test_a_secret_is_long_and_may_be_two(secret):
+def test_a_secret_setting_may_have_two_long_values(secret):
     assert load({"HELIOS_DATABASE_URL": "x", "HELIOS_NOTIFY_SECRET": secret}).notify_secret == secret
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "expected"),
     [
         (
             "postgresql://user:s3cret@db:5432/helios?sslmode=require",  # pragma: allowlist secret
@@ -63,8 +67,8 @@ def test_a_secret_is_long_and_may_be_two(secret):
         ("user@example.org about:this", "user@example.org about:this"),
     ],
 )
-def test_a_password_is_masked(url, shown):
-    assert masked(url) == shown
+def test_a_password_in_a_url_is_masked(url, expected):
+    assert masked(url) == expected
 
 
 def test_printing_the_settings_shows_no_password():
@@ -72,7 +76,7 @@ def test_printing_the_settings_shows_no_password():
 
 
 def test_the_example_file_has_every_setting_and_no_other():
-    """`.env.example` is the list a user sets up from."""
+    """Users copy `.env.example` to configure Helios."""
     lines = [line.lstrip("# ") for line in EXAMPLE.read_text().splitlines() if "HELIOS_" in line and "=" in line]
 
     assert [line.partition("=")[0] for line in lines] == [variable(name) for name in Settings.__struct_fields__]

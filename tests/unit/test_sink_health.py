@@ -1,4 +1,4 @@
-"""What health says of Kafka: whether it answers, and whether what passes events on to it keeps up."""
+"""The health of Kafka: whether its brokers answer, and whether the sink keeps up."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,12 +27,12 @@ def kafka() -> MemorySink:
 
 @pytest.fixture
 def health(store, kafka):
-    """Asks for Kafka's health, and why it is so."""
+    """Returns Kafka's health and its reason from the API."""
     with client_of(msgspec.structs.replace(in_memory(store), sink=kafka)) as client:
 
         def ask() -> tuple[str, str | None]:
-            found = client.get("/api/v1/health/detailed").json()
-            return found["kafka"], found["reasons"].get("kafka")
+            answer = client.get("/api/v1/health/detailed").json()
+            return answer["kafka"], answer["reasons"].get("kafka")
 
         yield ask
 
@@ -43,18 +43,18 @@ def test_a_sink_that_keeps_up_is_healthy(store, kafka, health):
     assert health() == ("healthy", None)
 
 
-def test_a_sink_that_was_never_started_is_missed(health):
+def test_a_sink_that_never_ran_is_unhealthy(health):
     assert health() == ("unhealthy", "Kafka: the sink has never run; check that `helios sink` is running")
 
 
-def test_a_sink_that_has_ended_or_fails_each_time_is_missed(store, kafka, health):
+def test_a_sink_that_has_stopped_is_unhealthy(store, kafka, health):
     sink("kafka", outbox=MemoryOutbox(store), target=kafka)
     store.seen_at["kafka"] -= timedelta(seconds=90)
 
     assert health() == ("unhealthy", "Kafka: the sink last ran 90 s ago; check that `helios sink` is running")
 
 
-def test_a_sink_that_does_not_keep_up_is_told_by_how_much(store, kafka, health, monkeypatch):
+def test_a_sink_that_lags_is_unhealthy_with_its_lag(store, kafka, health, monkeypatch):
     sink("kafka", outbox=MemoryOutbox(store), target=kafka)
     ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store, reconciler=Reconciler([]))
     store.seen_at["kafka"] = datetime.now(UTC) + timedelta(hours=1)
@@ -63,7 +63,7 @@ def test_a_sink_that_does_not_keep_up_is_told_by_how_much(store, kafka, health, 
     assert health() == ("unhealthy", "Kafka: the sink is 1 frames behind; the oldest has waited 0 s")
 
 
-def test_brokers_that_are_away_come_first(kafka, health):
+def test_unavailable_brokers_are_the_first_reason(kafka, health):
     kafka.away = True
 
     assert health() == ("unhealthy", "the sink in memory is away")

@@ -1,4 +1,4 @@
-"""The test runs themselves: none leaves a test out, CI takes a skip for a failure, and nothing outlives its worker."""
+"""The test runs: none omits a test, a skip fails CI, and no process outlives its worker."""
 
 import json
 import shlex
@@ -32,19 +32,19 @@ def run(*command, **environment):
 
 @pytest.fixture(scope="module")
 def markers(tmp_path_factory):
-    """The markers of every test that there is."""
+    """The markers of every test."""
     file = tmp_path_factory.mktemp("markers") / "markers.json"
     options = ["--collect-only", "-qq", "-p", "tests.support.listing", "--list-markers", file]
-    listed = run(sys.executable, "-m", "pytest", *map(str, options))
-    assert listed.returncode == 0, listed.stdout[-2000:] + listed.stderr
+    process = run(sys.executable, "-m", "pytest", *map(str, options))
+    assert process.returncode == 0, process.stdout[-2000:] + process.stderr
     tests = json.loads(file.read_text())
     by_id = {nodeid: set(names) for nodeid, names in tests}
     assert len(by_id) == len(tests), "two tests share an id, so pytest-xdist would run one of them"
     return by_id
 
 
-def chosen_by(target, markers):
-    """The tests that a target of the Makefile runs."""
+def selected_by(target, markers):
+    """The tests that a Makefile target runs."""
     recipe = run("make", "--dry-run", target).stdout.splitlines()
     (words,) = [shlex.split(line) for line in recipe if "-m pytest" in line]
     assert not any(word.startswith("tests") or word == "-k" for word in words)
@@ -57,41 +57,41 @@ def _known(names):
 
 
 def test_every_test_is_in_one_of_the_two_runs_and_only_properties_are_in_both(markers):
-    """A property is tried with few examples in the one, and with many in the other."""
-    quick, long = chosen_by("test", markers), chosen_by("test-long", markers)
+    """One run tries a property with few examples, the other one with many."""
+    quick, long = selected_by("test", markers), selected_by("test-long", markers)
 
     assert quick | long == markers.keys()
     assert all("hypothesis" in markers[nodeid] for nodeid in quick & long)
 
 
-def test_every_test_is_of_one_kind(markers):
+def test_every_test_has_exactly_one_kind(markers):
     kinds = MARKERS.keys() - {SLOW}
 
     assert {nodeid: names & kinds for nodeid, names in markers.items() if len(names & kinds) != 1} == {}
 
 
-def test_what_the_schedule_and_the_summary_name_is_there():
-    excepted = [file for files in TOGETHER.values() for file in files]
+def test_the_schedule_and_the_tiers_name_existing_files():
+    together = [file for files in TOGETHER.values() for file in files]
     folders = [f"tests/{tier.name}" for tier in TIERS]
 
     missing = [
-        path for path in (*folders, *TOGETHER, *excepted, *APART, *BY_PARAMETER) if not (REPOSITORY / path).exists()
+        path for path in (*folders, *TOGETHER, *together, *APART, *BY_PARAMETER) if not (REPOSITORY / path).exists()
     ]
     assert missing == []
 
 
 @pytest.fixture
 def run_tests(tmp_path):
-    """Runs pytest with the plugins of this suite on a file of its own."""
+    """Runs pytest with this suite's plugins on a generated file."""
     file = tmp_path / "tests/unit/test_given.py"
     file.parent.mkdir(parents=True)
 
-    def run_these(text, *options, **environment):
+    def run_file(text, *options, **environment):
         file.write_text(textwrap.dedent(text))
         command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--rootdir", str(tmp_path), *options]
         return run(*command, str(file), **environment)
 
-    return run_these
+    return run_file
 
 
 SKIPPED = """
@@ -103,18 +103,18 @@ SKIPPED = """
 
 
 @pytest.mark.parametrize("options", [[], ["--numprocesses", "1", "--progress"]], ids=["alone", "in workers"])
-def test_a_skip_is_a_failure_in_ci(run_tests, options):
-    ended = run_tests(SKIPPED, *options, CI="true")
+def test_a_skip_fails_the_run_in_ci(run_tests, options):
+    process = run_tests(SKIPPED, *options, CI="true")
 
-    assert ended.returncode == 1, ended.stdout
-    assert "1 skipped" in ended.stdout
+    assert process.returncode == 1, process.stdout
+    assert "1 skipped" in process.stdout
 
 
-def test_a_skip_is_none_elsewhere(run_tests):
+def test_a_skip_does_not_fail_the_run_outside_ci(run_tests):
     assert run_tests(SKIPPED).returncode == 0
 
 
-def test_what_a_killed_worker_has_started_ends_with_it(run_tests, tmp_path):
+def test_a_process_ends_with_the_killed_worker_that_started_it(run_tests, tmp_path):
     text = f"""
         import os, signal
         from pathlib import Path
@@ -125,8 +125,8 @@ def test_what_a_killed_worker_has_started_ends_with_it(run_tests, tmp_path):
             Path({str(tmp_path)!r}, "pid").write_text(str(process.pid))
             os.kill(os.getpid(), signal.SIGKILL)
     """
-    ended = run_tests(text, "--numprocesses", "1", "--max-worker-restart", "0")
+    result = run_tests(text, "--numprocesses", "1", "--max-worker-restart", "0")
 
-    assert ended.returncode == 1, ended.stdout
-    assert "crashed" in ended.stdout
+    assert result.returncode == 1, result.stdout
+    assert "crashed" in result.stdout
     assert wait_until_gone([int((tmp_path / "pid").read_text())]) == []

@@ -1,4 +1,4 @@
-"""What the webhooks answer to whom, and that nothing of a refused request is kept."""
+"""The webhooks' answers by credentials. Helios stores nothing of a refused request."""
 
 import base64
 import json
@@ -50,8 +50,8 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def client(store) -> Iterator[TestClient]:
-    with client_on(store, AUTHENTICATED) as opened:
-        yield opened
+    with client_on(store, AUTHENTICATED) as api_client:
+        yield api_client
 
 
 def signed(body: str) -> dict:
@@ -82,7 +82,7 @@ def signed(body: str) -> dict:
         (AWS, "x" * (LIMIT + 1), {}, 401),
     ],
 )
-def test_who_has_no_proof_is_not_let_in(client, url, body, headers, status):
+def test_a_request_without_valid_credentials_is_refused(client, url, body, headers, status):
     check_answer(client, url, body, headers, status)
 
 
@@ -90,12 +90,12 @@ def test_who_has_no_proof_is_not_let_in(client, url, body, headers, status):
     ("body", "signed_body", "status"),
     [(CLOUDEVENT, CLOUDEVENT, 202), (CLOUDEVENT, "{}", 401), ("x" * (LIMIT + 1), "x" * (LIMIT + 1), 413)],
 )
-def test_who_signed_another_body_is_not_let_in(client, body, signed_body, status):
+def test_a_signature_of_another_body_is_refused(client, body, signed_body, status):
     check_answer(client, CLOUDEVENTS, body, signed(signed_body), status)
 
 
-def test_a_signed_body_that_comes_again_is_a_duplicate(client):
-    """Within the tolerance its proof holds: what is stored once per source and id needs no memory of ids besides."""
+def test_a_signed_body_that_is_sent_again_is_a_duplicate(client):
+    """The signature is valid within the tolerance. Helios stores an event once, so it needs no list of message ids."""
     headers = {"content-type": "application/json"} | signed(CLOUDEVENT)
 
     assert [client.post(CLOUDEVENTS, content=CLOUDEVENT, headers=headers).json()["status"] for _ in range(2)] == [
@@ -125,8 +125,8 @@ def check_answer(client: TestClient, url: str, body: str, headers: dict, status:
         (CLOUDEVENTS, None, 200),
     ],
 )
-def test_only_who_may_send_is_told_so_when_it_asks(client, url, headers, status):
-    """The handshake of CloudEvents: none but its body's signature covers what is empty."""
+def test_only_a_permitted_sender_gets_consent_in_the_handshake(client, url, headers, status):
+    """The CloudEvents handshake has an empty body, which the signature covers."""
     headers = signed("") if headers is None else headers
     answer = client.options(url, headers=headers | {"webhook-request-origin": "eventgrid.azure.net"})
 
@@ -134,18 +134,18 @@ def test_only_who_may_send_is_told_so_when_it_asks(client, url, headers, status)
     assert answer.headers.get("webhook-allowed-origin") == ("eventgrid.azure.net" if status == 200 else None)
 
 
-def test_a_way_in_that_is_closed_consents_to_nothing(store):
+def test_a_closed_channel_gives_no_consent(store):
     with client_on(store, Settings(database_url="postgresql://nowhere", webhook_auth="closed")) as client:
         answer = client.options(CLOUDEVENTS, headers={"webhook-request-origin": "eventgrid.azure.net"})
 
     assert (answer.status_code, "webhook-allowed-origin" in answer.headers) == (403, False)
 
 
-def test_what_the_guards_said_is_counted(client):
+def test_results_of_webhook_authenticators_are_counted(client):
     client.post(AWS, content=EVENT, headers={"x-helios-key": "new"})
     client.post(AWS, content=EVENT, headers={"x-helios-key": "wrong"})
     client.post(GCP, content="{}")
-    shown = client.get("/metrics", headers=bearer("read")).text
+    metrics = client.get("/metrics", headers=bearer("read")).text
 
     for authenticator, result, channel in [
         ("key", "admitted", "eventbridge"),
@@ -154,7 +154,7 @@ def test_what_the_guards_said_is_counted(client):
     ]:
         assert (
             f'helios_admissions_total{{authenticator="{authenticator}",channel="{channel}",result="{result}"}} 1.0'
-            in shown
+            in metrics
         )
 
 
@@ -196,13 +196,15 @@ LOOPBACK = Settings(
         ("http://127.0.0.1:8001", "127.0.0.1", {"x-helios-key": "wrong"}, 401),
     ],
 )
-def test_only_this_machine_may_send_without_a_proof_and_a_false_one_counts(store, url, sender, headers, status):
+def test_only_loopback_may_send_without_credentials_and_wrong_credentials_are_refused(
+    store, url, sender, headers, status
+):
     with client_on(store, LOOPBACK, url=url, sender=sender) as client:
         assert client.post(AWS, content=EVENT, headers=headers).status_code == status
 
 
-def test_a_pubsub_push_is_checked_with_the_keys_at_the_url_and_undecided_without_them(store):
-    """Google's side is PyJWT here and google-auth in the emulator's own tests."""
+def test_a_pubsub_push_is_verified_with_the_keys_at_the_url_and_undecided_without_them(store):
+    """PyJWT makes the token here. google-auth makes it in the emulator's tests."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     now = int(datetime.now(UTC).timestamp())
     token = jwt.encode(
@@ -218,7 +220,7 @@ def test_a_pubsub_push_is_checked_with_the_keys_at_the_url_and_undecided_without
         algorithm="RS256",
         headers={"kid": "1"},
     )
-    found = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
+    public_key = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
     push = envelopes.pubsub_push()
 
     def answer(keys_url: str) -> int:
@@ -232,12 +234,12 @@ def test_a_pubsub_push_is_checked_with_the_keys_at_the_url_and_undecided_without
         with client_on(store, settings) as client:
             return client.post(GCP, json=push, headers={"authorization": f"Bearer {token}"}).status_code
 
-    with listening(200, {}, json.dumps({"keys": [found]}).encode()) as url:
+    with listening(200, {}, json.dumps({"keys": [public_key]}).encode()) as url:
         assert answer(url) == 200
     assert answer(url) == 503
 
 
-def test_the_api_may_have_no_way_in_at_all(store):
+def test_the_api_may_have_all_webhooks_closed(store):
     settings = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
     with client_on(store, settings) as client:
         answer = client.post(AWS, content=EVENT)
