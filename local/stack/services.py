@@ -322,7 +322,7 @@ def _replay_targets(config: Config) -> dict[str, str]:
         "azure": topic_url(config.eventgrid_url, AZURE_TOPIC),
     }
     return {
-        "HELIOS_REPLAY_HOSTS": f"{HOST} localhost",
+        "HELIOS_REPLAY_HOSTS": f"{HOST}:* localhost:*",
         "HELIOS_REPLAY_SECRET": REPLAY_SECRET,
         "HELIOS_REPLAY_TOPICS": " ".join(f"{cloud}={topic}" for cloud, topic in topics.items()),
         "HELIOS_REPLAY_EVENTGRID_SECRET": AZURE_TOPIC_KEY,

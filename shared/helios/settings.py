@@ -122,8 +122,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replay_hosts: Annotated[
         str | None,
         Meta(
-            description="Hosts of webhooks to which stored events may be replayed, separated by spaces; private:HOST "
-            "for a host with a private address. Empty: none."
+            description="Hosts of webhooks to which stored events may be replayed, separated by spaces: HOST for port "
+            "443, HOST:PORT, or HOST:* for any port; private:HOST for a host with a private address. Empty: none."
         ),
     ] = None
     replay_secret: Annotated[

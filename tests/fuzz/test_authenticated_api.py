@@ -214,5 +214,8 @@ def test_a_signed_sns_message_is_rejected_with_a_field_and_a_reason(message, sub
     headers = {TYPE_HEADER: "Notification", "content-type": "text/plain"}
     answer = call(webhook_auth.api.url, EVENTBRIDGE, json.dumps(signed).encode(), headers)
 
+    if "\n" in subject:  # SNS publishes none: the signature would not fix where the subject ends
+        assert answer.status == 401
+        return
     assert answer.status == 400
     assert all(error["field"] and error["reason"] for error in answer.body["errors"])

@@ -54,7 +54,7 @@ def worker(database_url):
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=database_url,
         HELIOS_TRUST_LOOPBACK="true",
-        HELIOS_REPLAY_HOSTS="127.0.0.1",
+        HELIOS_REPLAY_HOSTS="127.0.0.1:*",
         HELIOS_REPLAY_SECRET=SECRET,
     )
     running: list[subprocess.Popen[bytes]] = []

@@ -30,7 +30,7 @@ from tests.support.receiver import Receiver, receiving
 
 SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n"  # pragma: allowlist secret
 KEYS = [key_of(SECRET, variable="HELIOS_REPLAY_SECRET")]
-HERE = hosts_of("127.0.0.1 localhost")
+HERE = hosts_of("127.0.0.1:* localhost:*")
 EVENTS = [normalise(eventbridge(str(number))) for number in range(3)]
 
 
@@ -280,7 +280,7 @@ def test_a_webhook_that_is_not_allowed_is_refused(settings, url, reason):
 
 
 def test_an_allowed_webhook_is_opened():
-    allowed = targets(replay_hosts="hooks.example private:collector.internal", replay_secret=SECRET)
+    allowed = targets(replay_hosts="hooks.example private:collector.internal:8080", replay_secret=SECRET)
 
     allowed.open(Target(kind="webhook", url="https://HOOKS.example/x")).close()
     allowed.open(Target(kind="webhook", url="http://collector.internal:8080/x")).close()

@@ -188,13 +188,13 @@ variable "notify_secret" {
 }
 
 variable "replay_hosts" {
-  description = "Hosts of webhooks that replay jobs may send stored events to, payloads included; private:HOST for one with a private address. Empty: none."
+  description = "Hosts of webhooks that replay jobs may send stored events to, payloads included; private:HOST for one with a private address, HOST:PORT unless the port is 443. Empty: none."
   type        = list(string)
   default     = []
 
   validation {
-    condition     = alltrue([for host in var.replay_hosts : can(regex("^(private:)?[a-z0-9.-]+$", host))])
-    error_message = "Each of replay_hosts must be a host's name in lower case, such as hooks.example.org, without a port or a path."
+    condition     = alltrue([for host in var.replay_hosts : can(regex("^(private:)?[a-z0-9.-]+(:([0-9]{1,5}|[*]))?$", host))])
+    error_message = "Each of replay_hosts must be a host's name in lower case, such as hooks.example.org, with a port unless that is 443, without a path."
   }
 
   validation {

@@ -11,6 +11,7 @@ from helios.errors import UNREADABLE, Rejected
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
 from helios.model.events import Channel, Delivery, Fault
 from helios.normalise import split
+from helios.normalise.cloudevents import is_binary_mode
 
 T = TypeVar("T")
 
@@ -29,6 +30,14 @@ DRAINED_BODIES = 16
 """How many times the limit is read and dropped, for clients that read the 413 only after they have sent the body."""
 
 
+UNSIGNED_ATTRIBUTES = Fault(
+    reason="is that of binary mode, where the signature does not cover the attributes: send the CloudEvent in "
+    "structured mode, as application/cloudevents+json",
+    field="header content-type",
+    status=415,
+)
+
+
 class Content(NamedTuple):
     """The content of a request, not parsed yet.
 
@@ -45,6 +54,15 @@ class Content(NamedTuple):
     received_at: datetime
     too_large: bool
     fault: Fault | None
+
+    def signed(self, body: bytes) -> "Content":
+        """The part of this content that a signature covers: ``body``, and no attribute from a header.
+
+        A CloudEvent in binary mode carries a fault instead, because its attributes are headers.
+        """
+        fault = UNSIGNED_ATTRIBUTES if self.fault is None and is_binary_mode(self.headers) else self.fault
+        headers = {name: value for name, value in self.headers.items() if name == "content-type"}
+        return self._replace(body=body, headers=headers, fault=fault)
 
     def deliveries(self, channel: Channel) -> Sequence[Delivery]:
         """One delivery for each event; a body that can't be parsed becomes one delivery with the fault."""

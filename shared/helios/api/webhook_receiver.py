@@ -61,7 +61,7 @@ class WebhookReceiver:
                 await _check(authenticator, request.headers, b"")
             content = await receive(request, self._max_body_bytes)
             if authenticator and authenticator.reads_body:
-                await _check_body(authenticator, request.headers, content, self._max_body_bytes)
+                content = await _check_body(authenticator, request.headers, content, self._max_body_bytes)
         except Refused as error:
             self._count(channel, name, error.code)
             raise
@@ -72,17 +72,19 @@ class WebhookReceiver:
         return content
 
 
-async def _check(authenticator: Authenticator, headers: Mapping[str, str], body: bytes) -> None:
+async def _check(authenticator: Authenticator, headers: Mapping[str, str], body: bytes) -> bytes:
     if authenticator.may_wait:
-        await run_in_threadpool(authenticator.check, headers, body)
-    else:
-        authenticator.check(headers, body)
+        return await run_in_threadpool(authenticator.check, headers, body)
+    return authenticator.check(headers, body)
 
 
-async def _check_body(authenticator: Authenticator, headers: Mapping[str, str], content: Content, limit: int) -> None:
+async def _check_body(
+    authenticator: Authenticator, headers: Mapping[str, str], content: Content, limit: int
+) -> Content:
+    """The verified part of the content: what was verified is what is stored."""
     if content.too_large:
         raise Refused(f"The body is larger than {limit} bytes.", status=413, code="oversized")
-    await _check(authenticator, headers, content.body)
+    return content.signed(await _check(authenticator, headers, content.body))
 
 
 HOST = re.compile(

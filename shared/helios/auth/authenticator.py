@@ -46,8 +46,10 @@ class Authenticator(Protocol):
         """Whether the request carries this kind of credentials, valid or not."""
         ...
 
-    def check(self, headers: Headers, body: bytes) -> None:
-        """Return if the credentials are valid.
+    def check(self, headers: Headers, body: bytes) -> bytes:
+        """The message that the credentials cover. Only this message may become deliveries.
+
+        Credentials that identify the sender, and cover no body, return the body as it is.
 
         Raises:
             Refused: the credentials are not valid.

@@ -30,7 +30,7 @@ class StandardWebhooks:
         """Whether the request has a signature header."""
         return SIGNATURE in headers
 
-    def check(self, headers: Headers, body: bytes) -> None:
+    def check(self, headers: Headers, body: bytes) -> bytes:
         """Check the time first, because the signature of a replayed body is valid."""
         timestamp = headers.get(TIMESTAMP, "")
         if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) < len("10000000000000")):
@@ -43,7 +43,13 @@ class StandardWebhooks:
                 "request again, and check the sender's clock.",
                 code="replayed",
             )
-        expected = [sign(key, id=headers.get(ID, ""), timestamp=timestamp, body=body).encode() for key in self._keys]
+        id_ = headers.get(ID, "")
+        if "." in id_:
+            raise Refused(
+                f"Header {ID} contains a dot, which separates the signed parts. Send an id without dots.",
+                code="malformed",
+            )
+        expected = [sign(key, id=id_, timestamp=timestamp, body=body).encode() for key in self._keys]
         signatures = [signature.encode() for signature in headers.get(SIGNATURE, "").split(" ")]
         matches = [hmac.compare_digest(mac, signature) for mac in expected for signature in signatures]
         if not any(matches):
@@ -52,3 +58,4 @@ class StandardWebhooks:
                 "this endpoint.",
                 code="wrong_key",
             )
+        return body

@@ -1,12 +1,14 @@
 """Bearer tokens: the OpenID Connect tokens of Pub/Sub push, and the Microsoft Entra tokens of Event Grid."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
 
 from helios.auth.authenticator import Headers, Refused
 from helios.auth.keys import KeySet
+
+T = TypeVar("T")
 
 LEEWAY_SECONDS = 60
 """How far the clocks of the issuer and of Helios may differ."""
@@ -43,10 +45,11 @@ class BearerToken:
         """Whether the request has a bearer token."""
         return headers.get("authorization", "")[:7].lower() == "bearer "
 
-    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the token does not cover the body
+    def check(self, headers: Headers, body: bytes) -> bytes:
         """Check the claims that RFC 7519 registers, then the claims that ``permit`` checks."""
         token = headers.get("authorization", "")[7:].strip()
         self._permit(self.claims(token))
+        return body
 
     def claims(self, token: str) -> Mapping[str, Any]:
         """The claims of a token whose signature, issuer, audience and times are valid.
@@ -113,6 +116,20 @@ def permit_anyone(claims: Mapping[str, Any]) -> None:
     """Accept every subject of the issuer. The caller decides what the subject may do."""
 
 
+def _claim(claims: Mapping[str, Any], name: str, type_: type[T]) -> T | None:
+    """A claim of this type; None if the token lacks it.
+
+    Raises:
+        Refused: the claim has another type.
+    """
+    value = claims.get(name)
+    if value is not None and not isinstance(value, type_):
+        raise Refused(
+            f"The token's claim {name} has the wrong type. Send a token as its issuer signed it.", code="malformed"
+        )
+    return value
+
+
 def permit_service_account(email: str) -> Permit:
     """Accept only this service account, whose address Google has verified.
 
@@ -120,7 +137,7 @@ def permit_service_account(email: str) -> Permit:
     """
 
     def permit(claims: Mapping[str, Any]) -> None:
-        if claims.get("email") != email or claims.get("email_verified") is not True:
+        if _claim(claims, "email", str) != email or _claim(claims, "email_verified", bool) is not True:
             raise Refused(
                 "The token is from another service account. Use the one that is configured for this endpoint.",
                 status=403,
@@ -137,7 +154,7 @@ def permit_application(application: str) -> Permit:
     """
 
     def permit(claims: Mapping[str, Any]) -> None:
-        if application not in {claims.get("azp"), claims.get("appid")}:
+        if application not in {_claim(claims, "azp", str), _claim(claims, "appid", str)}:
             raise Refused(
                 "The token is from another application. Send one that Event Grid requested.",
                 status=403,

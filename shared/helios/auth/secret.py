@@ -27,9 +27,10 @@ class SecretHeader:
         """Whether the request has the header."""
         return self._header in headers
 
-    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the secret does not cover the body
+    def check(self, headers: Headers, body: bytes) -> bytes:
         """Compare the header with every secret, in constant time."""
         value = headers.get(self._header, "").encode()
         matches = [hmac.compare_digest(value, secret) for secret in self._secrets]
         if not any(matches):
             raise Refused(f"Wrong secret in header {self._header}. Send the secret of this endpoint.", code="wrong_key")
+        return body

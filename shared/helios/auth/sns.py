@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -31,6 +31,8 @@ OLDEST_SECONDS = 2 * 3600
 AHEAD_SECONDS = 300
 
 TYPE_HEADER = "x-amz-sns-message-type"
+TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
+"""The values of Type (Amazon SNS Developer Guide, "HTTP/HTTPS headers")."""
 
 
 class _Message(msgspec.Struct, rename="pascal"):
@@ -83,13 +85,20 @@ class SnsSignature:
         """Whether the request has the header of an SNS message."""
         return TYPE_HEADER in headers
 
-    def check(self, headers: Headers, body: bytes) -> None:  # noqa: ARG002 - the signature is in the body
-        """Check topic, time and host of the certificate before fetching it, then the signature."""
+    def check(self, headers: Headers, body: bytes) -> bytes:
+        """Check form, topic, time and host of the certificate before fetching it, then the signature.
+
+        Returns:
+            The Message of a notification. Of a confirmation, a JSON object of the signed fields. No other field of the
+            body is returned, because no signature covers it.
+        """
         try:
             message = _decode(body)
             sent = datetime.strptime(message.timestamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
         except (*UNREADABLE, ValueError) as error:
             raise Refused("The body is not an SNS message. Turn off raw message delivery.", code="malformed") from error
+        signed = _signed_fields(message)
+        _check_form(message, signed, headers)
         if message.topic_arn not in self._topics:
             raise Refused(
                 "Unknown topic. Send from one of the topics in HELIOS_SNS_TOPICS.", status=403, code="wrong_account"
@@ -108,9 +117,10 @@ class SnsSignature:
                 "SigningCertURL is not a URL of Amazon SNS in the topic's region. Send the message as SNS signed it.",
                 code="wrong_issuer",
             )
-        self._check_signature(message)
+        self._check_signature(message, signed)
+        return message.message.encode() if message.type == "Notification" else msgspec.json.encode(signed)
 
-    def _check_signature(self, message: _Message) -> None:
+    def _check_signature(self, message: _Message, signed: Mapping[str, str]) -> None:
         certificate = self._certificates.get(message.signing_cert_url)
         key = certificate.public_key()
         now = datetime.fromtimestamp(self._now(), UTC)
@@ -120,13 +130,13 @@ class SnsSignature:
             raise Refused("The signing certificate has no RSA key. Sign with an RSA key.", code="wrong_algorithm")
         try:
             signature = base64.b64decode(message.signature, validate=True)
-            key.verify(signature, _signed(message), padding.PKCS1v15(), hashes.SHA256())
+            key.verify(signature, _text(signed), padding.PKCS1v15(), hashes.SHA256())
         except (binascii.Error, InvalidSignature, ValueError) as error:
             raise Refused("Signature does not match. Send the message as SNS signed it.", code="wrong_key") from error
 
 
-def _signed(message: _Message) -> bytes:
-    """The fields that a signature covers, sorted by name in byte order; each name and each value is a line."""
+def _signed_fields(message: _Message) -> Mapping[str, str]:
+    """The fields that a signature covers, sorted by name in byte order."""
     fields = {
         "Message": message.message,
         "MessageId": message.message_id,
@@ -135,7 +145,31 @@ def _signed(message: _Message) -> bytes:
         "Type": message.type,
     }
     if message.type == "Notification":
-        fields["Subject"] = message.subject or ""
+        fields |= {"Subject": message.subject} if message.subject else {}
     else:
         fields |= {"SubscribeURL": message.subscribe_url or "", "Token": message.token or ""}
-    return "".join(f"{name}\n{value}\n" for name, value in sorted(fields.items()) if value).encode()
+    return dict(sorted(fields.items()))
+
+
+def _check_form(message: _Message, signed: Mapping[str, str], headers: Headers) -> None:
+    """Refuse a message whose signed text could be split into other fields.
+
+    The text has a line for each name and each value. Message alone may have several lines or be empty: the lines of the
+    other fields follow it, so that their number and names fix where it ends.
+    """
+    if message.type not in TYPES or headers.get(TYPE_HEADER, message.type) != message.type:
+        raise Refused(
+            f"Type is not a type of SNS messages, or differs from header {TYPE_HEADER}. Send the message as SNS sent "
+            "it.",
+            code="malformed",
+        )
+    for name, value in signed.items():
+        if name != "Message" and (not value or "\n" in value):
+            raise Refused(
+                f"{name} is empty or contains a line break. Send the message as SNS sent it.", code="malformed"
+            )
+
+
+def _text(signed: Mapping[str, str]) -> bytes:
+    """The text that a signature covers: each name and each value is a line. An empty Message has none."""
+    return "".join(f"{name}\n{value}\n" for name, value in signed.items() if value).encode()

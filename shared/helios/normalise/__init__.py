@@ -37,10 +37,12 @@ def normalise(delivery: Delivery) -> Event:
 def split(channel: Channel, body: bytes, headers: Mapping[str, str], received_at: datetime) -> list[Delivery]:
     """One delivery for each event in a request. Batches of Event Grid and CloudEvents are JSON arrays.
 
-    A body that can't be split is one delivery; ``normalise`` then rejects it with the reason.
+    A body that can't be split is one delivery; ``normalise`` then rejects it with the reason. In binary mode an array
+    is the data of one event.
     """
     bodies = [body]
-    if channel in {"eventgrid", "cloudevents"} and body.lstrip()[:1] == b"[":
+    may_be_batch = channel in {"eventgrid", "cloudevents"} and not cloudevents.is_binary_mode(headers)
+    if may_be_batch and body.lstrip()[:1] == b"[":
         with suppress(*UNREADABLE):  # then normalise rejects the whole body with the reason
             bodies = [bytes(element) for element in _elements.decode(body)] or bodies
     return [Delivery(channel=channel, body=part, headers=headers, received_at=received_at) for part in bodies]

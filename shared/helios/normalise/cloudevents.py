@@ -1,6 +1,7 @@
 """CloudEvents 1.0 over HTTP, in structured and binary mode, from any cloud."""
 
 import binascii
+from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -11,8 +12,8 @@ from helios.errors import Rejected
 from helios.model.events import SOURCES, Delivery, Event, Source
 from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode, explain
 
-STRUCTURED = "application/cloudevents+json"
-BATCH = "application/cloudevents-batch+json"
+EVENT_FORMATS = "application/cloudevents"
+"""How the content types of structured and batch mode begin."""
 
 SOURCE_OF: tuple[tuple[str, Source], ...] = (
     ("arn:aws:", "aws"),
@@ -87,7 +88,21 @@ def normalise_from(delivery: Delivery, cloud: Source | None) -> Event:
 
 def is_binary(delivery: Delivery) -> bool:
     """Whether the attributes are in ``ce-`` headers."""
-    return "ce-id" in delivery.headers or "ce-specversion" in delivery.headers
+    return is_binary_mode(delivery.headers)
+
+
+def is_binary_mode(headers: Mapping[str, str]) -> bool:
+    """Whether the attributes of a request are its ``ce-`` headers.
+
+    The content type decides: in structured mode the headers may repeat the attributes, and the body is what counts
+    (CloudEvents HTTP Protocol Binding 1.0.2, sections 3 and 3.2.3).
+    """
+    return not _names_cloudevent(headers) and ("ce-id" in headers or "ce-specversion" in headers)
+
+
+def _names_cloudevent(headers: Mapping[str, str]) -> bool:
+    """Whether the content type is one of structured or batch mode."""
+    return headers.get("content-type", "").strip().lower().startswith(EVENT_FORMATS)
 
 
 def is_structured(delivery: Delivery) -> bool:
@@ -96,6 +111,8 @@ def is_structured(delivery: Delivery) -> bool:
     Raises:
         Rejected: the body is not JSON.
     """
+    if _names_cloudevent(delivery.headers):
+        return True
     # The cheap test first: nearly every body of the other formats lacks the word.
     return b'"specversion"' in delivery.body and bool(decode(_peek, delivery.body).specversion)
 

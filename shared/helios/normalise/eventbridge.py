@@ -39,7 +39,7 @@ def normalise(delivery: Delivery) -> Event:
     Raises:
         Rejected: the delivery is neither, or is the request to confirm an SNS subscription.
     """
-    if b'"TopicArn"' in delivery.body and (notification := _notification(delivery.body)) is not None:
+    if (notification := _notification(delivery.body)) is not None:
         return _from_event(delivery, notification, within="Message")
     return _from_event(delivery, delivery.body, within="")
 
@@ -67,6 +67,8 @@ def _notification(body: bytes) -> bytes | None:
         message = _sns.decode(body)
     except UNREADABLE:
         return None  # not a notification: the caller reads the body as an event, and reports what is wrong with it
+    if not message.topic_arn:
+        return None
     if message.type == "Notification":
         return message.message.encode()
     if message.type in {"SubscriptionConfirmation", "UnsubscribeConfirmation"}:

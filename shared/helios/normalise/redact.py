@@ -1,4 +1,4 @@
-"""Redaction: replaces the values of configured fields before a delivery is read, compared or stored."""
+"""Redaction: replaces the values of configured fields before an event is compared or stored."""
 
 import base64
 import binascii
@@ -9,9 +9,11 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from helios.errors import UNREADABLE
-from helios.model.events import Delivery
+from helios.errors import UNREADABLE, Rejected
+from helios.model.events import Delivery, Event
+from helios.normalise import normalise
 from helios.normalise.cloudevents import is_binary
+from helios.normalise.fields import replace_data
 from helios.normalise.pubsub import is_unwrapped
 
 REDACTED: Final = b'"[redacted]"'
@@ -37,6 +39,27 @@ class Redaction:
         body = self._walk(delivery, self._payload)
         return delivery if body == delivery.body else msgspec.structs.replace(delivery, body=body)
 
+    def read(self, delivery: Delivery) -> tuple[Delivery, Event]:
+        """The delivery and its event without those values.
+
+        The values are replaced in the payload that the event has, so that no wrapping hides them. The delivery keeps
+        its other bytes if it yields the same event then, and is withheld otherwise.
+
+        Raises:
+            Rejected: the delivery carries no event.
+        """
+        original = normalise(delivery)
+        data = self._payload(bytes(original.data))
+        redacted = self(delivery)
+        if data == bytes(original.data) and redacted is delivery:
+            return delivery, original
+        event = replace_data(original, data)
+        try:
+            same = bytes(normalise(redacted).data) == data
+        except Rejected:
+            same = False
+        return redacted if same else _withheld(delivery), event
+
     def for_dead_letter(self, delivery: Delivery) -> Delivery:
         """The form in which a delivery that could not be read may be stored.
 
@@ -52,9 +75,7 @@ class Redaction:
         self._walk(delivery, check)
         if not delivery.fault and readable and all(readable):
             return self(delivery)
-        size, digest = len(delivery.body), hashlib.sha256(delivery.body).hexdigest()
-        notice = f"Not stored: HELIOS_REDACT is set, and this body can't be read. {size} bytes, SHA-256 {digest}"
-        return msgspec.structs.replace(delivery, body=notice.encode())
+        return _withheld(delivery)
 
     def _walk(self, delivery: Delivery, change: Change) -> bytes:
         """The body, with the change made to its payload."""
@@ -64,7 +85,8 @@ class Redaction:
             case "pubsub" if is_unwrapped(delivery):
                 return change(delivery.body)
             case "pubsub":
-                return _in(self._push(delivery.body, change), "data", lambda text: self._push(text, change))
+                body = _in(self._push(delivery.body, change), "data", lambda text: self._push(text, change))
+                return _in(body, "data_base64", _as_base64(lambda text: self._push(text, change)))
             case "eventgrid" | "cloudevents" if is_binary(delivery):
                 return change(delivery.body)
             case "eventgrid" | "cloudevents":
@@ -73,6 +95,8 @@ class Redaction:
     def _payload(self, text: bytes) -> bytes:
         for path in self._paths:
             text = _without(text, path)
+            if len(path) > 1:  # attributes of Pub/Sub, which may be all of a payload, can have dots in their names
+                text = _in(text, ".".join(path), lambda _: REDACTED)
         return text
 
     def _eventbridge(self, text: bytes, change: Change) -> bytes:
@@ -91,6 +115,13 @@ class Redaction:
         for path in self._paths:
             text = _in(text, ".".join(path), lambda _: REDACTED)
         return text
+
+
+def _withheld(delivery: Delivery) -> Delivery:
+    """The delivery with its size and its digest in place of its body."""
+    size, digest = len(delivery.body), hashlib.sha256(delivery.body).hexdigest()
+    notice = f"Not stored: HELIOS_REDACT is set, and this body can't be read. {size} bytes, SHA-256 {digest}"
+    return msgspec.structs.replace(delivery, body=notice.encode())
 
 
 def _without(text: bytes, path: Sequence[str]) -> bytes:

@@ -111,14 +111,33 @@ class BatchWrite:
         self.inserts.append(self._work.events.insert(second))
 
     def _evidence_events(self) -> list[Event]:
-        """The events that are evidence: all but stored events that Helios itself has replayed."""
-        events = [
+        """The events that are evidence. A replay of a stored event is none if it is a duplicate of that event.
+
+        A replay with other content is evidence as any delivery is: anybody who may send may mark what they send.
+        """
+        replays = [
             (reading.content, is_replay(reading.delivery))
             for reading in self.readings
             if isinstance(reading.content, Event)
         ]
-        stored = self._work.events.digests(sorted({event.key for event, is_replayed in events if is_replayed}))
-        return [event for event, is_replayed in events if not is_replayed or event.key not in stored]
+        stored = self._work.events.digests(sorted({event.key for event, replayed in replays if replayed}))
+        originals = self._work.events.get(
+            sorted(
+                {
+                    event.key
+                    for event, replayed in replays
+                    if replayed and event.key in stored and event.digest != stored[event.key]
+                }
+            )
+        )
+
+        def is_duplicate(event: Event) -> bool:
+            original = originals.get(event.key)
+            return event.digest == stored.get(event.key) or (
+                original is not None and _compared(event, original).status == "duplicate"
+            )
+
+        return [event for event, replayed in replays if not (replayed and is_duplicate(event))]
 
     def _evaluate_flows(self) -> None:
         """Evaluate the instances, and begin to write them."""

@@ -79,9 +79,8 @@ def ingest(
 
 
 def _read(delivery: Delivery, redaction: Redaction | None) -> Reading:
-    redacted = redaction(delivery) if redaction else delivery
     try:
-        return Reading(redacted, normalise(redacted))
+        return Reading(*redaction.read(delivery)) if redaction else Reading(delivery, normalise(delivery))
     except Rejected as fault:
         return Reading(redaction.for_dead_letter(delivery) if redaction else delivery, fault)
     except DEFECTS as defect:

@@ -109,7 +109,7 @@ run "the_api_and_the_replays_function_know_the_same_targets" {
   command = plan
 
   variables {
-    replay_hosts    = ["hooks.example.org", "private:hooks.internal"]
+    replay_hosts    = ["hooks.example.org", "private:hooks.internal:8443"]
     replay_to_bus   = true
     secret_settings = { HELIOS_REPLAY_SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n" } # pragma: allowlist secret
   }
@@ -117,7 +117,7 @@ run "the_api_and_the_replays_function_know_the_same_targets" {
   assert {
     condition = alltrue([
       for name in ["api", "replays"] :
-      local.functions[name].environment.HELIOS_REPLAY_HOSTS == "hooks.example.org private:hooks.internal" &&
+      local.functions[name].environment.HELIOS_REPLAY_HOSTS == "hooks.example.org private:hooks.internal:8443" &&
       local.functions[name].environment.HELIOS_REPLAY_TOPICS == "aws=helios"
     ])
     error_message = "The API must accept exactly the targets to which the replays function can send."

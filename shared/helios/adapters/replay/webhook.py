@@ -6,6 +6,7 @@ The body carries every attribute, so the signature covers all of them. In binary
 import hashlib
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -20,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from helios.adapters.cloudevents import replayed_attributes
-from helios.errors import Rejected, TargetUnavailable
+from helios.errors import ConfigurationError, Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
 from helios.standard_webhooks import ID, SIGNATURE, TIMESTAMP, sign
@@ -31,13 +32,18 @@ SECONDS: Final = 10.0
 """The longest time for a request, from the first byte that is sent to the last byte that is read."""
 
 MAX_ANSWER_BYTES: Final = 65_536
+MAX_PORT: Final = 65_535
 
 FORBIDDEN_NETWORKS: Final = tuple(
     ipaddress.ip_network(network)
     for network in (
         "169.254.0.0/16",  # link-local, and the metadata of AWS, Google Cloud and Azure
         "fe80::/10",
+        "fec0::/10",  # site-local, which RFC 3879 deprecates
         "fd00:ec2::/32",  # the metadata of AWS
+        "fd20:ce::/32",  # the metadata of Google Cloud
+        "fd00:c1::a9fe:a9fe/128",  # the metadata of Oracle Cloud
+        "fd00:42::42/128",  # the metadata of Scaleway
         "100.100.100.200/32",  # the metadata of Alibaba Cloud
         "168.63.129.16/32",  # Azure's platform services for virtual machines
         "192.0.0.192/32",  # the metadata of Oracle Cloud
@@ -45,7 +51,14 @@ FORBIDDEN_NETWORKS: Final = tuple(
 )
 """Addresses that no host may resolve to, even if a setting allows the host."""
 
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NAT64: Final = tuple(ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48"))
+"""RFC 6052, section 2.1, and RFC 8215."""
+
+_ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
+"""The third quarter of an address that embeds an IPv4 address in the last one (RFC 5214, section 6.1)."""
+
+DEFAULT_PORT: Final = 443
+ANY_PORT: Final = "*"
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -54,15 +67,39 @@ class Host(msgspec.Struct, frozen=True):
     Attributes:
         name: its host name, in lower case.
         may_be_private: whether it may have an address of a private network.
+        port: the only port that Helios connects to; None: any port.
     """
 
     name: str
     may_be_private: bool
+    port: int | None = DEFAULT_PORT
+
+
+_ENTRY: Final = re.compile(
+    r"(?P<private>private:)?(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::(?P<port>[0-9]{1,5}|\*))?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def hosts_of(setting: str) -> list[Host]:
-    """The hosts in HELIOS_REPLAY_HOSTS."""
-    return [Host(entry.removeprefix("private:").lower(), entry.startswith("private:")) for entry in setting.split()]
+    """The hosts in HELIOS_REPLAY_HOSTS: ``HOST``, ``HOST:PORT`` or ``HOST:*``. An IPv6 address is in brackets.
+
+    Raises:
+        ConfigurationError: an entry has another form.
+    """
+    return [_host(entry) for entry in setting.split()]
+
+
+def _host(entry: str) -> Host:
+    parts = _ENTRY.fullmatch(entry)
+    port = (parts["port"] if parts else None) or str(DEFAULT_PORT)
+    if not parts or (port != ANY_PORT and not 0 < int(port) <= MAX_PORT):
+        raise ConfigurationError(
+            f"HELIOS_REPLAY_HOSTS: invalid entry {entry!r}. Write HOST, HOST:PORT or HOST:*, with private: in front of "
+            "a host with a private address."
+        )
+    name = (parts["six"] or parts["name"]).lower()
+    return Host(name, bool(parts["private"]), None if port == ANY_PORT else int(port))
 
 
 class WebhookTarget:
@@ -84,11 +121,15 @@ class WebhookTarget:
         """
         self._url = _parsed(url)
         name = (self._url.hostname or "").lower()
-        host = next((host for host in hosts if host.name == name), None)
-        if host is None:
+        entries = [host for host in hosts if host.name == name]
+        if not entries:
             raise Rejected(f"has the host {name}, which is not in HELIOS_REPLAY_HOSTS", field="target.url")
-        if self._url.scheme == "http" and not (host.may_be_private or loopback):
+        port = _port(self._url)
+        host = next((host for host in entries if host.port in {None, port}), None)
+        if self._url.scheme == "http" and not ((host or entries[0]).may_be_private or loopback):
             raise Rejected("is not https://, which only a private host or this machine may omit", field="target.url")
+        if host is None:
+            raise Rejected(f"has the port {port}: write {name}:{port} in HELIOS_REPLAY_HOSTS", field="target.url")
         self._host = host
         self._keys = keys
         self._loopback = loopback
@@ -133,7 +174,7 @@ class WebhookTarget:
     def _connection(self) -> "_PinnedConnection":
         """A connection to the current addresses of the host, which are resolved and checked here only."""
         name = self._url.hostname or ""
-        port = self._url.port or (443 if self._url.scheme == "https" else 80)
+        port = _port(self._url)
         try:
             entries = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         except OSError as error:
@@ -154,6 +195,8 @@ def forbidden(address: Address, *, private: bool, loopback: bool) -> str | None:
         private: whether an address of a private network is allowed.
         loopback: whether an address of this machine is allowed.
     """
+    if isinstance(address, ipaddress.IPv6Address) and int(address) >> 32 & 0xFFFF_FFFF in _ISATAP:
+        return "an ISATAP address, which embeds another one"
     address = _embedded(address)
     if address.is_loopback:
         return None if loopback else "this machine itself"
@@ -172,7 +215,7 @@ def _embedded(address: Address) -> Address:
         return address
     teredo = address.teredo
     inner = address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
-    if inner is None and address in _NAT64:
+    if inner is None and any(address in network for network in _NAT64):
         inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return inner or address
 
@@ -242,6 +285,10 @@ def _parsed(url: str) -> SplitResult:
     if any(character <= " " or character >= "\x7f" for character in url):
         raise Rejected("contains a character that is not allowed in a URL: percent-encode it", field="target.url")
     return parts
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
 
 
 def _seconds(retry_after: str | None) -> float | None:
