@@ -14,8 +14,7 @@ from helios.model.replay import SENT, Checkpoint, Replayed, ReplayFilter, Replay
 from helios.normalise import NORMALISERS
 from helios.services import replay as replay_worker
 from helios.services.ingest import ingest
-from helios.services.replay import ReplayWorker
-from helios.services.replay_jobs import ReplayStarter
+from helios.services.replay import ReplayStarter, ReplayWorker
 from tests.fakes.replay import MemoryReplayJobs
 from tests.fakes.store import MemoryOutbox
 from tests.support.deliveries import NOON, eventbridge, eventgrid, poison

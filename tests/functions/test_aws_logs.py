@@ -12,7 +12,7 @@ from tests.support.api import ROOT
 LAMBDAS = {
     "ingest": "helios-ingest",
     "relay": "helios-relay",
-    "replays": "helios-replays",
+    "replay": "helios-replay",
     "sweep": "helios-sweep",
     "websocket": "helios-websocket",
 }

@@ -29,7 +29,7 @@ UNCHANGED = 0
 SET_BY_EACH = {"HELIOS_NOTIFY_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *WEBHOOK_AUTH}
 """Variables that the demo passes to the deployer: it has its own authenticators, and its API runs replay jobs."""
 
-REPLAYS = "helios-replays"
+REPLAY = "helios-replay"
 """A function that only Terraform creates. The demo's API runs replay jobs and supports more targets: it has the
 libraries of the other clouds, and may post to this machine. A function next to it would take jobs that it can't run."""
 
@@ -46,9 +46,9 @@ def deployed(aws_stack):
 def terraformed(applied):
     """The resources that Terraform created, without those that the deployer does not create."""
     created = deployed_resources(applied.endpoint, addresses={applied.database_url: "DATABASE"})
-    del created["functions"][REPLAYS]
+    del created["functions"][REPLAY]
     (schedule,) = [rule for rule in created["rules"] if rule["schedule"]]
-    schedule["targets"] = [target for target in schedule["targets"] if target[0] != REPLAYS]
+    schedule["targets"] = [target for target in schedule["targets"] if target[0] != REPLAY]
     return _without_separate_variables(created)
 
 
@@ -104,7 +104,7 @@ def test_terraform_s_function_runs_a_replay_job(applied):
         request = ReplayRequest(what="events", target=Target(kind="cloud", cloud="aws"), filter=chosen, per_second=10)
         job = jobs.add(request, actor="ann", matching=1, now=datetime.now(UTC))
         with contextlib.closing(resources.client("lambda", applied.endpoint)) as functions:
-            assert "FunctionError" not in functions.invoke(FunctionName=REPLAYS)
+            assert "FunctionError" not in functions.invoke(FunctionName=REPLAY)
         eventually(lambda: state_of(jobs, job)[0] != "running", seconds=60)  # the schedule may have run the job first
 
         assert state_of(jobs, job) == ("done", 1, None)
@@ -119,11 +119,11 @@ def state_of(jobs, job):
     return current.state, current.sent, current.last_error
 
 
-def test_the_replays_function_runs_every_minute_with_the_longest_timeout(applied):
+def test_the_replay_function_runs_every_minute_with_the_longest_timeout(applied):
     created = deployed_resources(applied.endpoint, addresses={})
-    assert created["functions"][REPLAYS]["Timeout"] == 900
+    assert created["functions"][REPLAY]["Timeout"] == 900
     (schedule,) = [rule for rule in created["rules"] if rule["schedule"] == "rate(1 minute)"]
-    assert REPLAYS in [target[0] for target in schedule["targets"]]
+    assert REPLAY in [target[0] for target in schedule["targets"]]
 
 
 def test_destroy_leaves_no_resource(applied):

@@ -1,5 +1,5 @@
 # Helios on AWS: bus -> queue -> ingest function --notify--> queue -> relay function -> WebSocket API -> dashboard
-#                HTTP API -> api function --notify--^          ^-- schedule --> sweep function, replays function
+#                HTTP API -> api function --notify--^          ^-- schedule --> sweep function, replay function
 
 locals {
   is_emulated = var.emulator_endpoint != null
@@ -189,7 +189,7 @@ locals {
       environment = { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url }
       permissions = { Notify = local.notify }
     }
-    replays = {
+    replay = {
       description = "Runs replay jobs, while there are any."
       environment = merge(local.replay_targets, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
       permissions = merge({ Notify = local.notify }, var.replay_to_bus ? { PutBack = local.put_back } : {})
@@ -262,7 +262,7 @@ module "websocket_api" {
 # The schedule: frames of a lost notification, and replay jobs, wait for a minute at most.
 
 locals {
-  scheduled = toset(["relay", "sweep", "replays"])
+  scheduled = toset(["relay", "sweep", "replay"])
 }
 
 resource "aws_cloudwatch_event_rule" "every_minute" {

@@ -46,8 +46,8 @@ variable "packages" {
   default     = "../../../build"
 
   validation {
-    condition     = alltrue([for name in ["ingest", "api", "websocket", "relay", "sweep", "replays"] : fileexists("${var.packages}/${var.architecture == "arm64" ? "arm64/" : ""}aws-${name}.zip")])
-    error_message = "packages must be a folder with aws-ingest.zip, aws-api.zip, aws-websocket.zip, aws-relay.zip, aws-sweep.zip and aws-replays.zip: run `make package`. For arm64 they are in its subfolder arm64: run `make package ARGS='--architecture arm64'`."
+    condition     = alltrue([for name in ["ingest", "api", "websocket", "relay", "sweep", "replay"] : fileexists("${var.packages}/${var.architecture == "arm64" ? "arm64/" : ""}aws-${name}.zip")])
+    error_message = "packages must be a folder with aws-ingest.zip, aws-api.zip, aws-websocket.zip, aws-relay.zip, aws-sweep.zip and aws-replay.zip: run `make package`. For arm64 they are in its subfolder arm64: run `make package ARGS='--architecture arm64'`."
   }
 }
 
@@ -89,7 +89,7 @@ variable "memory" {
     websocket = optional(number, 256)
     relay     = optional(number, 512)
     sweep     = optional(number, 256)
-    replays   = optional(number, 256)
+    replay    = optional(number, 256)
   })
   default = {}
 
@@ -100,7 +100,7 @@ variable "memory" {
 }
 
 variable "function_timeout" {
-  description = "Timeout of one call of each function except the replays function, in seconds. Only in the worst case does one Postgres statement take 10 seconds."
+  description = "Timeout of one call of each function except the replay function, in seconds. Only in the worst case does one Postgres statement take 10 seconds."
   type        = number
   default     = 10
 

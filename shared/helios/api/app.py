@@ -32,8 +32,7 @@ from helios.auth import webhook_auth
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.services.batching import Coalescer
-from helios.services.replay import ReplayWorker
-from helios.services.replay_jobs import ReplayStarter
+from helios.services.replay import ReplayStarter, ReplayWorker
 from helios.services.sweep import expire_flows, sweep
 
 log = logging.getLogger("helios.api")

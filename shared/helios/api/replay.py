@@ -14,7 +14,7 @@ from helios.api.replies import problem, rejection, reply, request_body, response
 from helios.errors import Rejected
 from helios.model.replay import ReplayRequest
 from helios.ports.replay import ReplayJobs
-from helios.services.replay_jobs import ReplayStarter
+from helios.services.replay import ReplayStarter
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 

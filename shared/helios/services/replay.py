@@ -1,4 +1,4 @@
-"""Runs replay jobs: in order, batch by batch, no faster than requested, and with priority for live traffic."""
+"""Starts replay jobs, and runs them: in order, no faster than requested, and with priority for live traffic."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ import msgspec
 from helios.errors import Rejected, Retryable, TargetUnavailable
 from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
-from helios.model.replay import SENT, Checkpoint, Replayed, ReplayJob
+from helios.model.replay import SENT, Checkpoint, Matching, Replayed, ReplayJob, ReplayRequest, check
 from helios.model.stream import EventSummary, Frame
 from helios.notify import notify_best_effort
 from helios.ports.replay import ReplayJobs, ReplayTarget, Targets
@@ -21,7 +21,7 @@ from helios.ports.unit_of_work import EventStore
 from helios.services.dead_letters import DONE, AlreadyReplayed, replay_dead_letter
 from helios.services.ingest import Ingest
 
-log = logging.getLogger("helios.replays")
+log = logging.getLogger("helios.replay")
 
 ACTOR = "helios"
 """The actor in the audit log when a job ends without being cancelled."""
@@ -44,6 +44,58 @@ BATCHES_A_SECOND = 4
 
 MAX_FRAME_BYTES = 24_000
 """Maximum bytes of the events in one frame: the relay leaves out events that do not fit into its message."""
+
+
+def bounded(request: ReplayRequest, now: datetime) -> ReplayRequest:
+    """The same request, limited to what has arrived by now: the job does not include what arrives while it runs.
+
+    Raises:
+        Rejected: the parts of the request do not fit together.
+    """
+    check(request)
+    until = min(request.filter.until or now, now)
+    return msgspec.structs.replace(request, filter=msgspec.structs.replace(request.filter, until=until))
+
+
+class ReplayStarter:
+    """Starts replay jobs; a ``ReplayWorker`` then runs them."""
+
+    def __init__(self, jobs: ReplayJobs, targets: Targets, *, on_start: Callable[[], None] = lambda: None) -> None:
+        """Take the ports.
+
+        Args:
+            jobs: stores the jobs.
+            targets: the targets outside of Helios to which jobs may send.
+            on_start: called after a job has been stored.
+        """
+        self._jobs = jobs
+        self._targets = targets
+        self._on_start = on_start
+
+    def __call__(self, request: ReplayRequest, *, actor: str, now: datetime) -> ReplayJob:
+        """Start a job.
+
+        Raises:
+            Rejected: the parts of the request do not fit together, or its target is not allowed or not configured.
+            Retryable: the job may not be stored.
+        """
+        request = self._checked(request, now)
+        job = self._jobs.add(request, actor=actor, matching=self._matching(request).matching, now=now)
+        self._on_start()
+        return job
+
+    def preview(self, request: ReplayRequest, now: datetime) -> Matching:
+        """What a job would send. Raises the same errors as starting it."""
+        return self._matching(self._checked(request, now))
+
+    def _checked(self, request: ReplayRequest, now: datetime) -> ReplayRequest:
+        request = bounded(request, now)
+        if request.target.kind in {"webhook", "cloud"}:
+            self._targets.open(request.target).close()
+        return request
+
+    def _matching(self, request: ReplayRequest) -> Matching:
+        return self._jobs.matching(request.what, request.filter)
 
 
 class Sender(Protocol):

@@ -95,12 +95,12 @@ run "replays_have_no_external_target_by_default" {
   command = plan
 
   assert {
-    condition     = length(local.replay_targets) == 0 && keys(local.functions.replays.permissions) == ["Notify"]
+    condition     = length(local.replay_targets) == 0 && keys(local.functions.replay.permissions) == ["Notify"]
     error_message = "By default replay jobs may send stored events to the connected clients only."
   }
 
   assert {
-    condition     = aws_cloudwatch_event_target.every_minute["replays"].rule == aws_cloudwatch_event_rule.every_minute.name
+    condition     = aws_cloudwatch_event_target.every_minute["replay"].rule == aws_cloudwatch_event_rule.every_minute.name
     error_message = "The schedule must call the function that runs replay jobs."
   }
 }
@@ -116,23 +116,23 @@ run "the_api_and_the_replays_function_know_the_same_targets" {
 
   assert {
     condition = alltrue([
-      for name in ["api", "replays"] :
+      for name in ["api", "replay"] :
       local.functions[name].environment.HELIOS_REPLAY_HOSTS == "hooks.example.org private:hooks.internal:8443" &&
       local.functions[name].environment.HELIOS_REPLAY_TOPICS == "aws=helios"
     ])
-    error_message = "The API must accept exactly the targets to which the replays function can send."
+    error_message = "The API must accept exactly the targets to which the replay function can send."
   }
 
   assert {
     condition = toset([
       for name, function in local.functions : name
       if anytrue([for permission in function.permissions : contains(permission.actions, "events:PutEvents")])
-    ]) == toset(["replays"])
-    error_message = "Only the replays function may put events on the bus."
+    ]) == toset(["replay"])
+    error_message = "Only the replay function may put events on the bus."
   }
 
   assert {
-    condition     = local.functions.replays.permissions.PutBack.resources == [module.events.bus_arn]
+    condition     = local.functions.replay.permissions.PutBack.resources == [module.events.bus_arn]
     error_message = "The permission must name this bus, and no other one."
   }
 }

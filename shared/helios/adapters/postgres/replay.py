@@ -165,7 +165,7 @@ class PostgresReplayJobs(Query):
         """Whether this process holds the lock. Postgres releases the lock when the connection is lost."""
         try:
             database = make_conninfo(self._database_url, **KEEPALIVES)
-            connection = psycopg.connect(database, autocommit=True, application_name="helios-replays")
+            connection = psycopg.connect(database, autocommit=True, application_name="helios-replay")
         except psycopg.Error as error:
             raise Retryable(f"Postgres: {error}") from error
         with connection:

@@ -26,7 +26,7 @@ MAX_SECONDS = 900
 @pytest.fixture
 def replays(load_handler):
     """The function after a cold start."""
-    return load_handler("aws/replays/handler")
+    return load_handler("aws/replay/handler")
 
 
 @pytest.fixture

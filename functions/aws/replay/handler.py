@@ -12,7 +12,7 @@ from helios.adapters.replay.webhook import SECONDS, WebhookTarget
 RESERVE_SECONDS: Final = WebhookTarget.batch * SECONDS + 20
 """Time for the slowest batch. If Lambda killed the call within a batch, the next call would send that batch again."""
 
-logger = powertools_logger("helios-replays")
+logger = powertools_logger("helios-replay")
 services = bootstrap.build(bootstrap.configure())
 
 
