@@ -1,4 +1,4 @@
-"""The version is written in pyproject.toml alone; the command and the API read it from the package's metadata."""
+"""pyproject.toml has the version; the command and the API read it from the package, and npm's copy agrees with it."""
 
 import json
 import tomllib
@@ -21,3 +21,8 @@ def test_the_command_prints_the_version(capsys):
 
 def test_the_api_has_the_version():
     assert json.loads(document())["info"]["version"] == VERSION
+
+
+def test_the_dashboard_has_the_version():
+    """npm reads it from a file of its own, for the bill of materials."""
+    assert json.loads((ROOT / "dashboard/package.json").read_text())["version"] == VERSION
