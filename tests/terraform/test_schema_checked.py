@@ -248,7 +248,7 @@ def test_a_plan_needs_the_real_provider(terraform, code):
     (root / "main.tf").write_text('resource "google_pubsub_topic" "this" {\n  name = "events"\n}\n')
     answer = terraform("alone", "plan", "-no-color")
     assert answer.code == 1
-    assert "This provider knows a schema only" in answer.text
+    assert "This provider has only a schema" in answer.text
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(TERRAFORM)))
