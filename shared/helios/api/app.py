@@ -133,6 +133,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     replies.install(app)
     receiver = WebhookReceiver(authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
     webhooks.install(app, coalescer, receiver)
+    probes = status.Probes(services)
     reader = services.reader
     for readable in (
         events.router(reader),
@@ -141,7 +142,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         audit.router(reader),
         flows.router(services.flows, reader, services.outbox, services.reconciler.evaluators),
         stream.frames_router(services.outbox),
-        status.figures_router(services, metrics),
+        status.figures_router(services, metrics, probes),
     ):
         app.include_router(readable, dependencies=may_read)
     app.include_router(
@@ -157,7 +158,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     app.include_router(stream.router(services.outbox, notifier, hub, access, services.settings, count=metrics.entered))
     app.include_router(stream.tickets_router(services.tickets, access))
-    app.include_router(status.health_router(services, loopback=authenticators.loopback))
+    app.include_router(status.health_router(probes, loopback=authenticators.loopback))
     _describe_shapes(app)
     return app
 
