@@ -15,9 +15,10 @@ from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import MAX_ID_CHARS, Channel, Delivery, Event, EventFilter
 from helios.normalise import normalise
 from helios.services.batch_write import BatchWrite
+from helios.services.batching import MAX_BATCH
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
-from tests.support.deliveries import NOON, eventbridge, eventgrid
+from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
 from tests.support.instances import ORDER
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
@@ -136,6 +137,47 @@ def test_refused_events_are_found_in_few_transactions(pool, postgres_store, monk
     assert len(postgres_store.events(EventFilter(), after=None, limit=100).items) == 60 - refused
     assert len(postgres_store.dead_letters(DeadLetterFilter(), after=None, limit=100).items) == refused
     assert sum(count.rejected for count in postgres_store.minutes(NOON)) == refused
+
+
+def test_the_search_has_a_limit(store, monkeypatch):
+    """Where very many can't be stored, the events that are still suspect become dead letters without an attempt."""
+    attempts = []
+    write = BatchWrite.run
+
+    def run(self):
+        attempts.append(len(self.readings))
+        if any(event.type == "Defective" for event in self.events):
+            raise KeyError("defective")
+        return write(self)
+
+    monkeypatch.setattr(BatchWrite, "run", run)
+    monkeypatch.setattr("helios.services.ingest.SEARCH_ATTEMPTS", 40)
+    defective = [eventbridge(str(number), type_="Defective") for number in range(499)]
+    batch = [eventgrid("good"), *defective, poison()]
+    outcomes = ingest_all(store, batch)
+
+    assert [outcome.status for outcome in outcomes[1:]] == ["rejected"] * 500
+    assert len(attempts) <= 50
+    assert len(store.dead_letters(DeadLetterFilter(), after=None, limit=1000).items) >= 500
+    assert "is not valid JSON" in (outcomes[-1].reason or "")
+    assert sum(count.rejected for count in store.minutes(NOON)) >= 500
+
+
+def test_a_batch_that_can_hold_several_requests_is_searched_whole(store, monkeypatch):
+    """A good event in it becomes no dead letter, however many others can't be stored."""
+    write = BatchWrite.run
+
+    def run(self):
+        if any(event.type == "Defective" for event in self.events):
+            raise KeyError("defective")
+        return write(self)
+
+    monkeypatch.setattr(BatchWrite, "run", run)
+    batch = [eventbridge(str(number), type_="Defective") for number in range(MAX_BATCH - 1)]
+    outcomes = ingest_all(store, [*batch[:200], eventgrid("good"), *batch[200:]])
+
+    assert [number for number, outcome in enumerate(outcomes) if outcome.status == "stored"] == [200]
+    assert not any("too many" in (outcome.reason or "") for outcome in outcomes)
 
 
 def test_events_that_fail_only_together_are_still_stored_or_dead_lettered(store, monkeypatch):

@@ -25,6 +25,10 @@ SEARCH_PARTS = 8
 """Into how many parts the search for deliveries that can't be stored divides a batch. It takes 1.15 attempts a delivery
 if none can be stored, where halves would take two, and 24 attempts to find a single one among 500."""
 
+SEARCH_ATTEMPTS = 1000
+"""About how many attempts the search makes: 1000 take three seconds. A batch of 500 never needs as many. A larger batch
+is a single request: there all events that are still suspect become dead letters, and cost no other sender anything."""
+
 AlsoWrite = Callable[[UnitOfWork, Sequence[Outcome]], None]
 """Writes more in the transaction that stores a batch, and can refuse the batch by raising."""
 
@@ -137,12 +141,18 @@ def _without_unstorable(
     """
     result = list(readings)
     failed = [range(len(readings))]
+    attempts = 0
     with store.transaction() as work:
         while failed:
             part = failed.pop()
+            if attempts >= SEARCH_ATTEMPTS:
+                for index in part:
+                    result[index] = _as_suspect(readings[index])
+                continue
             size = -(-len(part) // SEARCH_PARTS)
             for start in range(0, len(part), size):
                 indexes = part[start : start + size]
+                attempts += 1
                 try:
                     with work.trial():
                         BatchWrite([readings[index] for index in indexes], hinted_keys, work, reconciler).run()
@@ -152,6 +162,13 @@ def _without_unstorable(
                     else:
                         result[indexes[0]] = _as_dead_letter(readings[indexes[0]], error)
     return result
+
+
+def _as_suspect(reading: Reading) -> Reading:
+    if isinstance(reading.content, Rejected):
+        return reading
+    reason = "is in a request of which too many events can't be stored: replay it, or send smaller requests"
+    return Reading(reading.delivery, Rejected(reason, field="body"))
 
 
 def _as_dead_letter(reading: Reading, error: Exception) -> Reading:
