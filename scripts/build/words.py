@@ -55,7 +55,7 @@ _PHRASES: Final = (
 
 _STANDARD_USES: Final = (
     r"dead[- ]letters?",
-    r"(?:capital|upper[- ]case|lower[- ]case) letters?",
+    r"(?:ascii|capital|upper[- ]case|lower[- ]case|two|three|four) letters?",
     r"letters?,? (?:and |or )?(?:digits?|numbers?)",
     r"\d+ letters",
     r"(?:begin|start)s? with a letter",

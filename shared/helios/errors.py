@@ -12,6 +12,22 @@ DEFECTS: Final = (*UNREADABLE, ArithmeticError, AssertionError, AttributeError, 
 are not among them: no event causes those."""
 
 
+MAX_QUOTE_CHARS = 200
+"""Maximum length of a sender's text in a reason: reasons are answered, stored, grouped by and listed."""
+
+
+def quote(text: str) -> str:
+    """A sender's text in quotation marks, cut to MAX_QUOTE_CHARS."""
+    return repr(text) if len(text) <= MAX_QUOTE_CHARS else f"{text[:MAX_QUOTE_CHARS]!r}…"
+
+
+def _cut(reason: str) -> str:
+    """The reason, without its middle if that can only be a long text of the sender: the advice is at the end."""
+    if len(reason) <= 2 * MAX_QUOTE_CHARS:
+        return reason
+    return f"{reason[:MAX_QUOTE_CHARS]}…{reason[-MAX_QUOTE_CHARS:]}"
+
+
 class HeliosError(Exception):
     """Every error that Helios raises on purpose."""
 
@@ -23,13 +39,15 @@ class Rejected(HeliosError):  # noqa: N818 - the word that the counts, the API a
         """Build a rejection.
 
         Args:
-            reason: what is wrong and what to do about it, as a predicate of the field: ``is missing``.
-            field: the field at fault, in the sender's spelling: ``detail.amount``, ``header ce-id``, ``body``.
+            reason: what is wrong and what to do about it, as a predicate of the field: ``is missing``. The middle of
+                one that quotes a long text is left out.
+            field: the field at fault, in the sender's spelling: ``detail.amount``, ``header ce-id``, ``body``; cut to
+                MAX_QUOTE_CHARS.
             status: the HTTP status that a webhook answers with: 400, 413 or 415.
         """
-        super().__init__(reason)
-        self.reason = reason
-        self.field = field
+        self.reason = _cut(reason)
+        super().__init__(self.reason)
+        self.field = field[:MAX_QUOTE_CHARS]
         self.status = status
 
 

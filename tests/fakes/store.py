@@ -384,9 +384,20 @@ class MemoryUnitOfWork:
         self.flows = MemoryFlowWriter(draft)
         self.stream = MemoryStreamWriter(draft)
         self.audit = MemoryAuditWriter(draft)
+        self._draft = draft
 
     def sync(self) -> None:
         """Does nothing; every statement has already ended."""
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """A block whose writes are undone at its end."""
+        before = deepcopy(msgspec.structs.asdict(self._draft))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self._draft, name, value)
 
 
 class _Writer:

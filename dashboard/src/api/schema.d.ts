@@ -522,7 +522,7 @@ export interface paths {
         };
         /**
          * Probe Services
-         * @description Probe every service that Helios needs; 503 when events can't be stored.
+         * @description Probe every service that Helios needs, at most once a second; 503 when events can't be stored.
          */
         get: operations["probe_services_api_v1_health_detailed_get"];
         put?: never;

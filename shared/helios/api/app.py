@@ -135,6 +135,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.count_admission
     )
     webhooks.install(app, coalescer, receiver)
+    probes = status.Probes(services)
     reader = services.reader
     for router in (
         events.router(reader),
@@ -143,7 +144,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         audit.router(reader),
         flows.router(services.flows, reader, services.outbox, services.reconciler.evaluators),
         stream.frames_router(services.outbox),
-        status.stats_router(services, metrics),
+        status.stats_router(services, metrics, probes),
     ):
         app.include_router(router, dependencies=may_read)
     app.include_router(
@@ -161,7 +162,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         stream.router(services.outbox, notifier, broadcaster, access, services.settings, count=metrics.count_admission)
     )
     app.include_router(stream.tickets_router(services.tickets, access))
-    app.include_router(status.health_router(services, loopback=authenticators.loopback))
+    app.include_router(status.health_router(probes, loopback=authenticators.loopback))
     _describe_shapes(app)
     return app
 

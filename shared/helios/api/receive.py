@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from fastapi import Request
 
-from helios.errors import UNREADABLE, Rejected
+from helios.errors import UNREADABLE, Rejected, quote
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
 from helios.model.events import Channel, Delivery, Fault
 from helios.normalise import split
@@ -82,7 +82,7 @@ async def receive(request: Request, max_bytes: int) -> Content:
     fault = _too_large(max_bytes) if too_large else _type_fault(headers)
     if fault is None and (encoding := request.headers.get("content-encoding", "identity")) != "identity":
         fault = Fault(
-            reason=f"is {encoding!r}: send the body uncompressed", field="header content-encoding", status=415
+            reason=f"is {quote(encoding)}: send the body uncompressed", field="header content-encoding", status=415
         )
     return Content(body, headers, datetime.now(UTC), too_large, fault)
 
@@ -137,4 +137,4 @@ def _type_fault(headers: Mapping[str, str]) -> Fault | None:
     media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type.endswith(JSON_TYPES) or media_type == PLAIN_TEXT:
         return None
-    return Fault(reason=f"is {media_type!r}: send application/json", field="header content-type", status=415)
+    return Fault(reason=f"is {quote(media_type)}: send application/json", field="header content-type", status=415)

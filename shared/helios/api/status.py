@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -12,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
 from helios.api.metrics import Metrics
+from helios.api.probes import SHARED_SECONDS, SharedProbe
 from helios.api.replies import reply, responses
 from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
 from helios.api.webhook_receiver import is_local
@@ -33,7 +33,40 @@ SINK_SECONDS = 60.0
 """How long the sink may be silent, or behind: longer than its longest pause and one attempt together."""
 
 
-def health_router(services: Services, *, loopback: bool) -> APIRouter:
+class Probes:
+    """The probes of all components of one process."""
+
+    def __init__(self, services: Services) -> None:
+        sink = services.sink
+        self._uses_redis, self._uses_kafka = bool(services.settings.redis_url), sink is not None
+        probes = {
+            "database": services.reader.probe,
+            "redis": services.dedupe.probe,
+            "kafka": partial(_probe_sink, sink, services.outbox) if sink else _nothing,
+        }
+        self._probes = {name: SharedProbe(name, probe, longest_seconds=PROBE_SECONDS) for name, probe in probes.items()}
+        self._logged_at = -SHARED_SECONDS
+
+    async def health(self) -> tuple[ComponentHealth, dict[str, str]]:
+        """The health of each component, and the reasons of those that are unhealthy."""
+        answers = await asyncio.gather(*[probe.reason() for probe in self._probes.values()])
+        results = dict(zip(self._probes, answers, strict=True))
+        reasons = {name: reason for name, reason in results.items() if reason}
+        health = ComponentHealth(
+            database=_component(results["database"]),
+            redis=_component(results["redis"]) if self._uses_redis else "disabled",
+            kafka=_component(results["kafka"]) if self._uses_kafka else "disabled",
+        )
+        return health, reasons
+
+    def log(self, reasons: dict[str, str]) -> None:
+        """Log the reasons, once for the callers that share them."""
+        if reasons and time.monotonic() - self._logged_at >= SHARED_SECONDS:
+            self._logged_at = time.monotonic()
+            log.warning("unhealthy", extra={"reasons": reasons})
+
+
+def health_router(probes: Probes, *, loopback: bool) -> APIRouter:
     """The health routes, which need no token; only a local client, with ``loopback``, and the log get the reasons."""
     routes = APIRouter(tags=["status"])
     started = time.monotonic()
@@ -47,10 +80,9 @@ def health_router(services: Services, *, loopback: bool) -> APIRouter:
         "/api/v1/health/detailed", responses=responses(200, "DetailedHealth") | responses(503, "DetailedHealth")
     )
     async def probe_services(request: Request) -> Response:
-        """Probe every service that Helios needs; 503 when events can't be stored."""
-        components, reasons = await _probe_all(services)
-        if reasons:
-            log.warning("unhealthy", extra={"reasons": reasons})
+        """Probe every service that Helios needs, at most once a second; 503 when events can't be stored."""
+        components, reasons = await probes.health()
+        probes.log(reasons)
         if not (loopback and is_local(request)):
             reasons = dict.fromkeys(reasons, REDACTED_REASON)
         can_store = components.database == "healthy"
@@ -68,7 +100,7 @@ def health_router(services: Services, *, loopback: bool) -> APIRouter:
     return routes
 
 
-def stats_router(services: Services, metrics: Metrics) -> APIRouter:
+def stats_router(services: Services, metrics: Metrics, probes: Probes) -> APIRouter:
     """The routes of the totals and the metrics."""
     routes = APIRouter(tags=["status"])
 
@@ -79,7 +111,7 @@ def stats_router(services: Services, metrics: Metrics) -> APIRouter:
     @routes.get("/api/v1/stats", responses=responses(200, "Stats", 401, 403, 429, 503))
     async def show_stats() -> Response:
         """Show the totals, up to a position of the live stream."""
-        (health, _), totals = await asyncio.gather(_probe_all(services), run_in_threadpool(read_totals))
+        (health, _), totals = await asyncio.gather(probes.health(), run_in_threadpool(read_totals))
         return reply(
             Stats(
                 position=totals.position,
@@ -99,34 +131,6 @@ def stats_router(services: Services, metrics: Metrics) -> APIRouter:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return routes
-
-
-async def _probe_all(services: Services) -> tuple[ComponentHealth, dict[str, str]]:
-    sink = services.sink
-    database, redis, kafka = await asyncio.gather(
-        _probe(services.reader.probe),
-        _probe(services.dedupe.probe),
-        _probe(partial(_probe_sink, sink, services.outbox) if sink else _nothing),
-    )
-    results = {"database": database, "redis": redis, "kafka": kafka}
-    reasons = {name: reason for name, reason in results.items() if reason}
-    health = ComponentHealth(
-        database=_component(database),
-        redis=_component(redis) if services.settings.redis_url else "disabled",
-        kafka=_component(kafka) if sink else "disabled",
-    )
-    return health, reasons
-
-
-async def _probe(probe: Callable[[], None]) -> str | None:
-    """Why a service is unhealthy; None: it is healthy."""
-    try:
-        await asyncio.wait_for(run_in_threadpool(probe), PROBE_SECONDS)
-    except TimeoutError:
-        return f"no answer within {PROBE_SECONDS:g} s"
-    except Retryable as error:
-        return str(error)
-    return None
 
 
 def _probe_sink(target: EventSink, outbox: Outbox) -> None:

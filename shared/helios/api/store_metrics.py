@@ -1,7 +1,7 @@
 """Prometheus metrics of the store: the same from every process, read when Prometheus scrapes."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -26,6 +26,14 @@ PERIOD = timedelta(days=1)
 
 RECENT = timedelta(minutes=15)
 """The same for the metrics that alarms use, so that an alarm starts soon and ends soon."""
+
+
+MAX_CURRENCIES = 20
+"""Currencies of a flow that are series of their own, the largest amounts first. Senders write the currency, and each
+distinct value of a label is another series in Prometheus."""
+
+OTHER = "other"
+"""The label of the sum of all further currencies."""
 
 
 class StoreCollector(Collector):
@@ -117,9 +125,22 @@ def _amount_at_risk(counts: Sequence[FlowCount]) -> Metric:
         labels=["flow", "currency"],
     )
     for flow in sorted({count.flow for count in counts}):
-        for money in amounts_at_risk(count for count in counts if count.flow == flow):
-            family.add_metric([flow, money.currency or ""], float(money.amount))
+        amounts = {
+            money.currency or "": float(money.amount)
+            for money in amounts_at_risk(count for count in counts if count.flow == flow)
+        }
+        for currency, amount in _largest(amounts).items():
+            family.add_metric([flow, currency], amount)
     return family
+
+
+def _largest(amounts: Mapping[str, float]) -> dict[str, float]:
+    """The MAX_CURRENCIES largest amounts by currency, and the sum of the others."""
+    ordered = sorted(amounts, key=lambda currency: (-abs(amounts[currency]), currency))
+    largest = {currency: amounts[currency] for currency in ordered[:MAX_CURRENCIES]}
+    if others := ordered[MAX_CURRENCIES:]:
+        largest[OTHER] = sum(amounts[currency] for currency in others)
+    return largest
 
 
 def _silent(silent_sources: Sequence[str]) -> Metric:

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from helios.errors import UNREADABLE, Rejected
-from helios.model.events import Channel, Delivery, Event
+from helios.model.events import Channel, Delivery, Event, Fault
 from helios.normalise import cloudevents, eventbridge, eventgrid, pubsub
 
 NORMALISERS: dict[Channel, Callable[[Delivery], Event]] = {
@@ -19,6 +19,10 @@ NORMALISERS: dict[Channel, Callable[[Delivery], Event]] = {
     "eventgrid": eventgrid.normalise,
     "cloudevents": cloudevents.normalise,
 }
+
+MAX_ELEMENTS = 5000
+"""Maximum events in one request: Event Grid sends at most 5000 (Azure Event Grid documentation, "Output batching"). An
+element of two bytes costs about 2 KB on its way to Postgres, so that the limit on bytes is none for elements."""
 
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -37,12 +41,19 @@ def normalise(delivery: Delivery) -> Event:
 def split(channel: Channel, body: bytes, headers: Mapping[str, str], received_at: datetime) -> list[Delivery]:
     """One delivery for each event in a request. Batches of Event Grid and CloudEvents are JSON arrays.
 
-    A body that can't be split is one delivery; ``normalise`` then rejects it with the reason. In binary mode an array
-    is the data of one event.
+    A body that can't be split, or has more than MAX_ELEMENTS, is one delivery; ``normalise`` then rejects it with the
+    reason. In binary mode an array is the data of one event.
     """
-    bodies = [body]
+    bodies, fault = [body], None
     may_be_batch = channel in {"eventgrid", "cloudevents"} and not cloudevents.is_binary_mode(headers)
     if may_be_batch and body.lstrip()[:1] == b"[":
         with suppress(*UNREADABLE):  # then normalise rejects the whole body with the reason
-            bodies = [bytes(element) for element in _elements.decode(body)] or bodies
-    return [Delivery(channel=channel, body=part, headers=headers, received_at=received_at) for part in bodies]
+            elements = _elements.decode(body)
+            if len(elements) > MAX_ELEMENTS:
+                reason = f"has {len(elements)} elements: send at most {MAX_ELEMENTS} at once"
+                fault = Fault(reason=reason, field="body", status=413)
+            else:
+                bodies = [bytes(element) for element in elements] or bodies
+    return [
+        Delivery(channel=channel, body=part, headers=headers, received_at=received_at, fault=fault) for part in bodies
+    ]

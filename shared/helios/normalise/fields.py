@@ -206,10 +206,16 @@ def _read_known(data: bytes, data_field: str) -> tuple[str | None, str | None, R
     order_id = known.orderId if known.order_id is UNSET else known.order_id
     customer_id = known.customerId if known.customer_id is UNSET else known.customer_id
     return (
-        None if order_id is UNSET else str(order_id),
-        None if customer_id is UNSET else str(customer_id),
+        None if order_id is UNSET else _as_id(order_id),
+        None if customer_id is UNSET else _as_id(customer_id),
         known.amount,
     )
+
+
+def _as_id(value: str | int) -> str | None:
+    """A business id as text; None if it has more than MAX_ID_CHARS, which no decoder checks of a number."""
+    text = str(value)
+    return text if len(text) <= MAX_ID_CHARS else None
 
 
 def _as_reference(value: bytes | Raw) -> str | None:
@@ -217,7 +223,7 @@ def _as_reference(value: bytes | Raw) -> str | None:
     if not value:
         return None
     try:
-        return str(_reference.decode(value))
+        return _as_id(_reference.decode(value))
     except UNREADABLE:
         return None  # every payload is accepted; the value is only not shown in this column
 

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from helios.errors import Rejected
-from helios.model.events import Delivery, Event
+from helios.model.events import MAX_ID_CHARS, Delivery, Event
 from helios.normalise import cloudevents
 from helios.normalise.fields import Id, Name, Text, Time, build, check_text, decode, explain
 
@@ -137,6 +137,8 @@ def _build(
         raise Rejected(reason, field=attributes_field + field) from error
     if not (identity := named.ce_id or message_id):
         raise Rejected("is missing", field=id_field)
+    if len(identity) > MAX_ID_CHARS:
+        raise Rejected(f"is longer than {MAX_ID_CHARS} characters", field=id_field)
     if not (time := named.ce_time or publish_time):
         raise Rejected("is missing", field=time_field)
     return build(

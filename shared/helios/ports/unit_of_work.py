@@ -34,6 +34,14 @@ class UnitOfWork(Protocol):
     def sync(self) -> None:
         """Wait for the answers to all statements so far. Reading one of them then waits for no later statement."""
 
+    def trial(self) -> AbstractContextManager[None]:
+        """Begin a block whose writes are undone at its end, whether or not it raises. The unit of work remains usable.
+
+        Raises:
+            Retryable: as ``EventStore.transaction``. The unit of work is no longer usable.
+            Rejected: a value in the block can't be stored by any writer.
+        """
+
 
 class EventStore(Protocol):
     """Begins units of work. It alone decides which events are new."""

@@ -1,5 +1,6 @@
 """The verdict on a flow instance: a pure function of its evidence, its declaration, and whether its deadline passed."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,8 +16,8 @@ from helios.reconciliation.evidence import Evidence, EvidenceSet, as_number
 BEFORE, AFTER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 """Moments before and after any deadline."""
 
-MAX_CURRENCY_CHARS = 8
-"""A longer text is not a currency: sums are stored by currency, and metrics are labelled with it."""
+CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII | re.IGNORECASE)
+"""A code of ISO 4217. No other text is a currency: sums are stored by currency, and metrics are labelled with it."""
 
 CLOUD_NAMES: dict[Source | None, str] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure", None: "any cloud"}
 
@@ -191,8 +192,8 @@ class FlowEvaluator:
 
     def _currency(self, legs: Mapping[str, list[Evidence]]) -> str | None:
         for text in _values(self._currencies, legs):
-            if len(text) <= MAX_CURRENCY_CHARS:
-                return text
+            if CURRENCY.fullmatch(text):
+                return text.upper()
         return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from helios.errors import UNREADABLE, Rejected
+from helios.errors import MAX_QUOTE_CHARS, UNREADABLE, Rejected
 from helios.model.events import Delivery, Event, Key, Outcome
 from helios.model.stream import Frame
 from helios.normalise.replay_marks import is_replay
@@ -13,6 +13,9 @@ from helios.ports.unit_of_work import UnitOfWork
 from helios.reconciliation.evidence import exact
 from helios.services.outcomes import dead_letters_of, summaries, tally
 from helios.services.reconciler import Evaluation, FlowChanges, PendingFlows, Reconciler, halves
+
+MAX_NAMES = 10
+"""Maximum names of differing fields in the reason of a contradiction."""
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -191,11 +194,14 @@ def _compared(event: Event, original: Event) -> Outcome:
     differing = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
     if not differing:
         return Outcome(status="duplicate", event=event)
+    # The names are keys of the payload: a sender may write thousands, and long ones.
+    names = [name if len(name) <= MAX_QUOTE_CHARS else f"{name[:MAX_QUOTE_CHARS]}…" for name in differing]
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return Outcome(
         status="contradictory",
         event=event,
-        reason=f"differs from the stored event of the same source and id in {', '.join(differing)}",
-        field=differing[0],
+        reason=f"differs from the stored event of the same source and id in {', '.join(names[:MAX_NAMES])}{more}",
+        field=names[0],
     )
 
 

@@ -19,6 +19,10 @@ MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 """Maximum bytes of bodies that wait to be stored. More are refused, so that a slow database can't exhaust memory."""
 
+MAX_WAITING_DELIVERIES = 20_000
+"""Maximum deliveries that wait to be stored: a delivery of two bytes occupies about 2 KB. It is four of the largest
+requests."""
+
 GATHER_SECONDS = 0.005
 """How long to collect requests after a batch with several of them. A single request never waits.
 
@@ -50,6 +54,7 @@ class Coalescer:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest")
         self._waiting: deque[_Request] = deque()
         self._waiting_bytes = 0
+        self._waiting_deliveries = 0
         self._drain: asyncio.Task[None] | None = None
 
     async def submit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
@@ -59,10 +64,14 @@ class Coalescer:
             Retryable: the deliveries may not be stored. The sender must deliver them again.
         """
         request = _Request(deliveries, asyncio.get_running_loop().create_future())
-        if self._waiting_bytes + request.size > MAX_WAITING_BYTES:
+        if (
+            self._waiting_bytes + request.size > MAX_WAITING_BYTES
+            or self._waiting_deliveries + len(deliveries) > MAX_WAITING_DELIVERIES
+        ):
             raise Retryable("Too many requests are waiting to be stored.")
         self._waiting.append(request)
         self._waiting_bytes += request.size
+        self._waiting_deliveries += len(deliveries)
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._store_waiting())
         try:
@@ -106,6 +115,7 @@ class Coalescer:
                 break
             batch.append(self._waiting.popleft())
             self._waiting_bytes -= request.size
+            self._waiting_deliveries -= len(request.deliveries)
         return batch
 
 

@@ -21,6 +21,14 @@ log = logging.getLogger("helios.ingest")
 
 _NO_FLOWS = Reconciler([])
 
+SEARCH_PARTS = 8
+"""Into how many parts the search for deliveries that can't be stored divides a batch. It takes 1.15 attempts a delivery
+if none can be stored, where halves would take two, and 24 attempts to find a single one among 500."""
+
+SEARCH_ATTEMPTS = 1000
+"""About how many attempts the search makes: 1000 take three seconds. A batch of 500 never needs as many. A larger batch
+is a single request: there all events that are still suspect become dead letters, and cost no other sender anything."""
+
 AlsoWrite = Callable[[UnitOfWork, Sequence[Outcome]], None]
 """Writes more in the transaction that stores a batch, and can refuse the batch by raising."""
 
@@ -95,7 +103,7 @@ def _store(
     reconciler: Reconciler,
     also_write: AlsoWrite | None,
 ) -> list[Outcome]:
-    """Store a batch. Where a delivery can't be stored, halve the batch until it is alone, and make it a dead letter.
+    """Store a batch. Deliveries that can't be stored become dead letters together, in a second attempt.
 
     A delivery that triggers a bug in Helios is treated the same way. Raising would make the cloud redeliver the whole
     batch until the bug is fixed, and block the other events in it.
@@ -107,22 +115,71 @@ def _store(
                 also_write(work, outcomes)
             return outcomes
     except (Rejected, *DEFECTS) as error:
-        rejection = error if isinstance(error, Rejected) else None
         if also_write:
-            raise (rejection or internal_error_rejection(readings[0].delivery, error)) from error
-        if len(readings) > 1:
+            raise _rejection(readings[0], error) from error
+        if len(readings) == 1:
+            rejected = [_as_dead_letter(readings[0], error)]
+        elif (rejected := _without_unstorable(readings, hinted_keys, store, reconciler)) == list(readings):
+            # The deliveries can't be stored together, but each of them can be stored.
             half = len(readings) // 2
             return [
                 outcome
                 for part in (readings[:half], readings[half:])
                 for outcome in _store(part, hinted_keys, store, reconciler, None)
             ]
-        (reading,) = readings
-        rejection = rejection or internal_error_rejection(reading.delivery, error)
-        if isinstance(reading.content, Rejected):
-            # A second delivery is better than a lost one. No sender in the batch gets the error of another's event.
-            raise Retryable(f"the dead letter can't be stored: {rejection.reason}") from error
-        return _store([Reading(reading.delivery, rejection)], hinted_keys, store, reconciler, None)
+        return _store(rejected, hinted_keys, store, reconciler, None)
+
+
+def _without_unstorable(
+    readings: Sequence[Reading], hinted_keys: set[Key], store: EventStore, reconciler: Reconciler
+) -> list[Reading]:
+    """The same readings, with a rejection in place of each event that can't be stored.
+
+    The search divides the batch until each of these events is alone. It writes nothing, and needs one transaction: with
+    one for each attempt, a single request of such events would occupy ingest for minutes.
+    """
+    result = list(readings)
+    failed = [range(len(readings))]
+    attempts = 0
+    with store.transaction() as work:
+        while failed:
+            part = failed.pop()
+            if attempts >= SEARCH_ATTEMPTS:
+                for index in part:
+                    result[index] = _as_suspect(readings[index])
+                continue
+            size = -(-len(part) // SEARCH_PARTS)
+            for start in range(0, len(part), size):
+                indexes = part[start : start + size]
+                attempts += 1
+                try:
+                    with work.trial():
+                        BatchWrite([readings[index] for index in indexes], hinted_keys, work, reconciler).run()
+                except (Rejected, *DEFECTS) as error:
+                    if len(indexes) > 1:
+                        failed.append(indexes)
+                    else:
+                        result[indexes[0]] = _as_dead_letter(readings[indexes[0]], error)
+    return result
+
+
+def _as_suspect(reading: Reading) -> Reading:
+    if isinstance(reading.content, Rejected):
+        return reading
+    reason = "is in a request of which too many events can't be stored: replay it, or send smaller requests"
+    return Reading(reading.delivery, Rejected(reason, field="body"))
+
+
+def _as_dead_letter(reading: Reading, error: Exception) -> Reading:
+    rejection = _rejection(reading, error)
+    if isinstance(reading.content, Rejected):
+        # A second delivery is better than a lost one. No sender in the batch gets the error of another's event.
+        raise Retryable(f"the dead letter can't be stored: {rejection.reason}") from error
+    return Reading(reading.delivery, rejection)
+
+
+def _rejection(reading: Reading, error: Exception) -> Rejected:
+    return error if isinstance(error, Rejected) else internal_error_rejection(reading.delivery, error)
 
 
 def internal_error_rejection(delivery: Delivery, defect: Exception) -> Rejected:

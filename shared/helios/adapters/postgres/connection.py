@@ -1,5 +1,6 @@
 """Connections to Postgres, and the translation of its errors."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,16 @@ keep the connection in use, and detect within 90 s that it is lost."""
 
 PAYLOAD_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 """Errors that a value causes on every attempt to write it."""
+
+REFUSALS = {
+    "22": "contains a value that the database can't represent",
+    "23": "breaks a rule of the database",
+    "54": "exceeds a limit of the database",
+}
+"""What the classes of SQLSTATE in PAYLOAD_ERRORS mean (PostgreSQL documentation, appendix A). The message of Postgres
+names tables, columns and indexes, and quotes values: it goes to the log, and into no answer and no dead letter."""
+
+log = logging.getLogger("helios.postgres")
 
 
 def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> Pool:
@@ -53,8 +64,11 @@ def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> P
 
 
 @contextmanager
-def translate_errors() -> Iterator[None]:
+def translate_errors(*, log_refusals: bool = True) -> Iterator[None]:
     """Translate the errors of psycopg into Rejected and Retryable.
+
+    Args:
+        log_refusals: whether to log the message of Postgres for a value that can't be stored.
 
     Raises:
         Rejected: a value can't be stored.
@@ -63,9 +77,17 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except PAYLOAD_ERRORS as error:
-        raise Rejected(f"can't be stored: {_first_line(error)}", field="body") from error
+        if log_refusals:
+            log.warning("Postgres refused a value", extra={"error": _first_line(error)})
+        raise Rejected(f"can't be stored: {_refusal(error)}", field="body") from error
     except (psycopg.Error, PoolTimeout) as error:
         raise Retryable(f"Postgres: {_first_line(error)}") from error
+
+
+def _refusal(error: psycopg.Error) -> str:
+    code = error.sqlstate or ""
+    words = REFUSALS.get(code[:2], "the database refuses it")
+    return f"{words} (SQLSTATE {code})" if code else words
 
 
 def _first_line(error: Exception) -> str:

@@ -19,10 +19,12 @@ EVENT_COLUMNS = (
 )
 
 
+# json_to_recordset makes SQL NULL of JSON null, which is the data of an event without data.
 INSERT_EVENTS = """
 INSERT INTO events
     (source, id, type, subject, time, received_at, origin, data, order_id, customer_id, amount, digest)
-SELECT source, id, type, subject, time, received_at, origin, data, order_id, customer_id, amount, digest
+SELECT source, id, type, subject, time, received_at, origin, coalesce(data, 'null'::json), order_id, customer_id,
+       amount, digest
 FROM json_to_recordset(%s::json) AS input (
     source text, id text, type text, subject text, time timestamptz, received_at timestamptz, origin text,
     data json, order_id text, customer_id text, amount numeric, digest text

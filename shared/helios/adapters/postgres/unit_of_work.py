@@ -1,7 +1,7 @@
 """Writes each batch in one transaction, in pipeline mode: no statement waits for an answer that is not needed yet."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 import psycopg
@@ -49,6 +49,7 @@ class PostgresUnitOfWork:
         self.flows = PostgresFlowWriter(connection, pipeline)
         self.stream = PostgresStreamWriter(connection)
         self.audit = PostgresAuditWriter(connection)
+        self._connection = connection
         self._pipeline = pipeline
 
     def sync(self) -> None:
@@ -57,3 +58,20 @@ class PostgresUnitOfWork:
         psycopg reads an answer together with the answers to all statements sent since.
         """
         self._pipeline.sync()
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """A block whose writes are undone at its end: a savepoint, which costs less than a transaction.
+
+        The message of a refusal is not logged: the transaction that failed before has logged the first one.
+        """
+        with translate_errors(log_refusals=False), self._connection.transaction(force_rollback=True):
+            try:
+                yield
+                self._pipeline.sync()
+            except BaseException:
+                # Postgres skips every statement after an error, also the ROLLBACK TO, until the next sync. The sync
+                # raises an error for the skipped statements: the first error is the one that counts.
+                with suppress(psycopg.Error):
+                    self._pipeline.sync()
+                raise
