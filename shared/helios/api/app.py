@@ -77,7 +77,8 @@ def create_app(services: Services | None = None) -> FastAPI:
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
         count=partial(metrics.count_admission, "api"),
     )
-    may_read = [Depends(access.require("read"))]
+    reading = access.require("read")
+    may_read = [Depends(reading)]
     notifier = BackgroundNotifier(services.notifier)
     ingest = metrics.observing(msgspec.structs.replace(services, notifier=notifier).ingest)
     coalescer = Coalescer(
@@ -148,7 +149,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         events.router(reader),
         counts.router(reader),
         dead_letters.router(reader),
-        audit.router(reader),
+        audit.router(reader, reading),
         flows.router(services.flows, reader, services.outbox, services.reconciler.evaluators),
         stream.frames_router(services.outbox),
         status.stats_router(services, metrics),
