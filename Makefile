@@ -95,7 +95,7 @@ lint: dashboard ## Check style, types, layers and words
 	@$(PY) -m scripts.build.words
 
 .PHONY: audit
-audit: dashboard ## Check pinned packages for known vulnerabilities, and tracked files for secrets
+audit: dashboard ## Check pinned packages for known vulnerabilities and missing hashes, and tracked files for secrets
 	@$(PY) -m scripts.build.audit
 
 .PHONY: policy

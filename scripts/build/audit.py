@@ -1,4 +1,4 @@
-"""``python -m scripts.build.audit`` (``make audit``): known vulnerabilities, and secrets in the tracked files.
+"""``python -m scripts.build.audit`` (``make audit``): known vulnerabilities, unpinned packages, and secrets.
 
 Exits with 1 if there is a finding. A check without an answer, such as from a registry without advisories, is reported
 as skipped: it must not be read as a check without findings.
@@ -6,6 +6,7 @@ as skipped: it must not be read as a check without findings.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,10 @@ NO_SECRETS = (
 """Files with hashes, ids and examples that look like secrets, in which a comment can't mark them as false positives."""
 
 
+_PYTHON_PIN = re.compile(r"[A-Za-z0-9._-]+==[^\s;]+( ; [^\\]+)?( --hash=sha256:[0-9a-f]{64})+")
+_INTEGRITY = re.compile(r"sha512-[A-Za-z0-9+/]{86}==")
+
+
 class Unanswered(Exception):  # noqa: N818 - reads as the fact it is
     """The tool or registry gave no answer."""
 
@@ -36,6 +41,7 @@ def main() -> int:
     checks: dict[str, Callable[[], Iterator[str]]] = {
         **{f"pip-audit {lock}": partial(python_vulnerabilities, programs, lock) for lock in locks()},
         "npm audit": npm_vulnerabilities,
+        "hashes of locked packages": unpinned_packages,
         "detect-secrets": partial(secrets, programs),
     }
     failed = False
@@ -92,6 +98,44 @@ def npm_vulnerabilities() -> Iterator[str]:
         raise Unanswered(report.get("message") or "the registry has no advisories")
     for name, vulnerability in report["vulnerabilities"].items():
         yield f"{name}: {vulnerability['severity']}, in {vulnerability['range']}"
+
+
+def unpinned_packages(folder: Path = ROOT) -> Iterator[str]:
+    """The entries of lock files that an installer would accept with another content, or from a named registry.
+
+    An installer checks nothing of a package without a hash. A registry's host in a lock file decides where every other
+    machine downloads from.
+
+    Raises:
+        FileNotFoundError: the folder is not a git repository, or tracks no lock files.
+    """
+    listed = _run(["git", "ls-files", "*.lock", "*requirements.txt", "*package-lock.json"], folder=folder)
+    files = listed.stdout.splitlines()
+    if listed.returncode or not files:
+        raise FileNotFoundError(f"{folder}: git lists no lock files: {listed.stderr.strip()}")
+    for file in files:
+        text = (folder / file).read_text(encoding="utf-8")
+        entries = _npm_entries(text) if file.endswith(".json") else _python_entries(text)
+        for entry in entries:
+            yield f"{file}: {entry}"
+
+
+def _npm_entries(text: str) -> Iterator[str]:
+    for name, package in json.loads(text)["packages"].items():
+        is_installed = name and not package.get("link")  # the entry without a name is the dashboard itself
+        if is_installed and not package.get("inBundle") and not _INTEGRITY.fullmatch(package.get("integrity", "")):
+            yield f"{name} has no SHA-512"
+        if "resolved" in package:
+            yield f"{name} names a registry"
+
+
+def _python_entries(text: str) -> Iterator[str]:
+    joined = re.sub(r"\s*\\\n\s*", " ", text)
+    for line in filter(None, (line.partition("#")[0].strip() for line in joined.splitlines())):
+        if "://" in line or line.startswith("-"):
+            yield f"{line.split(' --hash')[0]} names a registry, a URL or another file"
+        elif not _PYTHON_PIN.fullmatch(line):
+            yield f"{line.split(' --hash')[0]} has no exact version with a SHA-256"
 
 
 def secrets(programs: Path, folder: Path = ROOT) -> Iterator[str]:

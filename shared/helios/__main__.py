@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
-from helios.cli import dead_letters, flows, recompute, replay, tokens
+from helios.cli import dead_letters, flows, recompute, replay, terminal, tokens
 from helios.errors import HeliosError
 from helios.services.sink import KAFKA, follow, send_parked
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends `tail`, and so does the end of `| head`
             options.run(options)
     except HeliosError as error:
-        sys.stderr.write(f"helios: {error}\n")
+        terminal.note(str(error))
         return 2
     return 0
 
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _migrate(_: argparse.Namespace) -> None:
     names = migrate(bootstrap.configure().database_url)
-    sys.stdout.write(f"applied: {', '.join(names) or 'nothing, the database is up to date'}\n")
+    terminal.write_line(f"applied: {', '.join(names) or 'nothing, the database is up to date'}")
 
 
 def _sink(options: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ def _sink(options: argparse.Namespace) -> None:
     try:
         if options.parked:
             sent, refused = send_parked(KAFKA, outbox=services.outbox, target=services.sink)
-            sys.stdout.write(f"{sent} sent; {refused} refused again\n")
+            terminal.write_line(f"{sent} sent; {refused} refused again")
         else:
             follow(KAFKA, outbox=services.outbox, target=services.sink, listener=services.listener, stopping=stopping)
     finally:

@@ -69,5 +69,9 @@ class TargetUnavailable(Retryable):
         self.after_seconds = after_seconds
 
 
+class TargetUnresolved(TargetUnavailable):
+    """The receiver's name has no address now: the name is wrong, or the name server does not answer."""
+
+
 class ConfigurationError(HeliosError):
     """A setting is missing or wrong; the message names the variable and what to write."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+import anyio
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
@@ -24,6 +25,9 @@ CACHE_SECONDS = 10.0
 
 MAX_OIDC_DIGESTS = 4096
 """How many digests of valid tokens of the OpenID provider the process holds."""
+
+MAX_CHECKS = 8
+"""How many proofs that this process has not seen before are checked at once; more requests wait their turn."""
 
 CLAIM_PREFIX = "helios."
 """Prefix of Helios' scopes in the claims ``scope`` and ``roles`` (RFC 9068, section 2.2.3): ``helios.read``."""
@@ -90,6 +94,7 @@ class Access:
         self._count = count
         self._cache: dict[str, tuple[Token, float]] = {}
         self._oidc_digests: set[str] = set()
+        self._checks = anyio.CapacityLimiter(MAX_CHECKS)
 
     def require(self, scope: Scope) -> Dependency:
         """The dependency of a route whose clients need this scope.
@@ -164,7 +169,7 @@ class Access:
         token, fresh_until = self._cache.get(key, (None, 0.0))
         if token is None or time.monotonic() >= fresh_until:
             find = partial(self._find, key, now)
-            # A cached token is not a guess: another client that guesses from the same address must not lock it out.
+            # A cached token is no guess: it does not wait for the checks of guesses.
             token = await (run_in_threadpool(find) if token else self._check_limited(request, find))
             self._cache[key] = (token, time.monotonic() + CACHE_SECONDS)
         if not token.is_valid(now):
@@ -196,18 +201,24 @@ class Access:
     async def _check_limited(self, request: HTTPConnection, check: Callable[[], T]) -> T:
         """The result of a check of a proof that may be a guess; each address has a limit of failed checks a minute.
 
+        The proof is checked even if the address has reached its limit: another client of the same address, behind a NAT
+        or a proxy, must not be locked out. MAX_CHECKS limits the load of the checks instead.
+
         Raises:
-            Refused: the proof is wrong, or the address has reached its limit.
+            Refused: the proof is wrong; with the status 429 if the address has reached its limit.
             Retryable: whether the proof holds is unknown, because a service is unavailable.
         """
         address = f"address {request.client.host if request.client else ''}"
-        if wait := await run_in_threadpool(self._limit.spent_seconds, address):
-            raise _rate_limited(wait)
-        try:
-            return await run_in_threadpool(check)
-        except Refused:
-            await run_in_threadpool(self._limit.wait_seconds, address)
-            raise
+
+        def check_and_count() -> T:
+            try:
+                return check()
+            except Refused:
+                if wait := self._limit.wait_seconds(address):
+                    raise _rate_limited(wait) from None
+                raise
+
+        return await anyio.to_thread.run_sync(check_and_count, limiter=self._checks)
 
 
 def _rate_limited(wait: int) -> Refused:

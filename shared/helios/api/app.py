@@ -19,7 +19,7 @@ from helios import bootstrap, logs
 from helios.adapters.notifiers import BackgroundNotifier
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.replay.registry import ConfiguredTargets
-from helios.api import audit, counts, dead_letters, events, flows, replay, replies, status, stream, webhooks
+from helios.api import audit, counts, dead_letters, docs_page, events, flows, replay, replies, status, stream, webhooks
 from helios.api.access import Access
 from helios.api.metrics import Metrics
 from helios.api.replies import InternalErrors
@@ -76,7 +76,8 @@ def create_app(services: Services | None = None) -> FastAPI:
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
         count=partial(metrics.count_admission, "api"),
     )
-    may_read = [Depends(access.require("read"))]
+    reading = access.require("read")
+    may_read = [Depends(reading)]
     notifier = BackgroundNotifier(services.notifier)
     ingest = metrics.observing(msgspec.structs.replace(services, notifier=notifier).ingest)
     coalescer = Coalescer(
@@ -121,7 +122,14 @@ def create_app(services: Services | None = None) -> FastAPI:
         notifier.stop()
         services.close()
 
-    app = FastAPI(title="Helios", version=version("helios"), description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="Helios",
+        version=version("helios"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.add_middleware(InternalErrors)  # innermost: its answers pass through the other middleware
     app.add_middleware(
         CORSMiddleware,
@@ -141,7 +149,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         events.router(reader),
         counts.router(reader),
         dead_letters.router(reader),
-        audit.router(reader),
+        audit.router(reader, reading),
         flows.router(services.flows, reader, services.outbox, services.reconciler.evaluators),
         stream.frames_router(services.outbox),
         status.stats_router(services, metrics, probes),
@@ -163,6 +171,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     app.include_router(stream.tickets_router(services.tickets, access))
     app.include_router(status.health_router(probes, loopback=authenticators.loopback))
+    app.include_router(docs_page.router())
     _describe_shapes(app)
     return app
 

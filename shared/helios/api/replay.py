@@ -12,7 +12,8 @@ from helios.api.parameters import After, Limit
 from helios.api.receive import read_json
 from helios.api.replies import problem, rejection, reply, request_body, responses
 from helios.errors import Rejected
-from helios.model.replay import ReplayRequest
+from helios.model.replay import ReplayJob, ReplayRequest, without_secrets
+from helios.model.tokens import grants
 from helios.ports.replay import ReplayJobs
 from helios.services.replay import ReplayStarter
 
@@ -49,22 +50,20 @@ def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, *, max_body_b
             return reply(start.preview(replay_request, now))
         return reply(start(replay_request, actor=actor, now=now), status=201)
 
-    @routes.get(
-        "/replays", responses=responses(200, "ReplayPage", 400, 401, 403, 422, 429, 503), dependencies=[may_read]
-    )
-    def list_replay_jobs(after: After = None, limit: Limit = 50) -> Response:
+    @routes.get("/replays", responses=responses(200, "ReplayPage", 400, 401, 403, 422, 429, 503))
+    def list_replay_jobs(caller: Annotated[Caller, may_read], after: After = None, limit: Limit = 50) -> Response:
         """List the replay jobs, the newest first."""
-        return reply(jobs.page(after=after, limit=limit))
+        page = jobs.page(after=after, limit=limit)
+        return reply(msgspec.structs.replace(page, items=[_visible(job, caller) for job in page.items]))
 
-    @routes.get(
-        "/replays/{id}", responses=responses(200, "ReplayJob", 401, 403, 404, 422, 429, 503), dependencies=[may_read]
-    )
+    @routes.get("/replays/{id}", responses=responses(200, "ReplayJob", 401, 403, 404, 422, 429, 503))
     def show_replay_job(
         id: Id,  # noqa: A002 - the name in the path
+        caller: Annotated[Caller, may_read],
     ) -> Response:
         """Show a replay job and its progress."""
         job = jobs.get(id)
-        return reply(job) if job else problem(404, f"No replay job has the id {id}.")
+        return reply(_visible(job, caller)) if job else problem(404, f"No replay job has the id {id}.")
 
     @routes.post("/replays/{id}/cancel", responses=responses(200, "ReplayJob", 401, 403, 404, 409, 422, 429, 503))
     def cancel_replay_job(
@@ -83,3 +82,8 @@ def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, *, max_body_b
         )
 
     return routes
+
+
+def _visible(job: ReplayJob, caller: Caller) -> ReplayJob:
+    """The job as the caller may see it."""
+    return job if grants(caller.scopes, "replay") else without_secrets(job)

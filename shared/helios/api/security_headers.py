@@ -12,8 +12,7 @@ ONLY_HTTPS = "max-age=31536000"
 """Sent over HTTPS only, as RFC 6797, section 7.2, requires: for a year a browser uses no HTTP with this host."""
 
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
-NO_FRAMES = "frame-ancestors 'none'"
-"""For Swagger UI, which loads scripts."""
+"""The policy of every response that has none of its own."""
 
 
 def _raw(name: str, value: str) -> tuple[bytes, bytes]:
@@ -23,7 +22,7 @@ def _raw(name: str, value: str) -> tuple[bytes, bytes]:
 
 _HEADERS = [_raw(name, value) for name, value in HEADERS.items()]
 _ONLY_HTTPS = _raw("Strict-Transport-Security", ONLY_HTTPS)
-_POLICY, _POLICY_OF_DOCS = (_raw("Content-Security-Policy", policy) for policy in (NO_CONTENT, NO_FRAMES))
+_POLICY = _raw("Content-Security-Policy", NO_CONTENT)
 
 
 class SecurityHeaders:
@@ -38,7 +37,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        added = [*_HEADERS, _POLICY_OF_DOCS if scope["path"] == "/docs" else _POLICY]
+        added = [*_HEADERS, _POLICY]
         if scope["scheme"] == "https":
             added.append(_ONLY_HTTPS)
 

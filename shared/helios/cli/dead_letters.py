@@ -12,6 +12,7 @@ import msgspec
 from helios.cli.client import ApiError, Client
 from helios.cli.flows import client, common_options, positive_int
 from helios.cli.replay import period_options, rate_options, start_job
+from helios.cli.terminal import note, write_json, write_line
 from helios.errors import ConfigurationError
 from helios.model.dead_letters import DeadLetterGroup
 from helios.model.events import SOURCES, SourceOrUnknown
@@ -78,7 +79,7 @@ def _list(options: argparse.Namespace) -> None:
     api, query = client(options), _query(options)
     if options.json:
         for dead_letter in api.items("dead-letters", DeadLetterRow, limit=sys.maxsize, **query):
-            sys.stdout.write(msgspec.json.encode(dead_letter).decode() + "\n")
+            write_json(dead_letter)
         return
     query = {name: value for name, value in query.items() if name not in {"field", "reason"}}
     groups = [
@@ -87,9 +88,8 @@ def _list(options: argparse.Namespace) -> None:
         if options.field in {None, group.field} and options.reason in {None, group.reason}
     ]
     for group in groups:
-        fault = "".join(c if c.isprintable() else "?" for c in f"{group.field} {group.reason}")
-        sys.stdout.write(f"{group.count:>8,}  {group.source:<8} {fault}\n")
-    sys.stdout.write(f"{sum(group.count for group in groups):>8,}  dead letters to replay\n")
+        write_line(f"{group.count:>8,}  {group.source:<8} {group.field} {group.reason}")
+    write_line(f"{sum(group.count for group in groups):>8,}  dead letters to replay")
 
 
 def _query(options: argparse.Namespace) -> dict[str, str | None]:
@@ -129,7 +129,7 @@ def _replay(options: argparse.Namespace) -> None:
 
 def _replay_ids(options: argparse.Namespace, api: Client) -> None:
     if options.dry_run:
-        sys.stdout.write(f"{len(options.ids)} dead letters\n")
+        write_line(f"{len(options.ids)} dead letters")
         return
     body = {"body": _text(options.body)} if options.body else {}
     counts: Counter[str] = Counter()
@@ -137,7 +137,7 @@ def _replay_ids(options: argparse.Namespace, api: Client) -> None:
         started = time.monotonic()  # of each request, so that no burst follows a pause
         counts.update(_replay_one(api, id_, body))
         time.sleep(max(0.0, 1 / options.per_second - (time.monotonic() - started)))
-    sys.stdout.write(", ".join(f"{number:,} {status}" for status, number in sorted(counts.items())) + "\n")
+    write_line(", ".join(f"{number:,} {status}" for status, number in sorted(counts.items())))
 
 
 def _replay_one(api: Client, id_: int, body: dict[str, str]) -> list[str]:
@@ -151,7 +151,7 @@ def _replay_one(api: Client, id_: int, body: dict[str, str]) -> list[str]:
             return api.post(f"dead-letters/{id_}/replay", body, _ReplayResult).statuses()
         except ApiError as error:
             if error.status in REFUSED:
-                sys.stderr.write(f"helios: dead letter {id_}: {error}\n")
+                note(f"dead letter {id_}: {error}")
                 return ["refused"]
             if error.status not in {RATE_LIMITED, UNAVAILABLE}:
                 raise

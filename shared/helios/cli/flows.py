@@ -9,9 +9,8 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from helios.cli.client import TOKEN, Client
+from helios.cli.terminal import note, write_json, write_line
 from helios.errors import ConfigurationError
 from helios.model.events import SOURCES, Event
 from helios.model.flows import ISSUE_KINDS, PROBLEMS, STATUSES, FlowInstance, FlowInstanceDetails
@@ -107,7 +106,7 @@ def _preview(options: argparse.Namespace) -> None:
     result = preview(flows, events, recorded, since=since, now=now)
     if options.json:
         for difference in result.differences[: options.limit]:
-            sys.stdout.write(_json(difference._asdict()))
+            write_json(difference._asdict())
         return
     tables = _tables()
     tables.show(tables.preview(result, limit=options.limit))
@@ -119,23 +118,26 @@ def _tail(options: argparse.Namespace) -> None:
     filters = [(name, value) for name, value in fields.items() if value]
     if options.flows and filters:
         raise ConfigurationError("tail --flows takes no filter. Leave out --source, --type and --order.")
-    for frame in client(options).follow(pause_seconds=PAUSE_SECONDS, note=_note):
+    for frame in client(options).follow(pause_seconds=PAUSE_SECONDS, note=note):
         if frame.replay:
-            _note(f"replay job {frame.replay} sends {len(frame.events)} stored events again")
+            note(f"replay job {frame.replay} sends {len(frame.events)} stored events again")
             continue
         stored = sum(count.stored for count in frame.counts)
         if not options.flows and (omitted := stored - len(frame.events)) > 0:
-            _note(f"{omitted} more events were stored at the same time; `helios events` lists them")
+            note(f"{omitted} more events were stored at the same time; `helios events` lists them")
         for item in frame.flows if options.flows else frame.events:
             if all(getattr(item, name) == value for name, value in filters):
-                sys.stdout.write(_json(item) if options.json else _tables().line(item))
+                if options.json:
+                    write_json(item)
+                else:
+                    write_line(_tables().line(item))
         sys.stdout.flush()
 
 
 def _show(options: argparse.Namespace, items: Iterable[object], shape: str) -> None:
     if options.json:
         for item in items:
-            sys.stdout.write(_json(item))
+            write_json(item)
     else:
         tables = _tables()
         tables.show(getattr(tables, shape)(list(items)))
@@ -148,14 +150,6 @@ def _tables() -> ModuleType:
     except ImportError as error:
         raise ConfigurationError("Tables need `pip install 'helios[cli]'`. --json works without it.") from error
     return tables
-
-
-def _json(item: object) -> str:
-    return msgspec.json.encode(item).decode() + "\n"
-
-
-def _note(text: str) -> None:
-    sys.stderr.write(f"helios: {text}\n")
 
 
 def positive_int(text: str) -> int:

@@ -1,13 +1,11 @@
 """``helios recompute``: evaluates stored flow instances again after the rules changed. Writes to the database."""
 
 import argparse
-import sys
 from collections import Counter
 from datetime import UTC, datetime
 
-import msgspec
-
 from helios import bootstrap
+from helios.cli.terminal import write_json, write_line
 from helios.cli.times import TIME_FORMAT, moment
 from helios.errors import ConfigurationError
 from helios.model.events import EventFilter
@@ -56,10 +54,10 @@ def _recompute(options: argparse.Namespace) -> None:
     if options.json:
         for (flow, key), (before, after) in sorted(result.changes.items()):
             line = {"flow": flow, "key": key, "before": before, "after": after}
-            sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+            write_json(line)
         return
     verb = "would change" if options.dry_run else "changed"
-    sys.stdout.write(f"{result.events:,} events read; {len(result.changes):,} flow instances {verb}\n")
+    write_line(f"{result.events:,} events read; {len(result.changes):,} flow instances {verb}")
     counts = Counter((flow, before or "none", after) for (flow, _), (before, after) in result.changes.items())
     for (flow, old_status, new_status), number in sorted(counts.items()):
-        sys.stdout.write(f"{flow:<20} {old_status:>12} -> {new_status:<12} {number:>9,}\n")
+        write_line(f"{flow:<20} {old_status:>12} -> {new_status:<12} {number:>9,}")

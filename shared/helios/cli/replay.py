@@ -2,7 +2,6 @@
 
 import argparse
 import signal
-import sys
 import time
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from helios import bootstrap, logs
 from helios.cli.client import Client
 from helios.cli.flows import client, common_options, positive_int
+from helios.cli.terminal import note, write_json, write_line
 from helios.cli.times import TIME_FORMAT, moment, utc_text
 from helios.errors import ConfigurationError
 from helios.model.events import SOURCES
@@ -82,17 +82,20 @@ def start_job(options: argparse.Namespace, api: Client, request: ReplayRequest) 
     """Start a job and wait for its end, or only count what it would send; Ctrl-C does not stop the job."""
     if options.dry_run:
         matching = api.post("replays", msgspec.structs.replace(request, dry_run=True), Matching)
-        sys.stdout.write(_json(matching) if options.json else _matching_line(matching))
+        if options.json:
+            write_json(matching)
+        else:
+            write_line(_matching_line(matching))
         return
     job = api.post("replays", request, ReplayJob)
-    _note(f"started replay job {job.id}; it continues when this command ends: helios replay show {job.id}")
+    note(f"started replay job {job.id}; it continues when this command ends: helios replay show {job.id}")
     reported_at = time.monotonic()
     while job.state == "running" and not options.detach:
         time.sleep(POLL_SECONDS)
         job = api.get(f"replays/{job.id}", ReplayJob)
         if time.monotonic() - reported_at > PROGRESS_SECONDS:
             reported_at = time.monotonic()
-            _note(_job_line(job))
+            note(_job_line(job))
     _print(options, job)
 
 
@@ -145,34 +148,28 @@ def _run(_: argparse.Namespace) -> None:
         signal.signal(number, lambda *_: worker.stop())
     try:
         if not worker.run():
-            _note("another process is working on the jobs")
+            note("another process is working on the jobs")
     finally:
         services.close()
 
 
 def _print(options: argparse.Namespace, job: ReplayJob) -> None:
-    sys.stdout.write(_json(job) if options.json else f"{_job_line(job)}\n")
+    if options.json:
+        write_json(job)
+    else:
+        write_line(_job_line(job))
 
 
 def _job_line(job: ReplayJob) -> str:
-    """A job as a line, without control characters, so that a target's error can't steer the terminal."""
+    """A job as a line."""
     target = job.target.url or job.target.cloud or job.target.kind
     what = job.what.replace("_", " ")
     counts = f"{job.sent:,} sent, {job.failed:,} failed, {job.skipped:,} skipped of {job.matching:,} {what}"
     error = f"; last error: {job.last_error}" if job.last_error else ""
-    line = f"{job.id}  {job.state}  to {target}  {counts}  by {job.actor}{error}"
-    return "".join(character if character.isprintable() else "?" for character in line)
+    return f"{job.id}  {job.state}  to {target}  {counts}  by {job.actor}{error}"
 
 
 def _matching_line(matching: Matching) -> str:
     if matching.oldest is None or matching.newest is None:
-        return "0 match\n"
-    return f"{matching.matching:,} match, received from {utc_text(matching.oldest)} to {utc_text(matching.newest)}\n"
-
-
-def _json(item: object) -> str:
-    return msgspec.json.encode(item).decode() + "\n"
-
-
-def _note(text: str) -> None:
-    sys.stderr.write(f"helios: {text}\n")
+        return "0 match"
+    return f"{matching.matching:,} match, received from {utc_text(matching.oldest)} to {utc_text(matching.newest)}"

@@ -2,10 +2,12 @@
 
 from typing import assert_never
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from helios.cli.terminal import printable
 from helios.cli.times import utc_text
 from helios.model.events import Event
 from helios.model.flows import FlowInstance, FlowInstanceDetails, FlowStatus
@@ -16,9 +18,22 @@ _NO_FLOWS = "No flow instance matches."
 _NO_EVENTS = "No event matches."
 
 
+class _Printable:
+    """Replaces the control characters in everything that is drawn, also in texts for which ``_text`` was forgotten."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the content."""
+        for segment in console.render(self._content, options):
+            if not segment.control:
+                yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
+
+
 def show(content: RenderableType) -> None:
-    """Print to standard output, as wide as the terminal is."""
-    Console(highlight=False).print(content)
+    """Print to standard output, as wide as the terminal is. Square brackets and colons in a text are no markup."""
+    Console(highlight=False, markup=False, emoji=False).print(_Printable(content))
 
 
 def flows(rows: list[FlowInstance]) -> RenderableType:
@@ -39,14 +54,14 @@ def flows(rows: list[FlowInstance]) -> RenderableType:
 def instance(rows: list[FlowInstanceDetails]) -> RenderableType:
     """One flow instance: its status, its legs side by side, its issues and its timeline."""
     (flow,) = rows
-    head = Text.assemble((_printable(f"{flow.flow} {flow.key}"), "bold"), "  ", _status(flow.status))
+    head = Text.assemble((printable(f"{flow.flow} {flow.key}"), "bold"), "  ", _status(flow.status))
     fields = sorted({name for leg in flow.legs for name in leg.fields})
-    legs = Table("leg", "cloud", "state", "received", "deliveries", *fields, box=None, pad_edge=False)
+    legs = Table("leg", "cloud", "state", "received", "deliveries", *map(_column, fields), box=None, pad_edge=False)
     for leg in flow.legs:
         values = (_text(leg.fields.get(name)) for name in fields)
         received = utc_text(leg.received_at) if leg.received_at else ""
         legs.add_row(leg.name, leg.source, leg.state, received, str(leg.deliveries), *values)
-    issues = [Text(_printable(f"{issue.kind}: {issue.detail}"), style="yellow") for issue in flow.issues]
+    issues = [Text(printable(f"{issue.kind}: {issue.detail}"), style="yellow") for issue in flow.issues]
     timeline = Table("time", "step", "detail", box=None, pad_edge=False)
     for step in flow.timeline:
         timeline.add_row(utc_text(step.at), step.what, _text(step.detail))
@@ -101,16 +116,17 @@ def line(item: EventSummary | FlowChange) -> str:
             words = [utc_text(item.opened_at), item.flow, item.key, item.status, ", ".join(item.issues)]
         case _:
             assert_never(item)
-    return _printable("  ".join(word for word in words if word)) + "\n"
+    return "  ".join(word for word in words if word)
 
 
 def _text(text: str | None) -> Text:
     """A sender's text, without the control characters that could steer the terminal."""
-    return Text(_printable(text or ""))
+    return Text(printable(text or ""))
 
 
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+def _column(name: str) -> Column:
+    """A column whose head is a sender's text."""
+    return Column(header=_text(name))
 
 
 def _status(status: FlowStatus) -> Text:

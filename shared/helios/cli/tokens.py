@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ import msgspec
 from helios import bootstrap
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.tokens import PostgresTokens
+from helios.cli.terminal import write_json, write_line
 from helios.cli.times import utc_text
 from helios.errors import ConfigurationError, HeliosError
 from helios.model.tokens import COMMAND_LINE, SCOPES, Token, TokenName, digest, mint
@@ -58,7 +58,7 @@ def _create(options: argparse.Namespace) -> None:
     with _tokens() as tokens:
         if not tokens.add(digest(secret), token, actor=_actor()):
             raise TokenError(f"A token named {name!r} exists already, valid or revoked. Choose another name.")
-    sys.stdout.write(f"{secret}\n")
+    write_line(secret)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -67,11 +67,11 @@ def _list(options: argparse.Namespace) -> None:
         rows = tokens.all()
     for token in rows:
         if options.json:
-            sys.stdout.write(msgspec.json.encode(token).decode() + "\n")
+            write_json(token)
         else:
             state = "valid" if token.is_valid(now) else "revoked" if token.revoked_at else "expired"
             last_used = utc_text(token.last_used_at) if token.last_used_at else "never"
-            sys.stdout.write(f"{token.name:<24} {state:<8} {','.join(token.scopes):<18} last used {last_used}\n")
+            write_line(f"{token.name:<24} {state:<8} {','.join(token.scopes):<18} last used {last_used}")
 
 
 def _revoke(options: argparse.Namespace) -> None:

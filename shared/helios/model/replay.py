@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +28,9 @@ _EVENTS_ONLY = ("type", "order_id")
 _DEAD_LETTERS_ONLY = ("status", "field", "reason")
 
 MAX_EXAMPLES = 5
+
+HIDDEN = "[hidden]"
+"""Stands for the parts of a webhook's URL that may be a secret."""
 
 Time = Annotated[datetime, Meta(tz=True)]
 
@@ -203,6 +207,39 @@ def ended(job: ReplayJob, *, actor: str, at: datetime) -> AuditEntry:
     counts = f"{job.sent} sent, {job.failed} failed, {job.skipped} skipped of {job.matching}"
     error = f": {job.last_error}" if job.state == "failed" else ""
     return AuditEntry(at=at, actor=actor, action=action, subject=_name(job), detail=f"{job.state}: {counts}{error}")
+
+
+def without_secrets(job: ReplayJob) -> ReplayJob:
+    """The job for callers who may only read: of a webhook's URL, the scheme, host and port."""
+    if job.target.url is None:
+        return job
+    target = msgspec.structs.replace(job.target, url=_public_url(job.target.url))
+    return msgspec.structs.replace(job, target=target)
+
+
+def entry_without_secrets(entry: AuditEntry) -> AuditEntry:
+    """The audit log entry for callers who may only read; see ``without_secrets``."""
+    if entry.action != "replay_started":
+        return entry
+    summary, _, where = entry.detail.partition(": ")
+    try:
+        fields = msgspec.json.decode(where, type=dict[str, dict[str, object]])
+    except msgspec.MsgspecError:
+        return msgspec.structs.replace(entry, detail=f"{summary}: {HIDDEN}")
+    if url := fields.get("target", {}).get("url"):
+        fields["target"]["url"] = _public_url(str(url))
+        entry = msgspec.structs.replace(entry, detail=f"{summary}: {msgspec.json.encode(fields).decode()}")
+    return entry
+
+
+def _public_url(url: str) -> str:
+    """The URL without user, path and query: Slack's webhooks have their secret in the path, others in the query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return HIDDEN
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return url if url in {origin, f"{origin}/"} else f"{origin}/{HIDDEN}"
 
 
 def _name(job: ReplayJob) -> str:

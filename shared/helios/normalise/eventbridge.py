@@ -74,7 +74,7 @@ def _notification(body: bytes) -> bytes | None:
     if message.type in {"SubscriptionConfirmation", "UnsubscribeConfirmation"}:
         raise Rejected(
             f"is {message.type!r}, and Helios does not follow links in a request: confirm the subscription to "
-            f"{message.topic_arn} with the token in this dead letter",
+            f"{message.topic_arn!r} with the token in this dead letter",
             field="Type",
         )
     return None

@@ -37,6 +37,3 @@ class RateLimit(Protocol):
 
     def wait_seconds(self, actor: str) -> int:
         """Count one request, and return 0 if it is within the limit, else the seconds to wait before the next."""
-
-    def spent_seconds(self, actor: str) -> int:
-        """Return 0 if a request would be within the limit, else the seconds to wait. Counts nothing."""

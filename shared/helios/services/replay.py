@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from helios.errors import Rejected, Retryable, TargetUnavailable
+from helios.errors import Rejected, Retryable, TargetUnavailable, TargetUnresolved
 from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
 from helios.model.replay import SENT, Checkpoint, Matching, Replayed, ReplayJob, ReplayRequest, check
@@ -35,6 +35,9 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 MAX_UNAVAILABLE = 10
 """Consecutive failures to reach the target before the job fails: five to ten minutes, during which other jobs wait."""
+
+MAX_UNRESOLVED = 3
+"""Failed look-ups of the target's name before a job fails that has not reached the target yet: less than 20 seconds."""
 
 MAX_LIVE_WAIT_SECONDS = 1.0
 """The longest time that a batch waits for live traffic to be stored."""
@@ -209,7 +212,7 @@ class ReplayWorker:
                 batch_started = time.monotonic()
                 next_job, processed, unavailable = self._batch(job, sender)
                 failures = 0 if processed else failures + 1
-                if next_job and unavailable and failures == MAX_UNAVAILABLE:
+                if next_job and unavailable and failures >= _max_failures(next_job, unavailable):
                     self._end(next_job, "failed", str(unavailable))
                     return
                 elapsed = time.monotonic() - batch_started
@@ -290,6 +293,15 @@ class ReplayWorker:
                 "duration_ms": round((time.monotonic() - started) * 1000),
             },
         )
+
+
+def _max_failures(job: ReplayJob, unavailable: TargetUnavailable) -> int:
+    """The number of consecutive failures to reach the target at which the job fails.
+
+    A name that this job has never resolved is probably wrong: the jobs that follow do not wait for it.
+    """
+    never_reached = isinstance(unavailable, TargetUnresolved) and job.checkpoint is None
+    return MAX_UNRESOLVED if never_reached else MAX_UNAVAILABLE
 
 
 def _moved(

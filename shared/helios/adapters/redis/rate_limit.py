@@ -3,9 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable
 
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter as Strategy
@@ -34,25 +33,16 @@ class SlidingMinute:
 
     def wait_seconds(self, actor: str) -> int:
         """Count one request; 0 if it is within the limit, else the seconds to wait before the next request."""
-        return self._seconds(Strategy.hit, actor)
-
-    def spent_seconds(self, actor: str) -> int:
-        """Count nothing; 0 if a request would be within the limit now, else the seconds to wait."""
-        return self._seconds(Strategy.test, actor)
-
-    def _seconds(self, allows: Callable[[Strategy, RateLimitItem, str], bool], actor: str) -> int:
         if time.monotonic() >= self._paused_until:
             try:
-                return self._seconds_in(self._shared, allows, actor)
+                return self._seconds_in(self._shared, actor)
             except StorageError as error:
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
                 log.warning("Redis is not answering; this process counts requests alone", extra={"error": str(error)})
-        return self._seconds_in(self._own, allows, actor)
+        return self._seconds_in(self._own, actor)
 
-    def _seconds_in(
-        self, strategy: Strategy, allows: Callable[[Strategy, RateLimitItem, str], bool], actor: str
-    ) -> int:
-        if allows(strategy, self._item, actor):
+    def _seconds_in(self, strategy: Strategy, actor: str) -> int:
+        if strategy.hit(self._item, actor):
             return 0
         reset = strategy.get_window_stats(self._item, actor).reset_time
         return max(1, math.ceil(reset - time.time()))

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -21,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from helios.adapters.cloudevents import replayed_attributes
-from helios.errors import ConfigurationError, Rejected, TargetUnavailable
+from helios.errors import ConfigurationError, Rejected, TargetUnavailable, TargetUnresolved
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
 from helios.standard_webhooks import ID, SIGNATURE, TIMESTAMP, sign
@@ -30,6 +31,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 SECONDS: Final = 10.0
 """The longest time for a request, from the first byte that is sent to the last byte that is read."""
+
+RESOLVE_SECONDS: Final = 5.0
+"""The longest time for the look-up of a host name."""
 
 MAX_ANSWER_BYTES: Final = 65_536
 MAX_PORT: Final = 65_535
@@ -175,16 +179,38 @@ class WebhookTarget:
         """A connection to the current addresses of the host, which are resolved and checked here only."""
         name = self._url.hostname or ""
         port = _port(self._url)
-        try:
-            entries = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise TargetUnavailable(f"{name} can't be resolved: {error}") from error
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries]
+        addresses = _resolve(name, port)
         for address in addresses:
             if reason := forbidden(address, private=self._host.may_be_private, loopback=self._loopback):
                 raise Rejected(f"resolves to {address}, {reason}", field="target.url")
         context = ssl.create_default_context() if self._url.scheme == "https" else None
         return _PinnedConnection(name, port, [str(address) for address in addresses], context)
+
+
+def _resolve(name: str, port: int) -> list[Address]:
+    """The addresses of a host name.
+
+    A thread of its own asks, because a look-up has no timeout: a silent name server may hold it for half a minute.
+
+    Raises:
+        TargetUnresolved: there are none, or the name server has not answered within RESOLVE_SECONDS.
+    """
+    found: Future[list[Address]] = Future()
+
+    def look_up() -> None:
+        try:
+            entries = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+            found.set_result([ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries])
+        except Exception as error:  # noqa: BLE001 - the caller raises it
+            found.set_exception(error)
+
+    threading.Thread(target=look_up, name="resolve", daemon=True).start()
+    try:
+        return found.result(RESOLVE_SECONDS)
+    except TimeoutError as error:
+        raise TargetUnresolved(f"{name} can't be resolved within {RESOLVE_SECONDS:g} s") from error
+    except (OSError, UnicodeError) as error:
+        raise TargetUnresolved(f"{name} can't be resolved: {error}") from error
 
 
 def forbidden(address: Address, *, private: bool, loopback: bool) -> str | None:

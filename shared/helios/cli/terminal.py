@@ -1,0 +1,47 @@
+"""All output of the command line. Text of a sender never controls the terminal.
+
+A payload, a dead letter's reason and an answer of the API may contain control characters (OSC and CSI sequences). Every
+command prints through this module, which replaces them.
+"""
+
+import re
+import sys
+
+import msgspec
+
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+
+def printable(text: str) -> str:
+    """The text on one line, with the replacement character for each character that can't be printed."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def write_line(text: str) -> None:
+    """Print one line to standard output."""
+    sys.stdout.write(f"{printable(text)}\n")
+
+
+def write_json(item: object) -> None:
+    r"""Print one line of JSON to standard output.
+
+    JSON leaves some control characters as they are, such as U+009B, which begins a sequence like ESC [. Here they are
+    escaped as ``\u009b``, so that the value stays the same.
+    """
+    line = msgspec.json.encode(item).decode()
+    sys.stdout.write(_UNPRINTABLE.sub(lambda match: _escaped(match[0]), line) + "\n")
+
+
+def note(text: str) -> None:
+    """Print one line to standard error, after the name of the program."""
+    sys.stderr.write(f"helios: {printable(text)}\n")
+
+
+def _escaped(text: str) -> str:
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    """The character as JSON escapes it: one or two UTF-16 code units."""
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
