@@ -107,7 +107,7 @@ def _aws(config: Config) -> list[Service]:
     return [
         Service(
             "aws",
-            Ministack(config.folder, config.aws_port, log=config.log("aws")),
+            Ministack(config.folder, config.aws_port, log=config.log("aws"), origins=[config.dashboard_url]),
             ports=("aws_port",),
             restarts=True,
             data_loss="the events that it had accepted and not delivered are lost.",

@@ -88,9 +88,20 @@ def test_who_is_waited_for_can_tell_that_it_is_ready(services):
 
 
 def test_every_command_is_a_module_of_ours_or_of_the_lock(services):
-    modules = {one["command"][2] for one in services.values() if (one.get("command") or [""])[0] == "python"}
+    modules = {one["command"][2] for one in services.values() if (one.get("command") or [])[:2] == ["python", "-m"]}
     assert {module for module in modules if find_spec(module) is None} == set()
     assert len(modules) > 8
+
+
+def test_the_aws_emulator_runs_behind_its_filter(services):
+    """Its image has these two files, which find each other by their paths."""
+    command = services["aws"]["command"]
+    assert command[:3] == ["python", "-I", "/opt/local/aws/run_ministack.py"]
+    assert command[3:] == ["--allow-host", "aws", "--origin", config.Config().dashboard_url]
+    dockerfile = (REPOSITORY / "local/Dockerfile").read_text()
+    for file in ("local/aws/run_ministack.py", "local/stack/request_filter.py"):
+        assert (REPOSITORY / file).is_file()
+        assert f"COPY {file} /opt/{file.rpartition('/')[0]}/" in dockerfile
 
 
 def test_names_and_keys_are_those_of_the_demo(services):
