@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from helios.errors import ConfigurationError
+from local.stack import credentials
+from local.stack.credentials import Credentials
 from local.stack.ports import HOST, free_ports
 
 PREFIX = "HELIOS_LOCAL_"
@@ -107,6 +109,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def folder(self) -> Path:
         """The state folder, absolute."""
         return Path(self.state).absolute()
+
+    @property
+    def credentials(self) -> Credentials:
+        """The passwords, keys and secrets in the state folder, which the first use creates."""
+        return credentials.load(self.folder)
 
     def log(self, name: str) -> Path:
         """The log file of a service."""

@@ -82,14 +82,18 @@ def services(config: Config, *, canary_seconds: float = 0, reload: bool = False)
 
 def _databases(config: Config) -> list[Service]:
     """Postgres with its tables, and Valkey."""
-    data, log = config.folder, config.log
+    data, log, credentials = config.folder, config.log, config.credentials
     return [
         Service(
             "postgres",
-            Postgres(data / "postgres", config.postgres_port, log=log("postgres")),
+            Postgres(data / "postgres", config.postgres_port, log=log("postgres"), credentials=credentials),
             ports=("postgres_port",),
         ),
-        Service("valkey", Valkey(data / "valkey", config.valkey_port, log=log("valkey")), ports=("valkey_port",)),
+        Service(
+            "valkey",
+            Valkey(data / "valkey", config.valkey_port, log=log("valkey"), password=credentials.valkey),
+            ports=("valkey_port",),
+        ),
         _task(
             config,
             "migrations",
@@ -248,7 +252,7 @@ def _kafka(config: Config) -> list[Service]:
             "sink",
             _python("helios", "sink"),
             env=helios_environment(config) | {"HELIOS_KAFKA_BROKERS": config.kafka_brokers},
-            ready=follows(postgres.url(config.postgres_port), KAFKA),
+            ready=follows(postgres.url(config.postgres_port, config.credentials.postgres), KAFKA),
             needs=("migrations", "kafka"),
             ports=(),
         ),
@@ -304,8 +308,8 @@ def sdk_environment(config: Config) -> dict[str, str]:
 def helios_environment(config: Config) -> dict[str, str]:
     """The settings of every process of Helios."""
     return {
-        "HELIOS_DATABASE_URL": postgres.url(config.postgres_port),
-        "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
+        "HELIOS_DATABASE_URL": postgres.url(config.postgres_port, config.credentials.postgres),
+        "HELIOS_REDIS_URL": valkey.url(config.valkey_port, config.credentials.valkey),
         "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
         "HELIOS_FLOWS_FILE": config.flows_file,
         "HELIOS_PUBSUB_KEYS_URL": _google_keys_url(config),

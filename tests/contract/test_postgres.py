@@ -33,9 +33,9 @@ from tests.support.instances import ORDER, leg
 @pytest.fixture
 def empty_database(postgres_server):
     """A database of its own, without tables."""
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+    with psycopg.connect(postgres_server.admin_url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS migrated")
-        connection.execute("CREATE DATABASE migrated")
+        connection.execute("CREATE DATABASE migrated OWNER helios")
     return psycopg.conninfo.make_conninfo(postgres_server.url, dbname="migrated")
 
 
@@ -394,14 +394,13 @@ def test_a_connection_that_a_gateway_forgot_is_given_up_in_time(database_url):
             assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
-def test_no_connection_left_is_retryable(database_url, pool):
+def test_no_connection_left_is_retryable(postgres_server, database_url, pool):
     """53300, too_many_connections, is the world's fault and not the event's."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
+    with psycopg.connect(postgres_server.admin_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0 PASSWORD 'crowded'")
         connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO crowded")
-        crowded = open_pool(
-            psycopg.conninfo.make_conninfo(database_url, user="crowded"), connections=1, timeout_seconds=1
-        )
+        url = psycopg.conninfo.make_conninfo(database_url, user="crowded", password="crowded")
+        crowded = open_pool(url, connections=1, timeout_seconds=1)
         with pytest.raises(Retryable):
             ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(crowded))
         crowded.close()
