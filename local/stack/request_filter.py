@@ -65,6 +65,10 @@ class RequestFilter(NamedTuple):
         return self.links and method == "GET" and mode == ["navigate"] and destination == ["document"]
 
 
+LOOPBACK_ONLY = RequestFilter()
+"""The rule of a server that no page uses."""
+
+
 def add_option(parser: argparse.ArgumentParser) -> None:
     """Add the option ``--allow-host``, from which ``hosts`` reads the names."""
     parser.add_argument(

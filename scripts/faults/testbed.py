@@ -126,7 +126,7 @@ class Testbed:
         ]
         self._stack = ExitStack()
         # With the Pub/Sub emulator, the API fetches the emulator's keys, and the emulator signs what it pushes.
-        self.credentials = Credentials(None if "gcp" in clouds else self.config.pubsub_admin_port)
+        self.credentials = Credentials(None if "gcp" in clouds else self.config.pubsub_admin_port, passwords)
         self.publishers: dict[Source, Publisher] = {}
 
     def __enter__(self) -> Self:

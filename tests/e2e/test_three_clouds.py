@@ -17,7 +17,7 @@ from confluent_kafka import Consumer
 from standardwebhooks.webhooks import Webhook
 
 from local.aws import ministack
-from local.stack.config import REPLAY_SECRET, REPOSITORY
+from local.stack.config import REPOSITORY
 from local.stack.process import scrubbed_environment
 from local.stack.services import sdk_environment
 from tests.support.receiver import receiving
@@ -132,7 +132,7 @@ def test_an_order_goes_to_a_webhook_on_this_machine_signed(stack):
         job = replayed(stack, "--to-webhook", receiver.url, "--order", order)
 
     assert (job["state"], job["sent"], job["failed"]) == ("done", len(receiver.got), 0)
-    said = [Webhook(REPLAY_SECRET).verify(body, headers)["id"] for _, headers, body in receiver.got]
+    said = [Webhook(stack.config.credentials.replay).verify(body, headers)["id"] for _, headers, body in receiver.got]
     assert set(said) == {event["id"] for event in stack.get(f"/api/v1/events?order_id={order}")["items"]}
 
 

@@ -118,8 +118,8 @@ def test_only_what_carries_a_digest_in_its_name_is_kept_by_browsers(served):
 def test_an_answer_that_nothing_has_changed_has_no_body(served):
     """A body would be taken for the beginning of the next response on the same connection."""
     etag = served.get("/").headers["etag"]
-    first = f"GET / HTTP/1.1\r\nHost: helios\r\nAccept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n\r\n"
-    second = "GET / HTTP/1.1\r\nHost: helios\r\nConnection: close\r\n\r\n"
+    first = f"GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n\r\n"
+    second = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with socket.create_connection((HOST, served.port), timeout=30) as connection:
         connection.sendall((first + second).encode())
         received = connection.makefile("rb").read()

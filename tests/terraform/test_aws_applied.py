@@ -17,6 +17,7 @@ from helios.model.replay import ReplayFilter, ReplayRequest, Target
 from helios.services.ingest import ingest
 from local.aws import resources
 from local.stack.config import WEBHOOK_AUTH
+from local.stack.credentials import Credentials
 from tests.support.aws_seen import seen
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
@@ -26,7 +27,13 @@ pytestmark = pytest.mark.slow  # the AWS provider waits 25 s for each queue that
 UNCHANGED = 0
 """What ``plan -detailed-exitcode`` ends with when there is nothing to do."""
 
-SET_BY_EACH = {"HELIOS_NOTIFY_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *WEBHOOK_AUTH}
+SET_BY_EACH = {
+    "HELIOS_NOTIFY_SECRET",
+    "HELIOS_DASHBOARD_ORIGIN",
+    "HELIOS_REPLAY_TOPICS",
+    *WEBHOOK_AUTH,
+    *Credentials().webhooks,
+}
 """The demo sets these itself, in what it hands to the deployer: it has guards of its own, and replays from its API."""
 
 REPLAYS = "helios-replays"
