@@ -120,7 +120,7 @@ class Access:
             if origin != self._origin:
                 raise Refused("this origin may not watch: see HELIOS_DASHBOARD_ORIGIN", status=403, code="wrong_origin")
             ticket = socket.query_params.get("ticket")
-            if ticket is None and self._loopback and is_local(socket):
+            if ticket is None and self._loopback and is_local(socket, self._origin):
                 admit("loopback")
                 return
             if ticket is None:
@@ -142,7 +142,7 @@ class Access:
 
     async def _caller(self, request: Request, proof: str | None, scope: Scope) -> Caller:
         if proof is None:
-            if self._loopback and is_local(request):
+            if self._loopback and is_local(request, self._origin):
                 return LOCAL
             raise Refused("this takes a token: send `Authorization: Bearer`", code="missing")
         if proof.startswith(PREFIX):

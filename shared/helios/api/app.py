@@ -131,7 +131,12 @@ def create_app(services: Services | None = None) -> FastAPI:
     )
     app.add_middleware(SecurityHeaders)
     replies.install(app)
-    receiver = WebhookReceiver(authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.entered)
+    receiver = WebhookReceiver(
+        authenticators,
+        max_body_bytes=services.settings.max_body_bytes,
+        dashboard_origin=services.settings.dashboard_origin,
+        count=metrics.entered,
+    )
     webhooks.install(app, coalescer, receiver)
     reader = services.reader
     for readable in (

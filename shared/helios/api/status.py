@@ -51,7 +51,7 @@ def health_router(services: Services, *, loopback: bool) -> APIRouter:
         found, reasons = await _probe_all(services)
         if reasons:
             log.warning("not healthy", extra={"reasons": reasons})
-        if not (loopback and is_local(request)):
+        if not (loopback and is_local(request, services.settings.dashboard_origin)):
             reasons = dict.fromkeys(reasons, WITHHELD)
         able = found.database == "healthy"
         body = DetailedHealth(

@@ -26,10 +26,11 @@ The name is empty where nothing was checked, as no proof was presented.
 class WebhookReceiver:
     """Turns the requests of those who may send into deliveries; there is no other way to them."""
 
-    def __init__(self, webhook_auth: WebhookAuth, *, max_body_bytes: int, count: Count) -> None:
+    def __init__(self, webhook_auth: WebhookAuth, *, max_body_bytes: int, dashboard_origin: str, count: Count) -> None:
         """Take the guards, the largest body, and who counts."""
         self._auth = webhook_auth
         self._max_body_bytes = max_body_bytes
+        self._dashboard_origin = dashboard_origin
         self._count = count
 
     async def deliveries(self, request: Request, channel: Channel) -> Sequence[Delivery]:
@@ -50,7 +51,8 @@ class WebhookReceiver:
         """
         name = ""
         try:
-            name, authenticator = self._auth.authenticator(channel, request.headers, local=is_local(request))
+            local = is_local(request, self._dashboard_origin)
+            name, authenticator = self._auth.authenticator(channel, request.headers, local=local)
             if authenticator and not authenticator.reads_body:
                 await _check(authenticator, request.headers, b"")
             content = await receive(request, self._max_body_bytes)
@@ -85,17 +87,29 @@ HOST = re.compile(
 """A Host that may be this machine's own (RFC 9110, section 7.2)."""
 
 
-def is_local(request: HTTPConnection) -> bool:
+_OTHER_SITES = frozenset({"cross-site", "same-site"})
+
+
+def is_local(request: HTTPConnection, dashboard_origin: str) -> bool:
     """Whether a request was made on this machine, to this machine, in its own name.
 
-    All of them: the address that the connection reached, the one that it came from, the Host, and the Origin if there
-    is one, so that neither a server bound to every interface, nor a tunnel, nor a web page that points its own name at
-    127.0.0.1, nor one that has its visitor's browser post there counts.
+    The address that the connection reached, the one that it came from and the Host must be of the loopback. So a
+    request does not count through a server that is bound to every interface, through a tunnel, or from a web page that
+    points its own name at 127.0.0.1. A request of a web page counts only if the page is the dashboard or comes from
+    this API, and not from another program on this machine. Browsers send the Origin with every POST, and mark other
+    requests with ``Sec-Fetch-Site`` (W3C, Fetch Metadata Request Headers).
     """
     ends = (request.scope.get("server"), request.scope.get("client"))
     hosts = [end[0] if end else "" for end in ends] + [_host(request.headers.getlist("host"))]
-    hosts += [_origin_host(origin) for origin in request.headers.getlist("origin")]
-    return all(_loopback(host) for host in hosts)
+    return all(_loopback(host) for host in hosts) and _is_own_page(request, dashboard_origin)
+
+
+def _is_own_page(request: HTTPConnection, dashboard_origin: str) -> bool:
+    """Whether the request is of the dashboard or of a page of this API, or of no page at all."""
+    if origins := request.headers.getlist("origin"):
+        own = {f"{scheme}://{request.headers['host']}" for scheme in ("http", "https")}
+        return all(origin in own | {dashboard_origin} and _loopback(_origin_host(origin)) for origin in origins)
+    return _OTHER_SITES.isdisjoint(request.headers.getlist("sec-fetch-site"))
 
 
 def _host(given: Sequence[str]) -> str:
