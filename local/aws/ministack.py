@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.stack import reaper
@@ -18,6 +19,7 @@ from local.stack.probes import answers
 from local.stack.server import Server
 
 _LOCK = Path(__file__).with_name("ministack.lock")
+_PROGRAM = Path(__file__).resolve().with_name("run_ministack.py")
 _INSTALL_SECONDS = 300
 _START_SECONDS = 60
 
@@ -30,18 +32,20 @@ def workers(pid: int) -> list[int]:
 class Ministack(Server):
     """One ministack process and the functions it runs."""
 
-    def __init__(self, folder: Path, port: int, *, log: Path) -> None:
+    def __init__(self, folder: Path, port: int, *, log: Path, origins: Sequence[str] = ()) -> None:
         """Describe the emulator; ``start`` installs and starts it.
 
         Args:
             folder: the folder of its virtual environment and its temporary files.
             port: the port to listen on.
             log: its log file, which also receives the functions' log lines.
+            origins: the origins whose web pages may send requests; requests of all other pages are refused.
         """
         self.port = port
         self._venv = folder.absolute() / "ministack-venv"
         self._scratch = folder.absolute() / "ministack-tmp"
         self._log = log
+        self._origins = tuple(origins)
 
     @property
     def url(self) -> str:
@@ -81,7 +85,7 @@ class Ministack(Server):
         self._scratch.mkdir(parents=True)
         process = self._launch(
             "ministack",
-            [self._venv / "bin/python", "-m", "ministack"],
+            [self._venv / "bin/python", "-I", _PROGRAM, *(f"--origin={origin}" for origin in self._origins)],
             log=self._log,
             env=self._environment(),
             cwd=self._scratch,

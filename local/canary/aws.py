@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import os
 import threading
 from typing import Any, Literal
 
 from local.aws import resources
-from local.stack.config import AWS_ACCOUNT, CANARY, CANARY_TOPIC_ARN, WEBHOOK_AUTH
+from local.stack.config import AWS_ACCOUNT, CANARY, CANARY_TOPIC_ARN
 
 _CONFIRM_SECONDS = 20
 
@@ -67,7 +68,7 @@ class Bus:
 
     def _destination(self, url: str) -> str:
         already_exists = self._events.exceptions.ResourceAlreadyExistsException
-        key = {"ApiKeyName": "x-helios-key", "ApiKeyValue": WEBHOOK_AUTH["HELIOS_EVENTBRIDGE_SECRET"]}
+        key = {"ApiKeyName": "x-helios-key", "ApiKeyValue": os.environ["HELIOS_EVENTBRIDGE_SECRET"]}
         with contextlib.suppress(already_exists):
             self._events.create_connection(
                 Name=CANARY, AuthorizationType="API_KEY", AuthParameters={"ApiKeyAuthParameters": key}

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from local.canary.aws import Bus
 from local.canary.sns import Server
 from local.emulators.eventgrid import client as eventgrid
 from local.emulators.pubsub import client as pubsub
-from local.stack.config import AZURE_TOPIC_KEY, CANARY, CANARY_TYPE, GCP_PROJECT, WEBHOOK_AUTH
+from local.stack.config import CANARY, CANARY_TYPE, GCP_PROJECT, WEBHOOK_AUTH
 from local.stack.ports import HOST
 
 _WEBHOOKS = "/api/v1/webhooks"
@@ -52,26 +53,27 @@ def senders(addresses: Addresses, bus: Bus, server: Server, stack: ExitStack) ->
     """One sender for each authenticator; the exit stack closes their clients."""
     bus.set_up(
         webhook_url=f"{addresses.api_url}{_WEBHOOKS}/aws/eventbridge",
-        sns_endpoint_url=f"http://{HOST}:{server.server_port}/sns",
+        sns_endpoint_url=f"http://{HOST}:{server.server_port}{server.path}",
     )
     return [
         Sender("key", "aws", lambda: bus.put("key", CANARY_TYPE, _content("key"))),
         Sender("sns", "aws", lambda: bus.put("sns", CANARY_TYPE, _content("sns"))),
         Sender("oidc", "gcp", _pubsub(addresses, stack)),
-        Sender("secret", "azure", _event_grid("secret", addresses, _SECRET_HEADER, stack)),
+        Sender("secret", "azure", _event_grid("secret", addresses, _secret_header(), stack)),
         Sender("entra", "azure", _event_grid("entra", addresses, _ENTRA, stack)),
         Sender("hmac", "gcp", lambda: _standard_webhook(addresses)),
     ]
 
 
-_SECRET = {"value": WEBHOOK_AUTH["HELIOS_EVENTGRID_SECRET"], "isSecret": True}
-_SECRET_HEADER = {
-    "deliveryAttributeMappings": [{"name": "x-helios-key", "type": "Static", "properties": _SECRET}],
-}
 _ENTRA = {
     "azureActiveDirectoryTenantId": WEBHOOK_AUTH["HELIOS_ENTRA_TENANT"],
     "azureActiveDirectoryApplicationIdOrUri": WEBHOOK_AUTH["HELIOS_ENTRA_AUDIENCE"],
 }
+
+
+def _secret_header() -> dict[str, Any]:
+    secret = {"value": os.environ["HELIOS_EVENTGRID_SECRET"], "isSecret": True}
+    return {"deliveryAttributeMappings": [{"name": "x-helios-key", "type": "Static", "properties": secret}]}
 
 
 def _content(authenticator: str) -> dict[str, str]:
@@ -102,15 +104,16 @@ def _event_grid(
     authenticator: str, addresses: Addresses, credentials: Mapping[str, Any], stack: ExitStack
 ) -> Callable[[], str]:
     """A sender with a topic of its own, as two subscriptions of one topic would deliver each event twice."""
+    key = os.environ["HELIOS_AZURE_EVENTGRID_KEY"]
     endpoint = eventgrid.ensure(
         addresses.eventgrid_url,
         topic=f"{CANARY}-{authenticator}",
-        key=AZURE_TOPIC_KEY,
+        key=key,
         subscription=f"{CANARY}-api",
         endpoint_url=f"{addresses.api_url}{_WEBHOOKS}/azure/eventgrid",
         webhook=credentials,
     )
-    publisher = stack.enter_context(EventGridPublisherClient(endpoint, AzureKeyCredential(AZURE_TOPIC_KEY)))
+    publisher = stack.enter_context(EventGridPublisherClient(endpoint, AzureKeyCredential(key)))
 
     def send() -> str:
         id_, subject = str(uuid.uuid4()), f"canary/{authenticator}"
@@ -141,7 +144,7 @@ def _standard_webhook(addresses: Addresses) -> str:
         "content-type": "application/cloudevents+json",
         "webhook-id": id_,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(WEBHOOK_AUTH["HELIOS_CLOUDEVENTS_SECRET"]).sign(id_, now, body),
+        "webhook-signature": Webhook(os.environ["HELIOS_CLOUDEVENTS_SECRET"]).sign(id_, now, body),
     }
     connection = http.client.HTTPConnection(urlsplit(addresses.api_url).netloc, timeout=_SECONDS)
     try:

@@ -6,9 +6,11 @@ that host.
 """
 
 import base64
+import hmac
 import http.client
 import json
 import logging
+import secrets
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from local.emulators.certificate import self_signed
 from local.stack.config import AWS_REGION
 from local.stack.ports import HOST
+from local.stack.request_filter import LOOPBACK_ONLY
 
 log = logging.getLogger("helios.local.canary")
 
@@ -62,9 +65,13 @@ class MessageSigner:
 
 
 class Server(ThreadingHTTPServer):
-    """The HTTP server: ``/sns`` for the emulator, the certificate for Helios, ``/healthz`` for the supervisor.
+    """The HTTP server: one path for the emulator, the certificate for Helios, ``/healthz`` for the supervisor.
+
+    The signature lets a message pass the API's authenticator, so the server signs only what the emulated SNS sends. It
+    recognises SNS by its path, which is random and which only the subscription names.
 
     Attributes:
+        path: the path of the endpoint that is subscribed.
         ready: whether ``/healthz`` answers 200.
         signer: signs the forwarded notifications.
     """
@@ -82,6 +89,7 @@ class Server(ThreadingHTTPServer):
         """
         super().__init__((HOST, port), _Handler)
         self.signer = MessageSigner()
+        self.path = f"/sns/{secrets.token_urlsafe()}"
         self.endpoint_url = endpoint_url
         self.confirm = confirm
 
@@ -90,7 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        if self.path == "/healthz":
+        if refusal := self._refusal():
+            self._answer(HTTPStatus.FORBIDDEN, refusal)
+        elif self.path == "/healthz":
             self._answer(HTTPStatus.OK if self.server.ready else HTTPStatus.SERVICE_UNAVAILABLE)
         elif self.path == self.server.signer.path:
             self._answer(HTTPStatus.OK, self.server.signer.certificate)
@@ -98,12 +108,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
+        refusal = self._refusal()
+        if refusal is None and not hmac.compare_digest(self.path.encode(), self.server.path.encode()):
+            refusal = b"This is not the path of the subscribed endpoint."
+        if refusal:
+            self._answer(HTTPStatus.FORBIDDEN, refusal)
+            return
         message = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
         if message["Type"] == "SubscriptionConfirmation":
             self._answer(HTTPStatus.OK)
             self.server.confirm(message["TopicArn"], message["Token"])
         else:
             self._answer(self._forward(json.dumps(self.server.signer.sign(message)).encode()))
+
+    def _refusal(self) -> bytes | None:
+        """Why a web page may not have sent this request; None for other senders."""
+        headers = [(name.lower(), value) for name, value in self.headers.items()]
+        reason = LOOPBACK_ONLY.refusal(self.command, headers)
+        return reason.encode() if reason else None
 
     def _forward(self, body: bytes) -> int:
         parts = urlsplit(self.server.endpoint_url)

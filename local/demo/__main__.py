@@ -20,9 +20,10 @@ from local.demo import preflight, stats, summary
 from local.demo.stats import Rate, Stats
 from local.demo.summary import CountsBySource
 from local.emulators.eventgrid.client import topic_url
-from local.servers import postgres, valkey
+from local.servers import postgres
 from local.servers.postgres import Postgres
 from local.stack.config import AZURE_TOPIC, BUS, GCP_PROJECT, GCP_TOPIC, Config, load
+from local.stack.credentials import FILE
 from local.stack.instance import Instance
 from local.stack.ports import HOST, PortTaken
 from local.stack.process import ServiceFailed
@@ -178,7 +179,7 @@ class Demo:
 
     @property
     def _database_url(self) -> str:
-        return postgres.url(self._config.postgres_port)
+        return postgres.url(self._config.postgres_port, self._config.credentials.postgres)
 
     def _sum_up(self, before: CountsBySource, failure: ServiceFailed | None) -> int:
         """Print the summary and return the exit status; raises ``failure`` once the summary is printed."""
@@ -204,8 +205,8 @@ def _banner(config: Config, *, seconds: float) -> str:
         "AWS": f"{config.aws_url} (bus {BUS}; the API behind API Gateway: {deployer.api_url(config.aws_url)})",
         "Pub/Sub": f"{HOST}:{config.pubsub_port} (project {GCP_PROJECT}, topic {GCP_TOPIC})",
         "Event Grid": topic_url(config.eventgrid_url, AZURE_TOPIC),
-        "Postgres": postgres.url(config.postgres_port),
-        "Valkey": valkey.url(config.valkey_port),
+        "Postgres": f"{HOST}:{config.postgres_port} (`make psql`; its password is in {config.folder / FILE})",
+        "Valkey": f"{HOST}:{config.valkey_port} (its password is in the same file)",
         "Kafka": f"{config.kafka_brokers} (one topic per cloud and event type, such as helios.aws.OrderPlaced)",
         "logs": str(config.log("*").parent),
     }

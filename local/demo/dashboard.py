@@ -12,7 +12,10 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from local.stack import request_filter
+from local.stack.aiohttp_filter import refusing
 from local.stack.ports import HOST
+from local.stack.request_filter import RequestFilter
 
 DIST = Path(__file__).resolve().parents[2] / "dashboard" / "dist"
 
@@ -26,17 +29,21 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+_LINKS = RequestFilter(links=True)
+"""A page of another site may link to the dashboard, which shows nothing without its API."""
+
 _COMPRESSED = {"", ".html", ".css", ".js", ".svg"}
 """Suffixes of the files that are sent compressed, as a real server does; fonts are compressed already."""
 
 
-def create_app(dist: Path, *, api_url: str, ws_url: str | None = None) -> web.Application:
+def create_app(dist: Path, *, api_url: str, ws_url: str | None = None, rule: RequestFilter = _LINKS) -> web.Application:
     """Build the server.
 
     Args:
         dist: the output folder of ``npm run build``.
         api_url: URL of the Helios API, as the browser reaches it.
         ws_url: URL of the live stream, as the browser reaches it; by default the API's own.
+        rule: refuses requests of other sites' pages.
 
     Raises:
         FileNotFoundError: the dashboard has not been built; the message says how to build it.
@@ -62,7 +69,7 @@ def create_app(dist: Path, *, api_url: str, ws_url: str | None = None) -> web.Ap
     async def secure(_: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(headers)
 
-    app = web.Application(middlewares=[_cached])
+    app = web.Application(middlewares=[refusing(rule), _cached])
     app.on_response_prepare.append(secure)
     app.router.add_get("/config.js", serve_config)
     app.router.add_get("/{path:.*}", serve)
@@ -87,10 +94,15 @@ def _file(dist: Path, path: str) -> web.StreamResponse:
     """The file; for an address of the page itself, which names no file, the page.
 
     Raises:
+        HTTPBadRequest: no file can have this name.
         HTTPNotFound: the path names a missing file or one outside the folder, or there is no page at the moment.
     """
-    file = (dist / path).resolve()
-    if file.is_relative_to(dist.resolve()) and file.is_file():
+    try:
+        file = (dist / path).resolve()
+        served = file.is_relative_to(dist.resolve()) and file.is_file()
+    except (OSError, ValueError) as error:  # a NUL character, or a name that is too long
+        raise web.HTTPBadRequest from error
+    if served:
         return web.FileResponse(file)
     page = dist / "index.html"
     if Path(path).suffix or not page.is_file():  # a running build removes the page for a moment
@@ -119,9 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--api-url", default="http://localhost:8001", help="URL of the API for the browser")
     parser.add_argument("--ws-url", help="URL of the live stream for the browser; by default the API's own")
     parser.add_argument("--dist", type=Path, default=DIST, help="folder of the built dashboard")
+    request_filter.add_option(parser)
     options = parser.parse_args(arguments)
     try:
-        app = create_app(options.dist, api_url=options.api_url, ws_url=options.ws_url)
+        own = frozenset(f"http://{host}:{options.port}" for host in ("localhost", HOST))
+        rule = RequestFilter(origins=own, hosts=request_filter.hosts(options), links=True)
+        app = create_app(options.dist, api_url=options.api_url, ws_url=options.ws_url, rule=rule)
     except FileNotFoundError as error:
         parser.exit(1, f"{error}\n")
     web.run_app(app, host=options.host, port=options.port, print=None, access_log=None)

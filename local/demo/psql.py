@@ -7,6 +7,7 @@ from helios.errors import ConfigurationError
 from local.servers import postgres
 from local.servers.postgres_install import programs
 from local.stack import config, instance
+from local.stack.ports import HOST
 
 
 def main(arguments: list[str]) -> str:
@@ -18,7 +19,10 @@ def main(arguments: list[str]) -> str:
     settings = config.load()
     if instance.running(settings.folder):
         psql = programs() / "psql"
-        os.execv(psql, [str(psql), postgres.url(settings.postgres_port), *arguments])  # noqa: S606 - no shell is needed
+        # Other users can read a command line, and not this variable.
+        os.environ["PGPASSWORD"] = settings.credentials.postgres
+        url = f"postgresql://{postgres.USER}@{HOST}:{settings.postgres_port}/{postgres.DATABASE}"
+        os.execv(psql, [str(psql), url, *arguments])  # noqa: S606 - no shell is needed
     return "No demo is running. Start one with `make local-demo` or `make dev`."
 
 

@@ -14,7 +14,9 @@ import jwt
 from functions_framework._http import create_server  # the server of Google's own command line
 
 from helios import logs
+from local.stack import request_filter
 from local.stack.ports import HOST
+from local.stack.request_filter import RequestFilter, WsgiFilter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -104,13 +106,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--keys-url", required=True, help="URL of the key set that signs Pub/Sub's tokens")
     parser.add_argument("--audience", required=True, help="the required audience of a token: this service's URL")
     parser.add_argument("--invoker", required=True, help="the service account that may invoke the function")
+    request_filter.add_option(parser)
     options = parser.parse_args(arguments)
     logs.configure("INFO")
 
     def authenticate(application: "WSGIApplication") -> InvokerAuth:
         return InvokerAuth(application, keys_url=options.keys_url, audience=options.audience, invoker=options.invoker)
 
-    server = create_server(application(options.source, options.target, authenticate), debug=False)  # type: ignore[no-untyped-call]  # no types
+    app = application(options.source, options.target, authenticate)
+    app.wsgi_app = WsgiFilter(app.wsgi_app, RequestFilter(hosts=request_filter.hosts(options)))
+    server = create_server(app, debug=False)  # type: ignore[no-untyped-call]  # no types
     server.run(options.host, options.port)
 
 

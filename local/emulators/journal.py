@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from local.stack.private import private_opener
+
 log = logging.getLogger("helios.local")
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -61,10 +63,10 @@ class Journal(Generic[Record]):
 
     def rewrite(self, records: Iterable[Record]) -> None:
         """Replace the file by one with these records, and leave it open for more."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = self._path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        file = FileIO(fresh, "a")
+        file = FileIO(fresh, "a", opener=private_opener)  # its records have the payloads
         try:
             size = self._append(file, records)
         except OSError:

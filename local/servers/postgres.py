@@ -16,47 +16,61 @@ import psycopg
 from psycopg import sql
 
 from local.servers.postgres_install import Place
+from local.stack.credentials import Credentials
 from local.stack.ports import HOST
+from local.stack.private import write_private
 from local.stack.process import ServiceFailed
 from local.stack.server import Server
 
 USER = "helios"
+"""The role of the application. It owns the database, and is no superuser: a superuser may run programs."""
 DATABASE = "helios"
+_SUPERUSER = "postgres"
 
 _START_SECONDS = 60
 """Recovery after a kill replays the write-ahead log, which is slow on a busy machine."""
 _STOP_SECONDS = 20
+_REMEDY = "To start with an empty database, run: make local-demo ARGS=--fresh"
 
 
-def url(port: int) -> str:
-    """The URL of Helios' database in a server on this port."""
-    return f"postgresql://{USER}@{HOST}:{port}/{DATABASE}"
+def url(port: int, password: str) -> str:
+    """The URL of Helios' database in a server on this port; the password has no character that a URL escapes."""
+    return f"postgresql://{USER}:{password}@{HOST}:{port}/{DATABASE}"
 
 
 class Postgres(Server):
     """One Postgres server and its data folder."""
 
-    def __init__(self, data: Path, port: int, *, log: Path) -> None:
+    def __init__(self, data: Path, port: int, *, log: Path, credentials: Credentials | None = None) -> None:
         """Describe a server; ``start`` starts it.
 
         Args:
             data: its data folder, created when missing. For root it is elsewhere: see ``postgres_install``.
             port: the port to listen on.
             log: its log file.
+            credentials: the passwords of its two roles; those of existing data are the ones of its creation. None:
+                new ones.
         """
         self.port = port
+        self._credentials = credentials or Credentials()
         self._data = data.absolute()
         self._log = log
 
     @property
     def url(self) -> str:
         """The ``postgresql://`` URL of the database ``helios``, which ``start`` creates."""
-        return url(self.port)
+        return url(self.port, self._credentials.postgres)
+
+    @property
+    def admin_url(self) -> str:
+        """The URL of the same database for the superuser, who may create databases and roles."""
+        return f"postgresql://{_SUPERUSER}:{self._credentials.postgres_superuser}@{HOST}:{self.port}/{DATABASE}"
 
     def start(self) -> None:
         """Start the server on its data folder, which is created first when missing."""
         if not (self._place.data / "PG_VERSION").exists():
             self._initialise()
+        self._require_passwords()
         self._remove_stale_lock()
         process = self._launch(
             "postgres",
@@ -68,7 +82,11 @@ class Postgres(Server):
             log=self._log,
             user=self._place.owner,
         )
-        process.wait_ready(self._answers, seconds=_START_SECONDS)
+        try:
+            process.wait_ready(self._answers, seconds=_START_SECONDS)
+        except ServiceFailed:
+            process.kill()  # also when the check itself failed
+            raise
         self._create_database()
 
     def stop(self) -> None:
@@ -102,14 +120,32 @@ class Postgres(Server):
         new.mkdir(parents=True, mode=0o700)
         if place.owner:
             os.chown(new, *place.owner)
+        password = new.with_name(f"{new.name}.password")
+        write_private(password, self._credentials.postgres_superuser)
+        if place.owner:
+            os.chown(password, *place.owner)
         command: list[str | Path] = [
-            *(place.programs / "initdb", "-D", new, "-U", USER, "--auth=trust", "--no-instructions"),
+            *(place.programs / "initdb", "-D", new, "-U", _SUPERUSER, "--no-instructions"),
+            *("--auth=scram-sha-256", f"--pwfile={password}"),
             *("--encoding=UTF8", "--locale=C"),
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),  # the same order of text on every system
         ]
         initdb = self._launch("initdb", command, log=self._log, user=place.owner)
-        initdb.finish(seconds=_START_SECONDS)
+        try:
+            initdb.finish(seconds=_START_SECONDS)
+        finally:
+            password.unlink()
         new.rename(place.data)
+
+    def _require_passwords(self) -> None:
+        """Return if the server asks every client for its password.
+
+        Raises:
+            ServiceFailed: an earlier version of the demo created the data, and without passwords.
+        """
+        rules = (self._place.data / "pg_hba.conf").read_text().splitlines()
+        if any(rule.split()[-1:] == ["trust"] for rule in rules if not rule.startswith("#")):
+            raise ServiceFailed(f"The data in {self._place.data} was created without passwords. {_REMEDY}")
 
     def _remove_stale_lock(self) -> None:
         """Delete the lock file of a killed server; Postgres refuses to start if another process has its process id.
@@ -128,18 +164,32 @@ class Postgres(Server):
     def _answers(self) -> bool:
         try:
             self._connect().close()
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise ServiceFailed(f"Postgres was created with another password. {_REMEDY}") from error
             return False
         return True
 
     def _create_database(self) -> None:
         with self._connect() as connection:
+            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [USER]).rowcount == 0:
+                # Encrypted here, so that the log of the server never has the password.
+                password = connection.pgconn.encrypt_password(self._credentials.postgres.encode(), USER.encode())
+                create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+                connection.execute(create.format(sql.Identifier(USER), sql.Literal(password.decode())))
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount == 0:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+                create = sql.SQL("CREATE DATABASE {} OWNER {}")
+                connection.execute(create.format(sql.Identifier(DATABASE), sql.Identifier(USER)))
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
-            host=HOST, port=self.port, user=USER, dbname="postgres", autocommit=True, connect_timeout=5
+            host=HOST,
+            port=self.port,
+            user=_SUPERUSER,
+            password=self._credentials.postgres_superuser,
+            dbname="postgres",
+            autocommit=True,
+            connect_timeout=5,
         )
 
 

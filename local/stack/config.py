@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from helios.errors import ConfigurationError
+from local.stack import credentials
+from local.stack.credentials import Credentials
 from local.stack.ports import HOST, free_ports
 
 PREFIX = "HELIOS_LOCAL_"
@@ -36,14 +38,6 @@ GCP_TOPIC = "helios-events"
 GCP_INVOKER = f"helios@{GCP_PROJECT}.iam.gserviceaccount.com"
 """The service account that Pub/Sub uses to invoke the Cloud Function."""
 AZURE_TOPIC = "helios-events"
-AZURE_TOPIC_KEY = "aGVsaW9zLWxvY2FsLXRvcGljLWtleQ=="
-AZURE_HOST_KEYS = {
-    "AZURE_HOST_MASTER_KEY": "helios-local-master",
-    "AZURE_HOST_DEFAULT_KEY": "helios-local-default",
-    "AZURE_HOST_EVENT_GRID_KEY": "helios-local-event-grid",
-}
-"""Not secrets: these keys open emulators that listen on this machine only. They show that the host checks keys."""
-
 CANARY = "helios-canary"
 """The name of the bus and the topics whose events go to the API's webhooks and pass its authenticators."""
 CANARY_TYPE = "Canary"
@@ -51,19 +45,14 @@ CANARY_TOPIC_ARN = f"arn:aws:sns:{AWS_REGION}:{AWS_ACCOUNT}:{CANARY}"
 
 WEBHOOK_AUTH = {
     "HELIOS_WEBHOOK_AUTH": "eventbridge=key,sns pubsub=oidc eventgrid=secret,entra cloudevents=hmac",
-    "HELIOS_EVENTBRIDGE_SECRET": "helios-local-eventbridge",
     "HELIOS_SNS_TOPICS": CANARY_TOPIC_ARN,
     "HELIOS_PUBSUB_AUDIENCE": "helios-local",
     "HELIOS_PUBSUB_SERVICE_ACCOUNT": "helios-push@helios-local.iam.gserviceaccount.com",
-    "HELIOS_EVENTGRID_SECRET": "helios-local-event-grid",
     "HELIOS_ENTRA_TENANT": "4e110505-0000-4000-8000-000000000000",
     "HELIOS_ENTRA_AUDIENCE": "api://helios-local",
-    "HELIOS_CLOUDEVENTS_SECRET": "whsec_aGVsaW9zLWxvY2FsLWNsb3VkZXZlbnRzLXNlY3JldA==",  # pragma: allowlist secret
 }
-"""Not secrets either, for the same reason. The demo's API checks the credentials of each request that carries any."""
-
-REPLAY_SECRET = "whsec_aGVsaW9zLWxvY2FsLXJlcGxheXMtc2VjcmV0LWtleQ=="  # noqa: S105  # pragma: allowlist secret
-"""Not a secret either: it signs the requests of replay jobs to webhooks on this machine."""
+"""The settings of the authenticators; ``Credentials.webhooks`` has their secrets. The demo's API checks the credentials
+of each request that carries any."""
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
@@ -107,6 +96,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def folder(self) -> Path:
         """The state folder, absolute."""
         return Path(self.state).absolute()
+
+    @property
+    def credentials(self) -> Credentials:
+        """The passwords, keys and secrets in the state folder, which the first use creates."""
+        return credentials.load(self.folder)
 
     def log(self, name: str) -> Path:
         """The log file of a service."""

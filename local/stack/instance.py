@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from helios.errors import HeliosError
+from local.stack.private import private_folder
 
 _POLL_SECONDS = 0.05
 
@@ -32,7 +33,7 @@ class Instance:
         Raises:
             AlreadyRunning: another process has the lock.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._path.parent)
         self._file = self._path.open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 HOST = "127.0.0.1"
-"""Every service listens on this address and on no other: the local services accept requests without credentials."""
+"""Every service listens on this address and on no other: several of them accept requests without credentials."""
 
 
 class PortTaken(Exception):  # noqa: N818 - reads as the fact it is

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from local.stack import reaper
+from local.stack.private import append_private
 
 Probe = Callable[[], bool]
 """A check whether a service is ready. False or an OSError means: not yet."""
@@ -60,8 +61,8 @@ class Process:
         """
         self.name = name
         self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with append_private(log) as output:
             self._log_start = output.tell()
             self._reaper = subprocess.Popen(
                 [

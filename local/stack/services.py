@@ -16,14 +16,11 @@ from local.servers import postgres, valkey
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
 from local.stack.config import (
-    AZURE_HOST_KEYS,
     AZURE_TOPIC,
-    AZURE_TOPIC_KEY,
     BUS,
     GCP_INVOKER,
     GCP_PROJECT,
     GCP_TOPIC,
-    REPLAY_SECRET,
     REPOSITORY,
     WEBHOOK_AUTH,
     Config,
@@ -82,14 +79,18 @@ def services(config: Config, *, canary_seconds: float = 0, reload: bool = False)
 
 def _databases(config: Config) -> list[Service]:
     """Postgres with its tables, and Valkey."""
-    data, log = config.folder, config.log
+    data, log, credentials = config.folder, config.log, config.credentials
     return [
         Service(
             "postgres",
-            Postgres(data / "postgres", config.postgres_port, log=log("postgres")),
+            Postgres(data / "postgres", config.postgres_port, log=log("postgres"), credentials=credentials),
             ports=("postgres_port",),
         ),
-        Service("valkey", Valkey(data / "valkey", config.valkey_port, log=log("valkey")), ports=("valkey_port",)),
+        Service(
+            "valkey",
+            Valkey(data / "valkey", config.valkey_port, log=log("valkey"), password=credentials.valkey),
+            ports=("valkey_port",),
+        ),
         _task(
             config,
             "migrations",
@@ -107,7 +108,7 @@ def _aws(config: Config) -> list[Service]:
     return [
         Service(
             "aws",
-            Ministack(config.folder, config.aws_port, log=config.log("aws")),
+            Ministack(config.folder, config.aws_port, log=config.log("aws"), origins=[config.dashboard_url]),
             ports=("aws_port",),
             restarts=True,
             data_loss="the events that it had accepted and not delivered are lost.",
@@ -188,8 +189,9 @@ def _azure(config: Config, secret: str) -> list[Service]:
     # A tenth of Event Grid's waits: the first retry after an outage starts after one second, not ten.
     scale = ["--time-scale", "0.1"]
     host = [str(REPOSITORY / "functions/azure"), "--port", str(config.azure_function_port)]
-    endpoint = event_grid_url(config.azure_function_url, "ingest", AZURE_HOST_KEYS["AZURE_HOST_EVENT_GRID_KEY"])
-    topic = ["--url", config.eventgrid_url, "--topic", AZURE_TOPIC, "--key", AZURE_TOPIC_KEY]
+    credentials = config.credentials
+    endpoint = event_grid_url(config.azure_function_url, "ingest", credentials.host_event_grid)
+    topic = ["--url", config.eventgrid_url, "--topic", AZURE_TOPIC]
     return [
         _command(
             config,
@@ -203,7 +205,7 @@ def _azure(config: Config, secret: str) -> list[Service]:
             config,
             "azure-function",
             _python("local.emulators.azure_host", *host),
-            env=_notifying_environment(config, secret) | AZURE_HOST_KEYS,
+            env=_notifying_environment(config, secret) | credentials.azure_host,
             ready=answers(f"{config.azure_function_url}/admin/host/ping"),
             needs=("migrations", "valkey"),
             ports=("azure_function_port",),
@@ -211,7 +213,8 @@ def _azure(config: Config, secret: str) -> list[Service]:
         _task(
             config,
             "azure-topic",
-            _python("local.emulators.eventgrid.client", *topic, "--endpoint-url", endpoint),
+            _python("local.emulators.eventgrid.client", *topic),
+            env={"EVENTGRID_TOPIC_KEY": credentials.topic_key, "EVENTGRID_ENDPOINT_URL": endpoint},
             needs=("eventgrid", "azure-function"),
         ),
     ]
@@ -224,7 +227,7 @@ def _canary(config: Config, seconds: float) -> Service:
         config,
         "canary",
         _python("local.canary", "--port", str(config.canary_port), "--every", str(seconds), *urls),
-        env=sdk_environment(config),
+        env=sdk_environment(config) | config.credentials.webhooks,
         ready=answers(f"{config.canary_url}/healthz"),
         needs=("aws", "api", "pubsub", "eventgrid"),
         ports=("canary_port",),
@@ -248,7 +251,7 @@ def _kafka(config: Config) -> list[Service]:
             "sink",
             _python("helios", "sink"),
             env=helios_environment(config) | {"HELIOS_KAFKA_BROKERS": config.kafka_brokers},
-            ready=follows(postgres.url(config.postgres_port), KAFKA),
+            ready=follows(postgres.url(config.postgres_port, config.credentials.postgres), KAFKA),
             needs=("migrations", "kafka"),
             ports=(),
         ),
@@ -297,21 +300,24 @@ def sdk_environment(config: Config) -> dict[str, str]:
         "GOOGLE_CLOUD_PROJECT": GCP_PROJECT,
         "HELIOS_GCP_TOPIC": GCP_TOPIC,
         "HELIOS_AZURE_EVENTGRID_ENDPOINT": topic_url(config.eventgrid_url, AZURE_TOPIC),
-        "HELIOS_AZURE_EVENTGRID_KEY": AZURE_TOPIC_KEY,
+        "HELIOS_AZURE_EVENTGRID_KEY": config.credentials.topic_key,
     }
 
 
 def helios_environment(config: Config) -> dict[str, str]:
     """The settings of every process of Helios."""
+    credentials = config.credentials
     return {
-        "HELIOS_DATABASE_URL": postgres.url(config.postgres_port),
-        "HELIOS_REDIS_URL": valkey.url(config.valkey_port),
+        "HELIOS_DATABASE_URL": postgres.url(config.postgres_port, credentials.postgres),
+        "HELIOS_REDIS_URL": valkey.url(config.valkey_port, credentials.valkey),
         "HELIOS_DASHBOARD_ORIGIN": config.dashboard_url,
         "HELIOS_FLOWS_FILE": config.flows_file,
         "HELIOS_PUBSUB_KEYS_URL": _google_keys_url(config),
         "HELIOS_ENTRA_KEYS_URL": f"{config.eventgrid_url}/{{tenant}}/discovery/v2.0/keys",
         "HELIOS_SNS_CERTIFICATES_URL": config.canary_url,
-    } | WEBHOOK_AUTH
+        **WEBHOOK_AUTH,
+        **credentials.webhooks,
+    }
 
 
 def _replay_targets(config: Config) -> dict[str, str]:
@@ -323,9 +329,9 @@ def _replay_targets(config: Config) -> dict[str, str]:
     }
     return {
         "HELIOS_REPLAY_HOSTS": f"{HOST}:* localhost:*",
-        "HELIOS_REPLAY_SECRET": REPLAY_SECRET,
+        "HELIOS_REPLAY_SECRET": config.credentials.replay,
         "HELIOS_REPLAY_TOPICS": " ".join(f"{cloud}={topic}" for cloud, topic in topics.items()),
-        "HELIOS_REPLAY_EVENTGRID_SECRET": AZURE_TOPIC_KEY,
+        "HELIOS_REPLAY_EVENTGRID_SECRET": config.credentials.topic_key,
     }
 
 

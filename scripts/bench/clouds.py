@@ -59,6 +59,10 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
     ]
 
 
+def _database_url(config: Config) -> str:
+    return postgres.url(config.postgres_port, config.credentials.postgres)
+
+
 def _publish(config: Config, seconds: float) -> int:
     """Publish through all three channels at once; return how many events were accepted."""
     with ExitStack() as stack:
@@ -87,7 +91,7 @@ def _sustained(config: Config, folder: Path, count: int) -> tuple[list[tuple[Cel
     before, began = stored(config), datetime.now(UTC)
     summary = _simulate(config, folder / "sustained.json", count)
     settle(config, before + summary.total.accepted)
-    with psycopg.connect(postgres.url(config.postgres_port)) as connection:
+    with psycopg.connect(_database_url(config)) as connection:
         counts = {source: (rows, legs) for source, rows, legs in connection.execute(_ROWS, [began])}
     table: list[tuple[Cell, ...]] = []
     for source, sent in summary.sources.items():
@@ -146,7 +150,7 @@ class _RowObserver:
         return [self._seen[source, order] * 1000 - due[order] for order in sorted(due, key=due.__getitem__)]
 
     def _poll(self) -> None:
-        with psycopg.connect(postgres.url(self._config.postgres_port), autocommit=True) as connection:
+        with psycopg.connect(_database_url(self._config), autocommit=True) as connection:
             known = set(connection.execute(_NEWEST))
             while not self._ended.wait(POLL_SECONDS):
                 new = set(connection.execute(_NEWEST)) - known

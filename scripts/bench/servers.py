@@ -28,11 +28,13 @@ class Servers(NamedTuple):
 
     Attributes:
         database_url: the URL of a migrated, empty database.
+        admin_url: the URL of the same database for the superuser.
         redis_url: the URL of an empty Valkey.
         folder: the folder for logs.
     """
 
     database_url: str
+    admin_url: str
     redis_url: str
     folder: Path
 
@@ -52,7 +54,7 @@ def servers() -> Iterator[Servers]:
             postgres.start()
             with Valkey(folder / "valkey", free_port(), log=folder / "valkey.log") as valkey:
                 migrate(postgres.url)
-                yield Servers(postgres.url, valkey.url, folder)
+                yield Servers(postgres.url, postgres.admin_url, valkey.url, folder)
         finally:
             postgres.discard()
 
@@ -60,8 +62,8 @@ def servers() -> Iterator[Servers]:
 @contextmanager
 def another_database(running: Servers) -> Iterator[Servers]:
     """The same servers with a new migrated database, which is dropped after the block."""
-    with psycopg.connect(running.database_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE another")
+    with psycopg.connect(running.admin_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE another OWNER helios")
         url = psycopg.conninfo.make_conninfo(running.database_url, dbname="another")
         try:
             migrate(url)

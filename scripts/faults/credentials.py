@@ -12,6 +12,7 @@ from typing import Final, Self
 from standardwebhooks.webhooks import Webhook
 
 from local.emulators.issuer import Issuer
+from local.stack import credentials
 from local.stack.config import WEBHOOK_AUTH
 from local.stack.ports import HOST
 
@@ -33,19 +34,20 @@ class Credentials:
         channels: the channels for which the sender has credentials.
     """
 
-    def __init__(self, keys_port: int | None) -> None:
+    def __init__(self, keys_port: int | None, secrets: credentials.Credentials) -> None:
         """Build the credentials.
 
         Args:
             keys_port: the port at which the API fetches Google's keys. None: another server listens there, and
                 requests to Pub/Sub's channel carry no token.
+            secrets: the secrets of the API's channels.
         """
         self._keys_port = keys_port
         self._issuer = Issuer()
-        self._webhook = Webhook(WEBHOOK_AUTH["HELIOS_CLOUDEVENTS_SECRET"])
+        self._webhook = Webhook(secrets.cloudevents)
         self._headers_for: dict[str, MakeHeaders] = {
-            "eventbridge": lambda _: {"x-helios-key": WEBHOOK_AUTH["HELIOS_EVENTBRIDGE_SECRET"]},
-            "eventgrid": lambda _: {"x-helios-key": WEBHOOK_AUTH["HELIOS_EVENTGRID_SECRET"]},
+            "eventbridge": lambda _: {"x-helios-key": secrets.eventbridge},
+            "eventgrid": lambda _: {"x-helios-key": secrets.eventgrid},
             "cloudevents": self._signed,
         }
         if keys_port:

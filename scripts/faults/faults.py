@@ -97,12 +97,16 @@ class Frozen:
         testbed.service(self._name).resume()
 
 
+def _valkey_url(testbed: Testbed) -> str:
+    return valkey.url(testbed.config.valkey_port, testbed.config.credentials.valkey)
+
+
 class Flushed:
     """Redis loses all data."""
 
     def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
         """Flush Redis."""
-        with redis.Redis.from_url(valkey.url(testbed.config.valkey_port)) as connection:
+        with redis.Redis.from_url(_valkey_url(testbed)) as connection:
             connection.flushall()
 
     def remove(self, testbed: Testbed, stream_clients: StreamClients) -> None:
@@ -114,7 +118,7 @@ class StaleMarks:
 
     def inject(self, testbed: Testbed, sent: Orders, stream_clients: StreamClients) -> None:  # noqa: ARG002 - the protocol's signature
         """Write the marks with Helios' own dedupe cache."""
-        dedupe = RedisDedupeCache(valkey.url(testbed.config.valkey_port), ttl_seconds=_MARK_SECONDS)
+        dedupe = RedisDedupeCache(_valkey_url(testbed), ttl_seconds=_MARK_SECONDS)
         later = sent.requests[len(sent.requests) // 2 :]
         dedupe.add({key for request in later for key in request.keys if key})
         dedupe.close()

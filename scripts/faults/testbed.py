@@ -108,10 +108,11 @@ class Testbed:
         self.report = report
         self.clouds = clouds
         folder, log = self.config.folder, self.config.log
-        self._database = Postgres(folder / "postgres", saved.database_port, log=log("postgres"))
+        passwords = self.config.credentials
+        self._database = Postgres(folder / "postgres", saved.database_port, log=log("postgres"), credentials=passwords)
         self._stores = {
             "postgres": self._database,
-            "valkey": Valkey(folder / "valkey", saved.cache_port, log=log("valkey")),
+            "valkey": Valkey(folder / "valkey", saved.cache_port, log=log("valkey"), password=passwords.valkey),
         }
         self.proxies = {
             "postgres": self._proxy(self.config.postgres_port, to=saved.database_port),
@@ -125,7 +126,7 @@ class Testbed:
         ]
         self._stack = ExitStack()
         # With the Pub/Sub emulator, the API fetches the emulator's keys, and the emulator signs what it pushes.
-        self.credentials = Credentials(None if "gcp" in clouds else self.config.pubsub_admin_port)
+        self.credentials = Credentials(None if "gcp" in clouds else self.config.pubsub_admin_port, passwords)
         self.publishers: dict[Source, Publisher] = {}
 
     def __enter__(self) -> Self:

@@ -33,9 +33,9 @@ from tests.support.instances import ORDER, leg
 @pytest.fixture
 def empty_database(postgres_server):
     """A separate database without tables."""
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+    with psycopg.connect(postgres_server.admin_url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS migrated")
-        connection.execute("CREATE DATABASE migrated")
+        connection.execute("CREATE DATABASE migrated OWNER helios")
     return psycopg.conninfo.make_conninfo(postgres_server.url, dbname="migrated")
 
 
@@ -400,14 +400,13 @@ def test_connections_have_a_tcp_timeout_and_keepalives(database_url):
             assert connection_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
-def test_too_many_connections_are_retryable(database_url, pool):
+def test_too_many_connections_are_retryable(postgres_server, database_url, pool):
     """53300, too_many_connections, is an error of the environment and not of the event."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
+    with psycopg.connect(postgres_server.admin_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0 PASSWORD 'crowded'")
         connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO crowded")
-        crowded = open_pool(
-            psycopg.conninfo.make_conninfo(database_url, user="crowded"), connections=1, timeout_seconds=1
-        )
+        url = psycopg.conninfo.make_conninfo(database_url, user="crowded", password="crowded")
+        crowded = open_pool(url, connections=1, timeout_seconds=1)
         with pytest.raises(Retryable):
             ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(crowded))
         crowded.close()

@@ -69,7 +69,7 @@ class Stack:
         return body
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(postgres.url(self.config.postgres_port)) as connection:
+        with psycopg.connect(postgres.url(self.config.postgres_port, self.config.credentials.postgres)) as connection:
             return connection.execute(query.encode()).fetchall()
 
     def wait_until_taken(self, before: Stats, count: int) -> None:

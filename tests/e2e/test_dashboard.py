@@ -115,7 +115,7 @@ def test_the_dashboard_reconnects_after_api_gateway_closes_its_connection(dashbo
     """API Gateway does so every two hours: the dashboard misses no event and shows none twice."""
     dashboard.wait_for_rows(post_events(stack.config.api_url))
     endpoint = deployer.websocket_url(stack.config.aws_url).replace("ws", "http", 1)
-    connections = RedisConnections(valkey.url(stack.config.valkey_port)).all()
+    connections = RedisConnections(valkey.url(stack.config.valkey_port, stack.config.credentials.valkey)).all()
     test_credentials = {"region_name": AWS_REGION, "aws_access_key_id": "test", "aws_secret_access_key": "test"}
     gateway = boto3.client("apigatewaymanagementapi", endpoint_url=endpoint, **test_credentials)
     with contextlib.closing(gateway):
@@ -260,8 +260,8 @@ def self_hosted(stack, tmp_path) -> Iterator[tuple[Api, str]]:
     url = f"http://localhost:{port}"
     config = stack.config
     api = Api(
-        database_url=postgres.url(config.postgres_port),
-        redis_url=valkey.url(config.valkey_port),
+        database_url=postgres.url(config.postgres_port, config.credentials.postgres),
+        redis_url=valkey.url(config.valkey_port, config.credentials.valkey),
         log=tmp_path / "api.log",
         dashboard_origin=url,
     )

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer
 from standardwebhooks.webhooks import Webhook
 
 from local.aws import ministack
-from local.stack.config import REPLAY_SECRET, REPOSITORY
+from local.stack.config import REPOSITORY
 from local.stack.process import scrubbed_environment
 from local.stack.services import sdk_environment
 from tests.support.receiver import receiving
@@ -132,7 +132,8 @@ def test_an_order_replayed_to_a_webhook_is_signed(stack):
         job = replayed(stack, "--to-webhook", receiver.url, "--order", order)
 
     assert (job["state"], job["sent"], job["failed"]) == ("done", len(receiver.requests), 0)
-    ids = [Webhook(REPLAY_SECRET).verify(body, headers)["id"] for _, headers, body in receiver.requests]
+    webhook = Webhook(stack.config.credentials.replay)
+    ids = [webhook.verify(body, headers)["id"] for _, headers, body in receiver.requests]
     assert set(ids) == {event["id"] for event in stack.get(f"/api/v1/events?order_id={order}")["items"]}
 
 

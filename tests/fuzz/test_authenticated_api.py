@@ -22,6 +22,7 @@ from local.canary.sns import TYPE_HEADER, Server
 from local.emulators.eventgrid.entra import EVENT_GRID
 from local.emulators.issuer import Issuer
 from local.stack.config import CANARY_TOPIC_ARN, WEBHOOK_AUTH
+from local.stack.credentials import Credentials as StackCredentials
 from tests.support.api import Api
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
 from tests.support.depth import examples
@@ -103,12 +104,16 @@ def api_process(database_url, valkey_server, server_folder) -> Iterator[WebhookA
         sns = stack.enter_context(Server(0, endpoint_url=keys_url, confirm=lambda _topic, _token: None))
         threading.Thread(target=sns.serve_forever, daemon=True).start()
         stack.callback(sns.shutdown)
-        webhook_auth = WEBHOOK_AUTH | {
-            "HELIOS_PUBSUB_KEYS_URL": keys_url,
-            "HELIOS_ENTRA_KEYS_URL": keys_url,
-            "HELIOS_SNS_CERTIFICATES_URL": f"http://127.0.0.1:{sns.server_port}",
-            "HELIOS_NOTIFY_SECRET": NOTIFY_SECRET,
-        }
+        webhook_auth = (
+            WEBHOOK_AUTH
+            | StackCredentials().webhooks
+            | {
+                "HELIOS_PUBSUB_KEYS_URL": keys_url,
+                "HELIOS_ENTRA_KEYS_URL": keys_url,
+                "HELIOS_SNS_CERTIFICATES_URL": f"http://127.0.0.1:{sns.server_port}",
+                "HELIOS_NOTIFY_SECRET": NOTIFY_SECRET,
+            }
+        )
         log = server_folder / "authenticated-api.log"
         api = stack.enter_context(
             Api(database_url=database_url, redis_url=valkey_server.url, log=log, webhook_auth=webhook_auth)

@@ -13,6 +13,7 @@ from local.emulators.azure_host.client import event_grid_url
 from local.emulators.eventgrid.client import topic_url
 from local.stack import config
 from local.stack.config import REPOSITORY
+from local.stack.credentials import Credentials
 
 COMPOSE = ["-f", "local/compose.yaml"]
 IMAGES = ["--env-file", "local/images.env"]
@@ -90,21 +91,32 @@ def test_every_dependency_has_a_health_check_or_ends(services):
 
 def test_every_command_is_an_importable_module(services):
     commands = [service.get("command") or [""] for service in services.values()]
-    modules = {command[2] for command in commands if command[0] == "python"}
+    modules = {command[2] for command in commands if command[:2] == ["python", "-m"]}
     assert {module for module in modules if find_spec(module) is None} == set()
     assert len(modules) > 8
 
 
+def test_the_aws_emulator_runs_behind_its_filter(services):
+    """Its image has these two files, which find each other by their paths."""
+    command = services["aws"]["command"]
+    assert command[:3] == ["python", "-I", "/opt/local/aws/run_ministack.py"]
+    assert command[3:] == ["--allow-host", "aws", "--origin", config.Config().dashboard_url]
+    dockerfile = (REPOSITORY / "local/Dockerfile").read_text()
+    for file in ("local/aws/run_ministack.py", "local/stack/request_filter.py"):
+        assert (REPOSITORY / file).is_file()
+        assert f"COPY {file} /opt/{file.rpartition('/')[0]}/" in dockerfile
+
+
 def test_the_compose_file_has_the_names_and_keys_of_the_demo(services):
     azure = services["azure-topic"]["command"]
-    key = config.AZURE_HOST_KEYS["AZURE_HOST_EVENT_GRID_KEY"]
-    assert azure[azure.index("--endpoint-url") + 1] == event_grid_url("http://azure-function:7071", "ingest", key)
-    assert azure[azure.index("--key") + 1] == config.AZURE_TOPIC_KEY
     function = services["azure-function"]["environment"]
-    assert {name: function[name] for name in config.AZURE_HOST_KEYS} == config.AZURE_HOST_KEYS
+    key = function["AZURE_HOST_EVENT_GRID_KEY"]
+    assert azure[azure.index("--endpoint-url") + 1] == event_grid_url("http://azure-function:7071", "ingest", key)
+    assert Credentials().azure_host.keys() <= function.keys()
     dashboard = services["dashboard"]["command"]
     assert dashboard[dashboard.index("--ws-url") + 1] == deployer.websocket_url("http://localhost:4566")
     assert services["api"]["environment"]["HELIOS_RELAY_QUEUE_URL"] == deployer.relay_queue_url("http://aws:4566")
     traffic = services["traffic"]["environment"]
     assert traffic["HELIOS_AZURE_EVENTGRID_ENDPOINT"] == topic_url("http://eventgrid:8087", config.AZURE_TOPIC)
+    assert azure[azure.index("--key") + 1] == traffic["HELIOS_AZURE_EVENTGRID_KEY"]
     assert traffic["GOOGLE_CLOUD_PROJECT"] == config.GCP_PROJECT

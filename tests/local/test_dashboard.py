@@ -120,8 +120,8 @@ def test_browsers_may_cache_only_files_with_a_digest_in_their_name(served):
 def test_a_304_answer_has_no_body(served):
     """The client would take a body for the start of the next response on the same connection."""
     etag = served.get("/").headers["etag"]
-    first = f"GET / HTTP/1.1\r\nHost: helios\r\nAccept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n\r\n"
-    second = "GET / HTTP/1.1\r\nHost: helios\r\nConnection: close\r\n\r\n"
+    first = f"GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n\r\n"
+    second = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with socket.create_connection((HOST, served.port), timeout=30) as connection:
         connection.sendall((first + second).encode())
         received = connection.makefile("rb").read()

@@ -147,7 +147,7 @@ def test_an_api_that_dies_is_restarted_and_stop_ends_every_process(demo):
 
 SERVICES = (
     *("postgres", "valkey-server", "uvicorn", "local.demo.dashboard", "scripts.simulator"),
-    *("-m ministack", "_worker.py"),  # AWS, and a function on it
+    *("run_ministack.py", "_worker.py"),  # AWS, and a function on it
     *("local.emulators.pubsub", "local.emulators.cloud_run"),
     *("local.emulators.eventgrid", "local.emulators.azure_host", "local.canary"),
 )
@@ -185,7 +185,7 @@ def test_an_aws_that_dies_is_set_up_again_and_the_summary_reports_its_lost_event
     run = demo("--rate", "20", "--error-rate", "0")
     run.wait_for("First traffic event stored")
     run.wait_for_stats(lambda stats: min(stats.events_by_source.values()) > CANARY_EVENTS)
-    aws = run.service("-m ministack")
+    aws = run.service("run_ministack.py")
     for worker in ministack.workers(aws):
         os.kill(worker, signal.SIGSTOP)
     waiting = run.wait_for_stats(lambda _: True).events_by_source
@@ -247,4 +247,4 @@ def test_without_a_demo_psql_says_how_to_start_one(tmp_path):
     ended = subprocess.run(psql, cwd=config.REPOSITORY, env=environ, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 1
-    assert ended.stderr == "No demo is running. Start one with make local-demo or make dev.\n"
+    assert ended.stderr == "No demo is running. Start one with `make local-demo` or `make dev`.\n"

@@ -57,8 +57,8 @@ def applied(
     terraform_program, tmp_path_factory: pytest.TempPathFactory, postgres_server, valkey_server
 ) -> Iterator[Applied]:
     """The steps of the README on an emulator: a bucket for the state, init, apply."""
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE terraform_stack")
+    with psycopg.connect(postgres_server.admin_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE terraform_stack OWNER helios")
     database_url = postgres_server.url.rpartition("/")[0] + "/terraform_stack"
     migrate(database_url)
     package.build_all(CLOUDS["aws"].packages, native=True)

@@ -17,6 +17,7 @@ from helios.model.replay import ReplayFilter, ReplayRequest, Target
 from helios.services.ingest import ingest
 from local.aws import resources
 from local.stack.config import WEBHOOK_AUTH
+from local.stack.credentials import Credentials
 from tests.support.aws_resources import deployed_resources
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
@@ -26,7 +27,13 @@ pytestmark = pytest.mark.slow  # the AWS provider waits 25 s for each queue that
 UNCHANGED = 0
 """The exit code of ``plan -detailed-exitcode`` when there is nothing to change."""
 
-SET_BY_EACH = {"HELIOS_NOTIFY_SECRET", "HELIOS_DASHBOARD_ORIGIN", "HELIOS_REPLAY_TOPICS", *WEBHOOK_AUTH}
+SET_BY_EACH = {
+    "HELIOS_NOTIFY_SECRET",
+    "HELIOS_DASHBOARD_ORIGIN",
+    "HELIOS_REPLAY_TOPICS",
+    *WEBHOOK_AUTH,
+    *Credentials().webhooks,
+}
 """Variables that the demo passes to the deployer: it has its own authenticators, and its API runs replay jobs."""
 
 REPLAY = "helios-replay"

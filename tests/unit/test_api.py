@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from fastapi import APIRouter, Depends, Request
@@ -351,3 +352,12 @@ def test_a_websocket_from_another_origin_is_refused(client):
     headers = {"origin": "https://headers.example"}
     with pytest.raises(WebSocketDisconnect), client.websocket_connect(WATCH, headers=headers):
         pass
+
+
+@pytest.mark.parametrize("id_", ["a/b", "a\nb", "\n1", "1\n", "ü €"])
+def test_an_event_is_shown_whatever_its_id_contains(client, id_):
+    client.post(AWS, content=eventbridge(id_).body, headers=JSON)
+
+    answer = client.get(f"/api/v1/events/aws/{quote(id_, safe='')}")
+
+    assert (answer.status_code, answer.json().get("id")) == (200, id_)

@@ -12,7 +12,9 @@ from local.emulators.azure_host import function_app, host_json
 from local.emulators.azure_host.errors import NotHostable
 from local.emulators.azure_host.keys import Keys
 from local.emulators.azure_host.server import application
+from local.stack import request_filter
 from local.stack.ports import HOST
+from local.stack.request_filter import RequestFilter
 
 log = logging.getLogger("helios.local.azure_host")
 
@@ -27,13 +29,14 @@ def main() -> int:
     parser.add_argument(
         "--host", default=HOST, help="the address to listen on (default %(default)s: this machine only)"
     )
+    request_filter.add_option(parser)
     options = parser.parse_args()
     logs.configure("INFO")
     folder = options.folder.absolute()
     try:
         access = Keys.load()
         host, without_effect = host_json.load(folder)
-        app = application(function_app.load(folder), host, access)
+        app = application(function_app.load(folder), host, access, RequestFilter(hosts=request_filter.hosts(options)))
     except (NotHostable, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

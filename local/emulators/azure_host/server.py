@@ -16,6 +16,8 @@ from local.emulators.azure_host.http_trigger import HttpFunction
 from local.emulators.azure_host.invocation import Invoker
 from local.emulators.azure_host.keys import Keys
 from local.emulators.azure_host.timer_trigger import Timer
+from local.stack.aiohttp_filter import refusing
+from local.stack.request_filter import LOOPBACK_ONLY, RequestFilter
 
 MAX_REQUEST_BYTES = 104_857_600
 """Microsoft's "HTTP trigger", "Limits": 100 MB."""
@@ -23,7 +25,9 @@ MAX_REQUEST_BYTES = 104_857_600
 log = logging.getLogger("helios.local.azure_host")
 
 
-def application(functions: list[Function], host: HostJson, access: Keys) -> web.Application:
+def application(
+    functions: list[Function], host: HostJson, access: Keys, rule: RequestFilter = LOOPBACK_ONLY
+) -> web.Application:
     """The web application that hosts these functions.
 
     Raises:
@@ -42,7 +46,7 @@ def application(functions: list[Function], host: HostJson, access: Keys) -> web.
     admin = Admin(by_name, timers, access, invoker)
     _log_functions(of_http, functions, timers)
 
-    app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+    app = web.Application(middlewares=[refusing(rule)], client_max_size=MAX_REQUEST_BYTES)
     app.add_routes(
         [
             web.get("/admin/host/ping", admin.ping),

@@ -10,7 +10,9 @@ from helios import logs
 from local.emulators.eventgrid import retry
 from local.emulators.eventgrid.emulator import Emulator, Options
 from local.emulators.eventgrid.server import application
+from local.stack import request_filter
 from local.stack.ports import HOST
+from local.stack.request_filter import RequestFilter
 
 log = logging.getLogger("helios.local.eventgrid")
 
@@ -32,6 +34,7 @@ def main() -> None:
         "--response-seconds", type=float, default=retry.RESPONSE_SECONDS, help="how long an endpoint has to answer"
     )
     parser.add_argument("--concurrency", type=int, default=16, help="most requests at a time per subscription")
+    request_filter.add_option(parser)
     arguments = parser.parse_args()
     logs.configure("INFO")
     options = Options(
@@ -44,7 +47,7 @@ def main() -> None:
     )
     log.info("Event Grid emulator", extra=options._asdict())
     web.run_app(
-        application(Emulator(options)),
+        application(Emulator(options), RequestFilter(hosts=request_filter.hosts(arguments))),
         host=arguments.host,
         port=arguments.port,
         print=None,

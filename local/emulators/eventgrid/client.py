@@ -5,6 +5,7 @@
 
 import argparse
 import http.client
+import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -105,9 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m local.emulators.eventgrid.client", description=__doc__)
     parser.add_argument("--url", required=True, help="URL of the emulator")
     parser.add_argument("--topic", required=True, help="the topic's name")
-    parser.add_argument("--key", required=True, help="the key for publishers")
-    parser.add_argument("--endpoint-url", required=True, help="the URL to deliver to")
+    # Other users can read a command line, and not an environment.
+    parser.add_argument("--key", default=os.environ.get("EVENTGRID_TOPIC_KEY"), help="the key for publishers")
+    parser.add_argument(
+        "--endpoint-url", default=os.environ.get("EVENTGRID_ENDPOINT_URL"), help="the URL to deliver to"
+    )
     options = parser.parse_args(arguments)
+    if not options.key or not options.endpoint_url:
+        parser.error("set --key and --endpoint-url, or EVENTGRID_TOPIC_KEY and EVENTGRID_ENDPOINT_URL")
     ensure(
         options.url,
         topic=options.topic,

@@ -12,6 +12,8 @@ from local.emulators.eventgrid.errors import Refused
 from local.emulators.eventgrid.schemas import MAX_REQUEST_BYTES, too_large
 from local.emulators.eventgrid.subscription import Subscription
 from local.emulators.eventgrid.topic import Schema
+from local.stack.aiohttp_filter import refusing
+from local.stack.request_filter import LOOPBACK_ONLY, RequestFilter
 
 _NAME = "{%s:[A-Za-z0-9-]{3,64}}"
 """Azure's rule for the names of topics and event subscriptions."""
@@ -38,9 +40,9 @@ class _PutSubscription(msgspec.Struct, forbid_unknown_fields=True):
     properties: Subscription
 
 
-def application(emulator: Emulator) -> web.Application:
+def application(emulator: Emulator, rule: RequestFilter = LOOPBACK_ONLY) -> web.Application:
     """The web application of the emulator; it starts and stops the emulator."""
-    app = web.Application(middlewares=[_vendor_errors], client_max_size=MAX_REQUEST_BYTES + 1)
+    app = web.Application(middlewares=[refusing(rule), _vendor_errors], client_max_size=MAX_REQUEST_BYTES + 1)
     routes = _Routes(emulator)
     app.add_routes(
         [

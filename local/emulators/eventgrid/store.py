@@ -29,7 +29,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Set the file, and create its folder."""
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def load(self) -> list[StoredTopic]:
         """The topics saved last; empty without a file.

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from helios import logs
 from local.emulators.pubsub.server import serve
+from local.stack import request_filter
 from local.stack.ports import HOST
+from local.stack.request_filter import RequestFilter
 
 log = logging.getLogger("helios.local.pubsub")
 
@@ -25,16 +27,25 @@ def main() -> None:
         "--host", default=HOST, help="the address to listen on (default %(default)s: this machine only)"
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of topics, subscriptions, pending messages")
+    request_filter.add_option(parser)
     options = parser.parse_args()
     logs.configure("INFO")
     facts = {"port": options.port, "http_port": options.http_port, "data": str(options.data)}
     log.info("Pub/Sub emulator", extra=facts)
     with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_serve_until_signal(options.port, options.http_port, options.data.absolute(), options.host))
+        asyncio.run(_serve_until_signal(options))
 
 
-async def _serve_until_signal(port: int, http_port: int, data: Path, host: str) -> None:
-    serving = asyncio.create_task(serve(port=port, http_port=http_port, data=data, host=host))
+async def _serve_until_signal(options: argparse.Namespace) -> None:
+    serving = asyncio.create_task(
+        serve(
+            port=options.port,
+            http_port=options.http_port,
+            data=options.data.absolute(),
+            host=options.host,
+            rule=RequestFilter(hosts=request_filter.hosts(options)),
+        )
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, serving.cancel)

@@ -11,7 +11,9 @@ from local.emulators.pubsub.broker import Broker
 from local.emulators.pubsub.push import Pushers
 from local.emulators.pubsub.services import handlers
 from local.emulators.pubsub.tokens import Signer
+from local.stack.aiohttp_filter import refusing
 from local.stack.ports import HOST
+from local.stack.request_filter import LOOPBACK_ONLY, RequestFilter
 
 _MAX_REQUEST_BYTES = 20 * 1_048_576
 """More than the limit of a publish request, so that the emulator refuses a larger one with Pub/Sub's error."""
@@ -19,7 +21,9 @@ _MAX_REQUEST_BYTES = 20 * 1_048_576
 _GRACE_SECONDS = 0.5
 
 
-async def serve(*, port: int, http_port: int, data: Path, host: str = HOST) -> None:
+async def serve(
+    *, port: int, http_port: int, data: Path, host: str = HOST, rule: RequestFilter = LOOPBACK_ONLY
+) -> None:
     """Serve until cancelled.
 
     Args:
@@ -27,6 +31,7 @@ async def serve(*, port: int, http_port: int, data: Path, host: str = HOST) -> N
         http_port: the port of ``/healthz``, ``/status``, ``/oauth2/v1/certs`` and ``/oauth2/v3/certs``.
         data: the folder of the journal.
         host: the address to listen on; by default, only this machine can connect.
+        rule: refuses requests of web pages to the HTTP port; a browser can't use gRPC.
     """
     broker = Broker(data)
     signer = Signer()
@@ -37,7 +42,7 @@ async def serve(*, port: int, http_port: int, data: Path, host: str = HOST) -> N
     server.add_insecure_port(f"{host}:{port}")
     await server.start()
     pushing = asyncio.create_task(Pushers(broker, signer).run())
-    runner = web.AppRunner(_application(broker, signer), access_log=None)
+    runner = web.AppRunner(_application(broker, signer, rule), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, http_port).start()
     try:
@@ -51,7 +56,7 @@ async def serve(*, port: int, http_port: int, data: Path, host: str = HOST) -> N
         broker.close()
 
 
-def _application(broker: Broker, signer: Signer) -> web.Application:
+def _application(broker: Broker, signer: Signer, rule: RequestFilter) -> web.Application:
     async def health(_: web.Request) -> web.Response:
         return web.json_response({"status": "healthy"})
 
@@ -66,7 +71,7 @@ def _application(broker: Broker, signer: Signer) -> web.Application:
     async def keys(_: web.Request) -> web.Response:
         return web.json_response(signer.keys)
 
-    app = web.Application()
+    app = web.Application(middlewares=[refusing(rule)])
     app.add_routes(
         [
             web.get("/healthz", health),

@@ -127,7 +127,7 @@ class Access:
                 reason = "This origin may not open a WebSocket. See HELIOS_DASHBOARD_ORIGIN."
                 raise Refused(reason, status=403, code="wrong_origin")
             ticket = socket.query_params.get("ticket")
-            if ticket is None and self._loopback and is_local(socket):
+            if ticket is None and self._loopback and is_local(socket, self._origin):
                 admit("loopback")
                 return
             if ticket is None:
@@ -149,7 +149,7 @@ class Access:
 
     async def _caller(self, request: Request, proof: str | None, scope: Scope) -> Caller:
         if proof is None:
-            if self._loopback and is_local(request):
+            if self._loopback and is_local(request, self._origin):
                 return LOCAL
             raise Refused("Missing token. Send `Authorization: Bearer TOKEN`.", code="missing")
         if proof.startswith(PREFIX):

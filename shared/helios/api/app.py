@@ -140,7 +140,10 @@ def create_app(services: Services | None = None) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     replies.install(app)
     receiver = WebhookReceiver(
-        authenticators, max_body_bytes=services.settings.max_body_bytes, count=metrics.count_admission
+        authenticators,
+        max_body_bytes=services.settings.max_body_bytes,
+        dashboard_origin=services.settings.dashboard_origin,
+        count=metrics.count_admission,
     )
     webhooks.install(app, coalescer, receiver)
     probes = status.Probes(services)
@@ -170,7 +173,11 @@ def create_app(services: Services | None = None) -> FastAPI:
         stream.router(services.outbox, notifier, broadcaster, access, services.settings, count=metrics.count_admission)
     )
     app.include_router(stream.tickets_router(services.tickets, access))
-    app.include_router(status.health_router(probes, loopback=authenticators.loopback))
+    app.include_router(
+        status.health_router(
+            probes, loopback=authenticators.loopback, dashboard_origin=services.settings.dashboard_origin
+        )
+    )
     app.include_router(docs_page.router())
     _describe_shapes(app)
     return app

@@ -28,7 +28,7 @@ def router(reader: EventReader) -> APIRouter:
         where = EventFilter(source=source, type=type, order_id=order_id, since=since, until=until)
         return reply(reader.events(where, after=after, limit=limit))
 
-    @routes.get("/events/{source}/{id:path}", responses=responses(200, "Event", 401, 403, 404, 422, 429, 503))
+    @routes.get("/events/{source}/{id:text}", responses=responses(200, "Event", 401, 403, 404, 422, 429, 503))
     def show_event(
         source: Source,
         id: Annotated[Text, Path(max_length=MAX_ID_CHARS)],  # noqa: A002 - CloudEvents' word

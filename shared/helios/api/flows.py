@@ -122,7 +122,7 @@ def router(
         ]
         return reply(Page(items=keyed_issues, next_cursor=page.next_cursor))
 
-    @routes.get("/{flow}/{key:path}", responses=responses(200, "FlowInstanceDetails", 401, 403, 404, 422, 429, 503))
+    @routes.get("/{flow}/{key:text}", responses=responses(200, "FlowInstanceDetails", 401, 403, 404, 422, 429, 503))
     def show_flow_instance(
         flow: Annotated[Text, Path(max_length=40)],
         key: Annotated[Text, Path(max_length=MAX_ID_CHARS)],

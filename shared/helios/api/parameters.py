@@ -1,12 +1,30 @@
-"""Query parameters that several routes share."""
+"""Parameters that several routes share."""
 
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
 from pydantic import AfterValidator
+from starlette.convertors import Convertor, register_url_convertor
 
 MAX_PAGE = 500
+
+
+class _AnyText(Convertor[str]):
+    """The rest of a path, whatever it contains. Starlette's ``path`` stops at a line break, which an id may have."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        """The text as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The text as it is."""
+        return value
+
+
+register_url_convertor("text", _AnyText())
 
 
 def _storable(text: str) -> str:

@@ -66,7 +66,7 @@ class Probes:
             log.warning("unhealthy", extra={"reasons": reasons})
 
 
-def health_router(probes: Probes, *, loopback: bool) -> APIRouter:
+def health_router(probes: Probes, *, loopback: bool, dashboard_origin: str) -> APIRouter:
     """The health routes, which need no token; only a local client, with ``loopback``, and the log get the reasons."""
     routes = APIRouter(tags=["status"])
     started = time.monotonic()
@@ -83,7 +83,7 @@ def health_router(probes: Probes, *, loopback: bool) -> APIRouter:
         """Probe every service that Helios needs, at most once a second; 503 when events can't be stored."""
         components, reasons = await probes.health()
         probes.log(reasons)
-        if not (loopback and is_local(request)):
+        if not (loopback and is_local(request, dashboard_origin)):
             reasons = dict.fromkeys(reasons, REDACTED_REASON)
         can_store = components.database == "healthy"
         body = DetailedHealth(

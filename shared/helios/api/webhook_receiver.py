@@ -26,16 +26,18 @@ The name of the authenticator is empty if the request had no credentials to chec
 class WebhookReceiver:
     """Turns the requests of authenticated senders into deliveries; every webhook uses it."""
 
-    def __init__(self, webhook_auth: WebhookAuth, *, max_body_bytes: int, count: Count) -> None:
+    def __init__(self, webhook_auth: WebhookAuth, *, max_body_bytes: int, dashboard_origin: str, count: Count) -> None:
         """Build it.
 
         Args:
             webhook_auth: the authenticators of each channel.
             max_body_bytes: the largest body.
+            dashboard_origin: the web origin of the dashboard.
             count: called with each result.
         """
         self._auth = webhook_auth
         self._max_body_bytes = max_body_bytes
+        self._dashboard_origin = dashboard_origin
         self._count = count
 
     async def deliveries(self, request: Request, channel: Channel) -> Sequence[Delivery]:
@@ -56,7 +58,8 @@ class WebhookReceiver:
         """
         name = ""
         try:
-            name, authenticator = self._auth.authenticator(channel, request.headers, local=is_local(request))
+            local = is_local(request, self._dashboard_origin)
+            name, authenticator = self._auth.authenticator(channel, request.headers, local=local)
             if authenticator and not authenticator.reads_body:
                 await _check(authenticator, request.headers, b"")
             content = await receive(request, self._max_body_bytes)
@@ -93,17 +96,29 @@ HOST = re.compile(
 """A Host header that may name this machine (RFC 9110, section 7.2)."""
 
 
-def is_local(request: HTTPConnection) -> bool:
+_OTHER_SITES = frozenset({"cross-site", "same-site"})
+
+
+def is_local(request: HTTPConnection, dashboard_origin: str) -> bool:
     """Whether a request comes from this machine, to this machine, under a loopback name.
 
-    The address that the connection reached, the address it came from, the Host, and the Origin if there is one all
-    have to be loopback. So a request does not count as local because the server listens on every interface, because of
-    a tunnel, because a web page points its own name at 127.0.0.1, or because a web page makes a browser post there.
+    The address that the connection reached, the address it came from and the Host must be loopback. So a request does
+    not count as local because the server listens on every interface, because of a tunnel, or because a web page points
+    its own name at 127.0.0.1. A request of a web page counts only if the page is the dashboard or comes from this API,
+    and not from another program on this machine. Browsers send the Origin with every POST, and mark other requests with
+    ``Sec-Fetch-Site`` (W3C, Fetch Metadata Request Headers).
     """
     ends = (request.scope.get("server"), request.scope.get("client"))
     hosts = [end[0] if end else "" for end in ends] + [_host(request.headers.getlist("host"))]
-    hosts += [_origin_host(origin) for origin in request.headers.getlist("origin")]
-    return all(_loopback(host) for host in hosts)
+    return all(_loopback(host) for host in hosts) and _is_own_page(request, dashboard_origin)
+
+
+def _is_own_page(request: HTTPConnection, dashboard_origin: str) -> bool:
+    """Whether the request is of the dashboard or of a page of this API, or of no page at all."""
+    if origins := request.headers.getlist("origin"):
+        own = {f"{scheme}://{request.headers['host']}" for scheme in ("http", "https")}
+        return all(origin in own | {dashboard_origin} and _loopback(_origin_host(origin)) for origin in origins)
+    return _OTHER_SITES.isdisjoint(request.headers.getlist("sec-fetch-site"))
 
 
 def _host(headers: Sequence[str]) -> str:
