@@ -361,3 +361,11 @@ def test_an_event_is_shown_whatever_its_id_contains(client, id_):
     answer = client.get(f"/api/v1/events/aws/{quote(id_, safe='')}")
 
     assert (answer.status_code, answer.json().get("id")) == (200, id_)
+
+
+@pytest.mark.parametrize("coding", ["Identity", "IDENTITY", ""])
+def test_a_body_without_a_content_coding_is_read_however_that_is_spelled(client, coding):
+    """RFC 9110, section 8.4.1: content codings are case-insensitive."""
+    answer = client.post(AWS, content=eventbridge().body, headers=JSON | {"content-encoding": coding})
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "stored")

@@ -107,7 +107,7 @@ def replay_router(ingest: Ingest, reader: DeadLetterReader, access: Access, *, m
     @routes.post(
         "/dead-letters/{id}/replay",
         summary="Replay Dead Letter",
-        responses=responses(200, "Result | Results", 401, 403, 404, 409, 413, 422, 429, 503),
+        responses=responses(200, "Result | Results", 401, 403, 404, 408, 409, 413, 422, 429, 503),
         openapi_extra=request_body("Repair", required=False),
     )
     async def replay(

@@ -1,5 +1,6 @@
 """Reads the body of a request, limits its size, checks its type, and splits it into deliveries."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
@@ -25,6 +26,9 @@ PLAIN_TEXT = "text/plain"
 
 UNWRAPPED = "x-goog-pubsub-message-id"
 """Marks Pub/Sub's unwrapped push, whose content type the publisher chooses."""
+
+READ_SECONDS = 30.0
+"""How long a body may take to arrive. A client that sends slower would hold its connection and a task without end."""
 
 DRAINED_BODIES = 16
 """How many times the limit is read and dropped, for clients that read the 413 only after they have sent the body."""
@@ -80,7 +84,9 @@ async def receive(request: Request, max_bytes: int) -> Content:
     body, too_large = await read_body(request, max_bytes)
     headers = contract_headers(request)
     fault = _too_large(max_bytes) if too_large else _type_fault(headers)
-    if fault is None and (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+    # RFC 9110, section 8.4.1: content codings are case-insensitive.
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if fault is None and encoding not in {"", "identity"}:
         fault = Fault(
             reason=f"is {quote(encoding)}: send the body uncompressed", field="header content-encoding", status=415
         )
@@ -97,15 +103,23 @@ def contract_headers(request: Request) -> dict[str, str]:
 
 
 async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
-    """The body and False; of a body that is too large, the part that a dead letter stores and True."""
+    """The body and False; of a body that is too large, the part that a dead letter stores and True.
+
+    Raises:
+        Rejected: the body did not arrive within READ_SECONDS. The server then closes the connection.
+    """
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= max_bytes:
-            chunks.append(chunk)
-        elif size > max_bytes * DRAINED_BODIES:
-            break
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= max_bytes:
+                    chunks.append(chunk)
+                elif size > max_bytes * DRAINED_BODIES:
+                    break
+    except TimeoutError as error:
+        raise Rejected(f"did not arrive within {READ_SECONDS:g} s", field="body", status=408) from error
     body = b"".join(chunks)
     return (body[:MAX_DEAD_LETTER_BYTES], True) if size > max_bytes else (body, False)
 

@@ -30,7 +30,7 @@ def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, *, max_body_b
     @routes.post(
         "/replays",
         status_code=201,
-        responses=responses(201, "ReplayJob", 401, 403, 413, 422, 429, 503) | responses(200, "Matching"),
+        responses=responses(201, "ReplayJob", 401, 403, 408, 413, 422, 429, 503) | responses(200, "Matching"),
         openapi_extra=request_body("ReplayRequest", required=True),
     )
     async def start_replay_job(request: Request, caller: Annotated[Caller, may_replay]) -> Response:

@@ -18,7 +18,7 @@ from helios.services.batching import Coalescer
 ORIGIN = "webhook-request-origin"
 """The sender that asks for permission to send (CloudEvents HTTP 1.1 Web Hooks, section 4, "Abuse Protection")."""
 
-ERRORS = (400, 401, 403, 413, 415, 503)
+ERRORS = (400, 401, 403, 408, 413, 415, 503)
 
 EXAMPLE_EVENTBRIDGE = {
     "version": "0",
