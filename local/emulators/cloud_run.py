@@ -44,7 +44,8 @@ class InvokerAuth:
             invoker: the service account that may invoke.
         """
         self._application = application
-        self._keys = jwt.PyJWKClient(keys_url, timeout=_KEYS_SECONDS)
+        # No cooldown: a restarted emulator signs with a new key, and Pub/Sub gives a message up after five refusals.
+        self._keys = jwt.PyJWKClient(keys_url, timeout=_KEYS_SECONDS, cooldown_duration=0)
         self._audience = audience
         self._invoker = invoker
 
