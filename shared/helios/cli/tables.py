@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
@@ -37,18 +38,26 @@ def show(content: RenderableType) -> None:
 
 
 def flows(rows: list[FlowInstance]) -> RenderableType:
-    """One line for each flow instance, with its issues in words."""
+    """One line for each flow instance, and below it one line for each of its issues, readable at 80 columns."""
     if not rows:
         return _NO_FLOWS
-    narrow = [Column(name, no_wrap=True) for name in ("opened", "flow", "key", "status", "amount")]
-    table = Table(*narrow, "issues", box=None, pad_edge=False)
+    cells = [[Text(name, style="bold") for name in ("opened", "flow", "key", "status", "amount")]]
     for flow in rows:
         amount = "" if flow.amount is None else f"{flow.amount} {flow.currency or ''}"
-        issues = "; ".join(issue.detail for issue in flow.issues)
-        table.add_row(
-            utc_text(flow.opened_at), flow.flow, _text(flow.key), _status(flow.status), _text(amount), _text(issues)
+        cells.append(
+            [Text(utc_text(flow.opened_at)), _text(flow.flow), _text(flow.key), _status(flow.status), _text(amount)]
         )
-    return table
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    for row in cells:
+        for cell, width in zip(row, widths, strict=True):
+            cell.pad_right(width - cell.cell_len)
+    head, *lines = [Text("  ").join(row) for row in cells]
+    head.rstrip()
+    parts: list[RenderableType] = [head]
+    for line, flow in zip(lines, rows, strict=True):
+        parts.append(line)
+        parts += [Padding(Text(printable(issue.detail), style="yellow"), (0, 0, 0, 2)) for issue in flow.issues]
+    return Group(*parts)
 
 
 def instance(rows: list[FlowInstanceDetails]) -> RenderableType:
