@@ -190,7 +190,7 @@ def _summary(running: Servers, *, quick: bool) -> Table:
             connection.execute(FILL_COUNTS)
             connection.execute(FILL_SLOTS)
             connection.execute(FILL_FLOWS, {"instances": instances, "waiting": instances // 20, "details": _instance()})
-            connection.execute("VACUUM ANALYZE flows, flow_counts, flow_slots")
+            connection.execute("VACUUM ANALYZE flow_instances, flow_counts, flow_slots")
         with api(filled) as (port, _):
             times = {path: _times(port, f"/api/v1/flows{path}") for path in QUERIES}
     return Table(

@@ -20,7 +20,7 @@ from local.stack.process import Process, scrubbed_environment
 from local.stack.services import services
 from local.stack.supervisor import Supervisor
 
-TABLES = "events, event_counts, dead_letters, frames, consumers, flows, flow_counts"
+TABLES = "events, event_counts, dead_letters, frames, consumers, flow_instances, flow_counts"
 
 
 class Servers(NamedTuple):
