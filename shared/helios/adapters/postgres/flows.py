@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 
 from helios.adapters.postgres.parameters import to_json
-from helios.adapters.postgres.query import Query
+from helios.adapters.postgres.query import Query, with_values
 from helios.model.flows import Due, FlowFilter, FlowStatus
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.ports.pending import Pending
@@ -216,17 +216,18 @@ class PostgresFlowReader(Query):
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """A page of instances, the newest ``opened_at`` first."""
-        conditions: list[tuple[LiteralString, Any]] = [
-            ("flow = ANY(%s)", list(where.flow) or None),
-            (f"{_index_condition(where.status)}status = ANY(%s)", list(where.status) or None),
-            # The first condition selects the small index of instances with issues.
-            ("issues <> '{}' AND issues && %s::text[]", list(where.issue) or None),
-            # The primary key serves this condition if the filter also names the flow.
-            ("starts_with(key, %s)", where.key),
-            ("opened_at >= %s", where.since),
-            ("opened_at < %s", where.until),
-        ]
-        conditions = [(sql, [value]) for sql, value in conditions if value is not None]
+        conditions = with_values(
+            [
+                ("flow = ANY(%s)", list(where.flow) or None),
+                (f"{_index_condition(where.status)}status = ANY(%s)", list(where.status) or None),
+                # The first condition selects the small index of instances with issues.
+                ("issues <> '{}' AND issues && %s::text[]", list(where.issue) or None),
+                # The primary key serves this condition if the filter also names the flow.
+                ("starts_with(key, %s)", where.key),
+                ("opened_at >= %s", where.since),
+                ("opened_at < %s", where.until),
+            ]
+        )
         if after:
             position = decode_cursor(after, tuple[datetime, str, str])
             conditions.append(("(opened_at, flow, key) < (%s, %s, %s)", list(position)))
