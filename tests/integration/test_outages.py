@@ -9,6 +9,11 @@ from tests.support.client import EVENTBRIDGE, Load, call
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
 
+CONNECTIONS = 4
+"""As many as the API may open."""
+
+EVENTS = "/api/v1/events"
+
 
 def health(api):
     return call(api.url, "/api/v1/health/detailed")
@@ -86,11 +91,19 @@ def test_senders_are_asked_to_retry_while_postgres_is_down(fail, api, records, p
 
 
 def test_senders_wait_while_postgres_hangs(api, records, postgres_server):
-    """Postgres hangs for the time of a health check, which is shorter than any timeout, so every request succeeds."""
-    with Load(api.url) as load, ThreadPoolExecutor(1) as thread:
+    """Postgres hangs for the time of a health check, which is shorter than any timeout, so every request succeeds.
+
+    The connections are open before Postgres hangs. A probe that finds none free waits for a new one, and reports
+    that, because it gives up earlier than one that holds a connection.
+    """
+    with Load(api.url) as load, ThreadPoolExecutor(CONNECTIONS) as threads:
+        for _ in range(CONNECTIONS):
+            assert {answer.status for answer in threads.map(call, [api.url] * CONNECTIONS, [EVENTS] * CONNECTIONS)} == {
+                200
+            }
         postgres_server.pause()
         try:
-            late = thread.submit(call, api.url, EVENTBRIDGE, eventbridge("late").body)
+            late = threads.submit(call, api.url, EVENTBRIDGE, eventbridge("late").body)
             answer = health(api)
             assert not late.done()
         finally:
@@ -99,7 +112,7 @@ def test_senders_wait_while_postgres_hangs(api, records, postgres_server):
         load.go_on()
 
     assert (answer.status, answer.body["database"]) == (503, "unhealthy")
-    assert answer.body["reasons"]["database"].startswith("no answer within")
+    assert answer.body["reasons"]["database"].startswith(("no answer within", "Postgres: couldn't get a connection"))
     assert (acknowledgement.status, acknowledgement.body["status"]) == (202, "stored")
     assert (load.refused, load.broken) == ([], 0)
     load.acknowledged.append("late")
